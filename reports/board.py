@@ -20,7 +20,7 @@ from harness.system.errors import ContentError, as_command
 from harness.system.files import Workspace
 from reports import charts, history
 from reports.render import duration, page, short
-from reports.study_facts import StudyFacts, WorkspaceEvidence, read_evidence, read_study
+from reports.study_facts import StudyFacts, read_evidence, read_study
 from reports.study_page import write_report
 from search_spaces.catalog import network_names
 from search_spaces.network import Analysis, analyse
@@ -30,7 +30,8 @@ class _BoardEntry(NamedTuple):
     """Row of the leaderboard page.
 
     Attributes:
-        name: Name of the network, unique on the page.
+        name: Name of the network, the same in all its rows. Different networks have different names, unless records or
+            claims state the same name.
         accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
         errors: Number of wrong test images per seed; empty without a record.
         allowed: Largest number of wrong test images that reaches the target; 0 without a record.
@@ -59,8 +60,15 @@ class _RowGroup(NamedTuple):
 
 
 def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_RowGroup]:
-    """Return the groups of ranked rows, the default target of the first data set before the rest."""
-    by_key = {(record.key, False): record for record in records}  # keys of rows; False: the row is no claim
+    """Return the groups of rows, the default target of the first data set before the rest.
+
+    Args:
+        rows: Rows in the order of ``leaderboard_table.ranked``: by data set and target, best first.
+        records: Records of the rows, in any order.
+        workspace: Workspace with the weights of the records.
+    """
+    # Keys as ``LeaderboardRow.key``: the key of the record, and False because a claim has no record.
+    by_key = {(record.key, False): record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
 
@@ -142,11 +150,11 @@ def _recipe_options(name: str, epochs: int | None) -> list[str]:
     return ["--recipe", name]
 
 
-def write_leaderboard(workspace: Workspace, standings: Survey) -> Path:
+def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:
     """Write the leaderboard as a page beside its CSV file and return its path."""
     path = workspace.leaderboard.with_suffix(".html")
-    groups = _groups(standings.rows, standings.records, workspace)
-    damage = [error.one_line for error in standings.damage]
+    groups = _groups(survey.rows, survey.records, workspace)
+    damage = [error.one_line for error in survey.damage]
     files.write_text(path, page("leaderboard.html", damage=damage, **_board(groups)))
     return path
 
@@ -155,7 +163,7 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
     """Return the template variables of the groups; the chart shows all targets of the first data set."""
     rows = []
     for number, group in enumerate(groups, start=1):
-        for rank, entry in enumerate(group.entries, start=1):
+        for index, entry in enumerate(group.entries, start=1):
             if group.dataset != groups[0].dataset or entry.accuracy_pct is None or entry.row.parameters <= 0:
                 continue
             rows.append(
@@ -167,10 +175,10 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
                     "target": group.target_pct,
                     "recipe": entry.row.recipe,
                     "best": entry is group.smallest,
-                    "href": f"#row-{number}-{rank}",
+                    "href": f"#row-{number}-{index}",  # id of the table row in board.html
                 }
             )
-    # Sort the smallest proven network of each target first.
+    # Drawing order: the points of the smallest proven networks lie below the other points; the labels lie on top.
     rows.sort(key=lambda row: not row["best"])
     return {
         "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},
@@ -230,31 +238,24 @@ class _IndexPage(NamedTuple):
     Attributes:
         studies: Studies, most recent event first.
         unreadable: Error messages by name of the study folder that cannot be read.
-        standings: Groups of the leaderboard.
-        problem: Reason why the leaderboard cannot be read; empty if it can.
-        damage: Error messages of further files that the leaderboard leaves out.
+        groups: Groups of the leaderboard.
+        further_damage: Error messages of further files that the leaderboard leaves out.
     """
 
     studies: list[_ListedStudy]
     unreadable: dict[str, str]
-    standings: list[_RowGroup]
-    problem: str
-    damage: list[str]
+    groups: list[_RowGroup]
+    further_damage: list[str]
 
     @property
     def left_out(self) -> list[str]:
         """Error messages of studies that cannot be read and of files that the leaderboard leaves out."""
-        return [*self.unreadable.values(), *self.damage]
+        return [*self.unreadable.values(), *self.further_damage]
 
 
 def read_index(workspace: Workspace) -> _IndexPage:
     """Read all studies and the leaderboard of a workspace; unreadable files are listed and raise no error."""
-    problem = ""
-    try:
-        evidence = read_evidence(workspace)
-    except ContentError as error:
-        evidence = WorkspaceEvidence()
-        problem = error.one_line
+    evidence = read_evidence(workspace)
     studies = []
     unreadable = {}
     for folder in _study_folders(workspace):
@@ -267,8 +268,9 @@ def read_index(workspace: Workspace) -> _IndexPage:
         studies.append(_ListedStudy(info, _state_text(info), link))
     # The folders are sorted by name; the sort is stable, so equal times keep this order.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
-    damage = [message for message in evidence.left_out if message not in unreadable.values()]
-    return _IndexPage(studies, unreadable, _groups(evidence.rows, evidence.records, workspace), problem, damage)
+    groups = _groups(evidence.rows, evidence.records, workspace)
+    further_damage = [message for message in evidence.damage if message not in unreadable.values()]
+    return _IndexPage(studies, unreadable, groups, further_damage)
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
@@ -292,7 +294,7 @@ def _state_text(info: StudyFacts) -> str:
 def write_index(workspace: Workspace, index: _IndexPage) -> Path:
     """Write the index page into the folder of the studies and return its path."""
     path = workspace.runs / "index.html"
-    content = page("index.html", index=index, history=history, **_board(index.standings))
+    content = page("index.html", index=index, history=history, **_board(index.groups))
     files.write_text(path, content)
     return path
 

@@ -291,14 +291,14 @@ class WorkspaceEvidence(NamedTuple):
         records: All records.
         rows: Leaderboard of all records.
         test_reads: Data set and purpose of each read of a test set.
-        left_out: Error message per damaged file; the rows lack these files.
+        damage: Error message per damaged file, which the rows lack, and per lacking declaration.
         undeclared: Records with seeds whose declaration the ledger lacks.
     """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[tuple[str, str], ...] = ()
-    left_out: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
     undeclared: tuple[Record, ...] = ()
 
 
@@ -316,7 +316,8 @@ class StudyFacts:
         elapsed: Seconds of all sessions together.
         last_utc: Time of the last event; empty without events.
         sessions: Events that began a session.
-        time_limit: Time limit of the last session in seconds; None if there is no limit or the log lacks it.
+        time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if there is no
+            limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
         answer: ``StudyState.result``: the answer, or else the winner chosen last.
         record: Record of the answer; None without a verification.
@@ -372,7 +373,7 @@ class StudyFacts:
 
 
 def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
-    """Read the evidence of a workspace; damaged files are left out and listed in ``left_out``."""
+    """Read the evidence of a workspace; damaged files are left out and listed in ``damage``."""
     survey = leaderboard_table.survey(workspace)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []

@@ -12,12 +12,12 @@ def problem(name: str) -> TableProblem:
     """Return a table as an optimisation problem for any library.
 
     Args:
-        name: Name of a table with all networks of its space, or a folder (with a slash).
+        name: Name of a table with all configurations of its space, or a folder (with a slash).
 
     Raises:
         UsageError: There is no such table.
         DataError: The table is damaged.
-        ContentError: The table lacks networks of its space.
+        ContentError: The table lacks configurations of its space, or the space has more than ``MOST_EXACT``.
     """
     from harness.bench.table import read_table, table_folder
     from harness.bench.table_problem import TableProblem

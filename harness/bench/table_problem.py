@@ -1,7 +1,7 @@
 """A table as an optimisation problem for other libraries: minimise the parameters under a constraint on the accuracy.
 
-A configuration maps the name of each decision of the space to the index of an option. Decisions that a network does not
-have are ignored, so flat and conditional configurations are both accepted. docs/bench.md has examples.
+A configuration maps the name of each decision of the space to the index of an option. Decisions of the space that a
+network does not have are ignored, so flat and conditional configurations are both accepted. docs/bench.md has examples.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TableProblem:
     Attributes:
         table: The table.
         target_pct: Validation accuracy that a network must reach, in per cent; a quarter of the networks do.
-        configurations: Configuration of each network of the space, by hash.
+        configurations: A configuration of each network of the space, by hash; the last of several.
         options: Options of each decision, by name.
         rungs: Fidelities: the numbers of epochs, ascending, after which runs were validated.
         seeds: Seeds that all networks have.
@@ -46,13 +46,13 @@ class TableProblem:
         facts = table.facts
         self._search_space = parse_space(facts.space, facts.space_name, table.data.task)
         is_small = self._search_space.configurations <= MOST_EXACT
-        # A space that is too large to enumerate has no whole table.
+        # Larger spaces are not enumerated here; a recording enumerates more (``recording._MOST_ENUMERATED``).
         self._draws = list(enumerate_draws(self._search_space)) if is_small else []
         self.configurations = {each.architecture.hash: each.indices for each in self._draws}
         if not self._draws or self.configurations.keys() - table.runs.keys():
             raise ContentError(
-                f"the table {facts.name!r} lacks networks of its space, so not every configuration can be evaluated",
-                hint="use a table of a whole space, such as mnist-bench",
+                f"the table {facts.name!r} lacks configurations of its space, or the space has over {MOST_EXACT:,}",
+                hint="use a table of all configurations, none rejected by a condition or shape, such as mnist-bench",
             )
         self.table = table
         self.target_pct = table.target_pct()
@@ -94,7 +94,8 @@ class TableProblem:
             seed: Index of a recorded seed of the network.
 
         Raises:
-            UsageError: The configuration lacks a decision, an option does not exist, or the run was not recorded.
+            UsageError: A decision is missing or unknown in the space, an option does not exist, or the run was not
+                recorded.
         """
         if unknown := config.keys() - self.options.keys():
             raise UsageError(f"unknown decisions {sorted(unknown)}; known are {list(self.options)}")
@@ -102,10 +103,10 @@ class TableProblem:
         runs = self.table.runs[network_hash]
         if seed not in runs:
             raise UsageError(f"network {network_hash} was recorded with the seeds {sorted(runs)}, not with {seed}")
-        rung = self.rungs[-1] if epochs is None else epochs
-        if rung not in self.rungs:
-            raise UsageError(f"runs were validated after {list(self.rungs)} epochs, not after {rung}")
-        row = runs[seed][rung]
+        epochs = self.rungs[-1] if epochs is None else epochs
+        if epochs not in self.rungs:
+            raise UsageError(f"runs were validated after {list(self.rungs)} epochs, not after {epochs}")
+        row = runs[seed][epochs]
         run = (network_hash, seed)
         self._spent_seconds[run] = max(row.seconds, self._spent_seconds.get(run, 0.0))
         return row
@@ -139,7 +140,8 @@ class TableProblem:
         """Return a number to minimise, for libraries without constraints: log(parameters), with a penalty.
 
         The penalty is five times the logarithm of the errors over the errors that the target allows, if positive; both
-        are increased by 0.01 points.
+        are increased by 0.01 points. A diverged run is not penalised beyond its last accuracy, although such a run is
+        never ``feasible``.
         """
         # 100.01 instead of 100, because the logarithm of zero errors is infinite.
         shortfall = math.log((100.01 - row.validation_accuracy_pct) / (100.01 - self.target_pct))
@@ -153,4 +155,5 @@ class TableProblem:
     def best_known(self) -> dict[str, int]:
         """Configuration of the smallest network whose mean accuracy over all seeds reaches the target."""
         accuracies = self.table.true_accuracies_pct
+        # ``sizes`` is ascending.
         return next(self.configurations[key] for key in self.table.sizes if reaches(accuracies[key], self.target_pct))

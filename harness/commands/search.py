@@ -14,7 +14,7 @@ from harness.studies.mirror import without_passwords
 from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
-from search_spaces.space import OBJECTIVES, Metric, count_text, size_text
+from search_spaces.space import Metric, count_text, size_text
 
 
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
@@ -47,6 +47,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
         if plan_only:
             from harness.searching.plan import plan_document
 
+            # The plan must fail where the search would fail.
             check_writable(plan.folder, make=False)
             with busy("counting the networks of the space"):
                 document = plan_document(plan)
@@ -59,6 +60,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         outcome, report = run_search_with_progress(plan, request, origins, verbose=verbose)
+        # Ctrl-C during the search, which then still writes the report. ``resumable`` covers Ctrl-C at all other times.
         if outcome is None:
             message = _interrupted_text(Study(plan.folder, plan.workspace))
             raise Interrupted(message, hint="resume with the same command")
@@ -76,31 +78,39 @@ def _interrupted_text(study: Study) -> str:
 
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
-    """Return the plan of ``plan_document`` as text by title, for people."""
+    """Return the plan as text by title, for people.
+
+    Args:
+        document: Plan as ``plan_document`` returns it. ``derivations`` is the number of configurations of the space.
+            ``feasible_share`` has both ends of a confidence interval, which are equal if ``exact``, that is, if all
+            configurations were counted. ``lengths`` are the numbers of epochs to choose from.
+    """
     from harness.searching.race import RUNG_SHARES
 
     config = document["config"]
     effort = document["effort"]
     low_pct, high_pct = (100 * share for share in document["feasible_share"])
     feasible = f"{low_pct:.3g} %" if document["feasible"]["exact"] else f"about {(low_pct + high_pct) / 2:.3g} %"
-    objective = f"{config['budget']:,} parameters"
-    # Keys of a minimised metric and of its limit; only parameters have the limit ``budget`` instead.
+    limits_text = f"{config['budget']:,} parameters"
+    # Keys of metric and limit. Minimised parameters, limited by ``budget``, and an absent second metric have no keys.
     for metric_key, limit_key in (("minimise", "most"), ("second", "second_most")):
         limit = config.get(limit_key)
         if limit is not None:
-            metric = config[metric_key]
-            objective += f"; minimised: {OBJECTIVES[Metric(metric)]}, at most {limit:,}"
+            metric = Metric(config[metric_key])
+            limits_text += f"; minimised: {metric.unit}, at most {limit:,}"
+            # This limit is neither an option nor a condition: the largest value among random draws of the space.
             if metric in document.get("drawn_ceilings", ()):
-                objective += " (the largest drawn network)"
+                limits_text += " (the largest drawn network)"
     if "chip" in document:
-        objective += f"; limits of the chip: {' and '.join(document['chip'])}"
+        limits_text += f"; limits of the chip: {' and '.join(document['chip'])}"
     recipe = " or ".join(document.get("recipe_choices", [config["recipe_name"]]))
     runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
     if config["rungs"]:
         runs += f", pruned at {' and '.join(f'{100 * share:g} %' for share in RUNG_SHARES)}"
     seconds = document["estimated_seconds_a_training"]  # of a median network, for the fewest and for the most epochs
     if seconds is not None:
-        runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s per run on a single core"
+        processor = "a single core" if effort["device"] == "cpu" else "the GPU"
+        runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s per run on {processor}"
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"
@@ -108,7 +118,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "study": f"{document['study']} ({'resumed' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
         f"{config['threshold_pct']:g} % on validation images",
-        "budget": objective,
+        "budget": limits_text,
         "space": f"{config['space']}: {count_text(document['derivations'], 'configuration')}, {feasible} feasible",
         "runs": runs,
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import Array, other_range, seems_small
+from harness.data.own.values import Array, range_mismatch_text, seems_small
 from harness.system.errors import DataError
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
@@ -89,7 +89,7 @@ class RawInputNetwork(nn.Module):
             raise DataError("some numbers are missing or not finite")
         low = np.array(self.low)
         high = np.array(self.high)
-        difference = other_range(numbers, low, high)
+        difference = range_mismatch_text(numbers, low, high)
         least = float(numbers.min())
         most = float(numbers.max())
         if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):

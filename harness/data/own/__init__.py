@@ -1,11 +1,11 @@
 """User data sets, from a file, folder or arrays to a stored data set.
 
-`kept` reads, splits and stores data, in the steps of `sources` (with `labels`), `values`, `near_duplicates` and
+`stored` reads, splits and stores data, in the steps of `sources` (with `labels`), `values`, `near_duplicates` and
 `divisions`.
 """
 
 from harness.data.own.divisions import FOLDS
-from harness.data.own.kept import (
+from harness.data.own.stored import (
     Data,
     SourceOptions,
     check_facts,

@@ -396,7 +396,7 @@ def digests(images: Array) -> Array:
     return np.array(hashes, "S32")
 
 
-def other_range(images: Array, low: Array, high: Array) -> str | None:
+def range_mismatch_text(images: Array, low: Array, high: Array) -> str | None:
     """Return a predicate for a message if numbers clearly have a scale different from the fitted range, else None.
 
     The numbers are the subject of the predicate, "range from 0 to 255, but the fitted range is 0 to 1".
@@ -478,7 +478,7 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
     # Known data sets have no stored range, because the pixels are bytes.
     low = np.array(spec.low or [_BYTES[0]] * spec.image_shape[0])
     high = np.array(spec.high or [_BYTES[1]] * spec.image_shape[0])
-    if difference := other_range(numbers, low, high):
+    if difference := range_mismatch_text(numbers, low, high):
         raise DataError(f"the numbers {difference}; use the scale of the source of {spec.name}")
     if seems_small(numbers, low, high):
         limits = f"{low.min():g} to {high.max():g}"

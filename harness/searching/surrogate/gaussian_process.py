@@ -5,13 +5,14 @@ Symbols, for n observations and d features:
 - X: scaled features of the observations, (n, d); x: scaled features of a new point, (d,).
 - m: prior mean at a point, up to a constant (``Points.expected``), such as the mean transferred from other data sets.
 - y: observed values minus the prior mean, (n,); N: diagonal matrix of the noise variances, (n, n).
-- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` holds level, slope, bend, reach and stretch.
+- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` holds level, slope, bend, reach and
+  stretch_deviation.
 
 The last term of k lets the observations correct the scale of the prior mean.
 
 Formulas (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2):
 
-    k(a, b)  = level^2 + slope^2 a.b + bend^2 exp(-|a - b|^2 / (2 reach^2)) + stretch^2 m(a) m(b)
+    k(a, b)  = level^2 + slope^2 a.b + bend^2 exp(-|a - b|^2 / (2 reach^2)) + stretch_deviation^2 m(a) m(b)
     mean(x)  = k(x, X) (K + N)^-1 y
     var(x)   = k(x, x) + NUGGET^2 - k(x, X) (K + N)^-1 k(X, x)
     evidence = -y' (K + N)^-1 y / 2 - sum(log(diag(L)))
@@ -37,14 +38,14 @@ class CovarianceKernel:
         slope: Coefficient of each scaled feature in the linear term.
         bend: Amplitude of the RBF term.
         reach: Length scale of the RBF term, in widths of the features (``features.Feature``).
-        stretch: Correction of the factor 1 of the prior mean m; 0 to keep the prior mean as it is.
+        stretch_deviation: Correction of the factor 1 of the prior mean m; 0 to keep the prior mean as it is.
     """
 
     level: float
     slope: float
     bend: float
     reach: float
-    stretch: float = 0.0
+    stretch_deviation: float = 0.0
 
     def scaled(self, factor: float) -> CovarianceKernel:
         """Return the kernel with ``slope`` and ``bend`` multiplied by ``factor``."""
@@ -58,14 +59,14 @@ class CovarianceKernel:
         # Rounding may give squared distances just below 0.
         smooth = self.bend**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
         covariances = self.level**2 + self.slope**2 * (left.features @ right.features.T) + smooth
-        if not self.stretch:
+        if not self.stretch_deviation:
             return covariances
-        return covariances + self.stretch**2 * np.outer(left.expected, right.expected)
+        return covariances + self.stretch_deviation**2 * np.outer(left.expected, right.expected)
 
     def variance(self, points: Points) -> Any:
         """Return k(x, x) at each point, shape (points,)."""
         linear = self.slope**2 * (points.features**2).sum(axis=1)
-        return self.level**2 + linear + self.bend**2 + self.stretch**2 * points.expected**2
+        return self.level**2 + linear + self.bend**2 + self.stretch_deviation**2 * points.expected**2
 
 
 @dataclass(frozen=True, slots=True)

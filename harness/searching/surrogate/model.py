@@ -4,17 +4,21 @@ Symbols, for d features:
 
 - x: row of scaled features (``features.row_of``), (d,).
 - e: validation errors per ``IMAGES`` images, the mean over the runs of a network.
-- f(x): mean log errors over seeds.
+- f(x): mean log errors, over seeds and over networks with the features x.
+- u: deviation of the log errors of a network from f, over its runs.
 - b: log of ``belief``, the prior errors at the centre of the features.
 - m(x): prior mean up to a constant: a power law, or ``Transfer.expected`` with trainings on other data sets.
 - g: Gaussian process with mean 0 (``gaussian_process``).
+- h: mean of the Gaussian process of ``Transfer``, which all data sets share; only shift_s and stretch_s differ between
+  the data sets s.
 
 Formulas:
 
     f(x) = b + m(x) + g(x)
     m(x) = -0.5 (log parameters - centre) - 0.3 (log epochs - centre)            power law (``_PRIOR_SLOPES``)
     log e ~ Normal(f(x), NUGGET^2 + seed variance / runs + doubt^2)              10 counted errors or more
-    count ~ Poisson(exp(f(x)) * images * runs / IMAGES)                          fewer than 10 counted errors
+    count ~ Poisson(exp(f(x) + u) * images * runs / IMAGES)                      fewer than 10 counted errors
+        with u ~ Normal(0, NUGGET^2 + SEED_SHARE^2 / runs + doubt^2)             approximated by ``_newton_step``
     log e of data set s = shift_s + stretch_s * (power law + h(x))               ``Transfer``
 """
 
@@ -39,7 +43,8 @@ _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the
 SETTLED = CovarianceKernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
 _SETTLED_OBSERVATIONS = 300  # observations from which ``SETTLED`` is used
 # Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
-OPEN = CovarianceKernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch=0.5)
+# ``stretch_deviation`` is the standard deviation of a factor of m; each ``stretch_s`` is a factor itself.
+OPEN = CovarianceKernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch_deviation=0.5)
 # Candidate factors of slope and bend; the factor with the highest evidence times a log-normal prior is used.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0  # standard deviation of the log factor in the prior
@@ -89,7 +94,9 @@ class Observation:
 
 
 def seed_variance(errors: float, images: int) -> float:
-    """Return the variance of log errors between seeds.
+    """Return the variance of log errors between seeds: the squared relative deviation (``seed_share_square``).
+
+    The variance grows below 60 errors of a run.
 
     Args:
         errors: Errors of a run per ``IMAGES`` images.
@@ -101,14 +108,16 @@ def seed_variance(errors: float, images: int) -> float:
 class Transfer:
     """Prior mean from trainings on other data sets: a function of the features that all data sets share.
 
-    The log errors of data set s are shift_s + stretch_s * expected(row). The function is the power law plus the mean
-    of a Gaussian process; the process and the shifts and stretches are fitted in turn.
+    The log errors of data set s are shift_s + stretch_s * (power law + h(x)). The process of h and the shifts and
+    stretches are fitted in turn. ``expected`` subtracts a constant from the function, which changes the shifts only.
     """
 
     # Rounds of alternating fits, after which shifts and stretches change by less than 0.01.
     _ROUNDS = 4
-    _PRIOR_SHARE = 0.02  # weight of the prior stretch 1, in pseudo-observations per observation
-    _SET_DEVIATION = 0.15  # standard deviation of a data set's log errors around the shared function
+    # Prior of a stretch: pseudo-observations per observation, with stretch 1 at a distance of 1 from the mean of the
+    # function.
+    _PRIOR_SHARE = 0.02
+    _SET_DEVIATION = 0.15  # standard deviation of (log errors - shift_s) / stretch_s around the shared function
     _KERNEL = CovarianceKernel(level=0.1, slope=0.045, bend=0.4, reach=4.0)
 
     def __init__(self, sets: Sequence[Sequence[Observation]]) -> None:
@@ -116,8 +125,8 @@ class Transfer:
         features = [_features(item.row for item in observations) for observations in sets]
         logs = [np.array([item.log_errors for item in observations]) for observations in sets]
         variances = [np.array([item.variance for item in observations]) for observations in sets]
-        points = _without_mean(np.concatenate(features))
-        self._process = GaussianProcess(self._KERNEL, _without_mean(_features([])), np.empty(0), np.empty(0))
+        points = _zero_mean_points(np.concatenate(features))
+        self._process = GaussianProcess(self._KERNEL, _zero_mean_points(_features([])), np.empty(0), np.empty(0))
         for _ in range(self._ROUNDS):
             values = []
             noise = []
@@ -128,7 +137,8 @@ class Transfer:
                 prior = self._PRIOR_SHARE * len(rows)
                 covariance = around @ (log_errors - log_errors.mean())
                 stretch = max(0.1, (covariance + prior) / (around @ around + prior))
-                # The shift makes the means of the log errors and of the function equal.
+                # Observations of h: log errors, shifted to mean 0, divided by the stretch, shifted to the mean of the
+                # function, minus the power law.
                 values.append((log_errors - log_errors.mean()) / stretch + mean - _power_law(rows))
                 noise.append(variance / stretch**2 + self._SET_DEVIATION**2)
             self._process = GaussianProcess(self._KERNEL, points, np.concatenate(values), np.concatenate(noise))
@@ -139,7 +149,7 @@ class Transfer:
         return self._uncentred(features) - self._centre
 
     def _uncentred(self, features: Any) -> Any:
-        return _power_law(features) + self._process.mean(_without_mean(features))
+        return _power_law(features) + self._process.mean(_zero_mean_points(features))
 
 
 class Past(NamedTuple):
@@ -163,7 +173,7 @@ NO_PAST = Past()
 
 
 class Surrogate:
-    """Surrogate model: the posterior of f, given observations."""
+    """Surrogate model: the posterior of the log errors, given observations."""
 
     def __init__(
         self,
@@ -180,10 +190,10 @@ class Surrogate:
             kernel: Covariance function; all but ``SETTLED`` are scaled by the best of ``_FACTORS``.
             transfer: Prior mean up to a constant; None for the power law.
         """
-        self._belief = math.log(belief)
+        self._log_belief = math.log(belief)
         self._transfer = transfer
         points = self._points(item.row for item in observations)
-        values = np.array([item.log_errors for item in observations]) - self._belief - points.expected
+        values = np.array([item.log_errors for item in observations]) - self._log_belief - points.expected
         noise = np.array([item.variance for item in observations])
         # ``SETTLED`` was fitted to trainings on the same images, so only other kernels are scaled.
         if kernel is not SETTLED:
@@ -192,7 +202,7 @@ class Surrogate:
         few = np.array([item.counted < _FEW_COUNTED for item in observations], dtype=bool)
         steps_needed = _NEWTON_STEPS if few.any() else 0
         for _ in range(steps_needed):
-            centres = self._belief + points.expected
+            centres = self._log_belief + points.expected
             logs = centres + self._process.mean(points)
             steps = [_newton_step(item, log) for item, log in zip(observations, logs.tolist(), strict=True)]
             # The step is added to the log errors; the variance is the noise of this pseudo-observation.
@@ -201,10 +211,13 @@ class Surrogate:
             self._process = GaussianProcess(kernel, points, values, noise)
 
     def predict(self, rows: Sequence[Row]) -> tuple[Any, Any]:
-        """Return means and standard deviations of f at ``rows``, both of shape (rows,)."""
+        """Return the posterior of a network at each of ``rows``: means and standard deviations, both of shape (rows,).
+
+        The means are means of f; the standard deviations are of the mean log errors over seeds (f and ``NUGGET``).
+        """
         points = self._points(rows)
         differences, deviations = self._process.predict(points)
-        means = self._belief + points.expected + differences
+        means = self._log_belief + points.expected + differences
         # Rounded, so that networks with equal features tie on every processor.
         return means.round(_DECIMALS), deviations.round(_DECIMALS)
 
@@ -214,14 +227,18 @@ class Surrogate:
         return Points(features, prior_mean(features))
 
 
-def _newton_step(observation: Observation, log_errors: float) -> tuple[float, float]:
-    """Return the Newton step of the log errors for a Poisson count, and the variance after the step.
+def _newton_step(observation: Observation, estimate: float) -> tuple[float, float]:
+    """Return the Newton step of the log errors for a Poisson count, and the noise variance of the pseudo-observation.
 
     The step is (count - expected) / expected with the count of all runs; the variance of the count adds 1 / expected to
     the variance of the log errors.
+
+    Args:
+        observation: Count, number of runs and images.
+        estimate: Log errors before the step, at which ``expected`` and the variance are computed.
     """
     runs = observation.runs
-    expected = math.exp(log_errors) * observation.images * runs / IMAGES
+    expected = math.exp(estimate) * observation.images * runs / IMAGES
     variance = NUGGET**2 + SEED_SHARE**2 / runs + 1 / expected + observation.doubt**2
     return observation.counted / expected - 1, variance
 
@@ -242,7 +259,8 @@ def _features(rows: Iterable[Row]) -> Any:
     return np.array(list(rows), dtype=float).reshape(-1, len(FEATURES))
 
 
-def _without_mean(features: Any) -> Points:
+def _zero_mean_points(features: Any) -> Points:
+    """Return points with the prior mean 0."""
     return Points(features, np.zeros(len(features)))
 
 

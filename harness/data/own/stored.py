@@ -34,7 +34,7 @@ from search_spaces.ops import Shape, shape_text
 _MOST_CLASSES = 256  # classes of a data set
 _MOST_NAMED = 10  # duplicates listed by name
 _MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
-_MEMORY_HINT = "the file may be removed: only the options of described paths are lost"
+_DESCRIPTIONS_HINT = "the file may be removed: only the options of described paths are lost"
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -42,7 +42,7 @@ _TRAIN, _VALIDATION, _TEST = range(3)
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options of reading a source, with the meaning of the arguments of `read`; as text, the options of the command."""
+    """Options of reading a source, described as arguments of `read`; ``str`` returns the command-line options."""
 
     shape: Shape | None = None
     group_by: str | None = None
@@ -87,6 +87,7 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     Raises:
         UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
             path was described in several ways.
+        ContentError: ``described.json``, or the stored facts of the data set, are damaged.
         DataError: Same as for `read`.
     """
     if not os.path.exists(text) and os.sep in text:
@@ -109,6 +110,7 @@ def described_options(text: str) -> SourceOptions:
 
     Raises:
         UsageError: The path was described in several ways.
+        ContentError: ``described.json`` is damaged.
     """
     options_by_name = descriptions(text)
     if len({*options_by_name.values()}) > 1:
@@ -119,12 +121,16 @@ def described_options(text: str) -> SourceOptions:
 
 
 def descriptions(text: str) -> dict[str, SourceOptions]:
-    """Return the remembered options of a path by name of the data set; data sets no longer stored are left out."""
-    path = _memory_file()
+    """Return the remembered options of a path by name of the data set; data sets no longer stored are left out.
+
+    Raises:
+        ContentError: ``described.json`` is damaged.
+    """
+    path = _descriptions_file()
     options_by_name = {}
-    for entry in _memory().get(os.path.realpath(text), []):
+    for entry in _entries_by_path().get(os.path.realpath(text), []):
         # ``read_as`` checks the entry, and takes a text.
-        described = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_MEMORY_HINT)
+        described = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_DESCRIPTIONS_HINT)
         if (workspace().data(described.name) / "data.json").is_file():
             options_by_name[described.name] = described.options
     return options_by_name
@@ -140,30 +146,31 @@ class _Described:
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
     """Store the options with which the data set ``name`` was read from the path ``text``."""
-    memory = _memory()
+    entries_by_path = _entries_by_path()
     key = os.path.realpath(text)
     entry = {"name": name, "options": asdict(options)}
-    if entry not in memory.get(key, []):
-        write_json(_memory_file(), memory | {key: [*memory.get(key, []), entry]})
+    if entry not in entries_by_path.get(key, []):
+        write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
 
 
-def _memory_file() -> Path:
+def _descriptions_file() -> Path:
     return workspace().data("described.json")  # beside the folders of the data sets
 
 
-def _memory() -> dict[str, list[Any]]:
+def _entries_by_path() -> dict[str, list[Any]]:
     """Return the documents of `_Described` by real path of the source, in the order of reading."""
-    path = _memory_file()
+    path = _descriptions_file()
     if not path.is_file():
         return {}
-    memory = read_as(dict[str, Any], path, f"the file {path}", hint=_MEMORY_HINT)
+    document = read_as(dict[str, Any], path, f"the file {path}", hint=_DESCRIPTIONS_HINT)
     # Values of older versions are ignored: a single set of options, without the name of the data set.
-    return {key: entries for key, entries in memory.items() if isinstance(entries, list)}
+    return {key: entries for key, entries in document.items() if isinstance(entries, list)}
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:
-    """Raise UsageError if an option was requested with which a stored data set was not read."""
-    # allow_overlap is not compared, because the option does not change the content.
+    """Raise UsageError if a requested option differs from the facts of a data set."""
+    # A shape is accepted if the images have this shape, resized or not. allow_overlap is not compared, because the
+    # option does not change the content.
     requested = (options.shape, options.group_by, options.balanced, options.channels)
     recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
     if any(value and value != stored for value, stored in zip(requested, recorded, strict=True)):
@@ -311,46 +318,49 @@ class _ImageTable:
     Attributes:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
         part: Index of the part in ``PARTS``.
-        position: Index of the image in ``numbers`` of the part.
+        index_in_part: Index of the image in ``numbers`` of the part.
         labels: Index of the class.
         digests: SHA-256 of the unscaled image, 32 bytes.
         groups: Name of the group, bytes; None if the source has no groups.
-        names: Names of the images for messages, by part and position.
+        names: Names of the images for messages, by part and index in the part.
     """
 
     numbers: dict[int, Array]
     part: Array
-    position: Array
+    index_in_part: Array
     labels: Array
     digests: Array
     groups: Array | None
     names: dict[int, list[str]]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield pairs (positions in ``indices``, unscaled images at these positions), in blocks of a single part."""
+        """Yield pairs (places in ``indices``, unscaled images at these places), in blocks of a single part."""
         for part, numbers in self.numbers.items():
             in_part = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(in_part), numbers[0].size):
-                positions = in_part[block]
-                yield positions, numbers[self.position[indices[positions]]]
+                places = in_part[block]
+                yield places, numbers[self.index_in_part[indices[places]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
         """Return all images, scaled to pixels, uint8 (images, channels, rows, columns)."""
         shape = next(iter(self.numbers.values())).shape[1:]
         pixels = np.empty((len(self.part), *shape), np.uint8)
-        for positions, block in self.blocks(np.arange(len(self.part))):
-            pixels[positions] = values.scaled(block, low, high)
+        for places, block in self.blocks(np.arange(len(self.part))):
+            pixels[places] = values.scaled(block, low, high)
         return pixels
 
     def keys(self) -> list[Array]:
-        """Return the groups and the digests; images with a common key must not be divided by a split."""
+        """Return the groups, if any, and the digests; images with a common key must not be divided by a split.
+
+        The order matters: the first kind of key determines which images are chosen (`divisions.connected_units`).
+        """
         return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def name(self, index: int) -> str:
         """Return the name of an image for messages."""
         part = int(self.part[index])
-        position = int(self.position[index])
-        return self.names[part][position] if self.names[part] else f"{PARTS[part]} {position}"
+        index_in_part = int(self.index_in_part[index])
+        return self.names[part][index_in_part] if self.names[part] else f"{PARTS[part]} {index_in_part}"
 
 
 class _Scaled(NamedTuple):
@@ -380,7 +390,12 @@ class _Scaled(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """Fields of a `Dataset` that describe groups, with the same names and meanings; empty without groups."""
+    """Fields of a `Dataset` that describe groups; empty without groups.
+
+    Attributes:
+        validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
+        test_groups: Index into ``test_group_sizes`` for each test image.
+    """
 
     validation_group_sizes: tuple[int, ...] = ()
     test_group_sizes: tuple[int, ...] = ()
@@ -408,6 +423,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     if surplus := len(table.part) - len(not_locked["labels"]) - len(locked["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
     group_sizes = [list(sizes) for sizes in (groups.validation_group_sizes, groups.test_group_sizes) if sizes]
+    # The same facts and arrays in the same order as in ``training_images._has_its_content``: a change here would change
+    # the hashes of data sets.
     facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *group_sizes]
     digest = content_digest(facts, [*not_locked.values(), *locked.values()])
     mean, deviation = _statistics(not_locked["pixels"], source.name)
@@ -453,7 +470,7 @@ def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, l
     numbers = _numbers(by_index, source.name, options)
     class_index = {label: index for index, label in enumerate(classes)}
     parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
-    positions = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
+    indices = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
     labels = np.array([class_index[label] for part in by_index.values() for label in part.labels])
     digests = np.concatenate([values.digests(images) for images in numbers.values()])
     # Keys of all kinds are bytes, as digests are; names of groups may contain lone surrogates.
@@ -462,12 +479,18 @@ def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, l
     order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
     sorted_groups = np.array(groups)[order] if groups else None
-    table = _ImageTable(numbers, parts[order], positions[order], labels[order], digests[order], sorted_groups, names)
+    table = _ImageTable(numbers, parts[order], indices[order], labels[order], digests[order], sorted_groups, names)
     return table, classes
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
-    """Raise DataError unless the part ``name`` of ``source`` has the classes of the training part, and groups too."""
+    """Raise DataError if the part ``name`` and the training part have different classes, or only one part has groups.
+
+    Args:
+        train: Training part.
+        part: The part to check.
+        name: Name of the part in messages; ``source`` is the name of the source.
+    """
     train_only = {*train.classes} - {*part.classes}
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
@@ -498,23 +521,23 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Array]:
-    """Return the scaled images with the test images, and the folds and the mask of `_choose_folds`.
+    """Return the scaled images and the choice of the test images (`_Scaled`), then both results of `_choose_folds`.
 
     Near-duplicates are not divided, unless so many are connected that no split exists.
     """
     try:
-        scaled = _split_and_scale(table, joins_near=True)
+        scaled = _split_and_scale(table, near_stays_together=True)
         return scaled, *_choose_folds(table, scaled, balanced=balanced)
     except DataError:
-        scaled = _split_and_scale(table, joins_near=False)
+        scaled = _split_and_scale(table, near_stays_together=False)
         return scaled, *_choose_folds(table, scaled, balanced=balanced)
 
 
-def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
+def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scaled:
     """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images.
 
     Args:
-        joins_near: Whether splits keep near-duplicates together, not only equal images.
+        near_stays_together: Whether splits keep near-duplicates together, not only equal images.
 
     Raises:
         DataError: The validation or test part has a scale of its own, or no fifth can be set aside.
@@ -534,11 +557,12 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
                 raise DataError(f"{error.message}{cause}") from error
         low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
         for part in (_VALIDATION, _TEST):
-            if part in table.numbers and (difference := values.other_range(table.numbers[part], low, high)):
+            if part in table.numbers and (difference := values.range_mismatch_text(table.numbers[part], low, high)):
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
-        digests = values.digests(pixels)
-        scaled = _Scaled(is_test, low, high, pixels, digests, near_keys(pixels, digests), joins_near)
+        pixel_digests = values.digests(pixels)
+        near = near_keys(pixels, pixel_digests)
+        scaled = _Scaled(is_test, low, high, pixels, pixel_digests, near, near_stays_together=near_stays_together)
         if has_test or not np.isin(scaled.together[is_test], scaled.together[~is_test]).any():
             return scaled
         # Different numbers became equal or nearly equal pixels on both sides. Another key keeps such images together.
@@ -590,8 +614,10 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
     pixels = scaled.pixels
-    sample = np.arange(min(len(pixels), 200))  # sufficient for a statement about most images
-    if any(values.squeezed(block, pixels[positions]) for positions, block in table.blocks(sample)):
+    # The table is sorted by part, class and content, so these images are from the first classes of the training part,
+    # or from the first class alone if it has 200. The remark about most images assumes that all classes are alike.
+    sample = np.arange(min(len(pixels), 200))
+    if any(values.squeezed(block, pixels[places]) for places, block in table.blocks(sample)):
         extent = f"{scaled.low.min():g} to {scaled.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]
@@ -600,11 +626,12 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     if is_flat and edge >= 8 and edge**2 == columns:
         shape = f"images x {edge} x {edge}"
         remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
-    # Images whose near-duplicates include a different picture; equal pictures also have equal keys of near-duplicates.
-    near = np.unique(scaled.near, return_inverse=True)[1]
+    # Index of the component of near-duplicates of each image, and an image of each different picture. A component with
+    # more than one different picture has near-duplicates, a component of equal pictures has none.
+    component = np.unique(scaled.near, return_inverse=True)[1]
     firsts = np.unique(scaled.pixel_digests, return_index=True)[1]
-    picture_counts = np.bincount(near[firsts])  # different pictures by key of near-duplicates
-    if number := int((picture_counts[near] > 1).sum()):
+    picture_counts = np.bincount(component[firsts])
+    if number := int((picture_counts[component] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
         if not scaled.near_stays_together:
             stays = (
@@ -697,7 +724,8 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     else:
-        # Fields with ``compare=False`` (names, groups, remarks, options) describe the source, which may have changed.
+        # Fields with ``compare=False`` (test_groups, duplicates, remarks, options) describe the source, which may have
+        # changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         stored = dataset(spec.name)
         # Equal images may be read with other groups of the same sizes; the groups read first decide.

@@ -1,4 +1,4 @@
-"""What is kept is the same for every source of it, remembers how it was read, and bad data are refused in one line."""
+"""A stored data set is the same for every source, remembers how it was read, and bad data are refused in one line."""
 
 from __future__ import annotations
 
