@@ -372,7 +372,7 @@ def length_factor(images: int) -> int:
     """Return the factor on the number of epochs for a training on ``images`` images.
 
     An epoch of few images has few steps. The factor keeps epochs times images constant below ``_FEW_IMAGES`` images, up
-    to a factor of ``_MOST_TIMES``.
+    to a factor of ``_LARGEST_FACTOR``.
     """
     return min(_LARGEST_FACTOR, max(1, round(_FEW_IMAGES / images)))
 

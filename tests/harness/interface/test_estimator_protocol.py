@@ -38,7 +38,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         train_in_this_process(patch)
-        patch.setattr(recipe, "_MOST_TIMES", 2)
+        patch.setattr(recipe, "_LARGEST_FACTOR", 2)
         patch.setattr(finder, "_MOST_SURROGATE_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)
         patch.setattr(finder.Finder.draw_options, "__defaults__", (50,))
