@@ -45,25 +45,25 @@ def page(
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
     data: Mapping[str, object] | None = None,
-    datasets: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+    rows_by_name: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
     **facts: object,
 ) -> str:
     """Return the page of a template.
 
     Args:
         template: Name of a file in ``templates/`` that extends ``base.html``.
-        charts: Altair charts by the name that the template passes to ``figure``; None is left out. A named data set is
-            embedded once, also if several charts use it.
+        charts: Altair charts by the name that the template passes to ``figure``; None is left out. A named table of
+            rows (a data set of Vega-Lite) is embedded once, also if several charts use it.
         styles: Style sheets of this package, after ``page.css``.
         scripts: Scripts of this package, after ``page.js``.
         data: JSON values that the scripts read as ``page.data``.
-        datasets: Further rows for the scripts, by name of the data set.
+        rows_by_name: Further tables of rows, which the scripts read as ``page.datasets``, by name of the table.
         **facts: Variables of the template.
     """
     from altair import Undefined
 
     specs = {}
-    embedded = dict(datasets or {})
+    embedded = dict(rows_by_name or {})
     for name, chart in (charts or {}).items():
         if chart is None:
             continue
@@ -76,7 +76,7 @@ def page(
         embedded |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
-    columns = {name: _columns(rows) for name, rows in embedded.items()}
+    columns = {name: _by_column(rows) for name, rows in embedded.items()}
     embedded_data = {"charts": specs, "datasets": columns, "data": data or {}}
     return _template(template).render(
         policy=_policy(texts),
@@ -90,7 +90,7 @@ def page(
     )
 
 
-def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
+def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     """Return rows as columns, which saves repeating the names of the columns in each row."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
@@ -104,6 +104,7 @@ def macro_text(name: str, *facts: object) -> str:
 
 def markdown(template: str, **facts: object) -> str:
     """Return the text of a Markdown template; the template itself escapes values with filters."""
+    # Undo the no-break spaces of ``_printable``, which are for HTML.
     return _template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
 
 
@@ -136,7 +137,7 @@ def _environment() -> jinja2.Environment:
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
     filters: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
-    functions = (dataset, _blocks, _description, _thumbnail, _image_uri, _image_size)
+    functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
     environment.globals.update(as_command=as_command, zip=zip)
@@ -164,7 +165,10 @@ def _vega() -> str:
     return bundle
 
 
-# Number formats: pages round here only; a missing or infinite number is an en dash ------------------------------------
+# Number formats -------------------------------------------------------------------------------------------------------
+
+# Pages round here only. ``decimal``, ``count``, ``_pct``, ``short``, ``spread`` and ``duration`` print a missing or
+# infinite number as an en dash.
 
 
 def decimal(value: float | None, digits: int) -> str:
@@ -243,9 +247,10 @@ def _three_digits(ratio: float) -> str:
 
 # Pictures of a network: a strip of layers to scale, and a thumbnail -------------------------------------------------
 
-# The strip has a column per feature map: longer side, channels, cost, receptive field. Elementwise ops (bn,
-# activations, dropout) share the column of the preceding op. The thumbnail has a bar per convolution, as high as the
-# feature map; bars of a shared kernel have the same colour. The colours are in page.css.
+# The strip has a column per op, with the output (longer side and channels), the costs and the receptive field;
+# elementwise ops (bn, activations, dropout) share the column of the preceding op. The thumbnail has a bar per
+# convolution, as high as the output, and a bar of the least height per linear layer; bars of a shared kernel have the
+# same colour. The colours are in page.css.
 
 _COLUMN_WIDTH = 16  # characters, width of the text in a column of the strip
 _TIE_COLOURS = 3  # colours of tied kernels; further ties start again with the first colour
@@ -258,16 +263,18 @@ _GAP = 1.5  # SVG units, gap between two bars
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _Column:
     """Column of the strip.
 
     Attributes:
         op: Canonical text of the op.
         followers: Canonical text of the elementwise ops in the same column.
         shape: Shape of the output.
-        receptive_field: Input pixels, not clipped; None from the first global op on.
-        kind: ``shared`` if a kernel is tied or rotated, ``kernel`` if the op has other weights, else ``plain``.
-        times: Number of equal consecutive residual sums drawn as a single column.
+        receptive_field: Shorter edge of the receptive field in input pixels (columns for a series), not clipped to the
+            image; None from the first global op on.
+        kind: ``shared`` if a convolution of the op has a tie or several poses, ``kernel`` for other convolutions, for
+            residual sums with other convolutions and for linear layers, else ``plain``.
+        times: Number of equal residual sums, with at most elementwise ops between them, that are drawn as this column.
     """
 
     op: str
@@ -287,9 +294,9 @@ class _Block:
         return argument_lines, textwrap.wrap(self.followers, _COLUMN_WIDTH, max_lines=4 - len(argument_lines))
 
 
-def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
+def _columns_of(analysis: Analysis) -> tuple[_Column, ...]:
     """Return the columns of a network's strip."""
-    blocks: list[_Block] = []
+    columns: list[_Column] = []
     shape: Shape = analysis.task.input_shape
     is_global = False  # whether an op has joined all pixels of a map
     for layer in analysis.costed_ops:
@@ -297,35 +304,35 @@ def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
         is_global = is_global or (op.is_global and len(shape) == 3)
         shape = layer.output_shape
         receptive_field = None if is_global else layer.receptive_field
-        last = blocks[-1] if blocks else None
-        if last is not None and op.works_in_place:
-            blocks[-1] = replace(last, followers=f"{last.followers} {op}".strip(), shape=shape)
+        last = columns[-1] if columns else None
+        if last is not None and op.works_in_place:  # an elementwise op: no window, not global, no sum
+            columns[-1] = replace(last, followers=f"{last.followers} {op}".strip(), shape=shape)
         elif last is not None and op.role is Role.SUM and (last.op, last.shape) == (str(op), shape):
-            blocks[-1] = replace(last, receptive_field=receptive_field, times=last.times + 1)
+            columns[-1] = replace(last, receptive_field=receptive_field, times=last.times + 1)
         else:
-            blocks.append(_Block(str(op), "", shape, 0, 0, receptive_field, _kind(op)))
-        last = blocks[-1]
-        blocks[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
-    return tuple(blocks)
+            columns.append(_Column(str(op), "", shape, 0, 0, receptive_field, _kind(op)))
+        last = columns[-1]
+        columns[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
+    return tuple(columns)
 
 
 def _kind(op: Op) -> str:
-    """Return the ``kind`` of a ``_Block``."""
+    """Return the ``kind`` of a ``_Column``."""
     used = kernels((op,))
     if any(kernel.tie or kernel.poses > 1 for kernel in used):
         return "shared"
     return "kernel" if used or op.role in (Role.CONVOLUTION, Role.LINEAR) else "plain"
 
 
-def _description(columns: tuple[_Block, ...], image: Shape) -> str:
+def _description(columns: tuple[_Column, ...], image: Shape) -> str:
     """Return the text alternative of a strip."""
     texts = []
-    for block in columns:
-        times = f"{block.times} times " if block.times > 1 else ""
-        texts.append(f"{times}{block.op} to {shape_text(block.shape)}")
+    for column in columns:
+        times = f"{column.times} times " if column.times > 1 else ""
+        texts.append(f"{times}{column.op} to {shape_text(column.shape)}")
     steps = ", ".join(texts)
     image_edge = max(image[1:])
-    fields = [block.receptive_field for block in columns if block.receptive_field is not None]
+    fields = [column.receptive_field for column in columns if column.receptive_field is not None]
     final_field = min(fields[-1] if fields else 1, image_edge)
     return f"From {shape_text(image)}: {steps}. The receptive field grows to {final_field} of {image_edge} pixels."
 
@@ -338,13 +345,13 @@ class _Bar(NamedTuple):
         channels: Channels of the output.
         kind: ``own`` (kernel used once), ``posed`` (several orientations), ``tied-1`` to ``tied-3`` (tied kernel) or
             ``linear``.
-        sum: Number of the residual sum that contains the op, 0 for none.
+        sum_index: Index of the residual sum that contains the op, counted from 1; 0 if no sum contains the op.
     """
 
     edge: int
     channels: int
     kind: str
-    sum: int = 0
+    sum_index: int = 0
 
 
 def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
@@ -373,16 +380,16 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     bars = _bars(architecture, task)
     # Bars of the same kind share a path to keep the page small: a report shows a hundred networks.
     outlines: dict[str, str] = {}
-    sum_ranges: dict[int, tuple[float, float]] = {}  # left and right end of each residual sum
+    sum_ranges: dict[int, tuple[float, float]] = {}  # left and right end of each residual sum, by ``sum_index``
     x = 1.0
     for bar in bars:
         width = round(_NARROWEST_BAR + math.log2(max(bar.channels, 1)), 1)
         height = round(max(_LOWEST_BAR, _TALLEST_BAR * bar.edge / task.input_shape[1]), 1)
         outline = f"M{x:g} {_MIDDLE - height / 2:g}h{width:g}v{height:g}h-{width:g}z"
         outlines[bar.kind] = outlines.get(bar.kind, "") + outline
-        if bar.sum:
-            left, _ = sum_ranges.get(bar.sum, (x, x))
-            sum_ranges[bar.sum] = left, x + width
+        if bar.sum_index:
+            left, _ = sum_ranges.get(bar.sum_index, (x, x))
+            sum_ranges[bar.sum_index] = left, x + width
         x = round(x + width + _GAP, 1)
     paths = "".join(f'<path d="{outline}" class="{kind}"/>' for kind, outline in outlines.items())
     paths += "".join(f'<path d="M{left:g} 2H{right:g}" class="sum"/>' for left, right in sum_ranges.values())
@@ -401,7 +408,7 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
 
 _LONGEST_SIDE = 112  # CSS pixels, longest side of a shown image
 _SERIES_SIZE = (112, 48)  # CSS pixels, width and height of a drawn series
-_SERIES_GAP = 8  # CSS pixels, part of the width between two series
+_SERIES_GAP = 8  # CSS pixels that stay empty at the right of each series, part of the width
 _POINTS = 120  # most points of a drawn series
 
 
@@ -409,8 +416,9 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
     """Return series side by side as an SVG data URI, with a line per channel.
 
     Args:
-        series: Values 0 to 255 of shape (series, channels, steps). A long series is cut into stretches of equal length,
-            of which the minimum and the maximum are drawn.
+        series: Values 0 to 255 of shape (series, channels, steps). A series of more than ``_POINTS`` / 2 steps is cut
+            into stretches of equal length (the last may be shorter); a stretch is drawn as two points, the minimum and
+            then the maximum.
     """
     width, height = _SERIES_SIZE
     lines = []
@@ -458,10 +466,11 @@ def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
 
 
 def _code(text: str, longest: int = 300) -> str:
-    """Return foreign text as a code span on a single line of at most ``longest`` characters."""
+    """Return foreign text as a code span on a single line, cut after ``longest`` characters; a dash if empty."""
     line = _one_line(text)
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
-    # Tables end a cell at a bar even inside a span, and read a backslash before a bar as an escape: add a space.
+    # The macro ``row`` of summary.md escapes each bar as ``\|``, because a bar ends the cell of a table even inside a
+    # span. A backslash of the text before a bar would cancel the escape: add a space after the backslash.
     line = re.sub(r"\\(?=\|)", "\\\\ ", line)
     # The fence must have more backticks than the longest run in the text, otherwise the text would end the span.
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)

@@ -60,7 +60,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         charts=charts.study_charts(info, rows),
         styles=["study.css"],
         scripts=scripts,
-        datasets={"networks": rows},
+        rows_by_name={"networks": rows},
         data={
             "study": info.name,
             "verify": as_command("verify"),

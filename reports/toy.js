@@ -14,7 +14,7 @@ const toy = (() => {
   }
 
   // Returns the inputs and all quantities of a forward and a backward pass.
-  function passes(start) {
+  function forwardAndBackward(start) {
     const { i1, i2, t1, t2, w1, w2, w3, w4, w5, w6, w7, w8 } = start;
     const h1 = w1 * i1 + w2 * i2;
     const h2 = w3 * i1 + w4 * i2;
@@ -55,7 +55,7 @@ const toy = (() => {
     };
   }
 
-  // Returns the inputs after an update; `known` is the result of `passes`.
+  // Returns the inputs after an update; `known` is the result of `forwardAndBackward`.
   function update(known, learningRate) {
     const next = {};
     for (const name of Object.keys(documents)) next[name] = known[name];
@@ -67,16 +67,16 @@ const toy = (() => {
 
   // Returns the loss before the first update and after each update.
   function losses(learningRate, updates, start = documents) {
-    let known = passes(start);
+    let known = forwardAndBackward(start);
     const found = [known.E_total];
     for (let done = 0; done < updates; done += 1) {
-      known = passes(update(known, learningRate));
+      known = forwardAndBackward(update(known, learningRate));
       found.push(known.E_total);
     }
     return found;
   }
 
-  return { documents, passes, update, losses };
+  return { documents, forwardAndBackward, update, losses };
 })();
 
 (() => {
@@ -194,7 +194,7 @@ const toy = (() => {
 
   function step(times) {
     for (let done = 0; done < times && history.length <= most; done += 1) {
-      known = toy.passes(toy.update(known, rate));
+      known = toy.forwardAndBackward(toy.update(known, rate));
       history.push(known.E_total);
     }
     show();
@@ -227,7 +227,7 @@ const toy = (() => {
   }
 
   function reset() {
-    known = toy.passes(start);
+    known = toy.forwardAndBackward(start);
     history = [known.E_total];
     show();
     pause();

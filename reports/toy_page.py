@@ -1,8 +1,9 @@
-"""Outputs of the toy network: ``toy.html``, an interactive offline page, and ``toy.xlsx``, a live spreadsheet.
+"""Outputs of the toy network: an interactive offline page, a live spreadsheet, and a figure of the learning rates.
 
-The initial values of the page are computed by Python; its script repeats the same arithmetic. The workbook has a row
-per iteration and a column per quantity. Its formulas use EXP, IF, arithmetic and cell references only, so that all
-spreadsheet programs give equal results. Each formula cell stores the value computed by Python.
+The initial values of the page (``toy.html``) are computed by Python; its script repeats the same arithmetic. The sheet
+Training of the workbook (``toy.xlsx``) has a row per iteration and a column per quantity. The formulas use EXP, IF,
+arithmetic and cell references only, so that all spreadsheet programs give equal results. Each formula cell stores the
+value computed by Python.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from harness.toy.backprop import (
     START,
     UPDATE,
     WEIGHTS,
+    forward_and_backward,
     losses,
-    passes,
     train,
     update,
     with_names,
@@ -39,7 +40,7 @@ _FIRST_RATE = 0.5  # learning rate with which page and workbook open
 
 
 def contents() -> dict[str, bytes]:
-    """Return the page, the workbook and the figure of the learning rates, by file name."""
+    """Return the page, the workbook and the figure of the learning rates (SVG and PNG), by file name."""
     chart = charts.toy_rates({rate: losses(START, rate, UPDATES) for rate in LEARNING_RATES})
     return {
         "toy.html": render().encode(),
@@ -51,7 +52,7 @@ def contents() -> dict[str, bytes]:
 
 def render() -> str:
     """Return the HTML of the page."""
-    quantities = passes(START)
+    quantities = forward_and_backward(START)
     numbers = quantities | {"learning_rate": _FIRST_RATE}
     return page(
         "toy.html",
@@ -59,11 +60,11 @@ def render() -> str:
         scripts=["toy.js"],
         data={"start": START},
         rate=_FIRST_RATE,
-        ends={rate: losses(START, rate, UPDATES)[-1] for rate in LEARNING_RATES},
+        final_losses={rate: losses(START, rate, UPDATES)[-1] for rate in LEARNING_RATES},
         updates=UPDATES,
         start=START,
         numbers=numbers,
-        updated_weights=update(quantities, _FIRST_RATE),
+        start_after_update=update(quantities, _FIRST_RATE),
         tables={"forward": FORWARD, "backward": BACKWARD, "update": UPDATE},
         put_in=lambda formula: with_numbers(formula, numbers),
     )
@@ -80,18 +81,19 @@ _INPUT_CELLS = {
     **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
 }
 # EXP overflows above about 709, so both branches of the sigmoid take the exponential of a number that is not positive.
+# ``exp`` is written as in ``FORWARD``; ``_write_training`` replaces the name by EXP.
 _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
 _FORMULAS = FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | BACKWARD
 # Input and output of each weight, in the order of ``WEIGHTS``.
-_ENDS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
-# Notes behind the cells of the sheet Inputs.
+_CONNECTIONS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
+# Notes on the sheet Inputs, in column C to the right of the input cells, by name of the input.
 _MEANINGS = {
     "learning_rate": "choose from the list or enter any number",
     "i1": "first input",
     "i2": "second input",
     "t1": "target of a_o1",
     "t2": "target of a_o2",
-    **{name: f"from {' to '.join(ends.split())}" for name, ends in zip(WEIGHTS, _ENDS, strict=True)},
+    **{name: f"from {' to '.join(pair.split())}" for name, pair in zip(WEIGHTS, _CONNECTIONS, strict=True)},
 }
 _NOTES = (
     "Change the blue numbers on yellow; all remaining cells and both charts follow.",
@@ -114,7 +116,12 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 
 def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
-    """Return the content of ``toy.xlsx`` for these first weights and this learning rate."""
+    """Return the content of ``toy.xlsx``.
+
+    Args:
+        start: Inputs, targets and first weights, with the names of ``START``.
+        learning_rate: Any finite number.
+    """
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
     # Fix the date, otherwise equal inputs would not give equal bytes.
@@ -159,6 +166,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
     )
     loss_after = losses(start, learning_rate, UPDATES)
     column = xl_col_to_name(COLUMNS.index("E_total"))  # of the sheet Training
+    # Rows count from 0 here: the results begin below the heading in A22.
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
         sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], loss_after[updates])
@@ -172,6 +180,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     for title, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
         sheet.merge_range(1, first, 1, first + len(names) - 1, title, formats["heading"])
         first += len(names)
+    # Row 3 shows the formulas of the documents; the cells below compute the sigmoid as ``_SIGMOID``, without overflow.
     formula_texts = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
     for column, name in enumerate(COLUMNS):
         sheet.write(2, column, formula_texts.get(name, ""), formats["formula"])
@@ -192,6 +201,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     for iteration, quantities in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
+        # Later entries replace earlier ones: weights refer to the sheet Training, all other inputs to the sheet Inputs.
         cells_of_row = {"exp": "EXP", **input_cells, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         cells_above = input_cells | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
         for column, name in enumerate(COLUMNS[1:], start=1):

@@ -17,21 +17,25 @@ from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
 from search_spaces.space_errors import UnknownNameError, nearest
 
-# Bytes of stack that ``Chip.limits`` allows for the buffers of convolutions, which depend on the network: as for the
-# network measured in ``chips.toml``. A network with larger buffers may meet the limits without fitting on the chip;
-# ``Fit`` counts exactly.
+# ``Chip.limits`` does not know the network, and reserves this many bytes of stack for the buffers of convolutions: as
+# many as network eab8ff needs (``chips.toml``). A network with larger buffers may meet the limits without fitting on
+# the chip; ``Fit`` uses the buffers of the network itself.
 _ALLOWED_BUFFER_BYTES = 588
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """A type of processor, with the costs of the exported C program apart from the network.
+    """A type of processor, with the costs of the exported C program that is optimised for size.
+
+    The costs were measured with the networks that ``chips.toml`` names.
 
     Attributes:
         program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
+        stack_bytes: Bytes of stack without the buffers of convolutions, whose ``size`` depends on the network:
+            ``IntegerPlan.buffers`` of the program for size, ``fast_buffers`` of the program for speed.
         cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included.
-        speed: Costs of the program that is optimised for speed; None if unknown.
+        speed: A second set of costs, of the program that is optimised for speed; None if unknown. The name is also the
+            key in chip files.
     """
 
     program_bytes: int
@@ -109,7 +113,7 @@ class Fit:
 
     @property
     def total_flash_bytes(self) -> int:
-        """Bytes of flash for constants and program."""
+        """Bytes of flash for the program and for all constants of the network (``Analysis.weight_bytes``)."""
         return self._costs.program_bytes + self.analysis.weight_bytes
 
     @property
@@ -127,7 +131,10 @@ class Fit:
 
     @property
     def lack(self) -> str:
-        """Text with the missing bytes of flash and RAM; empty if the network fits."""
+        """Text with the missing bytes of flash and RAM; empty if the network fits.
+
+        Ops without an integer form count with assumed bytes, so a network that fits may not be exportable.
+        """
         missing_bytes = {
             "flash": self.total_flash_bytes - self.chip.flash_bytes,
             "RAM": self.total_ram_bytes - self.chip.ram_bytes,
@@ -154,7 +161,8 @@ class Fit:
         return f"{self.chip.name}: {verdict}; {flash}; {ram}; {time}"
 
 
-# Cores and chips of ``chips.toml``, by name.
+# Cores and chips of ``chips.toml``, by name. Each of these cores has ``speed``; only a core of a user's file may lack
+# the key.
 _TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
 CORES = {name: Core(**figures | {"speed": Core(**figures["speed"])}) for name, figures in _TABLES["cores"].items()}
 CHIPS = {

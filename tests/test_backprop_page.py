@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.toy.backprop import BACKWARD, FORWARD, START, gradients, losses, passes
+from harness.toy.backprop import BACKWARD, FORWARD, START, forward_and_backward, gradients, losses
 from harness.toy.rates import central_differences, rate_curve
 from tests.conftest import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "backprop.md"
-KNOWN = passes(START)
+KNOWN = forward_and_backward(START)
 WIDTH = 1e-5
 
 

@@ -53,17 +53,17 @@ def bench() -> None:
 @_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Number of runs per network.")
 @_option("--near", type=PER_CENT, help="Validation accuracy near which networks get more runs.")
 @_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in percentage points.")
-@_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Number of runs per network near --near.")
+@_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Total runs per network near --near.")
 @_option(
     "--rungs",
     type=EPOCHS,
-    help="Epochs with validation, such as 1,2,4,8 [default: the rungs of a search, an earlier rung, the last epoch].",
+    help="Epochs with validation, such as 1,2,4,8 [default: the rungs of a search with an earlier and the last epoch].",
 )
 @_option("--recipe", default="fast", help="Training recipe: a name, or @FILE.toml.")
 @_option("--epochs", type=click.IntRange(1), help="Number of epochs; replaces the number of the recipe.")
 @_option("--budget", type=click.IntRange(1), help="Parameter budget.")
 @_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the choice of networks.")
-@options.some("workers", "cluster", "dataset", "data", "device", "engine")
+@options.json_and("workers", "cluster", "dataset", "data", "device", "engine")
 @_option("--plan", "only_plan", is_flag=True, help="Print the runs and the estimated time; train nothing.")
 @_option("--merge", is_flag=True, help="Merge the tables NAME... of several machines into the table --into.")
 @_option("--into", metavar="NAME", help="Name of the merged table.")
@@ -81,7 +81,8 @@ def table(
 
     The networks are chosen from bands of size; of a small space, all networks are trained. The test set is not read.
     After Ctrl-C or a crash, the same command continues from the last rungs. The finished table is written to
-    benchmarks/tables/NAME. Without --space, the table NAME is shown; NAME is a folder if it contains a slash.
+    benchmarks/tables/NAME. Without --space, the table NAME is shown. To show, export or merge a table, NAME may also be
+    a folder (with a slash).
 
     \b
     harness bench table mine --space bench --epochs 8 --plan
@@ -137,8 +138,8 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
-    from harness.studies import config as study
-    from harness.training.executors import ray
+    from harness.studies.config import owned
+    from harness.training.executors.ray import Kinds, executor_at
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -153,20 +154,20 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         options.print_result(as_json, plan, plan_text(plan))
         return 0
     facts = recording.facts
-    machine = facts.machines[0]
+    machine = facts.machines[0]  # this machine, the only machine of a recording
     files.check_writable(table_folder.parent)
     say(plan_text(plan))
-    spec = dataset(facts.dataset)
-    options.say_training(recording.choice, facts.recipe, spec.train_size)
-    nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
+    options.say_training(recording.choice, facts.recipe, dataset(facts.dataset).train_size)
+    nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": Kinds.OURS}
     with (
         options.resumable(),
-        study.owned(recording_folder),
-        # The seconds of a table must be comparable: only nodes like this machine join, with the same number of workers.
-        ray.executor_at(request.cluster, machine.workers, **nodes) as make_executor,
+        owned(recording_folder),
+        # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
+        # this machine join a cluster, with the same number of workers.
+        executor_at(request.cluster, machine.workers, **nodes) as make_executor,
         Reporter(plan["runs"], "runs") as reporter,
     ):
-        reporter.advance(plan["ended"])
+        reporter.advance(len(recording.ended))
         recorded_table = record(recording, reporter, make_executor)
     write_table(table_folder, recorded_table)
     return _show_table(recorded_table, as_json, table_folder)
@@ -178,13 +179,13 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     "--method",
     "names",
     multiple=True,
-    help="Name of a method, or your own function as MODULE:NAME; may be repeated [default: all built-in methods].",
+    help="Name of a method, or your own function as MODULE:NAME; may be repeated [default: the ten methods above].",
 )
 @_option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="Your own method as a program.")
-@_option("--ablations", is_flag=True, help="Also compare variants of the default with a single change.")
+@_option("--ablations", is_flag=True, help="Also compare variants of the method default with a single change.")
 @_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats per method [default: 200; 3 with --live].")
 @_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the comparison.")
-@_option("--target", type=PER_CENT, help="Target validation accuracy [default: reached by a quarter of the table].")
+@_option("--target", type=PER_CENT, help="Target validation accuracy [default: a quarter of the table reaches it].")
 @_option("--budget", type=click.IntRange(1), help="Parameter budget [default: size of the largest network].")
 @_option(
     "--time", "seconds", type=DURATION, help="Time limit per repeat [default: training time of an eighth of the table]."
@@ -206,20 +207,21 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option(
     "--judge-seeds", type=click.IntRange(2, 1000), default=5, help="With --live: fresh seeds that judge an answer."
 )
-@options.some("dataset", "data", "device", "engine", "cluster")
+@options.json_and("dataset", "data", "device", "engine", "cluster")
 @_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: in runs/.bench].")
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     """Compare search methods by the smallest network that reaches the target, over time and at the end.
 
     On a TABLE of recorded runs the clock is simulated: a run takes the recorded seconds, and a call of a method takes
-    no time. Equal seeds give equal bytes. All methods have the same space, recipe, budget, time and seeds. A network
-    counts only after passing on fresh seeds. An answer is judged by the mean over seeds in the table, which is hidden
-    from the methods. Several tables are compared separately, then the methods are ranked over all tables.
+    no time. Equal seeds give equal bytes. All methods have the same space, recipe, budget, time and seeds. A method
+    answers only with networks that passed on fresh seeds (except the variant no-confirmation). An answer is then judged
+    by the mean over seeds in the table, which is hidden from the methods. Several tables are compared separately, then
+    the methods are ranked over all tables.
 
     Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
-    The aided methods use the rungs and the falling budget of the default. Your own method is a Python function or a
-    program; see benchmarks/methods/README.md.
+    The method default is harness search itself. The aided methods use its rungs and its falling budget. Your own method
+    is a Python function or a program; see benchmarks/methods/README.md.
 
     \b
     harness bench run mnist-bench
@@ -230,13 +232,14 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
     from harness.bench import methods, replay
-    from harness.studies import config as study
+    from harness.studies.config import owned
 
     default_repeats = 3 if arguments["live"] else 200
-    request = replay.RunRequest(repeats=arguments.pop("repeats") or default_repeats, **arguments)
+    request = replay.RunRequest(**arguments | {"repeats": arguments["repeats"] or default_repeats})
     _check_run(ctx, request)
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
     tables = _tables(request.tables)
+    # A contest: the methods, the design of their comparison (``Comparison``), and the table or the effort of live runs.
     contests: list[Contest]
     if request.live:
         contests = [replay.prepare_live(request, compared, tables[0] if tables else None)]
@@ -244,7 +247,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         contests = [replay.prepare_replay(request, compared, table) for table in tables]
     folder = request.out or files.workspace().runs / ".bench" / _folder_name(contests)
     files.check_writable(folder)
-    with study.owned(folder), options.resumable():
+    with owned(folder), options.resumable():
         if len(contests) > 1:
             _rank(request, contests, folder, as_json)
         else:
@@ -262,14 +265,14 @@ class _BenchOutcome(NamedTuple):
 
 
 def _tables(names: Sequence[str]) -> list[Table]:
-    """Return the named tables; raise UsageError if two names, such as a name and a folder, lead to the same table."""
+    """Return the named tables; raise UsageError if two have the same name, which is the folder of their results."""
     from harness.bench.table import read_table, table_folder
 
     tables: dict[str, Table] = {}
     for name in names:
         table = read_table(table_folder(name, files.workspace()))
         if table.facts.name in tables:
-            raise UsageError(f"the table {table.facts.name!r} is given twice")
+            raise UsageError(f"two tables are named {table.facts.name!r}")
         tables[table.facts.name] = table
     return list(tables.values())
 
@@ -308,7 +311,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.ranks import ranks_of, ranks_text
-    from harness.studies import config as study
+    from harness.studies.config import owned
     from reports.comparison_page import write_ranks_page
 
     findings: dict[str, Findings] = {}
@@ -318,7 +321,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         name = contest.design.table
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
-        with study.owned(folder / name):
+        with owned(folder / name):
             outcome = _compare(request, contest, folder / name)
         findings[name] = outcome.findings
         paths += outcome.files
@@ -326,9 +329,8 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
     ranking = ranks_of(findings)
     document_path = folder / "ranks.json"
     files.write_json(document_path, ranking)
-    page = write_ranks_page(folder, ranking)
-    paths += [str(document_path), str(page)]
-    texts.append(f"{ranks_text(ranking)}\nreport: {page}")
+    paths += [str(document_path), str(write_ranks_page(folder, ranking))]
+    texts.append(f"{ranks_text(ranking)}\nreport: {paths[-1]}")
     comparisons = [findings_of_table.document for findings_of_table in findings.values()]
     options.print_result(as_json, ranking | {"comparisons": comparisons, "files": paths}, "\n\n".join(texts))
 
@@ -355,14 +357,15 @@ def _run_live(
 ) -> tuple[list[Trace], Judged]:
     """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
-    from harness.training.executors import ray
     from harness.training.executors.base import DataLocation
+    from harness.training.executors.ray import Kinds, executor_at
 
     effort = contest.effort
     source = DataLocation(contest.design.task.study.dataset, request.data)
-    # All methods must have equal conditions: only nodes like this machine join, and no additional workers.
-    nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
-    with ray.executor_at(request.cluster, effort.workers, **nodes) as make_executor:
+    # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
+    # machine join a cluster, and no additional workers.
+    nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": Kinds.OURS}
+    with executor_at(request.cluster, effort.workers, **nodes) as make_executor:
         start_executor = partial(make_executor, source, effort.limits)
         print_line = partial(click.echo, err=True)
         return run_live(contest, start_executor, folder, earlier_traces, print_line)
@@ -376,15 +379,17 @@ def _replay(
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter
 
-    methods, design, table = contest
-    with Reporter(design.repeats * len(methods), "repeats") as reporter:
+    design = contest.design
+    table = contest.table
+    with Reporter(design.repeats * len(contest.methods), "repeats") as reporter:
         reporter.advance(len(earlier_traces))
 
         def store(trace: Trace) -> None:
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(methods, design, table, request.processes or core_count(), earlier_traces, store)
+        traces = run_repeats(contest.methods, design, table, request.processes or core_count(), earlier_traces, store)
     study = design.task.study
+    # No method may answer with the networks of the table above the budget.
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
     return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

@@ -52,7 +52,7 @@ _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 
 @data.command("fetch")
 @_dataset
-@options.some("data")
+@options.json_and("data")
 @click.option("--mirror-seconds", type=_SECONDS, default=20.0, help="Time limit of a mirror, in seconds.")
 def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch missing and damaged files into --data or the cache."""
@@ -65,7 +65,7 @@ def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -
 
 @data.command("check", short_help="Check every file by its hash.")
 @_dataset
-@options.some("data")
+@options.json_and("data")
 def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 if a file is missing or damaged."""
     from harness.data import own, training_images
@@ -138,7 +138,7 @@ def _remove(name: str, force: bool) -> None:
 
 @data.command("describe", short_help="Describe a data set, with the provable accuracies.")
 @click.argument("source", metavar="DATASET")
-@options.some("data")
+@options.json_and("data")
 @click.option("--input", "shape", type=SHAPE, help="Resize your own pictures: channels x rows x columns.")
 @click.option("--group-by", help="Groups that are not split: an array of the .npz, or _ for file names up to _.")
 @click.option(
@@ -207,7 +207,7 @@ def _describe(
 
 @data.command("path", short_help="Print the folder that holds the files.")
 @_dataset
-@options.some("data")
+@options.json_and("data")
 def _path(name: str, data: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files of a data set; the files are not read.
 

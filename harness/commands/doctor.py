@@ -211,7 +211,7 @@ def _libraries() -> _Finding:
 
 @click.command(short_help="Check the installation, the device and the data.")
 @options.dataset_as_argument()
-@options.some("dataset", "data")
+@options.json_and("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:
     """Check the installation, the device and the data; print a line for each problem, with advice.

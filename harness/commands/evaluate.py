@@ -37,7 +37,7 @@ _MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures to classify: a file or a folder.")
 @click.option("--recipe", help="Name of the recipe, if the network has several rows.")
 @click.option("--c", "in_c", is_flag=True, help="Compile an integer network and compare all logits.")
-@options.some("dataset", "data")
+@options.json_and("dataset", "data")
 def evaluate(
     network: str,
     seed: int | None,

@@ -21,8 +21,8 @@ from harness.toy.backprop import (
     LEARNING_RATES,
     START,
     WEIGHTS,
+    forward_and_backward,
     gradients,
-    passes,
     with_numbers,
 )
 from harness.toy.rates import RateCurve, checked_gradients, largest_difference, rate_curve, remarks, shortest
@@ -70,7 +70,7 @@ def toy(
 
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
     curves = [rate_curve(START, rate, iterations, target) for rate in rates]
-    quantities = passes(START)
+    quantities = forward_and_backward(START)
     paths = [] if out is None else _write(out)
     if figure is not None:
         write_figure(rates_figure(curves, target), figure)

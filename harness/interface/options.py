@@ -90,7 +90,7 @@ def _completed(declared: Option[Any, Any]) -> Callable[[click.Context, click.Par
     return lambda ctx, param, prefix: [value for value in known_values() if value.startswith(prefix)]
 
 
-def some(*names: str) -> Callable[[_F], _F]:
+def json_and(*names: str) -> Callable[[_F], _F]:
     """Return a decorator that adds the named options, in the given order, and ``--json`` to a command."""
 
     def decorated(command: _F) -> _F:

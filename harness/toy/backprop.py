@@ -10,7 +10,7 @@ documents from which this project started: ``h1`` is the input of a unit, ``a_h1
 partial derivative of ``E_total`` with respect to ``w1``. docs/backprop.md derives each line. The module uses neither
 torch nor NumPy, so that every computation is visible.
 
-    >>> round(passes(START)["E_total"], 9)
+    >>> round(forward_and_backward(START)["E_total"], 9)
     0.242519857
     >>> [round(loss, 6) for loss in losses(START, learning_rate=2.0, updates=2)]
     [0.24252, 0.214902, 0.189879]
@@ -40,7 +40,7 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def passes(start: Mapping[str, float]) -> dict[str, float]:
+def forward_and_backward(start: Mapping[str, float]) -> dict[str, float]:
     """Return the inputs and all quantities of a forward and a backward pass, in order of computation.
 
     ``_formulas`` shows the right-hand sides to users, and ``locals()`` collects the values: each local name is a
@@ -100,9 +100,9 @@ def update(quantities: Mapping[str, float], learning_rate: float) -> dict[str, f
 
 
 def train(start: Mapping[str, float], learning_rate: float) -> Iterator[dict[str, float]]:
-    """Yield the result of ``passes`` before the first update and after each update, endlessly."""
+    """Yield the result of ``forward_and_backward`` before the first update and after each update, endlessly."""
     while True:
-        quantities = passes(start)
+        quantities = forward_and_backward(start)
         yield quantities
         start = update(quantities, learning_rate)
 
@@ -129,8 +129,9 @@ def with_numbers(formula: str, numbers: Mapping[str, float]) -> str:
 
 
 def _formulas() -> dict[str, str]:
-    """Return the formula of each quantity, extracted from the source of ``passes``, in mathematical notation."""
-    lines = [node for node in ast.walk(ast.parse(inspect.getsource(passes))) if isinstance(node, ast.Assign)]
+    """Return the formula of each quantity in mathematical notation, from the source of ``forward_and_backward``."""
+    tree = ast.parse(inspect.getsource(forward_and_backward))
+    lines = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
     # Without the two lines that unpack the start values.
     formulas = {line.targets[0].id: ast.unparse(line.value) for line in lines if isinstance(line.targets[0], ast.Name)}
     del formulas["quantities"]

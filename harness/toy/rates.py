@@ -9,7 +9,7 @@ from itertools import islice
 
 from harness.system.errors import HarnessError, UsageError
 from harness.system.terminal import counted
-from harness.toy.backprop import EXAMPLE, WEIGHTS, gradients, passes, train
+from harness.toy.backprop import EXAMPLE, WEIGHTS, forward_and_backward, gradients, train
 
 # Largest number of updates when searching for the target. The slowest rate of the source documents needs 1,199 updates
 # for a loss of 0.01.
@@ -36,7 +36,7 @@ class RateCurve:
         losses: Loss before the first update and after each update; not finite after an overflow of the weights.
         reached_after: Updates until the loss is below the target; None if not reached within ``searched`` updates.
         searched: Largest number of updates in the search for the target.
-        last: All quantities of ``passes`` after the last update of ``losses``.
+        last: All quantities of ``forward_and_backward`` after the last update of ``losses``.
     """
 
     learning_rate: float
@@ -126,7 +126,7 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
     Raises:
         HarnessError: The chain rule differs from an alternative method by more than the tolerance.
     """
-    quantities = passes(start)
+    quantities = forward_and_backward(start)
     by_source = {
         "chain_rule": gradients(quantities),
         "autograd": autograd(start),
@@ -152,7 +152,7 @@ def central_differences(start: Mapping[str, float]) -> dict[str, float]:
     """Return (E(w + h) - E(w - h)) / (2 h) for each weight w, with h = ``_WIDTH``."""
 
     def loss(name: str, change: float) -> float:
-        return passes({**start, name: start[name] + change})["E_total"]
+        return forward_and_backward({**start, name: start[name] + change})["E_total"]
 
     return {name: (loss(name, _WIDTH) - loss(name, -_WIDTH)) / (2 * _WIDTH) for name in WEIGHTS}
 

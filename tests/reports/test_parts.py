@@ -130,11 +130,11 @@ TIED = parse_network(
 
 
 def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
-    assert [(bar.edge, bar.channels, bar.sum) for bar in render._bars(PLAIN, MNIST)] == [
+    assert [(bar.edge, bar.channels, bar.sum_index) for bar in render._bars(PLAIN, MNIST)] == [
         (28, 8, 0), (14, 16, 0), (1, 10, 0)
     ]  # fmt: skip
     assert [bar.kind for bar in render._bars(TIED, MNIST)] == ["posed", "tied-1", "own", "tied-1", "tied-1", "linear"]
-    assert [bar.sum for bar in render._bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
+    assert [bar.sum_index for bar in render._bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
     drawn = render._thumbnail(TIED, MNIST)
     assert drawn.count('class="sum"') == 2
     assert 'aria-label="5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"' in drawn
@@ -142,12 +142,12 @@ def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
     assert {name for name in used if f".{name} " not in STYLE} == set()
 
 
-def test_the_blocks_have_all_parameters_and_ops():
-    blocks = render._blocks(analyse(TIED, MNIST))
+def test_the_columns_have_all_parameters_and_ops():
+    columns = render._columns_of(analyse(TIED, MNIST))
 
-    assert sum(block.parameters for block in blocks) == analyse(TIED, MNIST).parameters
-    assert [block.followers for block in blocks] == ["relu", "", "", "relu", "", "", ""]
-    assert [block.kind for block in blocks] == ["shared", "plain", "shared", "shared", "shared", "plain", "kernel"]
+    assert sum(column.parameters for column in columns) == analyse(TIED, MNIST).parameters
+    assert [column.followers for column in columns] == ["relu", "", "", "relu", "", "", ""]
+    assert [column.kind for column in columns] == ["shared", "plain", "shared", "shared", "shared", "plain", "kernel"]
 
 
 def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():

@@ -22,8 +22,8 @@ from harness.toy.backprop import (
     START,
     UPDATE,
     WEIGHTS,
+    forward_and_backward,
     losses,
-    passes,
     train,
     with_numbers,
 )
@@ -34,7 +34,7 @@ from tests import axe, browser
 
 def test_every_quantity_is_there_with_its_formula_and_numbers():
     source = toy_page.render()
-    numbers = passes(START) | {"learning_rate": 0.5}
+    numbers = forward_and_backward(START) | {"learning_rate": 0.5}
 
     assert {*START, *FORWARD, *BACKWARD} <= {*re.findall(r'data-value="(\w+)"', source)}
     assert re.findall(r'data-next="(\w+)"', source) == [*UPDATE]
@@ -102,8 +102,8 @@ def test_its_curves_are_those_of_python(page: browser.Page, rate: float):
 def test_every_quantity_is_that_of_python_after_each_of_20_updates(page: browser.Page, numbers: tuple[float, ...]):
     start = dict(zip(START, numbers, strict=True))
     program = (
-        f"(() => {{ let known = toy.passes({json.dumps(start)}); const all = [known]; for (let i = 0; i < 20; i += 1) "
-        "{ known = toy.passes(toy.update(known, 0.8)); all.push(known); } return all; })()"
+        f"(() => {{ const all = [toy.forwardAndBackward({json.dumps(start)})]; for (let i = 0; i < 20; i += 1) "
+        "all.push(toy.forwardAndBackward(toy.update(all.at(-1), 0.8))); return all; })()"
     )
 
     found: list[dict[str, float]] = page.evaluate(program)

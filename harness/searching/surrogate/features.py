@@ -2,7 +2,7 @@
 
 A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
 feature names a space or a form: features count depth, width, weight sharing, orientations and training length. Sizes
-are natural logarithms; shares are mostly between 0 and 1. Quantities that grow with the image are rescaled to 28x28
+are natural logarithms; shares are between 0 and 1. Quantities that grow with the image are rescaled to 28x28
 pixels, so that networks for images of any size are comparable.
 """
 
@@ -29,7 +29,7 @@ class Feature:
     Attributes:
         name: Name for people.
         centre: Value that is scaled to 0.
-        width: Difference that is scaled to 1; the kernel's length scale is a multiple of this width.
+        width: Difference that is scaled to 1; the length scale of the Gaussian process is a multiple of it.
     """
 
     name: str
@@ -42,7 +42,14 @@ class Feature:
 
 
 class _FeatureMap(NamedTuple):
-    """Output of a layer; ``edge`` and ``macs`` (of the layer) are rescaled to images of 28x28 pixels."""
+    """Output of a top-level op that is a map.
+
+    Attributes:
+        channels: Channels of the map.
+        positions: Rows times columns of the map.
+        edge: Edge of a square map with as many positions, rescaled to images of 28x28 pixels.
+        macs: Multiply-adds of the op, rescaled to images of 28x28 pixels.
+    """
 
     channels: int
     positions: int
@@ -56,14 +63,14 @@ class _NetworkFacts:
     Attributes:
         sums: Residual sums.
         ops: Ops in order of execution, without the sums.
-        uses: Convolutions, those with a common tie once per use.
+        uses: All convolutions in order of execution; a tied kernel is listed as often as it is used.
         spatial: Convolutions whose kernels have more than one row.
-        full: Convolutions except depthwise ones.
+        convs: Ops of the class ``Conv``: all convolutions, also grouped ones, except ``dwconv3x3``.
         pools: Pooling ops that keep a map.
         before_norms: Op before each normalisation; None for the input of the network.
         pixels_scale: Pixels of a 28x28 image over pixels of an image of the task.
         receptive_field: Receptive field in pixels of a 28x28 image.
-        maps: Outputs of the layers.
+        maps: Outputs of the top-level ops (a residual sum is a single op) that are maps; not empty.
     """
 
     def __init__(self, architecture: Architecture, analysis: Analysis) -> None:
@@ -72,19 +79,19 @@ class _NetworkFacts:
         self.ops = [op for op in flat(architecture.ops) if op.role is not Role.SUM]
         self.uses = kernels(self.ops)
         self.spatial = [op for op in self.uses if op.edges[0] > 1]
-        self.full = [op for op in self.uses if isinstance(op, Conv)]
+        self.convs = [op for op in self.uses if isinstance(op, Conv)]
         self.pools = [op for op in self.ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
         neighbours = zip((None, *self.ops), self.ops, strict=False)
         self.before_norms = [previous for previous, op in neighbours if op.role is Role.NORMALISATION]
         _, rows, columns = analysis.task.input_shape
-        # A series has a single row; use the edge of a square map with as many numbers.
         self.pixels_scale = _EDGE**2 / (rows * columns)
+        # A series has a single row; the receptive field is measured in columns.
         edge = columns if rows == 1 else min(rows, columns)
         self.receptive_field = analysis.receptive_field * _EDGE / edge
         self.maps = _maps(analysis, self.pixels_scale)
 
     @property
-    def uses_a_kernel(self) -> float:
+    def mean_uses_of_a_kernel(self) -> float:
         """Mean number of uses of a kernel; ops with a common tie share a kernel."""
         distinct = {op.tie or index for index, op in enumerate(self.uses)}
         return len(self.uses) / len(distinct) if distinct else 1.0
@@ -96,19 +103,23 @@ class _NetworkFacts:
 
 
 def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
-    """Return the 3-dimensional outputs of the layers; a single 1x1x1 map if there are none."""
+    """Return the outputs of the top-level ops that are maps; a single 1x1x1 map if there are none."""
     maps = []
     for layer in analysis.costed_ops:
         if len(layer.output_shape) == 3:
             channels, rows, columns = layer.output_shape
             positions = rows * columns
+            # A series has a single row: use the edge of a square map with as many positions.
             edge = math.sqrt(positions * pixels_scale)
             maps.append(_FeatureMap(channels, positions, edge, layer.macs * pixels_scale))
     return maps or [_FeatureMap(1, 1, 1.0, 0.0)]
 
 
-def _laid_out(analysis: Analysis) -> float:
-    """Return the number of kernel weights without weight sharing: a separate copy per use and orientation."""
+def _unshared_weights(analysis: Analysis) -> float:
+    """Return the number of weights of convolutions and linear layers without sharing: a copy per use and orientation.
+
+    The convolutions of a residual sum are assumed to have outputs of the size of the sum.
+    """
     return sum(layer.macs / math.prod(layer.output_shape[1:]) for layer in analysis.costed_ops)
 
 
@@ -117,18 +128,20 @@ def _share(ops: Sequence[_T], counts: Callable[[_T], bool]) -> float:
     return len(list(filter(counts, ops))) / len(ops) if ops else 0.0
 
 
-# The widths maximise the evidence of the shipped trainings, shrunk towards 1.25 times the spread among networks of some
-# thousand parameters, and rounded (diary 65). Kernels with a single row, such as 1x3 for series, count as 1x1.
+# The widths maximise the marginal likelihood of the shipped trainings times a prior that draws each width towards 1.25
+# times the spread among networks of some thousand parameters; they are rounded (diary 65). The centres are round values
+# within the range of such networks; there the linear term of the Gaussian process is 0. Kernels with a single row, such
+# as 1x3 for series, count as 1x1. Poses of depthwise kernels do not count as orientations.
 _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_NetworkFacts], float]], ...] = (
     (Feature("log parameters", 8.0, 0.55), lambda net: math.log(net.analysis.parameters)),
-    (Feature("log numbers of all uses", 9.2, 0.6), lambda net: math.log(max(1.0, _laid_out(net.analysis)))),
+    (Feature("log weights without sharing", 9.2, 0.6), lambda net: math.log(max(1.0, _unshared_weights(net.analysis)))),
     (Feature("log multiply-adds", 13.8, 0.65), lambda net: math.log(max(1.0, net.analysis.macs * net.pixels_scale))),
     (Feature("kernels larger than 1x1", 7.0, 2.2), lambda net: float(len(net.spatial))),
     (Feature("receptive field", 30.0, 12.0), lambda net: min(_WIDEST_FIELD, net.receptive_field)),
-    (Feature("log2 orientations", 1.0, 1.4), lambda net: math.log2(max((op.poses for op in net.full), default=1))),
+    (Feature("log2 orientations", 1.0, 1.4), lambda net: math.log2(max((op.poses for op in net.convs), default=1))),
     (Feature("share of separable kernels", 0.3, 0.7), lambda net: _share(net.spatial, lambda op: op.is_grouped)),
-    (Feature("share of sums", 0.3, 0.6), lambda net: len(net.sums) / len(net.spatial) if net.spatial else 0.0),
-    (Feature("log uses of a kernel", 0.5, 0.75), lambda net: math.log(net.uses_a_kernel)),
+    (Feature("sums per kernel > 1x1", 0.3, 0.6), lambda net: len(net.sums) / len(net.spatial) if net.spatial else 0.0),
+    (Feature("log uses of a kernel", 0.5, 0.75), lambda net: math.log(net.mean_uses_of_a_kernel)),
     (Feature("strides", 0.5, 0.7), lambda net: float(any(op.stride > 1 for op in net.uses))),
     (Feature("share of max pooling", 0.5, 0.9), lambda net: _share(net.pools, lambda op: op.role is Role.MAX_POOLING)),
     (Feature("share without padding", 0.2, 0.5), lambda net: _share(net.spatial, lambda op: max(op.paddings) == 0)),
@@ -139,9 +152,9 @@ _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_NetworkFacts], float]], ...] 
     ),
     (Feature("log channels of the first map", 2.6, 1.15), lambda net: math.log(net.maps[0].channels)),
     (Feature("log channels before the head", 3.1, 0.38), lambda net: math.log(net.before_head.channels)),
-    (Feature("log rows before the head", 2.0, 0.65), lambda net: math.log(net.before_head.edge)),
+    (Feature("log edge before the head", 2.0, 0.65), lambda net: math.log(net.before_head.edge)),
     (Feature("linear head", 0.8, 0.6), lambda net: float(net.ops[-1].role is Role.LINEAR)),
-    (Feature("share of 1x1 kernels", 0.3, 0.35), lambda net: _share(net.full, lambda op: op.kernel_size == 1)),
+    (Feature("share of 1x1 kernels", 0.3, 0.35), lambda net: _share(net.convs, lambda op: op.kernel_size == 1)),
     (
         Feature("log multiply-adds above 14x14", 11.0, 4.0),
         lambda net: math.log(1 + sum(each.macs for each in net.maps if each.edge > 14)),
@@ -150,7 +163,7 @@ _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_NetworkFacts], float]], ...] 
 _TRAINING_FEATURES = (
     Feature("log epochs", 2.3, 1.0),
     Feature("log batch", 3.7, 0.65),
-    Feature("share of moved images", 0.6, 0.4),
+    Feature("share of augmented images", 0.6, 0.4),
 )
 FEATURES = (*(feature for feature, _ in _NETWORK_FEATURES), *_TRAINING_FEATURES)
 Row = tuple[float, ...]  # scaled features, in the order of ``FEATURES``
@@ -162,7 +175,7 @@ def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: in
     Args:
         architecture: Network.
         task: Shape of the images and number of classes.
-        epochs: Epochs, divided by ``recipe.length_factor`` of the number of training images, so that data sets of
+        epochs: Epochs, divided by ``harness.training.recipe.length_factor(training images)``, so that data sets of
             different sizes are comparable.
         batch_size: Images per step.
         augmented_share: Share of augmented images, from 0 to 1.

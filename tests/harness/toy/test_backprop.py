@@ -18,9 +18,9 @@ from harness.toy.backprop import (
     START,
     UPDATE,
     WEIGHTS,
+    forward_and_backward,
     gradients,
     losses,
-    passes,
     sigmoid,
     train,
     update,
@@ -52,7 +52,7 @@ def torch_losses(start: dict[str, float], learning_rate: float, updates: int) ->
 
 
 def test_the_network_and_its_first_figures_are_those_of_the_documents(seed_documents: dict[str, Any]):
-    toy, known = seed_documents["toy"], passes(START)
+    toy, known = seed_documents["toy"], forward_and_backward(START)
 
     assert toy["weights"] == WEIGHTS
     assert toy["inputs"] | toy["targets"] == EXAMPLE
@@ -79,7 +79,7 @@ def test_any_network_trains_as_in_torch_and_three_sources_agree_on_its_gradients
 ):
     assert losses(start, learning_rate, 4) == pytest.approx(torch_losses(start, learning_rate, 4), rel=1e-11, abs=1e-12)
     # It raises where they do not agree.
-    assert checked_gradients(start)["chain_rule"] == gradients(passes(start))
+    assert checked_gradients(start)["chain_rule"] == gradients(forward_and_backward(start))
 
 
 @pytest.mark.parametrize("x", [-1e308, -1000.0, -30.0, -0.5, 0.0, 0.5, 30.0, 1000.0, 1e308])
