@@ -1,8 +1,8 @@
 """Measure the exported C that is optimised for size and for speed on emulated chips, for networks of different form.
 
 The networks have random weights, because instructions hardly depend on the weights. The table is printed as Markdown.
-The share of the inner loops (functions ``dot``, ``slide`` and ``sum_up``) is counted in the log of executed blocks of
-QEMU, for the code for speed; the code for size has no functions of its own for them.
+The share of the inner loops (functions ``dot`` and ``slide``) is counted in the log of executed blocks of QEMU, for the
+code for speed; in the code for size the compiler may inline them.
 Requires the cross compilers and emulators that CONTRIBUTING lists.
 
     python -m benchmarks.kernels
@@ -95,24 +95,30 @@ def _inner_share(library: Library, family: Family) -> float:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert run.stderr is not None, "stderr is a pipe"
-        sizes: Counter[int] = Counter()  # instructions of each block
-        executions: Counter[int] = Counter()
+        sizes: Counter[int] = Counter()  # instructions of each block, by its latest translation
+        executed: Counter[int] = Counter()  # instructions by the start of the block
         block: int | None = None
         for line in run.stderr:
             if line.startswith("IN:"):
                 block = None
             elif line.startswith("0x"):
-                block = int(line.split(":")[0], 16) if block is None else block
+                if block is None:
+                    block = int(line.split(":")[0], 16)
+                    sizes[block] = 0
                 sizes[block] += 1
             elif execution := re.match(r"Trace.*?\[[0-9a-f]+/([0-9a-f]+)/", line):
-                executions[int(execution[1], 16)] += 1
-        run.wait()
+                start = int(execution[1], 16)
+                executed[start] += sizes[start]
+        if run.wait() != 0:
+            raise HarnessError(f"{command[0]} ended with code {run.returncode}")
     starts = [int(row[0], 16) for row in rows]
     work: Counter[str] = Counter()
-    for start, count in executions.items():
-        work[rows[bisect.bisect_right(starts, start) - 1][2]] += count * sizes[start]
-    outside = sum(work[function] for function in ("main", "write", "write_number", "ask", "start"))
-    inner = sum(count for function, count in work.items() if re.match(r"dot_|slide_|sum_up", function))
+    for start, count in executed.items():
+        # Blocks before the first symbol are the reset code of QEMU.
+        if start >= starts[0]:
+            work[rows[bisect.bisect_right(starts, start) - 1][2]] += count
+    outside = sum(work[function] for function in ("main", "write_letter", "write_number", "ask", "start"))
+    inner = sum(count for function, count in work.items() if re.match(r"dot_|slide_", function))
     return inner / (work.total() - outside)
 
 

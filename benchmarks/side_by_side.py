@@ -1,6 +1,7 @@
 """Compare the exported C with other tools for the same trained networks, compilers and emulated chips.
 
-The table is printed as Markdown. Requires MNIST and the cross compilers and emulators that CONTRIBUTING lists. The
+The table is printed as Markdown. Requires MNIST, the development environment (onnx), and the cross compilers and emulators
+that CONTRIBUTING lists. The
 other tools are optional; a missing tool gets a row with the reason:
 
     pip install bakenn==1.0.0 emx-onnx-cgen==1.4.0 litert-torch==0.10.0
@@ -50,7 +51,7 @@ _NETWORKS = (
     ("ecbe650b5cc8-63902e6a5fda-mnist-99_4", 0),
 )
 _CALIBRATION_IMAGES = 40  # bakenn takes more than a second per image
-_RANGE_IMAGES = 2_000  # for the ranges of our integers, as ``harness export``
+_RANGE_IMAGES = 2_000  # first training images, for the ranges of our integers; as many as in ``harness export``
 _COMPARED_IMAGES = 1_000  # training images for the comparison of classes, with the C compiler of this machine
 _SLOW_IMAGES = 10  # images for a Python side that takes a second per image
 _CHIP_IMAGES = 2
@@ -120,12 +121,13 @@ class _Plain(nn.Module):
 
 
 def _layer(operator: str, settings: dict[str, Any], tensors: list[Any]) -> Any:
-    """Return the module of an ONNX node; ``tensors`` are the constants among its inputs, in order."""
+    """Return the module of an ONNX node; ``tensors`` has the constant of each input, None for other inputs."""
     match operator:
         case "Conv":
             filters, channels, *window = tensors[1].shape
             padding = tuple(settings["pads"][:2])
-            layer: Any = nn.Conv2d(channels * settings["group"], filters, tuple(window), padding=padding)
+            stride = tuple(settings["strides"])
+            layer: Any = nn.Conv2d(channels * settings["group"], filters, tuple(window), stride, padding)
             layer.groups = settings["group"]
             layer.weight.data, layer.bias.data = tensors[1:]
         case "BatchNormalization":

@@ -194,9 +194,9 @@ def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> Step
         steps_before: Number of steps that the run took in earlier epochs.
         steps_per_epoch: Number of steps of each epoch.
     """
-    # The average is the state after this step, counted from 1, and then moves with each further step.
-    last_before_average = math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
-    first_averaged = max(1, last_before_average)
+    # The average begins as the state after this step, counted from 1, and moves with each further step.
+    average_step = math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
+    first_averaged = max(1, average_step)
     rates = []
     shares = []
     for number in range(steps_before + 1, steps_before + steps_per_epoch + 1):
@@ -205,7 +205,7 @@ def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> Step
         if number > first_averaged:
             # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning
             # faster (TensorFlow's ExponentialMovingAverage).
-            age = number - last_before_average
+            age = number - average_step
             share -= min(recipe.average_decay, (1 + age) / (10 + age))
         shares.append(share)
     return StepSettings(rates, shares, first_averaged if recipe.average_decay else math.inf)

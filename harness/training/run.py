@@ -181,7 +181,9 @@ def train_job(
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     train_set, validation_set = _image_sets(job, loaded, device)
     result = _result_with_environment(job, loaded, device, TORCH if engine is None else engine.name)
-    last_epoch = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
+    last_epoch = job.recipe.epochs
+    if job.until_epoch is not None:
+        last_epoch = min(job.until_epoch, last_epoch)
 
     def new_start(number: int) -> Training:
         seed = start_seed(result.seed, number)

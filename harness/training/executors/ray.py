@@ -309,7 +309,8 @@ class Nodes(Executor):
         ref = node.asking
         node.asking = None
         try:
-            facts: _Facts = self.ray.get(ref)
+            # A node with an older installation, which is refused below, answers with a plain tuple.
+            facts = _Facts(*self.ray.get(ref))
         except self.ray.exceptions.RayError as error:
             # ``cause`` is an exception of ``_facts``; without a cause the node is lost.
             self._lose(node, str(getattr(error, "cause", "")))
