@@ -1,8 +1,7 @@
 """Compare the exported C with other tools for the same trained networks, compilers and emulated chips.
 
-The table is printed as Markdown. Requires MNIST, the development environment (onnx), and the cross compilers and emulators
-that CONTRIBUTING lists. The
-other tools are optional; a missing tool gets a row with the reason:
+The table is printed as Markdown. Requires MNIST, the development environment (onnx), and the cross compilers and
+emulators that CONTRIBUTING lists. The other tools are optional; a missing tool gets a row with the reason:
 
     pip install bakenn==1.0.0 emx-onnx-cgen==1.4.0 litert-torch==0.10.0
     apt-get install libnewlib-arm-none-eabi picolibc-riscv64-unknown-elf
