@@ -118,9 +118,8 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
     ledger_entries = ledger.read(workspace.ledger)
     rows = [(leaderboard_table.row_of_record(item, ledger_entries), item) for item in records]
-    ranks = {row.key: row.rank for row in leaderboard_table.ranked([row for row, _ in rows])}
-    # Best row first; ranks are within a data set and target.
-    rows.sort(key=lambda pair: (not pair[0].reached, ranks[pair[0].key], pair[0].dataset))
+    positions = {row.key: index for index, row in enumerate(leaderboard_table.ranked([row for row, _ in rows]))}
+    rows.sort(key=lambda pair: (not pair[0].reached, positions[pair[0].key]))
     runs = _runs_of(hashes, workspace)
     tasks = {network_hash: task_or_mnist(results[0].dataset) for network_hash, results in runs.items()}
     tasks |= {item.hash: dataset(item.dataset).task for item in records}

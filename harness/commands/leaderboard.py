@@ -109,6 +109,7 @@ def leaderboard(
     from harness.evidence.leaderboard_table import survey
 
     workspace = files.workspace()
+    dataset_name = None if dataset is None else datasets.dataset_of_option(dataset).name  # ``auto`` is MNIST
     if check:
         return _check(workspace, anchor, as_json)
     if anchor:
@@ -119,7 +120,6 @@ def leaderboard(
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
-    dataset_name = None if dataset is None else datasets.dataset_of_option(dataset).name  # ``auto`` is MNIST
     fitting = [
         row
         for row in standings.rows

@@ -345,8 +345,8 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     """Return the first difference between the stated result of an attempt and its record; None if they agree.
 
     The stated result of grouped test images from rules 4 on is not compared: the bound over groups was corrected while
-    rules 4 were in force, and reading the data again may add the group of each image (``groups_of``). Such an attempt
-    certifies only if the result computed now agrees (``is_certified``).
+    rules 4 were in force, ``groups_of`` assumed other groups, and reading the data again may add the group of each
+    image. Such an attempt certifies only if the result computed now agrees (``is_certified``).
     """
     name = f"attempt {attempt.number}"
     if (breach := _breach(attempt)) is not None:

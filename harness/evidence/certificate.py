@@ -245,7 +245,10 @@ def _contradiction(certificate: Certificate, declared: Declaration, workspace: W
             expected["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                expected["group_sizes"], expected["group_errors"] = _groups_of(record, declared)
+                expected["group_sizes"], group_errors = _groups_of(record, declared)
+                # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
+                if dataset(record.dataset).test_groups or not expected["group_sizes"]:
+                    expected["group_errors"] = group_errors
     for name, value in expected.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.

@@ -580,8 +580,9 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
     """Return the sort key: known data sets first, high targets first, then by evidence, size and accuracy.
 
-    Rows of a tier with an accuracy at the target or above are ordered by size; the remaining rows follow by accuracy,
-    because the smallest networks of a search are far below the target and would precede its best networks.
+    Rows of a tier with an accuracy (test, else validation) at the target or above are ordered by size; the remaining
+    rows follow by accuracy, because the smallest networks of a search are far below the target and would precede its
+    best networks.
     """
     accuracies = (row.mean_test_accuracy_pct, row.validation_accuracy_pct, 0.0)
     accuracy = next(each for each in accuracies if each is not None)

@@ -325,7 +325,8 @@ def _description(module: nn.Module | type[nn.Module], task: Task) -> Description
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     """Return the known network with this name or with a hash that begins with this text, and its rows.
 
-    If several networks share a name, the best of these networks on the leaderboard is returned, with a warning.
+    If several networks share a name, the first of these networks on the leaderboard that reached its target is
+    returned, or else the first, with a warning.
     """
     matches = list(_known(name, workspace))
     hashes = sorted({match.architecture.hash for match in matches})
@@ -334,9 +335,9 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
-        # Networks of the same form and size share a name; the best one on the leaderboard is meant.
+        # Networks of the same form and size share a name.
         rows = [row for row in leaderboard_rows(workspace) if row.hash in hashes]
-        best = min(rows, key=lambda row: (not row.reached, row.rank), default=None)
+        best = min(rows, key=lambda row: not row.reached, default=None)  # the first of equals
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
         others = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)

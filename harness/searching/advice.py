@@ -203,8 +203,8 @@ class SearchOutcome:
     def advice(self) -> Advised | None:
         """Return the advice; None if the target was met, and no smaller candidate waits or has passed its first run.
 
-        Without a verdict, the advice is more time or trials if they ran out, else a larger limit if the nearest miss is
-        close to the limit, else a lower target.
+        Without a verdict, the advice is more time or trials if they ran out, else a larger limit if there is no nearest
+        miss or if it costs more than half of the limit, else a lower target.
         """
         if self.waiting is not None:
             return self._to_verify(self.waiting)

@@ -110,7 +110,7 @@ def test_several_choices_are_those_that_asking_again_would_give(
     assert expected != [each.option.hash for each in ranked[:4]]
 
 
-def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
+def test_the_chance_to_be_confirmed_is_how_often_two_seeds_make_few_enough_errors():
     question = acquisition(has_incumbent=True)
     draw = np.random.default_rng(4)
     ends = training_row(8, *TRAINING)

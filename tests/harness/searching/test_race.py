@@ -116,7 +116,7 @@ def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first(
 
 
 @pytest.mark.parametrize("errors", [(), (85,), (95,), (92, 94), (85, 99, 90)])
-def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enough(errors: tuple[int, ...]):
+def test_the_chance_to_be_confirmed_is_how_often_the_next_seeds_bring_the_mean_low_enough(errors: tuple[int, ...]):
     # A first run of 90 passed, so it counts as 4 % luckier than it looks. What the network makes is guessed from all of
     # its runs; the mean of the fresh ones, two at the least, must come low enough.
     draw = np.random.default_rng(3)
@@ -256,7 +256,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
     assert found is None or worth(found) == pytest.approx(best)
 
 
-def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
+def test_the_chance_to_be_confirmed_is_that_of_all_runs_the_first_discounted():
     # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
     # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
     assert make_candidate(first=80).chance_to_confirm == pytest.approx(0.8923, abs=0.001)
