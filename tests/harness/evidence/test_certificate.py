@@ -13,7 +13,8 @@ from scipy import stats
 
 from harness.cli import run
 from harness.data.datasets import dataset
-from harness.evidence import ledger, record
+from harness.evidence import bounds, ledger, record
+from harness.evidence import certificate as certificates
 from harness.evidence.bounds import Groups
 from harness.evidence.certificate import Certificate, _computed, certificate_of, check, is_declared
 from harness.system.errors import ContentError
@@ -187,6 +188,30 @@ def test_stated_values_are_those_of_the_declaration(
         is_declared(forgery, path, home)
     assert run(["check", str(path)]) == 4
     assert not is_declared(honest, path, Workspace(tmp_path / "elsewhere"))
+
+
+@pytest.mark.parametrize("has_group_of_image", [False, True])
+def test_errors_by_group_are_compared_only_if_the_data_state_the_group_of_each_image(
+    has_group_of_image: bool,
+    declared: tuple[Certificate, Workspace],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    honest, home = declared
+    groups = (0,) * 4_000 + (1,) * 6_000 if has_group_of_image else ()
+    spec = replace(dataset("mnist"), test_group_sizes=(4_000, 6_000), test_groups=groups)
+    for module in (bounds, certificates):
+        monkeypatch.setattr(module, "dataset", lambda _: spec)
+    # Version 0.1 assigned errors without a group to the first groups.
+    earlier = replace(
+        honest, group_sizes=(4_000, 6_000), group_errors=tuple((count - 1, 1) for count in honest.test_errors)
+    )
+
+    if has_group_of_image:
+        with pytest.raises(ContentError, match="group_errors"):
+            is_declared(earlier, tmp_path / "certificate.json", home)
+    else:
+        assert is_declared(earlier, tmp_path / "certificate.json", home)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 19])
