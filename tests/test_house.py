@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_789,
-    "test lines": 27_254,
-    "benchmark lines": 3_640,
-    "public names": 1_171,
-    "files": 1_002,
+    "product lines": 27_790,
+    "test lines": 27_275,
+    "benchmark lines": 3_646,
+    "public names": 1_168,
+    "files": 1_001,
 }
 
 
