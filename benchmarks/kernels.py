@@ -145,7 +145,8 @@ def main() -> None:
             name = text.replace(" | ", " ")
             arena = library.network.plan.arena_bytes
             print(
-                f"| `{name}` | {macs:,} | {arena:,} | {chip} | {works} | {share:.0%} | {codes} | {stacks} |", flush=True
+                f"| `{name}` | {macs:,} | {arena:,} | {chip} | {works} | {100 * share:.0f} % | {codes} | {stacks} |",
+                flush=True,
             )
 
 

@@ -17,7 +17,7 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 27_790,
     "test lines": 27_275,
-    "benchmark lines": 3_646,
+    "benchmark lines": 3_647,
     "public names": 1_168,
     "files": 1_001,
 }
