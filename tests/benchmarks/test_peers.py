@@ -36,10 +36,8 @@ def run(monkeypatch: pytest.MonkeyPatch, file: str, *names: str, target_pct: flo
     return replay(method, replace(comparison, task=task), _TableRuns(TABLE).read, 0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["ctpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "asha", "bohb"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ctpe", "gp", "asha", "bohb"])
 def test_a_peer_of_optuna_names_each_network_within_the_budget_once(name: str, monkeypatch: pytest.MonkeyPatch):
     # No network reaches it.
     trace = run(monkeypatch, "optuna_peers.py", name, target_pct=99.99)

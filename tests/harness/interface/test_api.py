@@ -82,7 +82,7 @@ def test_every_function_refuses_what_its_options_do_not_allow(name: str, argumen
             getattr(harness, name)(**network | {argument: value})
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.chdir(tmp_path)

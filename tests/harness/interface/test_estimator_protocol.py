@@ -208,7 +208,7 @@ def test_the_fits_of_all_clones_are_a_group(quick: None, monkeypatch: pytest.Mon
     assert groups == ["parts"] * 3
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_it_passes_every_check_of_scikit_learn(quick: None):
     results = check_estimator(_classifier(target=0.4, limits="parameters<=500"), on_skip=None)

@@ -147,7 +147,7 @@ def nodes() -> Iterator[Any]:
         made.shutdown()
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_search_on_a_cluster_ends_as_it_does_without(nodes: Any, tmp_path: Path):
     there = searching(tmp_path / "cluster", "--trials", "2", "--cluster", nodes.address, "--json")
     here = searching(tmp_path / "alone", "--trials", "2", "--json")
