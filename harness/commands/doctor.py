@@ -21,7 +21,17 @@ import click
 from harness.data import datasets
 from harness.interface import options
 from harness.system import files
-from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, as_command
+from harness.system.errors import (
+    DISTRIBUTION,
+    ContentError,
+    DataError,
+    DeviceError,
+    HarnessError,
+    Interrupted,
+    TargetMissed,
+    UsageError,
+    as_command,
+)
 from harness.system.machine import choose_device, core_count, cores_by_quota, device_name, processor_flags
 from harness.system.terminal import console, counted, show_table
 from search_spaces.network import MNIST, analyse
@@ -33,7 +43,8 @@ _ENOUGH_DISK_BYTES = 500 * 2**20
 # Network with most kinds of counted parameters: a tied kernel, biases and BN.
 _PROBE_NETWORK = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 # Names of the errors in JSON output, by exit code of a failed check.
-_ERROR_KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
+_FAMILIES = (UsageError, TargetMissed, ContentError, DataError, DeviceError, Interrupted)
+_ERROR_KINDS = {family.exit_code: family.kind for family in _FAMILIES}
 _VERDICT_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 

@@ -234,9 +234,11 @@ def _find_or_fetch(spec: Dataset, folder: Path | None, *, allow_download: bool) 
 def find(spec: Dataset, folder: Path | None) -> Path:
     """Return the folder with all files of a data set, without reading; raise MissingData if files are missing."""
     location = _location(spec, folder)
-    missing = [f"{file.name}.gz" for file in spec.all_files if _path(location, file) is None]
+    suffix = "" if spec.is_own else ".gz"
+    missing = [file.name + suffix for file in spec.all_files if _path(location, file) is None]
     if missing:
-        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing)}", hint=_BY_HAND_HINT)
+        hint = _READ_AGAIN_HINT if spec.is_own else _BY_HAND_HINT
+        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing)}", hint=hint)
     return location
 
 

@@ -268,7 +268,9 @@ class Proposer:
                 finder.note_rejected_proposal(network, outcome, "sampler")
             else:
                 violation = _violation(limited_space, outcome.analysis)
-                self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), violation)
+                # The objective of ``Candidate.cost``, so that all costs of the sampler are comparable.
+                cost = measured(outcome.analysis, objective_of(self.config))
+                self.sampler_study.reject(trial, cost, violation)
                 finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
         option = next(finder.draw_options(self.sampler_study.generator()), None)
         return None if option is None else self._registered(finder, option, "draw")

@@ -20,6 +20,7 @@ from harness.commands.doctor import _check
 from harness.data import training_images
 from harness.data.datasets import DATASETS
 from harness.system import machine
+from harness.system.errors import ContentError, DataError, HarnessError, TargetMissed
 from harness.training import crosscheck
 from harness.training import result as environment
 from harness.training.native import engine as engine_module
@@ -113,6 +114,20 @@ def test_what_does_not_work_is_a_failure(
     check_result = _check("it", probe)
 
     assert (check_result.verdict, check_result.exit_code) == ("fail", 6)
+
+
+@pytest.mark.parametrize("error", [TargetMissed("missed"), ContentError("damaged"), DataError("lost")])
+def test_the_document_of_a_failure_names_the_kind_of_every_error(
+    error: HarnessError, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "_libraries", fail)
+
+    assert run(["doctor", "--dataset", "mnist-5k", "--json"]) == error.exit_code
+    named = json.loads(capsys.readouterr().out)["error"]
+    assert (named["code"], named["kind"], named["message"]) == (error.exit_code, error.kind, error.message)
 
 
 @pytest.mark.parametrize(("loads", "verdict"), [(True, "ok"), (False, "warn")])

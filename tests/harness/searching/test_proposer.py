@@ -22,7 +22,16 @@ from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
-from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate
+from harness.searching.turn import turn_at
+from harness.studies.candidate import (
+    BASELINE,
+    TYPICAL_RATIO,
+    Candidate,
+    combined_cost,
+    costs_of,
+    objective_of,
+)
+from harness.studies.config import StudyObjective
 from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.result import Status
 from search_spaces.catalog import space
@@ -547,6 +556,32 @@ def test_a_restored_proposer_without_surrogate_continues_with_the_same_network()
 
     inquiry = Inquiry(20_000, candidates, ROOM)
     assert restored.propose(inquiry).proposal == asked.propose(inquiry).proposal
+
+
+def test_a_restored_front_search_reports_the_same_costs_of_rejections_to_the_sampler():
+    objectives = (StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 10_000_000))
+    fields: dict[str, Any] = {"sampler": "nsga2", "objectives": objectives}  # the sampler that gets the costs
+    limited = f"{WIDE} where parameters <= 700;"
+    asked, restored = new(limited, ASKING, **fields), new(limited, ASKING, **fields)
+    candidates: dict[int, Candidate] = {}
+    events: list[Event] = []
+    for trial in range(5):
+        turn = turn_at(asked.config, trial)
+        answer = asked.propose(Inquiry(turn.limit, candidates, ROOM, turn.objective))
+        assert answer.proposal is not None
+        job = searches.first_job(answer.proposal)
+        run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
+        costs = costs_of(answer.proposal, asked.config)
+        cost = combined_cost(costs, objective_of(asked.config))
+        candidates[trial] = Candidate(answer.proposal, cost, run, threshold_pct=99.0, costs=costs)
+        asked.tell(candidates[trial])
+        events += [*answer.rejected_proposals, answer.proposal, RunEnded(run=run)]
+
+    restored.restore(events, candidates)
+
+    assert sum(isinstance(event, Rejected) for event in events) > 3
+    reported = [trial.value for trial in asked.sampler_study.study.trials]
+    assert [trial.value for trial in restored.sampler_study.study.trials] == reported
 
 
 def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_known():

@@ -16,7 +16,7 @@ from harness.data import own
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import SourceOptions
-from harness.data.training_images import load
+from harness.data.training_images import MissingData, find, load
 from harness.interface.estimator import SmallestClassifier
 from harness.searching.option_types import DATASET
 from harness.system.errors import ContentError, DataError, UsageError
@@ -273,6 +273,17 @@ def test_a_damaged_copy_is_refused(part: str, tmp_path: Path):
 
     with pytest.raises(DataError):
         load(spec.name)
+
+
+@pytest.mark.parametrize("part", ["train.npz", "test.npz"])
+def test_a_missing_copy_is_named_as_the_file_is_called(part: str, tmp_path: Path):
+    spec = own.from_arrays("pets", *pictures())
+    (tmp_path / "workspace" / "runs" / ".data" / spec.name / part).unlink()
+
+    with pytest.raises(MissingData) as refused:
+        find(spec, None)
+    named = {word.strip(",") for word in refused.value.message.split() if ".npz" in word}
+    assert named == {part}
 
 
 def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
