@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_790,
-    "test lines": 27_275,
+    "product lines": 27_808,
+    "test lines": 27_329,
     "benchmark lines": 3_647,
     "public names": 1_168,
-    "files": 1_001,
+    "files": 1_012,
 }
 
 
