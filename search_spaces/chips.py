@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
+from search_spaces.cores import CORES, TABLES, Core
 from search_spaces.fast_kernels import Optimisation, fast_buffers
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
@@ -21,27 +20,6 @@ from search_spaces.space_errors import UnknownNameError, nearest
 # many as network eab8ff needs (``chips.toml``). A network with larger buffers may meet the limits without fitting on
 # the chip; ``Fit`` uses the buffers of the network itself.
 _ALLOWED_BUFFER_BYTES = 588
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """A type of processor, with the costs of the exported C program that is optimised for size.
-
-    The costs were measured with the networks that ``chips.toml`` names.
-
-    Attributes:
-        program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        stack_bytes: Bytes of stack without the buffers of convolutions, whose ``size`` depends on the network:
-            ``IntegerPlan.buffers`` of the program for size, ``fast_buffers`` of the program for speed.
-        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included.
-        speed: A second set of costs, of the program that is optimised for speed; None if unknown. The name is also the
-            key in chip files.
-    """
-
-    program_bytes: int
-    stack_bytes: int
-    cycles_a_mac: float
-    speed: Core | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +82,7 @@ class Fit:
     @property
     def _costs(self) -> Core:
         """Costs of the program with the chosen optimisation."""
-        core = self.chip.core
-        if self.optimise is Optimisation.SIZE:
-            return core
-        if core.speed is None:
-            raise ValueError(f"the core of {self.chip} has no costs for speed")
-        return core.speed
+        return self.chip.core.costs(self.optimise)
 
     @property
     def total_flash_bytes(self) -> int:
@@ -127,7 +100,8 @@ class Fit:
     @property
     def milliseconds(self) -> float:
         """Estimated time per image in milliseconds."""
-        return 1_000 * self._costs.cycles_a_mac * self.analysis.macs / self.chip.clock_hz
+        cycles = self.chip.core.cycles_per_image(self.analysis.plan, self.analysis.macs, self.optimise)
+        return 1_000 * cycles / self.chip.clock_hz
 
     @property
     def lack(self) -> str:
@@ -161,12 +135,9 @@ class Fit:
         return f"{self.chip.name}: {verdict}; {flash}; {ram}; {time}"
 
 
-# Cores and chips of ``chips.toml``, by name. Each of these cores has ``speed``; only a core of a user's file may lack
-# the key.
-_TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
-CORES = {name: Core(**figures | {"speed": Core(**figures["speed"])}) for name, figures in _TABLES["cores"].items()}
+# Chips of ``chips.toml``, by name.
 CHIPS = {
-    name: Chip(name=name, **figures | {"core": CORES[figures["core"]]}) for name, figures in _TABLES["chips"].items()
+    name: Chip(name=name, **figures | {"core": CORES[figures["core"]]}) for name, figures in TABLES["chips"].items()
 }
 
 

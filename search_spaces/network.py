@@ -22,7 +22,9 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
+from search_spaces.cores import CORES
 from search_spaces.deployment import IntegerPlan, integer_plan
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, ops_text, shape_text
 from search_spaces.space_errors import SearchSpaceError, ShapeError
 
@@ -227,6 +229,16 @@ class Analysis:
         """
         op_count = len(list(flat([each.op for each in self.costed_ops])))
         return math.ceil(_OP_US * op_count + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
+
+    @property
+    def instructions_m0(self) -> int:
+        """Estimated instructions per image of the C optimised for speed on a Cortex-M0 (``search_spaces/cores.py``)."""
+        return round(CORES["cortex-m0"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
+
+    @property
+    def instructions_rv32(self) -> int:
+        """Estimated instructions per image of the C optimised for speed on RV32IMC (``search_spaces/cores.py``)."""
+        return round(CORES["rv32imc"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
 
     @property
     def _ops(self) -> list[tuple[Op, Shape]]:

@@ -292,6 +292,8 @@ class Metric(StrEnum):
     WEIGHT_BYTES = "weight_bytes", "bytes of weights"
     RAM_BYTES = "ram_bytes", "bytes of memory"
     LATENCY_US = "latency_us", "microseconds"
+    INSTRUCTIONS_M0 = "instructions_m0", "Cortex-M0 instructions"
+    INSTRUCTIONS_RV32 = "instructions_rv32", "RV32 instructions"
 
 
 # Metrics that a search can minimise, with units.

@@ -70,11 +70,12 @@ def planned_search(
     if request.time < least:
         warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
         say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
-    byte_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES} & set(plan.config.minimised)
-    if (byte_metrics or request.chip is not None) and plan.named_recipe.recipe.precision != "int8":
+    integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
+    needs_integers = request.chip is not None or bool(integer_metrics & set(plan.config.minimised))
+    if needs_integers and plan.named_recipe.recipe.precision != "int8":
         say(
-            f"bytes refer to the integer network, but recipe {plan.named_recipe.name} evaluates floats; "
-            "--recipe small-int8 evaluates integers"
+            f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
+            "floats; --recipe small-int8 evaluates integers"
         )
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:

@@ -77,7 +77,7 @@ class SearchRequest:
         option_types.PER_CENT, group=Group.GOAL, flags=("--target",), origin_key="target")
     minimise: Option[str | Sequence[str], tuple[str, ...]] = Option(
         ("parameters",),
-        "Objective to minimise; bytes refer to an int8 deployment. Two objectives give a Pareto front.",
+        "Objective to minimise; bytes and instructions refer to an int8 deployment. Two give a Pareto front.",
         click.Choice(list(map(str, OBJECTIVES))), group=Group.GOAL, flags=("--minimise", "--minimize"), multiple=True)
     data: Option[str | Path | None, Path | None] = Option(
         None, "Folder of the data, in the layout of torchvision [env HARNESS_DATA; default: the user's cache].",

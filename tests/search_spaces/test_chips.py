@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmarks import instructions
 from search_spaces.chips import CHIPS, Fit, chip_named, fitting
+from search_spaces.cores import CORES, Core, Work, work
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Analysis, Task, analyse
 from search_spaces.notation import parse_network
-from search_spaces.space import measured
+from search_spaces.space import Metric, measured
 from search_spaces.space_errors import UnknownNameError
 
 SMALL = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
@@ -95,7 +99,8 @@ def test_what_does_not_fit_says_by_how_much():
 
 def test_the_time_of_an_image_is_estimated_from_its_multiply_adds():
     # 784 x 9 x 4 + 4 x 10 multiply-adds, 14.8 cycles each, at 16 MHz.
-    fit = Fit(CHIPS["microbit-v1"], analysed(SMALL))
+    core = Core(program_bytes=3_108, stack_bytes=244, cycles_a_mac=14.8)
+    fit = Fit(replace(CHIPS["microbit-v1"], core=core), analysed(SMALL))
 
     assert fit.milliseconds == pytest.approx(26.144, abs=0.001)
     assert str(fit).endswith("26 ms at 16 MHz")
@@ -106,3 +111,45 @@ def test_a_chip_is_known_in_any_case_and_an_unknown_one_names_the_nearest():
     with pytest.raises(UnknownNameError, match=r"unknown chip 'CH32V03'; .*microbit-v1, ") as error:
         chip_named("CH32V03")
     assert error.value.hint == "did you mean 'CH32V003'?"
+
+
+@pytest.mark.parametrize("cycles", [{}, {"cycles_a_mac": 1.0, "cycles": Work()}])
+def test_a_core_has_one_kind_of_costs(cycles: dict[str, Any]):
+    with pytest.raises(ValueError, match="either"):
+        Core(program_bytes=1, stack_bytes=1, **cycles)
+
+
+def test_the_work_of_a_network_is_counted_by_hand():
+    # 28 x 28 positions with nine inputs and five filters, in blocks of two and three or one and four, then a pooling.
+    plan = analysed("conv3x3(5) bn relu avgpool | gap | linear(10)").plan
+
+    sizes = work(plan, Optimisation.SIZE)
+    assert sizes == Work(
+        positions=784, parts=9 * 784, window=9 * 784, ordered_parts=9 * 784, macs=45 * 784, rest=5 * 784,
+        outputs=5 * 784, means=5 * 196, sums=5 * 196 + 50,
+    )  # fmt: skip
+    fast = work(plan, Optimisation.SPEED)
+    assert fast == Work(
+        positions=784, parts=3 * 784, window=9 * 784, dots=2 * 784, macs=45 * 784, rest=2 * 784,
+        outputs=5 * 784, weights=45, means=5 * 196, sums=5 * 196 + 50,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("optimise", Optimisation)
+def test_the_instructions_of_networks_that_the_fit_has_not_seen_are_estimated(core: str, optimise: Optimisation):
+    """Measured on emulated chips by ``benchmarks/instructions.py``."""
+    errors = instructions.errors(core, optimise)
+
+    # Half of the networks do not fit the emulated AVR.
+    count, least = (15, 0.9) if core == "avr" else (30, 0.95)
+    assert len(errors) == count
+    assert np.mean(errors < 0.1) >= least
+
+
+@pytest.mark.parametrize(("metric", "core"), [("instructions_m0", "cortex-m0"), ("instructions_rv32", "rv32imc")])
+def test_a_metric_of_instructions_is_the_estimate_for_speed(metric: str, core: str):
+    analysis = analysed(SMALL)
+    chip = replace(CHIPS["RP2040"], core=CORES[core], clock_hz=1_000)
+
+    assert measured(analysis, Metric(metric)) == round(Fit(chip, analysis, Optimisation.SPEED).milliseconds)

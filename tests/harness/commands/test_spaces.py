@@ -97,6 +97,8 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         # The pooling is done while the sum is written.
         "ram_bytes": 4 * 784 + 4 * 14 * 14,
         "latency_us": document["latency_us"],
+        "instructions_m0": document["instructions_m0"],
+        "instructions_rv32": document["instructions_rv32"],
         "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }
 

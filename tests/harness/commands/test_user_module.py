@@ -80,7 +80,7 @@ def test_a_module_is_explained_trained_and_exported(
     )
     assert [part["parameters"] for part in document["parts"]] == [CONVOLUTION, 20]
     # Nothing is known of the layers, and there is no integer form.
-    for metric in ("receptive_field", "weight_bytes", "ram_bytes", "latency_us"):
+    for metric in ("receptive_field", "weight_bytes", "ram_bytes", "latency_us", "instructions_m0", "instructions_rv32"):
         assert document[metric] is None
     assert document["layers"][0]["receptive_field"] is None
     capsys.readouterr()

@@ -26,6 +26,7 @@ from harness.system.errors import DeviceError, HarnessError
 from harness.training.integer import integer_logits, integer_network, map_scales
 from harness.training.torch_network import Images
 from search_spaces.catalog import SPACES, space
+from search_spaces.cores import CORES
 from search_spaces.deployment import integer_plan
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task
@@ -232,6 +233,9 @@ def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.Fixture
     if fixture == "posed":
         figures = (emulation.work / POSED_MACS, emulation.code_bytes, emulation.stack_bytes)
         assert all(figure <= limit for figure, limit in zip(figures, LIMITS[chip], strict=True)), figures
+        core = CORES[{"Cortex-M0": "cortex-m0", "RV32IMC": "rv32imc"}[chip]]
+        estimate = core.cycles_per_image(library.network.plan, POSED_MACS, Optimisation.SPEED)
+        assert emulation.work == pytest.approx(estimate, rel=0.1)
 
 
 # A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
