@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_808,
-    "test lines": 27_329,
-    "benchmark lines": 3_647,
-    "public names": 1_168,
-    "files": 1_012,
+    "product lines": 27_920,
+    "test lines": 27_368,
+    "benchmark lines": 3_775,
+    "public names": 1_171,
+    "files": 1_015,
 }
 
 
