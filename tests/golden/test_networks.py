@@ -23,7 +23,8 @@ def explained(given: str) -> dict[str, Any]:
     """Return the line of a network."""
     answer = CliRunner().invoke(cli, ["explain", given, "--json"], catch_exceptions=False)
     document = json.loads(answer.stdout)
-    for later in ("weight_bytes", "ram_bytes", "latency_us", "instructions_m0", "instructions_rv32"):  # tested in tests/search_spaces
+    # Tested in tests/search_spaces.
+    for later in ("weight_bytes", "ram_bytes", "latency_us", "instructions_m0", "instructions_rv32"):
         del document[later]
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     totals = ("hash", "parameters", "stored_numbers", "macs", "receptive_field")
