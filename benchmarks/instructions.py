@@ -30,7 +30,7 @@ from harness.system.errors import ContentError, DeviceError, HarnessError
 from harness.training.integer import integer_logits
 from search_spaces.catalog import space
 from search_spaces.cores import CORES as PRODUCT_CORES
-from search_spaces.cores import Work, work
+from search_spaces.cores import Repetitions, repetitions_of
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -127,7 +127,7 @@ def measured(name: str, core: str) -> list[dict[str, Any]]:
 def _fit(core: str, optimise: Optimisation) -> str:
     """Return the coefficients of a core as a line of ``chips.toml``, and print the errors."""
     rows = measured("fit", core)
-    works = [astuple(work(analyse(parse_network(row["architecture"]), MNIST).plan, optimise)) for row in rows]
+    works = [astuple(repetitions_of(analyse(parse_network(row["architecture"]), MNIST).plan, optimise)) for row in rows]
     # Rows are divided by the measured number, so that the relative error is minimised; columns by the largest value.
     shares = np.array(works) / np.array([[row[optimise.value]] for row in rows])
     scales = np.maximum(shares.max(0), np.finfo(float).tiny)
@@ -141,7 +141,7 @@ def _fit(core: str, optimise: Optimisation) -> str:
     left_out = [abs(row @ coefficients(np.delete(columns, index, 0)) - 1) for index, row in enumerate(columns)]
     print(f"# {core}, {optimise}, {len(rows)} networks, each left out of a fit: {_errors(np.array(left_out))}")
     cycles = coefficients(columns) / scales
-    pairs = zip(fields(Work), cycles, strict=True)
+    pairs = zip(fields(Repetitions), cycles, strict=True)
     return ", ".join(f"{field.name} = {value:.4g}" for field, value in pairs if value)
 
 

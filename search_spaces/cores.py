@@ -22,7 +22,7 @@ from search_spaces.ops.integer_form import Reduction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Repetitions:
     """Repetitions of each kind of work in the exported C per image, or clock cycles per repetition.
 
     *Blocks* and *planes* are the two ways in which C for speed computes a convolution (``fast_kernels``). In C for size
@@ -70,7 +70,7 @@ class Work:
     sums: float = 0
 
 
-def work(plan: IntegerPlan, optimise: Optimisation) -> Work:
+def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
     """Return the repetitions per image."""
     total: Counter[str] = Counter()
     for step in plan.steps:
@@ -89,7 +89,7 @@ def work(plan: IntegerPlan, optimise: Optimisation) -> Work:
     is_shared = "plane_outputs" in total
     if optimise is Optimisation.SIZE:
         is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
-    return Work(**total, shared_outputs=is_shared * total["outputs"])
+    return Repetitions(**total, shared_outputs=is_shared * total["outputs"])
 
 
 def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
@@ -154,7 +154,7 @@ class Core:
 
     program_bytes: int
     stack_bytes: int
-    cycles: Work | None = None
+    cycles: Repetitions | None = None
     cycles_a_mac: float | None = None
     speed: Core | None = None
 
@@ -183,7 +183,7 @@ class Core:
         costs = self.costs(optimise)
         if costs.cycles is None:
             return (costs.cycles_a_mac or 0) * macs
-        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(work(plan, optimise))))
+        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(repetitions_of(plan, optimise))))
         return cycles
 
 
@@ -192,7 +192,7 @@ TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").r
 
 def _core(speed: Mapping[str, Any] | None = None, *, cycles: Mapping[str, float], **figures: Any) -> Core:
     """Return a core of ``chips.toml``."""
-    return Core(cycles=Work(**cycles), speed=None if speed is None else _core(**speed), **figures)
+    return Core(cycles=Repetitions(**cycles), speed=None if speed is None else _core(**speed), **figures)
 
 
 # Cores of ``chips.toml``, by name. Each of these cores has ``speed``; only a core of a user's file may lack the key.

@@ -19,7 +19,7 @@ from harness.system.document import read_as, read_toml, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.system.terminal import Parsed, say
 from search_spaces.chips import Chip, chip_named
-from search_spaces.cores import CORES, Core, Work
+from search_spaces.cores import CORES, Core, Repetitions
 from search_spaces.notation import parse_conditions
 from search_spaces.space_errors import NotationError, nearest
 
@@ -134,7 +134,7 @@ def _chip(text: str) -> Chip:
             raise ContentError(message, hint=nearest(core, CORES))
         document["core"] = asdict(CORES[core])
     statement = {"name": path.stem, **document, "file": str(path)}
-    for kind in (Core, Work):
+    for kind in (Core, Repetitions):
         strict_json(kind)  # refuse unknown fields; ``search_spaces`` cannot import ``strict_json``
     return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
 

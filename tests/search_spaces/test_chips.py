@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import instructions
 from search_spaces.chips import CHIPS, Fit, chip_named, fitting
-from search_spaces.cores import CORES, Core, Work, work
+from search_spaces.cores import CORES, Core, Repetitions, repetitions_of
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Analysis, Task, analyse
 from search_spaces.notation import parse_network
@@ -113,7 +113,7 @@ def test_a_chip_is_known_in_any_case_and_an_unknown_one_names_the_nearest():
     assert error.value.hint == "did you mean 'CH32V003'?"
 
 
-@pytest.mark.parametrize("cycles", [{}, {"cycles_a_mac": 1.0, "cycles": Work()}])
+@pytest.mark.parametrize("cycles", [{}, {"cycles_a_mac": 1.0, "cycles": Repetitions()}])
 def test_a_core_has_one_kind_of_costs(cycles: dict[str, Any]):
     with pytest.raises(ValueError, match="either"):
         Core(program_bytes=1, stack_bytes=1, **cycles)
@@ -123,13 +123,13 @@ def test_the_work_of_a_network_is_counted_by_hand():
     # 28 x 28 positions with nine inputs and five filters, in blocks of two and three or one and four, then a pooling.
     plan = analysed("conv3x3(5) bn relu avgpool | gap | linear(10)").plan
 
-    sizes = work(plan, Optimisation.SIZE)
-    assert sizes == Work(
+    sizes = repetitions_of(plan, Optimisation.SIZE)
+    assert sizes == Repetitions(
         positions=784, parts=9 * 784, window=9 * 784, ordered_parts=9 * 784, macs=45 * 784, rest=5 * 784,
         outputs=5 * 784, means=5 * 196, sums=5 * 196 + 50,
     )  # fmt: skip
-    fast = work(plan, Optimisation.SPEED)
-    assert fast == Work(
+    fast = repetitions_of(plan, Optimisation.SPEED)
+    assert fast == Repetitions(
         positions=784, parts=3 * 784, window=9 * 784, dots=2 * 784, macs=45 * 784, rest=2 * 784,
         outputs=5 * 784, weights=45, means=5 * 196, sums=5 * 196 + 50,
     )  # fmt: skip
