@@ -132,6 +132,7 @@ def search(tmp_path: Path) -> Iterator[Callable[..., Search]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_from_its_rung_and_repeats_nothing(search: Callable[..., Search]):
     killed = search(trials=2)
     killed.start()
