@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +53,8 @@ case "$*" in
     "-c from harness"*) ;; # compiles the engine
     "-m ruff "* | "-m mypy"* | "-m pytest"*)
         printf '%s\\n' "${*:2}" >>"$CALLS"
+        if [ "$2" = mypy ]; then sleep "${CHECKING_SECONDS:-0}"; fi
+        if [ "$2" = pytest ]; then sleep "${TESTING_SECONDS:-0}"; fi
         printf '%s\\n' "${HARNESS_DATA:-no data}"
         [ "${CHECK_FAILS:-}" != "$2" ] ;;
     *"sys.version_info <"*) exec REAL -c "import sys; sys.version_info = ${VERSION:-(3, 11, 0)}; $2" ;;
@@ -72,7 +76,9 @@ class Checkout:
         (self.path / name).write_text(text)
         (self.path / name).chmod(0o755)
 
-    def start(self, script: str | Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, script: str | Path, *arguments: str, start_new_session: bool = False, **variables: str
+    ) -> subprocess.Popen[str]:
         environment = {"PATH": str(self.path), "CALLS": str(self.calls_file), "HOME": str(self.root)}
         return subprocess.Popen(
             [str(self.root / script), *arguments],
@@ -81,6 +87,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=start_new_session,
         )
 
     def run(self, script: str | Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
@@ -269,6 +276,27 @@ def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
     assert code == 1
     assert ALL_TESTS in checkout.calls
     assert "printed by the stub" in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("phase", ["COMPILING_SECONDS", "TESTING_SECONDS"])
+def test_a_signal_ends_the_test_script_with_all_its_processes(checkout: Checkout, phase: str, number: signal.Signals):
+    process = checkout.start("scripts/test", start_new_session=True, **{phase: "30", "CHECKING_SECONDS": "30"})
+    first_call = {"COMPILING_SECONDS": "ruff format --check .", "TESTING_SECONDS": ALL_TESTS}[phase]
+    until = time.monotonic() + 30
+    while first_call not in checkout.calls and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(number)
+    assert process.wait(timeout=10) == 128 + number
+    time.sleep(0.5)
+    search = ["pgrep", "-s", str(process.pid), "-f", "pytest|mypy"]
+    left = subprocess.run(search, capture_output=True, text=True, check=False).stdout
+    with suppress(ProcessLookupError):  # the sleeping children of the stub
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert left == ""
+    assert (ALL_TESTS in checkout.calls) == (phase == "TESTING_SECONDS")
 
 
 def test_what_the_tests_need_serves_the_command_too_and_arguments_go_to_pytest_alone(checkout: Checkout):
