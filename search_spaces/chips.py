@@ -99,7 +99,7 @@ class Fit:
 
     @property
     def milliseconds(self) -> float:
-        """Estimated time per image in milliseconds."""
+        """Estimated time per image in milliseconds; raises ValueError if the costs of ``optimise`` are unknown."""
         cycles = self.chip.core.cycles_per_image(self.analysis.plan, self.analysis.macs, self.optimise)
         return 1_000 * cycles / self.chip.clock_hz
 

@@ -71,7 +71,12 @@ class Repetitions:
 
 
 def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
-    """Return the repetitions per image."""
+    """Return the repetitions per image.
+
+    Args:
+        plan: Integer form of the network.
+        optimise: Optimisation of the C.
+    """
     total: Counter[str] = Counter()
     for step in plan.steps:
         source = plan.maps[step.source]
@@ -89,7 +94,7 @@ def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
     is_shared = "plane_outputs" in total
     if optimise is Optimisation.SIZE:
         is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
-    return Repetitions(**total, shared_outputs=is_shared * total["outputs"])
+    return Repetitions(**total, shared_outputs=total["outputs"] if is_shared else 0)
 
 
 def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
@@ -128,7 +133,7 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
     counts["weights"] = filters * weights * poses // passes
     if passes * groups > 1:
         counts["ordered"] = places * passes * channels * (2 if groups > 1 else 1)  # each group is also added up
-        counts["ordered_parts"] = places * passes * groups * (channels > 1)
+        counts["ordered_parts"] = places * passes * groups if channels > 1 else 0
     return counts
 
 
@@ -149,7 +154,7 @@ class Core:
             key in chip files.
 
     Raises:
-        ValueError: Neither or both of ``cycles`` and ``cycles_a_mac`` are given.
+        ValueError: Neither or both of ``cycles`` and ``cycles_a_mac`` are given, a number is negative, or all are 0.
     """
 
     program_bytes: int
@@ -160,7 +165,11 @@ class Core:
 
     def __post_init__(self) -> None:
         if (self.cycles is None) == (self.cycles_a_mac is None):
-            raise ValueError("a core has either cycles or cycles_a_mac")
+            number = "neither" if self.cycles is None else "both"
+            raise ValueError(f"a core needs either cycles or cycles_a_mac, and has {number}")
+        costs = (self.cycles_a_mac,) if self.cycles is None else astuple(self.cycles)
+        if min(costs) < 0 or max(costs) <= 0:
+            raise ValueError("the cycles of a core must not be negative, and some must be above 0")
 
     def costs(self, optimise: Optimisation) -> Core:
         """Return the costs of the program with an optimisation; raise ValueError if the costs are unknown."""

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+# Tests replace ``training_images.load``; these modules, if they were imported meanwhile, would keep the replacement.
+import harness.deployment.c_folder
+import harness.evidence.evaluation  # noqa: F401
 from harness.data.datasets import DATASETS, dataset
 from harness.data.training_images import ImageData
 from harness.evidence.record import Found, Record, SeedRun

@@ -84,12 +84,8 @@ class Recording:
         if kind in (tuple, list):
             # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
             positions = [index for index in positions if _is_class_values(outputs[index], task)]
-            if len(positions) != 1:
-                raise Untranslatable(
-                    f"the module returns a {kind.__name__}: {len(positions)} of {len(outputs)} values are tensors with "
-                    f"a value for each of {task.classes} classes; expected one such tensor"
-                )
-        if kind not in (None, tuple, list) or not isinstance(outputs[positions[0]], Node):
+        is_one_tensor = len(positions) == 1 and isinstance(outputs[positions[0]], Node)
+        if kind not in (None, tuple, list) or not is_one_tensor:
             raise Untranslatable(f"the module returns a {getattr(kind, '__name__', 'number')}; expected one tensor")
         if len(outputs) > 1:
             self.notes.append(f"the module returns {len(outputs)} tensors; only the values of the classes are computed")

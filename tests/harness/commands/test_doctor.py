@@ -20,7 +20,7 @@ from harness.commands.doctor import _check
 from harness.data import training_images
 from harness.data.datasets import DATASETS
 from harness.system import machine
-from harness.system.errors import ContentError, DataError, HarnessError, TargetMissed
+from harness.system.errors import ContentError, DataError, HarnessError, Interrupted, TargetMissed
 from harness.training import crosscheck
 from harness.training import result as environment
 from harness.training.native import engine as engine_module
@@ -116,7 +116,9 @@ def test_what_does_not_work_is_a_failure(
     assert (check_result.verdict, check_result.exit_code) == ("fail", 6)
 
 
-@pytest.mark.parametrize("error", [TargetMissed("missed"), ContentError("damaged"), DataError("lost")])
+@pytest.mark.parametrize(
+    "error", [TargetMissed("missed"), ContentError("damaged"), DataError("lost"), Interrupted("interrupted")]
+)
 def test_the_document_of_a_failure_names_the_kind_of_every_error(
     error: HarnessError, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -101,6 +101,7 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         "instructions_rv32": document["instructions_rv32"],
         "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }
+    assert min(document[name] for name in ("latency_us", "instructions_m0", "instructions_rv32")) > 0
 
 
 def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked(capsys: pytest.CaptureFixture[str]):
