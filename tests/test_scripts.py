@@ -64,6 +64,12 @@ esac
 """.replace("REAL", sys.executable)
 
 
+def _listen_to_interrupts() -> None:
+    """Undo an ignored or blocked SIGINT of this process, which a script would inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 @dataclass(frozen=True, slots=True)
 class Checkout:
     """A copy of the scripts in a folder of its own, and a PATH under control."""
@@ -76,9 +82,7 @@ class Checkout:
         (self.path / name).write_text(text)
         (self.path / name).chmod(0o755)
 
-    def start(
-        self, script: str | Path, *arguments: str, start_new_session: bool = False, **variables: str
-    ) -> subprocess.Popen[str]:
+    def start(self, script: str | Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         environment = {"PATH": str(self.path), "CALLS": str(self.calls_file), "HOME": str(self.root)}
         return subprocess.Popen(
             [str(self.root / script), *arguments],
@@ -87,7 +91,8 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=start_new_session,
+            start_new_session=True,
+            preexec_fn=_listen_to_interrupts,
         )
 
     def run(self, script: str | Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
@@ -281,7 +286,7 @@ def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("phase", ["COMPILING_SECONDS", "TESTING_SECONDS"])
 def test_a_signal_ends_the_test_script_with_all_its_processes(checkout: Checkout, phase: str, number: signal.Signals):
-    process = checkout.start("scripts/test", start_new_session=True, **{phase: "30", "CHECKING_SECONDS": "30"})
+    process = checkout.start("scripts/test", **{phase: "30", "CHECKING_SECONDS": "30"})
     first_call = {"COMPILING_SECONDS": "ruff format --check .", "TESTING_SECONDS": ALL_TESTS}[phase]
     until = time.monotonic() + 30
     while first_call not in checkout.calls and time.monotonic() < until:
