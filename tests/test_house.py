@@ -16,7 +16,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 27_920,
-    "test lines": 27_401,
+    "test lines": 27_403,
     "benchmark lines": 3_775,
     "public names": 1_171,
     "files": 1_015,
