@@ -283,7 +283,7 @@ def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
     assert "printed by the stub" in stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("phase", ["COMPILING_SECONDS", "TESTING_SECONDS"])
 def test_a_signal_ends_the_test_script_with_all_its_processes(checkout: Checkout, phase: str, number: signal.Signals):
     process = checkout.start("scripts/test", **{phase: "30", "CHECKING_SECONDS": "30"})
