@@ -562,26 +562,26 @@ def test_a_restored_front_search_reports_the_same_costs_of_rejections_to_the_sam
     objectives = (StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 10_000_000))
     fields: dict[str, Any] = {"sampler": "nsga2", "objectives": objectives}  # the sampler that gets the costs
     limited = f"{WIDE} where parameters <= 700;"
-    original, restored = new(limited, ASKING, **fields), new(limited, ASKING, **fields)
+    first, second = new(limited, ASKING, **fields), new(limited, ASKING, **fields)
     candidates: dict[int, Candidate] = {}
     events: list[Event] = []
     for trial in range(5):
-        turn = turn_at(original.config, trial)
-        answer = original.propose(Inquiry(turn.limit, candidates, ROOM, turn.objective))
+        turn = turn_at(first.config, trial)
+        answer = first.propose(Inquiry(turn.limit, candidates, ROOM, turn.objective))
         assert answer.proposal is not None
         job = searches.first_job(answer.proposal)
         run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
-        costs = costs_of(answer.proposal, original.config)
-        cost = combined_cost(costs, objective_of(original.config))
+        costs = costs_of(answer.proposal, first.config)
+        cost = combined_cost(costs, objective_of(first.config))
         candidates[trial] = Candidate(answer.proposal, cost, run, threshold_pct=99.0, costs=costs)
-        original.tell(candidates[trial])
+        first.tell(candidates[trial])
         events += [*answer.rejected_proposals, answer.proposal, RunEnded(run=run)]
 
-    restored.restore(events, candidates)
+    second.restore(events, candidates)
 
     assert sum(isinstance(event, Rejected) for event in events) > 3
-    reported = [trial.value for trial in original.sampler_study.study.trials]
-    assert [trial.value for trial in restored.sampler_study.study.trials] == reported
+    reported = [trial.value for trial in first.sampler_study.study.trials]
+    assert [trial.value for trial in second.sampler_study.study.trials] == reported
 
 
 def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_known():
