@@ -26,6 +26,7 @@ STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
 TOOLS = ["bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "grep", "mkdir", "mktemp", "mv", "readlink"]
 TOOLS += ["rm", "sed", "sleep", "tail"]
 ENVIRONMENT_ERROR = 6
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ALL_TESTS = "pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"
 COMPILED = "pytest --collect-only --quiet, bytecode kept"
 # Answers `-m venv` and `-m pip` itself and notes each call; anything else goes to the real Python.
@@ -64,10 +65,11 @@ esac
 """.replace("REAL", sys.executable)
 
 
-def _listen_to_interrupts() -> None:
-    """Undo an ignored or blocked SIGINT of this process, which a script would inherit."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+def _reset_signals() -> None:
+    """Reset ignored and blocked signals, which a script would inherit: nohup ignores SIGHUP, background jobs SIGINT."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Checkout:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_listen_to_interrupts,
+            preexec_fn=_reset_signals,
         )
 
     def run(self, script: str | Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
@@ -283,7 +285,7 @@ def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
     assert "printed by the stub" in stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("phase", ["COMPILING_SECONDS", "TESTING_SECONDS"])
 def test_a_signal_ends_the_test_script_with_all_its_processes(checkout: Checkout, phase: str, number: signal.Signals):
     process = checkout.start("scripts/test", **{phase: "30", "CHECKING_SECONDS": "30"})
