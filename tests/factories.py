@@ -1,4 +1,4 @@
-"""Values that tests need many of, made from the few facts that a test states; other fields can be given by name."""
+"""Values for many tests, from the facts that a test states; further fields are set by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-# Tests replace ``training_images.load``; these modules, if they were imported meanwhile, would keep the replacement.
+# Tests replace ``training_images.load``; a first import of these modules would keep the replacement.
 import harness.deployment.c_folder
 import harness.evidence.evaluation  # noqa: F401
 from harness.data.datasets import DATASETS, dataset
@@ -28,7 +28,7 @@ from search_spaces.network import MNIST, Analysis, Architecture, analyse
 from search_spaces.notation import parse_network
 
 NETWORK = "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
-# Images that errors are counted of.
+# Number of images on which errors are counted.
 SIZE = 10_000
 ENVIRONMENT = Environment(
     commit="0" * 40,
@@ -57,19 +57,19 @@ CONFIG = StudyConfig(
 
 
 def network_of_width(width: int) -> str:
-    """Return the text of a network whose first convolution is so wide."""
+    """Return the text of a network whose first convolution has this width."""
     return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
 
 
 @cache
 def analysed(network: str) -> tuple[Architecture, Analysis]:
-    """Return the network of a text, and its analysis."""
+    """Return the network of a text, with the analysis of the network."""
     architecture = parse_network(network)
     return architecture, analyse(architecture, MNIST)
 
 
 def make_result(network: str = NETWORK, errors: int | None = 60, **fields: Any) -> Result:
-    """Return a run of a search that is complete, with so many validation errors of 10,000."""
+    """Return a complete run of a search with this number of validation errors of 10,000."""
     architecture, analysis = analysed(network)
     recipe = fields.get("recipe", Recipe())
     result = Result(
@@ -136,7 +136,7 @@ def make_proposal(trial: int = 0, network: str = NETWORK, **fields: Any) -> Prop
 
 
 def make_candidate(*fresh: int | None, first: int | None = 100, trial: int = 0, parameters: int = 1000) -> Candidate:
-    """Return a network with so many errors in its first run and on its fresh seeds; 100 errors are the threshold."""
+    """Return a network with these errors in the first run and on the fresh seeds; 100 errors are the threshold."""
     proposal = make_proposal(trial, parameters=parameters)
     run = None if first is None else make_result(errors=first)
     runs = [make_result(errors=errors, purpose=Purpose.CONFIRM, seed_index=index) for index, errors in enumerate(fresh)]
@@ -144,7 +144,7 @@ def make_candidate(*fresh: int | None, first: int | None = 100, trial: int = 0, 
 
 
 def make_seed_run(network_hash: str, index: int, errors: int, recipe: Recipe, beacon: str = "") -> SeedRun:
-    """Return a seed of a verification with so many test errors of 10,000."""
+    """Return a seed of a verification with this number of test errors of 10,000."""
     return SeedRun(
         index=index,
         seed=derive_seed(network_hash, recipe.hash, Purpose.VERIFY, index, beacon=beacon),
@@ -161,7 +161,7 @@ def make_seed_run(network_hash: str, index: int, errors: int, recipe: Recipe, be
 
 
 def make_record(errors: list[int], network: str = NETWORK, first: int = 0, beacon: str = "", **fields: Any) -> Record:
-    """Return a record with these test errors, one a seed, from the index ``first`` on."""
+    """Return a record with these test errors, a number per seed, from the index ``first`` on."""
     architecture, analysis = analysed(network)
     recipe = fields.get("recipe", Recipe())
     seeds = [
@@ -203,7 +203,7 @@ def make_found(study: str = "elsewhere") -> Found:
 
 
 def make_claim(network: str, test_accuracy_pct: float, name: str = "theirs") -> dict[str, Any]:
-    """Return a claim of ``claims.json``: what someone has published of a network."""
+    """Return a claim of ``claims.json``, the published facts of a network."""
     claim = {"name": name, "architecture": network, "test_accuracy_pct": test_accuracy_pct, "metric": "best epoch"}
     return claim | {"runs": 1, "epochs": 20, "recipe": "a recipe with a long name", "source": "someone"}
 
@@ -213,7 +213,7 @@ DEVIATION = 0.31
 
 
 def make_images(count: int, seed: int = 0) -> Images:
-    """Return random blobs: smooth enough for networks to learn something, without any data set."""
+    """Return random blobs, which are smooth enough for networks to learn from, without a data set."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(10, (count,), generator=generator)
     coarse = torch.rand(10, 1, 7, 7, generator=torch.Generator().manual_seed(1))
@@ -224,7 +224,7 @@ def make_images(count: int, seed: int = 0) -> Images:
 
 
 def make_data(train_size: int = 80) -> ImageData:
-    """Return a data set of random images: so many to train on, and twenty to validate on."""
+    """Return a data set of random images, with 20 images for validation."""
     count = train_size + 20
     pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=train_size, validation_size=20, test_size=30)

@@ -1,4 +1,4 @@
-"""All logits of a network in C are those of the reference: other compilers, sanitizers and emulated chips."""
+"""All logits of a network in C equal the reference, with several compilers, sanitizers and emulated chips."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from tests.harness.deployment.test_c_library import library_of, trained
 RECORD = "eab8ffbcd93d-a58909f48ce2-mnist-99_4.json"
 SMALL = Task((1, 10, 10), 4)
 COMPARED_IMAGES = 1_000
-# It needs less than the 2,048 bytes of the ATmega328P, whose flash holds 200 such images.
+# The network needs less than the 2,048 bytes of the ATmega328P; 200 such images fit into the flash.
 SMALL_NETWORK = "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv3x3(8, poses=4) bn relu | gap | linear(4)"
 CHIP_IMAGES = 70
-# What lies on the stack of a convolution: a window, its numbers of 16 bits, results of 32, and the orders of the poses.
+# Stack of a convolution: a window, the numbers of the window (16 bits), results (32 bits), and the orders of the poses.
 BUFFERS = {"posed": 108 + 2 * 108 + 4 * 32 + 8 * 9 + 64, "small": 72 + 2 * 72 + 4 * 8 + 8 * 9 + 64}
 
 
@@ -54,7 +54,7 @@ def needs(*programs: str) -> None:
 
 @pytest.fixture(scope="module")
 def mnist(request: pytest.FixtureRequest) -> ImageData:
-    """MNIST where there is a copy, else the 5,000 images that a library brings."""
+    """MNIST if a copy is available, else the 5,000 images of a library."""
     try:
         return load("mnist", request.getfixturevalue("mnist_folder"))
     except pytest.skip.Exception:
@@ -117,7 +117,7 @@ def test_compilers_give_all_logits_of_the_reference(
     assert np.array_equal(run_logits(program, pixels, 10), logits)
 
 
-# Images of the kind that each space is made for; MNIST for the others.
+# Images for which each space is designed; MNIST by default.
 TASKS = {
     "forms-series": Task((1, 1, 40), 10),
     "forms-small": Task((4, 3, 3), 6),
@@ -166,7 +166,7 @@ def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizer
     batch: int, optimise: Optimisation, tmp_path: Path
 ):
     networks = [random_library(number, optimise) for number in range(batch, RANDOM_NETWORKS, BATCHES)]
-    # The arena of each network is on the heap, where the sanitizer checks its ends.
+    # The arena of each network is on the heap, so that the sanitizer checks both ends.
     includes = ["#include <stdio.h>", "#include <stdlib.h>"]
     functions = []
     for library, pixels in networks:
@@ -252,7 +252,7 @@ def test_the_clock_of_a_chip_ticks_as_its_loop_of_known_length_says(small: Libra
     many = emulate(small, small.examples[:8], family)
 
     assert one.loop_ticks == pytest.approx(TICKS[chip], abs=4)
-    # A mean of images is no sum of them; they differ by what their numbers are clipped to.
+    # The work per image differs a little, because different numbers are clipped.
     assert many.work == pytest.approx(one.work, rel=0.05)
     # A multiply-add takes several instructions.
     macs = 10 * 10 * 8 * 9 + 5 * 5 * 8 * 72

@@ -1,4 +1,4 @@
-"""The classifier for scikit-learn: its protocol, labels and columns in any form, and errors that are ValueErrors."""
+"""The classifier for scikit-learn: protocol, labels and columns in all forms, and errors that are ValueErrors."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.fakes import train_in_this_process
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Searches of one network, of few that are looked at, and of a few epochs, in this process, without pages.
+    """Searches of a single network, with few draws and few epochs, in this process, without pages.
 
-    Their clock stands still: what a search tries depends on how long it has taken, and two fits of the same data are to
-    end alike on a machine that other work slows down.
+    The clock stands still, because the proposals of a search depend on the time so far, and two fits of the same data
+    must be equal on a busy machine.
     """
     trials = options_of(SearchRequest)["trials"]
     with pytest.MonkeyPatch.context() as patch:
@@ -213,6 +213,6 @@ def test_the_fits_of_all_clones_are_a_group(quick: None, monkeypatch: pytest.Mon
 def test_it_passes_every_check_of_scikit_learn(quick: None):
     results = check_estimator(_classifier(target=0.4, limits="parameters<=500"), on_skip=None)
 
-    # One asks for another setting of SciPy; one is left out by scikit-learn, as a search ends by the clock.
+    # The first check needs a setting of SciPy; scikit-learn leaves out the second, because a search ends by the clock.
     skipped = {each["check_name"] for each in results if each["status"] == "skipped"}
     assert skipped == {"check_array_api_input", "check_pipeline_consistency"}

@@ -1,4 +1,4 @@
-"""What the surrogate chooses: worths, falls and chances against simulation and enumeration."""
+"""Choices of the acquisition function: worth, reduction and probability against simulation and enumeration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SPACE = parse_space(f"net = conv3x3({{{', '.join(map(str, WIDTHS))}}}) gap linea
 RECIPE = Recipe(epochs=8)
 TRAINING = (RECIPE.batch_size, RECIPE.augmented_share)
 # A second for a million units of work, an image and epoch.
-# As many images as no longer trainings are due for; a training takes as long as one of a single image would.
+# A number of images for which no longer trainings are due; a training takes as long as a training on a single image.
 ROOM = TimeLeft(images=5_000, pace=Pace(0.0, 2e-10), workers=2)
 LEAST_CHANCE, UNLIKELY = 0.03, 0.2
 
@@ -76,7 +76,7 @@ def widths(found: Sequence[ScoredOption]) -> list[int]:
 
 
 def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
-    """Return the mean fall over everything that may come of the others: each stands or does not."""
+    """Return the mean reduction over all outcomes of the rivals: each is confirmed or not."""
     mean = 0.0
     for outcome in itertools.product((False, True), repeat=len(open_)):
         odds = math.prod(chance if stood else 1 - chance for stood, (_, chance) in zip(outcome, open_, strict=True))
@@ -97,7 +97,7 @@ def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_:
 def test_several_choices_are_those_that_asking_again_would_give(
     errors: Sequence[float], has_incumbent: bool, metric: Metric, limit: int
 ):
-    """Each is put among the open ones, and the whole order is worked out anew."""
+    """Add each choice to the open rivals, and compute the whole order again."""
     question = acquisition(errors, has_incumbent=has_incumbent, below=limit)
     ranked, again = choices_of(question, options(metric)), question
     expected: list[str] = []
@@ -117,7 +117,7 @@ def test_the_chance_to_be_confirmed_is_how_often_two_seeds_make_few_enough_error
     means, deviations = question.model.predict([each.row + ends for each in options()])
     logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, 0.08, (2, 200_000, 5)).mean(axis=0)
 
-    # What is predicted is raised by a whole deviation.
+    # The prediction is raised by a whole deviation.
     expected = (logs + deviations <= math.log(100 * needed_share())).mean(axis=0)
     chances = {choice.option.hash: choice.chance for choice in choices_of(question, options())}
     values = [chances[each.hash] for each in options()]
@@ -164,13 +164,13 @@ def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_fi
 def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attempts_stands(
     passed: float, left: float, workers: int, seconds: float
 ):
-    # Worker seconds within which something is to stand: 75 seconds, later sixty, or a third of what is left.
+    # Worker seconds until the first confirmed network: 75, later 60, or a third of the time left.
     time_left = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
         (choice,) = choices_of(acquisition(time_left=time_left), [network])
 
-        # Each attempt is a first run and, where that passes, two fresh seeds; four at most.
+        # Each attempt is a first run and, if this run passes, two fresh seeds; at most four attempts.
         attempts = min(4, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
         sure = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
         # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
@@ -198,7 +198,7 @@ def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
 
 
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
-    # The small one is worth more by its size, but has less than three chances in a hundred.
+    # The small network is worth more by size, but has a probability below 3 %.
     hopeless = replace(options()[0], hash="hopeless", cost=2)
     even = replace(options()[2], hash="even", cost=19_000)
     question = acquisition(errors=(150, 150, 95, 50, 25), has_incumbent=True)
@@ -210,7 +210,7 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
 
 
 def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
-    # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
+    # 92 errors of 100 allowed errors; a training takes 8 seconds, and 8.8 with a tenth of caution.
     both = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
     question = acquisition(errors=(400, 200, 92, 80, 25), has_incumbent=True)
     chances = {choice.option.hash: choice.chance for choice in choices_of(question, both)}
@@ -230,7 +230,7 @@ def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(has_i
 
 
 def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_verification_has_time():
-    # The larger a network, the nearer; each is worth more by its size.
+    # The larger a network, the nearer to the target; each smaller network is worth more by size.
     question = acquisition(
         errors=(900, 800, 700, 600, 500), has_incumbent=True, time_left=replace(ROOM, left=1_000.0, spare=100.0)
     )
@@ -252,13 +252,13 @@ def test_nothing_is_trained_in_doubt_where_only_trainings_far_from_the_target_le
 
     assert choices_of(replace(question, time_left=between), [small, large]) == []
     assert widths(choices_of(replace(question, time_left=both), [small, large])) == [WIDTHS[-1], WIDTHS[0]]
-    # Of two networks that are about as near, the one that leaves the time is trained.
+    # Of two networks that are about as near, the network that leaves the time is trained.
     alike = replace(large, hash="short", work=small.work)
     assert [each.option for each in choices_of(replace(question, time_left=between), [alike, large])] == [alike]
 
 
 def ended(trial: int, chance: float | None, first: int, *fresh: int) -> Candidate:
-    """Return a network of a form by its trial, with its errors where 100 are allowed."""
+    """Return a network of a form by trial, with the errors of 100 allowed errors."""
     form = "plain" if trial % 2 else "tied"
     text = {"plain": "conv3x3(8) relu gap linear(10)", "tied": "conv3x3(1, tie=a) conv3x3(1, tie=a) gap linear(10)"}
     candidate = make_candidate(*fresh, first=first, trial=trial)
@@ -272,7 +272,7 @@ def test_a_form_is_calibrated_by_its_confirmed_over_its_predicted_networks():
     missed = [ended(2 * number, 0.25, 150) for number in range(8)]
     confirmed = [ended(1, 0.5, 80, 80, 80), ended(3, None, 150), ended(5, 0.5, 150, 150, 150)]
 
-    # The mean of a gamma distribution of shape and rate 1 after so many events in so much exposure.
+    # Mean of a gamma distribution of shape and rate 1 after these events and this exposure.
     assert form_calibration(missed) == {"tied": pytest.approx(1 / (1 + 8 * 0.25))}
     assert form_calibration([*missed, *confirmed])["plain"] == pytest.approx(1.0)
     assert form_calibration(confirmed[1:])["plain"] == pytest.approx(1 / 1.5)

@@ -1,4 +1,4 @@
-"""Which network is proposed next: the ladder, the sampler, the surrogate, and what is passed over."""
+"""Order of the proposals: ladder, sampler, surrogate, and rejected networks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ LARGER_IS_BETTER = tuple(
 
 @pytest.fixture(autouse=True)
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
+    """A tenth of the draws and mutations of a search, of which the search must choose the best."""
     for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
         monkeypatch.setattr(finder_module, name, number)
     # The few trainings of these tests are known as surely as the many of a prior.
@@ -84,7 +84,7 @@ def aiming(text: str = WIDE, **changes: Any) -> Proposer:
 
 
 def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> Candidate:
-    """Return a network whose runs ended with so many errors; 100 are the threshold."""
+    """Return a network whose runs ended with these errors; 100 errors are the threshold."""
     proposal = make_proposal(trial, f"conv3x3({width}) gap linear(10)")
     run = make_job_result(searches.first_job(proposal), by_size, searches.RECIPE.epochs)
     seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
@@ -162,7 +162,7 @@ def test_no_proposal_is_over_the_budget_and_every_rejection_has_a_reason(sampler
     [
         ("", 50, (86 - 50) / 50),
         ("where parameters <= 43", 86, 1.0),
-        ("where receptive_field >= 6", 86, 0.5),  # it is 3
+        ("where receptive_field >= 6", 86, 0.5),  # the receptive field is 3
         ("where parameters < 86", 86, 1 / 86),
         ("where receptive_field >= 6, parameters <= 43", 43, 2.5),
         ("", 86, 0.0),
@@ -196,7 +196,7 @@ def test_limits_are_named_once_each():
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 @pytest.mark.parametrize("metric", [Metric.WEIGHT_BYTES, Metric.MACS, Metric.RAM_BYTES])
 def test_a_limit_that_no_draw_keeps_is_answered_by_the_least_that_was_reached(metric: Metric, sampler: str):
-    # So many configurations are not listed, but drawn.
+    # A space of this size is not enumerated, but sampled.
     net = "net = conv3x3(2..71) conv3x3(2..73, pad={0, 1}) gap linear(10)"
     answer = proposed(new(f"{net}; where {metric} <= 9", NO_LADDER, sampler=sampler))
 
@@ -307,7 +307,7 @@ def test_once_something_stands_what_has_no_chance_is_proposed_in_doubt_while_a_s
     assert doubtful.chance is not None
     assert doubtful.chance < LEAST_CHANCE
 
-    # It is not for want of time: with more of it none of them has a chance either.
+    # The reason is not the time: with more time no network has a chance either.
     without_spare = proposed(aiming(), standing, budget=budget, time_left=replace(limits, spare=0.0))
     assert without_spare.proposal is None
     assert not without_spare.lacks_time
@@ -492,7 +492,7 @@ def finders(monkeypatch: pytest.MonkeyPatch) -> list[Finder]:
 
 
 def in_training(asked: Proposer, workers: int, count: int) -> list[Candidate]:
-    """Return so many networks that were proposed one after the other and are all in training."""
+    """Return ``count`` networks that were proposed in turn and are all in training."""
     found: list[Candidate] = []
     for _ in range(count):
         proposal = proposed(asked, *found, time_left=replace(ROOM, workers=workers)).proposal

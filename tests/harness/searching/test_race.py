@@ -36,7 +36,7 @@ from tests.factories import SIZE, make_candidate, make_proposal, make_result
 DRAWS = 200_000
 
 
-# What stands ------------------------------------------------------------------------------------------------
+# Confirmation ------------------------------------------------------------------------------------------------
 
 
 def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_other_networks():
@@ -51,13 +51,13 @@ def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_othe
 
 @pytest.mark.parametrize("errors", [(85, 95), (96, 84, 90), (104, 94), (92, 108, 99, 101)])
 def test_the_chance_to_verify_is_how_often_six_further_seeds_keep_to_the_allowed_errors(errors: tuple[int, ...]):
-    # What is known of a network after its fresh seeds: its own mean, on other images, and six seeds there.
+    # Uncertainty of a network after the fresh seeds: the mean, the change of images, and six seeds on the test images.
     draw = np.random.default_rng(1)
     own = draw.normal(math.log(np.mean(errors)), 0.08 / math.sqrt(len(errors)), DRAWS)
     elsewhere = own + draw.normal(0, 0.032, DRAWS)
     verified = elsewhere + draw.normal(0, 0.08, (6, DRAWS)).mean(axis=0)
 
-    # The deviation is known from many networks only: t with its 21 degrees of freedom is within a hundredth.
+    # The deviation is known from many networks only: t with 21 degrees of freedom is within a hundredth.
     assert make_candidate(*errors).chance_to_verify == pytest.approx((verified <= math.log(100)).mean(), abs=0.02)
 
 
@@ -76,14 +76,14 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
 
 def test_runs_without_an_error_on_few_images_prove_little():
-    """Two runs on ten images each may be all right where a fiftieth may be wrong: it takes sixty images to know."""
+    """Two runs on ten images without an error confirm no target of 98 %; sixty images are needed."""
     few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh]
     plain = replace(make_candidate(), first=few[0], threshold_pct=98.0)
     networks = [replace(plain, fresh=few[:count]) for count in range(2, 7)]
 
     assert [network.is_confirmed for network in networks] == [False, False, False, False, True]
     assert not any(network.is_refuted for network in networks)
-    # Of half the images one error is too many.
+    # A single error of 20 images is too many.
     wrong = [replace(few[0], validation_errors=1), *few[1:]]
     assert not replace(networks[0], fresh=wrong).is_confirmed
 
@@ -112,13 +112,13 @@ def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first(
     assert confirmed_by_cost(networks[3:]) == []
 
 
-# What is refuted --------------------------------------------------------------------------------------------
+# Refutation --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("errors", [(), (85,), (95,), (92, 94), (85, 99, 90)])
 def test_the_chance_to_be_confirmed_is_how_often_the_next_seeds_bring_the_mean_low_enough(errors: tuple[int, ...]):
-    # A first run of 90 passed, so it counts as 4 % luckier than it looks. What the network makes is guessed from all of
-    # its runs; the mean of the fresh ones, two at the least, must come low enough.
+    # A first run of 90 passed, so it counts as 4 % luckier than it looks. The errors of the network are predicted
+    # from all runs; the mean of the fresh seeds, at least two, must be low enough.
     draw = np.random.default_rng(3)
     known = [90 * 1.04, *errors]
     wanted = max(2, len(errors) + 1)
@@ -146,7 +146,7 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
         (make_candidate(first=None), True),  # in training
         (make_candidate(first=120), False),  # missed
         (make_candidate(first=80), True),  # passed: fresh seeds are wanted
-        (make_candidate(80, first=80), True),  # another one is wanted
+        (make_candidate(80, first=80), True),  # a further seed is wanted
         (make_candidate(80, 80, first=80), True),  # stands
         (make_candidate(150, first=80), False),  # refuted
         (make_candidate(94, 97, 94, 97, 95, first=88), True),  # in doubt
@@ -161,7 +161,7 @@ def test_a_network_is_contender_when_it_neither_stands_nor_is_to_have_a_run(netw
 
 
 def pruned(epochs: int) -> Candidate:
-    """Return a network that was stopped after the fourth of so many epochs, with 200 errors."""
+    """Return a network that was stopped after the fourth epoch, with 200 errors."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 200) for number in range(1, 5))
     stopped = make_result(errors=200, status=Status.PRUNED, history=history)
     return Candidate(make_proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)), threshold_pct=99.0)
@@ -177,7 +177,7 @@ def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_wa
 
 
 def test_where_errors_hardly_fall_behind_a_rung_no_more_is_expected_of_a_pruned_run():
-    """Of 20 runs that end with 95 of 100 errors, and four typical ones with 62, the geometric mean is 88.5."""
+    """Of 20 runs that end with 95 of 100 errors, and four typical runs with 62, the geometric mean is 88.5."""
 
     def whole(trial: int) -> Candidate:
         history = tuple(Epoch(number, 0.1, 0.1, 1.0, 100 if number == 4 else None) for number in range(1, 17))
@@ -189,7 +189,7 @@ def test_where_errors_hardly_fall_behind_a_rung_no_more_is_expected_of_a_pruned_
     expected = (0.62**4 * (95.5 / 100.5) ** 20) ** (1 / 24)
     assert expected == pytest.approx(0.885, abs=0.001)
     assert pruned(16).expected_errors(ratios) == pytest.approx(200 * expected)
-    # Nothing is known of the other rungs.
+    # No ratio is known at the remaining rungs.
     assert ratios[0.5] == pytest.approx(0.81)
 
 
@@ -210,7 +210,7 @@ def test_a_network_that_just_passed_gets_one_fresh_seed_whatever_its_chance():
     assert [lucky.seeds_wanted, make_candidate(110, first=100).seeds_wanted] == [1, 1]
     assert race.next_to_confirm([lucky], TURN, {}) is lucky
     assert race.next_to_confirm([lucky], TURN, {0: 1}) is None
-    # A good first seed raises the chance, so a second one follows.
+    # A good first seed raises the chance, so a second seed follows.
     assert make_candidate(80, first=100).seeds_wanted == 2
 
 
@@ -244,7 +244,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
         wanted = network.seeds_wanted - known - flying.get(trial, 0)
         if wanted <= 0 or network.is_confirmed or network.is_refuted:
             return 0.0
-        # By the seeds that it lacks, two at the least, of its chance to fall below what stands.
+        # Chance times the reduction below the incumbent, per missing seed; a confirmation needs two seeds.
         fall = max(0.0, math.log(below / network.cost))
         lacking = max(1, 2 - known - flying.get(trial, 0))
         return network.chance_to_confirm * fall / (lacking * seconds[trial])
@@ -258,12 +258,12 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
 
 def test_the_chance_to_be_confirmed_is_that_of_all_runs_the_first_discounted():
     # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
-    # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
+    # of 80 counts 83.2, and the deviation with the mean of two seeds is 0.09798: 1.239 deviations, so 0.8923.
     assert make_candidate(first=80).chance_to_confirm == pytest.approx(0.8923, abs=0.001)
-    # One that missed is not lucky: 110, 1.611 deviations above.
+    # A missed run is not lucky: 110, 1.611 deviations above.
     assert make_candidate(first=110).chance_to_confirm == pytest.approx(0.0536, abs=0.001)
-    # With fresh runs of 90 and 96 the mean of all is 89.73, so that of three fresh ones may come to 91.91, where 94.57
-    # stand; the deviation is a third of that of one seed and of what is known of the mean, 0.03079: 0.928.
+    # With fresh runs of 90 and 96 the mean of all is 89.73, so the mean of three fresh seeds may reach 91.91, and 94.57
+    # are confirmed; the deviation is a third of the deviations of a seed and of the mean, 0.03079: 0.928.
     assert make_candidate(90, 96, first=80).chance_to_confirm == pytest.approx(0.8233, abs=0.002)
     assert make_candidate(0, 0, 0, first=0).chance_to_confirm == pytest.approx(1.0)
 
@@ -282,7 +282,7 @@ def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
 
 
 def ratios(runs: Iterable[Result]) -> Any:
-    """Return what a study with rungs after the fourth and the eighth of 15 epochs learns from runs."""
+    """Return the ratios of a study with rungs after the fourth and the eighth of 15 epochs."""
     study = StudyState(Path(), searches.config(recipe=Recipe(), rungs=(4, 8)))
     study.apply(Entry(0.0, make_proposal()))
     for run in runs:
@@ -291,7 +291,7 @@ def ratios(runs: Iterable[Result]) -> Any:
 
 
 def reached(known: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = 99.0) -> Any:
-    """Return what is decided of a run with so many errors after an epoch."""
+    """Return the decision about a run with these errors after an epoch."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
     run = make_result(errors=errors, history=history, recipe=Recipe(epochs=epochs))
     return race.at_rung(run, known, threshold)
@@ -337,7 +337,7 @@ def test_what_can_reach_the_threshold_by_the_ratio_is_hoped_for_and_nothing_else
     known = ratios([full_run(100, ratio)] * 8)
     allowed = (100 - Fraction(str(threshold))) / 100 * SIZE
 
-    # The hash of these runs ends in one, so that none is spared.
+    # The hash of these runs ends in 1, so that no run is exempt.
     assert reached(known, errors, threshold=threshold).pruned == (Fraction(ratio, 100) * errors > allowed)
 
 
@@ -353,7 +353,7 @@ def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides()
     assert not race.at_rung(runs[1], {}, 99.0, lambda run: False).pruned
 
 
-# What came nearest -----------------------------------------------------------------------------------------
+# Nearest miss -----------------------------------------------------------------------------------------
 
 
 def stopped(errors: int, trial: int = 0) -> Candidate:
@@ -375,7 +375,7 @@ def test_the_errors_allowed_are_the_most_that_reach_the_threshold(hundredths: in
 def test_it_is_so_for_any_threshold(threshold_pct: float, size: int):
     allowed = allowed_errors(threshold_pct, size)
 
-    # What floats lose is within a billionth of a per cent.
+    # The rounding of floats is within a billionth of a per cent.
     least = Fraction(threshold_pct) - Fraction(1, 10**9)
     assert 100 * Fraction(size - allowed, size) >= least - Fraction(1, 10**12)
     assert allowed == size or 100 * Fraction(size - allowed - 1, size) < least + Fraction(1, 10**12)
@@ -390,18 +390,18 @@ def failed(errors: int | None, status: Status) -> Candidate:
     [
         ([], None, 0, 0),
         ([make_candidate(first=None), failed(50, Status.DIVERGED), failed(None, Status.CRASHED)], None, 0, 0),
-        # The fewest errors, and of equal ones the smaller.
+        # The fewest errors, and the smaller network of equal errors.
         ([make_candidate(first=130, trial=0, parameters=500), make_candidate(first=104, trial=1, parameters=2000),
           make_candidate(first=104, trial=2, parameters=900)], 2, 104, 1),
-        # Fresh seeds count in place of a first run that was lucky; one that failed as chance.
+        # Fresh seeds count in place of a lucky first run; a failed seed counts as chance.
         ([make_candidate(120, 121, first=90, trial=0)], 0, 120.5, 2),
         ([make_candidate(120, 121, first=90, trial=0), make_candidate(first=110, trial=1)], 1, 110, 1),
         ([make_candidate(100, None, first=90)], 0, (100 + 9000) / 2, 2),
         ([replace(make_candidate(100, None, first=90), classes=4)], 0, (100 + 7500) / 2, 2),
-        # What stands did not miss.
+        # A confirmed network did not miss.
         ([make_candidate(80, 80, 80, trial=0)], None, 0, 0),
         ([make_candidate(80, 80, 80, trial=0), make_candidate(first=150, trial=1)], 1, 150, 1),
-        # A pruned run is named only where none was complete.
+        # A pruned run is named only if no run was complete.
         ([stopped(300), stopped(250, trial=1)], 1, 250, 1),
         ([stopped(101), make_candidate(first=400, trial=5)], 5, 400, 1),
     ],

@@ -1,6 +1,6 @@
-"""The command ``search`` in processes of its own on the 5,000 embedded images: killed, interrupted, run twice at once.
+"""The command ``search`` in separate processes on the 5,000 embedded images: killed, interrupted, run twice at once.
 
-The trainings are as short as can be; with one worker a search is repeatable to the bit.
+The trainings are as short as possible; with a single worker a search is repeatable to the bit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PATIENCE = 240.0
 
 
 class Search:
-    """One study, and the processes that work on it."""
+    """A study with the processes that work on the study."""
 
     def __init__(self, place: Path, *, trials: int = 3, target: str = "15") -> None:
         """Write the space and the recipe."""
@@ -48,7 +48,7 @@ class Search:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *more: str) -> subprocess.Popen[str]:
-        """Start the command in a process group of its own."""
+        """Start the command in a new process group."""
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *self.arguments, *more],
             cwd=REPOSITORY,
@@ -62,13 +62,13 @@ class Search:
         return process
 
     def run(self, *more: str) -> tuple[int, str, str]:
-        """Run the command to its end; return exit code, stdout and stderr."""
+        """Run the command to the end; return exit code, stdout and stderr."""
         process = self.start(*more)
         out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until something has happened; an end of the process before that is a failure."""
+        """Wait until a condition holds; an earlier end of the process is a failure."""
         until = time.monotonic() + PATIENCE
         while not condition():
             assert self.started[-1].poll() is None, self.started[-1].communicate()
@@ -118,7 +118,7 @@ def weights(results: dict[Any, Result]) -> dict[Any, tuple[str | None, str]]:
 
 @pytest.fixture
 def search(tmp_path: Path) -> Iterator[Callable[..., Search]]:
-    """Make studies, and leave no process behind whatever a test does."""
+    """Make studies, and leave no process behind after a test."""
     made: list[Search] = []
 
     def make(name: str = "a", **options: Any) -> Search:
@@ -136,7 +136,7 @@ def search(tmp_path: Path) -> Iterator[Callable[..., Search]]:
 def test_a_killed_search_goes_on_from_its_rung_and_repeats_nothing(search: Callable[..., Search]):
     killed = search(trials=2)
     killed.start()
-    # The first run is at a rung, which its checkpoint holds.
+    # The checkpoint contains the first run at a rung.
     killed.wait_for(lambda: len(killed.events("rung")) >= 1)
     killed.started[-1].kill()
     assert gone(killed.started[-1].pid), "a worker has outlived its coordinator"
@@ -170,7 +170,7 @@ def test_a_search_killed_four_times_is_bit_for_bit_the_one_that_was_not(seed: in
         already = len(killed.events("rung", "finished")) if killed.folder.exists() else 0
         killed.wait_for(lambda already=already: len(killed.events("rung", "finished")) > already)  # type: ignore[misc]
         time.sleep(moments.random() / 5)  # whole runs take a second
-        # The coordinator alone, and then the whole group: its workers must fall with it in both cases.
+        # The coordinator alone, or the whole group: the workers must end with the coordinator in both cases.
         group = killed.started[-1].pid
         os.kill(group, signal.SIGKILL) if moments.random() < 0.5 else os.killpg(group, signal.SIGKILL)
         assert gone(group), "a worker has outlived its coordinator"
@@ -210,7 +210,7 @@ def test_a_second_coordinator_is_refused_and_an_interrupt_ends_the_first_in_orde
     assert len(stopped.events("session")) == 1
     assert process.poll() is None
 
-    # As a terminal does it: to the whole group.
+    # A terminal sends the signal to the whole group.
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
 

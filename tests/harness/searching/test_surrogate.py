@@ -1,4 +1,4 @@
-"""The surrogate against the conditioned normal distribution, and what it knows of a network, counted by hand."""
+"""The surrogate against the conditioned normal distribution, and the features of networks, counted by hand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from tests.study_logs import write_runs
 
 WIDTH = len(FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
-# Stated again: deviations of level, slope, bend, network and seed, and how far apart rows say little of each other.
+# Stated again: deviations of level, slope, bend, network and seed, and the length scale of the kernel.
 LEVEL, SLOPE, BEND, NETWORK, SEED, REACH = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
 
 
@@ -114,7 +114,7 @@ def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(cou
 @pytest.mark.parametrize("images", [10_000, 100, 8])
 @pytest.mark.parametrize("counted", [0, 1, 4])
 def test_few_errors_are_a_count_of_poisson_s_kind(counted: int, images: int):
-    """The oracle is the mode of count and normal prior together; what seeds and networks differ by hardly moves it."""
+    """The oracle is the mode of count and normal prior; the spread of seeds and networks hardly moves the mode."""
     (mean,), (deviation,) = Surrogate([Observation(CENTRE, counted * 10_000 / images, images=images)]).predict([CENTRE])
 
     prior = LEVEL**2 + BEND**2
@@ -239,7 +239,7 @@ def test_the_features_of_a_network_are_those_counted_by_hand(notation: str):
 
 
 def test_a_series_is_described_by_its_positions():
-    """A map of 400 steps is as a square one of 20 rows, and what depends on the size is as if it were of 28."""
+    """A map of 400 steps counts as a square map of 20 rows, and features that depend on the size as for 28 rows."""
     scale = 28 / 20
     series = Task((1, 1, 400), 3)
     network = parse_network("conv1x3(8) conv1x3(5, stride=2) gap linear(3)", series)
@@ -249,16 +249,16 @@ def test_a_series_is_described_by_its_positions():
     macs = 8 * 3 * 400 + 5 * 8 * 3 * 200
     assert fields["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + scale**2 * macs))
     assert fields["log multiply-adds"] == pytest.approx(math.log(scale**2 * (macs + 5 * 3)))
-    # Of the 400 steps one position of the second kernels sees five.
+    # A position of the second kernels sees five of the 400 steps.
     assert fields["receptive field"] == pytest.approx(5 * 28 / 400)
 
 
 def test_pictures_of_other_sizes_are_described_as_if_they_were_of_28_pixels():
-    """The same network, twice as many rows and columns: its maps are the same shares of the image."""
+    """The same network, twice as many rows and columns: the maps are the same shares of the image."""
     network = parse_network("conv3x3(8, stride=2) bn relu conv3x3(5) bn relu gap linear(10)")
     usual, large = (network_features(network, analyse(network, Task((1, edge, edge), 10))) for edge in (28, 56))
     differences = {name for name, value in usual.items() if value != pytest.approx(large[name], abs=0.01)}
-    # Kernels see half as much of the image, and none of the larger image's maps is a smaller share of it.
+    # Kernels see half as much of the image, and the maps of the larger image are the same shares of the image.
     assert differences == {"receptive field"}
     assert large["receptive field"] == pytest.approx(usual["receptive field"] / 2)
 
@@ -272,11 +272,11 @@ def test_every_network_has_finite_features_and_shares_are_shares(network: Archit
     assert all(0 <= share <= 1 for share in shares)
 
 
-# What other data sets expect ----------------------------------------------------------------------------------
+# Transfer from further data sets ----------------------------------------------------------------------------------
 
 
 def form(row: Row) -> float:
-    """Return what makes a network better than another on all of the made-up data sets."""
+    """Return the effect of a network that is equal on all made-up data sets."""
     return -0.8 * row[0] + 0.6 * math.sin(2 * row[3]) + 0.3 * row[5]
 
 
@@ -299,7 +299,7 @@ def test_other_data_sets_say_which_networks_are_better_however_hard_they_are():
     expected = Transfer([hard, easy]).expected(np.array(rows))
 
     assert np.corrcoef(expected, [form(row) for row in rows])[0, 1] > 0.95
-    # Around nothing: the level is a data set's own.
+    # Around 0, because each data set has a level of its own.
     assert abs(expected.mean()) < 0.2
 
 
@@ -357,7 +357,7 @@ def test_data_without_trainings_of_their_own_begin_with_those_of_at_least_six_ot
     assert "mnist" in names
     assert len(sets) >= 6
     assert all(count >= 60 for count in sets.values())
-    # What is known of a set itself would make a trial of it unfair.
+    # Trainings on a data set itself would make its trial unfair.
     some = sorted(names - {"mnist"})[0]
     assert some not in {training.origin.dataset for training in shipped(some) if training.origin is not None}
 
@@ -516,5 +516,5 @@ def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_on
         Observation(row_of(network, MNIST, 5, 64, 0.7), 100 / 3, 3),
     )
     assert observations((ONE, MINE), Recipe(learning_rate=0.05), DATASETS["mnist"]) == ()
-    # Of another weight decay they say nothing.
+    # Trainings with a different weight decay are not used.
     assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0), DATASETS["mnist"]) == ()
