@@ -286,12 +286,11 @@ def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("phase", ["COMPILING_SECONDS", "TESTING_SECONDS"])
-def test_a_signal_ends_the_test_script_with_all_its_processes(checkout: Checkout, phase: str, number: signal.Signals):
-    process = checkout.start("scripts/test", **{phase: "30", "CHECKING_SECONDS": "30"})
-    first_call = {"COMPILING_SECONDS": "ruff format --check .", "TESTING_SECONDS": ALL_TESTS}[phase]
+@pytest.mark.parametrize(("phase", "call"), [("COMPILING", "ruff format --check ."), ("TESTING", ALL_TESTS)])
+def test_a_signal_ends_the_script_and_the_tests(checkout: Checkout, phase: str, call: str, number: signal.Signals):
+    process = checkout.start("scripts/test", **{f"{phase}_SECONDS": "30", "CHECKING_SECONDS": "30"})
     until = time.monotonic() + 30
-    while first_call not in checkout.calls and time.monotonic() < until:
+    while call not in checkout.calls and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(number)
@@ -303,7 +302,7 @@ def test_a_signal_ends_the_test_script_with_all_its_processes(checkout: Checkout
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert left == ""
-    assert (ALL_TESTS in checkout.calls) == (phase == "TESTING_SECONDS")
+    assert (ALL_TESTS in checkout.calls) == (call == ALL_TESTS)
 
 
 def test_what_the_tests_need_serves_the_command_too_and_arguments_go_to_pytest_alone(checkout: Checkout):

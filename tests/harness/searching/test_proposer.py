@@ -571,9 +571,8 @@ def test_a_restored_front_search_reports_the_same_costs_of_rejections_to_the_sam
         assert answer.proposal is not None
         job = searches.first_job(answer.proposal)
         run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
-        costs = costs_of(answer.proposal, first.config)
-        cost = combined_cost(costs, objective_of(first.config))
-        candidates[trial] = Candidate(answer.proposal, cost, run, threshold_pct=99.0, costs=costs)
+        cost = combined_cost(costs_of(answer.proposal, first.config), objective_of(first.config))
+        candidates[trial] = Candidate(answer.proposal, cost, run, threshold_pct=99.0)
         first.tell(candidates[trial])
         events += [*answer.rejected_proposals, answer.proposal, RunEnded(run=run)]
 
