@@ -2,7 +2,7 @@
 
 Networks with random weights are drawn from the shipped spaces, some for the fit and others to judge it. An image of
 each network runs on an emulated chip; a row of the results is a network on a core, with instructions (AVR: cycles) of
-the C for size (``-Os``) and for speed (``-O2``). The coefficients are fitted by non-negative least squares of the
+the C for size (``-Os``) and for speed (``-O2``). The coefficients are solution by non-negative least squares of the
 relative errors. ``--judge`` prints the errors for the other networks. Requires the cross compilers and emulators that
 CONTRIBUTING lists, and ``qemu-system-arm`` with the boards ``mps2-an385`` and ``mps2-an386``.
 
@@ -29,8 +29,7 @@ from harness.deployment.emulated import FAMILIES, emulate
 from harness.system.errors import ContentError, DeviceError, HarnessError
 from harness.training.integer import integer_logits
 from search_spaces.catalog import space
-from search_spaces.cores import CORES as PRODUCT_CORES
-from search_spaces.cores import Repetitions, repetitions_of
+from search_spaces.cores import CORES, Repetitions, repetitions_of
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -56,7 +55,7 @@ def _board(core: str, board: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 _M3, _M3_BOARD = _board("cortex-m3", "mps2-an385")
 _M4, _M4_BOARD = _board("cortex-m4", "mps2-an386")
-CORES = {
+_EMULATED_FAMILIES = {
     "cortex-m0": _ARM,
     "rv32imc": _RISC_V,
     "cortex-m3": replace(_ARM, flags=_M3, emulator=_M3_BOARD),
@@ -73,7 +72,7 @@ CORES = {
 }
 
 
-def drawn() -> Iterator[tuple[str, str, Library]]:
+def draw_networks() -> Iterator[tuple[str, str, Library]]:
     """Yield set, text and C of each network, drawn from the spaces in turn; no two networks have the same steps."""
     known: set[tuple[str, ...]] = set()
     for name, (seed, count) in _SETS.items():
@@ -99,8 +98,8 @@ def measure() -> None:
     """Measure all networks on all cores and append the rows that the results lack."""
     text = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
     known = {(row["architecture"], row["core"]) for row in map(json.loads, text.splitlines())}
-    networks = list(drawn())
-    for core, family in CORES.items():
+    networks = list(draw_networks())
+    for core, family in _EMULATED_FAMILIES.items():
         for name, network, library in networks:
             if (network, core) in known or (name == "fit" and core in _JUDGED_ONLY):
                 continue
@@ -118,7 +117,7 @@ def measure() -> None:
                 file.write(json.dumps(row) + "\n")
 
 
-def measured(name: str, core: str) -> list[dict[str, Any]]:
+def rows_of(name: str, core: str) -> list[dict[str, Any]]:
     """Return the rows of a set and a core, without networks that do not fit the emulated chip."""
     rows = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
     return [row for row in rows if (row["set"], row["core"]) == (name, core) and "unknown" not in row]
@@ -126,7 +125,7 @@ def measured(name: str, core: str) -> list[dict[str, Any]]:
 
 def _fit(core: str, optimise: Optimisation) -> str:
     """Return the coefficients of a core as a line of ``chips.toml``, and print the errors."""
-    rows = measured("fit", core)
+    rows = rows_of("fit", core)
     works = [astuple(repetitions_of(analyse(parse_network(row["architecture"]), MNIST).plan, optimise)) for row in rows]
     # Rows are divided by the measured number, so that the relative error is minimised; columns by the largest value.
     shares = np.array(works) / np.array([[row[optimise.value]] for row in rows])
@@ -134,8 +133,8 @@ def _fit(core: str, optimise: Optimisation) -> str:
     columns = shares / scales
 
     def coefficients(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        fitted: npt.NDArray[np.float64] = nnls(table, np.ones(len(table)), maxiter=10_000)[0]
-        return fitted
+        solution: npt.NDArray[np.float64] = nnls(table, np.ones(len(table)), maxiter=10_000)[0]
+        return solution
 
     # The error for each network of a fit to the other networks.
     left_out = [abs(row @ coefficients(np.delete(columns, index, 0)) - 1) for index, row in enumerate(columns)]
@@ -154,9 +153,9 @@ def _errors(errors: npt.NDArray[np.float64]) -> str:
 def errors(core: str, optimise: Optimisation, name: str = "judged") -> npt.NDArray[np.float64]:
     """Return the relative errors of the estimates in ``chips.toml`` for the networks of a set."""
     estimates = []
-    for row in measured(name, core):
+    for row in rows_of(name, core):
         analysis = analyse(parse_network(row["architecture"]), MNIST)
-        cycles = PRODUCT_CORES[core].cycles_per_image(analysis.plan, analysis.macs, optimise)
+        cycles = CORES[core].cycles_per_image(analysis.plan, analysis.macs, optimise)
         estimates.append(cycles / row[optimise.value])
     return abs(np.array(estimates) - 1)
 
@@ -165,7 +164,7 @@ def main() -> None:
     """Measure, fit or judge."""
     if "--measure" in sys.argv:
         measure()
-    for core in CORES:
+    for core in _EMULATED_FAMILIES:
         for optimise in Optimisation:
             if "--judge" in sys.argv:
                 print(f"{core}, {optimise}: {_errors(errors(core, optimise))}")

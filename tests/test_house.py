@@ -17,7 +17,7 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 27_920,
     "test lines": 27_403,
-    "benchmark lines": 3_775,
+    "benchmark lines": 3_774,
     "public names": 1_171,
     "files": 1_015,
 }
