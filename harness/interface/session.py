@@ -71,8 +71,9 @@ def planned_search(
         warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
         say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
     integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
-    needs_integers = request.chip is not None or bool(integer_metrics & set(plan.config.minimised))
-    if needs_integers and plan.named_recipe.recipe.precision != "int8":
+    # Conditions are the limits of the options, of the chip and of the space.
+    metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
+    if integer_metrics & metrics and plan.named_recipe.recipe.precision != "int8":
         say(
             f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
             "floats; --recipe small-int8 evaluates integers"

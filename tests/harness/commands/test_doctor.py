@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -116,20 +117,15 @@ def test_what_does_not_work_is_a_failure(
     assert (check_result.verdict, check_result.exit_code) == ("fail", 6)
 
 
-@pytest.mark.parametrize(
-    "error", [TargetMissed("missed"), ContentError("damaged"), DataError("lost"), Interrupted("interrupted")]
-)
+@pytest.mark.parametrize("family", [TargetMissed, ContentError, DataError, Interrupted])
 def test_the_document_of_a_failure_names_the_kind_of_every_error(
-    error: HarnessError, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    family: type[HarnessError], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def fail() -> None:
-        raise error
+    monkeypatch.setattr(doctor, "_libraries", Mock(side_effect=family("a reason")))
 
-    monkeypatch.setattr(doctor, "_libraries", fail)
-
-    assert run(["doctor", "--dataset", "mnist-5k", "--json"]) == error.exit_code
-    named = json.loads(capsys.readouterr().out)["error"]
-    assert (named["code"], named["kind"], named["message"]) == (error.exit_code, error.kind, error.message)
+    assert run(["doctor", "--dataset", "mnist-5k", "--json"]) == family.exit_code
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["kind"], error["message"]) == (family.exit_code, family.kind, "a reason")
 
 
 @pytest.mark.parametrize(("loads", "verdict"), [(True, "ok"), (False, "warn")])

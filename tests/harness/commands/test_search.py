@@ -188,6 +188,12 @@ def test_a_chip_is_a_pair_of_limits_that_the_plan_names(capsys: pytest.CaptureFi
     assert "weight_bytes <= 13228 and ram_bytes <= 440" in text
 
 
+@pytest.mark.parametrize(("limit", "has_hint"), [("instructions_m0<=1000000", True), ("macs<=1000000", False)])
+def test_a_limit_of_the_integers_names_their_recipe(limit: str, has_hint: bool, capsys: pytest.CaptureFixture[str]):
+    assert run(["search", "--dataset", "mnist-5k", "--limit", limit, "--plan"]) == 0
+    assert ("small-int8" in capsys.readouterr().err) == has_hint
+
+
 OWN_CHIP = """
 core = "rv32ec"
 flash_bytes = 16_384

@@ -282,8 +282,7 @@ def test_a_missing_copy_is_named_as_the_file_is_called(part: str, tmp_path: Path
 
     with pytest.raises(MissingData) as refused:
         find(spec, None)
-    named = {word.strip(",") for word in refused.value.message.split() if ".npz" in word}
-    assert named == {part}
+    assert {word.strip(",") for word in refused.value.message.split() if ".npz" in word} == {part}
 
 
 def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
