@@ -1,4 +1,7 @@
-"""Samplers and pruners of Optuna as programs for the bench: ``optuna_peers.py {gp,cmaes,ctpe,asha,bohb}``."""
+"""Samplers and pruners of Optuna as programs for the bench: ``optuna_peers.py {gp,cmaes,ctpe,asha,bohb,auto}``.
+
+``auto`` is AutoSampler of OptunaHub, from a copy of OptunaHub's registry: ``optuna_peers.py auto REGISTRY/package``.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +39,24 @@ def _cmaes(seed: int) -> BaseSampler:
     return CmaEsSampler(seed=seed, with_margin=True, independent_sampler=_tpe(seed), warn_independent_sampling=False)
 
 
+def _auto(seed: int) -> BaseSampler:
+    import optunahub
+    import torch
+
+    torch.set_num_threads(1)
+    return optunahub.load_local_module("samplers/auto_sampler", registry_root=sys.argv[2]).AutoSampler(seed=seed)
+
+
 _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "gp": _gp,
     "cmaes": _cmaes,
     "ctpe": _tpe,
     "asha": _tpe,
     "bohb": _tpe,
+    "auto": _auto,
 }
 # Peers with constraints. In Optuna, CMA-ES and the pruners support only a single objective value.
-_CONSTRAINED = ("gp", "ctpe")
+_CONSTRAINED = ("gp", "ctpe", "auto")
 
 
 def _pruner(name: str, problem: Problem) -> BasePruner:
