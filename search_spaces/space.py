@@ -606,6 +606,7 @@ def mutate(
 
 
 MOST_EXACT = 5_000  # configurations; larger spaces are sampled instead of enumerated
+MOST_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
 
 
 @dataclass(frozen=True, slots=True)

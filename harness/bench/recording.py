@@ -43,11 +43,10 @@ from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 from search_spaces.network import Analysis, Architecture
-from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
+from search_spaces.space import MOST_RECORDED, SearchSpace, draw, enumerate_draws, judge, uniform
 from search_spaces.space_errors import DrawError
 
 _BANDS = 8  # bands of parameters
-_MOST_ENUMERATED = 100_000  # configurations; a larger space is sampled; enumeration takes ten seconds
 _POOL_FACTOR = 20  # distinct candidates per requested network after which drawing stops
 # Most draws per requested network: many more than candidates, to fill bands that draws rarely hit.
 _DRAWS_FACTOR = 500
@@ -85,7 +84,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     has too few, the remaining bands contribute more.
     """
     rng = random.Random(seed)
-    enumerated = space.configurations <= _MOST_ENUMERATED
+    enumerated = space.configurations <= MOST_RECORDED
     if enumerated:
         candidates = enumerate_draws(space)
         most = math.inf

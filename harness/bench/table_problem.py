@@ -19,7 +19,7 @@ from harness.system.statistics import reaches
 from harness.training.result import Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_space
-from search_spaces.space import MOST_EXACT, DecisionOptions, draw, enumerate_draws
+from search_spaces.space import MOST_RECORDED, DecisionOptions, draw, enumerate_draws
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -45,13 +45,12 @@ class TableProblem:
     def __init__(self, table: Table) -> None:
         facts = table.facts
         self._search_space = parse_space(facts.space, facts.space_name, table.data.task)
-        is_small = self._search_space.configurations <= MOST_EXACT
-        # Larger spaces are not enumerated here; a recording enumerates more (``recording._MOST_ENUMERATED``).
+        is_small = self._search_space.configurations <= MOST_RECORDED
         self._draws = list(enumerate_draws(self._search_space)) if is_small else []
         self.configurations = {each.architecture.hash: each.indices for each in self._draws}
         if not self._draws or self.configurations.keys() - table.runs.keys():
             raise ContentError(
-                f"the table {facts.name!r} lacks configurations of its space, or the space has over {MOST_EXACT:,}",
+                f"the table {facts.name!r} lacks configurations of its space, or the space has over {MOST_RECORDED:,}",
                 hint="use a table of all configurations, none rejected by a condition or shape, such as mnist-bench",
             )
         self.table = table

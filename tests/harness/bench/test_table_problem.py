@@ -15,6 +15,8 @@ from harness.bench.table import read_table
 from harness.bench.table_problem import TableProblem
 from harness.system.errors import ContentError, UsageError
 from harness.training.result import Status
+from search_spaces.notation import parse_space
+from search_spaces.space import enumerate_draws
 from tests.conftest import REPOSITORY
 from tests.harness.bench.made_up import HASHES, few, run_rows
 
@@ -103,6 +105,18 @@ def test_a_table_without_all_networks_is_refused():
         harness.bench.problem("digits-all-16")
     with pytest.raises(UsageError):
         harness.bench.problem("no-such-table")
+
+
+def test_a_table_of_all_networks_of_a_space_of_some_thousands_is_a_problem():
+    widths = ", ".join(str(width) for width in range(1, 73))
+    space = f"net = conv1x1({{{widths}}}) relu conv1x1({{{widths}}}) relu | gap | linear(classes);"
+    example = run_rows(0)
+    networks = [each.architecture for each in enumerate_draws(parse_space(space, "some thousands"))]
+    runs = ([row._replace(architecture=str(each), hash=each.hash) for row in example] for each in networks)
+
+    problem = TableProblem(few(*runs, space=space))
+
+    assert len(problem.configurations) == 72 * 72
 
 
 @pytest.mark.parametrize("name", WHOLE)
