@@ -90,7 +90,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     config = document["config"]
     effort = document["effort"]
     low_pct, high_pct = (100 * share for share in document["feasible_share"])
-    feasible = f"{low_pct:.3g} %" if document["feasible"]["exact"] else f"about {(low_pct + high_pct) / 2:.3g} %"
+    feasible = f"{low_pct:.3g} %" if document["feasible"]["exact"] else f"{low_pct:.3g} to {high_pct:.3g} %"
     limits_text = f"{config['budget']:,} parameters"
     # Keys of metric and limit. Minimised parameters, limited by ``budget``, and an absent second metric have no keys.
     for metric_key, limit_key in (("minimise", "most"), ("second", "second_most")):
