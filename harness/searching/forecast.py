@@ -1,9 +1,9 @@
 """The quote: a forecast of the size of the answer of a search and of the time, from the surrogate model.
 
-The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks share. The forecast
-therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 % quantile of its own
-errors. The 5 % quantile of the size of the answer is then the size of the smallest network that is confirmed with a
-probability of at least 5 %; 50 % and 95 % likewise. Sizes are parameters, whichever metric is minimised.
+The forecast is for a search of a stated length, which trains a network only if its confirmation and its verification
+fit the time. The size of the answer is predicted by the smallest such networks with three probabilities of being
+confirmed (``CHANCES``); the probabilities and the deviation between equal searches were set on replayed searches, so
+that the interval contains 90 % of the answers. Sizes are parameters, whichever metric is minimised.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ import numpy as np
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.time_budget import verification_seconds
+from harness.searching.time_budget import least_seconds, longest_training, verification_seconds
 from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
-from harness.system import statistics
 from harness.system.terminal import duration_text
 from search_spaces.space import Draw
 
-QUANTILES = (0.05, 0.5, 0.95)  # of a quote: bounds of a 90 % interval and the median
+QUANTILES = (0.05, 0.5, 0.95)  # of the errors of the best network: bounds of a 90 % interval and the median
+# Chances of a confirmation of the networks that predict low, usual and high size of the answer. Searches find better
+# networks than the forecast lists, so the chance of the usual size is below 50 % (diary 150).
+CHANCES = (0.1, 0.4, 0.7)
 _DRAWS = 2_000  # largest number of draws from the space; takes half a second
-# Trainings, including the baselines, until the final answer was confirmed: minimum, median and maximum of 13 searches
-# without prior observations (diary 123).
-_TRAININGS = (15, 36, 120)
-_PROPOSAL_SECONDS = 0.4  # wall-clock seconds to choose a network (same entry)
-# Standard deviation of log parameters between the answers of equal searches with different seeds (same entry).
+_NORMAL_95 = 1.645  # 95 % quantile of the standard normal distribution
+# Standard deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
+# Trainings, in the time of the fastest network with a chance of 50 %, until a network is confirmed (diary 150).
+_TRAININGS = 8
+# Time at which the answer is verified, as shares of the length of the search: low, usual and high (diary 150).
+_ANSWER_SHARES = (0.5, 0.9, 1.15)
 _FEWEST_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
 _ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
@@ -48,11 +51,13 @@ class Predictions:
         sizes: Parameters, shape (pairs,).
         means: Predicted log errors per ``IMAGES`` images (mu in ``acquisition``), shape (pairs,).
         deviations: Standard deviations of the log mean errors on the fresh seeds (tau), shape (pairs,).
+        seconds: Seconds of a training, shape (pairs,).
     """
 
     sizes: Any
     means: Any
     deviations: Any
+    seconds: Any
 
     def chances(self, errors: float) -> Any:
         """Return P(errors <= ``errors``) = Phi((log(errors) - mean) / deviation), shape (pairs,)."""
@@ -66,14 +71,16 @@ class Predictions:
             np.concatenate([self.sizes, others.sizes]),
             np.concatenate([self.means, others.means]),
             np.concatenate([self.deviations, others.deviations]),
+            np.concatenate([self.seconds, others.seconds]),
         )
 
-    def smallest(self, errors: float, chance: float) -> int | None:
+    def smallest(self, errors: float, chance: float, most_seconds: float = math.inf) -> int | None:
         """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``; None without one.
 
-        Ties go to the first index, hence to the shortest length, as the lengths of a network ascend.
+        Ties go to the first index, hence to the shortest length, as the lengths of a network ascend. Trainings of more
+        than ``most_seconds`` are left out.
         """
-        able = np.flatnonzero(self.chances(errors) >= chance)
+        able = np.flatnonzero((self.chances(errors) >= chance) & (self.seconds <= most_seconds))
         return min(able.tolist(), key=lambda index: self.sizes[index], default=None)
 
     def fewest_errors(self, quantile: float) -> float:
@@ -121,40 +128,43 @@ class Outlook:
         if not self._rounds_left:
             return []
         self._rounds_left -= 1
-        parents = {option.hash: option for quantile in QUANTILES for option in self._smallest_options(quantile)}
+        parents = {option.hash: option for chance in CHANCES for option in self._smallest_options(chance)}
         return [option.draw for option in parents.values()]
 
-    def pair(self, quantile: float) -> tuple[NetworkOption, int] | None:
-        """Return the network behind a quantile of the quote, and its training length.
+    def pair(self, chance: float, most_seconds: float) -> tuple[NetworkOption, int] | None:
+        """Return the smallest network with at least this probability of confirmation, and its training length.
 
-        This is the smallest network whose probability of confirmation is at least ``quantile``; None without one.
+        None without such a network among the trainings of at most ``most_seconds``.
         """
-        index = self.predictions.smallest(self.needed, quantile)
+        index = self.predictions.smallest(self.needed, chance, most_seconds)
         return None if index is None else self.pairs[index]
 
-    def shortest_seconds(self, most: int | None, mean_seconds: float) -> float:
-        """Return the seconds of the shortest training that is confirmed with a probability of at least 50 %.
+    def length(self) -> float:
+        """Return the length in seconds of the search that is forecast.
 
-        A larger network may reach the target with much fewer epochs than the smallest network.
-
-        Args:
-            most: Largest number of parameters; None for no limit.
-            mean_seconds: Upper bound of the answer, and the answer without such a training.
+        This is the length of the running search or, before a search, ``least_seconds``; longer if the fastest network
+        with a chance of 50 % needs more time for ``_TRAININGS`` trainings and its verification.
         """
+        time_left = self.finder.time_left
+        if not math.isinf(time_left.left):
+            return time_left.passed + time_left.left
         able = self.predictions.chances(self.needed) >= QUANTILES[1]
-        if most is not None:
-            able &= self.predictions.sizes <= most
-        pairs = [self.pairs[index] for index in np.flatnonzero(able)]
-        return min([mean_seconds, *(option.seconds(epochs, self.finder.time_left) for option, epochs in pairs)])
+        fastest = float(self.predictions.seconds[able].min(initial=math.inf))
+        if math.isinf(fastest):
+            return least_seconds(time_left.images)
+        needed = _TRAININGS * fastest / time_left.workers + verification_seconds(fastest, time_left.workers)
+        return max(least_seconds(time_left.images), needed)
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
         means, _, spread = self.acquisition.predictions(pairs)
-        return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
+        sizes = np.array([option.analysis.parameters for option, _ in pairs])
+        seconds = np.array([option.seconds(epochs, self.finder.time_left) for option, epochs in pairs])
+        return Predictions(sizes, means, spread, seconds)
 
-    def _smallest_options(self, quantile: float) -> list[NetworkOption]:
+    def _smallest_options(self, chance: float) -> list[NetworkOption]:
         """Return up to ``_PARENTS`` networks: the smallest with at least this chance, else the likeliest to pass."""
         chances = self.predictions.chances(self.needed)
-        able = np.flatnonzero(chances >= quantile)
+        able = np.flatnonzero(chances >= chance)
         order = sorted(able.tolist(), key=lambda index: self.predictions.sizes[index])
         order = order or np.argsort(-chances).tolist()
         # A network may occur once per training length.
@@ -164,48 +174,31 @@ class Outlook:
 
 
 def quote(outlook: Outlook) -> Quoted:
-    """Return the forecast of a search from the networks of an outlook, the baselines and the measured pace."""
+    """Return the forecast of a search from the networks of an outlook and the confirmed networks."""
     finder = outlook.finder
-    time_left = finder.time_left
-    workers = time_left.workers
-    # Baselines that passed count as observed sizes, without a prediction.
-    passed = [candidate.proposal for candidate in finder.rivals if candidate.passed_first]
-    baseline_sizes = [proposal.parameters for proposal in passed if proposal.origin == BASELINE]
+    length = outlook.length()
+    most_seconds = longest_training(length, finder.time_left.workers, outlook.acquisition.seeds)
+    # Networks that passed their first run only are observations of the surrogate, as one run proves little.
+    confirmed = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
-    seconds = []
-    for quantile in QUANTILES:
-        able_sizes = list(baseline_sizes)
-        pair = outlook.pair(quantile)
-        if pair is not None:
-            option, epochs = pair
-            able_sizes.append(option.analysis.parameters)
-            seconds.append(option.seconds(epochs, time_left))
-        sizes.append(min(able_sizes, default=None))
-    low, middle, high = _widened(sizes)
-    mean_seconds = statistics.mean(seconds) if seconds else 0.0
-
-    def search_seconds(trainings: int, training_seconds: float) -> float:
-        searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
-        return round(searching + verification_seconds(training_seconds, workers), 1)
+    for chance in CHANCES:
+        pair = outlook.pair(chance, most_seconds)
+        sizes.append(min([*confirmed, *([] if pair is None else [pair[0].analysis.parameters])], default=None))
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
 
-    fewest, usual, most = _TRAININGS
     lowest, median, highest = QUANTILES
-    chance = float(outlook.predictions.chances(outlook.needed).max(initial=0.0))
-    # Answers of equal searches differ by ``_ANSWER_DEVIATION``, so networks up to this size are usual answers.
-    usual_most = None if middle is None else round(middle * math.exp(_ANSWER_DEVIATION))
+    fast, usual, slow = (round(share * length, 1) for share in _ANSWER_SHARES)
+    in_time = outlook.predictions.seconds <= most_seconds
+    chance = float(outlook.predictions.chances(outlook.needed).max(where=in_time, initial=0.0))
     return Quoted(
-        parameters=(low, middle, high),
-        chance=1.0 if baseline_sizes else round(chance, 4),
-        seconds=(
-            search_seconds(fewest, outlook.shortest_seconds(high, mean_seconds)),
-            search_seconds(usual, outlook.shortest_seconds(usual_most, mean_seconds)),
-            search_seconds(most, mean_seconds),
-        ),
+        parameters=_widened(sizes),
+        chance=1.0 if confirmed else round(chance, 4),
+        seconds=(fast, usual, slow),
         # A low quantile of the errors is a high quantile of the accuracy.
         accuracy_pct=(accuracy_pct(highest), accuracy_pct(median), accuracy_pct(lowest)),
+        search_seconds=round(length, 1),
     )
 
 
@@ -217,7 +210,7 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     low, middle, high = sizes
     if low is None or middle is None:
         return low, middle, high
-    between_searches = _normal_quantile(QUANTILES[-1]) * _ANSWER_DEVIATION
+    between_searches = _NORMAL_95 * _ANSWER_DEVIATION
     low = round(middle * math.exp(-math.hypot(between_searches, math.log(middle / low))))
     if high is not None:
         high = round(middle * math.exp(math.hypot(between_searches, math.log(high / middle))))
@@ -246,4 +239,5 @@ def quote_lines(quoted: Quoted, budget: int) -> Iterable[str]:
     else:
         yield f"predicted answer: {middle} parameters (90 % interval: {low} to {high})"
     fast, usual, slow = map(duration_text, quoted.seconds)
-    yield f"predicted duration on this machine: {usual} with verification ({fast} to {slow})"
+    search = duration_text(quoted.search_seconds)
+    yield f"predicted time of the answer of a search of {search}: {usual} with verification ({fast} to {slow})"

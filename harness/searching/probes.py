@@ -1,12 +1,13 @@
 """Probes: a few trainings in place of a search, for a forecast of its answer and of the benefit of more images.
 
-The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the lower two
-quantiles of the quote. Nothing is written, and no test image is read.
+The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the two smaller
+sizes of the quote. Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,9 +15,10 @@ from typing import Any, Literal
 from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.forecast import QUANTILES, Outlook, quote
+from harness.searching.forecast import CHANCES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
+from harness.searching.race import next_to_confirm
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
@@ -36,7 +38,7 @@ _SHARE_OF_TIME = 0.4  # largest share of the remaining time for a single network
 _CURVE_SHARE = 0.35  # largest share of the remaining time for the trainings of a ``Curve``
 _CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
 _OUTLOOK_SECONDS = 3.0  # s, to compute an ``Outlook``; reserved for the final quote
-_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the quote
+_ROUNDS = 12  # most rounds of training the networks behind the sizes of the quote
 _CLEAR = 2.0  # standard deviations above which a log ratio of errors is significant
 
 
@@ -106,8 +108,9 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
         if not probes.trained:
             message = ": ".join([f"no network was trained in {duration_text(seconds)}", *probes.messages[-1:]])
             raise UsageError(message, hint="increase the time")
+        probes.train(probes.jobs_of_passed_baselines())
         curve = probes.curve()
-        probes.train(probes.jobs_of_quantiles())
+        probes.train(probes.jobs_of_quoted_sizes())
         elapsed = search.elapsed
     finally:
         search.executor.stop()
@@ -156,13 +159,13 @@ class _Probes:
         return [candidate for candidate in self.search.state.candidates.values() if candidate.first is not None]
 
     def finder(self, seconds: float | None) -> Finder:
-        """Return a finder for networks whose training takes at most ``seconds``; None for no limit."""
+        """Return a finder for networks whose training takes at most ``seconds``; None for a search without a limit."""
         search = self.search
         time_left = TimeLeft(
             search.timing.images,
             search.timing.measured_pace,
             seconds=seconds,
-            left=max(0.0, self.seconds_left),
+            left=math.inf if seconds is None else max(0.0, self.seconds_left),
             workers=self.plan.effort.workers,
             passed=search.elapsed,
         )
@@ -186,7 +189,7 @@ class _Probes:
                     continue
                 ended.append((event.job, event.result))
                 # Runs of a curve (purpose TRAIN) are no runs of a candidate.
-                if event.job.purpose is Purpose.SEARCH:
+                if event.job.purpose is not Purpose.TRAIN:
                     self.search.add(RunEnded(run=event.result))
         return ended
 
@@ -205,10 +208,28 @@ class _Probes:
             if isinstance(option, NetworkOption) and option.hash not in finder.trials_by_hash:
                 yield self._propose(option, min(lengths), "ladder")
 
-    def jobs_of_quantiles(self) -> Iterable[Job | None]:
-        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained.
+    def jobs_of_passed_baselines(self) -> Iterable[Job | None]:
+        """Yield jobs for the fresh seeds of baselines that passed their first run, as these seeds cost little.
 
-        Yields None while only the end of a running job can change the quantiles.
+        Yields None while only the end of a running job can change the next seed.
+        """
+        search = self.search
+        baselines = [candidate for candidate in self.trained if candidate.proposal.origin == BASELINE]
+        while True:
+            being_confirmed = Counter(job.trial for job in search.at_work if job.trial is not None)
+            candidate = next_to_confirm(baselines, search.turn, being_confirmed)
+            if candidate is not None:
+                job = search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
+                yield replace(job, checkpoint=None)
+            elif search.at_work:
+                yield None
+            else:
+                return
+
+    def jobs_of_quoted_sizes(self) -> Iterable[Job | None]:
+        """Yield jobs for the networks behind the two smaller sizes of the quote, until these networks are trained.
+
+        Yields None while only the end of a running job can change these networks.
         """
         for _ in range(_ROUNDS):
             if self.seconds_left < 2 * _OUTLOOK_SECONDS:
@@ -223,18 +244,13 @@ class _Probes:
                 return  # further rounds would predict from the same observations
 
     def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
-        """Return the networks behind the two lower quantiles, with epochs, that fit the time and were not proposed."""
-        finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
+        """Return the networks behind the two smaller sizes, with epochs, that fit the time and were not proposed."""
+        most_seconds = _SHARE_OF_TIME * self.seconds_left
+        finder = self.finder(most_seconds)
         outlook = Outlook(finder)
-        pairs = list[tuple[NetworkOption, int]]()
-        for quantile in QUANTILES[:2]:
-            pair = outlook.pair(quantile)
-            if pair is None or pair in pairs:
-                continue
-            option, epochs = pair
-            if (option.hash, epochs) not in finder.taken and option.fits(epochs, finder.time_left):
-                pairs.append(pair)
-        return pairs
+        pairs = [outlook.pair(chance, most_seconds) for chance in CHANCES[:2]]
+        by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
+        return [pair for key, pair in by_key.items() if key not in finder.taken]
 
     def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its whole run."""

@@ -22,7 +22,6 @@ from harness.searching.time_budget import (
     CAUTION,
     CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,
-    VERIFY_FACTOR,
     Effort,
     TimeLeft,
     Timing,
@@ -256,21 +255,13 @@ class Search:
         return len(self.executor.places()) or self.effort.workers
 
     def time_left(self) -> TimeLeft:
-        """Return the time limits of the next training, such that the network can still be confirmed and verified.
-
-        If a training takes t seconds, training and confirmation take ``CAUTION`` * (1 + rounds) * t and the
-        verification ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``, where the rounds are those of
-        the fresh seeds and of the verification seeds. Both must fit into ``seconds_left``.
-        """
+        """Return the time limits of the next training, such that the network can still be confirmed and verified."""
         workers = self.workers
         pace = self.timing.measured_pace
         factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
         time_left = TimeLeft(images=self.timing.images, pace=pace, workers=workers, form_factors=factors)
         if self.effort.seconds is None:
             return time_left
-        # Seconds of training, confirmation and verification, per second of a training.
-        confirm_factor = CAUTION * (1 + rounds(confirm_seeds_of(self.config), workers))
-        verify_factor = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
         left = self.seconds_left
         spare = math.inf
         reserved = [self.verify_seconds(candidate) for candidate in self._to_verify()]
@@ -279,7 +270,7 @@ class Search:
             spare = left - reserved[0] - others
         return replace(
             time_left,
-            seconds=max(0.0, left - CAUTION_SECONDS) / (confirm_factor + verify_factor),
+            seconds=longest_training(left, workers, confirm_seeds_of(self.config)),
             left=left,
             passed=self.elapsed,
             spare=spare,

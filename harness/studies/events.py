@@ -250,14 +250,16 @@ class Quoted(Event, word="quoted"):
         parameters: Parameters of the answer, quantiles of 5, 50 and 95 %; None for a quantile at which no network
             reaches the target.
         chance: Probability that the network with the best prospects reaches the target.
-        seconds: Shortest, usual and longest duration of a search with its verification, seconds.
+        seconds: Low, usual and high estimate of the time at which the answer is verified, seconds.
         accuracy_pct: Highest validation accuracy of a network of the space, per cent, quantiles of 5, 50 and 95 %.
+        search_seconds: Length of the search that is forecast, seconds; 0 in logs of earlier versions.
     """
 
     parameters: tuple[int | None, int | None, int | None]
     chance: float
     seconds: tuple[float, float, float]
     accuracy_pct: tuple[float, float, float]
+    search_seconds: float = 0.0
 
 
 _E = TypeVar("_E", bound=Event, covariant=True)

@@ -31,7 +31,7 @@ from tests.fakes import without_processes
 SPACE = parse_space(searches.SPACE, "widths")
 # The errors halve when the parameters double; the model is sure of them to a factor of 1.5.
 SIZES = np.array([4_000, 1_000, 2_000, 500, 250])
-MODEL = Predictions(SIZES, np.log(400_000 / SIZES), np.full(len(SIZES), math.log(1.5)))
+MODEL = Predictions(SIZES, np.log(400_000 / SIZES), np.full(len(SIZES), math.log(1.5)), SIZES / 1_000)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ class StillProbes(_Probes):
 
 def test_probes_wait_for_a_running_job_before_they_forecast_again():
     probes = StillProbes()
-    jobs = iter(probes.jobs_of_quantiles())
+    jobs = iter(probes.jobs_of_quoted_sizes())
 
     assert [next(jobs) for _ in range(20)] == [None] * 20
     assert probes.forecasts == 1
