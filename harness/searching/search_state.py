@@ -26,6 +26,7 @@ from harness.searching.time_budget import (
     TimeLeft,
     Timing,
     is_spent,
+    longest_training,
     pace_of,
     rounds,
     verification_seconds,

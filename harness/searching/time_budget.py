@@ -266,8 +266,8 @@ def longest_training(left: float, workers: int, seeds: int) -> float:
     """Return the longest training in seconds, such that a network can be trained, confirmed and verified in ``left``.
 
     If a training takes t seconds, training and confirmation take ``CAUTION`` * (1 + rounds) * t and the verification
-    ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``, where the rounds are those of the fresh seeds and
-    of the verification seeds.
+    ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``; the rounds are those of the fresh seeds and of
+    the verification seeds.
 
     Args:
         left: Remaining seconds of the search.
