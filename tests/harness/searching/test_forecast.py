@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from harness.studies.events import Quoted
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import DataLocation
+from harness.training.result import Purpose
 from search_spaces.notation import parse_space
 from tests import searches
 from tests.factories import make_job_result, make_proposal
@@ -108,31 +110,44 @@ def test_harder_data_take_more_parameters_or_are_out_of_reach():
     assert quoted(*out_of_reach).chance < 0.05
 
 
-def test_a_network_of_the_floor_that_reaches_is_an_answer():
+@pytest.mark.parametrize("fresh_seeds", [0, 2])
+def test_a_baseline_is_an_answer_if_fresh_seeds_confirm_it(fresh_seeds: int):
+    # A single run without an error proves little if few images validate.
     baseline = trained(9, 3, 50, BASELINE)
+    for seed_index in range(fresh_seeds):
+        job = searches.first_job(baseline.proposal)
+        run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
+        baseline.fresh.append(replace(run, purpose=Purpose.CONFIRM, seed_index=seed_index))
     low, middle, high = quoted(*LADDER, baseline).parameters
-    assert middle == baseline.proposal.parameters
+    assert (middle == baseline.proposal.parameters) is bool(fresh_seeds)
     assert low is not None
+    assert middle is not None
     assert high is not None
     assert low < middle < high
 
 
+def test_short_trainings_are_quoted_for_the_usual_time_of_a_search():
+    fast, usual, slow = quoted(*LADDER, pace=1e-5).seconds
+    assert fast < usual < 180 < slow < 240
+
+
 def test_time_goes_with_the_pace_and_the_workers():
-    slow = quoted(*LADDER, pace=1e-2).seconds
-    assert slow == tuple(sorted(slow))
+    slow = quoted(*LADDER, pace=1e-2)
     # A training takes 80 seconds, beside which nothing else counts.
-    assert quoted(*LADDER, pace=2e-2).seconds[1] == pytest.approx(2 * slow[1], rel=0.05)
-    assert quoted(*LADDER, pace=1e-2, workers=4).seconds[1] == pytest.approx(slow[1] / 4, rel=0.15)
+    twice_as_slow = quoted(*LADDER, pace=2e-2)
+    assert twice_as_slow.search_seconds == pytest.approx(2 * slow.search_seconds, rel=0.05)
+    assert twice_as_slow.parameters == slow.parameters
+    assert quoted(*LADDER, pace=1e-2, workers=4).search_seconds < slow.search_seconds / 2
 
 
-def test_a_search_may_answer_with_short_trainings_although_the_smallest_network_needs_long_ones():
+def test_trainings_that_a_search_cannot_verify_in_its_time_are_left_out():
     epochs = searches.RECIPE.epochs
-    short = quoted(*LADDER, pace=1e-3).seconds
-    both = quoted(*LADDER, pace=1e-3, lengths=(epochs, 2 * epochs)).seconds
-
-    assert both == tuple(sorted(both))
-    assert both[2] > 1.5 * short[2]
-    assert both[0] < 1.5 * short[0]
+    in_time = quoted(*LADDER, pace=1e-3, lengths=(epochs, 2 * epochs))
+    # The longer of both lengths takes 17.6 s, and 180 s suffice for trainings of up to 17.0 s.
+    longer = quoted(*LADDER, pace=1.1e-3, lengths=(epochs, 2 * epochs))
+    assert longer.search_seconds == in_time.search_seconds == 180
+    assert longer.parameters == quoted(*LADDER, pace=1e-3).parameters
+    assert in_time.parameters != longer.parameters
 
 
 @pytest.mark.parametrize(
