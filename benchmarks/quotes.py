@@ -31,33 +31,32 @@ def _document(arguments: list[str], folder: Path) -> dict[str, Any]:
     """Return the JSON document of a command in a workspace, whatever its exit code."""
     command = [sys.executable, "-m", "harness", *arguments, "--json"]
     environment = {**os.environ, "HARNESS_WORKSPACE": str(folder)}
-    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    document: dict[str, Any] = json.loads(completed.stdout)
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
+    document: dict[str, Any] = json.loads(process.stdout)
     if "error" in document:
         raise click.ClickException(document["error"]["message"])
     return document
 
 
-def measured(name: str, dataset: str, target: str, seconds: float, seed: str, describe: list[str]) -> dict[str, Any]:
+def measured(name: str, dataset: str, target: str, seconds: float, describe: list[str]) -> dict[str, Any]:
     """Run a quote and a search of the same data, and return the line of results."""
     documents = []
-    options = ["--target", target, "--workers", "1", "--seed", seed]
+    options = ["--target", target, "--workers", "1", "--seed", "1"]
     for command in (["quote", dataset, *options], ["search", "--dataset", dataset, "--time", str(seconds), *options]):
         with tempfile.TemporaryDirectory() as folder:
             if describe:
                 _document(["data", "describe", dataset, *describe], Path(folder))
             documents.append(_document(command, Path(folder)))
-    quoted, searched = documents
-    winner = searched["winner"] if searched["reached"] else None
+    quote, search = documents
+    winner = search["winner"] if search["reached"] else None
     return {
         "set": name,
         "target_pct": float(target),
-        "seed": int(seed),
         "commit": code_version()[0],
-        "quote": {key: quoted[key] for key in ("parameters", "seconds", "search_seconds", "trained")},
+        "quote": {key: quote[key] for key in ("parameters", "seconds", "search_seconds", "trained")},
         "search": {
             "limit_seconds": seconds,
-            "seconds": searched["seconds"],
+            "seconds": search["seconds"],
             "parameters": None if winner is None else winner["parameters"],
         },
     }
@@ -66,8 +65,7 @@ def measured(name: str, dataset: str, target: str, seconds: float, seed: str, de
 def verdict(row: dict[str, Any]) -> dict[str, Any]:
     """Return coverage and width of the interval of sizes, and coverage of the time, for a line of results.
 
-    A search without an answer is covered by sizes without an upper bound or a longer forecast search, and by a time
-    whose upper bound exceeds the limit of the search.
+    A search without an answer is covered by no upper bound, or a longer forecast search, and by a longer slow time.
     """
     quote = row["quote"]
     search = row["search"]
@@ -88,7 +86,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| --- " * 7 + "|",
     ]
     for row in rows:
-        quote, search, judged = row["quote"], row["search"], verdict(row)
+        quote = row["quote"]
+        search = row["search"]
+        judged = verdict(row)
         sizes = " to ".join(f"{size:,}" if size else "more" for size in quote["parameters"])
         times = " to ".join(f"{seconds:.0f}" for seconds in quote["seconds"])
         size_cell = f"{_WORDS[judged['size_held']]}, {judged['width']:.1f}"
@@ -97,7 +97,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(f"| {' | '.join(map(str, cells))} |")
     for commit in dict.fromkeys(row["commit"] for row in rows):
         judgements = [verdict(row) for row in rows if row["commit"] == commit]
-        sizes_held, times_held = (sum(each[key] for each in judgements) for key in ("size_held", "time_held"))
+        sizes_held = sum(each["size_held"] for each in judgements)
+        times_held = sum(each["time_held"] for each in judgements)
         width = median(each["width"] for each in judgements)
         held = f"{sizes_held} sizes and {times_held} times of {len(judgements)} held"
         lines.append(f"{commit[:8]}: {held}, median width {width:.1f}")
@@ -109,12 +110,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.argument("dataset", required=False)
 @click.option("--target", help="Target test accuracy, in per cent.")
 @click.option("--time", "seconds", type=DURATION, default="3m", help="Time of the search.")
-@click.option("--seed", default="1", help="Seed of both.")
 @click.option("--describe", default="", help="Options of 'harness data describe', as one word.")
-def main(name: str | None, dataset: str | None, target: str | None, seconds: float, seed: str, describe: str) -> None:
+def main(name: str | None, dataset: str | None, target: str | None, seconds: float, describe: str) -> None:
     """Judge the quote of DATASET by a search, or print all results."""
     if name and dataset and target:
-        row = measured(name, dataset, target, seconds, seed, shlex.split(describe))
+        row = measured(name, dataset, target, seconds, shlex.split(describe))
         with _RESULTS.open("a") as file:
             file.write(json.dumps(row) + "\n")
     click.echo(table([json.loads(line) for line in _RESULTS.read_text().splitlines()]))

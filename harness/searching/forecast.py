@@ -1,9 +1,10 @@
 """The quote: a forecast of the size of the answer of a search and of the time, from the surrogate model.
 
 The forecast is for a search of a stated length, which trains a network only if its confirmation and its verification
-fit the time. The size of the answer is predicted by the smallest such networks with three probabilities of being
-confirmed (``CHANCES``); the probabilities and the deviation between equal searches were set on replayed searches, so
-that the interval contains 90 % of the answers. Sizes are parameters, whichever metric is minimised.
+fit the time. The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks share. The
+forecast therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 % quantile of its
+own errors. The 5 % quantile of the size of the answer is then the size of the smallest network that is confirmed with a
+probability of at least 5 %; 50 % and 95 % likewise. Sizes are parameters, whichever metric is minimised.
 """
 
 from __future__ import annotations
@@ -26,12 +27,8 @@ from harness.studies.events import Quoted
 from harness.system.terminal import duration_text
 from search_spaces.space import Draw
 
-QUANTILES = (0.05, 0.5, 0.95)  # of the errors of the best network: bounds of a 90 % interval and the median
-# Chances of a confirmation of the networks that predict low, usual and high size of the answer. Searches find better
-# networks than the forecast lists, so the chance of the usual size is below 50 % (diary 150).
-CHANCES = (0.1, 0.4, 0.7)
+QUANTILES = (0.05, 0.5, 0.95)  # of a quote: bounds of a 90 % interval and the median
 _DRAWS = 2_000  # largest number of draws from the space; takes half a second
-_NORMAL_95 = 1.645  # 95 % quantile of the standard normal distribution
 # Standard deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
 # Trainings, in the time of the fastest network with a chance of 50 %, until a network is confirmed (diary 150).
@@ -128,7 +125,7 @@ class Outlook:
         if not self._rounds_left:
             return []
         self._rounds_left -= 1
-        parents = {option.hash: option for chance in CHANCES for option in self._smallest_options(chance)}
+        parents = {option.hash: option for chance in QUANTILES for option in self._smallest_options(chance)}
         return [option.draw for option in parents.values()]
 
     def pair(self, chance: float, most_seconds: float) -> tuple[NetworkOption, int] | None:
@@ -181,7 +178,7 @@ def quote(outlook: Outlook) -> Quoted:
     # Networks that passed their first run only are observations of the surrogate, as one run proves little.
     confirmed = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
-    for chance in CHANCES:
+    for chance in QUANTILES:
         pair = outlook.pair(chance, most_seconds)
         sizes.append(min([*confirmed, *([] if pair is None else [pair[0].analysis.parameters])], default=None))
 
@@ -210,7 +207,7 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     low, middle, high = sizes
     if low is None or middle is None:
         return low, middle, high
-    between_searches = _NORMAL_95 * _ANSWER_DEVIATION
+    between_searches = _normal_quantile(QUANTILES[-1]) * _ANSWER_DEVIATION
     low = round(middle * math.exp(-math.hypot(between_searches, math.log(middle / low))))
     if high is not None:
         high = round(middle * math.exp(math.hypot(between_searches, math.log(high / middle))))

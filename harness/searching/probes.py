@@ -1,7 +1,7 @@
 """Probes: a few trainings in place of a search, for a forecast of its answer and of the benefit of more images.
 
-The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the two smaller
-sizes of the quote. Nothing is written, and no test image is read.
+The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the lower two
+quantiles of the quote. Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.forecast import CHANCES, Outlook, quote
+from harness.searching.forecast import QUANTILES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
 from harness.searching.race import next_to_confirm
@@ -38,7 +38,7 @@ _SHARE_OF_TIME = 0.4  # largest share of the remaining time for a single network
 _CURVE_SHARE = 0.35  # largest share of the remaining time for the trainings of a ``Curve``
 _CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
 _OUTLOOK_SECONDS = 3.0  # s, to compute an ``Outlook``; reserved for the final quote
-_ROUNDS = 12  # most rounds of training the networks behind the sizes of the quote
+_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the quote
 _CLEAR = 2.0  # standard deviations above which a log ratio of errors is significant
 
 
@@ -110,7 +110,7 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
             raise UsageError(message, hint="increase the time")
         probes.train(probes.jobs_of_passed_baselines())
         curve = probes.curve()
-        probes.train(probes.jobs_of_quoted_sizes())
+        probes.train(probes.jobs_of_quantiles())
         elapsed = search.elapsed
     finally:
         search.executor.stop()
@@ -226,10 +226,10 @@ class _Probes:
             else:
                 return
 
-    def jobs_of_quoted_sizes(self) -> Iterable[Job | None]:
-        """Yield jobs for the networks behind the two smaller sizes of the quote, until these networks are trained.
+    def jobs_of_quantiles(self) -> Iterable[Job | None]:
+        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained.
 
-        Yields None while only the end of a running job can change these networks.
+        Yields None while only the end of a running job can change the quantiles.
         """
         for _ in range(_ROUNDS):
             if self.seconds_left < 2 * _OUTLOOK_SECONDS:
@@ -244,11 +244,11 @@ class _Probes:
                 return  # further rounds would predict from the same observations
 
     def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
-        """Return the networks behind the two smaller sizes, with epochs, that fit the time and were not proposed."""
+        """Return the networks behind the two lower quantiles, with epochs, that fit the time and were not proposed."""
         most_seconds = _SHARE_OF_TIME * self.seconds_left
         finder = self.finder(most_seconds)
         outlook = Outlook(finder)
-        pairs = [outlook.pair(chance, most_seconds) for chance in CHANCES[:2]]
+        pairs = [outlook.pair(quantile, most_seconds) for quantile in QUANTILES[:2]]
         by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
         return [pair for key, pair in by_key.items() if key not in finder.taken]
 

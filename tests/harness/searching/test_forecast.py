@@ -217,7 +217,7 @@ class StillProbes(_Probes):
 
 def test_probes_wait_for_a_running_job_before_they_forecast_again():
     probes = StillProbes()
-    jobs = iter(probes.jobs_of_quoted_sizes())
+    jobs = iter(probes.jobs_of_quantiles())
 
     assert [next(jobs) for _ in range(20)] == [None] * 20
     assert probes.forecasts == 1
