@@ -38,7 +38,7 @@ def _document(arguments: list[str], folder: Path) -> dict[str, Any]:
     return document
 
 
-def measured(name: str, dataset: str, target: str, seconds: float, describe: list[str]) -> dict[str, Any]:
+def measurement(name: str, dataset: str, target: str, seconds: float, describe: list[str]) -> dict[str, Any]:
     """Run a quote and a search of the same data, and return the line of results."""
     documents = []
     options = ["--target", target, "--workers", "1", "--seed", "1"]
@@ -48,17 +48,13 @@ def measured(name: str, dataset: str, target: str, seconds: float, describe: lis
                 _document(["data", "describe", dataset, *describe], Path(folder))
             documents.append(_document(command, Path(folder)))
     quote, search = documents
-    winner = search["winner"] if search["reached"] else None
+    parameters = search["winner"]["parameters"] if search["reached"] else None
     return {
         "set": name,
         "target_pct": float(target),
         "commit": code_version()[0],
         "quote": {key: quote[key] for key in ("parameters", "seconds", "search_seconds", "trained")},
-        "search": {
-            "limit_seconds": seconds,
-            "seconds": search["seconds"],
-            "parameters": None if winner is None else winner["parameters"],
-        },
+        "search": {"limit_seconds": seconds, "seconds": search["seconds"], "parameters": parameters},
     }
 
 
@@ -106,15 +102,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 @click.command()
-@click.argument("name", required=False)
-@click.argument("dataset", required=False)
-@click.option("--target", help="Target test accuracy, in per cent.")
+@click.argument("name", default="")
+@click.argument("dataset", default="")
+@click.option("--target", default="97", help="Target test accuracy, in per cent.")
 @click.option("--time", "seconds", type=DURATION, default="3m", help="Time of the search.")
 @click.option("--describe", default="", help="Options of 'harness data describe', as one word.")
-def main(name: str | None, dataset: str | None, target: str | None, seconds: float, describe: str) -> None:
+def main(name: str, dataset: str, target: str, seconds: float, describe: str) -> None:
     """Judge the quote of DATASET by a search, or print all results."""
-    if name and dataset and target:
-        row = measured(name, dataset, target, seconds, shlex.split(describe))
+    if dataset:
+        row = measurement(name, dataset, target, seconds, shlex.split(describe))
         with _RESULTS.open("a") as file:
             file.write(json.dumps(row) + "\n")
     click.echo(table([json.loads(line) for line in _RESULTS.read_text().splitlines()]))
