@@ -18,6 +18,7 @@ from harness.searching.forecast import Outlook, Predictions, quote
 from harness.searching.probes import _Probes, curve_of
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
+from harness.searching.turn import turn_at
 from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study
 from harness.studies.events import Quoted
@@ -228,3 +229,23 @@ def test_probes_wait_for_a_running_job_before_they_forecast_again():
 
     probes.search.at_work, probes.pairs = [], []
     assert list(jobs) == []
+
+
+@pytest.mark.parametrize(("accuracy_pct", "seeds"), [(99.5, 2), (97.0, 1)])
+def test_probes_train_fresh_seeds_of_passed_baselines_until_these_are_decided(accuracy_pct: float, seeds: int):
+    baselines = [trained(1, 3, 50, BASELINE), trained(2, 4, 300, BASELINE)]
+    probes = StillProbes()
+    probes.trained = (*baselines, *LADDER)  # type: ignore[assignment]
+    probes.search.turn = turn_at(searches.config(), trial=0)
+    probes.search.at_work = []
+    probes.search.free_index = lambda candidate: len(candidate.fresh)
+    probes.search.job = lambda candidate, purpose, index: replace(
+        searches.first_job(candidate.proposal), purpose=purpose, seed_index=index
+    )
+    count = 0
+    for job in probes.jobs_of_passed_baselines():
+        assert job is not None
+        assert job.trial == 1
+        baselines[0].fresh.append(make_job_result(job, lambda parameters, seed: accuracy_pct, job.recipe.epochs))
+        count += 1
+    assert count == seeds
