@@ -44,7 +44,9 @@ def _auto(seed: int) -> BaseSampler:
     import torch
 
     torch.set_num_threads(1)
-    return optunahub.load_local_module("samplers/auto_sampler", registry_root=sys.argv[2]).AutoSampler(seed=seed)
+    module = optunahub.load_local_module("samplers/auto_sampler", registry_root=sys.argv[2])
+    sampler: BaseSampler = module.AutoSampler(seed=seed)
+    return sampler
 
 
 _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
