@@ -612,11 +612,14 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
     ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
     images at the target. Images of a group may be right or wrong together, so for grouped data ``n`` is
-    ``independent_cases``.
+    ``independent_cases``. With folds of groups the ratio is 1: the confirmation adds the margin, from the measured
+    differences between folds (``harness.studies.group_spread``).
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:
         return ErrorRatio(dataset=data.name, **document[data.name])
+    if data.group_folds:
+        return ErrorRatio(dataset=data.name, errors_ratio=1.0, relative_error=None)
     groups = data.validation_group_sizes
     cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
     allowed = 1 - target_pct / 100

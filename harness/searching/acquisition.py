@@ -22,7 +22,7 @@ import operator
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -235,6 +235,7 @@ class Acquisition:
         has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
         seeds: Smallest number of fresh seeds of a confirmation, n.
+        needed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
     """
 
     model: Surrogate
@@ -249,6 +250,7 @@ class Acquisition:
     has_incumbent: bool
     time_left: TimeLeft
     seeds: int = CONFIRM_SEEDS
+    needed_share: float = field(default_factory=needed_share)
 
     def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
@@ -349,7 +351,7 @@ class Acquisition:
     @property
     def needed(self) -> float:
         """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
-        return self.allowed * needed_share(self.seeds)
+        return self.allowed * self.needed_share
 
     def predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> tuple[Any, Any, Any]:
         """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).

@@ -21,7 +21,14 @@ from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, rung_ratios
+from harness.studies.candidate import (
+    Candidate,
+    combined_cost,
+    confirm_seeds_of,
+    is_linear,
+    needed_share,
+    rung_ratios,
+)
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Rejected, Repeated
 from harness.training.recipe import length_factor
@@ -275,12 +282,17 @@ class Finder:
             allowed=allowed,
             images=images,
             seeds=confirm_seeds_of(config),
+            needed_share=needed_share(confirm_seeds_of(config), config.groups, self._fold_errors()),
             calibration=form_calibration(self.candidates.values()),
             below=self.max_cost + 1,
             open=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
         )
+
+    def _fold_errors(self) -> list[list[float]]:
+        """Return the error rates of the candidates with several fresh seeds, in per cent, by candidate and seed."""
+        return [[100 - pct for pct in each.fresh_pct] for each in self.candidates.values() if len(each.fresh) > 1]
 
     def _observations(self) -> list[Observation]:
         """Return the latest observations of the study, filled up with evenly spaced prior observations, oldest first.

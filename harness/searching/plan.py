@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from harness.data.datasets import AUTO, Dataset, dataset_of_option
+from harness.data.datasets import AUTO, Dataset, dataset_of_option, independent_cases
 from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import SHORT_CHOICE, choose
@@ -244,7 +244,18 @@ def _config(
         objectives=limited.objectives,
         start_from="" if request.start_from is None else request.start_from,
         group_folds=goal.data.group_folds,
+        **_group_counts(goal.data),
     )
+
+
+def _group_counts(data: Dataset) -> dict[str, float]:
+    """Return the effective numbers of groups of data that validate by folds of groups, by field of ``StudyConfig``."""
+    if not data.group_folds:
+        return {}
+    return {
+        "validation_groups": round(independent_cases(data.validation_group_sizes), 3),
+        "test_groups": round(independent_cases(data.test_group_sizes), 3),
+    }
 
 
 def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
@@ -323,5 +334,5 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "stand_seeds": confirm_seeds_of(config),
         "most_seeds": config.group_folds or MOST_SEEDS,
         "confidence": CONFIDENCE,
-        "needed_share": needed_share(confirm_seeds_of(config)),
+        "needed_share": needed_share(confirm_seeds_of(config), config.groups),
     }

@@ -15,7 +15,7 @@ target.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
+from harness.studies.group_spread import GROUP_CONFIDENCE, GroupCounts
 from harness.system import statistics
 from harness.training.result import Errors, Result, Status
 from search_spaces.network import Architecture, analyse
@@ -43,9 +44,6 @@ SEED_SHARE = 0.08
 # errors (diary 124).
 _COUNTED_ERRORS = 60.0
 LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, because the log of 0 is not finite
-# Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch
-# (docs/decisions.md#30).
-_GROUP_SHARE = 0.4
 # Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
 # share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
@@ -140,7 +138,7 @@ class Candidate:
         threshold_pct: Validation accuracy to reach, per cent.
         costs: Value of each minimised metric.
         classes: Number of classes of the data.
-        group_folds: Number of folds of whole groups; each fresh seed validates on another fold. 0 without such folds.
+        groups: Numbers of groups if each fresh seed validates on another fold of groups; None without such folds.
     """
 
     proposal: Proposal
@@ -152,7 +150,7 @@ class Candidate:
     threshold_pct: float = field(kw_only=True)
     costs: tuple[int, ...] = ()
     classes: int = 10
-    group_folds: int = 0
+    groups: GroupCounts | None = None
 
     def __post_init__(self) -> None:
         """Set ``costs`` to ``cost`` if only one metric is minimised."""
@@ -192,7 +190,8 @@ class Candidate:
         """Whether the fresh seeds predict a passed verification; ``passed_first`` if ``confirm_seeds`` is 0."""
         if not self.confirm_seeds:
             return self.passed_first
-        return len(self.fresh) >= self.confirm_seeds and self.chance_to_verify >= CONFIDENCE
+        confidence = CONFIDENCE if self.groups is None else GROUP_CONFIDENCE
+        return len(self.fresh) >= self.confirm_seeds and self.chance_to_verify >= confidence
 
     @property
     def is_refuted(self) -> bool:
@@ -203,8 +202,8 @@ class Candidate:
 
     @property
     def most_seeds(self) -> int:
-        """Most fresh seeds: one per fold of groups, so that all groups count equally, or else ``MOST_SEEDS``."""
-        return self.group_folds or MOST_SEEDS
+        """Most fresh seeds: one per fold of groups, as further seeds show no further groups, or else ``MOST_SEEDS``."""
+        return MOST_SEEDS if self.groups is None else self.groups.folds
 
     @property
     def is_contender(self) -> bool:
@@ -242,13 +241,20 @@ class Candidate:
         ``T((log(e) - log(m)) / sqrt(v / n + _VERIFY_SQUARE))`` with Student's distribution function ``T``
         (``_SEED_FREEDOM + n - 1`` degrees of freedom), the allowed error rate ``e``, and the mean error rate ``m`` and
         the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). ``_VERIFY_SQUARE`` covers the
-        seeds of the verification and the differences between networks on other images.
+        seeds of the verification and the differences between networks on other images. With folds of groups, ``v`` is
+        the deviation between folds, and the deviation of the test groups is added (``GroupCounts``).
         """
         errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
         seeds = len(errors_pct)
         images = self._images_of_a_run
         mean_pct = max(statistics.mean(errors_pct), 100 * LEAST_COUNTED / (images * seeds))
         seed_square = seed_share_square(mean_pct / 100 * images)
+        if self.groups is not None:
+            fold_square = self.groups.fold_square(seed_square, [errors_pct])
+            unseen_square = self.groups.unseen_square(fold_square, seed_square)
+            deviation = math.sqrt(fold_square / seeds + unseen_square + _VERIFY_SQUARE)
+            margin = _log_ratio(100 - self.threshold_pct, mean_pct)
+            return statistics.student_share(margin / deviation, self.groups.freedom(seeds))
         squares = math.fsum((error_pct / mean_pct - 1) ** 2 for error_pct in errors_pct)
         freedom = _SEED_FREEDOM + seeds - 1
         moderated_square = (_SEED_FREEDOM * seed_square + squares) / freedom
@@ -262,8 +268,8 @@ class Candidate:
         ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error
         rate ``e`` that is confirmed (``needed_share``), the predicted mean error rate ``m`` over all fresh seeds, the
         next ones included, and its relative deviation ``d``. The next seeds are predicted by the mean of all runs, the
-        first run included. With folds of groups, the next seeds validate on other groups, which differ by
-        ``_GROUP_SHARE``.
+        first run included. With folds of groups, the next seeds validate on other groups
+        (``GroupCounts.fold_square``).
         """
         first_pct = self.guessing_pct
         if self.first is not None and self.first.validation_accuracy_pct is not None:
@@ -273,11 +279,12 @@ class Candidate:
         errors_pct = [bias_factor * (100 - first_pct), *fresh_errors_pct]
         total = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh_errors_pct) + 1)  # fresh seeds, with the next ones
         coming = total - len(fresh_errors_pct)
-        group_square = _GROUP_SHARE**2 if self.group_folds else 0.0
         mean_pct = (math.fsum(fresh_errors_pct) + coming * statistics.mean(errors_pct)) / total
-        seed_share = math.sqrt(seed_share_square(mean_pct / 100 * self._images_of_a_run) + group_square)
-        deviation = coming / total * seed_share * math.sqrt(1 / coming + 1 / len(errors_pct))
-        needed_pct = (100 - self.threshold_pct) * needed_share(total)
+        run_square = seed_share_square(mean_pct / 100 * self._images_of_a_run)
+        if self.groups is not None:
+            run_square = self.groups.fold_square(run_square, [errors_pct])
+        deviation = coming / total * math.sqrt(run_square * (1 / coming + 1 / len(errors_pct)))
+        needed_pct = (100 - self.threshold_pct) * needed_share(total, self.groups)
         return statistics.normal_share(_log_ratio(needed_pct, mean_pct) / deviation)
 
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
@@ -369,14 +376,26 @@ def seed_share_square(counted: float) -> float:
     return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
 
 
-def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
+def needed_share(
+    seeds: int = CONFIRM_SEEDS, groups: GroupCounts | None = None, errors: Sequence[Sequence[float]] = ()
+) -> float:
     """Return the largest mean error on ``seeds`` fresh seeds that is confirmed, as a share of the allowed error.
 
     Assumes the usual deviation: ``exp(-t * sqrt(SEED_SHARE**2 / seeds + _VERIFY_SQUARE))``, with Student's quantile
-    ``t`` at ``CONFIDENCE`` for ``_SEED_FREEDOM + seeds - 1`` degrees of freedom.
+    ``t`` at ``CONFIDENCE`` for ``_SEED_FREEDOM + seeds - 1`` degrees of freedom. With folds of groups, the deviations
+    between folds and of the test groups are those of all networks of the study.
+
+    Args:
+        seeds: Number of fresh seeds.
+        groups: Numbers of groups; None without folds of groups.
+        errors: Error rates by network and fold of groups.
     """
-    square = SEED_SHARE**2 / seeds + _VERIFY_SQUARE
-    return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
+    if groups is None:
+        square = SEED_SHARE**2 / seeds + _VERIFY_SQUARE
+        return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
+    fold_square = groups.fold_square(SEED_SHARE**2, errors)
+    square = fold_square / seeds + groups.unseen_square(fold_square, SEED_SHARE**2) + _VERIFY_SQUARE
+    return math.exp(-statistics.quantile(GROUP_CONFIDENCE, groups.freedom(seeds)) * math.sqrt(square))
 
 
 def _log_ratio(allowed: float, errors: float) -> float:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, UsageError
@@ -64,6 +65,8 @@ class StudyConfig:
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
         group_folds: Number of folds of whole groups, each of which a confirmation validates on once; 0 without folds of
             groups.
+        validation_groups: Effective number of groups of all folds; ``test_groups`` of the test part. 0 without folds of
+            groups, and in studies of earlier versions.
     """
 
     dataset: str
@@ -87,6 +90,8 @@ class StudyConfig:
     known: tuple[str, ...] = ()
     sampler_sha256: str = ""
     group_folds: int = 0
+    validation_groups: float = 0.0
+    test_groups: float = 0.0
 
     @property
     def run_seed(self) -> int:
@@ -99,6 +104,12 @@ class StudyConfig:
             return self.seed
         text = json.dumps(config_document(self), sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+    @property
+    def groups(self) -> GroupCounts | None:
+        """Numbers of groups; None without folds of groups. Earlier studies count a group per fold."""
+        folds = self.group_folds
+        return GroupCounts(folds, self.validation_groups or folds, self.test_groups or folds) if folds else None
 
     @property
     def is_front(self) -> bool:
@@ -238,7 +249,7 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     if not config.sampler_sha256:
         del document["sampler_sha256"]
     if not config.group_folds:
-        del document["group_folds"]
+        del document["group_folds"], document["validation_groups"], document["test_groups"]
     return document
 
 

@@ -175,7 +175,7 @@ class StudyState:
             threshold_pct=self.config.threshold_pct,
             costs=costs,
             classes=self._classes,
-            group_folds=self.config.group_folds,
+            groups=self.config.groups,
         )
         self.candidates[proposal.trial] = candidate
         self._update_contender(candidate)
