@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.evidence.verification_runs import Verdict
     from harness.searching.probes import Curve, Probed
     from harness.studies.candidate import Candidate
+    from harness.studies.config import StudyConfig
     from harness.studies.events import Verified as VerifiedEvent
     from harness.training.crosscheck import Counts
     from harness.training.recipe import Recipe
@@ -281,10 +282,21 @@ class Quote(TextResult):
                 f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
             )
         lines.append(_curve_line(probed.curve))
-        if groups := probed.plan.data.validation_group_sizes:
-            lines.append(f"{len(groups)} validation groups decide; new groups may require larger networks")
+        if sizes := probed.plan.data.validation_group_sizes:
+            lines.append(_groups_line(len(sizes), config))
         trained = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
         return "\n".join([*lines, f"{trained}, recipe {config.recipe_name}; the test set was not read"])
+
+
+def _groups_line(count: int, config: StudyConfig) -> str:
+    """Return the number of validation groups and, with folds, the limit that the spread between groups sets."""
+    if config.groups is None:
+        return f"{count} validation groups decide; new groups may require larger networks"
+    points = (100 - config.target_pct) * config.groups.mean_share
+    return (
+        f"limit: with {count} groups in {config.group_folds} folds, the mean accuracy over unseen groups is known to "
+        f"+-{points:.1f} points at the target (one standard error, usual spread between groups)"
+    )
 
 
 def _curve_line(curve: Curve | None) -> str:

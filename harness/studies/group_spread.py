@@ -59,6 +59,12 @@ class GroupCounts:
         freedom = max(map(len, repeated)) - 1
         return (_GROUP_FREEDOM * prior_square + freedom * mean_square) / (_GROUP_FREEDOM + freedom)
 
+    @property
+    def mean_share(self) -> float:
+        """Relative deviation of the mean errors over the test groups from the mean over all folds, without seeds."""
+        fold_square = self.fold_square(0.0)
+        return math.sqrt(fold_square / self.folds + self.unseen_square(fold_square, 0.0))
+
     def freedom(self, folds: int) -> int:
         """Return the degrees of freedom of ``fold_square`` for a network with errors on ``folds`` folds."""
         return _GROUP_FREEDOM + folds - 1

@@ -136,17 +136,17 @@ def test_a_study_is_read_without_its_data():
 @pytest.mark.parametrize(
     ("errors", "outcomes"),
     [
-        ([70, 70, 70, 70], ["open", "open", "open", "confirmed"]),
+        ([40, 40, 40, 40], ["open", "open", "open", "confirmed"]),
         # A hard group does not refute a network while three more groups are to come.
-        ([130, 60, 70, 60], ["open", "open", "open", "confirmed"]),
-        ([70, 70, 70, 230], ["open", "open", "open", "refuted"]),
+        ([80, 30, 40, 30], ["open", "open", "open", "confirmed"]),
+        ([40, 40, 40, 200], ["open", "open", "open", "refuted"]),
         ([600], ["refuted"]),
     ],
 )
 def test_a_confirmation_needs_a_seed_on_each_fold_of_groups(errors: list[int], outcomes: list[str]):
     state = StudyState(Path("study"), searches.config(group_folds=4))
     state.apply(Entry(0.0, make_proposal(0)))
-    state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=70), trial=0))))
+    state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=40), trial=0))))
     candidate = state.candidates[0]
     for index, (wrong, outcome) in enumerate(zip(errors, outcomes, strict=True)):
         assert candidate.seeds_wanted == 4

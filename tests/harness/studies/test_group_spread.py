@@ -1,0 +1,88 @@
+"""Differences between groups, and the confirmations that count them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.studies.candidate import Candidate, needed_share
+from harness.studies.group_spread import GroupCounts
+from harness.training.result import Purpose
+from tests.factories import make_proposal, make_result
+
+PRIOR_SHARE = 0.5  # relative deviation between groups before any network is known, with four degrees of freedom
+COUNTS = GroupCounts(folds=5, validation=30.0, test=10.0)
+
+
+def candidate(*errors: int, groups: GroupCounts | None = COUNTS) -> Candidate:
+    """Return a candidate with errors of 10,000 images on its fresh seeds, of which 1,000 are allowed."""
+    fresh = [
+        make_result(errors=wrong, validation_size=10_000, purpose=Purpose.CONFIRM, seed_index=index)
+        for index, wrong in enumerate(errors)
+    ]
+    first = make_result(errors=600, validation_size=10_000)
+    seeds = 2 if groups is None else groups.folds
+    return Candidate(make_proposal(0), 100, first, fresh, confirm_seeds=seeds, threshold_pct=90.0, groups=groups)
+
+
+def test_the_square_between_folds_converges_to_the_variance_components_of_the_data():
+    draw = np.random.default_rng(0)
+    counts = GroupCounts(folds=400, validation=800.0, test=10.0)
+    # Two groups per fold, common difficulties of the folds, networks of different size, and seeds.
+    difficulty = draw.normal(1, 0.3, (800, 2)).mean(axis=1)[:400]
+    rates = [[size * fold * (1 + draw.normal(0, 0.08)) for fold in difficulty] for size in (2, 10, 30)]
+
+    assert counts.fold_square(0.08**2, rates) == pytest.approx(0.3**2 / 2 + 0.08**2, rel=0.1)
+    # The variance between groups, without seeds, decides how far the ten test groups may be from all groups.
+    unseen_square = counts.unseen_square(counts.fold_square(0.08**2, rates), 0.08**2)
+    assert unseen_square == pytest.approx(0.3**2 / 10, rel=0.1)
+
+
+def test_without_errors_on_two_folds_the_usual_deviation_is_assumed():
+    usual = PRIOR_SHARE**2 * 5 / 30 + 0.08**2
+
+    assert COUNTS.fold_square(0.08**2) == pytest.approx(usual)
+    assert COUNTS.fold_square(0.08**2, [[12.0], [0.0, 0.0]]) == pytest.approx(usual)
+    assert COUNTS.mean_share == pytest.approx(math.sqrt(PRIOR_SHARE**2 * (1 / 30 + 1 / 10)))
+
+
+@pytest.mark.parametrize("errors", [(600, 600, 600, 600, 600), (500, 700, 650, 600, 620), (200, 300, 1100, 500, 900)])
+def test_the_chance_to_verify_on_folds_counts_the_folds_and_the_test_groups(errors: tuple[int, ...]):
+    relative = np.array(errors) / np.mean(errors) - 1
+    fold_square = (4 * (PRIOR_SHARE**2 * 5 / 30 + 0.08**2) + (relative**2).sum()) / 8
+    test_square = (fold_square - 0.08**2) * 30 / 5 / 10
+    spread = math.sqrt(fold_square / 5 + test_square + 0.08**2 / 6 + 0.032**2)
+
+    expected = stats.t.cdf(math.log(1000), 8, math.log(np.mean(errors)), spread)
+
+    assert candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_network_whose_errors_differ_between_folds_needs_a_larger_margin():
+    robust = candidate(600, 640, 620, 610, 630)
+    uneven = candidate(200, 300, 1000, 700, 900)
+
+    assert np.mean(robust.fresh_pct) == pytest.approx(np.mean(uneven.fresh_pct))
+    assert (robust.is_confirmed, uneven.is_confirmed) == (True, False)
+    # All groups were seen, so further seeds would show no further groups.
+    assert (robust.most_seeds, uneven.is_refuted) == (5, True)
+    assert not candidate(600, 640, 620, 610).is_confirmed
+    # Two seeds on fixed groups would have sufficed.
+    assert candidate(640, 620, groups=None).is_confirmed
+
+
+def test_the_needed_share_is_the_mean_error_that_five_equal_folds_just_confirm_on_average_data():
+    # Errors between folds as the prior expects: the estimate equals the prior, with 4 + 4 degrees of freedom.
+    fold_square = PRIOR_SHARE**2 * 5 / 30 + 0.08**2
+    spread = math.sqrt(fold_square / 5 + PRIOR_SHARE**2 / 10 + 0.08**2 / 6 + 0.032**2)
+
+    assert needed_share(5, COUNTS) == pytest.approx(math.exp(-1.39682 * spread), rel=1e-4)
+    # Uneven networks of the study lower the share, even ones raise it.
+    uneven, even = ([[10.0, 20, 5, 30, 10]], [[10.0, 11, 9, 10, 10]])
+    assert needed_share(5, COUNTS, uneven) < needed_share(5, COUNTS) < needed_share(5, COUNTS, even)
+    # Few groups on either side require a larger margin.
+    assert needed_share(5, replace(COUNTS, test=2.0)) < needed_share(5, COUNTS)
