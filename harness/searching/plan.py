@@ -43,6 +43,7 @@ from harness.searching.surrogate.past import (
 from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, MOST_SEEDS, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
+from harness.studies.group_spread import GROUP_CONFIDENCE
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
@@ -333,6 +334,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": confirm_seeds_of(config),
         "most_seeds": config.group_folds or MOST_SEEDS,
-        "confidence": CONFIDENCE,
+        "confidence": GROUP_CONFIDENCE if config.groups else CONFIDENCE,
         "needed_share": needed_share(confirm_seeds_of(config), config.groups),
     }
