@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.cli import run
-from harness.data import testset
+from harness.data import own, testset
 from tests.fakes import train_in_this_process
 
 SPACE = "net = conv3x3({2, 3, 4, 6}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
@@ -44,6 +45,25 @@ def test_a_quote_trains_a_few_networks_and_writes_nothing(
     assert 4 < document["trained"] <= 8
     assert document["curve"]["more"] in ("pictures", "parameters", "both", "chance")
     assert document["probe_seconds"] < 25
+
+
+def test_a_quote_states_how_far_the_mean_over_unseen_groups_is_known(capsys: pytest.CaptureFixture[str]):
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (480, 28, 28), dtype=np.uint8)
+    groups = np.repeat(np.arange(24), 20)
+    data = own.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=groups)
+    assert (len(data.validation_group_sizes), len(data.test_group_sizes)) == (19, 5)
+
+    assert run(["search", "--dataset", data.name, "--target", "30", "--plan", "--json", *QUICK]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    # The margin is in the confirmation, so the threshold of a run is the target.
+    assert (plan["config"]["threshold_pct"], plan["confidence"], plan["stand_seeds"]) == (30.0, 0.9, 5)
+    assert (plan["config"]["validation_groups"], plan["config"]["test_groups"]) == (19.0, 5.0)
+
+    assert run(["quote", data.name, "--target", "30", "--time", "5s", *QUICK]) == 0
+    # Half of the 70 % of errors is the usual deviation of a group: 35 * sqrt(1 / 19 + 1 / 5) = 17.6.
+    assert "limit: with 19 groups in 5 folds" in (text := capsys.readouterr().out)
+    assert "+-17.6 points" in text
 
 
 @pytest.mark.parametrize(
