@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -245,18 +245,14 @@ def _config(
         objectives=limited.objectives,
         start_from="" if request.start_from is None else request.start_from,
         group_folds=goal.data.group_folds,
-        **_group_counts(goal.data),
+        validation_groups=_effective_groups(goal.data, goal.data.validation_group_sizes),
+        test_groups=_effective_groups(goal.data, goal.data.test_group_sizes),
     )
 
 
-def _group_counts(data: Dataset) -> dict[str, float]:
-    """Return the effective numbers of groups of data that validate by folds of groups, by field of ``StudyConfig``."""
-    if not data.group_folds:
-        return {}
-    return {
-        "validation_groups": round(independent_cases(data.validation_group_sizes), 3),
-        "test_groups": round(independent_cases(data.test_group_sizes), 3),
-    }
+def _effective_groups(data: Dataset, group_sizes: Sequence[int]) -> float:
+    """Return the effective number of groups of data that validate by folds of groups; 0 for other data."""
+    return round(independent_cases(group_sizes), 3) if data.group_folds else 0.0
 
 
 def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
