@@ -41,8 +41,10 @@ def reads_planes(plan: IntegerPlan, step: IntegerStep) -> bool:
 
     A network without a depthwise step computes all steps in blocks, so that the exported code for planes is left out.
     """
-    depthwise = [each for each in plan.steps if _reads_single_channel(each) and plan.maps[each.source].shape[0] > 1]
-    return bool(depthwise) and _reads_single_channel(step)
+    # Most steps read several channels, so the other steps are rarely looked at.
+    return _reads_single_channel(step) and any(
+        _reads_single_channel(each) and plan.maps[each.source].shape[0] > 1 for each in plan.steps
+    )
 
 
 def _reads_blocks(plan: IntegerPlan, step: IntegerStep) -> bool:

@@ -187,6 +187,9 @@ _MAC_US = 0.0001088  # microseconds per multiply-add (same file)
 _NUMBER_US = 0.001556  # microseconds per number in ``Analysis.map_numbers`` (same file)
 
 
+_plan = lru_cache(maxsize=16)(integer_plan)  # several metrics of a network need the plan one after another
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """Shapes and costs of a network for a task.
@@ -208,7 +211,7 @@ class Analysis:
     @property
     def plan(self) -> IntegerPlan:
         """Integer form of the network."""
-        return integer_plan((each.op for each in self.costed_ops), self.task.input_shape)
+        return _plan(tuple(each.op for each in self.costed_ops), self.task.input_shape)
 
     @property
     def weight_bytes(self) -> int:
