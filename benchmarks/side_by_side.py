@@ -177,8 +177,8 @@ def _emx(network: _Network) -> Iterator[str]:
             subprocess.run(words, cwd=name, capture_output=True, check=True)
             text = (Path(name) / "other.c").read_text()
         # The chips have no heap: each map gets a static array.
-        heap = re.compile(r"(\w+) \(\*(\w+)\)(\S+) = malloc\(.*\);")
-        text = heap.sub(r"static \1 \2_memory[1]\3 __attribute__((aligned(8))); \1 (*\2)\3 = \2_memory;", text)
+        heap = re.compile(r"(\w+) \(\*(\w+)\)(\S+) = malloc\(.* \* (\d+)\);")
+        text = heap.sub(r"static \1 \2_memory[\4]\3 __attribute__((aligned(8))); \1 (*\2)\3 = \2_memory;", text)
         adapter = _ADAPTER % ('#define free(map)\n#include "other.c"', "other((const void *)pixels, (void *)logits);")
         session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
         expected = session.run(None, {"pixels": network.pixels.numpy()})[0]
