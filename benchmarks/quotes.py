@@ -24,7 +24,7 @@ from harness.training.result import code_version
 
 _RESULTS = Path(__file__).parent / "results" / "quotes.jsonl"
 _WORDS = {True: "yes", False: "no"}
-_MOST = 20_000  # parameters, budget of all searches; replaces a missing upper bound in the width
+_MOST_PARAMETERS = 20_000  # budget of all searches; replaces a missing upper bound in the width
 
 
 def _document(arguments: list[str], folder: Path) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def measurement(name: str, dataset: str, target: str, seconds: float, describe: 
         "set": name,
         "target_pct": float(target),
         "commit": code_version()[0],
+        "search_commit": code_version()[0],
         "quote": {key: quote[key] for key in ("parameters", "seconds", "search_seconds", "trained")},
         "search": {"limit_seconds": seconds, "seconds": search["seconds"], "parameters": parameters},
     }
@@ -61,12 +62,14 @@ def measurement(name: str, dataset: str, target: str, seconds: float, describe: 
 def verdict(row: dict[str, Any]) -> dict[str, Any]:
     """Return coverage and width of the interval of sizes, and coverage of the time, for a line of results.
 
+    The width is None if the quote states no lower bound, that is, no network.
+
     A search without an answer is covered by no upper bound, or a longer forecast search, and by a longer slow time.
     """
     quote = row["quote"]
     search = row["search"]
     low, _, high = quote["parameters"]
-    width = min(_MOST, high or _MOST) / (low or _MOST)
+    width = None if low is None else min(_MOST_PARAMETERS, high or _MOST_PARAMETERS) / low
     if search["parameters"] is not None:
         size_held = holds(quote["parameters"], search["parameters"])
         return {"size_held": size_held, "width": width, "time_held": holds(quote["seconds"], search["seconds"])}
@@ -87,7 +90,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         judged = verdict(row)
         sizes = " to ".join(f"{size:,}" if size else "more" for size in quote["parameters"])
         times = " to ".join(f"{seconds:.0f}" for seconds in quote["seconds"])
-        size_cell = f"{_WORDS[judged['size_held']]}, {judged['width']:.1f}"
+        width_text = "no width" if judged["width"] is None else f"{judged['width']:.1f}"
+        size_cell = f"{_WORDS[judged['size_held']]}, {width_text}"
         time_cell = f"{search['seconds']:.0f}, {_WORDS[judged['time_held']]}"
         cells = (row["set"], row["commit"][:8], sizes, search["parameters"] or "none", size_cell, times, time_cell)
         lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -95,7 +99,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         judgements = [verdict(row) for row in rows if row["commit"] == commit]
         sizes_held = sum(each["size_held"] for each in judgements)
         times_held = sum(each["time_held"] for each in judgements)
-        width = median(each["width"] for each in judgements)
+        width = median(each["width"] for each in judgements if each["width"] is not None)
         held = f"{sizes_held} sizes and {times_held} times of {len(judgements)} held"
         lines.append(f"{commit[:8]}: {held}, median width {width:.1f}")
     return "\n".join(lines)

@@ -4,8 +4,8 @@
 # Versions: DEHB 0.1.2, ConfigSpace 1.2.2.
 # Expected: the incumbent of a search with epochs from 1 to 9 is the best of the configurations with 9 epochs.
 # Observed: with a score that is noisier after few epochs, the incumbent of 10 searches is always a configuration whose
-#   best score has fewer than 9 epochs, and its score after 9 epochs is worse than that of the best configuration with 9
-#   epochs in most searches.
+#   best score has fewer than 9 epochs, and its score after 9 epochs is always worse than that of the best configuration
+#   with 9 epochs.
 # Matters: short trainings of small networks are noisy, and some scores (training loss, size with a penalty) rise with
 #   the epochs. Select from dehb.history the entries with the largest fidelity.
 set -euo pipefail
@@ -48,5 +48,5 @@ for seed in range(10):
 print(f"10 searches: {lower} incumbents have a score of fewer than 9 epochs;", end=" ")
 print(f"{worse} are worse after 9 epochs than the best configuration with 9 epochs")
 assert lower == 10, lower
-assert worse > 5, worse
+assert worse == 10, worse
 PYTHON

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generating MNIST-1D resets the global seeds of NumPy and of the module random to 42.
+# Generating MNIST-1D resets the global seeds of NumPy and of the module random to its argument seed.
 #
 # Versions: mnist1d 0.0.2.post1, NumPy 2.4.6.
 # Expected: make_dataset draws from a generator of its own, since its seed is one of its arguments.
@@ -31,4 +31,8 @@ for generates in (False, True):
         print(f"seed {seed}, {moment}: NumPy {draws[generates, seed][0]:.6f}, random {draws[generates, seed][1]:.6f}")
 assert draws[False, 1] != draws[False, 2]
 assert draws[True, 1] == draws[True, 2], draws
+arguments = get_dataset_args()
+arguments.seed += 1
+make_dataset(arguments)
+assert np.random.rand() != draws[True, 1][0], "the draws follow from the argument seed"
 PYTHON

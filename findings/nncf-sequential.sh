@@ -4,7 +4,7 @@
 # Versions: NNCF 3.4.0, torch 2.13.0.
 # Expected: nncf.quantize accepts every traceable module, such as a Sequential of three layers.
 # Observed: NotImplementedError: Module [HookStorage] is missing the required "forward" function. NNCF registers the
-#   storage as a child of the model, and Sequential calls all children. The same layers inside another module pass.
+#   storage as a child of the model, and Sequential calls all children. The same layers inside another module can be traced.
 # Matters: a Sequential is the usual form of a small network, and the message names neither the cause nor the remedy.
 #   Wrap the Sequential in a module whose forward calls it.
 set -euo pipefail

@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_920,
-    "test lines": 27_403,
+    "product lines": 28_019,
+    "test lines": 27_540,
     "benchmark lines": 3_774,
-    "public names": 1_171,
-    "files": 1_015,
+    "public names": 1_176,
+    "files": 1_040,
 }
 
 

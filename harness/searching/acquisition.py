@@ -30,7 +30,7 @@ import numpy as np
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verification_seconds, work_of
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, needed_share
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate
 from harness.studies.events import Proposal
 from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
@@ -235,7 +235,7 @@ class Acquisition:
         has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
         seeds: Smallest number of fresh seeds of a confirmation, n.
-        needed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
+        confirmed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
     """
 
     model: Surrogate
@@ -250,7 +250,7 @@ class Acquisition:
     has_incumbent: bool
     time_left: TimeLeft
     seeds: int = CONFIRM_SEEDS
-    needed_share: float = field(default_factory=needed_share)
+    confirmed_share: float = field(kw_only=True)
 
     def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
@@ -351,7 +351,7 @@ class Acquisition:
     @property
     def needed(self) -> float:
         """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
-        return self.allowed * self.needed_share
+        return self.allowed * self.confirmed_share
 
     def predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> tuple[Any, Any, Any]:
         """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).

@@ -26,7 +26,7 @@ from harness.searching.resolve import upper_bounds
 from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, miss_text, nearest_miss
-from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
+from harness.studies.events import Advised, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import as_command
@@ -157,7 +157,7 @@ class SearchOutcome:
     def _quote(self) -> dict[str, Any] | None:
         """Return the forecast of the search; if the target was met, with whether the intervals contain the outcome.
 
-        The outcome in seconds is the time until the confirmation of the answer, plus the time of the verification.
+        The outcome in seconds is the time at the end of the verification.
         """
         quotes = self.state.of_kind(Quoted)
         if not quotes:
@@ -167,11 +167,7 @@ class SearchOutcome:
         if self.verdict is not None and self.verdict.passed:
             row = self.verdict.row
             held["parameters_held"] = holds(quoted.parameters, row.parameters)
-            confirmed = [entry.elapsed for entry in self.state.of_kind(Confirmed) if entry.event.hash == row.hash]
-            search_ends = [entry.elapsed for entry in self.state.of_kind(SessionEnded)]
-            if confirmed and search_ends:
-                seconds = confirmed[0] + self.state.seconds - search_ends[-1]
-                held["seconds_held"] = holds(quoted.seconds, seconds)
+            held["seconds_held"] = holds(quoted.seconds, self.state.seconds)
         return {**document_of(quoted), **held}
 
     def _front_lines(self) -> list[str]:

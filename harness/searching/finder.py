@@ -282,7 +282,7 @@ class Finder:
             allowed=allowed,
             images=images,
             seeds=confirm_seeds_of(config),
-            needed_share=needed_share(confirm_seeds_of(config), config.groups, self._fold_errors()),
+            confirmed_share=needed_share(confirm_seeds_of(config), config.groups, self._fold_errors()),
             calibration=form_calibration(self.candidates.values()),
             below=self.max_cost + 1,
             open=tuple(self._open_candidates()),
@@ -291,8 +291,12 @@ class Finder:
         )
 
     def _fold_errors(self) -> list[list[float]]:
-        """Return the error rates of the candidates with several fresh seeds, in per cent, by candidate and seed."""
-        return [[100 - pct for pct in each.fresh_pct] for each in self.candidates.values() if len(each.fresh) > 1]
+        """Return the error rates of the complete fresh seeds, in per cent, by candidate and seed."""
+        rates = []
+        for candidate in self.candidates.values():
+            accuracies = [run.validation_accuracy_pct for run in candidate.fresh if run.status is Status.COMPLETE]
+            rates.append([100 - accuracy for accuracy in accuracies if accuracy is not None])
+        return rates
 
     def _observations(self) -> list[Observation]:
         """Return the latest observations of the study, filled up with evenly spaced prior observations, oldest first.

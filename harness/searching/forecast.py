@@ -21,7 +21,13 @@ import numpy as np
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.time_budget import least_seconds, longest_training, verification_seconds
+from harness.searching.time_budget import (
+    CAUTION_SECONDS,
+    least_seconds,
+    longest_training,
+    search_factor,
+    verification_seconds,
+)
 from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system.terminal import duration_text
@@ -31,9 +37,11 @@ QUANTILES = (0.05, 0.5, 0.95)  # of a quote: bounds of a 90 % interval and the m
 _DRAWS = 2_000  # largest number of draws from the space; takes half a second
 # Standard deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
-# Trainings, in the time of the fastest network with a chance of 50 %, until a network is confirmed (diary 150).
+# Trainings, in the time of the fastest network with a chance of 50 %, until a network is confirmed (set by hand from
+# three searches, diary 150).
 _TRAININGS = 8
-# Time at which the answer is verified, as shares of the length of the search: low, usual and high (diary 150).
+# Time at which the answer is verified, as shares of the length of the search: low, usual and high (set by hand from
+# three searches, diary 150).
 _ANSWER_SHARES = (0.5, 0.9, 1.15)
 _FEWEST_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
 _ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
@@ -140,7 +148,8 @@ class Outlook:
         """Return the length in seconds of the search that is forecast.
 
         This is the length of the running search or, before a search, ``least_seconds``; longer if the fastest network
-        with a chance of 50 % needs more time for ``_TRAININGS`` trainings and its verification.
+        with a chance of 50 % needs more time for ``_TRAININGS`` trainings and its verification, or for its own
+        training, confirmation and verification.
         """
         time_left = self.finder.time_left
         if not math.isinf(time_left.left):
@@ -149,8 +158,10 @@ class Outlook:
         fastest = float(self.predictions.seconds[able].min(initial=math.inf))
         if math.isinf(fastest):
             return least_seconds(time_left.images)
-        needed = _TRAININGS * fastest / time_left.workers + verification_seconds(fastest, time_left.workers)
-        return max(least_seconds(time_left.images), needed)
+        searching = _TRAININGS * fastest / time_left.workers + verification_seconds(fastest, time_left.workers)
+        # With many workers the rounds of a single network take longer.
+        single = CAUTION_SECONDS + search_factor(time_left.workers, self.acquisition.seeds) * fastest
+        return max(least_seconds(time_left.images), searching, single)
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
         means, _, spread = self.acquisition.predictions(pairs)

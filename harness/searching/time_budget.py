@@ -262,20 +262,28 @@ def verification_seconds(run_seconds: float, workers: int, seeds: int = LEAST_VE
     return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * run_seconds + CAUTION_SECONDS
 
 
+def search_factor(workers: int, seeds: int) -> float:
+    """Return the seconds in which a network is trained, confirmed and verified, per second of a training.
+
+    Training and confirmation take ``CAUTION * (1 + rounds)`` trainings and the verification ``CAUTION * VERIFY_FACTOR *
+    rounds``; the rounds are those of the fresh seeds and of the verification seeds.
+
+    Args:
+        workers: Number of parallel trainings.
+        seeds: Fresh seeds of a confirmation.
+    """
+    return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
+
+
 def longest_training(left: float, workers: int, seeds: int) -> float:
     """Return the longest training in seconds, such that a network can be trained, confirmed and verified in ``left``.
-
-    If a training takes t seconds, training and confirmation take ``CAUTION`` * (1 + rounds) * t and the verification
-    ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``; the rounds are those of the fresh seeds and of
-    the verification seeds.
 
     Args:
         left: Remaining seconds of the search.
         workers: Number of parallel trainings.
         seeds: Fresh seeds of a confirmation.
     """
-    factor = CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
-    return max(0.0, left - CAUTION_SECONDS) / factor
+    return max(0.0, left - CAUTION_SECONDS) / search_factor(workers, seeds)
 
 
 def least_seconds(images: int) -> float:

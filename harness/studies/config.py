@@ -107,9 +107,10 @@ class StudyConfig:
 
     @property
     def groups(self) -> GroupCounts | None:
-        """Numbers of groups; None without folds of groups. Earlier studies count a group per fold."""
-        folds = self.group_folds
-        return GroupCounts(folds, self.validation_groups or folds, self.test_groups or folds) if folds else None
+        """Numbers of groups; None without folds of groups, and in studies of earlier versions."""
+        if not self.validation_groups:
+            return None
+        return GroupCounts(self.group_folds, self.validation_groups, self.test_groups)
 
     @property
     def is_front(self) -> bool:
@@ -249,7 +250,9 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     if not config.sampler_sha256:
         del document["sampler_sha256"]
     if not config.group_folds:
-        del document["group_folds"], document["validation_groups"], document["test_groups"]
+        del document["group_folds"]
+    if not config.validation_groups:
+        del document["validation_groups"], document["test_groups"]
     return document
 
 

@@ -55,6 +55,7 @@ def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: An
         recipe=RECIPE,
         lengths=(8,),
         taken=frozenset(),
+        confirmed_share=needed_share(),
         allowed=100.0,
         images=10_000,
         calibration={},

@@ -139,6 +139,8 @@ def test_time_goes_with_the_pace_and_the_workers():
     assert twice_as_slow.search_seconds == pytest.approx(2 * slow.search_seconds, rel=0.05)
     assert twice_as_slow.parameters == slow.parameters
     assert quoted(*LADDER, pace=1e-2, workers=4).search_seconds < slow.search_seconds / 2
+    for workers in (2, 4, 8):
+        assert quoted(*LADDER, pace=1e-2, workers=workers).parameters == slow.parameters
 
 
 def test_trainings_that_a_search_cannot_verify_in_its_time_are_left_out():

@@ -10,8 +10,10 @@ import pytest
 from scipy import stats
 
 from harness.studies.candidate import Candidate, needed_share
+from harness.studies.config import config_document
 from harness.studies.group_spread import GroupCounts
 from harness.training.result import Purpose
+from tests import searches
 from tests.factories import make_proposal, make_result
 
 PRIOR_SHARE = 0.5  # relative deviation between groups before any network is known, with four degrees of freedom
@@ -86,3 +88,12 @@ def test_the_needed_share_is_the_mean_error_that_five_equal_folds_just_confirm_o
     assert needed_share(5, COUNTS, uneven) < needed_share(5, COUNTS) < needed_share(5, COUNTS, even)
     # Few groups on either side require a larger margin.
     assert needed_share(5, replace(COUNTS, test=2.0)) < needed_share(5, COUNTS)
+
+
+def test_studies_of_earlier_versions_keep_their_document_and_name():
+    config = searches.config(group_folds=5)
+    document = config_document(config)
+
+    assert document["group_folds"] == 5
+    assert not {"validation_groups", "test_groups"} & document.keys()
+    assert config.groups is None

@@ -144,7 +144,7 @@ def test_a_study_is_read_without_its_data():
     ],
 )
 def test_a_confirmation_needs_a_seed_on_each_fold_of_groups(errors: list[int], outcomes: list[str]):
-    state = StudyState(Path("study"), searches.config(group_folds=4))
+    state = StudyState(Path("study"), searches.config(group_folds=4, validation_groups=4, test_groups=4))
     state.apply(Entry(0.0, make_proposal(0)))
     state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=40), trial=0))))
     candidate = state.candidates[0]
@@ -157,7 +157,7 @@ def test_a_confirmation_needs_a_seed_on_each_fold_of_groups(errors: list[int], o
 
 
 def test_errors_on_folds_of_different_sizes_count_as_shares():
-    state = StudyState(Path("study"), searches.config(group_folds=2))
+    state = StudyState(Path("study"), searches.config(group_folds=2, validation_groups=2, test_groups=2))
     state.apply(Entry(0.0, make_proposal(0)))
     runs = [make_result(errors=200, validation_size=10_000)]
     sizes = ((100, 2_000), (300, 10_000))
