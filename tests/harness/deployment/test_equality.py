@@ -195,6 +195,18 @@ def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizer
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("optimise", Optimisation)
+def test_plain_filters_beside_poses_have_no_undefined_behaviour(optimise: Optimisation, tmp_path: Path):
+    needs("clang")
+    library, pixels = random_library(12, optimise)
+    write_files(library, tmp_path)
+    # Unlike GCC, clang checks offsets of null pointers.
+    program = compile_runner(tmp_path, library.name, "clang", ("-fsanitize=undefined", "-fsanitize-trap=undefined"))
+
+    assert np.array_equal(run_logits(program, pixels, 10), integer_logits(library.network, pixels))
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fixture", "chip"),
     [("posed", "Cortex-M0"), ("posed", "RV32IMC"), *(("small", chip) for chip in FAMILIES)],
