@@ -1,4 +1,4 @@
-"""What follows from the events of a study."""
+"""States of candidates and networks, derived from the events of a study."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def events_of(trial: int, kind: type[Any] | Status | bool | None) -> list[Event]
 
 
 def state_of(network_hash: str, history: Sequence[tuple[int, Any]]) -> NetworkState:
-    """Return where the events leave a network: its last verdict, else its last decision, else its best first run."""
+    """Return the state of a network after the events: by the last verdict, else decision, else best first run."""
     own = [kind for trial, kind in history if HASHES[trial] == network_hash]
     verdicts = [kind for kind in own if kind is None or isinstance(kind, bool)]
     if verdicts:

@@ -1,4 +1,4 @@
-"""What belongs together lies on one side of every division, and no part has what another has, unless that is said."""
+"""Groups and duplicates lie on one side of every division, and parts share no image unless the data set reports it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PERSONS = np.tile(np.arange(10), 12)
 
 
 def sides(spec: Dataset, log: Path) -> list[list[set[bytes]]]:
-    """The images on both sides of each division: locked and not, and validated and trained on in each turn."""
+    """Return the images on both sides of each division: training and test part, training and validation per fold."""
     data = load(spec.name)
     locked, _ = read_test_set(data, purpose="a test", log=log)
     parted = [(data.train_images, locked)]
@@ -41,7 +41,7 @@ def sides(spec: Dataset, log: Path) -> list[list[set[bytes]]]:
 
 
 def noise(each: int, copies: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with random labels, some of it there twice: nothing can be learned but copies."""
+    """Return noise with random labels, partly duplicated: only the duplicates can be learned."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (3 * each, 6, 6), np.uint8)
     twice = np.concatenate([images, images[:copies]])
@@ -125,7 +125,7 @@ def _voices(place: Path, **more: Any) -> Path:
 @pytest.mark.parametrize("given", [False, True])
 def test_a_group_stays_on_one_side(balanced: bool, given: bool, tmp_path: Path):
     images = IMAGES.copy()
-    images[:, 0, 0] = PERSONS  # so that an image says whose it is
+    images[:, 0, 0] = PERSONS  # the first pixel names the person
     more = MORE.copy()
     more[:, 0, 0] = 77
     parts = {"x_val": more, "y_val": OTHERS, "speaker_val": np.full(60, 77)} if given else {}
@@ -154,7 +154,7 @@ def test_all_groups_take_turns_unless_many_groups_validate(count: int, testing: 
     ]
     validating = [group for _, validation in turns for group in validation]
     assert (len(turns), spec.group_folds) == ((1, 0) if count == 600 else (min(5, len(rest)), len(turns)))
-    # Each turn trains on all groups that do not validate; no group validates twice.
+    # Each fold trains on all groups that do not validate; no group validates twice.
     assert all(trained == rest - validation for trained, validation in turns)
     assert sorted({*validating}) == sorted(validating)
     assert len(validating) >= 78 if count == 600 else {*validating} == rest
@@ -220,13 +220,13 @@ def test_groups_of_folders_are_what_stands_before_the_first_line(tmp_path: Path)
     assert "10 groups" in grouped.remarks
     with pytest.raises(DataError, match=r"--group-by subject: .* _ "):
         own.read(folder, group_by="subject")
-    # A file without one is nobody's group.
+    # A file name without an underscore belongs to no group.
     first = next(folder.glob("*/p0_*.png"))
     lacking = first.rename(first.with_name("x.png"))
     with pytest.raises(DataError, match="1 of the 120 pictures"):
         own.read(folder, group_by="_")
     lacking.rename(first)
-    # In both parts, all persons.
+    # Both parts contain all persons.
     (folder / "train").mkdir()
     for name in CLASSES:
         (folder / name).rename(folder / "train" / name)
@@ -286,7 +286,7 @@ def test_balanced_parts_have_as_many_images_of_each_class_and_small_ones_are_tra
 
 
 def test_images_that_are_left_out_do_not_count_as_training_images():
-    # Class 1 has images in the given validation part only; balancing with groups leaves one of them out.
+    # Class 1 has images in the given validation part only; balancing with groups drops an image.
     labels = np.array([0] * 7 + [1] * 3)
     validates = np.arange(10) >= 5
     together = connected_units([np.array([f"{number}".encode() for number in range(10)])])
@@ -296,7 +296,7 @@ def test_images_that_are_left_out_do_not_count_as_training_images():
 
 
 def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
-    # Only group 0 has several images of class 1, and one of the other groups has the last one.
+    # Only group 0 has several images of class 1; a different group has the last image of the class.
     labels = np.array([0, 0, 1, 1, 0, 1, 0, 0])
     groups = np.array([b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c"])
     fold, used = choose_validation(labels, connected_units([groups]), None, grouped=True, balanced=False)
