@@ -152,7 +152,11 @@ def _bakenn(network: _Network) -> Iterator[str]:
     images = network.images.numpy()
     with tempfile.TemporaryDirectory() as name:
         samples = images[:_CALIBRATION_IMAGES]
-        model = bakenn.compile_torch_ptq(network.plain, network.images[:1], samples, name, name="other")
+        try:
+            model = bakenn.compile_torch_ptq(network.plain, network.images[:1], samples, name, name="other")
+        except bakenn.CompileError as error:
+            yield f"bakenn | | | | | refuses: {error} | | "
+            return
         files = {path.name: path.read_text() for path in Path(name).glob("*.[ch]")}
     spec = network.library.dataset
     levels = normalised(torch.arange(256).reshape(256, 1, 1, 1) / 255, spec.mean, spec.std).expand(256, 1, 28, 28)
@@ -267,8 +271,8 @@ def main() -> None:
             try:
                 for cells in measure(network):
                     print(f"| | {cells} |", flush=True)
-            except Exception as error:  # a row states why a tool is missing or refuses a network
-                print(f"| | {tool} | | | | | {type(error).__name__}: {error} | | |", flush=True)
+            except ModuleNotFoundError as error:
+                print(f"| | {tool} | | | | | {error} | | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 28_019,
     "test lines": 27_537,
-    "benchmark lines": 3_763,
+    "benchmark lines": 3_767,
     "public names": 1_176,
     "files": 1_036,
 }
