@@ -21,6 +21,7 @@ from search_spaces.ops.integer_form import KernelForm, PoolingForm, RectifierFor
 from search_spaces.ops.op import Op, Role, Shape
 from search_spaces.space_errors import NoIntegerFormError
 
+WIDE_BITS = 8  # bits of a weight by default, and of a factor (``KernelForm.factors``)
 _NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
 _PARAMETER_BYTES = 4  # assumed bytes of constants per parameter of an op without an integer form
 OpPath = tuple[int, ...]  # index in the network, followed by an index inside each residual sum that contains the op
@@ -185,11 +186,13 @@ class IntegerPlan:
         maps: Maps that the steps read and write; the first is the input image.
         kernels: Ops whose weights are stored; further ops with the same tie use these weights too.
         steps: Steps in order of execution; the last computes the logits.
+        weight_bits: Bits of a stored weight, except factors (``KernelForm.factors``).
     """
 
     maps: tuple[IntegerMap, ...]
     kernels: tuple[PlannedOp[KernelForm], ...]
     steps: tuple[IntegerStep, ...]
+    weight_bits: int = WIDE_BITS
 
     @property
     def missing(self) -> tuple[Op, ...]:
@@ -197,9 +200,16 @@ class IntegerPlan:
         return tuple(step.missing for step in self.steps if step.missing is not None)
 
     @property
+    def kernel_bits(self) -> tuple[int, ...]:
+        """Bits of a weight of each kernel; factors have 8 bits."""
+        return tuple(self.weight_bits if kernel.form.factors is None else WIDE_BITS for kernel in self.kernels)
+
+    @property
     def constant_bytes(self) -> int:
-        """Bytes of all constants: 1 per weight, 2 per multiplier and per bias."""
-        weights = sum(math.prod(kernel.form.shape) for kernel in self.kernels)
+        """Bytes of all constants: whole bytes for the bits of each kernel, 2 bytes per multiplier and per bias."""
+        weights = 0
+        for kernel, bits in zip(self.kernels, self.kernel_bits, strict=True):
+            weights += math.ceil(math.prod(kernel.form.shape) * bits / 8)
         return weights + sum(step.constant_bytes for step in self.steps)
 
     @property
@@ -236,16 +246,18 @@ class IntegerPlan:
         }
 
 
-def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int]) -> IntegerPlan:
+def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int], weight_bits: int = WIDE_BITS) -> IntegerPlan:
     """Return the integer form of a network whose shapes fit together.
 
     Args:
         ops: Ops in order of execution.
         input_shape: (channels, rows, columns) of an image.
+        weight_bits: Bits of a stored weight, except factors.
     """
     planner = _Planner(list(_items(ops, ())))
     planner.plan(input_shape)
-    return IntegerPlan(_placed(planner.maps, planner.steps), tuple(planner.kernels), tuple(planner.steps))
+    maps = _placed(planner.maps, planner.steps)
+    return IntegerPlan(maps, tuple(planner.kernels), tuple(planner.steps), weight_bits)
 
 
 class _Item(NamedTuple):

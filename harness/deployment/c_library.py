@@ -24,8 +24,8 @@ from harness.data.datasets import Dataset
 from harness.deployment.pixels import takes_bytes
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
-from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits, kernel_in_poses
-from search_spaces.deployment import IntegerMap, IntegerStep, StepKind
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, kernel_in_poses
+from search_spaces.deployment import WIDE_BITS, IntegerMap, IntegerStep, StepKind
 from search_spaces.fast_kernels import (
     Optimisation,
     block_filters,
@@ -244,6 +244,9 @@ def _context(library: Library) -> dict[str, Any]:
         "used": _used_functions(steps),
         "buffers": plan.buffers,
         "optimise": library.optimise,
+        "weight_bits": plan.weight_bits,
+        # Packed weights are bytes without a sign.
+        "weight_type": "int8_t" if plan.weight_bits == WIDE_BITS else "uint8_t",
         "compiler_flag": library.compiler_flag,
         "orders": [],
         # Replaces ``used``, ``buffers`` and ``orders``.
@@ -286,8 +289,11 @@ def _used_functions(steps: Sequence[_CStep]) -> set[str]:
         # In a depthwise convolution in poses, each pose of a filter reads a channel of its own.
         if form.poses > 1 and filters < step.source.shape[0] // group_channels:
             used.add("channel of each pose")
-    if steps[-1].planned.form.poses > 1:
+    head = steps[-1].planned
+    if head.form.poses > 1:
         used.add("head by pose")
+    elif head.kernel is not None and steps[-1].network.plan.weight_bits < WIDE_BITS:
+        used.add("packed head")
     return used
 
 
@@ -307,6 +313,10 @@ def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str
     if is_fast and not is_expanded(plan):
         period = next(block_filters(plan, step) for step in plan.steps if step.kernel == index)
     text = {"name": f"kernel_{index}", "shape": kernel.shape, "layout": "", "numbers": kernel.ravel().tolist()}
+    if plan.weight_bits < WIDE_BITS:
+        bits = plan.kernel_bits[index]
+        layout = f"; {bits} bits per weight, stored as weight + {2 ** (bits - 1)}, lowest bits first"
+        return text | {"layout": layout if bits < WIDE_BITS else "", "numbers": _packed(kernel, bits)}
     if not period:
         return text
     numbers: list[int] = []
@@ -315,6 +325,18 @@ def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str
         # The byte of weight + 128, which C reads without a sign.
         numbers += (block.reshape(len(block), -1).T ^ -128).ravel().tolist()
     return text | {"layout": "; the weights of a block of filters alternate, as weight + 128", "numbers": numbers}
+
+
+def _packed(kernel: Integers, bits: int) -> list[int]:
+    """Return the bytes of weights of ``bits`` bits, one directly after the other, the lowest bit of each first.
+
+    A weight of fewer than 8 bits is stored as weight + 2^(bits - 1), a weight of 8 bits in two's complement.
+    """
+    if bits == WIDE_BITS:
+        return [int(number) for number in kernel.ravel() & 255]
+    codes = kernel.ravel() + 2 ** (bits - 1)
+    flags = codes[:, None] >> np.arange(bits) & 1
+    return np.packbits(flags.astype(np.uint8), bitorder="little").tolist()
 
 
 def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:

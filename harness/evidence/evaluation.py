@@ -19,7 +19,7 @@ from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.system.statistics import ClassScores, class_scores, roc_auc
-from harness.training.integer import MAP_SCALES
+from harness.training.integer import MAP_SCALES, WEIGHT_BITS
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
 from harness.training.torch_network import TorchNetwork, build
@@ -86,8 +86,9 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
-        if MAP_SCALES in weights.state:
-            network.register_buffer(MAP_SCALES, torch.from_numpy(weights.kept[MAP_SCALES]))
+        for name in (MAP_SCALES, WEIGHT_BITS):
+            if name in weights.state:
+                network.register_buffer(name, torch.from_numpy(weights.kept[name]))
         tensors = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
         # Not strict, because files do not contain ``num_batches_tracked`` of BN.
         loaded = network.load_state_dict(tensors, strict=False)

@@ -30,6 +30,7 @@ from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.torch_network import Images, normalised
 from search_spaces.deployment import (
+    WIDE_BITS,
     IntegerPlan,
     IntegerStep,
     OpPath,
@@ -46,11 +47,11 @@ Integers = npt.NDArray[np.int64]
 _Reals = npt.NDArray[np.float64]
 _RANGE_SHARE = 0.9999  # share of the calibration values within the range of a map; larger values are clipped
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
+WEIGHT_BITS = "weight_bits"  # buffer with the bits of a weight in such a network; missing for 8 bits
 _CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
 _FEW_IMAGES = 200  # with fewer images a range depends on a handful of images
 _BATCH = 500  # images per forward pass
 _KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # steps whose output has the scale of the input
-_WEIGHT_MAX = 127  # largest magnitude of a weight, int8
 _POSE_MAX = 63  # largest magnitude of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
@@ -89,8 +90,8 @@ class IntegerNetwork:
 
     Attributes:
         plan: Steps and maps of the network.
-        kernels: int8 weights of each learned kernel, (filters, rows, columns, channels); for a kernel stored as factors
-            (filters, 1, 1, factors per channel, then per pose), see ``product_weights``.
+        kernels: Weights of each learned kernel, with ``plan.kernel_bits`` bits, (filters, rows, columns, channels); for
+            a kernel stored as factors (filters, 1, 1, factors per channel, then per pose), see ``product_weights``.
         numbers: Constants of each step.
         offset: Number subtracted from the bytes of the image; 0 if a scaling normalises the image.
         logit_scale: Real value of the number 1 in the logits.
@@ -101,6 +102,31 @@ class IntegerNetwork:
     numbers: tuple[StepNumbers, ...]
     offset: int
     logit_scale: float
+
+
+# Rounding of weights in training ---------------------------------------------------------------------------------
+
+
+def weight_largest(bits: int) -> int:
+    """Return the largest magnitude of a weight of ``bits`` bits; the range is symmetric around zero."""
+    return (1 << (bits - 1)) - 1
+
+
+def narrow_kernels(network: nn.Module, plan: IntegerPlan) -> list[Tensor]:
+    """Return the parameters of a network that have fewer than 8 bits as integers, which training rounds."""
+    bits = zip(plan.kernels, plan.kernel_bits, strict=True)
+    return [_module_at(network, kernel.path).weight for kernel, count in bits if count < WIDE_BITS]
+
+
+def round_weights(weights: Tensor, bits: int) -> None:
+    """Round weights, in place, to multiples of their scale: the largest magnitude is ``weight_largest(bits)`` scales.
+
+    ``round_weights`` in ``native/learning.cpp`` is the same function.
+    """
+    with torch.no_grad():
+        scale = weights.abs().max() / weight_largest(bits)
+        # Weights that are all zero have any scale.
+        weights.div_(scale.clamp_min(torch.finfo(weights.dtype).tiny)).round_().mul_(scale)
 
 
 # Conversion of float weights -------------------------------------------------------------------------------------
@@ -187,8 +213,8 @@ def warn_of_few(count: int) -> None:
         say_once(message, "warning")
 
 
-def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm]) -> tuple[Integers, float]:
-    """Return learned weights as integers, (filters, rows, columns, channels), and the scale of the weights.
+def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm], bits: int) -> tuple[Integers, float]:
+    """Return learned weights as integers of ``bits`` bits, (filters, rows, columns, channels), and their scale.
 
     Factors per channel and per pose are rounded separately. The weights are the products of both
     (``product_weights``), so the scale is the product of both scales.
@@ -196,12 +222,12 @@ def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm]) -> tuple
     module = _module_at(network, kernel.path)
     if kernel.form.factors is not None:
         by_channel, by_pose = map(_as_float64, kernel.form.factors(module))
-        channel_factors, channel_scale = _rounded(by_channel, _WEIGHT_MAX)
+        channel_factors, channel_scale = _rounded(by_channel, weight_largest(bits))
         pose_factors, pose_scale = _rounded(by_pose, _POSE_MAX)
         stored = np.concatenate([channel_factors, pose_factors], 1)
         return stored[:, None, None, :], channel_scale * pose_scale
     weights = _as_float64(module.weight).reshape(kernel.form.shape)
-    return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), _WEIGHT_MAX)
+    return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), weight_largest(bits))
 
 
 def _rounded(weights: _Reals, largest: int) -> tuple[Integers, float]:
@@ -242,7 +268,8 @@ def integer_network(
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")
-    weights_and_scales = [_integer_weights(network, kernel) for kernel in plan.kernels]
+    kernels_and_bits = zip(plan.kernels, plan.kernel_bits, strict=True)
+    weights_and_scales = [_integer_weights(network, kernel, bits) for kernel, bits in kernels_and_bits]
     kernels = tuple(weights for weights, _ in weights_and_scales)
     kernel_scales = tuple(scale for _, scale in weights_and_scales)
     # A network that begins with a kernel gets images without a scaling first, of a single channel.
@@ -256,7 +283,8 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
     """Return the integer form of a network that was trained with precision ``int8``.
 
     Args:
-        network: Trained network in evaluation mode, with the buffer ``MAP_SCALES``.
+        network: Trained network in evaluation mode, with the buffer ``MAP_SCALES`` and, for weights of fewer than 8
+            bits, the buffer ``WEIGHT_BITS``.
         architecture: Architecture of the network.
         images: Images or data set, with the mean and standard deviation of the pixels.
 
@@ -264,7 +292,9 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
         NoIntegerFormError, ContentError: Same as for ``integer_network``.
     """
     deviation = images.deviation if isinstance(images, Images) else images.std
-    plan = integer_plan(architecture.ops, images.task.input_shape)
+    buffers = dict(network.named_buffers())
+    weight_bits = int(buffers[WEIGHT_BITS]) if WEIGHT_BITS in buffers else WIDE_BITS
+    plan = integer_plan(architecture.ops, images.task.input_shape, weight_bits)
     return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
 
 

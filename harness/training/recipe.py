@@ -83,6 +83,9 @@ class Recipe:
     # latest after the last epoch (``halvings``).
     starts: Annotated[int, Field(ge=1, le=1_000)] = 1
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
+    # Bits of a weight of an integer network. Below 8, each step rounds the weights for the forward and backward pass,
+    # and updates the weights before rounding (straight-through estimator; Bengio et al., arXiv 1308.3432).
+    weight_bits: Annotated[int, Field(ge=2, le=8)] = 8
 
     def __post_init__(self) -> None:
         """Raise ValueError if fields contradict each other."""
@@ -98,6 +101,8 @@ class Recipe:
             raise ValueError(f"a user trainer requires starts = 1, but starts is {self.starts}")
         if self.start_epochs != _LATER_DEFAULTS["start_epochs"] and self.starts == 1:
             raise ValueError("start_epochs requires starts above 1, but starts is 1")
+        if self.weight_bits < 8 and (self.precision != "int8" or self.trainer):
+            raise ValueError("weight_bits below 8 requires precision 'int8', without a user trainer")
         if self.step_epochs and self.schedule != "step":
             raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{self.schedule}'")
         if self.final_rate and self.schedule not in ("linear", "cosine"):
@@ -113,7 +118,7 @@ class Recipe:
 # Fields that were added after the first records; documents and hashes omit these fields at their defaults.
 _LATER_FIELDS = (
     *("final_rate", "average_statistics", "zero_head", "augmentation_off_share", "decay_all"),
-    *("trainer", "trainer_sha256", "starts", "start_epochs"),
+    *("trainer", "trainer_sha256", "starts", "start_epochs", "weight_bits"),
 )
 _LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.name in _LATER_FIELDS}
 

@@ -23,8 +23,16 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.data.datasets import Dataset
-from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
-from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
+from harness.training.integer import (
+    MAP_SCALES,
+    WEIGHT_BITS,
+    integer_logits,
+    integers_of,
+    map_scales,
+    narrow_kernels,
+    round_weights,
+)
+from harness.training.native.driver import NativeProgram, flat_state, narrow_ranges, restore, restored_average
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
     Precision,
@@ -73,6 +81,7 @@ class Training:
     recipe: Recipe
     device: torch.device
     state: list[Tensor]  # tensors of the network itself, not copies (``state_tensors``)
+    narrow: list[Tensor]  # parameters that each step rounds (``narrow_kernels``)
     step: int = 0  # number of steps so far
     seconds: float = 0.0  # training time so far, without evaluation
     engine: Engine | None = None  # native engine; None if torch trains
@@ -80,7 +89,8 @@ class Training:
     step_graph: StepGraph | None = None  # recorded step on a GPU
     step_graph_of: tuple[Images, Recipe] | None = None  # images and recipe of the recorded step
     average: list[Tensor] | None = None  # exponential moving average of ``state``; None before averaging begins
-    finished_average: list[Tensor] | None = None  # ``average`` with recomputed BN statistics; None until recomputed
+    # ``average``, or else ``state``, with rounded weights and recomputed BN statistics; None until ``finish_average``.
+    finished_average: list[Tensor] | None = None
     map_scales: Tensor | None = None  # scales of the integer network; None except at the end of an ``int8`` run
     diverged: bool = False  # whether a loss was not finite, which ends the run
     history: list[Epoch] = field(default_factory=list)
@@ -138,7 +148,10 @@ def start(
         nesterov = recipe.nesterov
         optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not fused, fused=fused)
     state = state_tensors(network)
-    return Training(architecture, task, network, optimizer, generator, recipe, device, state, engine=engine)
+    narrow = []
+    if recipe.precision == "int8":
+        narrow = narrow_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
+    return Training(architecture, task, network, optimizer, generator, recipe, device, state, narrow, engine=engine)
 
 
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
@@ -236,7 +249,8 @@ def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, 
     native.seed_masks(run.generator)
     flat = flat_state(run.network, run.optimizer, run.average, native.real)
     # Trains for all steps and updates ``flat`` in place.
-    loss_sum = native.train(flat, images, order, affine_maps, settings, run.step)
+    narrow = narrow_ranges(run.network, run.narrow)
+    loss_sum = native.train(flat, images, order, affine_maps, settings, run.step, narrow)
     run.step += len(settings.rates)
     restore(run.network, run.optimizer, flat, run.step)
     if run.step >= settings.first_averaged:
@@ -288,24 +302,43 @@ def _descend(run: Training, images: Images, epoch_recipe: Recipe, indices: Tenso
     No operation here may wait for the device or copy to the device, because a GPU records this function.
     """
     batch = _batch(images, indices, epoch_recipe, run.generator)
-    with _autocast(run):
-        logits = run.network(batch)
     labels = images.labels[indices]
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    with _rounded_weights(run):
+        with _autocast(run):
+            logits = run.network(batch)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
     return loss.detach()
 
 
+@contextlib.contextmanager
+def _rounded_weights(run: Training) -> Iterator[None]:
+    """Round the weights of ``run.narrow`` within the block, and restore the weights afterwards."""
+    originals = [weights.detach().clone() for weights in run.narrow]
+    for weights in run.narrow:
+        round_weights(weights, run.recipe.weight_bits)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weights, original in zip(run.narrow, originals, strict=True):
+                weights.copy_(original)
+
+
 def finish_average(run: Training, images: Images) -> None:
-    """Recompute the BN statistics of the average if the recipe asks for that; call before evaluation.
+    """Round the weights and recompute the BN statistics of the average as the recipe asks; call before evaluation.
 
     The statistics come from a sample of the training images ``images``, augmented as in the last epoch. The call does
-    not affect further training.
+    not affect further training. Without an average yet, only weights of fewer than 8 bits are rounded.
     """
-    recomputed = run.recipe.average_statistics == "recomputed"
-    if run.average is None or run.finished_average is not None or not recomputed:
+    recomputed = run.average is not None and run.recipe.average_statistics == "recomputed"
+    if run.finished_average is not None or not (recomputed or run.narrow):
+        return
+    with _holding(run, run.average or run.state), _rounded_weights(run):
+        run.finished_average = [tensor.clone() for tensor in run.state]
+    if not recomputed:
         return
     # A separate generator, because evaluation must not affect further training.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
@@ -317,7 +350,7 @@ def finish_average(run: Training, images: Images) -> None:
         # A batch of one image has no variance if maps are 1x1.
         index_batches = torch.tensor_split(chosen, len(index_batches))
     batches = (_batch(images, indices, epoch_recipe, generator) for indices in index_batches)
-    with _holding(run, run.average), _autocast(run):
+    with _holding(run, run.finished_average), _autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]
 
@@ -326,7 +359,7 @@ def finish_integers(run: Training, images: Images) -> None:
     """Compute the scales of the integer network from training images, at the end of a run with precision ``int8``."""
     has_ended = len(run.history) == run.recipe.epochs and not run.diverged
     if run.recipe.precision == "int8" and has_ended:
-        plan = integer_plan(run.architecture.ops, run.task.input_shape)
+        plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
         with _holding(run, predicting_state(run)):
             run.map_scales = map_scales(run.network.eval(), plan, images).cpu()
 
@@ -386,7 +419,7 @@ def predicting_state(run: Training) -> list[Tensor]:
     The tensors are in the order of ``state_tensors``; they are not copies.
     """
     is_recomputed = run.recipe.average_statistics == "recomputed"
-    assert run.average is None or run.finished_average is not None or not is_recomputed, (
+    assert run.finished_average is not None or not (run.narrow or (run.average is not None and is_recomputed)), (
         "finish_average must be called before predictions"
     )
     return run.finished_average or run.average or run.state
@@ -399,6 +432,8 @@ def final_network(run: Training) -> TorchNetwork:
         network.load_state_dict(run.network.state_dict())
     if run.map_scales is not None:
         network.register_buffer(MAP_SCALES, run.map_scales)
+        if run.narrow:
+            network.register_buffer(WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
     return network.eval()
 
 

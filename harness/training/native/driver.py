@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.training.integer import weight_largest
 from harness.training.native.engine import Engine, load, training_struct_type
 from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, StepSettings, decay_of
@@ -27,6 +28,7 @@ from search_spaces.network import Architecture, Task
 
 # Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
 _CHUNK = 100
+_NO_KERNELS = torch.empty((0, 2), dtype=torch.int64)  # of no kernels (``narrow_ranges``)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class NativeProgram:
             nesterov=int(recipe.nesterov),
             momentum=recipe.momentum,
             smoothing=recipe.label_smoothing,
+            levels=weight_largest(recipe.weight_bits),
         )
         # ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
@@ -104,7 +107,14 @@ class NativeProgram:
             self.engine.library.engine_seed(self.pointer, int(seed))
 
     def train(
-        self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, steps: StepSettings, first_step: int
+        self,
+        flat: FlatState,
+        images: Images,
+        order: Tensor,
+        maps: Tensor | None,
+        steps: StepSettings,
+        first_step: int,
+        narrow: Tensor = _NO_KERNELS,
     ) -> float:
         """Train for the steps in ``steps`` and return the sum of the losses.
 
@@ -115,6 +125,7 @@ class NativeProgram:
             maps: Affine maps of the augmentation, float32 (count * batch, 2, 3); None without augmentation.
             steps: Learning rates and averaging weights of ``count`` steps.
             first_step: Number of steps of the run before this call.
+            narrow: Offset and number of the weights of each kernel that each step rounds, int64 (kernels, 2).
         """
         batch = self.recipe.batch_size
         count = len(steps.rates)
@@ -140,6 +151,8 @@ class NativeProgram:
                 first_step + first,
                 ctypes.byref(self.settings),
                 self.decay.data_ptr(),
+                narrow.data_ptr(),
+                len(narrow),
                 self.program.state_size,
                 flat.state.data_ptr(),
                 flat.memories[0].data_ptr(),
@@ -252,6 +265,22 @@ def flat_state(
             memory.append(torch.zeros_like(parameter) if value is None else value)
         memories.append(_flat(memory, real))
     return FlatState(_flat(tensors, real), _flat(averaged, real), memories)
+
+
+def narrow_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
+    """Return the offset in the state of the engine, and the number, of the weights of each kernel, int64 (kernels, 2).
+
+    Args:
+        network: Network of the weights.
+        weights: Parameters of the network.
+    """
+    offset = 0
+    offsets = {}
+    for parameter in network.parameters():
+        offsets[parameter.data_ptr()] = offset
+        offset += parameter.numel()
+    rows = [(offsets[kernel.data_ptr()], kernel.numel()) for kernel in weights]
+    return torch.tensor(rows, dtype=torch.int64).reshape(-1, 2)
 
 
 def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatState, step: int) -> None:

@@ -1,4 +1,5 @@
 // Functions that Python calls (harness/training/native/engine.py). All arrays belong to the caller.
+#include <algorithm>
 #include <exception>
 
 #include "pairs.h"
@@ -10,6 +11,7 @@ using namespace engine;
 struct Training {
   Update update;
   real smoothing;
+  real levels;  // scales in the largest magnitude of a rounded weight
 };
 
 namespace {
@@ -49,13 +51,15 @@ void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)-
 
 // Trains for `steps` steps and returns the sum of the losses. `order` has the indices of the images, `moves` a 2x3 map
 // per image, or null; `rates` has the learning rate of each step, `shares` the weight of the new state in the average.
-// `done` is the number of earlier steps.
+// `done` is the number of earlier steps. Each step computes with rounded weights of the `narrow` kernels, and updates the
+// weights before rounding.
 double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
                     const float* moves, const real* rates, const real* shares, int64_t steps, int64_t done,
-                    const Training* training, const real* decay, size_t state_size, real* state, real* first,
-                    real* second, real* averaged) {
+                    const Training* training, const real* decay, const Range* narrow, size_t narrow_count,
+                    size_t state_size, real* state, real* first, real* second, real* averaged) {
   Program& p = *static_cast<Program*>(program);
   std::vector<int64_t> said(p.batch);
+  std::vector<real> latent(narrow_count ? p.parameter_count : 0);
   double total = 0;
   for (int64_t step = 0; step < steps; step++) {
     for (int n = 0; n < p.batch; n++) {
@@ -63,10 +67,14 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
       place(pixels + image * p.image_size(), moves ? moves + at * 6 : nullptr, p.normalisation, p.input(), n);
       said[n] = labels[image];
     }
+    std::copy_n(state, latent.size(), latent.begin());
+    for (size_t k = 0; k < narrow_count; k++)
+      round_weights(training->levels, size_t(narrow[k].count), state + narrow[k].first);
     p.forward(state, true);
     total += cross_entropy(p.logits(), said.data(), p.batch, training->smoothing, p.logits_gradient());
     std::fill(p.gradient.begin(), p.gradient.end(), real(0));
     p.back(state);
+    std::copy(latent.begin(), latent.end(), state);
     update(training->update, rates[step], done + step + 1, p.parameter_count, decay, p.gradient.data(), state, first,
            second);
     average(shares[step], state_size, state, averaged);

@@ -78,7 +78,7 @@ _DOUBLE = ctypes.c_double
 def training_struct_type(*, double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     real = _DOUBLE if double else ctypes.c_float
-    members = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
+    members = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real), ("levels", real))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
 
 
@@ -158,8 +158,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         *[_POINTER] * 4,  # program, pixels, labels, order
         *[_POINTER] * 3,  # moves, rates, shares
         *[_LONG] * 2,  # steps, done
-        *[_POINTER] * 2,  # training, decay
-        ctypes.c_size_t,  # state_size
+        *[_POINTER] * 3,  # training, decay, narrow
+        *[ctypes.c_size_t] * 2,  # narrow_count, state_size
         *[_POINTER] * 4,  # state, first, second, averaged
     ]
     for name, result_type, argument_types in (

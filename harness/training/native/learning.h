@@ -19,4 +19,12 @@ struct Update {
 void update(const Update& u, real rate, int64_t step, size_t count, const real* decay, const real* gradient,
             real* parameters, real* first, real* second);
 
+// Neighbouring weights of a kernel.
+struct Range {
+  int64_t first, count;
+};
+
+// Rounds weights to multiples of their scale: the largest magnitude is `levels` scales.
+void round_weights(real levels, size_t count, real* weights);
+
 }  // namespace engine

@@ -67,7 +67,7 @@ def dataset_of(task: Task) -> Dataset:
 
 
 def trained(
-    architecture: Architecture, task: Task, seed: int = 0, *, count: int = 60, passes: int = 20
+    architecture: Architecture, task: Task, seed: int = 0, *, count: int = 60, passes: int = 20, weight_bits: int = 8
 ) -> tuple[nn.Module, Images, IntegerNetwork]:
     """A network whose BN has seen ``count`` images in ``passes`` passes, the images, and its integers."""
     generator = torch.Generator().manual_seed(seed)
@@ -88,7 +88,7 @@ def trained(
         for _ in range(passes):
             network(normalised(pixels.float() / 255, spec.mean, spec.std))
     network.eval()
-    plan = integer_plan(architecture.ops, task.input_shape)
+    plan = integer_plan(architecture.ops, task.input_shape, weight_bits)
     scales = map_scales(network, plan, images)
     return network, images, integer_network(network, plan, spec.mean, spec.std, scales)
 
@@ -136,6 +136,24 @@ def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: s
     pixels = images.pixels.numpy()[: 60 if task == MNIST else 10]
 
     assert np.array_equal(c_logits(tmp_path, integers, task, pixels, *SANITIZED), integer_logits(integers, pixels))
+
+
+@pytest.mark.parametrize("bits", range(2, 8))
+# With filters in poses, grouped filters, depthwise filters in poses, a linear head and a head by pose.
+@pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], NETWORKS[5]])
+def test_packed_weights_give_the_logits_of_the_reference(text: str, bits: int, tmp_path: Path):
+    architecture = parse_network(text)
+    _, images, integers = trained(architecture, MNIST, count=12, passes=5, weight_bits=bits)
+    pixels = images.pixels.numpy()
+
+    assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels, *SANITIZED), integer_logits(integers, pixels))
+    assert all(
+        np.abs(kernel).max() == 2 ** (width - 1) - 1
+        for kernel, width in zip(integers.kernels, integers.plan.kernel_bits, strict=True)
+        if width < 8
+    )
+    subprocess.run(["cc", "-O0", "-Isrc", "-c", "src/net.c", "-o", "net.o"], cwd=tmp_path, check=True)
+    assert constants_in(tmp_path / "net.o", "nm") == integers.plan.constant_bytes
 
 
 # Blocks of poses that are ordered and expanded, groups whose kernel is tied with other groups, depthwise planes in

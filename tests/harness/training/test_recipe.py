@@ -158,6 +158,9 @@ def test_the_hashes_of_committed_records_stay():
         ({"step_epochs": [3]}, "step_epochs"),
         ({"start_epochs": 3}, "start_epochs"),
         ({"starts": 2, "trainer": "mine:train"}, "start"),
+        ({"weight_bits": 5}, "precision"),
+        ({"weight_bits": 5, "precision": "int8", "trainer": "mine:train"}, "trainer"),
+        ({"weight_bits": 9, "precision": "int8"}, "weight_bits"),
     ],
 )
 def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str, Any], named: str):

@@ -12,23 +12,28 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
 from harness.training import training_loop
 from harness.training.crosscheck import cross_check
+from harness.training.integer import integers_of, narrow_kernels
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe, _learning_rate, start_overhead
-from harness.training.torch_network import Images
+from harness.training.torch_network import Images, normalised
 from harness.training.training_loop import (
     Training,
     best_start,
     checkpoint,
     count_errors,
+    final_network,
+    finish_average,
+    finish_integers,
     predictions,
     resume,
     start,
@@ -167,6 +172,48 @@ def test_the_digest_is_of_the_weights_that_predict():
     raw = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in run.state)).hexdigest()
     assert weights_digest(run) == raw
     assert raw != averaged
+
+
+@pytest.mark.parametrize("bits", [2, 3, 5, 7])
+def test_a_step_computes_with_rounded_weights_and_updates_the_weights_before_rounding(bits: int):
+    largest = 2 ** (bits - 1) - 1
+    text = "conv3x3(6, tie=a) relu conv3x3(6, groups=6) relu avgpool(4) linear(10)"
+    recipe = replace(PLAIN, precision="int8", weight_bits=bits, momentum=0.0, nesterov=False, warmup=0.0)
+    images = synthetic(recipe.batch_size)
+    run = start(parse_network(text), recipe, 7, CPU, task=MNIST)
+    network = deepcopy(run.network)
+    epoch = train_epoch(run, images)
+
+    # torch's own straight-through rounding, and its gradient.
+    named = dict(network.named_parameters())
+    rounded = {}
+    for name, weights in named.items():
+        scale = float(weights.detach().abs().max()) / largest
+        is_kernel = weights.ndim > 1
+        rounded[name] = (
+            torch.fake_quantize_per_tensor_affine(weights, scale, 0, -largest, largest) if is_kernel else weights
+        )
+    pixels = normalised(images.pixels.float() / 255, images.mean, images.deviation)
+    loss = nn.functional.cross_entropy(torch.func.functional_call(network, rounded, (pixels,)), images.labels)
+    gradients = torch.autograd.grad(loss, list(named.values()))
+    assert epoch.train_loss == pytest.approx(float(loss.detach()), rel=1e-5)
+    for (name, before), gradient in zip(named.items(), gradients, strict=True):
+        expected = before - recipe.learning_rate * gradient
+        torch.testing.assert_close(run.network.get_parameter(name), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_weights_that_predict_are_those_of_the_integers():
+    recipe = replace(FULL, precision="int8", weight_bits=4)
+    run = trained(recipe)
+    finish_average(run, synthetic(64))
+    finish_integers(run, synthetic(64))
+    network = final_network(run)
+    integers = integers_of(network, run.architecture, synthetic(64))
+
+    assert integers.plan.weight_bits == 4
+    for kernel, weights in zip(integers.kernels, narrow_kernels(network, integers.plan), strict=True):
+        stored = weights.detach().reshape(len(weights), -1, *kernel.shape[1:3]).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(stored * 7 / np.abs(stored).max(), kernel, atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():

@@ -89,6 +89,8 @@ RECIPES = (
     Recipe(epochs=2, batch_size=64, label_smoothing=0.2, average_start=0.0, weight_decay=0.01, augmented_share=1.0),
     Recipe(epochs=2, batch_size=32, weight_decay=0.1, decay_all=True),
 )
+# A weight that is rounded up by one engine and down by the other changes later losses, but only rarely in two steps.
+NARROW = Recipe(epochs=2, batch_size=32, precision="int8", weight_bits=6)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -104,7 +106,7 @@ def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe)
     assert abs(count_errors(fast, images) - count_errors(plain, images)) <= 0.03 * len(images)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [*RECIPES, NARROW])
 def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe):
     # Two steps only: before rounding has grown.
     text, images = NETWORKS[0], make_images(2 * recipe.batch_size)
@@ -170,7 +172,7 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
 
 
 @pytest.mark.parametrize("text", [NETWORKS[0], "conv3x3(8) bn relu dropout(0.1) gap linear(10)"])
-@pytest.mark.parametrize("recipe", RECIPES[:3])
+@pytest.mark.parametrize("recipe", [*RECIPES[:3], NARROW])
 def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
     images = make_images(320)
     whole, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
