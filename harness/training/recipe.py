@@ -307,6 +307,7 @@ _CATALOG = (
     NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
     NamedRecipe("small-int8", replace(_SMALL, precision="int8")),
     NamedRecipe("small-int8-starts", replace(_SMALL, precision="int8", starts=16)),
+    NamedRecipe("small-int5", replace(_SMALL, precision="int8", weight_bits=5)),
     NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
     _document("documents"),
     _document(
