@@ -6,7 +6,10 @@ the C for size (``-Os``) and for speed (``-O2``). The coefficients are solution 
 relative errors. ``--judge`` prints the errors for the other networks. Requires the cross compilers and emulators that
 CONTRIBUTING lists, and ``qemu-system-arm`` with the boards ``mps2-an385`` and ``mps2-an386``.
 
-    python -m benchmarks.instructions [--measure] [--judge]
+With ``--packed``, networks of the other set run with weights of 3, 5 and 6 bits instead, and the additional
+instructions per weight that is unpacked (``Repetitions.unpacked``) are printed.
+
+    python -m benchmarks.instructions [--measure] [--judge] [--packed]
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ RESULTS = Path(__file__).parent / "results" / "instructions.jsonl"
 _SPACES = ("all", "card", "forms", "minute", "pictures", "posed", "tied", "tiny")
 _MACS = (100_000, 1_500_000)  # least and largest multiply-adds of a network
 _SETS = {"fit": (0, 80), "judged": (1, 30)}  # seed and number of networks of each set
+_PACKED_BITS = (3, 5, 6)  # bits of a weight in the measurement of packed weights
+_PACKED_NETWORKS = 4  # networks in this measurement
 _JUDGED_ONLY = ("cortex-m3",)  # cores without a fit: the Cortex-M3 has the coefficients of the Cortex-M4
 _ARM = FAMILIES["Cortex-M0"]
 _RISC_V = FAMILIES["RV32IMC"]
@@ -160,8 +165,35 @@ def errors(core: str, optimise: Optimisation, name: str = "judged") -> npt.NDArr
     return abs(np.array(estimates) - 1)
 
 
+def measure_packed(core: str) -> None:
+    """Print the additional instructions, or cycles, per unpacked weight for networks of the judged set on a core.
+
+    Networks that are too large or too slow for the emulated chip are left out.
+    """
+    extra = []
+    for row in rows_of("judged", core)[:_PACKED_NETWORKS]:
+        architecture = parse_network(row["architecture"])
+        for bits in _PACKED_BITS:
+            library = _library(architecture, bits)
+            try:
+                result = emulate(library, library.examples, _EMULATED_FAMILIES[core])
+            except DeviceError as error:
+                print(f"{core}, {bits} bits, {architecture}: {error.message}")
+                continue
+            if not np.array_equal(result.logits, integer_logits(library.network, library.examples)):
+                raise HarnessError(f"the logits of {architecture} with {bits} bits differ on {core}")
+            unpacked = repetitions_of(library.network.plan, Optimisation.SIZE).unpacked
+            extra.append((result.work - row[Optimisation.SIZE.value]) / unpacked)
+            print(f"{core}, {bits} bits, {unpacked:,} weights: {extra[-1]:.2f} per weight; code {result.code_bytes}")
+    print(f"{core}: median {np.median(extra):.4g} per weight", flush=True)
+
+
 def main() -> None:
     """Measure, fit or judge."""
+    if "--packed" in sys.argv:
+        for core in _EMULATED_FAMILIES:
+            measure_packed(core)
+        return
     if "--measure" in sys.argv:
         measure()
     for core in _EMULATED_FAMILIES:

@@ -28,7 +28,7 @@ from harness.deployment.emulated import FAMILIES, Family, emulate
 from harness.system.errors import HarnessError
 from harness.training.integer import integer_logits, integer_network, map_scales
 from harness.training.torch_network import Images, build
-from search_spaces.deployment import integer_plan
+from search_spaces.deployment import WIDE_BITS, integer_plan
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import Architecture, analyse
 from search_spaces.notation import parse_network
@@ -51,7 +51,7 @@ NETWORKS = (
 )
 
 
-def _library(architecture: Architecture) -> Library:
+def _library(architecture: Architecture, weight_bits: int = WIDE_BITS) -> Library:
     """Return the C library of a network with random weights; the first random image is the example."""
     spec = dataset("mnist")
     generator = torch.Generator().manual_seed(0)
@@ -59,7 +59,7 @@ def _library(architecture: Architecture) -> Library:
     images = Images(pixels, torch.zeros(_IMAGES, dtype=torch.int64), spec.mean, spec.std)
     torch.manual_seed(0)
     network = build(architecture, spec.task).eval()
-    plan = integer_plan(architecture.ops, spec.task.input_shape)
+    plan = integer_plan(architecture.ops, spec.task.input_shape, weight_bits)
     integers = integer_network(network, plan, spec.mean, spec.std, map_scales(network, plan, images))
     return Library(network=integers, dataset=spec, examples=pixels[:1].numpy())
 

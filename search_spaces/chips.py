@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.cores import CORES, TABLES, Core
+from search_spaces.deployment import WIDE_BITS, IntegerPlan
 from search_spaces.fast_kernels import Optimisation, fast_buffers
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
@@ -85,14 +86,20 @@ class Fit:
         return self.chip.core.costs(self.optimise)
 
     @property
+    def _plan(self) -> IntegerPlan:
+        """Integer form of the network as stored: C for speed has a byte per weight."""
+        plan = self.analysis.plan
+        return replace(plan, weight_bits=WIDE_BITS) if self.optimise is Optimisation.SPEED else plan
+
+    @property
     def total_flash_bytes(self) -> int:
-        """Bytes of flash for the program and for all constants of the network (``Analysis.weight_bytes``)."""
-        return self._costs.program_bytes + self.analysis.weight_bytes
+        """Bytes of flash for the program and for all constants of the network."""
+        return self._costs.program_bytes + self._plan.constant_bytes
 
     @property
     def total_ram_bytes(self) -> int:
         """Bytes of RAM for maps, image and stack."""
-        plan = self.analysis.plan
+        plan = self._plan
         buffers = fast_buffers(plan) if self.optimise is Optimisation.SPEED else plan.buffers
         stack_bytes = self._costs.stack_bytes + buffers.size
         return stack_bytes + math.prod(self.analysis.task.input_shape) + plan.arena_bytes
@@ -100,7 +107,7 @@ class Fit:
     @property
     def milliseconds(self) -> float:
         """Estimated time per image in milliseconds; raises ValueError if the costs of ``optimise`` are unknown."""
-        cycles = self.chip.core.cycles_per_image(self.analysis.plan, self.analysis.macs, self.optimise)
+        cycles = self.chip.core.cycles_per_image(self._plan, self.analysis.macs, self.optimise)
         return 1_000 * cycles / self.chip.clock_hz
 
     @property

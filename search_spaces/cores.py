@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from importlib import resources
 from typing import Any
 
-from search_spaces.deployment import IntegerPlan, IntegerStep, StepKind
+from search_spaces.deployment import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
 from search_spaces.fast_kernels import Optimisation, block_filters, block_sizes, is_expanded, reads_planes, tile_columns
 from search_spaces.ops.integer_form import Reduction
 
@@ -48,6 +48,7 @@ class Repetitions:
         means: Means of windows.
         others: Numbers of the larger map of steps without a convolution.
         sums: Numbers and multiply-adds of the last step.
+        unpacked: Weights of fewer than 8 bits that are read, for size.
     """
 
     positions: float = 0
@@ -68,6 +69,7 @@ class Repetitions:
     means: float = 0
     others: float = 0
     sums: float = 0
+    unpacked: float = 0
 
 
 def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
@@ -82,7 +84,10 @@ def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
         source = plan.maps[step.source]
         if step.target is None:
             inputs = source.shape[0] if step.is_global else source.size
-            total["sums"] += source.size + (0 if step.sums is None else step.form.shape[0] * inputs)
+            products = 0 if step.sums is None else step.form.shape[0] * inputs
+            total["sums"] += source.size + products
+            if step.form.factors is None:
+                total["unpacked"] += products
             continue
         target_size = plan.maps[step.target].size
         if step.kind is StepKind.CONVOLUTION:
@@ -91,6 +96,7 @@ def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
             total["others"] += max(source.size, target_size)
         if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
             total["means"] += target_size
+    total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
     is_shared = "plane_outputs" in total
     if optimise is Optimisation.SIZE:
         is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)

@@ -23,7 +23,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from search_spaces.cores import CORES
-from search_spaces.deployment import IntegerPlan, integer_plan
+from search_spaces.deployment import WIDE_BITS, IntegerPlan, integer_plan
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, ops_text, shape_text
 from search_spaces.space_errors import SearchSpaceError, ShapeError
@@ -200,6 +200,7 @@ class Analysis:
         parameters: Total number of parameters.
         macs: Total number of multiply-adds per image.
         receptive_field: Receptive field before the first global op, in input pixels (see ``_CostedOp``).
+        weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
     """
 
     task: Task
@@ -207,11 +208,12 @@ class Analysis:
     parameters: int
     macs: int
     receptive_field: int
+    weight_bits: int = WIDE_BITS
 
     @property
     def plan(self) -> IntegerPlan:
         """Integer form of the network."""
-        return _plan(tuple(each.op for each in self.costed_ops), self.task.input_shape)
+        return _plan(tuple(each.op for each in self.costed_ops), self.task.input_shape, self.weight_bits)
 
     @property
     def weight_bytes(self) -> int:

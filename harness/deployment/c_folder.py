@@ -33,7 +33,8 @@ from harness.training.integer import (
     warn_of_few,
 )
 from harness.training.torch_network import Images, normalised
-from search_spaces.deployment import integer_plan
+from search_spaces.deployment import WIDE_BITS, integer_plan
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import analyse
 
 _CHECKED_IMAGES = 10_000  # training images for error counts and for the comparison of C and reference
@@ -69,6 +70,9 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         check["float_errors"] = _float_errors(network, pixels, labels)
         network.model.register_buffer(MAP_SCALES, scales)
     integers = integers_of(network.model, network.architecture, spec)
+    if network.optimise is Optimisation.SPEED:
+        # The code for speed reads a byte per weight.
+        integers = replace(integers, plan=replace(integers.plan, weight_bits=WIDE_BITS))
     logits = integer_logits(integers, pixels.numpy())
     check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
     analysis = analyse(network.architecture, spec.task)

@@ -272,6 +272,7 @@ def export(
     fit = None
     if chip is not None:
         analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
+        analysis = replace(analysis, weight_bits=wanted.recipe.recipe.weight_bits)
         fit = fastest(cast(Chip, chip), analysis)
         if optimise is not None:
             fit = Fit(fit.chip, analysis, variant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +85,12 @@ def test_what_a_network_takes_of_a_chip_is_counted_by_hand():
     # For speed a window of 9 bytes, 4 results, 4 sums and 4 starts of sums of four bytes each.
     fast = replace(fit, optimise=Optimisation.SPEED)
     assert fast.total_ram_bytes == 270 + (9 + 3 * 16) + 64 + 4 * 2 * 2
+    # Both kernels are packed in whole bytes by the code for size.
+    narrow = replace(fit, analysis=replace(fit.analysis, weight_bits=3))
+    kernels = [math.prod(kernel.form.shape) for kernel in fit.analysis.plan.kernels]
+    saved = sum(count - math.ceil(3 * count / 8) for count in kernels)
+    assert narrow.total_flash_bytes == fit.total_flash_bytes - saved
+    assert replace(narrow, optimise=Optimisation.SPEED).total_flash_bytes == fast.total_flash_bytes
 
 
 def test_what_does_not_fit_says_by_how_much():
@@ -129,6 +136,7 @@ def test_the_work_of_a_network_is_counted_by_hand():
         outputs=5 * 784, means=5 * 196, sums=5 * 196 + 50,
     )  # fmt: skip
     fast = repetitions_of(plan, Optimisation.SPEED)
+    assert repetitions_of(replace(plan, weight_bits=5), Optimisation.SIZE).unpacked == 45 * 784 + 50
     assert fast == Repetitions(
         positions=784, parts=3 * 784, window=9 * 784, dots=2 * 784, macs=45 * 784, rest=2 * 784,
         outputs=5 * 784, weights=45, means=5 * 196, sums=5 * 196 + 50,

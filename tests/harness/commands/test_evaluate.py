@@ -149,7 +149,9 @@ def test_c_is_optimised_for_speed_if_this_code_fits_the_chip(
     assert not (workspace / "lacks").exists()
 
 
+@pytest.mark.parametrize("bits", [8, 5])
 def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
+    bits: int,
     trainer: Trainer,
     workspace: Path,
     tmp_path: Path,
@@ -160,7 +162,7 @@ def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
     compiler.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nexec cc "$@"\n', encoding="utf-8")
     compiler.chmod(0o755)
     options = ["--recipe", "@integers.toml", "--dataset", "mnist-5k", "--seeds", "1", "--engine", "torch"]
-    Path("integers.toml").write_text('epochs = 1\nprecision = "int8"\n', encoding="utf-8")
+    Path("integers.toml").write_text(f'epochs = 1\nprecision = "int8"\nweight_bits = {bits}\n', encoding="utf-8")
     run(["verify", "conv3x3(2) relu | gap | linear(10)", *options, "--target", "5"])
     [evidence] = record.read_all(Workspace(workspace).records)
     capsys.readouterr()
@@ -171,6 +173,7 @@ def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
 
     assert (tmp_path / "calls").read_text(encoding="utf-8") == "-g\n"
     assert seed["compiler"] == f"{compiler} -g"
+    assert (seed["differing"], seed["errors"]) == (0, seed["recorded_errors"])
     monkeypatch.setenv("CC", "no-such-compiler")
     assert run(["evaluate", evidence.hash[:8], "--c"]) == 6
 

@@ -44,6 +44,7 @@ SMALL_NETWORK = "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv3x
 CHIP_IMAGES = 70
 # Stack of a convolution: a window, the numbers of the window (16 bits), results (32 bits), and the orders of the poses.
 BUFFERS = {"posed": 108 + 2 * 108 + 4 * 32 + 8 * 9 + 64, "small": 72 + 2 * 72 + 4 * 8 + 8 * 9 + 64}
+BUFFERS["packed"] = BUFFERS["small"]
 
 
 def needs(*programs: str) -> None:
@@ -86,7 +87,16 @@ def answers(posed: Library, mnist: ImageData) -> tuple[npt.NDArray[np.uint8], np
 
 @pytest.fixture(scope="module")
 def small() -> Library:
-    _, images, integers = trained(parse_network(SMALL_NETWORK, SMALL), SMALL)
+    return small_library(weight_bits=8)
+
+
+@pytest.fixture(scope="module")
+def packed() -> Library:
+    return small_library(weight_bits=5)
+
+
+def small_library(weight_bits: int) -> Library:
+    _, images, integers = trained(parse_network(SMALL_NETWORK, SMALL), SMALL, weight_bits=weight_bits)
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 256, (CHIP_IMAGES - len(images), *SMALL.input_shape), dtype=np.uint8)
     library = library_of(integers, SMALL, images.pixels.numpy())
@@ -209,7 +219,11 @@ def test_plain_filters_beside_poses_have_no_undefined_behaviour(optimise: Optimi
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fixture", "chip"),
-    [("posed", "Cortex-M0"), ("posed", "RV32IMC"), *(("small", chip) for chip in FAMILIES)],
+    [
+        ("posed", "Cortex-M0"),
+        ("posed", "RV32IMC"),
+        *((name, chip) for name in ("small", "packed") for chip in FAMILIES),
+    ],
 )
 def test_emulated_chips_give_all_logits_of_the_reference(request: pytest.FixtureRequest, fixture: str, chip: str):
     library: Library = request.getfixturevalue(fixture)
