@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.data.datasets import dataset
+from harness.data.datasets import Dataset, dataset
 from harness.deployment.c_library import Library, emulated_program
 from harness.deployment.compiled import write_files
 from harness.deployment.emulated import FAMILIES, Family, emulate
 from harness.system.errors import HarnessError
-from harness.training.integer import integer_logits, integer_network, map_scales
-from harness.training.torch_network import Images, build
+from harness.training.integer import MAP_SCALES, WEIGHT_BITS, integer_logits, integers_of, map_scales
+from harness.training.torch_network import Images, TorchNetwork, build
 from search_spaces.deployment import WIDE_BITS, integer_plan
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import Architecture, analyse
@@ -56,12 +56,26 @@ def _library(architecture: Architecture, weight_bits: int = WIDE_BITS) -> Librar
     spec = dataset("mnist")
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (_IMAGES, *spec.image_shape), dtype=torch.uint8, generator=generator)
-    images = Images(pixels, torch.zeros(_IMAGES, dtype=torch.int64), spec.mean, spec.std)
     torch.manual_seed(0)
     network = build(architecture, spec.task).eval()
-    plan = integer_plan(architecture.ops, spec.task.input_shape, weight_bits)
-    integers = integer_network(network, plan, spec.mean, spec.std, map_scales(network, plan, images))
-    return Library(network=integers, dataset=spec, examples=pixels[:1].numpy())
+    network.register_buffer(WEIGHT_BITS, torch.tensor(float(weight_bits)))
+    return integer_library(network, architecture, spec, Images(pixels, torch.zeros(_IMAGES), spec.mean, spec.std))
+
+
+def integer_library(network: TorchNetwork, architecture: Architecture, spec: Dataset, images: Images) -> Library:
+    """Return the C library of a network; the first image is the example.
+
+    Args:
+        network: Network in evaluation mode; without scales of maps, it gets scales from the ranges on ``images``.
+        architecture: Architecture of the network.
+        spec: Data set of the network.
+        images: Images for the ranges and the example.
+    """
+    if MAP_SCALES not in network.state_dict():
+        plan = integer_plan(architecture.ops, spec.task.input_shape)
+        network.register_buffer(MAP_SCALES, map_scales(network, plan, images))
+    integers = integers_of(network, architecture, spec)
+    return Library(network=integers, dataset=spec, examples=images.pixels[:1].numpy())
 
 
 def _inner_share(library: Library, family: Family) -> float:

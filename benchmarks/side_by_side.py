@@ -29,6 +29,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from benchmarks.kernels import integer_library
 from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.deployment.c_library import Library, files_of, runner_of
@@ -38,9 +39,8 @@ from harness.deployment.onnx import integers_to_onnx, to_onnx
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError
-from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
+from harness.training.integer import integer_logits
 from harness.training.torch_network import Images, normalised
-from search_spaces.deployment import integer_plan
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.modules import PosedBatchNorm, PosedConv2d, in_poses
 
@@ -58,13 +58,8 @@ _SLOW_IMAGES = 10  # images for the Python side of bakenn, which takes a second 
 _CHIP_IMAGES = 2
 _PICOLIBC = "/usr/lib/picolibc/riscv64-unknown-elf"
 # Flags of compiler and linker for a C library, for each chip; libgcc exists for rv32imac.
-_C_LIBRARIES = {
-    "Cortex-M0": ((), ("-lm", "-lc")),
-    "RV32IMC": (
-        ("-misa-spec=2.2", "-march=rv32imac", "-isystem", f"{_PICOLIBC}/include"),
-        (f"-L{_PICOLIBC}/lib/rv32imac/ilp32", "-lm", "-lc"),
-    ),
-}
+_RV32IMAC = ("-misa-spec=2.2", "-march=rv32imac", "-isystem", f"{_PICOLIBC}/include")
+_C_LIBRARIES = {"Cortex-M0": ((), ()), "RV32IMC": (_RV32IMAC, (f"-L{_PICOLIBC}/lib/rv32imac/ilp32",))}
 _CONSTANTS = re.compile(r"(kernel|multipliers|biases|weight\d+|bknn_other_(constant|op\d+))_")  # names of C arrays
 _HEADING = """\
 | network, accuracy | tool | constants, bytes | code, bytes, M0 / RV32 | RAM, bytes, M0 / RV32 | million instructions \
@@ -106,15 +101,11 @@ def _network(name: str, index: int, form: str, data: Any) -> _Network:
     network = network_of(read_recorded(_ROOT / "records", evidence, index), spec.task)
     pixels = data.train_images[:_COMPARED_IMAGES]
     content = to_onnx(network, spec, pixels[:2], {})[0]
-    if MAP_SCALES not in network.state_dict():
-        known = Images(data.train_images, torch.as_tensor(data.train_labels).long(), spec.mean, spec.std)
-        plan = integer_plan(evidence.architecture.ops, spec.task.input_shape)
-        network.register_buffer(MAP_SCALES, map_scales(network, plan, known))
-    integers = integers_of(network, evidence.architecture, spec)
+    known = Images(data.train_images, torch.as_tensor(data.train_labels).long(), spec.mean, spec.std)
+    library = integer_library(network, evidence.architecture, spec, known)
     accuracy = np.mean([run.accuracy_pct for run in evidence.seeds])
     title = f"`{name[:6]}`, {evidence.parameters:,} parameters, {form}; {accuracy:.3f} %, {len(evidence.seeds)} seeds"
-    library = Library(network=integers, dataset=spec, examples=pixels[:1].numpy())
-    onnx = {"float": content, "integer": integers_to_onnx(integers, spec, pixels[:1], {})[0]}
+    onnx = {"float": content, "integer": integers_to_onnx(library.network, spec, pixels[:1], {})[0]}
     plain = _plain(network)
     images = normalised(pixels.float() / 255, spec.mean, spec.std)
     with torch.inference_mode():
@@ -234,9 +225,9 @@ def _measured(network: _Network, name: str, flag: str, files: dict[str, str], ex
     buffer_bytes = sum(size for symbol, size in sizes if "memory" in symbol) or plan.arena_bytes
     costs = []
     for chip, (flags, link_flags) in _C_LIBRARIES.items():
-        family = FAMILIES[chip]
-        all_link_flags = (*family.link_flags, *link_flags, "-lgcc")
-        family = replace(family, flags=(*family.flags, *flags), link_flags=all_link_flags)
+        known = FAMILIES[chip]
+        all_link_flags = (*known.link_flags, *link_flags, "-lm", "-lc", "-lgcc")
+        family = replace(known, flags=(*known.flags, *flags), link_flags=all_link_flags)
         try:
             emulation = emulate(library, network.pixels[:_CHIP_IMAGES].numpy(), family, flag, write)
         except DeviceError as error:

@@ -358,7 +358,7 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
         "skip": [step for step in steps if step.planned.skip is not None],
         "slope": [step for step in steps if step.constants.slope is not None],
     }
-    orders = {step.order: _order(step.planned.form) for step in steps if step.order != "0"}
+    orders = {step.order: _order(step.planned.form, step in blocks) for step in steps if step.order != "0"}
     return {
         "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
         "buffers": fast_buffers(plan),
@@ -371,14 +371,16 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
     }
 
 
-def _order(form: KernelForm) -> list[int]:
-    """Return, for each pose of a filter, the places and then the channels of the stored filter.
+def _order(form: KernelForm, has_channels: bool) -> list[int]:
+    """Return, for each pose of a filter, the places and, in blocks, the channels of the stored filter.
 
     The channels repeat every ``poses`` channels, so the order of the first ``poses`` channels is sufficient.
     """
     poses = form.poses
     _, channels, rows, columns = form.shape
     places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    if not has_channels:
+        return [int(number) for number in places.ravel()]
     period = poses if channels > 1 else 1
     first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
     padding = np.zeros((poses, poses - period), np.int64)  # C skips places + poses numbers per pose
@@ -494,6 +496,8 @@ class _CStep:
             return "0"
         _, channels, rows, columns = form.shape
         prefix = "single" if channels == 1 else "order"
+        if reads_planes(plan, self.planned):
+            prefix = "plane"
         return f"{prefix}_{form.poses}_{rows}_{columns}"
 
     @property

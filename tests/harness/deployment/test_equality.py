@@ -23,7 +23,7 @@ from harness.deployment.emulated import FAMILIES, PASSES, Family, chip_costs, em
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError, HarnessError
-from harness.training.integer import integer_logits, integer_network, map_scales
+from harness.training.integer import integer_logits, integer_network, integers_of, map_scales
 from harness.training.torch_network import Images
 from search_spaces.catalog import SPACES, space
 from search_spaces.cores import CORES
@@ -262,6 +262,28 @@ def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.Fixture
         core = CORES[{"Cortex-M0": "cortex-m0", "RV32IMC": "rv32imc"}[chip]]
         estimate = core.cycles_per_image(library.network.plan, POSED_MACS, Optimisation.SPEED)
         assert emulation.work == pytest.approx(estimate, rel=0.1)
+
+
+DEPTHWISE_MACS = 521_208
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("chip", "most_work_per_mac"), [("Cortex-M0", 12), ("RV32IMC", 8.3)])
+def test_the_code_for_speed_of_a_depthwise_network_is_small(mnist: ImageData, chip: str, most_work_per_mac: float):
+    family = FAMILIES[chip]
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
+    records = REPOSITORY / "records"
+    evidence = read(records / "561d35eb961d-702cde2c2b8b-mnist-98.json")
+    spec = dataset("mnist")
+    integers = integers_of(network_of(read_recorded(records, evidence, 0), spec.task), evidence.architecture, spec)
+    pixels = mnist.train_images[:1].numpy()
+    library = Library(network=integers, dataset=spec, examples=pixels, optimise=Optimisation.SPEED)
+
+    emulation = emulate(library, pixels, family)
+
+    assert np.array_equal(emulation.logits, integer_logits(integers, pixels))
+    assert emulation.work <= most_work_per_mac * DEPTHWISE_MACS
+    assert emulation.code_bytes <= 4_500
 
 
 # A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
