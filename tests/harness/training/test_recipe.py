@@ -102,6 +102,7 @@ LATER_CHANGES: dict[str, Any] = {
     "trainer_sha256": "0" * 64,
     "starts": 4,
     "start_epochs": 3,
+    "weight_bits": 5,
 }
 
 
@@ -109,6 +110,7 @@ LATER_CHANGES: dict[str, Any] = {
 def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: str):
     least: dict[str, Any] = {"trainer": "mine:train"} if name == "trainer_sha256" else {}
     least |= {"starts": 4} if name == "start_epochs" else {}
+    least |= {"precision": "int8"} if name == "weight_bits" else {}
     base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
     assert list(recipe_document(base)) == FIRST_FIELDS + list(least)
     assert set(recipe_document(changed)) == {*FIRST_FIELDS, *least, name}
