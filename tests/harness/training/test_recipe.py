@@ -112,7 +112,7 @@ def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: s
     least |= {"starts": 4} if name == "start_epochs" else {}
     least |= {"precision": "int8"} if name == "weight_bits" else {}
     base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
-    assert list(recipe_document(base)) == FIRST_FIELDS + list(least)
+    assert list(recipe_document(base)) == list(dict.fromkeys([*FIRST_FIELDS, *least]))
     assert set(recipe_document(changed)) == {*FIRST_FIELDS, *least, name}
     assert changed.hash != base.hash
     text = json.dumps(recipe_document(changed))
