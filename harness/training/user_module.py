@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
@@ -161,6 +160,9 @@ def exported(module: nn.Module, task: Task) -> ExportedProgram:
     Raises:
         ValueError: The control flow depends on the images. Further exceptions of torch are not caught here.
     """
+    # Imported here, because the import of SymPy would double the time in which a worker process starts.
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
     try:
         return torch.export.export(module, (torch.zeros(BATCH, *task.input_shape),), strict=False)
     except GuardOnDataDependentSymNode as error:
