@@ -28,8 +28,8 @@ CHOICES = ("small", "small-shift", "small-still")  # all augmentations, shifts o
 SHORT_CHOICE = "small-shift"  # recipe of searches that are too short for a choice
 _STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
 _SECONDS = 180.0  # s, time limit of a search below which the number of steps is proportional to the limit
-_SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit, at the expected pace
-_SEEDS = 2  # seeds per recipe: the errors of a network differ as much between seeds as between recipes
+_SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit
+_SEEDS = 2  # most seeds per recipe: the errors of a network differ as much between seeds as between recipes
 _DRAWS = 25  # feasible draws, of which the network of median size is trained
 _ATTEMPTS = 10_000  # draws in total
 _LEAST_SECONDS = 60.0  # s, searches with a shorter time limit use ``SHORT_CHOICE``
@@ -65,7 +65,8 @@ def choose(
 
     The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, it is the smallest draw; if
     the ops of no draw fit together, ``SHORT_CHOICE`` is returned and nothing is stored. The errors are mean shares over
-    ``_SEEDS`` seeds; in a failed run all validation images count as wrong.
+    ``_SEEDS`` seeds, or over one seed if two would take more than ``_SHARE_OF_TIME`` at the measured pace; in a failed
+    run all validation images count as wrong.
 
     Args:
         data: Data set of the search.
@@ -94,6 +95,7 @@ def choose(
     batch = named_recipe(CHOICES[0]).recipe.batch_size
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
+    most_seconds = math.inf  # seconds of a worker
     if effort.seconds is not None:
         pace = pace_of(effort.engine, effort.device)
         # One epoch of all runs, in seconds of a worker.
@@ -114,9 +116,14 @@ def choose(
     ]
     # Shares, because the validation parts of the seeds may differ in size.
     errors_pct: dict[str, list[float]] = {name: [] for name in CHOICES}
+    train_seconds = 0.0
     for ended in run_all(jobs, executor, effort.workers):
         validation = ended.result.validation
         errors_pct[ended.job.recipe_name].append(100.0 if validation is None else 100 - validation.accuracy_pct)
+        train_seconds += ended.result.train_seconds
+        is_first_seed = sum(map(len, errors_pct.values())) == len(CHOICES)
+        if is_first_seed and _SEEDS * train_seconds > most_seconds:
+            jobs.clear()
     best = min(CHOICES, key=lambda name: fmean(errors_pct[name]))
     figures = ", ".join(f"{name} {fmean(errors_pct[name]):.2f} %" for name in CHOICES)
     say(f"augmentation: recipe {best}, by the mean share of wrong validation images ({figures})")

@@ -371,7 +371,8 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
 
     def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
-        return (SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(len(jobs), 500))) for job in batch)
+        result = SimpleNamespace(validation=Errors(len(jobs), 500), train_seconds=1.0)
+        return (SimpleNamespace(job=job, result=result) for job in batch)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     data = replace(DATASETS["mnist-5k"], name="mine")
@@ -393,7 +394,8 @@ def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
 
     def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
-        return (SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(1, 500))) for job in batch)
+        result = SimpleNamespace(validation=Errors(1, 500), train_seconds=0.0)
+        return (SimpleNamespace(job=job, result=result) for job in batch)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     # An epoch takes 0.4 s, and all that would be trained otherwise 75 s or more.
@@ -414,7 +416,8 @@ def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, m
     ends = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
 
     def trained(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
-        return (SimpleNamespace(job=job, result=SimpleNamespace(validation=ends[job.recipe_name])) for job in jobs)
+        results = {name: SimpleNamespace(validation=end, train_seconds=1.0) for name, end in ends.items()}
+        return (SimpleNamespace(job=job, result=results[job.recipe_name]) for job in jobs)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
@@ -422,6 +425,28 @@ def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, m
     effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
     executor = Processes(DataLocation("mine", None), Limits())
     assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
+
+
+@pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
+def test_an_augmentation_is_chosen_by_one_seed_if_the_trainings_are_slower_than_expected(
+    run_seconds: float, seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seed_indices: list[int] = []
+
+    def trained(queue: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+        while queue:
+            job = queue.pop(0)
+            seed_indices.append(job.seed_index)
+            yield SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(1, 500), train_seconds=run_seconds))
+
+    monkeypatch.setattr(augmentation, "run_all", trained)
+    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
+    data = replace(DATASETS["mnist-5k"], name="mine")
+    effort = Effort(seconds=180.0, trials=None, workers=1, device="cpu", limits=Limits())
+    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
+
+    # Six trainings may take 36 s.
+    assert seed_indices == [seed for seed in range(seeds) for _ in augmentation.CHOICES]
 
 
 def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
