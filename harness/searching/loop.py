@@ -38,7 +38,6 @@ from harness.studies.events import (
     WinnerChosen,
 )
 from harness.studies.log import StudyLog
-from harness.studies.mirror import write_database
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
@@ -82,8 +81,6 @@ def run_search(search: Search, command: list[str]) -> None:
                 choose(search)
         finally:
             search.executor.stop()
-        if search.state.ended:
-            write_database(search.state, search.folder / "study.db")
         reason = EndReason.INTERRUPTED if search.interrupted else search.end_reason
         assert reason is not None, "the end of a search has a reason"
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
@@ -216,12 +213,8 @@ def choose(search: Search) -> WinnerChosen | None:
         choices = surest_first(choices)
     if not choices:
         return None
-    seconds_left = search.seconds_left
-
-    def is_in_time(candidate: Candidate) -> bool:
-        return candidate.proposal.trial in verdicts or search.least_verify_seconds(candidate) <= seconds_left
-
-    winner = WinnerChosen(**next(filter(is_in_time, choices), choices[0]).on_fresh_seeds)
+    in_time = (each for each in choices if each.proposal.trial in verdicts or search.is_in_time(each))
+    winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 

@@ -279,27 +279,28 @@ class Search:
         )
 
     def _to_verify(self) -> list[Candidate]:
-        """Return the unverified candidates: of the front, or by cost up to a candidate whose verification passed."""
+        """Return the unverified candidates: of the front, or by cost up to one that passed, if still in time."""
         if self.config.is_front:
             front = confirmed_front(self.state.contenders.values())
             return [each for each in front if each.proposal.trial not in self.state.verdicts]
         unverified = []
         for candidate in confirmed_by_cost(self.state.contenders.values()):
             verdict = self.state.verdicts.get(candidate.proposal.trial)
-            if verdict is None:
+            if verdict is None and self.is_in_time(candidate):
                 unverified.append(candidate)
-            elif verdict.passed:
+            elif verdict is not None and verdict.passed:
                 break
         return unverified
 
     def closing_seconds(self) -> float:
         """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
 
-        Without a confirmed candidate, the seconds are for the first network of ``likeliest``.
+        Without a confirmed candidate, the seconds are for the first network of ``likeliest``. No seconds are reserved
+        for a verification that does not fit any more.
         """
         if self.effort.seconds is None:
             return 0.0
-        candidates = self._to_verify() or self.likeliest()
+        candidates = self._to_verify() or list(filter(self.is_in_time, self.likeliest()))
         count = len(candidates) if self.config.is_front else 1
         return sum(map(self.verify_seconds, candidates[:count]), 0.0)
 
@@ -332,6 +333,10 @@ class Search:
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
         return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
+
+    def is_in_time(self, candidate: Candidate) -> bool:
+        """Return whether a verification of all seeds may still start."""
+        return self.least_verify_seconds(candidate) <= self.seconds_left
 
     def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:
         """Return the seconds to confirm and verify a candidate with a safety margin; 0 without a time limit.

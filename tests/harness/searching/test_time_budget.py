@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -268,6 +269,30 @@ def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
 
     assert opened.closing_seconds() == pytest.approx(1.1 * 1.2 * rounds * 8 + 12)
     assert opened.verify_seconds(opened.state.candidates[1], 4) == pytest.approx(1.1 * 1.2 * -(-4 // workers) * 8 + 12)
+
+
+def test_no_time_is_kept_for_a_verification_that_does_not_fit_any_more(trainer: Trainer, tmp_path: Path):
+    networks = [Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
+    opened = searches.opened(tmp_path, networks, seconds=1000.0)
+    opened.timing.slowdowns.clear()  # the machine has kept its pace
+
+    def slow(trial: int) -> None:
+        each = opened.state.candidates[trial]
+        assert each.first is not None
+        each.first = replace(each.first, train_seconds=180.0)  # a verification takes 1,080 s
+        each.fresh = [replace(run, train_seconds=180.0) for run in each.fresh]
+
+    slow(1)
+    assert opened.closing_seconds() == pytest.approx(1.1 * 1.2 * 5 * 8 + 12)
+    slow(0)
+    assert opened.closing_seconds() == 0.0
+    assert opened.time_left().spare == math.inf
+    # Neither for one that is not confirmed.
+    likeliest = searches.opened(tmp_path / "likeliest", [Trial(8, fresh=(99.02, 98.98))], seconds=1000.0)
+    assert likeliest.state.incumbent is None
+    assert likeliest.closing_seconds() > 0.0
+    likeliest.before = 990.0
+    assert likeliest.closing_seconds() == 0.0
 
 
 def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_others(trainer: Trainer, tmp_path: Path):
