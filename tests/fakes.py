@@ -19,7 +19,7 @@ import pytest
 from harness.bench import replay
 from harness.data.datasets import dataset
 from harness.evidence import verification_runs
-from harness.searching import loop, proposer, race
+from harness.searching import proposer, race
 from harness.system import files
 from harness.training.executors import processes
 from harness.training.executors.base import Event, Executor, Place, StretchEnded
@@ -203,7 +203,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Put a trainer in the place of worker processes."""
     trainer = Trainer(by_size)
     replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
-    monkeypatch.setattr(loop, "write_database", lambda search, path: None)
+    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
     monkeypatch.setattr(race, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})

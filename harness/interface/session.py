@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 def planned_search(
     request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
 ) -> Iterator[SearchPlan]:
-    """Plan a search, print notes and warnings about the plan, and keep the connection to its cluster within the block.
+    """Plan a search, and print notes and warnings about the plan.
+
+    Within the block, idle worker processes and the connection to the cluster of the search are kept.
 
     Args:
         request: Checked arguments of the search.
@@ -60,34 +62,39 @@ def planned_search(
         Errors of ``plan_search``; DeviceError if the cluster is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
+    from harness.training.executors.processes import kept_processes
     from harness.training.executors.ray import executor_at
 
     if request.storage is not None:
         check_url(request.storage)
-    plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
-    for name in plan.space.unused:
-        say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
-    least = least_seconds(plan.data.train_size)
-    if request.time < least:
-        warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
-        say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
-    integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
-    # Conditions are the limits of the options, of the chip and of the space.
-    metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
-    if integer_metrics & metrics and plan.named_recipe.recipe.precision != "int8":
-        say(
-            f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
-            "floats; --recipe small-int8 evaluates integers"
-        )
-    recipe = plan.named_recipe
-    bits = recipe.recipe.weight_bits
-    if Metric.WEIGHT_BYTES in metrics and bits < WIDE_BITS:
-        say(f"weight_bytes counts 8 bits per weight; with the {bits} bits of recipe {recipe.name} exports are smaller")
-    device, engine = plan.effort.device, plan.effort.engine
-    with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
-        options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
-        # Without a cluster, the plan already has the executor of this machine.
-        yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
+    with kept_processes():
+        plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
+        for name in plan.space.unused:
+            say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
+        least = least_seconds(plan.data.train_size)
+        if request.time < least:
+            warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
+            say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
+        integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
+        # Conditions are the limits of the options, of the chip and of the space.
+        metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
+        if integer_metrics & metrics and plan.named_recipe.recipe.precision != "int8":
+            say(
+                f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
+                "floats; --recipe small-int8 evaluates integers"
+            )
+        recipe = plan.named_recipe
+        bits = recipe.recipe.weight_bits
+        if Metric.WEIGHT_BYTES in metrics and bits < WIDE_BITS:
+            say(
+                f"weight_bytes counts 8 bits per weight; with the {bits} bits of recipe {recipe.name} "
+                "exports are smaller"
+            )
+        device, engine = plan.effort.device, plan.effort.engine
+        with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
+            options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
+            # Without a cluster, the plan already has the executor of this machine.
+            yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
 
 
 def probe_forecast(request: SearchRequest) -> Probed:
@@ -130,6 +137,7 @@ def run_search_with_progress(
     from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
     from harness.searching.surrogate.past import write_prior
+    from harness.studies.mirror import write_database
     from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
@@ -171,6 +179,9 @@ def run_search_with_progress(
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)
                 if verdict is not None:
                     _write_tryout_page(plan, verdict.record)
+            if state.ended:
+                # After the verification, because the import of Optuna's storage takes seconds.
+                write_database(state, plan.folder / "study.db")
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
 

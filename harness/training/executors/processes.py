@@ -17,9 +17,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from glob import escape
 from multiprocessing import spawn
@@ -70,7 +71,7 @@ class Processes(Executor):
     def start(self, count: int) -> None:
         """Start ``count`` processes, which load the data; raise UsageError if this process may not start processes."""
         check_may_start()
-        self.desks = [_Desk(_opened(self.source)) for _ in range(count)]
+        self.desks = [_Desk(_idle_pool(self.source) or _opened(self.source)) for _ in range(count)]
 
     def places(self) -> list[Place]:
         """Return a place per process."""
@@ -97,13 +98,15 @@ class Processes(Executor):
         return [event for event in events if event is not None]
 
     def stop(self) -> None:
-        """End all processes immediately; of unfinished jobs only the checkpoints remain."""
-        for desk in self.desks:
-            desk.pool.stop()  # type: ignore[no-untyped-call]
-        for desk in self.desks:
-            desk.pool.join()
-            if desk.job is not None:
-                _sweep(desk.job)
+        """End all processes immediately, except those that ``kept_processes`` keeps; checkpoints remain."""
+        idle_pools = _IDLE_POOLS.get()
+        desks = self.desks
+        if idle_pools is not None:
+            idle_pools += [(self.source, desk.pool) for desk in desks if desk.job is None]
+            desks = [desk for desk in desks if desk.job is not None]
+        _end([desk.pool for desk in desks])
+        for job in filter(None, (desk.job for desk in desks)):
+            _sweep(job)
         self.desks = []
 
     def _schedule(self, desk: _Desk) -> None:
@@ -161,9 +164,42 @@ class Processes(Executor):
 
     def _replace(self, desk: _Desk) -> None:
         """Kill the process of a desk and start a new one."""
-        desk.pool.stop()  # type: ignore[no-untyped-call]
-        desk.pool.join()
+        _end([desk.pool])
         desk.pool = _opened(self.source)
+
+
+# Pools of idle processes, each with the data that its process has loaded; None outside of ``kept_processes``.
+_IDLE_POOLS: ContextVar[list[tuple[DataLocation, ProcessPool]] | None] = ContextVar("idle_pools", default=None)
+
+
+@contextlib.contextmanager
+def kept_processes() -> Iterator[None]:
+    """Keep the idle processes of stopped executors in the block, for later executors of the block on the same data.
+
+    A process takes seconds to start, and a search has up to three executors: choice of a recipe, search, verification.
+    """
+    idle_pools: list[tuple[DataLocation, ProcessPool]] = []
+    token = _IDLE_POOLS.set(idle_pools)
+    try:
+        yield
+    finally:
+        _IDLE_POOLS.reset(token)
+        _end([pool for _, pool in idle_pools])
+
+
+def _idle_pool(source: DataLocation) -> ProcessPool | None:
+    """Remove and return the pool of an idle process that has loaded the data; None without such a process."""
+    idle_pools = _IDLE_POOLS.get() or []
+    index = next((index for index, (location, _) in enumerate(idle_pools) if location == source), None)
+    return None if index is None else idle_pools.pop(index)[1]
+
+
+def _end(pools: Sequence[ProcessPool]) -> None:
+    """Kill the processes of pools and wait for their end."""
+    for pool in pools:
+        pool.stop()  # type: ignore[no-untyped-call]
+    for pool in pools:
+        pool.join()
 
 
 _STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is replaced

@@ -17,8 +17,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from harness.evidence.verification_runs import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
-from harness.searching import finder, loop
+from harness.searching import finder
 from harness.searching.request import SearchRequest
+from harness.studies import mirror
 from harness.studies.names import group_of
 from harness.system.errors import UsageError
 from harness.system.option import options_of
@@ -42,7 +43,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(finder, "_MOST_SURROGATE_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)
         patch.setattr(finder.Finder.draw_options, "__defaults__", (50,))
-        patch.setattr(loop, "write_database", lambda *_: None)
+        patch.setattr(mirror, "write_database", lambda *_: None)
         patch.setattr(study_page, "write_report", lambda folder, *_, **__: folder / "report.html")
         patch.setattr(trials, "default", 1)
         patch.setattr(time, "monotonic", lambda: 0.0)

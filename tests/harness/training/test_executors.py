@@ -379,6 +379,36 @@ def test_stopping_ends_what_is_at_work(tmp_path: Path):
     assert executor.places() == []
 
 
+def test_idle_processes_are_kept_for_later_executors_on_the_same_data():
+    def opened(source: DataLocation, count: int) -> Processes:
+        executor = Processes(source, LIMITS)
+        executor.start(count)
+        return executor
+
+    with processes.kept_processes():
+        first = opened(SOURCE, 2)
+        busy, idle = (desk.pool for desk in first.desks)
+        first.submit(LONG)
+        first.stop()
+        assert (busy.active, idle.active) == (False, True)
+        other = opened(DataLocation("mnist", None), 1)
+        later = opened(SOURCE, 1)
+        assert [desk.pool is idle for desk in (*other.desks, *later.desks)] == [False, True]
+        other.stop()
+        later.stop()
+    assert not idle.active
+    alone = opened(SOURCE, 1)
+    pool = alone.desks[0].pool
+    alone.stop()
+    assert not pool.active
+
+
+def test_a_worker_starts_without_sympy():
+    # Its import takes as long as the remaining imports of a worker.
+    program = "import sys, harness.training.executors.processes; sys.exit('sympy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 @pytest.mark.nightly
 def test_workers_die_with_their_coordinator(tmp_path: Path):
     program = (
