@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.cores import CORES, TABLES, Core
-from search_spaces.deployment import WIDE_BITS, IntegerPlan
-from search_spaces.fast_kernels import Optimisation, fast_buffers
+from search_spaces.deployment import IntegerPlan
+from search_spaces.fast_kernels import Optimisation, fast_buffers, stored_plan
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
 from search_spaces.space_errors import UnknownNameError, nearest
@@ -87,9 +87,8 @@ class Fit:
 
     @property
     def _plan(self) -> IntegerPlan:
-        """Integer form of the network as stored: C for speed has a byte per weight."""
-        plan = self.analysis.plan
-        return replace(plan, weight_bits=WIDE_BITS) if self.optimise is Optimisation.SPEED else plan
+        """Integer form of the network as stored by C."""
+        return stored_plan(self.analysis.plan, self.optimise)
 
     @property
     def total_flash_bytes(self) -> int:

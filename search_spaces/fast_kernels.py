@@ -12,10 +12,10 @@ A convolution is computed in one of two ways:
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 
-from search_spaces.deployment import IntegerPlan, IntegerStep, StepKind
+from search_spaces.deployment import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
 
 
 class Optimisation(StrEnum):
@@ -23,6 +23,11 @@ class Optimisation(StrEnum):
 
     SIZE = "size"
     SPEED = "speed"
+
+
+def stored_plan(plan: IntegerPlan, optimise: Optimisation) -> IntegerPlan:
+    """Return the plan with the bits per weight that C stores: the code for speed has a byte per weight."""
+    return replace(plan, weight_bits=WIDE_BITS) if optimise is Optimisation.SPEED else plan
 
 
 _EXPANDED_BYTES = 640  # largest number of weights of a kernel in all poses that may be on the stack, a byte each

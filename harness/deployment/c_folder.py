@@ -33,8 +33,7 @@ from harness.training.integer import (
     warn_of_few,
 )
 from harness.training.torch_network import Images, normalised
-from search_spaces.deployment import WIDE_BITS, integer_plan
-from search_spaces.fast_kernels import Optimisation
+from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
 
 _CHECKED_IMAGES = 10_000  # training images for error counts and for the comparison of C and reference
@@ -70,9 +69,6 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         check["float_errors"] = _float_errors(network, pixels, labels)
         network.model.register_buffer(MAP_SCALES, scales)
     integers = integers_of(network.model, network.architecture, spec)
-    if network.optimise is Optimisation.SPEED:
-        # The code for speed reads a byte per weight.
-        integers = replace(integers, plan=replace(integers.plan, weight_bits=WIDE_BITS))
     logits = integer_logits(integers, pixels.numpy())
     check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
     analysis = analyse(network.architecture, spec.task)
@@ -95,7 +91,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
     chip = {"chip": facts["chip"]} if network.fit is not None else {}
-    stated = {**integers.plan.sizes, "optimise": network.optimise, **chip, "check": check}
+    stated = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
     return Files(contents, stated, page_document(library))
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from search_spaces.fast_kernels import (
     fast_buffers,
     is_expanded,
     reads_planes,
+    stored_plan,
     tile_columns,
 )
 from search_spaces.ops.integer_form import KernelForm, Reduction
@@ -84,7 +85,7 @@ class Library:
     """Content of a folder of C.
 
     Attributes:
-        network: The integer network.
+        network: The integer network, with the bits per weight that the code stores (``stored_plan``).
         dataset: Data set of the network.
         examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
@@ -104,6 +105,10 @@ class Library:
     facts: Mapping[str, Any] = field(default_factory=dict)
     chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
     optimise: Optimisation = Optimisation.SIZE
+
+    def __post_init__(self) -> None:
+        plan = stored_plan(self.network.plan, self.optimise)
+        object.__setattr__(self, "network", replace(self.network, plan=plan))
 
     @property
     def compiler_flag(self) -> str:

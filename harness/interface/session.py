@@ -67,7 +67,8 @@ def planned_search(
 
     if request.storage is not None:
         check_url(request.storage)
-    with kept_processes():
+    # The processes of this machine would compete with the nodes of a cluster.
+    with kept_processes() if request.cluster is None else nullcontext():
         plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
         for name in plan.space.unused:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
@@ -86,10 +87,7 @@ def planned_search(
         recipe = plan.named_recipe
         bits = recipe.recipe.weight_bits
         if Metric.WEIGHT_BYTES in metrics and bits < WIDE_BITS:
-            say(
-                f"weight_bytes counts 8 bits per weight; with the {bits} bits of recipe {recipe.name} "
-                "exports are smaller"
-            )
+            say(f"weight_bytes counts 8 bits per weight; exports for size pack the {bits} bits of {recipe.name}")
         device, engine = plan.effort.device, plan.effort.engine
         with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
             options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
@@ -174,14 +172,16 @@ def run_search_with_progress(
             )
             verdict = None
             run_search(search, ["harness", *search_arguments(stated_options)])
-            if not search.interrupted:
-                progress.show("verifying")
-                verdict = conclude(plan, search, progress.on_worker_event, progress.say)
-                if verdict is not None:
-                    _write_tryout_page(plan, verdict.record)
-            if state.ended:
-                # After the verification, because the import of Optuna's storage takes seconds.
-                write_database(state, plan.folder / "study.db")
+            try:
+                if not search.interrupted:
+                    progress.show("verifying")
+                    verdict = conclude(plan, search, progress.on_worker_event, progress.say)
+                    if verdict is not None:
+                        _write_tryout_page(plan, verdict.record)
+            finally:
+                if state.ended:
+                    # After the verification, because the import of Optuna's storage takes seconds.
+                    write_database(state, plan.folder / "study.db")
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
 

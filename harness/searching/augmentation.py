@@ -115,15 +115,19 @@ def choose(
         for name in CHOICES
     ]
     # Shares, because the validation parts of the seeds may differ in size.
-    errors_pct: dict[str, list[float]] = {name: [] for name in CHOICES}
+    error_by_seed: dict[str, dict[int, float]] = {name: {} for name in CHOICES}  # per cent of the validation images
     train_seconds = 0.0
     for ended in run_all(jobs, executor, effort.workers):
         validation = ended.result.validation
-        errors_pct[ended.job.recipe_name].append(100.0 if validation is None else 100 - validation.accuracy_pct)
+        error_pct = 100.0 if validation is None else 100 - validation.accuracy_pct
+        error_by_seed[ended.job.recipe_name][ended.job.seed_index] = error_pct
         train_seconds += ended.result.train_seconds
-        is_first_seed = sum(map(len, errors_pct.values())) == len(CHOICES)
-        if is_first_seed and _SEEDS * train_seconds > most_seconds:
+        ended_runs = sum(map(len, error_by_seed.values()))
+        # Jobs begin in order, so all runs of the first seed have begun; runs of the second seed may be at work.
+        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > most_seconds:
             jobs.clear()
+    complete_seeds = sorted(set.intersection(*map(set, error_by_seed.values())))
+    errors_pct = {name: [errors[seed] for seed in complete_seeds] for name, errors in error_by_seed.items()}
     best = min(CHOICES, key=lambda name: fmean(errors_pct[name]))
     figures = ", ".join(f"{name} {fmean(errors_pct[name]):.2f} %" for name in CHOICES)
     say(f"augmentation: recipe {best}, by the mean share of wrong validation images ({figures})")

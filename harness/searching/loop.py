@@ -213,8 +213,10 @@ def choose(search: Search) -> WinnerChosen | None:
         choices = surest_first(choices)
     if not choices:
         return None
-    in_time = (each for each in choices if each.proposal.trial in verdicts or search.is_in_time(each))
-    winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
+    in_time = [each for each in choices if each.proposal.trial in verdicts or search.is_in_time(each)]
+    if not in_time and may_look:
+        in_time = list(filter(search.is_in_time, search.likeliest()))
+    winner = WinnerChosen(**next(iter(in_time), choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 

@@ -279,10 +279,11 @@ class Search:
         )
 
     def _to_verify(self) -> list[Candidate]:
-        """Return the unverified candidates: of the front, or by cost up to one that passed, if still in time."""
+        """Return the unverified candidates still in time: of the front, or by cost up to one that passed."""
         if self.config.is_front:
             front = confirmed_front(self.state.contenders.values())
-            return [each for each in front if each.proposal.trial not in self.state.verdicts]
+            unverified = [each for each in front if each.proposal.trial not in self.state.verdicts]
+            return list(filter(self.is_in_time, unverified))
         unverified = []
         for candidate in confirmed_by_cost(self.state.contenders.values()):
             verdict = self.state.verdicts.get(candidate.proposal.trial)
@@ -295,8 +296,8 @@ class Search:
     def closing_seconds(self) -> float:
         """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
 
-        Without a confirmed candidate, the seconds are for the first network of ``likeliest``. No seconds are reserved
-        for a verification that does not fit any more.
+        Without a confirmed candidate whose verification still fits, the seconds are for the first network of
+        ``likeliest`` whose verification does. No seconds are reserved for a verification that does not fit any more.
         """
         if self.effort.seconds is None:
             return 0.0

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass as validated
 from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
-from search_spaces.deployment import integer_plan
+from search_spaces.deployment import WIDE_BITS, integer_plan
 from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.space_errors import nearest
 
@@ -85,7 +85,7 @@ class Recipe:
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
     # Bits of a weight of an integer network. Below 8, each step rounds the weights for the forward and backward pass,
     # and updates the weights before rounding (straight-through estimator; Bengio et al., arXiv 1308.3432).
-    weight_bits: Annotated[int, Field(ge=2, le=8)] = 8
+    weight_bits: Annotated[int, Field(ge=2, le=WIDE_BITS)] = WIDE_BITS
 
     def __post_init__(self) -> None:
         """Raise ValueError if fields contradict each other."""
@@ -101,7 +101,7 @@ class Recipe:
             raise ValueError(f"a user trainer requires starts = 1, but starts is {self.starts}")
         if self.start_epochs != _LATER_DEFAULTS["start_epochs"] and self.starts == 1:
             raise ValueError("start_epochs requires starts above 1, but starts is 1")
-        if self.weight_bits < 8 and (self.precision != "int8" or self.trainer):
+        if self.weight_bits < WIDE_BITS and (self.precision != "int8" or self.trainer):
             raise ValueError("weight_bits below 8 requires precision 'int8', without a user trainer")
         if self.step_epochs and self.schedule != "step":
             raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{self.schedule}'")

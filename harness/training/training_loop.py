@@ -433,6 +433,7 @@ def final_network(run: Training) -> TorchNetwork:
     if run.map_scales is not None:
         network.register_buffer(MAP_SCALES, run.map_scales)
         if run.narrow:
+            # A real number, because only such buffers enter digests and files of weights.
             network.register_buffer(WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
     return network.eval()
 

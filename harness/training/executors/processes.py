@@ -71,7 +71,8 @@ class Processes(Executor):
     def start(self, count: int) -> None:
         """Start ``count`` processes, which load the data; raise UsageError if this process may not start processes."""
         check_may_start()
-        self.desks = [_Desk(_idle_pool(self.source) or _opened(self.source)) for _ in range(count)]
+        for _ in range(count):
+            self.desks.append(_Desk(_idle_pool(self.source) or _opened(self.source)))
 
     def places(self) -> list[Place]:
         """Return a place per process."""

@@ -156,6 +156,18 @@ def test_packed_weights_give_the_logits_of_the_reference(text: str, bits: int, t
     assert constants_in(tmp_path / "net.o", "nm") == integers.plan.constant_bytes
 
 
+def test_code_for_speed_has_a_byte_per_weight(tmp_path: Path):
+    architecture = parse_network(NETWORKS[0])
+    _, images, integers = trained(architecture, MNIST, count=12, passes=5, weight_bits=4)
+    pixels = images.pixels.numpy()
+    write_files(replace(library_of(integers, MNIST, pixels), optimise=Optimisation.SPEED), tmp_path)
+    program = compile_runner(tmp_path, "net", "cc", ("-O2",))
+
+    assert np.array_equal(run_logits(program, pixels, 10), integer_logits(integers, pixels))
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["constant_bytes"] == analyse(architecture, MNIST).weight_bytes
+
+
 # Blocks of poses that are ordered and expanded, groups whose kernel is tied with other groups, depthwise planes in
 # tiles, a kernel without a multiple of four weights, and sums that need more than a number with a sign.
 FAST = [

@@ -519,6 +519,19 @@ def test_where_none_stands_the_likeliest_of_those_that_reach_the_target_is_verif
     assert (chosen and chosen.trial) == winner
 
 
+def test_an_unconfirmed_network_is_verified_if_the_confirmed_networks_are_too_slow(trainer: Trainer, tmp_path: Path):
+    networks = [Trial(12, fresh=STANDS), Trial(8, fresh=(99.02, 98.98))]
+    opened = searches.opened(tmp_path, networks, seconds=100.0)
+    opened.timing.slowdowns.clear()  # the machine has kept its pace
+    slow(opened, 0)
+    assert opened.closing_seconds() == pytest.approx(opened.verify_seconds(opened.state.candidates[1]))
+
+    chosen = loop.choose(opened)
+
+    assert chosen is not None
+    assert chosen.trial == 1
+
+
 @pytest.mark.parametrize("missed", [1, 2])
 def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, trainer: Trainer, tmp_path: Path):
     networks = [Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
