@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_019,
-    "test lines": 27_537,
-    "benchmark lines": 3_767,
-    "public names": 1_176,
-    "files": 1_036,
+    "product lines": 28_175,
+    "test lines": 27_715,
+    "benchmark lines": 3_785,
+    "public names": 1_184,
+    "files": 1_050,
 }
 
 
