@@ -138,7 +138,7 @@ def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: s
     assert np.array_equal(c_logits(tmp_path, integers, task, pixels, *SANITIZED), integer_logits(integers, pixels))
 
 
-@pytest.mark.parametrize("bits", range(2, 8))
+@pytest.mark.parametrize("bits", [2, 5, 7])
 # With filters in poses, grouped filters, depthwise filters in poses, a linear head and a head by pose.
 @pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], NETWORKS[5]])
 def test_packed_weights_give_the_logits_of_the_reference(text: str, bits: int, tmp_path: Path):
