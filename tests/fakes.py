@@ -1,4 +1,4 @@
-"""What stands in the place of servers, worker processes and trainings."""
+"""Fakes of servers, worker processes and trainings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.factories import ENVIRONMENT, make_job_result
 
 @contextmanager
 def mirror(contents: dict[str, bytes]) -> Iterator[str]:
-    """A server on this machine that has ``contents`` by path and answers 404 to anything else."""
+    """A server on this machine that has ``contents`` by path and answers 404 to all further paths."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -141,12 +141,12 @@ def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL."""
+    """Represents SIGKILL."""
 
 
 @dataclass(slots=True)
 class Trainer:
-    """Answers jobs, and keeps what it was asked.
+    """Answers jobs, and keeps the jobs.
 
     Attributes:
         accuracy_pct: at the end, of a network of that size with that seed.
@@ -166,13 +166,13 @@ class Trainer:
     tears: bool = True
 
     def point(self) -> None:
-        """Die here, if it is the point to die at."""
+        """Die here, if this is the fault point."""
         self.points += 1
         if self.points == self.kill_at:
             raise Killed
 
     def answer(self, job: Job) -> Event:
-        """Return what a worker would report, at once."""
+        """Return the report of a worker, at once."""
         self.asked.append(job)
         if (event := self.special(job)) is not None:
             return event
@@ -205,7 +205,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
     monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
-    # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
+    # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, unlike measured runs.
     monkeypatch.setattr(race, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(trainer, monkeypatch)
     return trainer
@@ -260,7 +260,7 @@ def killed_at(trainer: Trainer, point: int) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Seeds:
-    """Answers the seeds of a verification, and keeps what it was asked.
+    """Answers the seeds of a verification, and keeps the jobs.
 
     Attributes:
         errors: wrong test images of a seed index.

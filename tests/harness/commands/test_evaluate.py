@@ -1,4 +1,4 @@
-"""``harness evaluate``: kept weights make the recorded mistakes; own pictures; other labelled images."""
+"""``harness evaluate``: kept weights make the recorded mistakes; own pictures; further labelled images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.harness.deployment.pytorch_folders import evaluation_of
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
-    """Return the one line of a refusal."""
+    """Return the single line of a refusal."""
     assert run(["evaluate", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -42,7 +42,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> s
 
 
 def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
-    """Edit the first seed of the record by hand, so that it still holds together."""
+    """Edit the first seed of the record by hand and keep the record consistent."""
     [path] = place.records.glob("*.json")
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document["seeds"][0])
@@ -50,14 +50,14 @@ def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-# What a verification keeps --------------------------------------------------------------------------------------
+# Files of a verification ---------------------------------------------------------------------------------------
 
 
 def test_a_verification_keeps_the_weights_of_each_seed(place: Workspace, evidence: Record):
     assert len(evidence.seeds) == 2
     for run_of_seed in evidence.seeds:
         kept = load_file(weights_path(place.records, evidence, run_of_seed.index))
-        # By torch's order, which is that of the network; the tied kernel is in the digest a second time.
+        # In torch's order, the order of the network; the tied kernel is in the digest a second time.
         order = ["0.weight", *(f"1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"5.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"6.ops.1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
@@ -120,7 +120,7 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
     assert "does not fit half: " in error
     assert "bytes of RAM too many" in error
     assert ": microbit-v1, " in error
-    # What the record says goes into the search for others.
+    # The search for further images uses the record.
     assert "search --chip half --dataset mnist-5k --target 5'" in error
     assert not (workspace / "lacks").exists()
 
@@ -251,7 +251,7 @@ def test_a_folder_for_other_data_contains_the_images_of_the_record(
     assert "as recorded" not in evaluation_of(Path("digits"), capsys, "digits/train.npz")
 
 
-# What is refused ------------------------------------------------------------------------------------------------
+# Refusals -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("position", [200, -1])
@@ -305,7 +305,7 @@ def test_own_pictures_are_named_with_the_mean_confidence_of_the_seeds(
     assert place.test_log.read_bytes() == before
 
 
-# Other labelled images ------------------------------------------------------------------------------------------
+# Further labelled images ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ def test_a_second_call_is_held_to_the_first(
     assert evaluated("--on", "other", "--seed", "all") == first
     assert place.ledger.read_text(encoding="utf-8") == entered
 
-    # Somebody has made the end a better one.
+    # The end of the file was improved by hand.
     errors = [seed["errors"] for seed in first["seeds"]]
     changed = entered.replace(f'"errors": {errors}', f'"errors": {[0, errors[1]]}')
     assert changed != entered

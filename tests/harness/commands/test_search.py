@@ -18,6 +18,7 @@ from harness.interface import api, session
 from harness.searching import conclude
 from harness.studies import config as study
 from harness.system import user_code
+from harness.system.errors import DataError
 from harness.system.files import Workspace
 from harness.training.executors.base import Broken
 from harness.training.result import Status
@@ -325,6 +326,19 @@ def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsy
     document = document_of(capsys, *SEARCH, "--trials", "1", code=0)
 
     assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, record.hash, None)
+
+
+def test_the_database_is_written_although_the_verification_fails(monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: written.append(path.name))
+
+    def failing(*_: object) -> None:
+        raise DataError("the images have changed")
+
+    monkeypatch.setattr(conclude, "conclude", failing)
+
+    assert run([*SEARCH, "--trials", "1"]) == 5
+    assert written == ["study.db"]
 
 
 def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(

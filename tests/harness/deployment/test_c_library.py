@@ -69,11 +69,11 @@ def dataset_of(task: Task) -> Dataset:
 def trained(
     architecture: Architecture, task: Task, seed: int = 0, *, count: int = 60, passes: int = 20, weight_bits: int = 8
 ) -> tuple[nn.Module, Images, IntegerNetwork]:
-    """A network whose BN has seen ``count`` images in ``passes`` passes, the images, and its integers."""
+    """A network whose BN has seen ``count`` images in ``passes`` passes, the images, and the integers."""
     generator = torch.Generator().manual_seed(seed)
     spec = dataset_of(task)
     pixels = torch.randint(0, 256, (count, *task.input_shape), dtype=torch.uint8, generator=generator)
-    # Large areas without ink, as pictures have them.
+    # Large areas without ink, as in pictures.
     pixels[:, :, : task.input_shape[1] // 3] = 0
     images = Images(pixels, torch.zeros(count, dtype=torch.int64), spec.mean, spec.std, task.classes)
     with torch.random.fork_rng(devices=[]):
@@ -106,7 +106,7 @@ def c_logits(
 
 
 def constants_in(path: Path, command: str) -> int:
-    """Return the bytes of the constants in an object file, as the compiler laid them out."""
+    """Return the bytes of the constants in an object file of the compiler."""
     symbols = subprocess.run([command, "-S", "--defined-only", path], capture_output=True, text=True, check=True)
     rows = [line.split() for line in symbols.stdout.splitlines()]
     names = ("kernel_", "multipliers_", "biases_")
@@ -121,7 +121,7 @@ CASES = [
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((3, 8, 8), 4)),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((1, 5, 9), 4)),
     ("conv1x3(6) bn relu conv1x3(4) | gap | linear(4)", Task((2, 1, 40), 4)),
-    # Sizes above what a byte holds, what 16 bits with a sign hold, and what 16 bits hold.
+    # Sizes above the ranges of a byte, of 16 bits with a sign, and of 16 bits.
     ("conv1x3(4) relu | gap | linear(6) relu linear(3)", Task((1, 1, 600), 3)),
     ("conv1x3(4, stride=300) relu | gap | linear(3)", Task((1, 1, 900), 3)),
     ("conv1x3(4, pad=300) relu | gap | linear(3)", Task((1, 1, 50), 3)),
@@ -234,7 +234,7 @@ def test_integers_say_nearly_what_torch_says(text: str):
 
     ours = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
 
-    # Eight bits a map: a hundredth or two of what the logits differ by.
+    # Eight bits per map: one or two hundredths of the spread of the logits.
     assert np.abs(ours - theirs).max() < 0.1 * theirs.std() + 0.02 * np.abs(theirs).max()
 
 
@@ -307,7 +307,7 @@ def test_the_folder_carries_its_licence_and_the_program_that_wrote_it(tmp_path: 
     assert (tmp_path / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     sources = [*tmp_path.rglob("*.[ch]"), *tmp_path.rglob("*.ino"), tmp_path / "Makefile"]
     without = {path.name for path in sources if "SPDX-License-Identifier: MIT" not in path.read_text().split("\n")[0]}
-    assert without == {"run.c"}  # It is no part of the folder.
+    assert without == {"run.c"}  # The file is no part of the folder.
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     program = f"{project['name']} {project['version']}"
     assert json.loads((tmp_path / "manifest.json").read_text())["program"] == program

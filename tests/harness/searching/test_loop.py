@@ -1,4 +1,4 @@
-"""Whole searches with scripted workers: what is begun, pruned, confirmed, and what ends them."""
+"""Whole searches with scripted workers: starts, pruning, confirmation and the end of a search."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
 
 
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
-    """Three seeds of it were begun when two had not ended; the third is bad."""
+    """Three seeds of a network began before two seeds had ended; the third is bad."""
     opened = searches.opened(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
     assert opened.max_cost == 10 + 19 * 12 - 1
     opened.executor.submit(opened.job(opened.state.candidates[1], Purpose.CONFIRM, 2))
@@ -137,7 +137,7 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
     assert sum(repeats.values()) > 0
     assert {trial: candidate.repeats for trial, candidate in search.state.candidates.items()} == repeats
     for trial, candidate in search.state.candidates.items():
-        # One seed refutes it; two more may have been in flight.
+        # A single seed refutes the network; two further seeds may have been at work.
         assert min(repeats[trial], 1) <= len(candidate.fresh) <= min(repeats[trial], 3)
     seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
     assert len(seeds) == len(set(seeds))
@@ -156,7 +156,7 @@ def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer,
 
 
 def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
-    # A training is thought to take 74 s, until one was measured.
+    # The estimate of a training is 74 s, until a training was measured.
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(seconds=100.0, trials=None))
 
     assert search.state.candidates == {}
@@ -201,13 +201,13 @@ def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
 # Status of a run --------------------------------------------------------------------------------------------
 
 
-# 70, 92 and 60 errors where a hundred are allowed: likely to stand, not so likely, and standing.
+# 70, 92 and 60 errors where a hundred are allowed: likely to be confirmed, unlikely, and confirmed.
 LIKELY, UNLIKELY = 99.30, 99.08
 STANDING = Trial(30, fresh=(99.4, 99.4))
 
 
 def begun(opened: Search) -> list[tuple[int | None, str]]:
-    """Give each worker what it does next; return trials and purposes."""
+    """Give each worker its next job; return trials and purposes."""
     for _ in range(opened.executor.idle()):
         job = loop._next_job(opened)
         assert job is not None
@@ -218,7 +218,7 @@ def begun(opened: Search) -> list[tuple[int | None, str]]:
 @pytest.mark.parametrize(
     ("networks", "trials", "jobs"),
     [
-        # While nothing stands all workers run the fresh seeds of one that passed; then half of them go on searching,
+        # Without a confirmed network all workers run the fresh seeds of a passed network; then half of them search,
         ([Trial(20, first=UNLIKELY)], 20, [(0, "confirm"), (0, "confirm")]),
         ([STANDING, Trial(20, first=UNLIKELY)], 20, [(1, "confirm"), (2, "search")]),
         # unless it is likely to stand, or nothing is left to propose.
@@ -266,7 +266,7 @@ def constant(accuracy_pct: float) -> Callable[[int, int], float]:
 
 
 def broken(job: Job, status: Status) -> Event:
-    """Return what a worker reports of a run that fails so; a loss that is not finite is a result with errors."""
+    """Return the report of a worker on a failed run; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
         return StretchEnded(job, replace(make_job_result(job, constant(10.0), 3), status=status))
     return Broken(job, status, f"it was {status}")
@@ -426,7 +426,7 @@ def winner_of(folder: Path) -> dict[str, object]:
 
 
 def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
-    """Let the runs of a network have taken so long."""
+    """Set the training time of all runs of a network."""
     candidate = opened.state.candidates[trial]
     assert candidate.first is not None
     candidate.first = replace(candidate.first, train_seconds=seconds)
@@ -458,13 +458,13 @@ WHOLE = Trial(12, fresh=STANDS)
 @pytest.mark.parametrize(
     ("networks", "slow_ones", "verdicts", "winner"),
     [
-        # Where time is short a network that can be verified in it wins; where none can be, the smallest.
+        # If time is short, a network whose verification fits wins; if no verification fits, the smallest.
         ([WHOLE, Trial(8, fresh=STANDS), Trial(4, fresh=STANDS)], [2], {}, 1),
         ([WHOLE, Trial(8, fresh=STANDS)], [0, 1], {}, 1),
-        # What has missed is not chosen again.
+        # A network that has missed is not chosen again.
         ([WHOLE, Trial(8, fresh=STANDS), Trial(4, fresh=STANDS)], [], {2: False}, 1),
         ([WHOLE, Trial(8, fresh=STANDS)], [], {0: False, 1: False}, None),
-        # What has met the target takes no more time, and stays in spite of further seeds.
+        # A network that has met the target takes no more time, and stays in spite of further seeds.
         ([WHOLE, Trial(8, fresh=(99.4, 98.4, 98.4))], [1], {1: True}, 1),
     ],
 )
@@ -522,7 +522,7 @@ def test_where_none_stands_the_likeliest_of_those_that_reach_the_target_is_verif
 def test_an_unconfirmed_network_is_verified_if_the_confirmed_networks_are_too_slow(trainer: Trainer, tmp_path: Path):
     networks = [Trial(12, fresh=STANDS), Trial(8, fresh=(99.02, 98.98))]
     opened = searches.opened(tmp_path, networks, seconds=100.0)
-    opened.timing.slowdowns.clear()  # the machine has kept its pace
+    opened.timing.slowdowns.clear()  # the pace is constant
     slow(opened, 0)
     assert opened.closing_seconds() == pytest.approx(opened.verify_seconds(opened.state.candidates[1]))
 
@@ -600,7 +600,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
     assert [item.cost for item in parts.state.candidates.values()] == [
         item.cost for item in whole.state.candidates.values()
     ]
-    # What a sampler was told, of rejections too, is multiply-adds in both.
+    # The sampler gets multiply-adds, for rejections too.
     values = [
         sorted(trial.values for trial in searches.proposer_of(found).sampler_study.study.get_trials() if trial.values)
         for found in (whole, parts)

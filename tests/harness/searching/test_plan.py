@@ -1,4 +1,4 @@
-"""The resolved plan of a search: every value, and what is refused before anything is written."""
+"""The resolved plan of a search: every value, and refusals before any file is written."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
     assert all(name.startswith(("mnist-5k-card-20000-", "mnist-5k-tiny-20000-")) for name in names)
 
 
-# What is refused --------------------------------------------------------------------------------------------
+# Refusals ---------------------------------------------------------------------------------------------------
 
 FEW = "net = conv3x3({4, 8, 12, 16}) gap linear(10);"
 TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
@@ -216,7 +216,7 @@ def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Pat
         plan_document(plan(tmp_path, study="mine", budget=600))
 
 
-# What is shown ----------------------------------------------------------------------------------------------
+# Output -----------------------------------------------------------------------------------------------------
 
 
 def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budget(tmp_path: Path):
@@ -254,14 +254,14 @@ def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(t
     document = plan_document(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
 
     # 4,000 images at 0.27 ms and 0.31 ns a unit of work; the median of three has eight channels: 28 * 28 * 9 * 8 of
-    # the convolution and 80 of the linear layer, for each number of its maps 6.1 more, and 20 for each parameter.
+    # the convolution and 80 of the linear layer, for each number of the maps 6.1 more, and 20 for each parameter.
     work = 28 * 28 * 9 * 8 + 80 + 6.1 * (8 * 784 + 8 + 10) + 20 * (72 + 90)
     epoch = 4_000 * (2.7e-4 + 3.1e-10 * work)
     assert document["estimated_seconds_a_training"] == pytest.approx([5 * epoch, 20 * epoch])
 
 
 def test_the_name_of_a_study_is_the_one_it_was_begun_with():
-    # Its folder was named when recipes had fewer fields; under another name it would begin anew.
+    # The folder was named when recipes had fewer fields; under a new name the study would begin anew.
     config = study.StudyConfig(
         dataset="mnist",
         data_hash="ab",
@@ -341,7 +341,7 @@ def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest
         "its_trainer:train-8ep",
     )
     assert search_plan.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
-    # What begins anew is not paid for twice, and the pace is not the native engine's.
+    # A new start is not paid twice, and the pace is the pace of torch.
     assert (
         search_plan.config.rungs,
         plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
@@ -406,7 +406,7 @@ def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
     augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
 
     taken = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
-    # One epoch each is the least.
+    # A single epoch each is the least.
     assert taken <= max(0.2 * seconds, 6 * data.train_size * 1e-4)
     assert taken > 0.15 * seconds
 

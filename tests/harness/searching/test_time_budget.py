@@ -1,4 +1,4 @@
-"""What the time of a search allows: estimates, room and effort against numbers worked out by hand."""
+"""Estimates, spare time and effort of a search against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.study_logs import make_entry
 
 IMAGES = 50_000
 PACE = Pace(1e-4, 2e-11)
-# 36 * 784 + 40 multiply-adds, 4 * 784 + 4 + 10 numbers in its maps, 9 of them each, and 86 parameters, 22 each.
+# 36 * 784 + 40 multiply-adds, 4 * 784 + 4 + 10 numbers in the maps, 9 each, and 86 parameters, 22 each.
 NETWORK = "conv3x3(4) gap linear(10)"
 WORK = 28_264 + 6.1 * 3_150 + 20 * 86
 
@@ -43,7 +43,7 @@ def test_an_estimate_is_the_sum_over_all_images_and_starts():
     assert PACE.of_recipe(Recipe()) == PACE
 
     # Of five starts two go on after two epochs and one after four, so 3 * 2 + 1 * 4 epochs more than the recipe's ten;
-    # in a training of three epochs one of the two goes on after the third.
+    # in a training of three epochs a single start goes on after the third.
     several = PACE.of_recipe(Recipe(epochs=10, starts=5, start_epochs=2))
     for epochs, overhead in ((10, 10), (30, 10), (3, 9), (2, 8)):
         assert several.seconds(epochs, IMAGES, 1000) == pytest.approx(PACE.seconds(epochs + overhead, IMAGES, 1000))
@@ -56,14 +56,14 @@ POSED_SUM = "res(conv1x1(4, poses=4, tie=c) conv3x3(8, poses=4, tie=b) bn(poses=
     ("text", "macs", "numbers", "parameters"),
     [
         (NETWORK, 28_264, 4 * 784 + 4 + 10, 86),
-        # A sum writes its three inner maps and its own.
+        # A sum writes three inner maps and the map of the sum.
         (
             f"conv3x3(8, stride=2, poses=4) bn(poses=4) relu | {POSED_SUM} | {POSED_SUM} | gap | linear(10)",
             139_632 + 1.9 * 2 * 8 * 4 * 196,
             3 * 8 * 196 + 2 * 5 * 8 * 196 + 8 + 10,
             18 + 4 + (8 + 72) + 2 * 4 + 90,
         ),
-        # A multiply-add of a depthwise kernel takes 0.6 more, one of a 1x1 kernel 1.9.
+        # A multiply-add of a depthwise kernel takes 0.6 more, a multiply-add of a 1x1 kernel 1.9.
         (
             "conv1x1(8) dwconv3x3 gap linear(10)",
             (8 + 9 * 8) * 784 + 80 + 0.6 * 9 * 8 * 784 + 1.9 * 8 * 784,
@@ -104,7 +104,7 @@ def test_networks_of_all_forms_take_as_much_longer_than_others_as_was_measured()
     pace = pace_of("native", "cpu")
     estimated = {text: 1e6 * pace.seconds(1, 1, work(parse_network(text), MNIST)) for text in STEP_MICROSECONDS}
 
-    # The processor that they were measured on is faster than the one that paces are stated for.
+    # The processor of the measurement is faster than the reference processor of the paces.
     factors = [estimated[text] / measured for text, measured in STEP_MICROSECONDS.items()]
     assert factors == pytest.approx([1 / 0.46] * len(factors), rel=0.12)
 
@@ -127,7 +127,7 @@ def timed(*runs: Result) -> Timing:
 
 
 def measured(epochs: int, factor: float, **changes: Any) -> Result:
-    """Return a run that has taken so many times what is estimated."""
+    """Return a run that took a multiple of the estimated time."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, epochs + 1))
     seconds = factor * (epochs or 1) * IMAGES * (1e-4 + 2e-11 * WORK)
     return replace(make_result(NETWORK), history=history, train_seconds=seconds, **changes)
@@ -209,7 +209,7 @@ STANDS = (99.4, 99.4)
 
 
 def file(opened: Search, *seconds: float) -> Candidate:
-    """Let the network have so many fresh runs, which took so long."""
+    """Give a network fresh runs, with a training time each."""
     candidate = opened.state.candidates[0]
     for index, each in enumerate(seconds):
         run = make_job_result(opened.job(candidate, Purpose.CONFIRM, index), by_size, 8)
@@ -240,7 +240,7 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
 
 @pytest.mark.parametrize(
     ("workers", "rounds"),
-    # The first run, two fresh seeds, and five of 1.2 times the length to verify; the workers share what they can.
+    # The first run, two fresh seeds, and five of 1.2 times the length to verify; the workers share the runs.
     [(1, 1 + 2 + 5 * 1.2), (2, 1 + 1 + 3 * 1.2), (5, 1 + 1 + 1.2)],
 )
 def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(workers: int, rounds: float, opened: Search):
@@ -248,7 +248,7 @@ def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(worker
 
     time_left = opened.time_left()
 
-    # Raised by 15 %, and 20 s for what is no training.
+    # Raised by 15 %, and 20 s for all work besides training.
     assert time_left.seconds == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
     assert time_left.left == pytest.approx(1_000, rel=1e-3)
     opened.before = 990.0
@@ -256,14 +256,14 @@ def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(worker
 
 
 # Each made-up run takes 8 s; a verification trains on a fifth more images. All is raised by 10 %, and 12 s are kept for
-# what is no training.
+# all work besides training.
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 5), (2, 3), (5, 1)])
 def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
     workers: int, rounds: int, trainer: Trainer, tmp_path: Path
 ):
     networks = [Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
     opened = searches.opened(tmp_path, networks, seconds=1000.0, workers=workers)
-    opened.timing.slowdowns.clear()  # the machine has kept its pace
+    opened.timing.slowdowns.clear()  # the pace is constant
     large = opened.state.candidates[0]
     large.fresh = [replace(run, train_seconds=1_000.0) for run in large.fresh]
 
@@ -274,7 +274,7 @@ def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
 def test_no_time_is_kept_for_a_verification_that_does_not_fit_any_more(trainer: Trainer, tmp_path: Path):
     networks = [Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
     opened = searches.opened(tmp_path, networks, seconds=1000.0)
-    opened.timing.slowdowns.clear()  # the machine has kept its pace
+    opened.timing.slowdowns.clear()  # the pace is constant
 
     def slow(trial: int) -> None:
         each = opened.state.candidates[trial]
@@ -287,7 +287,7 @@ def test_no_time_is_kept_for_a_verification_that_does_not_fit_any_more(trainer: 
     slow(0)
     assert opened.closing_seconds() == 0.0
     assert opened.time_left().spare == math.inf
-    # Neither for one that is not confirmed.
+    # Neither for an unconfirmed network.
     likeliest = searches.opened(tmp_path / "likeliest", [Trial(8, fresh=(99.02, 98.98))], seconds=1000.0)
     assert likeliest.state.incumbent is None
     assert likeliest.closing_seconds() > 0.0
@@ -298,7 +298,7 @@ def test_no_time_is_kept_for_a_verification_that_does_not_fit_any_more(trainer: 
 def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_others(trainer: Trainer, tmp_path: Path):
     networks = [Trial(20), Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
     opened = searches.opened(tmp_path, networks, seconds=1000.0)
-    opened.timing.slowdowns.clear()  # the machine has kept its pace
+    opened.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
         each = opened.state.candidates[trial]
         assert each.first is not None
@@ -317,7 +317,7 @@ def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_on
 ):
     networks = [Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
     opened = searches.opened(tmp_path, networks, seconds=1000.0)
-    opened.timing.slowdowns.clear()  # the machine has kept its pace
+    opened.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
         each = opened.state.candidates[trial]
         assert each.first is not None

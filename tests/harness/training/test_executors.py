@@ -1,4 +1,4 @@
-"""What all executors keep to: processes, nodes of a Ray cluster, and the simulated clock of the bench."""
+"""The contract of all executors: processes, nodes of a Ray cluster, and the simulated clock of the bench."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RESULT = make_job_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
 def read(job: Job, repeat: int) -> RunOutcome:
-    """A second an epoch, and thousands for the long one."""
+    """A second per epoch, and thousands for the long job."""
     epochs = range(1, job.recipe.epochs + 1)
     return RunOutcome("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
 
@@ -69,7 +69,7 @@ def pool() -> Iterator[Processes]:
 
 @pytest.fixture(scope="module")
 def ray_nodes() -> Iterator[Executor]:
-    if not find_spec("ray"):  # it reads its environment when it is imported
+    if not find_spec("ray"):  # Ray reads the environment at import
         pytest.skip("Ray is not installed")
     with ray.executor_at("local", 2, device="cpu", engine="torch") as make_executor:
         made = make_executor(SOURCE, LIMITS)
@@ -84,7 +84,7 @@ KINDS = ["simulated", *REAL]
 
 @pytest.fixture
 def executor(request: pytest.FixtureRequest) -> Any:
-    """One of those that were started once, with two idle places."""
+    """An executor that was started once, with two idle places."""
     made = request.getfixturevalue(request.param)
     made.limits = LIMITS
     assert (made.idle(), len(made.places())) == (2, 2)
@@ -183,7 +183,7 @@ def note_process(path: str) -> str:
 
 @dataclass(frozen=True)
 class Noting:
-    """As a job's study, it leaves the number of the process that trains."""
+    """Return the number of the training process as the study of a job."""
 
     path: Path
 
@@ -310,7 +310,7 @@ def test_one_that_dies_before_it_has_a_job_is_no_fault_of_the_next(pause: float,
 
 
 class Forgetful:
-    """A pool that breaks, as its idle process has died, just when it is given a job."""
+    """A pool that breaks at a job, because the idle process has died."""
 
     active = True
 
@@ -348,7 +348,7 @@ def test_one_that_is_stopped_is_replaced_at_its_limit(
         pool.submit(LONG)
     (event,) = ended(pool)
     assert isinstance(event, Broken)
-    # One that has not begun may be done again.
+    # A job that has not begun may be done again.
     assert event.status is (Status.CRASHED if is_idle else Status.TIMED_OUT)
     assert not is_running(number)
 
@@ -404,7 +404,7 @@ def test_idle_processes_are_kept_for_later_executors_on_the_same_data():
 
 
 def test_a_worker_starts_without_sympy():
-    # Its import takes as long as the remaining imports of a worker.
+    # The import of SymPy takes as long as the remaining imports of a worker.
     program = "import sys, harness.training.executors.processes; sys.exit('sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -429,7 +429,7 @@ def test_workers_die_with_their_coordinator(tmp_path: Path):
 
 
 def caused_by(fault: BaseException) -> RuntimeError:
-    """A fault that another one has led to."""
+    """A fault with a cause."""
     error = RuntimeError(str(fault))
     error.__cause__ = fault
     return error

@@ -1,4 +1,4 @@
-"""Tests of the native engine against torch: gradients in float64, whole runs within what float32 allows."""
+"""Tests of the native engine against torch: gradients in float64, whole runs within the precision of float32."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Leve
 @settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.from_type(Architecture), st.integers(2, 40))
 def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
-    # Dropout draws masks of its own; large maps take torch long in float64.
+    # Dropout draws masks in the engine; large maps take torch long in float64.
     assume(analyse(architecture, MNIST).macs < 3_000_000 and "dropout" not in str(architecture))
     check_against_torch(architecture, batch, in_float64())
 
@@ -89,7 +89,7 @@ RECIPES = (
     Recipe(epochs=2, batch_size=64, label_smoothing=0.2, average_start=0.0, weight_decay=0.01, augmented_share=1.0),
     Recipe(epochs=2, batch_size=32, weight_decay=0.1, decay_all=True),
 )
-# A weight that is rounded up by one engine and down by the other changes later losses, but only rarely in two steps.
+# If the engines round a weight in different directions, later losses differ, but rarely within two steps.
 NARROW = Recipe(epochs=2, batch_size=32, precision="int8", weight_bits=6)
 
 
@@ -102,7 +102,7 @@ def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe)
         assert (ours.epoch, ours.learning_rate) == (theirs.epoch, theirs.learning_rate)
     assert fast.step == plain.step
     assert (fast.average is None) == (plain.average is None)
-    # Rounding differs, and training magnifies it; what it does to the outcome must be small.
+    # Rounding differs, and training magnifies the difference; the effect on the errors must be small.
     assert abs(count_errors(fast, images) - count_errors(plain, images)) <= 0.03 * len(images)
 
 
@@ -133,7 +133,7 @@ def test_an_epoch_in_several_calls_is_the_epoch_in_one(monkeypatch: pytest.Monke
     states = []
     for steps_a_call in (10, 3):
         monkeypatch.setattr(driver, "_CHUNK", steps_a_call)
-        # Adam counts its steps.
+        # Adam counts the steps.
         run = start(parse_network(NETWORKS[0]), RECIPES[2], 3, CPU, load_engine(), task=MNIST)
         train_epoch(run, make_images(10 * 32))
         assert run.average is not None
@@ -142,7 +142,7 @@ def test_an_epoch_in_several_calls_is_the_epoch_in_one(monkeypatch: pytest.Monke
 
 
 def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
-    # Few values a mean, so that it shows by how many the variance is divided.
+    # Few values a mean, so that the divisor of the variance shows.
     text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", make_images(5)
     recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
     plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
@@ -205,7 +205,7 @@ def test_a_batch_that_no_memory_holds_is_an_error():
 def opened_with(
     text: str, batch: int, engine: Engine
 ) -> tuple[NativeProgram, TorchNetwork, Callable[[], tuple[float, Tensor]]]:
-    """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
+    """A program in float64 with a network, and a function that gives loss and gradient under equal masks."""
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture, MNIST).double()
@@ -220,8 +220,8 @@ def opened_with(
 
 
 def behind_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
-    """What dropout makes of ones: (seeds, channels, positions)."""
-    # Maps of ones; with all weights of the last layer zero its gradient is its input times a constant.
+    """Outputs of dropout for inputs of 1: (seeds, channels, positions)."""
+    # Maps of 1; if all weights of the last layer are zero, the gradient is the input times a constant.
     text = f"conv1x1(40, bias) {op}({rate}) linear(10)"
     program, network, _ = opened_with(text, 1, in_float64(level))
     with torch.no_grad():
@@ -233,15 +233,15 @@ def behind_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
         program.engine.library.engine_seed(program.pointer, seed)
         pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
         gradient = gradients(program, network, pixels, labels)[1]
-        # For each class but the right one it is a tenth of the input; before it come the 80 numbers of the convolution,
-        # behind it 10 biases.
+        # For each wrong class the gradient is a tenth of the input; the 80 numbers of the convolution come before,
+        # and 10 biases behind.
         seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
 
     return torch.stack(seen)
 
 
 def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
-    """Inputs behind dropout of ones, (seeds, channels, positions); ``values`` positions of a channel are drawn."""
+    """Outputs of dropout for inputs of 1, (seeds, channels, positions); ``values`` positions of a channel are drawn."""
     zero = inputs == 0
     rate = round(rate * 65_536) / 65_536  # a draw has 16 bits
     torch.testing.assert_close(inputs[~zero], torch.full_like(inputs[~zero], 1 / (1 - rate)), rtol=1e-9, atol=0)
@@ -250,7 +250,7 @@ def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
     draws = zero[:, :, :values].double()
     # Five standard deviations of a share.
     assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
-    # Neighbours, and the masks of two seeds, know nothing of each other.
+    # Neighbours, and the masks of two seeds, are independent.
     for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
         both = (first * second).mean()
         assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
@@ -269,7 +269,7 @@ def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
 def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level: _Level):
-    # Smooth ops only, so that central differences are exact; each use of a mask has one before and one after it.
+    # Smooth ops only, so that central differences are exact; each use of a mask has a smooth op before and after.
     text = "conv3x3(4) bn dropout(0.3) | avgpool | conv3x3(6) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
     _, network, under_one_mask = opened_with(text, batch, in_float64(level))
     _, gradient = under_one_mask()
@@ -292,7 +292,7 @@ def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level:
 @pytest.mark.parametrize("dropout", ["dropout(0.3)", "dropout2d(0.4)"])
 @pytest.mark.parametrize("pool", ["maxpool", "avgpool"])
 def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str, batch: int, level: _Level):
-    # A pool over windows of one value changes nothing, but keeps the engine from taking dropout and pool as one.
+    # A pool over windows of one value changes nothing, but keeps the engine from fusing dropout and pool.
     texts = [
         f"conv3x3(4) bn relu {dropout} {between} {pool} conv3x3(6) relu bn {dropout} {between} {pool} gap linear(10)"
         for between in ("", "maxpool(1)")
@@ -340,7 +340,7 @@ def network_for(task: Task) -> Architecture:
 
 
 def images_for(task: Task, count: int, seed: int = 0) -> Images:
-    """Noise in which a class has a brightness of its own."""
+    """Noise with a brightness per class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(task.classes, (count,), generator=generator)
     pixels = torch.randint(0, 128, (count, *task.input_shape), generator=generator)
@@ -407,7 +407,7 @@ def test_networks_drawn_for_a_shape_take_a_step_as_torch_does(name: str, shape: 
     task = Task(shape, 7)
     generator = random.Random(name)
     networks = [draw_uniform(space(name, task), generator).architecture for _ in range(4)]
-    # Dropout draws masks of its own.
+    # Dropout draws masks in the engine.
     for architecture in [network for network in networks if "dropout" not in str(network)]:
         runs = [start(architecture, STILL, 5, CPU, engine, task=task) for engine in (None, load_engine())]
         losses = [train_epoch(run, images_for(task, STILL.batch_size)).train_loss for run in runs]
@@ -419,7 +419,7 @@ def test_networks_drawn_for_a_shape_take_a_step_as_torch_does(name: str, shape: 
 def test_a_wide_image_turns_without_being_squeezed():
     image = torch.zeros(1, 1, 11, 31)
     image[0, 0, 5, 12:19] = 1
-    # The highest draw of the angle is the whole of it; the others, in the middle, change nothing.
+    # The highest draw gives the largest angle; the middle draws change nothing.
     quarter = torch.tensor([[1.0], [0.5], [0.5], [0.5], [0.5], [0.5], [0.0]])
     theta = _affine_maps(quarter, 11, 31, Recipe(augmented_share=1.0, rotation_degrees=90))
     grid = functional.affine_grid(theta, [1, 1, 11, 31], align_corners=False)
