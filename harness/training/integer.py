@@ -107,7 +107,7 @@ class IntegerNetwork:
 # Rounding of weights in training ---------------------------------------------------------------------------------
 
 
-def weight_largest(bits: int) -> int:
+def largest_weight(bits: int) -> int:
     """Return the largest magnitude of a weight of ``bits`` bits; the range is symmetric around zero."""
     return (1 << (bits - 1)) - 1
 
@@ -119,12 +119,12 @@ def narrow_kernels(network: nn.Module, plan: IntegerPlan) -> list[Tensor]:
 
 
 def round_weights(weights: Tensor, bits: int) -> None:
-    """Round weights, in place, to multiples of their scale: the largest magnitude is ``weight_largest(bits)`` scales.
+    """Round weights, in place, to multiples of their scale: the largest magnitude is ``largest_weight(bits)`` scales.
 
     ``round_weights`` in ``native/learning.cpp`` is the same function.
     """
     with torch.no_grad():
-        scale = weights.abs().max() / weight_largest(bits)
+        scale = weights.abs().max() / largest_weight(bits)
         # Weights that are all zero have any scale.
         weights.div_(scale.clamp_min(torch.finfo(weights.dtype).tiny)).round_().mul_(scale)
 
@@ -222,12 +222,12 @@ def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm], bits: in
     module = _module_at(network, kernel.path)
     if kernel.form.factors is not None:
         by_channel, by_pose = map(_as_float64, kernel.form.factors(module))
-        channel_factors, channel_scale = _rounded(by_channel, weight_largest(bits))
+        channel_factors, channel_scale = _rounded(by_channel, largest_weight(bits))
         pose_factors, pose_scale = _rounded(by_pose, _POSE_MAX)
         stored = np.concatenate([channel_factors, pose_factors], 1)
         return stored[:, None, None, :], channel_scale * pose_scale
     weights = _as_float64(module.weight).reshape(kernel.form.shape)
-    return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), weight_largest(bits))
+    return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), largest_weight(bits))
 
 
 def _rounded(weights: _Reals, largest: int) -> tuple[Integers, float]:

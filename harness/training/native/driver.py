@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.training.integer import weight_largest
+from harness.training.integer import largest_weight
 from harness.training.native.engine import Engine, load, training_struct_type
 from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, StepSettings, decay_of
@@ -70,7 +70,7 @@ class NativeProgram:
             nesterov=int(recipe.nesterov),
             momentum=recipe.momentum,
             smoothing=recipe.label_smoothing,
-            levels=weight_largest(recipe.weight_bits),
+            largest_weight=largest_weight(recipe.weight_bits),
         )
         # ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]

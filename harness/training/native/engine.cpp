@@ -11,7 +11,7 @@ using namespace engine;
 struct Training {
   Update update;
   real smoothing;
-  real levels;  // scales in the largest magnitude of a rounded weight
+  real largest_weight;  // largest magnitude of a rounded weight, in scales
 };
 
 namespace {
@@ -69,7 +69,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
     }
     std::copy_n(state, latent.size(), latent.begin());
     for (size_t k = 0; k < narrow_count; k++)
-      round_weights(training->levels, size_t(narrow[k].count), state + narrow[k].first);
+      round_weights(training->largest_weight, size_t(narrow[k].count), state + narrow[k].first);
     p.forward(state, true);
     total += cross_entropy(p.logits(), said.data(), p.batch, training->smoothing, p.logits_gradient());
     std::fill(p.gradient.begin(), p.gradient.end(), real(0));

@@ -78,7 +78,7 @@ _DOUBLE = ctypes.c_double
 def training_struct_type(*, double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     real = _DOUBLE if double else ctypes.c_float
-    members = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real), ("levels", real))
+    members = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real), ("largest_weight", real))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
 
 

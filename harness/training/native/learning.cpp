@@ -55,11 +55,11 @@ void update(const Update& u, real rate, int64_t step, size_t count, const real* 
   }
 }
 
-void round_weights(real levels, size_t count, real* weights) {
+void round_weights(real largest_weight, size_t count, real* weights) {
   real largest = 0;
   for (size_t i = 0; i < count; i++) largest = std::max(largest, std::abs(weights[i]));
   if (largest == 0) return;
-  const real scale = largest / levels;
+  const real scale = largest / largest_weight;
   for (size_t i = 0; i < count; i++) weights[i] = std::nearbyint(weights[i] / scale) * scale;
 }
 

@@ -24,7 +24,7 @@ struct Range {
   int64_t first, count;
 };
 
-// Rounds weights to multiples of their scale: the largest magnitude is `levels` scales.
-void round_weights(real levels, size_t count, real* weights);
+// Rounds weights to multiples of their scale: the largest magnitude is `largest_weight` scales.
+void round_weights(real largest_weight, size_t count, real* weights);
 
 }  // namespace engine
