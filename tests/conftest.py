@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".pytest_
 # Tests have caches of their own, and the engine takes seconds to compile.
 os.environ.setdefault("HARNESS_ENGINE_CACHE", str(REPOSITORY / ".pytest_cache" / "engine"))
 
+import numpy as np  # noqa: E402  (reads the number of threads set above)
+import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402  (it reads the variable above)
 
 from harness.system.files import Workspace  # noqa: E402
@@ -113,6 +116,14 @@ def _nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "SHIPPED", tmp_path_factory.mktemp("nothing"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _seeded_generators() -> None:
+    """Start the global generators from the same seed in each test, whichever tests ran before in the same process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

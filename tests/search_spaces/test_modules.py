@@ -118,7 +118,7 @@ def test_each_channel_of_a_depthwise_layer_is_convolved_with_its_pose_of_a_learn
         padded = np.pad(images[:, channel].numpy(), ((0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2]
         expected = (windows * turned).sum((3, 4)) + learned["bias"][channel // poses]
-        np.testing.assert_allclose(maps[:, channel], expected, rtol=1e-12)
+        np.testing.assert_allclose(maps[:, channel], expected, rtol=1e-12, atol=1e-14)
 
 
 class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares none

@@ -330,7 +330,7 @@ def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
 
     scaled = np.rint(255 * (numbers - np.array([-1, 0]).reshape(2, 1, 1)) / np.array([2, 4]).reshape(2, 1, 1))
     expected = (scaled.clip(0, 255) / 255 - np.reshape(spec.mean, (2, 1, 1))) / np.reshape(spec.std, (2, 1, 1))
-    np.testing.assert_allclose(inputs, expected, rtol=1e-5)
+    np.testing.assert_allclose(inputs, expected, rtol=1e-5, atol=1e-6)
     assert labels.tolist() == [3]
 
 
