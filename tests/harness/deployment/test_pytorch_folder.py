@@ -417,7 +417,7 @@ def test_a_training_ends_with_weights_that_classify_and_equal_seeds_give_equal_w
     folder = write(
         trained(parse_network("conv3x3(4) bn relu | maxpool(4) | linear(10)"), recipe, spec), tmp_path / "net"
     )
-    train, test = arrays(tmp_path / "train.npz", 2_000, 1), arrays(tmp_path / "test.npz", 300, 2)
+    train, test = arrays(tmp_path / "train.npz", 1_000, 1), arrays(tmp_path / "test.npz", 300, 2)
 
     states = []
     for name in ("first.pt", "second.pt"):
