@@ -270,20 +270,43 @@ class Analysis:
     @property
     def grouped_macs(self) -> int:
         """Multiply-adds of depthwise and grouped kernels per image."""
-        # Avoid computing shapes for the majority of networks, which have no grouped kernels.
-        if not any(kernel.is_grouped for kernel in kernels([each.op for each in self.costed_ops])):
-            return 0
-        return sum(op.cost(before)[1] for op, before in self._ops if op.is_grouped)
+        return sum(macs.grouped for macs in self._special_macs)
 
     @property
     def pointwise_macs(self) -> int:
         """Multiply-adds of 1x1 kernels per image."""
-        macs = 0
-        for op, before in self._ops:
-            window = op.window()
-            if window is not None and window[:2] == (1, 1):
-                macs += op.cost(before)[1]
-        return macs
+        return sum(macs.pointwise for macs in self._special_macs)
+
+    @property
+    def _special_macs(self) -> list[_SpecialMacs]:
+        shapes = [self.task.input_shape, *(each.output_shape for each in self.costed_ops)]
+        return [_special_macs(each.op, before) for each, before in zip(self.costed_ops, shapes, strict=False)]
+
+
+class _SpecialMacs(NamedTuple):
+    """Multiply-adds of kernels that have a pace of their own, of an op with the ops inside a residual sum.
+
+    Attributes:
+        grouped: Multiply-adds of depthwise and grouped kernels.
+        pointwise: Multiply-adds of 1x1 kernels.
+    """
+
+    grouped: int
+    pointwise: int
+
+
+@lru_cache(maxsize=50_000)  # see ``_use_of``
+def _special_macs(op: Op, before: Shape) -> _SpecialMacs:
+    """Return the multiply-adds of grouped and of 1x1 kernels of an op with the input shape ``before``."""
+    grouped = 0
+    pointwise = 0
+    for inner, shape in walk((op,), before):
+        if inner.is_grouped:
+            grouped += inner.cost(shape)[1]
+        window = inner.window()
+        if window is not None and window[:2] == (1, 1):
+            pointwise += inner.cost(shape)[1]
+    return _SpecialMacs(grouped, pointwise)
 
 
 def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:

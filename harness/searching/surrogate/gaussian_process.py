@@ -53,12 +53,20 @@ class CovarianceKernel:
 
     def covariance(self, left: Points, right: Points) -> Any:
         """Return k(left, right), shape (left points, right points)."""
-        rows = left.features / self.reach
-        columns = right.features / self.reach
-        squares = (rows**2).sum(axis=1)[:, None] + (columns**2).sum(axis=1)[None, :] - 2 * rows @ columns.T
-        # Rounding may give squared distances just below 0.
-        smooth = self.bend**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
-        covariances = self.level**2 + self.slope**2 * (left.features @ right.features.T) + smooth
+        left_squares = (left.features**2).sum(axis=1)
+        right_squares = (right.features**2).sum(axis=1)
+        covariances = left.features @ right.features.T
+        # -|a - b|^2 / 2, in place because a proposal needs millions of covariances.
+        smooth = covariances - 0.5 * left_squares[:, None]
+        smooth -= 0.5 * right_squares
+        smooth /= self.reach**2
+        # Rounding may give negative squared distances close to 0.
+        np.minimum(smooth, 0.0, out=smooth)
+        np.exp(smooth, out=smooth)
+        smooth *= self.bend**2
+        covariances *= self.slope**2
+        covariances += smooth
+        covariances += self.level**2
         if not self.stretch_deviation:
             return covariances
         return covariances + self.stretch_deviation**2 * np.outer(left.expected, right.expected)
