@@ -358,6 +358,8 @@ class SearchReporter(Reporter):
 
     def on_tick(self, moment: Moment) -> None:
         """Update the bar, or print a status line at intervals if there is no bar; print each new nearest miss."""
+        # A worker that has just become idle would wait for the report, which takes up to some seconds.
+        has_waiting_worker = self._moment is not None and moment.running < self._moment.running
         self._moment, self._ticked = moment, time.monotonic()
         limit = math.inf if self.effort.seconds is None else self.effort.seconds
         nearest = moment.state.nearest
@@ -374,7 +376,8 @@ class SearchReporter(Reporter):
             if rank > self._nearest_rank and moment.incumbent is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
             self._nearest_rank = max(rank, self._nearest_rank)
-        self._write_report()
+        if not has_waiting_worker:
+            self._write_report()
 
     def _bar_text(self, moment: Moment, nearest: NearestMiss | None) -> str:
         if moment.incumbent is not None:
@@ -383,8 +386,7 @@ class SearchReporter(Reporter):
             best = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
         trials = self.effort.trials
         trained = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
-        running = sum(job is not None for job in moment.jobs)
-        return f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {running} running"
+        return f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
         """Print failed runs (all runs if ``verbose``), confirmations, failed confirmations and the forecast."""

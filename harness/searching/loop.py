@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import FrameType
@@ -152,8 +152,11 @@ def explore(search: Search) -> None:
         search.end_reason = EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED
 
 
-def on_worker_events(search: Search, events: Iterable[WorkerEvent]) -> None:
+def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
+    if not events:
+        # The forecast takes some seconds. After an event, a worker may be waiting for its next job.
+        _quote_if_due(search)
     for event in events:
         match event:
             case StretchEnded(job, result) if result.status is Status.RUNNING:
@@ -337,7 +340,6 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     if is_revoked or (candidate.is_refuted and not was_refuted):
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
     _log_incumbent(search)
-    _quote_if_due(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
 

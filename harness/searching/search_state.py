@@ -69,6 +69,11 @@ class Moment:
     jobs: Sequence[Job | None]
     nodes: Sequence[str] = ()
 
+    @property
+    def running(self) -> int:
+        """Number of workers with a job."""
+        return sum(job is not None for job in self.jobs)
+
 
 class Observer(Protocol):
     """Protocol of objects that watch a search."""

@@ -151,6 +151,20 @@ def test_a_report_that_cannot_be_written_does_not_end_the_search(
     assert capsys.readouterr().err.count(said) == 1
 
 
+def test_report_waits_until_an_idle_worker_has_a_job(monkeypatch: pytest.MonkeyPatch):
+    pages = Pages(monkeypatch)
+    busy = replace(pages.moment, jobs=(JOB, JOB))
+    idle = replace(pages.moment, jobs=(JOB, None))
+
+    pages.reporter.on_tick(busy)
+    pages.now += 100.0
+    pages.reporter.on_tick(idle)
+    assert pages.written == [1000.0]
+
+    pages.reporter.on_tick(idle)  # there is no job for the worker
+    assert pages.written == [1000.0, 1100.0]
+
+
 def test_stated_options_are_written_as_the_command_line_reads_them():
     request = SearchRequest("mnist-5k", workers="auto", time="2m", minimise=("parameters", "macs"), target_pct=97)
     origins = dict.fromkeys(options_of(SearchRequest), "default") | dict.fromkeys(
