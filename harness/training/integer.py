@@ -112,7 +112,7 @@ def largest_weight(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def narrow_kernels(network: nn.Module, plan: IntegerPlan) -> list[Tensor]:
+def rounded_kernels(network: nn.Module, plan: IntegerPlan) -> list[Tensor]:
     """Return the parameters of a network that have fewer than 8 bits as integers, which training rounds."""
     bits = zip(plan.kernels, plan.kernel_bits, strict=True)
     return [_module_at(network, kernel.path).weight for kernel, count in bits if count < WIDE_BITS]

@@ -29,10 +29,10 @@ from harness.training.integer import (
     integer_logits,
     integers_of,
     map_scales,
-    narrow_kernels,
     round_weights,
+    rounded_kernels,
 )
-from harness.training.native.driver import NativeProgram, flat_state, narrow_ranges, restore, restored_average
+from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average, rounded_ranges
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
     Precision,
@@ -81,7 +81,7 @@ class Training:
     recipe: Recipe
     device: torch.device
     state: list[Tensor]  # tensors of the network itself, not copies (``state_tensors``)
-    narrow: list[Tensor]  # parameters that each step rounds (``narrow_kernels``)
+    rounded_kernels: list[Tensor]  # parameters that each step rounds (``rounded_kernels``)
     step: int = 0  # number of steps so far
     seconds: float = 0.0  # training time so far, without evaluation
     engine: Engine | None = None  # native engine; None if torch trains
@@ -148,10 +148,10 @@ def start(
         nesterov = recipe.nesterov
         optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not fused, fused=fused)
     state = state_tensors(network)
-    narrow = []
+    kernels: list[Tensor] = []
     if recipe.precision == "int8":
-        narrow = narrow_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
-    return Training(architecture, task, network, optimizer, generator, recipe, device, state, narrow, engine=engine)
+        kernels = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
+    return Training(architecture, task, network, optimizer, generator, recipe, device, state, kernels, engine=engine)
 
 
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
@@ -249,8 +249,8 @@ def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, 
     native.seed_masks(run.generator)
     flat = flat_state(run.network, run.optimizer, run.average, native.real)
     # Trains for all steps and updates ``flat`` in place.
-    narrow = narrow_ranges(run.network, run.narrow)
-    loss_sum = native.train(flat, images, order, affine_maps, settings, run.step, narrow)
+    ranges = rounded_ranges(run.network, run.rounded_kernels)
+    loss_sum = native.train(flat, images, order, affine_maps, settings, run.step, ranges)
     run.step += len(settings.rates)
     restore(run.network, run.optimizer, flat, run.step)
     if run.step >= settings.first_averaged:
@@ -315,15 +315,15 @@ def _descend(run: Training, images: Images, epoch_recipe: Recipe, indices: Tenso
 
 @contextlib.contextmanager
 def _rounded_weights(run: Training) -> Iterator[None]:
-    """Round the weights of ``run.narrow`` within the block, and restore the weights afterwards."""
-    originals = [weights.detach().clone() for weights in run.narrow]
-    for weights in run.narrow:
+    """Round the weights of ``run.rounded_kernels`` within the block, and restore the weights afterwards."""
+    originals = [weights.detach().clone() for weights in run.rounded_kernels]
+    for weights in run.rounded_kernels:
         round_weights(weights, run.recipe.weight_bits)
     try:
         yield
     finally:
         with torch.no_grad():
-            for weights, original in zip(run.narrow, originals, strict=True):
+            for weights, original in zip(run.rounded_kernels, originals, strict=True):
                 weights.copy_(original)
 
 
@@ -334,7 +334,7 @@ def finish_average(run: Training, images: Images) -> None:
     not affect further training. Without an average yet, only weights of fewer than 8 bits are rounded.
     """
     recomputed = run.average is not None and run.recipe.average_statistics == "recomputed"
-    if run.finished_average is not None or not (recomputed or run.narrow):
+    if run.finished_average is not None or not (recomputed or run.rounded_kernels):
         return
     with _holding(run, run.average or run.state), _rounded_weights(run):
         run.finished_average = [tensor.clone() for tensor in run.state]
@@ -419,9 +419,9 @@ def predicting_state(run: Training) -> list[Tensor]:
     The tensors are in the order of ``state_tensors``; they are not copies.
     """
     is_recomputed = run.recipe.average_statistics == "recomputed"
-    assert run.finished_average is not None or not (run.narrow or (run.average is not None and is_recomputed)), (
-        "finish_average must be called before predictions"
-    )
+    assert run.finished_average is not None or not (
+        run.rounded_kernels or (run.average is not None and is_recomputed)
+    ), "finish_average must be called before predictions"
     return run.finished_average or run.average or run.state
 
 
@@ -432,7 +432,7 @@ def final_network(run: Training) -> TorchNetwork:
         network.load_state_dict(run.network.state_dict())
     if run.map_scales is not None:
         network.register_buffer(MAP_SCALES, run.map_scales)
-        if run.narrow:
+        if run.rounded_kernels:
             # A real number, because only such buffers enter digests and files of weights.
             network.register_buffer(WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
     return network.eval()

@@ -28,7 +28,7 @@ from search_spaces.network import Architecture, Task
 
 # Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
 _CHUNK = 100
-_NO_KERNELS = torch.empty((0, 2), dtype=torch.int64)  # of no kernels (``narrow_ranges``)
+_NO_KERNELS = torch.empty((0, 2), dtype=torch.int64)  # of no kernels (``rounded_ranges``)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class NativeProgram:
         maps: Tensor | None,
         steps: StepSettings,
         first_step: int,
-        narrow: Tensor = _NO_KERNELS,
+        rounded: Tensor = _NO_KERNELS,
     ) -> float:
         """Train for the steps in ``steps`` and return the sum of the losses.
 
@@ -125,7 +125,7 @@ class NativeProgram:
             maps: Affine maps of the augmentation, float32 (count * batch, 2, 3); None without augmentation.
             steps: Learning rates and averaging weights of ``count`` steps.
             first_step: Number of steps of the run before this call.
-            narrow: Offset and number of the weights of each kernel that each step rounds, int64 (kernels, 2).
+            rounded: Offset and number of the weights of each kernel that each step rounds, int64 (kernels, 2).
         """
         batch = self.recipe.batch_size
         count = len(steps.rates)
@@ -151,8 +151,8 @@ class NativeProgram:
                 first_step + first,
                 ctypes.byref(self.settings),
                 self.decay.data_ptr(),
-                narrow.data_ptr(),
-                len(narrow),
+                rounded.data_ptr(),
+                len(rounded),
                 self.program.state_size,
                 flat.state.data_ptr(),
                 flat.memories[0].data_ptr(),
@@ -267,7 +267,7 @@ def flat_state(
     return FlatState(_flat(tensors, real), _flat(averaged, real), memories)
 
 
-def narrow_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
+def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
     """Return the offset in the state of the engine, and the number, of the weights of each kernel, int64 (kernels, 2).
 
     Args:

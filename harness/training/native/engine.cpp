@@ -51,15 +51,15 @@ void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)-
 
 // Trains for `steps` steps and returns the sum of the losses. `order` has the indices of the images, `moves` a 2x3 map
 // per image, or null; `rates` has the learning rate of each step, `shares` the weight of the new state in the average.
-// `done` is the number of earlier steps. Each step computes with rounded weights of the `narrow` kernels, and updates the
-// weights before rounding.
+// `done` is the number of earlier steps. Each step computes with rounded weights of the kernels in `rounded`, and updates
+// the weights before rounding.
 double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
                     const float* moves, const real* rates, const real* shares, int64_t steps, int64_t done,
-                    const Training* training, const real* decay, const Range* narrow, size_t narrow_count,
+                    const Training* training, const real* decay, const Range* rounded, size_t rounded_count,
                     size_t state_size, real* state, real* first, real* second, real* averaged) {
   Program& p = *static_cast<Program*>(program);
   std::vector<int64_t> said(p.batch);
-  std::vector<real> latent(narrow_count ? p.parameter_count : 0);
+  std::vector<real> latent(rounded_count ? p.parameter_count : 0);
   double total = 0;
   for (int64_t step = 0; step < steps; step++) {
     for (int n = 0; n < p.batch; n++) {
@@ -68,8 +68,8 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
       said[n] = labels[image];
     }
     std::copy_n(state, latent.size(), latent.begin());
-    for (size_t k = 0; k < narrow_count; k++)
-      round_weights(training->largest_weight, size_t(narrow[k].count), state + narrow[k].first);
+    for (size_t k = 0; k < rounded_count; k++)
+      round_weights(training->largest_weight, size_t(rounded[k].count), state + rounded[k].first);
     p.forward(state, true);
     total += cross_entropy(p.logits(), said.data(), p.batch, training->smoothing, p.logits_gradient());
     std::fill(p.gradient.begin(), p.gradient.end(), real(0));

@@ -158,8 +158,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         *[_POINTER] * 4,  # program, pixels, labels, order
         *[_POINTER] * 3,  # moves, rates, shares
         *[_LONG] * 2,  # steps, done
-        *[_POINTER] * 3,  # training, decay, narrow
-        *[ctypes.c_size_t] * 2,  # narrow_count, state_size
+        *[_POINTER] * 3,  # training, decay, rounded
+        *[ctypes.c_size_t] * 2,  # rounded_count, state_size
         *[_POINTER] * 4,  # state, first, second, averaged
     ]
     for name, result_type, argument_types in (

@@ -21,7 +21,7 @@ from harness.system.errors import ContentError
 from harness.system.machine import choose_device
 from harness.training import training_loop
 from harness.training.crosscheck import cross_check
-from harness.training.integer import integers_of, narrow_kernels
+from harness.training.integer import integers_of, rounded_kernels
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe, _learning_rate, start_overhead
@@ -211,7 +211,7 @@ def test_the_weights_that_predict_are_those_of_the_integers():
     integers = integers_of(network, run.architecture, synthetic(64))
 
     assert integers.plan.weight_bits == 4
-    for kernel, weights in zip(integers.kernels, narrow_kernels(network, integers.plan), strict=True):
+    for kernel, weights in zip(integers.kernels, rounded_kernels(network, integers.plan), strict=True):
         stored = weights.detach().reshape(len(weights), -1, *kernel.shape[1:3]).permute(0, 2, 3, 1).numpy()
         np.testing.assert_allclose(stored * 7 / np.abs(stored).max(), kernel, atol=1e-4)
 
