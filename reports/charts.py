@@ -295,6 +295,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 def _tested_networks(info: StudyFacts) -> list[Row]:
     """Return rows of the study's networks with a test accuracy, and of the three cheapest further leaderboard rows."""
     metric = info.config.minimised[0]
+    weight_bits = info.config.recipe.weight_bits
     hashes_of_study = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
     further_rows = {
@@ -302,7 +303,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
         for row in info.evidence.rows
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in hashes_of_study
     }
-    cheapest = sorted(further_rows.values(), key=lambda row: cost_of(row, metric))[:3]
+    cheapest = sorted(further_rows.values(), key=lambda row: cost_of(row, metric, weight_bits))[:3]
     own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
     further = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in cheapest]
     rows: list[Row] = []
@@ -316,7 +317,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
             {
                 "n": number,
                 "network": label,
-                "cost": cost_of(row, metric),
+                "cost": cost_of(row, metric, weight_bits),
                 "test_pct": round(mean, 4),
                 "errors": _errors_pct(mean),
                 "low": _errors_pct(mean - deviation),

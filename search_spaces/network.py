@@ -309,13 +309,16 @@ def _special_macs(op: Op, before: Shape) -> _SpecialMacs:
     return _SpecialMacs(grouped, pointwise)
 
 
-def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:
+def analyse(
+    network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None, weight_bits: int = WIDE_BITS
+) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
 
     Args:
         network: A network, or ops that need not be canonical, so that paths of errors match the text.
         task: Input shape and number of classes.
         budget: Largest allowed number of parameters; None for no limit.
+        weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
 
     Raises:
         ShapeError: Two ops do not fit together, or the output is not a value per class.
@@ -335,7 +338,7 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
         raise SearchSpaceError(f"{parameters:,} parameters exceed the budget of {budget:,} by {parameters - budget:,}")
     before_global = list(takewhile(lambda each: not each.op.is_global, costed_ops))
     receptive_field = before_global[-1].receptive_field if before_global else 1
-    return Analysis(task, tuple(costed_ops), parameters, macs, receptive_field)
+    return Analysis(task, tuple(costed_ops), parameters, macs, receptive_field, weight_bits)
 
 
 class _Field(NamedTuple):

@@ -26,6 +26,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Self, TypeAlias, cast
 
+from search_spaces.deployment import WIDE_BITS
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Op, Residual
 from search_spaces.space_errors import DrawError, ShapeError
@@ -392,6 +393,7 @@ class SearchSpace:
         conditions: Conditions of the ``where`` statements.
         task: Task of the networks.
         unused: Names of the statements that ``net`` does not use, for a warning.
+        weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
     """
 
     name: str
@@ -402,6 +404,7 @@ class SearchSpace:
     conditions: tuple[Condition, ...]
     task: Task
     unused: tuple[str, ...] = ()
+    weight_bits: int = WIDE_BITS
 
     @property
     def op_types(self) -> frozenset[type[Op]]:
@@ -459,7 +462,7 @@ def judge(
         objective: Metric, or scalarisation of two metrics, of the limit.
     """
     try:
-        analysis = analyse(architecture, space.task)
+        analysis = analyse(architecture, space.task, weight_bits=space.weight_bits)
     except ShapeError as error:
         return Feasibility(None, "shape", error.message, depth=-1)
     if architecture.user_module is not None:

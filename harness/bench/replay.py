@@ -43,7 +43,7 @@ from harness.searching.search_state import Moment, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
-from harness.studies.candidate import CONFIRM_SEEDS
+from harness.studies.candidate import CONFIRM_SEEDS, study_space
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, RunEnded
 from harness.studies.events import Event as StudyEvent
@@ -58,7 +58,6 @@ from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
-from search_spaces.notation import parse_space
 
 _LENDERS = 20  # networks with the nearest errors whose seed deviations are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
@@ -365,7 +364,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     recipe = task.study.recipe
     check_batch(recipe, data.dataset.train_size)
     device = choose_device(request.device)
-    space = parse_space(task.study.space_text, task.study.space, task.data.task)
+    space = study_space(task.study, task.data.task)
     engine = choose_engine(request.engine, recipe, device, space.op_types)
     effort = Effort(
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
@@ -535,7 +534,7 @@ def _run_repeat(
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
     executor = make_executor(seed)
     watch = _Watch(task.seconds)
-    space = parse_space(config.space_text, config.space, task.data.task)
+    space = study_space(config, task.data.task)
     # Without limits: ``_Watch`` ends the search, and the methods must not know the time limit.
     effort = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(

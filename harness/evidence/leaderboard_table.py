@@ -160,9 +160,9 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
     }
 
 
-def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
-    """Return the value of the metric ``minimise`` for the network of a row."""
-    return measured(analyse(row.architecture, dataset(row.dataset).task), minimise)
+def cost_of(row: LeaderboardRow, minimise: Metric, weight_bits: int) -> int:
+    """Return the value of the metric ``minimise`` for the network of a row with ``weight_bits`` bits per weight."""
+    return measured(analyse(row.architecture, dataset(row.dataset).task, weight_bits=weight_bits), minimise)
 
 
 class Survey(NamedTuple):

@@ -33,7 +33,6 @@ from harness.system.user_code import Listener
 from harness.training.executors.base import Event as WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
 from harness.training.result import Purpose, Result, Status
-from search_spaces.deployment import WIDE_BITS
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
@@ -84,10 +83,6 @@ def planned_search(
                 f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
                 "floats; --recipe small-int8 evaluates integers"
             )
-        recipe = plan.named_recipe
-        bits = recipe.recipe.weight_bits
-        if Metric.WEIGHT_BYTES in metrics and bits < WIDE_BITS:
-            say(f"weight_bytes counts 8 bits per weight; exports for size pack the {bits} bits of {recipe.name}")
         device, engine = plan.effort.device, plan.effort.engine
         with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
             options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)

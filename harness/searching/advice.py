@@ -369,7 +369,7 @@ def outcome_of(
     last = search.state.entries[-1].event
     if verdict is not None and verdict.passed:
         contenders = search.state.contenders.values()
-        cost = cost_of(verdict.row, plan.config.minimised[0])
+        cost = cost_of(verdict.row, plan.config.minimised[0], plan.config.recipe.weight_bits)
         better = [each for each in contenders if each.costs[0] < cost]
         if plan.config.is_front:
             better = confirmed_front(contenders)

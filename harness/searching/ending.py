@@ -147,7 +147,8 @@ def _accuracy_text(mean_pct: float | None, seeds: int | None) -> str:
 def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None) -> str:
     metrics = state.config.minimised
     if row is not None:
-        size = size_text(row.parameters, [cost_of(row, each) for each in metrics], metrics)
+        costs = [cost_of(row, each, state.config.recipe.weight_bits) for each in metrics]
+        size = size_text(row.parameters, costs, metrics)
         deviation_pct = row.std_test_accuracy_pct
         deviation = "" if deviation_pct is None else f" (deviation {deviation_pct:.3f})"
         epochs = "" if row.epochs is None else f", {counted(row.epochs, 'epoch')}"

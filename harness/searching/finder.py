@@ -131,12 +131,12 @@ class _Optimization:
 
 
 @functools.lru_cache(maxsize=8)
-def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[NetworkOption, float], ...]:
+def _listed(text: str, task: Task, weight_bits: int, objective: Objective) -> tuple[tuple[NetworkOption, float], ...]:
     """Return all networks that the conditions of a space allow, each with the probability of a uniform draw.
 
     A network of several configurations occurs once for each.
     """
-    space = parse_space(text, task=task)
+    space = replace(parse_space(text, task=task), weight_bits=weight_bits)
     options = []
     for network in enumerate_draws(space):
         feasibility = judge(space, network.architecture)
@@ -205,7 +205,7 @@ class Finder:
         limit = Condition(self.objective, "<=", self.max_cost)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
         is_small = space.configurations <= _MOST_LISTED
-        self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
+        self.listed_options = _listed(space.text, space.task, space.weight_bits, self.objective) if is_small else None
 
     def option_or_rejection(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.

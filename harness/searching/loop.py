@@ -25,7 +25,7 @@ from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_at
-from harness.studies.candidate import BASELINE, Candidate, confirmed_front, surest_first
+from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
 from harness.studies.events import (
     Confirmed,
     EndReason,
@@ -47,7 +47,6 @@ from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
 from search_spaces.network import Architecture
-from search_spaces.notation import parse_space
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
@@ -118,7 +117,7 @@ def open_search(
     past = NO_PAST
     if prior is not None:
         past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
-    space = parse_space(config.space_text, config.space, data.task)
+    space = study_space(config, data.task)
     method = method_of(config, space, effort.workers)
     proposer = method or Proposer(space, config, past=past, baselines=baselines)
     search = Search(

@@ -158,6 +158,8 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = _space(request.space, data, limits, request.chip)
+    if request.recipe != AUTO:
+        space = replace(space, weight_bits=named_recipe(request.recipe).recipe.weight_bits)
     objectives = [StudyObjective(metric, _limit(metric, budget, space, chip_limits)) for metric in minimise]
     if minimise[0] is Metric.PARAMETERS:
         objectives[0] = StudyObjective(Metric.PARAMETERS)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 from typing import Any
 
@@ -26,8 +26,9 @@ from harness.studies.events import Proposal
 from harness.studies.group_spread import GROUP_CONFIDENCE, GroupCounts
 from harness.system import statistics
 from harness.training.result import Errors, Result, Status
-from search_spaces.network import Architecture, analyse
-from search_spaces.space import Metric, Objective, Weighted, measured, size_text
+from search_spaces.network import Architecture, Task, analyse
+from search_spaces.notation import parse_space
+from search_spaces.space import Metric, Objective, SearchSpace, Weighted, measured, size_text
 
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
 MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
@@ -357,11 +358,18 @@ def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
     return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 
+def study_space(config: StudyConfig, task: Task) -> SearchSpace:
+    """Return the search space of a study, with the conditions and the bits per weight of its networks."""
+    space = parse_space(config.space_text, config.space, task)
+    return replace(space, weight_bits=config.recipe.weight_bits)
+
+
 def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
     """Return the value of each minimised metric of a study for a proposed network."""
     if config.minimised == (Metric.PARAMETERS,):
         return (proposal.parameters,)
-    analysis = analyse(proposal.architecture, dataset(config.dataset).task)
+    task = dataset(config.dataset).task
+    analysis = analyse(proposal.architecture, task, weight_bits=config.recipe.weight_bits)
     return tuple(measured(analysis, each) for each in config.minimised)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote
 
-from harness.data.datasets import dataset
 from harness.studies import events
+from harness.studies.candidate import costs_of
 from harness.studies.config import StudyConfig, config_document
 from harness.studies.study_state import StudyState
 from harness.system import files
@@ -27,8 +27,7 @@ from harness.system.document import document_of
 from harness.system.errors import UsageError, as_command, install_command
 from harness.training.result import Errors, Purpose, Result, Status
 from search_spaces.catalog import network_name
-from search_spaces.network import analyse
-from search_spaces.space import OBJECTIVES, measured
+from search_spaces.space import OBJECTIVES
 
 if TYPE_CHECKING:
     import optuna
@@ -281,7 +280,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
+    cost, *_ = costs_of(proposal, config)
     is_usable = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
     state = TrialState[run.status.name] if is_usable else TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {

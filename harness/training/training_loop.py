@@ -148,10 +148,10 @@ def start(
         nesterov = recipe.nesterov
         optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not fused, fused=fused)
     state = state_tensors(network)
-    kernels: list[Tensor] = []
+    rounded: list[Tensor] = []
     if recipe.precision == "int8":
-        kernels = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
-    return Training(architecture, task, network, optimizer, generator, recipe, device, state, kernels, engine=engine)
+        rounded = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
+    return Training(architecture, task, network, optimizer, generator, recipe, device, state, rounded, engine=engine)
 
 
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:

@@ -25,6 +25,8 @@ from harness.searching.request import SearchRequest
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort, Pace
 from harness.studies import config as study
+from harness.studies.candidate import costs_of
+from harness.studies.events import Proposal
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
@@ -35,7 +37,7 @@ from harness.training.run import Job
 from search_spaces.chips import CHIPS
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Metric, draw_uniform
+from search_spaces.space import Condition, Metric, draw_uniform, judge
 from search_spaces.space_errors import UnknownNameError
 
 REQUEST = SearchRequest(
@@ -113,6 +115,27 @@ def test_what_is_minimised_without_a_limit_begins_at_the_largest_network_of_the_
 
     assert search_plan.config.limits == (macs, budget)
     assert plan_document(search_plan)["drawn_ceilings"] == ["macs"]
+
+
+# Constants of a network with c channels: weights of both kernels, a multiplier and a bias of 16 bits per channel of the
+# first, and the bias of 16 bits per class of the second. Packed, the weights of a kernel begin at a full byte.
+@pytest.mark.parametrize(
+    ("recipe", "constants", "limit"),
+    [
+        ("small-int8", 36 + 4 * 4 + 40 + 10 * 2, 72 + 8 * 4 + 80 + 10 * 2),
+        ("small-int5", 23 + 4 * 4 + 25 + 10 * 2, 45 + 8 * 4 + 50 + 10 * 2),
+    ],
+)
+def test_bytes_of_weights_follow_the_recipe(recipe: str, constants: int, limit: int, tmp_path: Path):
+    (tmp_path / "two.space").write_text(TWO, encoding="utf-8")
+    search_plan = plan(tmp_path, space=f"@{tmp_path / 'two.space'}", minimise=("weight_bytes",), recipe=recipe)
+    network = parse_network("conv3x3(4) bn relu | gap | linear(10)")
+    proposal = Proposal(trial=0, architecture=network, hash=network.hash, parameters=94, origin="draw", decisions=())
+
+    assert costs_of(proposal, search_plan.config) == (constants,)
+    feasibility = judge(search_plan.space, network, limit=constants - 1, objective=Metric.WEIGHT_BYTES)
+    assert (feasibility.accepted, feasibility.excess) == (False, 1)
+    assert search_plan.config.limits == (limit,)
 
 
 def test_a_limit_of_ones_own_stays_the_ceiling_and_a_chip_lowers_it(tmp_path: Path):
