@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from harness.studies.candidate import CONFIRMED_STATES, VERIFIED_STATES, NetworkState, allowed_errors, is_linear
+from harness.studies.candidate import (
+    CONFIRMED_STATES,
+    VERIFIED_STATES,
+    NetworkState,
+    allowed_errors,
+    is_linear,
+    reaches_threshold,
+)
 from harness.studies.events import NO_TIME, Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
@@ -252,8 +259,10 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
     """Return whether a run met the threshold; False if diverged, None if missing, pruned or failed."""
     if run is None or run.status not in (Status.COMPLETE, Status.DIVERGED):
         return None
-    accuracy = run.validation_accuracy_pct
-    return run.status is Status.COMPLETE and accuracy is not None and statistics.reaches(accuracy, threshold_pct)
+    errors = run.validation
+    if run.status is Status.DIVERGED or errors is None:
+        return False
+    return reaches_threshold(errors.wrong, errors.images, threshold_pct)
 
 
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from harness.evidence.leaderboard_table import PROVEN
 from harness.searching.turn import Turn
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
 from harness.studies.config import StudyConfig, epochs_within
 from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
-from harness.system import statistics
 from harness.training.result import Result
 
 # Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
@@ -65,7 +64,10 @@ def at_rung(
     else:
         ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
     predicted_pct = 100 * (1 - ratio * validation.wrong / validation.images)
-    is_poor = is_hopeless(result) if is_hopeless else not statistics.reaches(predicted_pct, threshold_pct)
+    if is_hopeless is None:
+        is_poor = not reaches_threshold(ratio * validation.wrong, validation.images, threshold_pct)
+    else:
+        is_poor = is_hopeless(result)
     exempt = is_poor and is_hopeless is None and int(result.hash, 16) % _EXEMPT_ONE_IN == 0
     assert result.trial is not None, "every run of a search belongs to a trial"
     return RungReached(
