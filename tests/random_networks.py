@@ -60,15 +60,11 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
     groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))
-    group_channels = channels // groups, out // groups
-    pose_counts = [
-        count
-        for count in (1, 1, 2, 4, 8)
-        if group_channels[1] % count == 0 and (group_channels[0] == 1 or group_channels[0] % count == 0)
-    ]
-    poses = draw(st.sampled_from(pose_counts)) if rows == columns else 1
+    parts = channels // groups, out // groups
+    counts = [count for count in (1, 1, 2, 4, 8) if parts[1] % count == 0 and (parts[0] == 1 or parts[0] % count == 0)]
+    poses = draw(st.sampled_from(counts)) if rows == columns else 1
     # Tied ops share the shape of the learned kernel, but may differ in groups and poses.
-    tie = f"k{rows}_{columns}_{group_channels[0]}_{out // poses}" if tied else None
+    tie = f"k{rows}_{columns}_{parts[0]}_{out // poses}" if tied else None
     return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups, poses)
 
 

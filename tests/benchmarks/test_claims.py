@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 IMAGES = torch.from_numpy(np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32))
 
 
-def batch_of(value: float) -> torch.Tensor:
+def full(value: float) -> torch.Tensor:
     return torch.full((3,), value)
 
 
@@ -23,9 +23,7 @@ def batch_of(value: float) -> torch.Tensor:
     ("degrees", "scale", "shift"), [(90, 1.0, (0, 0)), (0, 1.0, (3, -2)), (13, 0.8, (1, 2)), (-7, 1.2, (-2, 0))]
 )
 def test_affine_sampling_equals_pillow(degrees: float, scale: float, shift: tuple[int, int]):
-    matrix = affine_matrix(
-        torch.deg2rad(batch_of(degrees)), batch_of(0.0), batch_of(scale), batch_of(shift[0]), batch_of(shift[1])
-    )
+    matrix = affine_matrix(torch.deg2rad(full(degrees)), full(0.0), full(scale), full(shift[0]), full(shift[1]))
 
     results = sample(IMAGES, matrix, "nearest", 0.0)
 

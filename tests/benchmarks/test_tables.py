@@ -20,14 +20,14 @@ def test_table_contains_every_network_of_its_space_with_all_seeds_and_rungs(
     name: str, space_name: str, runs: dict[int, int]
 ):
     table = read_table(REPOSITORY / "benchmarks" / "tables" / name)
-    search_space = space(space_name)
+    bench_space = space(space_name)
 
     networks = {
         draw.architecture.hash
-        for draw in enumerate_draws(search_space)
-        if judge(search_space, draw.architecture).accepted
+        for draw in enumerate_draws(bench_space)
+        if judge(bench_space, draw.architecture).accepted
     }
-    assert table.facts.space == search_space.text
+    assert table.facts.space == bench_space.text
     assert table.facts.is_exhaustive
     assert set(table.runs) == networks
     assert Counter(len(each) for each in table.runs.values()) == runs
@@ -36,11 +36,9 @@ def test_table_contains_every_network_of_its_space_with_all_seeds_and_rungs(
 
 def test_forms_table_has_four_seeds_exactly_for_networks_near_target():
     table = read_table(REPOSITORY / "benchmarks" / "tables" / "mnist-forms")
-    last_rung = table.facts.rungs[-1]
-    accuracies = {
-        key: mean(runs[seed][last_rung].validation_accuracy_pct for seed in (0, 1)) for key, runs in table.runs.items()
-    }
-    target = sorted(accuracies.values(), reverse=True)[(len(accuracies) - 1) // 4]
+    rung = table.facts.rungs[-1]
+    means = {key: mean(runs[seed][rung].validation_accuracy_pct for seed in (0, 1)) for key, runs in table.runs.items()}
+    target = sorted(means.values(), reverse=True)[(len(means) - 1) // 4]
 
-    near = {key for key, accuracy in accuracies.items() if abs(accuracy - round(target, 2)) <= 0.15}
+    near = {key for key, accuracy in means.items() if abs(accuracy - round(target, 2)) <= 0.15}
     assert {key for key, runs in table.runs.items() if len(runs) == 4} == near
