@@ -128,9 +128,9 @@ class Page:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
             assert ready, "the browser does not answer"
-            received = os.read(self._answers, 1 << 16)
-            assert received, "the browser has ended"
-            self._buffer += received
+            data = os.read(self._answers, 1 << 16)
+            assert data, "the browser has ended"
+            self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
         self._note(message)

@@ -52,10 +52,10 @@ HEADS: list[tuple[Op, ...]] = [
 @st.composite
 def kernels(draw: st.DrawFn, channels: int) -> Op:
     """Return a convolution of ``channels`` input channels; all kernels of a tie have the same shape."""
-    stride, bias, tied = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
+    stride, bias, has_tie = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
     if draw(st.integers(0, 3)) == 0:
         poses = draw(st.sampled_from([count for count in (1, 1, 2, 4, 8) if channels % count == 0]))
-        tie = f"d{channels // poses}" if tied else None
+        tie = f"d{channels // poses}" if has_tie else None
         return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie, poses)
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
@@ -64,7 +64,7 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     counts = [count for count in (1, 1, 2, 4, 8) if parts[1] % count == 0 and (parts[0] == 1 or parts[0] % count == 0)]
     poses = draw(st.sampled_from(counts)) if rows == columns else 1
     # Tied ops share the shape of the learned kernel, but may differ in groups and poses.
-    tie = f"k{rows}_{columns}_{parts[0]}_{out // poses}" if tied else None
+    tie = f"k{rows}_{columns}_{parts[0]}_{out // poses}" if has_tie else None
     return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups, poses)
 
 

@@ -24,9 +24,9 @@ def rows(head: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block]
 
 
-def with_misprint(name: str, formula: str, **moved: float) -> dict[str, Any]:
-    """Return all quantities of the network with a changed formula for ``name``; ``moved`` replaces weights."""
-    values: dict[str, Any] = KNOWN | moved | {"exp": math.exp}
+def with_misprint(name: str, formula: str, **weights: float) -> dict[str, Any]:
+    """Return all quantities of the network with a changed formula for ``name``; ``weights`` replaces weights."""
+    values: dict[str, Any] = KNOWN | weights | {"exp": math.exp}
     if name not in FORWARD:
         values[name] = float(formula)
     for quantity, correct in FORWARD.items():

@@ -155,9 +155,9 @@ def test_documented_numbers_of_stored_weights_are_correct() -> None:
         for index in record.kept_indices(REPOSITORY / "records", evidence)
         if (run := evidence.seed(index))
     ]
-    recorded = sum(run.weights_sha256 == sha for run, sha in stored_runs)
+    matches = sum(run.weights_sha256 == sha for run, sha in stored_runs)
     assert f"{len(stored_runs)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
-    assert f"{recorded} have the recorded bits" in RESULTS
+    assert f"{matches} have the recorded bits" in RESULTS
     assert len(record.kept_indices(REPOSITORY / "records", headline()[1])) == 20
 
 

@@ -59,11 +59,11 @@ def is_defined(name: str) -> bool:
 
 
 def test_mentioned_files_and_modules_exist():
-    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
-    paths = [Path(name) for name in listed.split()]
+    listing = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    paths = [Path(name) for name in listing.split()]
     known = {"/".join(path.parts[start:]) for path in paths for start in range(len(path.parts))}
     stale = []
-    for name in listed.split():
+    for name in listing.split():
         path = REPOSITORY / name
         if path.suffix not in (".py", ".md", ".cpp", ".h", ".js") or HISTORY.search(name):
             continue

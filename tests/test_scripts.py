@@ -329,9 +329,9 @@ def test_test_script_installs_axe_once_per_lock_file_and_runs_without_axe(checko
         assert "npm" not in stdout
         assert ("axe-core could not be installed" in stderr) == (code == "1")
 
-    installed = "npm ci --ignore-scripts --no-audit --no-fund in tests"
-    second = [installed] if code == "1" else []
-    runs = [installed, "pytest -x", *second, "pytest -x", installed, "pytest -x"]
+    npm_call = "npm ci --ignore-scripts --no-audit --no-fund in tests"
+    second_call = [npm_call] if code == "1" else []
+    runs = [npm_call, "pytest -x", *second_call, "pytest -x", npm_call, "pytest -x"]
     assert checkout.calls == ["venv", "pip .[dev]", *runs]
 
 

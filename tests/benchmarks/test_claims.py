@@ -44,10 +44,10 @@ def test_affine_sampling_equals_pillow(degrees: float, scale: float, shift: tupl
 def test_augmentation_keeps_shape_and_range_and_changes_nothing_without_settings():
     settings = {"crop": 0.5, "rotation": 10.0, "jitter": {"brightness": 0.1, "contrast": 0.1}}
 
-    changed = augment(IMAGES, settings)
+    images = augment(IMAGES, settings)
 
-    assert changed.shape == IMAGES.shape
-    assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
+    assert images.shape == IMAGES.shape
+    assert 0 <= float(images.min()) <= float(images.max()) <= 1
     assert torch.equal(augment(IMAGES, {}), IMAGES)
 
 
@@ -72,9 +72,9 @@ def test_one_cycle_peaks_at_max_lr_and_steps_decay_by_gamma():
 def test_intervals_equal_scipy():
     values = [0.02, 0.05, 0.01, 0.07]
     mean, low, high = claims_page.mean_interval(values)
-    half = stats.t.ppf(0.975, 3) * np.std(values, ddof=1) / 2
+    width = stats.t.ppf(0.975, 3) * np.std(values, ddof=1) / 2
 
-    assert (mean, low, high) == pytest.approx((np.mean(values), np.mean(values) - half, np.mean(values) + half))
+    assert (mean, low, high) == pytest.approx((np.mean(values), np.mean(values) - width, np.mean(values) + width))
     # Clopper-Pearson interval by quantiles of the beta distribution.
     assert claims_page.share_interval(3, 10) == pytest.approx(
         (100 * stats.beta.ppf(0.025, 3, 8), 100 * stats.beta.ppf(0.975, 4, 7))

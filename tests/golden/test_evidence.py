@@ -28,12 +28,12 @@ FILES = sorted(path.name for path in RECORDS.glob("*-*.json"))
 def test_rewriting_a_record_preserves_bytes(name: str, tmp_path: Path):
     record.write(tmp_path, record.read(RECORDS / name))
 
-    written = (tmp_path / name).read_bytes()
+    content = (tmp_path / name).read_bytes()
     older_forms = json.loads(GOLDEN.read_text(encoding="utf-8"))
     if name in older_forms:
-        assert hashlib.sha256(written).hexdigest()[:16] == older_forms[name]
+        assert hashlib.sha256(content).hexdigest()[:16] == older_forms[name]
     else:
-        assert written == (RECORDS / name).read_bytes()
+        assert content == (RECORDS / name).read_bytes()
 
 
 def rewritten_line(kind: type[Any], line: str) -> str:

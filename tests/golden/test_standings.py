@@ -33,12 +33,12 @@ def standings(workspace: Path) -> dict[str, Any]:
     rows = leaderboard_table.refresh(empty_workspace)
     assert empty_workspace.leaderboard.read_bytes() == (REPOSITORY / "leaderboard.csv").read_bytes()
     # Rows of searches are copied from the shipped leaderboard, because studies are not committed.
-    recorded = leaderboard_table.to_csv(
+    table = leaderboard_table.to_csv(
         leaderboard_table.ranked(
             [row for row in rows if row.tier is not Tier.SEARCHED and not row.name.startswith("claim")]
         )
     )
-    return {"from_records_sha256": hashlib.sha256(recorded.encode()).hexdigest()} | document
+    return {"from_records_sha256": hashlib.sha256(table.encode()).hexdigest()} | document
 
 
 def without_public_networks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

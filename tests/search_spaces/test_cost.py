@@ -173,7 +173,7 @@ def test_tied_kernels_may_differ_in_padding_stride_and_depth():
     assert [layer.parameters for layer in analysis.costed_ops] == [4, 144, 0, 8, 0, 50]
 
 
-def count_stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) -> int:
+def count_stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], known_ties: set[str]) -> int:
     """Return the number of stored scalars, counted by enumeration; ``shape`` contains the input shape of each op."""
     total = 0
     for op, input_shape in zip(ops, shape, strict=True):
@@ -184,15 +184,15 @@ def count_stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[st
                 inputs = range(channels // op.groups if isinstance(op, Conv) else 1)
                 rows = range(op.kernel_size if isinstance(op, Conv) else 3)
                 columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)
-                if op.tie is None or op.tie not in tied:
+                if op.tie is None or op.tie not in known_ties:
                     total += len(list(product(outputs, inputs, rows, columns)))
                 total += len(outputs) if op.bias else 0
-                tied |= {op.tie} if op.tie else set()
+                known_ties |= {op.tie} if op.tie else set()
             case BatchNorm():
                 names = ("shift",) if op.unscaled else ("scale", "shift")
-                if op.tie is None or op.tie not in tied:
+                if op.tie is None or op.tie not in known_ties:
                     total += len(list(product(range(channels // op.poses), names)))
-                tied |= {op.tie} if op.tie else set()
+                known_ties |= {op.tie} if op.tie else set()
             case PReLU():
                 total += 1
             case Linear():
@@ -200,7 +200,7 @@ def count_stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[st
                 total += len(list(product(range(op.out_features), [*features, "bias"])))
             case Residual():
                 # In random networks, the ops in a sum keep the shape.
-                total += count_stored(op.ops, [input_shape] * len(op.ops), tied)
+                total += count_stored(op.ops, [input_shape] * len(op.ops), known_ties)
     return total
 
 
@@ -289,8 +289,8 @@ def test_normalised_values_of_shared_statistics_include_all_poses():
 
 
 def test_latency_follows_from_fitted_coefficients():
-    fitted = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
+    results = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
     for name in ("all", "card", "tiny"):
         analysis = analyse(draw_uniform(space(name), random.Random(name), 20_000).architecture, MNIST)
-        pairs = zip(fitted["coefficients"], latency.terms(analysis), strict=True)
+        pairs = zip(results["coefficients"], latency.terms(analysis), strict=True)
         assert analysis.latency_us == math.ceil(math.fsum(coefficient * term for coefficient, term in pairs))

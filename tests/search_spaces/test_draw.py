@@ -256,12 +256,12 @@ def test_smallest_reports_nearest_value_if_no_network_is_accepted(condition: str
 def test_interval_covers_exact_count_with_its_confidence():
     small = parse_space("net = conv3x3(1..40) conv3x3(1..10) gap linear(10); where parameters <= 900")
     exact_count = feasible(small).low
-    covered = 0
+    hits = 0
     for seed in range(60):
         count = feasible(small, most_exact=0, rng=random.Random(seed), samples=50, confidence=0.8)
-        covered += count.low <= exact_count <= count.high
+        hits += count.low <= exact_count <= count.high
     # At least 48 are expected, with a standard deviation of 3.1.
-    assert covered >= 40
+    assert hits >= 40
 
 
 def tail_probability(successes: int, trials: int, share: float) -> float:

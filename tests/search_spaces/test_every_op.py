@@ -203,27 +203,27 @@ def test_costs_of_ops_without_kernel_equal_torch_and_fvcore(text: str):
 
 def test_joint_norms_share_a_module():
     network = parse_network("conv1x1(4) bn(tie=a, joint) relu conv1x1(4) bn(tie=a, joint) gap linear(10)")
-    built = build(network, MNIST)
+    module = build(network, MNIST)
     first = nn.Conv2d(1, 4, 1, bias=False)
     norm = nn.BatchNorm2d(4)
     second = nn.Conv2d(4, 4, 1, bias=False)
     head = nn.Linear(4, 10)
     with torch.no_grad():
-        for src, dst in zip(built.parameters(), nn.ModuleList([first, norm, second, head]).parameters(), strict=True):
+        for src, dst in zip(module.parameters(), nn.ModuleList([first, norm, second, head]).parameters(), strict=True):
             dst.copy_(src)
     images = torch.rand(5, 1, 28, 28)
 
     expected = head(norm(second(norm(first(images)).relu())).mean((2, 3)))
 
-    torch.testing.assert_close(built(images), expected)
-    tensors = built.state_dict()
+    torch.testing.assert_close(module(images), expected)
+    tensors = module.state_dict()
     for index in (1, 4):
         torch.testing.assert_close(tensors[f"ops.{index}.running_var"], norm.running_var)
     # A mean and a variance for each of four channels, once.
     assert analyse(network, MNIST).stored_numbers == analyse(network, MNIST).parameters + 8
-    recompute_statistics(built, [images])
+    recompute_statistics(module, [images])
     inputs = torch.cat([first(images), second(norm(first(images)).relu())])
-    torch.testing.assert_close(built.state_dict()["ops.1.running_mean"], inputs.mean((0, 2, 3)))
+    torch.testing.assert_close(module.state_dict()["ops.1.running_mean"], inputs.mean((0, 2, 3)))
 
 
 @pytest.mark.parametrize(

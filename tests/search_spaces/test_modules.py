@@ -31,25 +31,25 @@ from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
 
 
-def posed(maps: Tensor, pose: int, poses: int) -> Tensor:
+def apply_pose(maps: Tensor, pose: int, poses: int) -> Tensor:
     return torch.rot90(maps.flip(3) if pose >= 4 else maps, pose * (2 if poses == 2 else 1), (2, 3))
 
 
-def permuted(maps: Tensor, pose: int, poses: int) -> Tensor:
-    """Return maps in a pose, with the channels permuted accordingly."""
+def apply_pose_and_permute(maps: Tensor, pose: int, poses: int) -> Tensor:
+    """Return maps in a pose, with the channels permuted by the pose."""
     order = [0] * maps.shape[1]
     for channel in range(maps.shape[1]):
         order[channel // poses * poses + _composed(pose, channel % poses, poses)] = channel
-    return posed(maps, pose, poses)[:, order]
+    return apply_pose(maps, pose, poses)[:, order]
 
 
 @pytest.mark.parametrize("poses", [1, 2, 4, 8])
 def test_composed_is_the_pose_of_two_successive_poses(poses: int):
     square = torch.arange(9).view(1, 1, 3, 3)
-    assert len({tuple(posed(square, pose, poses).flatten().tolist()) for pose in range(poses)}) == poses
+    assert len({tuple(apply_pose(square, pose, poses).flatten().tolist()) for pose in range(poses)}) == poses
     for first, second in product(range(poses), repeat=2):
-        once = posed(square, _composed(second, first, poses), poses)
-        assert torch.equal(posed(posed(square, first, poses), second, poses), once)
+        once = apply_pose(square, _composed(second, first, poses), poses)
+        assert torch.equal(apply_pose(apply_pose(square, first, poses), second, poses), once)
 
 
 def test_channel_order_permutes_the_poses_of_a_kernel():
@@ -70,14 +70,14 @@ def test_turned_image_gives_turned_maps_with_permuted_channels(poses: int):
 
     for pose in range(poses):
         # Holds in training mode, because each pose of the images is normalised with the statistics of its batch.
-        result = maps(posed(images, pose, poses))
-        assert torch.allclose(result, permuted(maps(images), pose, poses), atol=1e-12)
+        result = maps(apply_pose(images, pose, poses))
+        assert torch.allclose(result, apply_pose_and_permute(maps(images), pose, poses), atol=1e-12)
 
 
 def test_turned_image_does_not_give_turned_maps_without_poses():
     network = build(parse_network("conv3x3(4) relu conv3x3(4) gap linear(10)"), MNIST)
     maps, images = network.ops[:-2], torch.rand(3, 1, 28, 28)
-    assert not torch.allclose(maps(posed(images, 1, 4)), permuted(maps(images), 1, 4), atol=1e-3)
+    assert not torch.allclose(maps(apply_pose(images, 1, 4)), apply_pose_and_permute(maps(images), 1, 4), atol=1e-3)
 
 
 def test_poses_of_a_single_channel_kernel_are_turned_and_mirrored():
@@ -114,10 +114,10 @@ def test_depthwise_layer_convolves_each_channel_with_a_pose_of_its_kernel(poses:
         kernel = parameters["weight"][channel // poses, 0]
         pose = channel % poses
         mirrored = np.fliplr(kernel) if pose >= 4 else kernel
-        turned = np.rot90(mirrored, 2 * pose if poses == 2 else pose)
-        padded = np.pad(images[:, channel].numpy(), ((0, 0), (1, 1), (1, 1)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2]
-        expected = (windows * turned).sum((3, 4)) + parameters["bias"][channel // poses]
+        pose_kernel = np.rot90(mirrored, 2 * pose if poses == 2 else pose)
+        image_rows = np.pad(images[:, channel].numpy(), ((0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(image_rows, (3, 3), (1, 2))[:, ::2, ::2]
+        expected = (windows * pose_kernel).sum((3, 4)) + parameters["bias"][channel // poses]
         np.testing.assert_allclose(maps[:, channel], expected, rtol=1e-12, atol=1e-14)
 
 
@@ -191,8 +191,8 @@ def test_turned_image_gives_turned_maps_in_evaluation_only_with_shared_statistic
     maps = nn.Sequential(*list(network.ops)[:4])
     maps(torch.rand(20, 1, 11, 11, dtype=torch.float64) * torch.linspace(0, 1, 11, dtype=torch.float64))
     images = torch.rand(3, 1, 11, 11, dtype=torch.float64)
-    result = maps.eval()(posed(images, 1, 4))
-    assert torch.allclose(result, permuted(maps(images), 1, 4), atol=1e-12) is holds
+    result = maps.eval()(apply_pose(images, 1, 4))
+    assert torch.allclose(result, apply_pose_and_permute(maps(images), 1, 4), atol=1e-12) is holds
 
 
 @pytest.mark.parametrize("op", ["conv3x3(8, poses=4)", "dwconv3x3(poses=4)"])
@@ -233,13 +233,13 @@ def test_poselinear_with_zero_head_has_zero_logits_and_a_gradient():
 def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
     dropout = FastDropout(p)
     dropout.generator = torch.Generator().manual_seed(1)
-    dropped = dropout(torch.ones(100, 10, 40, 25))
-    count = dropped.numel()
-    zeroed = int((dropped == 0).sum())
+    result = dropout(torch.ones(100, 10, 40, 25))
+    count = result.numel()
+    zeros = int((result == 0).sum())
     # Four standard deviations of a binomial count, plus the error of rounding p to a multiple of 1/65,536.
-    assert abs(zeroed - p * count) < 4 * (p * (1 - p) * count) ** 0.5 + count / 131_072
-    assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / (1 - p)])
-    assert float(dropped.mean()) == pytest.approx(1, abs=0.05)
+    assert abs(zeros - p * count) < 4 * (p * (1 - p) * count) ** 0.5 + count / 131_072
+    assert result[result != 0].unique().tolist() == pytest.approx([1 / (1 - p)])
+    assert float(result.mean()) == pytest.approx(1, abs=0.05)
 
 
 def test_dropout_zeroes_neighbours_independently():
@@ -255,13 +255,13 @@ def test_dropout_zeroes_neighbours_independently():
 def test_channel_dropout_zeroes_whole_channels_independently_per_image():
     dropout = FastDropout(0.3, channels=True)
     dropout.generator = torch.Generator().manual_seed(3)
-    dropped = dropout(torch.ones(500, 20, 4, 4).contiguous(memory_format=torch.channels_last))
-    zeroed = (dropped == 0).flatten(2)
-    assert bool((zeroed.all(2) == zeroed.any(2)).all())
-    share = zeroed.all(2).double()
+    result = dropout(torch.ones(500, 20, 4, 4).contiguous(memory_format=torch.channels_last))
+    zeros = (result == 0).flatten(2)
+    assert bool((zeros.all(2) == zeros.any(2)).all())
+    share = zeros.all(2).double()
     assert float(share.mean()) == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 10_000) ** 0.5)
     assert len(share.unique(dim=0)) > 400
-    assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / 0.7])
+    assert result[result != 0].unique().tolist() == pytest.approx([1 / 0.7])
 
 
 @pytest.mark.parametrize("channels", [False, True])
@@ -282,10 +282,10 @@ def test_dropout_mask_follows_memory_order_of_values():
 
 def test_dropout_passes_the_gradient_where_it_kept_the_value():
     values = torch.ones(1000, requires_grad=True)
-    dropped = FastDropout(0.25)(values)
-    dropped.sum().backward()
+    result = FastDropout(0.25)(values)
+    result.sum().backward()
     assert values.grad is not None
-    assert torch.equal(values.grad, dropped.detach())
+    assert torch.equal(values.grad, result.detach())
 
 
 @pytest.mark.parametrize("poses", [2, 4, 8])

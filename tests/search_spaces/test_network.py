@@ -67,18 +67,18 @@ def test_dropout_of_rate_zero_is_removed_also_inside_res():
 
 def test_ties_are_renamed_in_order_of_use_and_removed_if_used_once():
     ops = (Conv(3, 4, tie="once"), Conv(3, 4, tie="x"), Conv(3, 4, tie="b"), Conv(3, 4, tie="b"))
-    written = str(Architecture((*ops, Residual((Conv(3, 4, tie="x"),)), *HEAD)))
-    assert written == (
+    text = str(Architecture((*ops, Residual((Conv(3, 4, tie="x"),)), *HEAD)))
+    assert text == (
         "conv3x3(4) conv3x3(4, tie=t1) conv3x3(4, tie=t2) conv3x3(4, tie=t2) res(conv3x3(4, tie=t1)) gap linear(10)"
     )
 
 
 def test_bars_are_printed_but_do_not_affect_equality_and_hash():
-    plain_form = Architecture((Conv(3, 8), ReLU(), *HEAD))
-    barred = Architecture((Conv(3, 8), ReLU(), *HEAD), bars=(2,))
-    assert str(barred) == "conv3x3(8) relu | gap linear(10)"
-    assert barred == plain_form
-    assert barred.hash == plain_form.hash
+    without_bars = Architecture((Conv(3, 8), ReLU(), *HEAD))
+    with_bars = Architecture((Conv(3, 8), ReLU(), *HEAD), bars=(2,))
+    assert str(with_bars) == "conv3x3(8) relu | gap linear(10)"
+    assert with_bars == without_bars
+    assert with_bars.hash == without_bars.hash
 
 
 @given(st.from_type(Architecture))

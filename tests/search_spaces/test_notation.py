@@ -88,15 +88,15 @@ def test_spellings_of_a_network_have_the_same_hash(spelling: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "own"),
+    ("text", "canonical"),
     [
         ("maxpool(3, stride=3) SiLU gap fc(10)", "maxpool(3) swish gap linear(10)"),
         ("MaxPool2d(stride=2) gap linear(10)", "maxpool gap linear(10)"),
         ("conv1x1(8, stride=2) LeakyReLU gap dense(10)", "conv1x1(8, stride=2) leaky gap linear(10)"),
     ],
 )
-def test_names_of_other_libraries_are_aliases(text: str, own: str):
-    assert parse_network(text) == parse_network(own)
+def test_names_of_other_libraries_are_aliases(text: str, canonical: str):
+    assert parse_network(text) == parse_network(canonical)
 
 
 def test_rules_of_a_space_have_priority_over_aliases():
@@ -435,7 +435,7 @@ def test_classes_is_the_number_of_classes_of_the_task():
 
 
 @pytest.mark.parametrize(
-    ("text", "position", "shown"),
+    ("text", "position", "excerpt"),
     [
         ("bn reul gap", 3, "  bn reul gap\n     ^"),
         ("bn\r\nreul", 4, "  line 2: reul\n          ^"),
@@ -444,8 +444,8 @@ def test_classes_is_the_number_of_classes_of_the_task():
         ("", 0, "  \n  ^"),
     ],
 )
-def test_caret_points_into_the_line(text: str, position: int, shown: str):
-    assert caret(text, position) == shown
+def test_caret_points_into_the_line(text: str, position: int, excerpt: str):
+    assert caret(text, position) == excerpt
 
 
 def test_caret_shortens_a_long_line_around_the_position():
