@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_175,
+    "product lines": 28_203,
     "test lines": 27_760,
     "benchmark lines": 3_785,
-    "public names": 1_184,
+    "public names": 1_185,
     "files": 1_050,
 }
 

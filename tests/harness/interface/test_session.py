@@ -150,7 +150,7 @@ def test_failed_report_does_not_end_search(
 
 
 def test_report_waits_until_an_idle_worker_has_a_job(monkeypatch: pytest.MonkeyPatch):
-    pages = Pages(monkeypatch)
+    pages = ReportClock(monkeypatch)
     busy = replace(pages.moment, jobs=(JOB, JOB))
     idle = replace(pages.moment, jobs=(JOB, None))
 
