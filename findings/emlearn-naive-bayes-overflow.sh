@@ -5,10 +5,10 @@
 # Expected: emlearn.convert of a fitted GaussianNB predicts the same classes, up to rare ties.
 # Observed: 0.560 of the predictions agree on the 1,797 digits of scikit-learn, and the accuracy falls from 0.858 to
 #   0.479. The C code computes with 16 bits before and after the point: pixels that are constant in a class have a
-#   deviation of 12/65536 (var_smoothing 1e-9), and the squared quotients overflow. There is no message. With
+#   deviation of 0.0002 (var_smoothing 1e-9), and the squared quotients overflow. There is no message. With
 #   var_smoothing=1e-3 the agreement is 0.999.
-# Matters: GaussianNB is the smallest classifier for a chip, and images have constant pixels at the border. Pass a larger
-#   var_smoothing, which raises the accuracy here as well, and compare predictions.
+# Matters: GaussianNB is a small classifier for a chip, and images have constant pixels at the border. Pass a
+#   larger var_smoothing, which raises the accuracy here as well, and compare predictions.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -4,9 +4,9 @@
 # Versions: onnxoptimizer 0.4.2, ONNX 1.23.2, ONNX Runtime 1.31.1 and 1.32.0; CPU.
 # Expected: Pad with zeros, then MaxPool: the zeros take part in the maximum, as without optimisation. The default
 #   optimisations of a session and the default passes of onnxoptimizer.optimize keep the outputs.
-# Observed: Pad and MaxPool become a MaxPool with pads, which count as minus infinity: over a map of -1 the windows at the
-#   border give -1 in place of 0 (12 of 16). ONNX Runtime 1.32.0 keeps the Pad. onnxoptimizer also merges a Pad with an
-#   AveragePool that has pads of its own and count_include_pad=0, and then counts those pads: 0.11 in place of 0.25.
+# Observed: Pad and MaxPool become a MaxPool with pads, which count as minus infinity: over a map of -1 the windows at
+#   the border give -1 in place of 0 (12 of 16). ONNX Runtime 1.32.0 keeps the Pad. onnxoptimizer also merges a Pad with
+#   an AveragePool that has pads of its own and count_include_pad=0, and then counts those pads: 0.11 in place of 0.25.
 # Matters: padded maps of both signs (before a ReLU, or after a leaky or hard-swish activation) have other maxima in the
 #   runtime than in PyTorch, without a message. Pool after the ReLU, update ONNX Runtime, or leave out the pass
 #   fuse_pad_into_pool of onnxoptimizer.

@@ -4,12 +4,12 @@
 # Versions: ONNX 1.23.2, ONNX Runtime 1.31.1; CPU.
 # Expected: QuantizeLinear and DequantizeLinear with scale 1/4, then again with scale 1: every output is an integer, as
 #   in the reference evaluator and without optimisation. In the other order the outputs are integers, too.
-# Observed: by default one pair with scale 1/4 is left, in both orders, and 1.4 becomes 1.5. With equal scales of 0.02 and
-#   zero points 0 and 40 the pair that is left has scale 0.0169, a number that the model does not have. A MaxPool or a
-#   Relu in between is enough to keep both pairs.
+# Observed: by default one pair with scale 1/4 is left, in both orders, and 1.4 becomes 1.5. With equal scales of 0.02
+#   and zero points 0 and 40 the pair that is left has scale 0.0169, a number that the model does not have. A MaxPool or
+#   a Relu in between is enough to keep both pairs.
 # Matters: a network that was trained with a coarser scale at a border of two blocks (for example 4 bits after 8 bits)
-#   gets other activations than in training, without a message. The session option
-#   session.disable_double_qdq_remover = 1 keeps both pairs.
+#   gets other activations than in training, without a message. The session option session.disable_double_qdq_remover =
+#   1 keeps both pairs.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

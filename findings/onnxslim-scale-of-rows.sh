@@ -4,9 +4,9 @@
 # Versions: onnxslim 0.1.98, ONNX 1.23.2, ONNX Runtime 1.31.1.
 # Expected: a Mul by a constant of shape (8,) or (8, 1) after a convolution with 8 channels and maps of 8x8 multiplies
 #   columns or rows, by the rules of broadcasting; onnxslim.slim keeps the outputs, as ONNX Runtime does.
-# Observed: slim multiplies the kernels of the 8 channels by the 8 factors and removes the Mul. With a factor of 2 for the
-#   first row (column), 56 positions of channel 0 are doubled and 56 positions of the first rows (columns) are not. There
-#   is no message. Shape (8, 1, 1) is right, and so is a bias of shape (8,) or (8, 1).
+# Observed: slim multiplies the kernels of the 8 channels by the 8 factors and removes the Mul. With a factor of 2 for
+#   the first row (column), 56 positions of channel 0 are doubled and 56 positions of the first rows (columns) are not.
+#   There is no message. Shape (8, 1, 1) is right, and so is a bias of shape (8,) or (8, 1).
 # Matters: a position mask or window after a convolution, whose side equals the number of channels, becomes a scale of
 #   channels. Pass skip_fusion_patterns=["FusionConvMul"], or write the factors with shape (1, 1, 8, 8).
 set -euo pipefail

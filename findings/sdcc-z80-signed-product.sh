@@ -3,12 +3,13 @@
 #
 # Versions: Debian 12 package sdcc 4.2.0 with sdcc-ucsim (assumed to be installed); Z80 in the simulator sz80.
 # Expected: (int32_t)x * y of two int16_t is exact, the usual step of a multiplication by a scale in fixed point.
-# Observed: 3 * 1000 gives -193608, and 77 of 100 random products are wrong, by multiples of 65536. The library
-#   routine ___mulsint2slong tests bit 7 (of the low byte) for the sign, not bit 15; products are right if bits 7 and 15
-#   of both factors agree, as in all int8_t. Unsigned products, products with a 32-bit variable, and the port for the
-#   Z180 are right. There is no warning.
-# Matters: sums of int8_t products are right and the multiplication by the scale after them is not, so that a test of the
-#   dot product alone passes. Multiply magnitudes as uint16_t and set the sign, or keep one factor in an int32_t variable.
+# Observed: 3 * 1000 gives -193608, and 77 of 100 random products are wrong, by multiples of 65536. The library routine
+#   ___mulsint2slong tests bit 7 (of the low byte) for the sign, not bit 15; products are right if bits 7 and 15 of both
+#   factors agree, as in all int8_t. Unsigned products, products with a 32-bit variable, and the port for the Z180 are
+#   right. There is no warning.
+# Matters: sums of int8_t products are right and the multiplication by the scale after them is not, so that a test of
+#   the dot product alone passes. Multiply magnitudes as uint16_t and set the sign, or keep one factor in an int32_t
+#   variable.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
