@@ -16,10 +16,10 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_203,
-    "test lines": 27_760,
+    "test lines": 27_727,
     "benchmark lines": 3_785,
     "public names": 1_185,
-    "files": 1_050,
+    "files": 1_060,
 }
 
 
