@@ -1,7 +1,7 @@
-"""axe-core in a page: which rules of accessibility it breaks.
+"""Checks of a page in the browser with axe-core, a library of accessibility rules.
 
-``scripts/test`` fetches the library with npm, of the version and with the checksum in ``tests/package-lock.json``.
-Tests that need it skip where it is not, and fail there when ``CI`` is ``true``.
+``scripts/test`` installs axe-core with npm; ``tests/package-lock.json`` fixes the version and the checksum. Without
+the library, tests that use axe-core are skipped, or fail if ``CI`` is ``true``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def violations(page: browser.Page, within: str = "html") -> list[str]:
     if not AXE.exists():
         browser.lack("no axe-core in tests/node_modules; scripts/test installs it where npm is")
     page.evaluate(AXE.read_text(encoding="utf-8") + "; 0")
-    found: list[dict[str, Any]] = page.evaluate(
+    results: list[dict[str, Any]] = page.evaluate(
         f"axe.run({within!r}, "
         "{resultTypes: ['violations'], elementRef: false}).then((result) => result.violations"
         ".filter(({impact}) => impact === 'serious' || impact === 'critical')"
         ".map(({id, help, nodes}) => ({id, help, nodes: nodes.slice(0, 3).map(({html}) => html.slice(0, 300))})))"
     )
-    return [f"{item['id']}: {item['help']}: {item['nodes']}" for item in found]
+    return [f"{item['id']}: {item['help']}: {item['nodes']}" for item in results]

@@ -1,6 +1,7 @@
-"""A headless Chromium, spoken to by the DevTools protocol over two pipes: no driver, no download, no library.
+"""Control of a headless Chromium by the DevTools protocol over two pipes, without a driver or a library.
 
-Tests that need it carry the marker ``browser``. They skip where there is none, and fail there when ``CI`` is ``true``.
+Tests that use the browser have the marker ``browser``. Without Chromium the tests are skipped, or fail if ``CI`` is
+``true``.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ from typing import Any, NoReturn
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-# A busy machine is slow to answer; a browser that hangs never does.
-_RELOADED = "Inspected target navigated or closed"
+_RELOADED = "Inspected target navigated or closed"  # Chromium's error message if a page load interrupts a command
+# Limit for an answer; long, because the machine may be busy with parallel tests.
 PATIENCE_SECONDS = 300.0
 
 
 def find_program(names: tuple[str, ...], purpose: str) -> str:
-    """Return the path of the first of these programs; without one, skip the test, or fail it on the build machine."""
-    row = next((path for name in names if (path := shutil.which(name))), None)
-    if row is None:
+    """Return the path of the first installed program; without a program, skip the test, or fail if ``CI`` is set."""
+    program = next((path for name in names if (path := shutil.which(name))), None)
+    if program is None:
         lack(f"no {' or '.join(names)} on the PATH, which {purpose} needs")
-    return row
+    return program
 
 
-def lack(words: str) -> NoReturn:
-    """Skip the test, or fail it on the build machine, which installs what tests need."""
+def lack(reason: str) -> NoReturn:
+    """Skip the test, or fail if ``CI`` is ``true``: the build machine installs all programs that tests use."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{words}; the build machine installs it, see .ci/run")
-    pytest.skip(words)
+        pytest.fail(f"{reason}; the build machine installs it, see .ci/run")
+    pytest.skip(reason)
 
 
 class Page:
-    """One tab.
+    """A tab of the browser.
 
     Attributes:
-        complaints: what the console and the page's scripts have complained about so far.
+        complaints: Errors and warnings of the console, and uncaught exceptions of scripts, in order.
     """
 
     def __init__(self, commands: int, answers: int) -> None:
@@ -57,11 +58,11 @@ class Page:
         self.complaints: list[str] = []
 
     def open(self, path: Path, *, dark: bool = False) -> None:
-        """Load a file in a tab of its own, close the one before, and wait until it has loaded."""
-        self._session, before = None, self._target
+        """Load a file in a new tab, close the previous tab, and wait for the load event."""
+        self._session, previous = None, self._target
         self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        if before is not None:
-            self.send("Target.closeTarget", targetId=before)
+        if previous is not None:
+            self.send("Target.closeTarget", targetId=previous)
         self._session = self.send("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Runtime", "Log", "Page"):
             self.send(f"{domain}.enable")
@@ -71,31 +72,31 @@ class Page:
         self.go(path.resolve().as_uri())
 
     def go(self, address: str) -> None:
-        """Load an address in the tab that is open and wait until it has loaded."""
-        # Events of pages before this one carry other names.
+        """Load an address in the open tab and wait for the load event."""
+        # Late events of previous pages have different loader ids.
         loader = self.send("Page.navigate", url=address)["loaderId"]
         while loader not in self._loaded:
             self._read()
 
     def reload(self) -> None:
-        """Load the page anew and wait until it has loaded."""
-        before = len(self._loaded)
+        """Reload the page and wait for the load event."""
+        loads = len(self._loaded)
         self.send("Page.reload")
-        while len(self._loaded) == before:
+        while len(self._loaded) == loads:
             self._read()
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression; a promise is awaited."""
-        asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
-        # A live page loads itself anew, perhaps while it is asked.
-        while (answer := self._answer("Runtime.evaluate", asked)).get("error", {}).get("message") == _RELOADED:
+        parameters = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        # The page of a running search reloads by script; a reload interrupts the evaluation, which is then repeated.
+        while (answer := self._answer("Runtime.evaluate", parameters)).get("error", {}).get("message") == _RELOADED:
             pass
         answer = self._result("Runtime.evaluate", answer)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def press(self, key: str, text: str = "") -> None:
-        """Press and release a key, as a person would."""
+        """Send the events of a key that is pressed and released."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36}
         codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         common = {"key": key, "code": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
@@ -123,13 +124,13 @@ class Page:
                 return answer
 
     def _read(self) -> dict[str, Any]:
-        until = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], until - time.monotonic())
+            ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
             assert ready, "the browser does not answer"
-            received = os.read(self._answers, 1 << 16)
-            assert received, "the browser has ended"
-            self._buffer += received
+            data = os.read(self._answers, 1 << 16)
+            assert data, "the browser has ended"
+            self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
         self._note(message)
@@ -149,11 +150,11 @@ class Page:
 
 @contextmanager
 def started(folder: Path) -> Iterator[Page]:
-    """Start a browser with an empty profile in ``folder``, and end it afterwards."""
+    """Start a browser with an empty profile in ``folder``, yield a tab, and terminate the browser afterwards."""
     program = find_program(NAMES, "a page's test")
     commands_out, commands_in = os.pipe()
     answers_out, answers_in = os.pipe()
-    # Chromium reads commands from descriptor 3 and answers on 4; the shell puts the pipes there.
+    # Chromium reads commands from file descriptor 3 and writes answers to 4; the shell redirects the pipes.
     shell = f'exec "$0" "$@" 3<&{commands_out} 4>&{answers_in}'
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={folder}")
     process = subprocess.Popen(

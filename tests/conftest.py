@@ -1,4 +1,4 @@
-"""What all tests share: one thread, repeatable random examples, and the folders that tests may use."""
+"""Settings and fixtures of all tests: a single thread, reproducible random examples, and folders for tests."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Whoever started the tests in the background may have made them ignore Ctrl-C, and their children inherit that.
+# Background jobs of a shell ignore SIGINT, and child processes inherit this setting; some tests send SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Read by the libraries when they are first imported, so set before any test imports torch or numpy:
-# results do not depend on the thread count, and two test runs do not fight for the cores.
+# Libraries read these variables at import, so the variables are set before torch and numpy are imported. With a single
+# thread, results do not depend on the number of threads, and parallel test runs do not compete for cores.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
-# Waiting for a disk takes a great part of the time of tests that write databases and studies. So they write to memory,
-# where there is enough of it and programs may be run from there.
+# Tests that write databases and studies spend much of their time waiting for the disk. Temporary folders are therefore
+# in memory, if enough memory is free and programs can be executed from there.
 MEMORY = "/dev/shm"
 if "TMPDIR" not in os.environ and os.path.isdir(MEMORY):
-    found = os.statvfs(MEMORY)
-    if not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize > 4 * 2**30:
+    space = os.statvfs(MEMORY)
+    if not space.f_flag & os.ST_NOEXEC and space.f_bavail * space.f_frsize > 4 * 2**30:
         os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
-# Hypothesis keeps character tables on disk even without a database of examples.
+# Hypothesis writes character tables to disk, even without a database of examples.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".pytest_cache" / "hypothesis"))
 
-# Tests have caches of their own, and the engine takes seconds to compile.
+# Compiling the engine takes seconds, so test runs share a cache, which is separate from the user's cache.
 os.environ.setdefault("HARNESS_ENGINE_CACHE", str(REPOSITORY / ".pytest_cache" / "engine"))
 
-import numpy as np  # noqa: E402  (reads the number of threads set above)
+import numpy as np  # noqa: E402  (reads the variables above)
 import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402  (it reads the variable above)
+from hypothesis import settings  # noqa: E402  (reads the variable above)
 
 from harness.system.files import Workspace  # noqa: E402
-from tests import random_networks  # noqa: E402, F401  (st.from_type(Architecture) gives what it registers)
+from tests import random_networks  # noqa: E402, F401  (registers strategies for st.from_type)
 
 settings.register_profile("harness", max_examples=25, derandomize=True, deadline=None, database=None)
 settings.load_profile("harness")
@@ -50,11 +50,12 @@ settings.load_profile("harness")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than there are cores: a test that waits for a child or a disk leaves its core idle."""
+    """Return the number of cores plus one: a test that waits for a child process or a disk leaves a core idle."""
     return len(os.sched_getaffinity(0)) + 1
 
 
-# The tests of a file run in a single process, so the longest files begin first: at the end they would run alone.
+# The tests of a file run in a single process. The longest files start first; at the end, all but one process would
+# wait for a long file.
 LONGEST_FILES = (
     "harness/training/test_executors.py",
     "harness/training/test_ray.py",
@@ -77,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def example(name: str) -> ModuleType:
-    """Return a program of ``examples`` as a module."""
+    """Return a program in ``examples`` as a module."""
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / "examples" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -88,7 +89,7 @@ def example(name: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """The folder of the four MNIST files, as ``--data`` takes it."""
+    """Folder of the four MNIST files, as an argument of ``--data``."""
     value = os.environ.get("HARNESS_DATA")
     if not value:
         pytest.skip("HARNESS_DATA does not name a folder with MNIST")
@@ -100,7 +101,7 @@ def mnist_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def seed_documents() -> dict[str, Any]:
-    """The layer tables and the toy of the five source documents, as printed there."""
+    """Layer tables and toy example of the five source documents, as printed in the documents."""
     value = os.environ.get("HARNESS_SHARED_SEEDS")
     if not value:
         pytest.skip("HARNESS_SHARED_SEEDS does not name the folder of seeds.json")
@@ -109,8 +110,8 @@ def seed_documents() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests know no network but their own, unless they ask for ``shipped``."""
+def _without_shipped_evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the shipped evidence from tests that do not use the fixture ``shipped``."""
     from harness.system import files
 
     with pytest.MonkeyPatch.context() as patch:
@@ -120,7 +121,7 @@ def _nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(autouse=True)
 def _seeded_generators() -> None:
-    """Start the global generators from the same seed in each test, whichever tests ran before in the same process."""
+    """Seed the global generators in each test, so that results do not depend on earlier tests in the same process."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -128,7 +129,7 @@ def _seeded_generators() -> None:
 
 @pytest.fixture
 def shipped(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What comes with the program."""
+    """Use the shipped evidence (leaderboard, records, weights), and return the folder."""
     from harness.system import files
 
     monkeypatch.setattr(files, "SHIPPED", REPOSITORY / "harness" / "evidence" / "shipped")
@@ -137,7 +138,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace, which is the current folder too."""
+    """Empty workspace, which is also the current folder."""
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -145,5 +146,5 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def place(workspace: Path) -> Workspace:
-    """The same, as the program knows it."""
+    """The empty workspace as a ``Workspace`` object."""
     return Workspace(workspace)

@@ -1,4 +1,4 @@
-"""A page taken apart, and the rules that every page of the reports keeps."""
+"""HTML pages as lists of elements and texts, and the rules for all pages of reports."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 
-# Where an element may name an address.
+# Attributes that may contain an address.
 ADDRESSES = {"href", "src", "action", "data", "poster", "srcset", "background", "xlink:href", "formaction"}
 VOID = ("meta", "br", "hr", "input", "img")
 
 
 class Outline(HTMLParser):
-    """Elements with their attributes, and texts by element; every element is closed where it must be."""
+    """Elements with attributes, and texts with the enclosing tag; all elements must be closed in order."""
 
     def __init__(self, source: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -35,26 +35,26 @@ class Outline(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open:
-            # Where a line may end is a matter of looks.
+            # Non-breaking spaces only affect the layout.
             self.texts.append((self.open[-1], data.replace("\N{NO-BREAK SPACE}", " ")))
 
     def text(self, tag: str | None = None) -> str:
-        """Return the text of one kind of element, or all that is to be read."""
+        """Return the text of all elements with a tag; by default the whole visible text."""
         return "".join(
-            words for where, words in self.texts if where == tag or (tag is None and where not in ("style", "script"))
+            text for parent, text in self.texts if parent == tag or (tag is None and parent not in ("style", "script"))
         )
 
     def all(self, tag: str) -> list[dict[str, str]]:
-        """Return the attributes of each element of a kind."""
+        """Return the attributes of all elements with a tag."""
         return [attributes for name, attributes in self.elements if name == tag]
 
 
 def checked(source: str, *, links: tuple[str, ...] = ()) -> Outline:
-    """Return the outline of a page that keeps the rules; ``links`` are the addresses beside it that it may name."""
-    made = Outline(source)
-    ids = Counter(attributes["id"] for _, attributes in made.elements if "id" in attributes)
+    """Assert that a page follows the rules, and return the outline; ``links`` are the allowed addresses of files."""
+    outline = Outline(source)
+    ids = Counter(attributes["id"] for _, attributes in outline.elements if "id" in attributes)
     assert [name for name, count in ids.items() if count > 1] == []
-    for tag, attributes in made.elements:
+    for tag, attributes in outline.elements:
         assert tag not in ("link", "iframe", "object", "embed", "form", "base"), tag
         assert [name for name in attributes if name.startswith("on")] == []
         for name in ADDRESSES & attributes.keys():
@@ -62,12 +62,12 @@ def checked(source: str, *, links: tuple[str, ...] = ()) -> Outline:
             assert address in links or address.startswith("data:") or address[1:] in ids, address
         for name in ("aria-labelledby", "aria-describedby"):
             assert set(attributes.get(name, "").split()) <= set(ids)
-    assert "url(" not in made.text("style")
-    tags = Counter(tag for tag, _ in made.elements)
+    assert "url(" not in outline.text("style")
+    tags = Counter(tag for tag, _ in outline.elements)
     assert tags["table"] == tags["caption"]
-    assert {attributes.get("scope") for attributes in made.all("th")} <= {"col", "row"}
-    levels = [int(tag[1]) for tag, _ in made.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert {attributes.get("scope") for attributes in outline.all("th")} <= {"col", "row"}
+    levels = [int(tag[1]) for tag, _ in outline.elements if re.fullmatch(r"h[1-6]", tag)]
     assert (levels[0], levels.count(1)) == (1, 1)
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-    assert not re.search(r"\bnan\b|\binf\b|\bNone\b", made.text())
-    return made
+    assert all(following <= level + 1 for level, following in itertools.pairwise(levels))
+    assert not re.search(r"\bnan\b|\binf\b|\bNone\b", outline.text())
+    return outline

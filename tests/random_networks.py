@@ -1,4 +1,4 @@
-"""Random networks and spaces: ``st.from_type(Architecture)`` and ``st.from_type(SearchSpace)``."""
+"""Strategies for random networks and spaces: ``st.from_type(Architecture)`` and ``st.from_type(SearchSpace)``."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ HEADS: list[tuple[Op, ...]] = [
 
 @st.composite
 def kernels(draw: st.DrawFn, channels: int) -> Op:
-    """A convolution of ``channels`` channels; kernels of one tie have one shape."""
-    stride, bias, tied = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
+    """Return a convolution of ``channels`` input channels; all kernels of a tie have the same shape."""
+    stride, bias, has_tie = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
     if draw(st.integers(0, 3)) == 0:
         poses = draw(st.sampled_from([count for count in (1, 1, 2, 4, 8) if channels % count == 0]))
-        tie = f"d{channels // poses}" if tied else None
+        tie = f"d{channels // poses}" if has_tie else None
         return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie, poses)
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
     groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))
     parts = channels // groups, out // groups
-    fitting = [count for count in (1, 1, 2, 4, 8) if parts[1] % count == 0 and (parts[0] == 1 or parts[0] % count == 0)]
-    poses = draw(st.sampled_from(fitting)) if rows == columns else 1
-    # What is learned has one shape; who uses it may do so in other groups and poses.
-    tie = f"k{rows}_{columns}_{parts[0]}_{out // poses}" if tied else None
+    counts = [count for count in (1, 1, 2, 4, 8) if parts[1] % count == 0 and (parts[0] == 1 or parts[0] % count == 0)]
+    poses = draw(st.sampled_from(counts)) if rows == columns else 1
+    # Tied ops share the shape of the learned kernel, but may differ in groups and poses.
+    tie = f"k{rows}_{columns}_{parts[0]}_{out // poses}" if has_tie else None
     return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups, poses)
 
 
 @st.composite
 def norms(draw: st.DrawFn, channels: int) -> Op:
-    """A normalisation of ``channels`` channels; those of one tie have as many scales and shifts."""
+    """Return a normalisation of ``channels`` channels; all norms of a tie have the same number of scales and shifts."""
     poses = draw(st.sampled_from([count for count in (1, 1, 2, 4, 8) if channels % count == 0]))
     unscaled = draw(st.booleans())
     tie = draw(st.sampled_from([None, f"n{channels // poses}_{unscaled}"]))
@@ -79,7 +79,7 @@ def norms(draw: st.DrawFn, channels: int) -> Op:
 
 @st.composite
 def residuals(draw: st.DrawFn, channels: int) -> Op:
-    """A residual sum that keeps the shape."""
+    """Return a residual sum, which keeps the shape."""
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (1, 3)]))
     tie = draw(st.sampled_from([None, f"k{rows}_{columns}_{channels}_{channels}"]))
     inner: list[Op] = [Conv(rows, channels, tie=tie, kernel_width=columns)]
@@ -91,25 +91,25 @@ def residuals(draw: st.DrawFn, channels: int) -> Op:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Architecture:
-    """A network whose ops fit together and that ends in ten values."""
+    """Return a network with matching shapes and ten outputs."""
     ops: list[Op] = []
     shape: Shape = MNIST.input_shape
     for _ in range(draw(st.integers(0, 8))):
         op = draw(st.one_of(PLAIN_OPS, norms(shape[0]), kernels(shape[0]), residuals(shape[0])))
         try:
-            after = op.shape(shape)
+            output_shape = op.shape(shape)
         except ShapeError:
             continue
-        # One unshuffle after the other makes more channels than anybody trains.
-        if after[0] <= 64:
+        # Repeated unshuffles would give more channels than realistic networks have.
+        if output_shape[0] <= 64:
             ops.append(op)
-            shape = after
+            shape = output_shape
     ops.extend(draw(st.sampled_from(HEADS)))
     bars = draw(st.sets(st.integers(0, len(ops)), max_size=3))
     return Architecture(tuple(ops), tuple(sorted(bars)))
 
 
-# Parts of spaces that know nothing of shapes, so that every combination of them can be written.
+# Texts of parts of spaces. Parsing a space does not check shapes, so all combinations can be parsed.
 VALUES = st.sampled_from(["4", "{4, 8}", "{1, 2..6 step 2}", "2..3", "width", "c"])
 LEAVES = st.one_of(
     st.sampled_from(["bn", "relu", "leaky({0.1, 0.2})", "norm", "unit(4)", "maxpool?", "dropout(rate)", "|"]),
@@ -123,7 +123,7 @@ LEAVES = st.one_of(
 )
 
 
-def _wider(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+def _combinations(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         st.builds("<{} / {}>".format, parts, parts),
         st.builds("<{}>?".format, parts),
@@ -133,12 +133,12 @@ def _wider(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-PARTS = st.recursive(LEAVES, _wider, max_leaves=4)
+PARTS = st.recursive(LEAVES, _combinations, max_leaves=4)
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> SearchSpace:
-    """A space of every construct, most of them small enough to be enumerated."""
+    """Return a space of random constructs of the notation; most spaces are small enough to be enumerated."""
     norm, unit, net = draw(PARTS), draw(PARTS), draw(PARTS)
     text = f"""
         let c = {{4, 8}};                       # a shared number

@@ -1,6 +1,6 @@
-"""Searches without training, of networks whose accuracies are made up from their sizes.
+"""Searches without training: accuracies are computed from the numbers of parameters.
 
-``run`` runs one session; ``tests.fakes.without_processes`` has to stand in for its workers.
+``run`` runs a session of a search; tests replace the worker processes with ``tests.fakes.without_processes``.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from tests import study_logs
 from tests.factories import CONFIG, make_job_result, make_proposal
 from tests.fakes import Seeds
 
-# Sizes from 330 to some 40,000; one network a pair of widths.
+# 100 networks of 230 to 15,170 parameters.
 SPACE = "width = {4, 6, 8, 10, 12, 16, 20, 24, 32, 40}; net = conv3x3(width) relu conv3x3(width) relu gap linear(10);"
-ONE_CONVOLUTION = "width = 1..40; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
+ONE_CONVOLUTION = "width = 1..40; net = conv3x3(width) gap linear(10);"  # 10 parameters, and 19 per channel
 TARGET_PCT = 99.0
 RECIPE = Recipe(epochs=8)
 RECIPE_HASH = RECIPE.hash
 
 
 def first_job(proposal: Proposal) -> Job:
-    """Return the first run of a network, whole."""
+    """Return the job of the first run of a network, over all epochs."""
     return Job(
         architecture=proposal.architecture,
         recipe=RECIPE,
@@ -58,7 +58,7 @@ def first_job(proposal: Proposal) -> Job:
 
 def config(**fields: Any) -> StudyConfig:
     """Return the configuration of a small study."""
-    plain = replace(
+    defaults = replace(
         CONFIG,
         target_pct=TARGET_PCT,
         threshold_pct=TARGET_PCT,
@@ -68,23 +68,23 @@ def config(**fields: Any) -> StudyConfig:
         recipe_name="short",
         rungs=(2, 4),
     )
-    return replace(plain, **fields)
+    return replace(defaults, **fields)
 
 
 def effort(**fields: Any) -> Effort:
-    """Return the effort of a small study: 20 networks, one worker, no end in time."""
-    plain = Effort(seconds=None, trials=20, workers=1, device="cpu", limits=Limits())
-    return replace(plain, **fields)
+    """Return the effort of a small study: 20 networks, a single worker, no time limit."""
+    defaults = Effort(seconds=None, trials=20, workers=1, device="cpu", limits=Limits())
+    return replace(defaults, **fields)
 
 
 def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
-    """Return a search that goes on with the study in a folder, which may be new."""
+    """Return a search that resumes the study in a folder, or starts a new study."""
     state = StudyLog(folder).recover_into(StudyState(folder, config))
     return loop.open_search(state, effort, DataLocation("mnist", None), observers=observers)
 
 
 def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
-    """Run one session of a search."""
+    """Run a session of a search."""
     study.open_study(folder, config, {})
     search = taken_up(folder, config, effort, *observers)
     loop.run_search(search, ["harness"])
@@ -93,10 +93,12 @@ def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A network of one convolution so wide: the accuracies of its first run and on fresh seeds.
+    """A network with a single convolution, and the accuracies of the runs in percent.
 
     Attributes:
-        first: None where it has not ended.
+        width: Channels of the convolution.
+        first: Accuracy of the first run, or None if the run has not ended.
+        fresh: Accuracies of runs with fresh seeds.
     """
 
     width: int
@@ -105,9 +107,9 @@ class Trial:
 
 
 def opened(folder: Path, networks: Sequence[Trial], *, sampler: str = "tpe", **fields: Any) -> Search:
-    """Return a search in progress, its workers idle and these networks its trials from 0 on, of which no log tells."""
-    plain = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    search = taken_up(folder, plain, effort(**fields))
+    """Return a search with idle workers; ``networks`` are trials 0, 1, ... of the state, but not of the log."""
+    configuration = config(space_text=ONE_CONVOLUTION, sampler=sampler)
+    search = taken_up(folder, configuration, effort(**fields))
     search.executor.start(search.effort.workers)
     for number, network in enumerate(networks):
         apply(search, make_proposal(number, f"conv3x3({network.width}) gap linear(10)"))
@@ -119,29 +121,29 @@ def opened(folder: Path, networks: Sequence[Trial], *, sampler: str = "tpe", **f
 
 
 def apply(search: Search, event: Event) -> None:
-    """Let something have happened of which no log tells."""
+    """Apply an event to the state of a search without writing to the log."""
     search.take(Entry(0.0, event))
 
 
 def file(search: Search, trial: int, purpose: Purpose, index: int, accuracy_pct: float) -> None:
-    """Let a run have ended."""
+    """Apply the end of a run to the state of a search."""
     job = search.job(search.state.candidates[trial], purpose, index)
     apply(search, RunEnded(run=make_job_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs)))
 
 
 def proposer_of(search: Search) -> Proposer:
-    """Return who proposed the networks of a session of a study."""
+    """Return the proposer of a search."""
     assert isinstance(search.proposer, Proposer)
     return search.proposer
 
 
 def results(folder: Path) -> list[Result]:
-    """Return the runs that have ended."""
+    """Return the results of all ended runs of a study."""
     return read_state(folder).results if (folder / "config.json").exists() else []
 
 
 def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
-    """Return the lines of a log, those of some kinds or all; of a run that has ended its main facts."""
+    """Return the events of a log, of all or only some kinds; results of runs are reduced to the main fields."""
     lines = [event for event in study_logs.read_lines(folder) if not kinds or event["event"] in kinds]
     facts = ("trial", "purpose", "seed_index", "status", "validation_errors")
     for event in lines:
@@ -150,22 +152,22 @@ def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     return lines
 
 
-# A search of two networks that has come to its end; the larger one stood first ------------------------------------
+# A finished search of two networks; the larger network was confirmed first ----------------------------------------
 
 TWO_NETWORKS = "net = conv3x3({4, 8}) gap linear(10);"
 WINNER = parse_network("conv3x3(4) gap linear(10)")
-# The first to stand.
+# The network that is confirmed first.
 LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 
 def finished(folder: Path, **fields: Any) -> tuple[SearchPlan, Search]:
-    """Return that search."""
+    """Return the plan and the search of two networks, which has ended."""
     search_plan = plan(folder, **fields)
     return search_plan, run(search_plan.folder, search_plan.config, search_plan.effort)
 
 
 def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **fields: Any) -> SearchPlan:
-    """Return the plan of that search, or of one for a Pareto front in another space."""
+    """Return the plan of the search of two networks, or of a search for a Pareto front in the space ``front_of``."""
     text = front_of or TWO_NETWORKS
     objectives = [StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000)]
     objectives = objectives if front_of else objectives[:1]
@@ -188,7 +190,7 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
 
 
 def misses(seeds: Seeds, *networks: Architecture) -> None:
-    """Let these networks miss the target on the test images, and others reach it."""
+    """Make ``networks`` miss the target on the test images, and all further networks reach the target."""
 
     def watch(job: Job) -> None:
         seeds.errors = lambda index: 101 if job.architecture in networks else 55

@@ -1,4 +1,4 @@
-"""Entries of a study's log, made from the words and fields that stand in the file."""
+"""Entries of a study's log, created from event names and fields of the file format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ON_FRESH_SEEDS: dict[str, Any] = {
     "validation_accuracy_pct": 99.0,
     "validation_seeds": 2,
 }
-# What an event must have; what a test does not name has no part in what it shows.
+# Default values of required fields, so that tests only state the relevant fields.
 BLANKS: dict[str, dict[str, Any]] = {
     "proposed": {
         "trial": 0,
@@ -39,25 +39,25 @@ BLANKS: dict[str, dict[str, Any]] = {
 }
 
 
-def event_fields(word: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an event, those that it must have filled in."""
-    return BLANKS.get(word, {}) | values
+def event_fields(event_name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event, with defaults for missing required fields."""
+    return BLANKS.get(event_name, {}) | values
 
 
-def make_entry(word: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
-    """Return an entry by the word and the fields that stand in the file."""
-    entry = read_line(json.dumps({"event": word, "elapsed": elapsed, **event_fields(word, values)}))
-    assert entry is not None, f"no event {word} with {values}"
+def make_entry(event_name: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
+    """Return an entry from the event name and the fields in the file."""
+    entry = read_line(json.dumps({"event": event_name, "elapsed": elapsed, **event_fields(event_name, values)}))
+    assert entry is not None, f"no event {event_name} with {values}"
     return entry
 
 
-def write_event(folder: Path, word: str, elapsed: float, **values: Any) -> None:
+def write_event(folder: Path, event_name: str, elapsed: float, **values: Any) -> None:
     """Append an event to a study's log."""
-    write_entry(folder, make_entry(word, elapsed, **values))
+    write_entry(folder, make_entry(event_name, elapsed, **values))
 
 
 def write_runs(folder: Path, *runs: Result) -> None:
-    """Append networks and their runs, which have ended, to a study's log."""
+    """Append ended runs to a study's log; the first run of a network is preceded by the proposal."""
     proposed: set[int | None] = set()
     for run in runs:
         if run.trial not in proposed:
@@ -74,7 +74,7 @@ def write_entry(folder: Path, entry: Entry[Event]) -> None:
 
 
 def read_lines(folder: Path) -> list[dict[str, Any]]:
-    """Return what stands in a study's log, line by line; what is no JSON is passed over."""
+    """Return the JSON documents of a study's log, one per line; lines that are not JSON are skipped."""
     path = folder / "log.jsonl"
     documents = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -1,4 +1,4 @@
-"""README and docs: every command shown is understood, quick ones print what is shown, figures are those on record."""
+"""README and docs: all commands parse, quick commands print the documented output, figures equal the records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, analyse
 from tests.conftest import REPOSITORY
 
-# Commands that answer at once and depend on nothing but the code.
+# Commands that take less than a second, and whose output depends on the code only.
 QUICK = {"explain", "spaces"}
 PAGES = (
     REPOSITORY / "README.md",
@@ -35,7 +35,7 @@ RECORDS = record.read_all(REPOSITORY / "records")
 
 
 def harness_commands(*pages: Path) -> list[tuple[list[str], str]]:
-    """The arguments and the output shown of every call of the program; an empty output where none is shown."""
+    """Return the arguments and the documented output of each call of the program; the output may be empty."""
     calls = []
     for page in pages:
         for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
@@ -51,7 +51,7 @@ CALLS = harness_commands(*PAGES)
 
 
 @pytest.mark.parametrize("words", [words for words, _ in CALLS], ids=" ".join)
-def test_every_command_shown_is_understood(words: list[str]) -> None:
+def test_documented_command_parses(words: list[str]) -> None:
     command: click.Command = cli
     rest = words
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
@@ -65,7 +65,7 @@ def test_every_command_shown_is_understood(words: list[str]) -> None:
     ("words", "output"),
     [pytest.param(words, output, id=" ".join(words)) for words, output in CALLS if words[0] in QUICK and output],
 )
-def test_quick_commands_print_what_is_shown(
+def test_quick_command_prints_documented_output(
     words: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -75,7 +75,7 @@ def test_quick_commands_print_what_is_shown(
 
 
 def cells(text: str, head: str) -> list[list[str]]:
-    """The cells of the table whose first line begins so."""
+    """Return the cells of the table whose header begins with ``head``."""
     lines = text.partition(head)[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
@@ -87,7 +87,7 @@ def smallest_by_target() -> list[LeaderboardRow]:
 
 
 def headline() -> tuple[LeaderboardRow, record.Record]:
-    """The smallest certified row at 99.4 %, and its record."""
+    """Return the smallest certified row at 99.4 %, and the record of this row."""
     certified = [row for row in ROWS if row.tier is Tier.CERTIFIED and row.target_pct == 99.4]
     row = min(certified, key=lambda row: row.parameters)
     key = (row.hash, row.recipe_hash, row.target_pct)
@@ -95,7 +95,7 @@ def headline() -> tuple[LeaderboardRow, record.Record]:
     return row, evidence
 
 
-def test_the_table_of_the_readme_is_that_of_the_leaderboard() -> None:
+def test_readme_table_equals_leaderboard() -> None:
     rows = smallest_by_target()
     names = network_names((row.architecture, row.parameters) for row in rows)
     assert cells(README, "| target |") == [
@@ -111,7 +111,7 @@ def test_the_table_of_the_readme_is_that_of_the_leaderboard() -> None:
     ]
 
 
-def test_the_table_of_the_results_is_that_of_the_leaderboard() -> None:
+def test_results_table_equals_leaderboard() -> None:
     assert cells(RESULTS, "| target | learned |") == [
         [
             f"{row.target_pct:g} %",
@@ -130,7 +130,7 @@ def test_the_table_of_the_results_is_that_of_the_leaderboard() -> None:
     ]
 
 
-def test_the_figures_of_the_certified_network_follow_from_its_record() -> None:
+def test_figures_of_certified_network_equal_record() -> None:
     row, evidence = headline()
     parts = components([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
     assert parts is not None
@@ -148,30 +148,30 @@ def test_the_figures_of_the_certified_network_follow_from_its_record() -> None:
         assert figure in README
 
 
-def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
-    kept = [
+def test_documented_numbers_of_stored_weights_are_correct() -> None:
+    stored_runs = [
         (run, record.read_recorded(REPOSITORY / "records", evidence, index).sha256)
         for evidence in RECORDS
         for index in record.kept_indices(REPOSITORY / "records", evidence)
         if (run := evidence.seed(index))
     ]
-    recorded = sum(run.weights_sha256 == sha for run, sha in kept)
-    assert f"{len(kept)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
-    assert f"{recorded} have the recorded bits" in RESULTS
+    matches = sum(run.weights_sha256 == sha for run, sha in stored_runs)
+    assert f"{len(stored_runs)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
+    assert f"{matches} have the recorded bits" in RESULTS
     assert len(record.kept_indices(REPOSITORY / "records", headline()[1])) == 20
 
 
-def test_the_calibrated_scales_of_an_integer_network_are_those_of_its_weights() -> None:
+def test_documented_number_of_calibrated_scales_equals_weights() -> None:
     [evidence] = [each for each in RECORDS if each.hash.startswith("561d35")]
     records = REPOSITORY / "records"
-    kept = record.read_recorded(records, evidence, record.kept_indices(records, evidence)[0]).kept
+    arrays = record.read_recorded(records, evidence, record.kept_indices(records, evidence)[0]).kept
     scales = analyse(evidence.architecture, MNIST).plan.sizes["calibrated_scales"]
-    assert scales == len(kept["map_scales"])
-    numbers = sum(array.size for array in kept.values())
+    assert scales == len(arrays["map_scales"])
+    numbers = sum(array.size for array in arrays.values())
     assert f"{scales} for `561d35`, whose file of weights has {numbers} numbers" in RESULTS
 
 
-def test_the_table_of_certifications_is_that_of_the_ledger() -> None:
+def test_table_of_certifications_equals_ledger() -> None:
     attempts = ledger.read(REPOSITORY / "records" / "ledger.jsonl").attempts
     parameters = {row.hash: f"{row.parameters:,}" for row in ROWS}
     assert cells(RESULTS, "| no. |") == [
@@ -190,18 +190,18 @@ def test_the_table_of_certifications_is_that_of_the_ledger() -> None:
     assert f"{100 * certifying_confidence(ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
 
 
-def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:
+def test_leaderboard_columns_are_documented_in_order() -> None:
     table = RESULTS.partition("## The columns of leaderboard.csv")[2]
     assert re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE) == [item.name for item in fields(LeaderboardRow)]
 
 
-def test_every_record_has_its_row_and_the_evidence_holds_together() -> None:
+def test_records_have_leaderboard_rows_and_evidence_is_consistent() -> None:
     keys = {(row.hash, row.recipe_hash, row.dataset, row.target_pct) for row in read(REPOSITORY / "leaderboard.csv")}
     assert {(each.hash, each.recipe_hash, each.dataset, each.target_pct) for each in RECORDS} <= keys
     assert faults(Workspace(REPOSITORY)) == []
 
 
-def test_the_speeds_shown_are_those_that_were_measured() -> None:
+def test_documented_speeds_equal_measurements() -> None:
     document = json.loads((REPOSITORY / "benchmarks" / "results" / "throughput.json").read_text(encoding="utf-8"))
     page = (REPOSITORY / "docs" / "measurements.md").read_text(encoding="utf-8")
     assert [row[1:] for row in cells(page, "| training, images a second")] == [
@@ -217,9 +217,9 @@ def test_the_speeds_shown_are_those_that_were_measured() -> None:
     assert f"{document['rows'][-1]['ratio']:.1f} times" in README
 
 
-def test_the_page_of_commands_is_their_help() -> None:
-    """``python scripts/write_commands.py`` writes it."""
-    # In a process of its own: click keeps the first help option that a command was asked for.
+def test_page_of_commands_equals_help() -> None:
+    """If this fails, run ``python scripts/write_commands.py``."""
+    # In a separate process, because click caches the help option of a command at the first use.
     program = "import runpy; print(runpy.run_path('scripts/write_commands.py')['page'](), end='')"
     run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8") == run.stdout

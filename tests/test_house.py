@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_175,
-    "test lines": 27_725,
+    "product lines": 28_203,
+    "test lines": 27_727,
     "benchmark lines": 3_785,
-    "public names": 1_184,
-    "files": 1_050,
+    "public names": 1_185,
+    "files": 1_060,
 }
 
 

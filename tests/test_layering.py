@@ -1,4 +1,4 @@
-"""Who may import what: the order of the packages and folders, no circles, and no slow library before it is needed."""
+"""Rules of imports: order of packages and folders, no cycles, and late imports of slow libraries."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
-# Each imports only what stands before it.
+# A package imports only packages to the left.
 ORDER = (
     "search_spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
     "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.deployment", "reports",
     "harness.interface", "harness.commands", "harness.cli", "harness.__main__",
 )  # fmt: skip
-# It imports what it offers when that is asked for.
+# ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.
 FRONT = "harness"
-# Too slow to load before a command has begun its work.
+# Libraries that are too slow to import at the start of a command.
 LAZY_LIBRARIES = {
     "altair", "jinja2", "onnx", "onnxruntime", "optuna", "pandas", "psycopg", "pyarrow", "pydantic",
     "ray", "scipy", "sqlalchemy", "torch", "torchvision", "vl_convert", "xlsxwriter",
@@ -26,7 +26,7 @@ LAZY_LIBRARIES = {
 
 
 def imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Every module a file imports, as ``from a import b`` gives ``a.b``; late imports and types included."""
+    """Yield all imports of a file, including imports in functions and for types; ``from a import b`` gives ``a.b``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -37,34 +37,34 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 def edges() -> dict[str, set[str]]:
-    """Which modules of the packages each module imports; a package's name stands for its ``__init__``."""
+    """Return the imported names of each module; the name of a package stands for ``__init__``."""
     paths = [path.relative_to(REPOSITORY) for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")]
     known = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
-    found: dict[str, set[str]] = {}
+    imports: dict[str, set[str]] = {}
     for module, path in known.items():
         tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
         names = set(imported(tree, ".".join(path.parent.parts)))
-        found[module] = {name if name in known else name.rpartition(".")[0] for name in names} | names
-    return found
+        imports[module] = {name if name in known else name.rpartition(".")[0] for name in names} | names
+    return imports
 
 
 EDGES = edges()
 
 
-def test_the_walk_sees_every_form_of_import():
+def test_imported_yields_every_form_of_import():
     source = "import a.b\nfrom c import d\nfrom . import e\nfrom .f import g\ndef h():\n    import i\n"
 
     assert set(imported(ast.parse(source), "x.y")) == {"a.b", "c.d", "x.y.e", "x.y.f.g", "i"}
 
 
-def test_search_spaces_imports_the_standard_library_and_lark_only():
-    # torch and scipy within functions: an op's module, an interval.
+def test_search_spaces_imports_only_standard_library_and_lark_at_start():
+    # torch and scipy are imported in functions: for modules of ops and for confidence intervals.
     allowed = {*sys.stdlib_module_names, "lark", "scipy", "search_spaces", "torch"}
     names = {
         name.partition(".")[0]
-        for module, found in EDGES.items()
+        for module, imports in EDGES.items()
         if module.startswith("search_spaces")
-        for name in found
+        for name in imports
     }
 
     assert names - allowed - {""} == set()
@@ -72,44 +72,44 @@ def test_search_spaces_imports_the_standard_library_and_lark_only():
     assert loaded_by(f"import {', '.join(modules)}") & LAZY_LIBRARIES == set()
 
 
-def place(module: str) -> int | None:
-    """Return where a module stands in the order, None where it has no place."""
+def position(module: str) -> int | None:
+    """Return the position of a module in the order, or None if the module has no position."""
     parts = module.split(".")
     return next((ORDER.index(name) for name in (parts[0], ".".join(parts[:2])) if name in ORDER), None)
 
 
-def test_every_module_has_a_place_and_imports_to_the_left_only():
-    lost = {module for module in EDGES if place(module) is None}
-    wrong = {
-        (importer, found)
+def test_modules_have_a_position_and_import_only_to_the_left():
+    unplaced = {module for module in EDGES if position(module) is None}
+    violations = {
+        (importer, name)
         for importer, names in EDGES.items()
-        for found in names
-        if (here := place(importer)) is not None and (there := place(found)) is not None and there > here
+        for name in names
+        if (source := position(importer)) is not None and (target := position(name)) is not None and target > source
     }
 
-    assert (wrong, lost) == (set(), {FRONT})
+    assert (violations, unplaced) == (set(), {FRONT})
 
 
-def test_files_and_folders_of_a_folder_import_in_one_direction():
-    def reached(unit: str, neighbours: dict[str, set[str]]) -> set[str]:
-        seen: set[str] = set()
-        waiting = [unit]
-        while waiting:
-            new = neighbours.get(waiting.pop(), set()) - seen
-            seen |= new
-            waiting += new
-        return seen
+def test_files_and_folders_of_a_folder_have_no_import_cycles():
+    def reachable(unit: str, neighbours: dict[str, set[str]]) -> set[str]:
+        visited: set[str] = set()
+        queue = [unit]
+        while queue:
+            new = neighbours.get(queue.pop(), set()) - visited
+            visited |= new
+            queue += new
+        return visited
 
-    circles = {}
+    cycles = {}
     for folder in {module.rpartition(".")[0] for module in EDGES} - {""}:
         start, neighbours = f"{folder}.", dict[str, set[str]]()
         for module in (module for module in EDGES if module.startswith(start)):
             unit = module.removeprefix(start).partition(".")[0]
             units = {name.removeprefix(start).partition(".")[0] for name in EDGES[module] if name.startswith(start)}
             neighbours.setdefault(unit, set()).update(units - {unit})
-        circles[folder] = {unit for unit in neighbours if unit in reached(unit, neighbours)}
+        cycles[folder] = {unit for unit in neighbours if unit in reachable(unit, neighbours)}
 
-    assert {folder: found for folder, found in circles.items() if found} == {}
+    assert {folder: units_in_cycles for folder, units_in_cycles in cycles.items() if units_in_cycles} == {}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -118,11 +118,11 @@ def loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_the_command_line_starts_without_the_slow_libraries():
+def test_command_line_starts_without_slow_libraries():
     assert loaded_by("import harness.cli") & LAZY_LIBRARIES == set()
 
 
-def test_reports_load_no_torch_even_through_the_harness():
+def test_reports_import_no_torch():
     modules = [module for module in EDGES if module.startswith("reports")]
 
     assert "torch" not in loaded_by(f"import {', '.join(modules)}")

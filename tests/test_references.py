@@ -1,4 +1,4 @@
-"""What docs, comments and docstrings name is there: files, and modules and functions by their dotted names."""
+"""Files, modules and functions that are mentioned in docs, comments and docstrings exist."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
 DOTTED = re.compile(r"\b(?:harness|search_spaces|reports|benchmarks|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
-# These are examples of a reader's own files; history names files as they were.
+# Example files of a user.
 EXAMPLES = {"search_spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
-# What is C's, a shell's or an exported folder's.
+# Headers of C, a file of a shell, and files in exported folders.
 OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish", "model.py", "weights.pt"}
-HISTORY = re.compile(r"CHANGELOG\.md|research/")
+HISTORY = re.compile(r"CHANGELOG\.md|research/")  # mention files and names of earlier versions
 
 
 def prose(path: Path) -> Iterator[str]:
-    """Yield what people read in a file: comments and docstrings of Python, all lines of others."""
+    """Yield docstrings and comments of Python, comments of C++ and JavaScript, and all lines of Markdown."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         yield from text.splitlines() if path.suffix == ".md" else re.findall(r"(?://|/\*|\*).*", text)
@@ -35,7 +35,7 @@ def prose(path: Path) -> Iterator[str]:
 
 @cache
 def names_of(path: Path) -> frozenset[str]:
-    """Return what a module defines or imports."""
+    """Return the names that a module defines or imports, and all string constants, for names that are imported late."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     aliases = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
@@ -47,7 +47,7 @@ def names_of(path: Path) -> frozenset[str]:
 
 
 def is_defined(name: str) -> bool:
-    """Whether a dotted name is a module or folder of the repository, or something that a module defines."""
+    """Return whether a dotted name is a module or folder of the repository, or a name in a module."""
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         path = REPOSITORY.joinpath(*parts[:count])
@@ -58,13 +58,13 @@ def is_defined(name: str) -> bool:
     return False
 
 
-def test_files_and_modules_that_are_named_exist():
-    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
-    paths = [Path(name) for name in listed.split()]
+def test_mentioned_files_and_modules_exist():
+    listing = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    paths = [Path(name) for name in listing.split()]
     endings = {"/".join(path.parts[start:]) for path in paths for start in range(len(path.parts))}
     known = endings | EXAMPLES | OUTSIDE
     stale = []
-    for name in listed.split():
+    for name in listing.split():
         path = REPOSITORY / name
         if path.suffix not in (".py", ".md", ".cpp", ".h", ".js") or HISTORY.search(name):
             continue

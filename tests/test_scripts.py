@@ -1,7 +1,7 @@
-"""The scripts that people start: what they set up, what they say when they cannot.
+"""Scripts of the repository: installation, calls of the tools, messages and exit codes.
 
-They run in a copy of the repository. A stub named ``python3``, on a PATH that holds nothing else but the few tools
-which the scripts call, plays the installation, so nothing is installed and no network is needed.
+The scripts run in a copy of the repository. The PATH contains only the tools of ``TOOLS`` and a stub named ``python3``,
+which simulates the installation; the tests install no packages and need no network.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from packaging.requirements import Requirement
 
 from tests.conftest import REPOSITORY
 
-STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
+EXECUTABLE_SCRIPTS = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
 TOOLS = ["bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "grep", "mkdir", "mktemp", "mv", "readlink"]
 TOOLS += ["rm", "sed", "sleep", "tail"]
 ENVIRONMENT_ERROR = 6
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ALL_TESTS = "pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"
 COMPILED = "pytest --collect-only --quiet, bytecode kept"
-# Answers `-m venv` and `-m pip` itself and notes each call; anything else goes to the real Python.
+# Simulates and records the calls of venv, pip, pytest, ruff and mypy; forwards all remaining calls to Python.
 STUB = """#!/usr/bin/env bash
 here=$(dirname "$0")
 case "$*" in
@@ -74,7 +74,7 @@ def _reset_signals() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A copy of the scripts in a folder of its own, and a PATH under control."""
+    """A copy of the scripts in a temporary folder, and a controlled PATH."""
 
     root: Path
     path: Path
@@ -109,7 +109,7 @@ class Checkout:
 
 @pytest.fixture
 def bare_checkout(tmp_path: Path) -> Checkout:
-    """A checkout on a machine without Python."""
+    """Checkout on a machine without Python."""
     root = tmp_path / "a clone"
     for name in ("scripts", ".ci"):
         shutil.copytree(REPOSITORY / name, root / name)
@@ -124,18 +124,18 @@ def bare_checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture
 def checkout(bare_checkout: Checkout) -> Checkout:
-    """A checkout on a machine whose only Python is the stub."""
+    """Checkout on a machine whose only Python is the stub."""
     bare_checkout.add_program("python3", STUB)
     return bare_checkout
 
 
-@pytest.mark.parametrize("name", [*STARTED, "scripts/environment"])
-def test_a_script_is_valid_bash_and_can_be_started(name: str):
+@pytest.mark.parametrize("name", [*EXECUTABLE_SCRIPTS, "scripts/environment"])
+def test_script_is_valid_bash_and_executable(name: str):
     subprocess.run(["bash", "-n", REPOSITORY / name], check=True)
-    assert os.access(REPOSITORY / name, os.X_OK) == (name in STARTED)
+    assert os.access(REPOSITORY / name, os.X_OK) == (name in EXECUTABLE_SCRIPTS)
 
 
-def test_the_first_call_installs_and_all_calls_pass_everything_on(checkout: Checkout):
+def test_first_call_installs_and_all_calls_pass_arguments_on(checkout: Checkout):
     root = checkout.root
     code, stdout, stderr = checkout.run("scripts/harness", "explain", "conv3x3(8) | gap", "")
 
@@ -151,7 +151,7 @@ def test_the_first_call_installs_and_all_calls_pass_everything_on(checkout: Chec
     assert f"harness: installing into {root}/.venv with" in stderr
     assert "harness: Downloading torch-2.13.0.whl (180 MB)" in stderr
     assert "Collecting torch" in (root / ".venv/install.log").read_text()
-    # A workspace that is set is kept, and a link finds its repository.
+    # HARNESS_WORKSPACE is kept if set, and a symbolic link resolves to the repository.
     code, stdout, stderr = checkout.run("scripts/harness", HARNESS_WORKSPACE="elsewhere", HARNESS_COMMAND="another")
     assert (code, stdout.splitlines()[1:], stderr) == (0, ["elsewhere", f"{root}/scripts/harness"], "")
     link = root.parent / "harness"
@@ -161,7 +161,7 @@ def test_the_first_call_installs_and_all_calls_pass_everything_on(checkout: Chec
 
 
 @pytest.mark.parametrize("change", ["pyproject.toml", "constraints.txt", "moved"])
-def test_what_was_changed_or_moved_is_installed_again(checkout: Checkout, change: str):
+def test_changed_or_moved_checkout_is_installed_again(checkout: Checkout, change: str):
     checkout.run("scripts/harness")
     root = checkout.root
     if change == "moved":
@@ -181,9 +181,7 @@ def test_what_was_changed_or_moved_is_installed_again(checkout: Checkout, change
         ("OSError: [Errno 28] No space left on device", 1),
     ],
 )
-def test_other_versions_are_installed_where_the_exact_ones_do_not_fit_alone(
-    checkout: Checkout, output: str, tries: int
-):
+def test_unpinned_versions_are_installed_only_if_pinned_versions_conflict(checkout: Checkout, output: str, tries: int):
     code, _, stderr = checkout.run("scripts/harness", DOES_NOT_FIT=output)
 
     assert code == (0 if tries == 2 else ENVIRONMENT_ERROR)
@@ -191,28 +189,28 @@ def test_other_versions_are_installed_where_the_exact_ones_do_not_fit_alone(
     assert ("constraints.txt" in stderr) == (tries == 2)
 
 
-def test_the_exact_versions_are_those_that_the_project_allows():
+def test_pinned_versions_satisfy_requirements():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
-    exact = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+    pins = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
 
     for text in [*project["dependencies"], *extras["dev"], *extras["export"], *extras["cluster"]]:
         requirement = Requirement(text)
-        assert requirement.specifier.contains(exact[requirement.name.lower()]), text
+        assert requirement.specifier.contains(pins[requirement.name.lower()]), text
 
 
-def test_two_first_calls_at_once_install_once(checkout: Checkout):
-    both = [checkout.start("scripts/harness", name, PIP_SECONDS="0.5") for name in ("one", "two")]
-    outputs = [process.communicate(timeout=60) for process in both]
+def test_simultaneous_first_calls_install_once(checkout: Checkout):
+    processes = [checkout.start("scripts/harness", name, PIP_SECONDS="0.5") for name in ("one", "two")]
+    outputs = [process.communicate(timeout=60) for process in processes]
 
-    assert [process.returncode for process in both] == [0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert [stdout.splitlines()[3:] for stdout, _ in outputs] == [["one"], ["two"]]
     assert checkout.calls == ["venv", "pip ."]
     assert sum("another installation is running here" in stderr for _, stderr in outputs) == 1
 
 
-def test_an_installation_that_is_interrupted_or_fails_is_repeated(checkout: Checkout):
+def test_interrupted_or_failed_installation_is_repeated(checkout: Checkout):
     with checkout.start("scripts/harness", PIP_SECONDS="1") as process:
         while not checkout.calls[1:]:
             assert process.poll() is None
@@ -227,7 +225,7 @@ def test_an_installation_that_is_interrupted_or_fails_is_repeated(checkout: Chec
 
 
 @pytest.mark.parametrize("script", ["scripts/harness", "scripts/test", "scripts/check"])
-def test_without_python_the_message_names_what_is_needed(bare_checkout: Checkout, script: str):
+def test_missing_python_is_reported_with_required_version(bare_checkout: Checkout, script: str):
     code, stdout, stderr = bare_checkout.run(script)
 
     assert (code, stdout) == (ENVIRONMENT_ERROR, "")
@@ -236,21 +234,21 @@ def test_without_python_the_message_names_what_is_needed(bare_checkout: Checkout
 
 
 @pytest.mark.parametrize("variables", [{"VERSION": "(3, 10, 14)"}, {"NO_VENV": "1"}])
-def test_a_python_that_does_not_serve_is_named(checkout: Checkout, variables: dict[str, str]):
+def test_unsuitable_python_is_named(checkout: Checkout, variables: dict[str, str]):
     code, _, stderr = checkout.run("scripts/harness", **variables)
 
     assert code == ENVIRONMENT_ERROR
     assert f"{checkout.path}/python3" in stderr
 
 
-def test_a_shim_that_does_not_work_is_passed_over(checkout: Checkout):
+def test_broken_python_shim_is_skipped(checkout: Checkout):
     checkout.add_program("python3.12", "#!/usr/bin/env bash\nexit 127\n")
 
     assert checkout.run("scripts/harness")[0] == 0
 
 
 @pytest.mark.parametrize("obstacle", [".venv", ".venv/lock/x"])
-def test_a_folder_that_cannot_be_set_up_is_named(checkout: Checkout, obstacle: str):
+def test_environment_folder_that_cannot_be_created_is_named(checkout: Checkout, obstacle: str):
     blocked = checkout.root / obstacle
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.touch()
@@ -261,7 +259,7 @@ def test_a_folder_that_cannot_be_set_up_is_named(checkout: Checkout, obstacle: s
     assert f"harness: cannot create {checkout.root}/.venv" in stderr
 
 
-def test_the_test_script_checks_style_and_compiles_first_and_checks_types_beside_the_tests(checkout: Checkout):
+def test_test_script_checks_style_and_compiles_before_tests_and_checks_types(checkout: Checkout):
     code, _, _ = checkout.run("scripts/test", COMPILING_SECONDS="1", PYTHONDONTWRITEBYTECODE="1")
 
     assert code == 0
@@ -270,14 +268,14 @@ def test_the_test_script_checks_style_and_compiles_first_and_checks_types_beside
     assert without_types == ["venv", "pip .[dev]", "ruff check .", "ruff format --check .", COMPILED, ALL_TESTS]
 
 
-def test_no_test_is_run_if_the_style_is_wrong(checkout: Checkout):
+def test_style_error_prevents_tests(checkout: Checkout):
     code, _, _ = checkout.run("scripts/test", CHECK_FAILS="ruff")
 
     assert code != 0
     assert not {"mypy", COMPILED, ALL_TESTS} & set(checkout.calls)
 
 
-def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
+def test_type_error_fails_test_script_after_tests(checkout: Checkout):
     code, _, stderr = checkout.run("scripts/test", CHECK_FAILS="mypy", HARNESS_DATA="printed by the stub")
 
     assert code == 1
@@ -287,32 +285,32 @@ def test_wrong_types_fail_the_test_script_after_the_tests(checkout: Checkout):
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize(("phase", "call"), [("COMPILING", "ruff format --check ."), ("TESTING", ALL_TESTS)])
-def test_a_signal_ends_the_script_and_the_tests(checkout: Checkout, phase: str, call: str, number: signal.Signals):
+def test_signal_ends_script_and_child_processes(checkout: Checkout, phase: str, call: str, number: signal.Signals):
     process = checkout.start("scripts/test", **{f"{phase}_SECONDS": "30", "CHECKING_SECONDS": "30"})
-    until = time.monotonic() + 30
-    while call not in checkout.calls and time.monotonic() < until:
+    deadline = time.monotonic() + 30
+    while call not in checkout.calls and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(number)
     assert process.wait(timeout=10) == 128 + number
     time.sleep(0.5)
     search = ["pgrep", "-s", str(process.pid), "-f", "pytest|mypy"]
-    left = subprocess.run(search, capture_output=True, text=True, check=False).stdout
+    survivors = subprocess.run(search, capture_output=True, text=True, check=False).stdout
     with suppress(ProcessLookupError):  # the sleeping children of the stub
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert left == ""
+    assert survivors == ""
     assert (ALL_TESTS in checkout.calls) == (call == ALL_TESTS)
 
 
-def test_what_the_tests_need_serves_the_command_too_and_arguments_go_to_pytest_alone(checkout: Checkout):
+def test_command_reuses_environment_of_tests_and_test_arguments_run_only_pytest(checkout: Checkout):
     checkout.run("scripts/test", "-m", "slow")
     checkout.run("scripts/harness")
 
     assert checkout.calls == ["venv", "pip .[dev]", "pytest -m slow"]
 
 
-def test_what_the_command_needs_does_not_serve_the_checks(checkout: Checkout):
+def test_checks_do_not_reuse_environment_of_command(checkout: Checkout):
     checkout.run("scripts/harness")
     checkout.run("scripts/check")
 
@@ -320,7 +318,7 @@ def test_what_the_command_needs_does_not_serve_the_checks(checkout: Checkout):
 
 
 @pytest.mark.parametrize("code", ["0", "1"])
-def test_the_test_script_installs_axe_once_for_each_lock_file_and_runs_without_it(checkout: Checkout, code: str):
+def test_test_script_installs_axe_once_per_lock_file_and_runs_without_axe(checkout: Checkout, code: str):
     npm = '#!/usr/bin/env bash\nprintf "npm %s in %s\\n" "$*" "${PWD##*/}" >>"$CALLS"\nmkdir -p node_modules\n'
     checkout.add_program("npm", npm + f"exit {code}\n")
     lock = checkout.root / "tests" / "package-lock.json"
@@ -331,14 +329,14 @@ def test_the_test_script_installs_axe_once_for_each_lock_file_and_runs_without_i
         assert "npm" not in stdout
         assert ("axe-core could not be installed" in stderr) == (code == "1")
 
-    installed = "npm ci --ignore-scripts --no-audit --no-fund in tests"
-    second = [installed] if code == "1" else []
-    runs = [installed, "pytest -x", *second, "pytest -x", installed, "pytest -x"]
+    npm_call = "npm ci --ignore-scripts --no-audit --no-fund in tests"
+    second_call = [npm_call] if code == "1" else []
+    runs = [npm_call, "pytest -x", *second_call, "pytest -x", npm_call, "pytest -x"]
     assert checkout.calls == ["venv", "pip .[dev]", *runs]
 
 
 @pytest.mark.parametrize("has_data", [True, False])
-def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Checkout, has_data: bool):
+def test_build_uses_data_beside_the_repository(checkout: Checkout, has_data: bool):
     data = checkout.root.parent / "shared/mnist"
     if has_data:
         data.mkdir(parents=True)
@@ -346,7 +344,7 @@ def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Che
     code, stdout, _ = checkout.run(".ci/run")
 
     assert (code, stdout.splitlines()[-1]) == (0, str(data) if has_data else "no data")
-    # Nothing says what has changed since the main branch, so that all that is nightly runs too.
+    # Without git the changed folders are unknown, so all nightly tests run as well.
     goldens = "pytest --numprocesses auto --dist worksteal --ignore tests/golden/test_commands.py tests/golden"
     pytest_calls = [call for call in checkout.calls if call.startswith("pytest")]
     assert pytest_calls[-2:] == [f"{ALL_TESTS} -m not slow and not gpu", goldens]
@@ -357,7 +355,7 @@ WITH_NIGHTLY = f"{ALL_TESTS} -m not slow and not gpu"
 
 
 @pytest.mark.parametrize(
-    ("changed", "runs"),
+    ("changed_file", "runs"),
     [
         ("reports/page.py", [ALL_TESTS, f"{NIGHTLY} tests/reports"]),
         ("harness/searching/loop.py", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/benchmarks"]),
@@ -366,16 +364,16 @@ WITH_NIGHTLY = f"{ALL_TESTS} -m not slow and not gpu"
         (None, [WITH_NIGHTLY]),
     ],
 )
-def test_what_is_nightly_runs_where_its_folder_changed(checkout: Checkout, changed: str | None, runs: list[str]):
+def test_nightly_tests_run_for_changed_folders(checkout: Checkout, changed_file: str | None, runs: list[str]):
     (checkout.path / "git").symlink_to(str(shutil.which("git")))
     git = ["git", "-C", str(checkout.root), "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "main"]):
         subprocess.run([*git, *command], check=True)
     subprocess.run([*git, "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
-    if changed is not None:
-        (checkout.root / changed).parent.mkdir(parents=True, exist_ok=True)
-        (checkout.root / changed).write_text("# changed\n")
-        subprocess.run([*git, "add", "-f", changed], check=True)
+    if changed_file is not None:
+        (checkout.root / changed_file).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.root / changed_file).write_text("# changed\n")
+        subprocess.run([*git, "add", "-f", changed_file], check=True)
         subprocess.run([*git, "commit", "-q", "-m", "change"], check=True)
 
     assert checkout.run(".ci/run")[0] == 0

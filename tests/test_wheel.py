@@ -1,4 +1,4 @@
-"""What is installed from a wheel: all that the packages need besides their code."""
+"""A wheel contains all files of the packages, and trains without a compiler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_BYTES = 6_000_000  # size of the wheel
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the files that a wheel is built from."""
+    """Copy of the files from which a wheel is built."""
     folder = tmp_path_factory.mktemp("wheel") / "source"
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -41,15 +41,15 @@ def wheel(source: Path) -> Path:
     return path
 
 
-def test_a_wheel_holds_every_file_of_the_packages(source: Path, wheel: Path):
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    there = {path.relative_to(source).as_posix() for name in PACKAGES for path in (source / name).rglob("*.*")}
-    assert held == {name for name in there if ".egg-info" not in name}
+def test_wheel_contains_every_file_of_the_packages(source: Path, wheel: Path):
+    wheel_files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    package_files = {path.relative_to(source).as_posix() for name in PACKAGES for path in (source / name).rglob("*.*")}
+    assert wheel_files == {name for name in package_files if ".egg-info" not in name}
     assert wheel.stat().st_size < MOST_BYTES
 
 
 @pytest.mark.nightly
-def test_a_wheel_in_the_folder_of_another_project_trains_without_a_compiler(wheel: Path, tmp_path: Path):
+def test_wheel_inside_a_git_repository_trains_without_compiler(wheel: Path, tmp_path: Path):
     project = tmp_path / "project"
     zipfile.ZipFile(wheel).extractall(project / "packages")
     (project / "own.py").write_text("1\n", encoding="utf-8")
@@ -58,16 +58,18 @@ def test_a_wheel_in_the_folder_of_another_project_trains_without_a_compiler(whee
         subprocess.run(["git", *command], cwd=project, check=True)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "git").symlink_to(str(shutil.which("git")))
-    place = {"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), "PYTHONPATH": str(project / "packages")}
+    environment = {"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), "PYTHONPATH": str(project / "packages")}
 
     def answer(*arguments: str) -> tuple[dict[str, Any], str]:
         command = [sys.executable, "-m", "harness", *arguments, "--json"]
-        done = subprocess.run(command, cwd=project, env=place, capture_output=True, text=True, timeout=600, check=True)
-        return json.loads(done.stdout), done.stderr
+        process = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=600, check=True
+        )
+        return json.loads(process.stdout), process.stderr
 
     network = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
-    trained, stderr = answer("train", network, "--dataset", "mnist-5k", "--recipe", "smoke")
-    assert trained["environment"]["engine"] == "torch"
+    training, stderr = answer("train", network, "--dataset", "mnist-5k", "--recipe", "smoke")
+    assert training["environment"]["engine"] == "torch"
     assert "no C++ compiler" in stderr
-    # The commit of the other project is not the commit of this program.
-    assert trained["environment"]["commit"] is None
+    # The commit of the surrounding project must not be recorded as the commit of the harness.
+    assert training["environment"]["commit"] is None

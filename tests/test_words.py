@@ -1,6 +1,6 @@
-"""The words of the code: a variable is a noun of the field, and a line says one thing (CONTRIBUTING.md).
+"""Rules of CONTRIBUTING.md for names and lines: a variable is a noun, and a line has a single purpose.
 
-``python tests/test_words.py harness/data`` lists what is left in a folder.
+``python tests/test_words.py harness/data`` lists the violations in a folder.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports", "benchmarks", "tests")
 BANNED = {"found", "given", "told", "made", "said", "asked", "kept", "shown", "there", "place", "each"}
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-# So many functions, packed assignments and flagged texts are left, by room; the numbers only fall.
+# Allowed violations: functions with banned names, packed assignments, flagged texts; the numbers only fall.
 LIMITS = {"tests": 523}
 
 
 def nodes_of(function: ast.AST, without: type | tuple[type, ...] = ()) -> Iterator[ast.AST]:
-    """Yield the nodes of a function, those of functions within it left out."""
+    """Yield the nodes of a function, without the nodes of nested functions."""
     for node in ast.iter_child_nodes(function):
         if not isinstance(node, (ast.FunctionDef, *([without] if isinstance(without, type) else without))):
             yield node
@@ -30,7 +30,7 @@ def nodes_of(function: ast.AST, without: type | tuple[type, ...] = ()) -> Iterat
 
 
 def banned_names(function: ast.FunctionDef) -> set[str]:
-    """Return the banned names of parameters and variables; ``each`` is allowed within comprehensions."""
+    """Return the banned names among parameters and variables; ``each`` is allowed in comprehensions."""
     arguments = function.args
     parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
     names = {argument.arg for argument in parameters if argument is not None}
@@ -45,7 +45,7 @@ def banned_names(function: ast.FunctionDef) -> set[str]:
 
 
 def is_packed(node: ast.AST) -> bool:
-    """Whether an assignment puts three values or more into as many names."""
+    """Return whether an assignment unpacks three or more values that are written as a tuple."""
     return (
         isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Tuple)
@@ -55,7 +55,7 @@ def is_packed(node: ast.AST) -> bool:
 
 
 def is_flagged(node: ast.AST) -> bool:
-    """Whether a text or a list is multiplied by a truth value, as in ``"text" * flag``; by a number it is repeated."""
+    """Return whether a text or list is multiplied by a truth value, as in ``"text" * flag``; numbers are allowed."""
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
         return False
     sides = (node.left, node.right)
@@ -68,7 +68,7 @@ def is_flagged(node: ast.AST) -> bool:
 
 
 def survey(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the kind of what is left in a file."""
+    """Yield the line and the kind of each violation in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and (names := banned_names(node)):
             yield node.lineno, f"{node.name}: {', '.join(sorted(names))}"
@@ -80,16 +80,16 @@ def files() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py"))]
 
 
-def room_of(path: Path) -> str:
-    """Return a package, of ``harness`` its folder."""
+def package_of(path: Path) -> str:
+    """Return the package of a file, or the folder within ``harness``."""
     parts = path.relative_to(REPOSITORY).parts[:-1]
     return "/".join(parts[:2]) if parts[0] == "harness" else parts[0]
 
 
-def test_variables_are_nouns_and_lines_say_one_thing():
-    counts = Counter(room_of(path) for path in files() for _ in survey(path))
+def test_number_of_violations_does_not_grow():
+    counts = Counter(package_of(path) for path in files() for _ in survey(path))
 
-    assert {room: count for room, count in counts.items() if count > LIMITS.get(room, 0)} == {}
+    assert {package: count for package, count in counts.items() if count > LIMITS.get(package, 0)} == {}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_variables_are_nouns_and_lines_say_one_thing():
         ("def f(rows):\n    return ' ' * bool(rows), ['x'] * (len(rows) > 1), '-' * 3", 2),
     ],
 )
-def test_what_is_counted(text: str, count: int, tmp_path: Path):
+def test_survey_counts_violations(text: str, count: int, tmp_path: Path):
     path = tmp_path / "module.py"
     path.write_text(text)
 

@@ -1,4 +1,4 @@
-"""Verifications with made-up seeds, a workspace that was lived in honestly, and ways of changing it afterwards."""
+"""Verifications with made-up results, a workspace with consistent evidence, and functions that change the evidence."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
 
 
 def make_plan(indices: range | list[int] = range(5), **fields: Any) -> VerifyPlan:
-    """Return the verification of a small network on MNIST against 99.4 %."""
-    usual: dict[str, Any] = {"architecture": NETWORK, "named_recipe": RECIPES["fast"], "dataset": "mnist"}
-    return VerifyPlan(indices=tuple(indices), **usual | {"target_pct": 99.4} | fields)
+    """Return the plan of a verification of a small network on MNIST; the target is 99.4 %."""
+    defaults: dict[str, Any] = {"architecture": NETWORK, "named_recipe": RECIPES["fast"], "dataset": "mnist"}
+    return VerifyPlan(indices=tuple(indices), **defaults | {"target_pct": 99.4} | fields)
 
 
 def declare_in_git(workspace: Workspace, plan: VerifyPlan, seeds: int) -> Attempt:
-    """Declare a certification and commit the ledger with it."""
+    """Declare a certification and commit the ledger."""
     attempt = verification_runs.declare_attempt(plan, workspace, seeds)
     commit_evidence(workspace)
     return attempt
 
 
 def commit_evidence(workspace: Workspace, date: str = "2026-11-20T07:30:00+00:00") -> None:
-    """Commit all evidence of a workspace, which becomes a repository where it is none."""
+    """Commit all evidence of a workspace; create the git repository if necessary."""
     if not (workspace.root / ".git").exists():
         git(workspace, "init", "--quiet")
     git(workspace, "add", "--all", "runs/records")
@@ -52,9 +52,9 @@ def commit_evidence(workspace: Workspace, date: str = "2026-11-20T07:30:00+00:00
 
 
 def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
-    """Run git in a workspace, whatever its user has configured."""
-    variables = {f"GIT_{who}_{what}": "someone" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    variables |= {f"GIT_{who}_DATE": date for who in ("AUTHOR", "COMMITTER") if date}
+    """Run git in a workspace, independent of the user's configuration of git."""
+    variables = {f"GIT_{role}_{field}": "someone" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
+    variables |= {f"GIT_{role}_DATE": date for role in ("AUTHOR", "COMMITTER") if date}
     variables |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     subprocess.run(["git", "-C", str(workspace.root), *arguments], env={**os.environ, **variables}, check=True)
 
@@ -65,28 +65,31 @@ def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verdict:
 
 
 def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Make a workspace with two verifications and a certification of one network, declared at 7 and run from 8 on."""
+    """Return a workspace with verifications at two targets and a certification of a network.
+
+    The certification is declared at 7:00, committed at 7:30 and run from 8:00; the results are committed at 9:00.
+    """
     workspace = Workspace(root)
     seeds = fakes.without_training(monkeypatch)
     monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
     monkeypatch.setattr(verification_runs, "code_version", lambda: ("1" * 40, False))
 
     @cache
-    def learned(index: int) -> bytes:
+    def weights_of_seed(index: int) -> bytes:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(index)
             return to_safetensors(build(NETWORK, MNIST), {"architecture": str(NETWORK)})
 
     def digest(index: int) -> str:
-        files.write_bytes(root / "learned", learned(index))
+        files.write_bytes(root / "learned", weights_of_seed(index))
         return record.read_weights(root / "learned").sha256
 
     def train(job: Job) -> None:
         purpose = f"verify {NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
-        read = {"date_utc": str(len(seeds.asked)), "dataset": "mnist", "purpose": purpose}
-        files.append_line(workspace.test_log, json.dumps(read))
+        test_read = {"date_utc": str(len(seeds.asked)), "dataset": "mnist", "purpose": purpose}
+        files.append_line(workspace.test_log, json.dumps(test_read))
         assert job.weights is not None
-        files.write_bytes(job.weights, learned(job.seed_index))
+        files.write_bytes(job.weights, weights_of_seed(job.seed_index))
 
     seeds.watch = train
     seeds.weights = digest
@@ -104,32 +107,32 @@ def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def forget(workspace: Workspace) -> None:
-    """Take the repository away."""
+    """Delete the git repository."""
     shutil.rmtree(workspace.root / ".git")
 
 
 def record_of(workspace: Workspace, target: str = "99_4") -> Path:
-    """Return the file of the record."""
+    """Return the path of the record for a target."""
     [path] = workspace.records.glob(f"*-{target}.json")
     return path
 
 
 def weights(workspace: Workspace, index: int) -> Path:
-    """Return the file of a seed's weights."""
+    """Return the path of the weights of a seed."""
     [path] = workspace.records.glob(f"weights/*/seed-{index:04d}.safetensors")
     return path
 
 
 def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the seeds of a record."""
+    """Apply ``change`` to the seeds of a record."""
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document["seeds"])
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def drop(path: Path, which: Callable[[dict[str, Any]], bool]) -> None:
-    """Drop exactly one line of a log."""
+def drop(path: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
+    """Delete the only line of a log that satisfies ``condition``."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    left = [line for line in lines if not which(json.loads(line))]
-    assert len(left) == len(lines) - 1
-    path.write_text("".join(left), encoding="utf-8")
+    remaining = [line for line in lines if not condition(json.loads(line))]
+    assert len(remaining) == len(lines) - 1
+    path.write_text("".join(remaining), encoding="utf-8")

@@ -1,16 +1,16 @@
-"""What a sentence must say, in whatever words: tests pin its facts, so that its wording can be improved."""
+"""Facts in messages: tests check facts and the order of facts, so that the wording can be improved."""
 
 from __future__ import annotations
 
 
-def lacking(said: str, *facts: str) -> list[str]:
-    """Return the facts that are not said, or not in this order; line breaks and fixed spaces count as spaces."""
-    plain = " ".join(said.split())
-    missing, place = [], 0
+def lacking(text: str, *facts: str) -> list[str]:
+    """Return the facts that are missing in a text, or not in order; line breaks and non-breaking spaces are spaces."""
+    plain = " ".join(text.split())
+    missing, position = [], 0
     for fact in facts:
-        found = plain.find(fact, place)
-        if found < 0:
+        index = plain.find(fact, position)
+        if index < 0:
             missing.append(fact)
         else:
-            place = found + len(fact)
+            position = index + len(fact)
     return missing

@@ -1,4 +1,4 @@
-"""The accounts of a disturbed search: every loss, repeat and leftover that is planted is found."""
+"""Comparison of snapshots of a search: lost results, repeated work and leftover files are detected."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RECORD = "runs/records/h1-r-mnist-5k-15.json"
 
 
 def run_of(trial: int) -> dict[str, Any]:
-    ended = {"trial": trial, "purpose": "search", "seed_index": 0, "status": "complete"}
-    return {**ended, "validation_errors": 40 - trial, "weights_sha256": f"w{trial}"}
+    identity = {"trial": trial, "purpose": "search", "seed_index": 0, "status": "complete"}
+    return {**identity, "validation_errors": 40 - trial, "weights_sha256": f"w{trial}"}
 
 
 def write(path: Path, content: Any) -> None:
@@ -32,33 +32,33 @@ def append(path: Path, *documents: dict[str, Any]) -> None:
         file.writelines(json.dumps(document) + "\n" for document in documents)
 
 
-def finished(trial: int) -> dict[str, Any]:
+def finished_event(trial: int) -> dict[str, Any]:
     return {"event": "finished", "run": run_of(trial)}
 
 
-def proposed(trial: int, epochs: int | None = None) -> dict[str, Any]:
+def proposed_event(trial: int, epochs: int | None = None) -> dict[str, Any]:
     return {"event": "proposed", "trial": trial, "hash": f"h{trial}", "parameters": 9 - trial, "epochs": epochs}
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A workspace of a search of two networks whose second one is verified with two seeds."""
-    made = tmp_path / "work"
+    """Workspace of a search of two networks; the second network is verified with two seeds."""
+    workspace = tmp_path / "work"
     for trial in range(2):
-        append(made / accounts.LOG, proposed(trial), finished(trial))
-    append(made / accounts.LOG, {"event": "winner", "hash": "h1"})
-    append(made / accounts.READS, {"purpose": "verify h1 short seed 0"}, {"purpose": "verify h1 short seed 1"})
-    append(made / accounts.LEDGER, {"kind": "verification"})
-    write(made / RECORD, {"seeds": [{"index": i, "test_errors": i, "weights_sha256": f"v{i}"} for i in range(2)]})
-    (made / "runs" / "s" / ".lock").touch()
+        append(workspace / accounts.LOG, proposed_event(trial), finished_event(trial))
+    append(workspace / accounts.LOG, {"event": "winner", "hash": "h1"})
+    append(workspace / accounts.READS, {"purpose": "verify h1 short seed 0"}, {"purpose": "verify h1 short seed 1"})
+    append(workspace / accounts.LEDGER, {"kind": "verification"})
+    write(workspace / RECORD, {"seeds": [{"index": i, "test_errors": i, "weights_sha256": f"v{i}"} for i in range(2)]})
+    (workspace / "runs" / "s" / ".lock").touch()
     (tmp_path / "tmp").mkdir()
-    return made
+    return workspace
 
 
-def test_a_search_that_was_left_alone_has_lost_repeated_and_left_nothing(work: Path):
-    there = snapshot_of(work)
+def test_undisturbed_search_has_no_losses_repeats_or_leftovers(work: Path):
+    snapshot = snapshot_of(work)
 
-    assert lost(there, snapshot_of(work)) == repeated(there) == read_again(there) == []
+    assert lost(snapshot, snapshot_of(work)) == repeated(snapshot) == read_again(snapshot) == []
     assert leftovers(work, work.parent / "tmp") == []
 
 
@@ -71,7 +71,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
     "a result that is another": lambda work: change(
         work / accounts.LOG, '"validation_errors": 39', '"validation_errors": 38'
     ),
-    "a line of the log": lambda work: change(work / accounts.LOG, json.dumps(finished(0)) + "\n", ""),
+    "a line of the log": lambda work: change(work / accounts.LOG, json.dumps(finished_event(0)) + "\n", ""),
     "a line that is torn": lambda work: change(
         work / accounts.LOG, '{"event": "winner", "hash": "h1"}', '{"event": "w'
     ),
@@ -82,29 +82,29 @@ LOSSES: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("what", LOSSES)
-def test_a_planted_loss_is_found(what: str, work: Path):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lost_detects_changed_or_missing_evidence(loss: str, work: Path):
     before = snapshot_of(work)
-    LOSSES[what](work)
+    LOSSES[loss](work)
 
     assert lost(before, snapshot_of(work))
 
 
-@pytest.mark.parametrize("again", [finished(1), proposed(1), proposed(7) | {"hash": "h0"}], ids=str)
-def test_a_planted_repeat_is_found(again: dict[str, Any], work: Path):
-    append(work / accounts.LOG, again)
+@pytest.mark.parametrize("event", [finished_event(1), proposed_event(1), proposed_event(7) | {"hash": "h0"}], ids=str)
+def test_repeated_detects_second_run_or_proposal(event: dict[str, Any], work: Path):
+    append(work / accounts.LOG, event)
 
     assert len(repeated(snapshot_of(work))) >= 1
 
 
-def test_a_test_set_that_was_read_twice_for_a_seed_is_found(work: Path):
+def test_read_again_detects_second_read_of_test_set_for_a_seed(work: Path):
     append(work / accounts.READS, {"purpose": "verify h1 short seed 1"})
 
     assert read_again(snapshot_of(work)) == ["verify h1 short seed 1 (2 times)"]
 
 
 @pytest.mark.parametrize(
-    "left",
+    "name",
     [
         "tmp/made",
         "work/.leaderboard.csv.a_9",
@@ -112,17 +112,17 @@ def test_a_test_set_that_was_read_twice_for_a_seed_is_found(work: Path):
         "work/runs/s/checkpoints/trial-00001-search-0.pt",
     ],
 )
-def test_a_planted_leftover_is_found(left: str, work: Path):
-    path = work.parent / left
+def test_leftovers_detects_orphaned_file(name: str, work: Path):
+    path = work.parent / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
 
     assert len(leftovers(work, work.parent / "tmp")) == 1
 
 
-def test_a_lock_that_is_held_is_left_over(work: Path):
-    with (work / "runs/s/.lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+def test_leftovers_detects_held_lock(work: Path):
+    with (work / "runs/s/.lock").open() as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
 
         assert leftovers(work, work.parent / "tmp") == ["work/runs/s/.lock"]
 
@@ -138,7 +138,7 @@ def test_a_lock_that_is_held_is_left_over(work: Path):
         (accounts.LOG, '"parameters": 8', '"parameters": 7'),
     ],
 )
-def test_an_answer_differs_with_any_bit_of_it(name: str, old: str, new: str, work: Path):
+def test_answer_changes_with_weights_status_errors_winner_and_parameters(name: str, old: str, new: str, work: Path):
     before = answer(work)
     change(work / name, old, new)
 

@@ -1,4 +1,4 @@
-"""The README's picture: which points it shows, and that the committed files are current."""
+"""The frontier picture of the README: the points of the picture, and the labels of the committed files."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tests.conftest import REPOSITORY
 DOCS = REPOSITORY / "docs"
 
 
-def test_the_smallest_proven_network_of_each_target_is_joined_and_others_are_beside():
+def test_best_rows_are_the_smallest_proven_networks_and_claims_are_included():
     rows = frontier.rows()
 
     best = [row for row in rows if row["best"]]
     assert len({row["target"] for row in best}) == len(best) > 3
     for row in best:
         rivals = [
-            other for other in rows if other["target"] == row["target"] and other["tier"] in ("certified", "verified")
+            rival for rival in rows if rival["target"] == row["target"] and rival["tier"] in ("certified", "verified")
         ]
-        assert row["parameters"] == min(other["parameters"] for other in rivals)
+        assert row["parameters"] == min(rival["parameters"] for rival in rivals)
     assert {row["parameters"] for row in rows if row["tier"] == "claimed"} >= {697, 1_936, 3_762}
     assert not {"searched"} & {row["tier"] for row in rows}
 
 
 @pytest.mark.parametrize("name", ["frontier-light.svg", "frontier-dark.svg"])
-def test_the_committed_picture_names_the_size_of_each_of_them(name: str):
+def test_committed_picture_labels_the_sizes_of_best_networks(name: str):
     words = re.findall(r">([\d,]+)</text>", (DOCS / name).read_text(encoding="utf-8"))
 
     sizes = {f"{row['parameters']:,}" for row in frontier.rows() if row["best"]}

@@ -1,4 +1,4 @@
-"""What a measurement is made of: the prior's files, operations by hand, the loops on a few images."""
+"""Parts of the benchmarks: data of the prior, operation counts, loops of the throughput, cost of the coordinator."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from tests.fakes import Seeds
 TEXT = "conv3x3(2) | gap | linear(10)"
 
 
-def test_the_committed_prior_is_what_the_files_give():
-    """Where it is not, ``python -m benchmarks.trainings collect`` writes it anew."""
-    found = trainings.sources(trainings.ROOT)
-    made = trainings.collected(found)
-    noted = (trainings.PACKAGED / "trainings-mnist.json").read_text(encoding="utf-8")
+def test_committed_prior_equals_collected_result_files():
+    """If this fails, run ``python -m benchmarks.trainings collect``."""
+    sources = trainings.sources(trainings.ROOT)
+    prior = trainings.collected(sources)
+    provenance = (trainings.PACKAGED / "trainings-mnist.json").read_text(encoding="utf-8")
 
-    assert csv_of(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
-    assert files.json_text(trainings.provenance(found, made)) == noted
-    assert sum(item.runs for item in made) == sum(run.runs for source in found.values() for run in source.trainings)
+    assert csv_of(prior).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
+    assert files.json_text(trainings.provenance(sources, prior)) == provenance
+    assert sum(item.runs for item in prior) == sum(run.runs for source in sources.values() for run in source.trainings)
 
 
-def test_the_committed_trainings_of_other_data_sets_are_what_the_tables_give():
+def test_committed_trainings_of_further_data_sets_equal_tables():
     committed = (trainings.PACKAGED / "trainings-elsewhere.csv").read_text(encoding="utf-8")
 
     assert csv_of(trainings.collected_elsewhere(trainings.TABLES)) == committed
 
 
-def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_keep_appends_each_valid_training_of_a_search_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     small = RECIPES["small"].recipe
 
     def run(purpose: Purpose, index: int, errors: int, recipe: Recipe = small) -> Result:
         network = parse_network(TEXT)
         job = Job(architecture=network, recipe=recipe, recipe_name="x", purpose=purpose, seed_index=index)
-        changed = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
-        return replace(changed, validation_errors=errors, validation_size=10_000)
+        result = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
+        return replace(result, validation_errors=errors, validation_size=10_000)
 
     runs = [
         run(Purpose.SEARCH, 0, 60),
@@ -64,15 +64,15 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
     ]
     seeds = {tmp_path / "a": 0, tmp_path / "b": 7}
 
-    def read(folder: Path) -> SimpleNamespace:
+    def read_state(folder: Path) -> SimpleNamespace:
         config = SimpleNamespace(protocol_version=PROTOCOL_VERSION, seed=seeds[folder], run_seed=seeds[folder])
         return SimpleNamespace(config=config, results=runs)
 
-    monkeypatch.setattr(trainings, "read_state", read)
+    monkeypatch.setattr(trainings, "read_state", read_state)
     path = tmp_path / "trainings.jsonl"
     path.touch()
 
-    assert [trainings.keep(chosen, path) for chosen in ([tmp_path / "a"], seeds, seeds)] == [3, 3, 0]
+    assert [trainings.keep(folders, path) for folders in ([tmp_path / "a"], seeds, seeds)] == [3, 3, 0]
     lines = list(map(json.loads, path.read_text().splitlines()))
     assert [(line["errors"], line["epochs"], line["study_seed"]) for line in lines] == [
         *((60, 30, 0), (900, 30, 0), (70, 12, 0)),
@@ -80,21 +80,22 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
     ]
 
 
-def test_operations_of_a_step_are_those_counted_by_hand():
-    # The convolution's 2 x 9 x 784 multiply-adds and the layer's 20, three times, less the first input gradient.
+def test_flops_of_a_training_step_equal_count_by_hand():
+    # Multiply-adds of the convolution (2 x 9 x 784) and the linear layer (20), for the forward pass and two gradients;
+    # the convolution of the input needs no input gradient.
     assert throughput.flops_of(TEXT) == 2 * (3 * (14_112 + 20) - 14_112)
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Leave the number of threads as it was: bits depend on it."""
-    before = torch.get_num_threads()
+def restored_threads() -> Iterator[None]:
+    """Restore the number of threads after a test: results depend on the number in the last bits."""
+    threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("restored_threads")
+def test_throughput_loops_report_positive_speeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     images, raw = make_images(400), tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
@@ -113,13 +114,13 @@ def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.
     assert all(throughput.by_harness(network, 16, tmp_path, engine) > 0 for engine in ("torch", "native"))
 
 
-def test_a_coordinator_is_measured_while_the_model_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_coordinator_benchmark_measures_recording_and_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coordinator, "machine", dict)
     monkeypatch.setattr(finder, "_SURROGATE_DRAWS", 3)
     monkeypatch.setattr(finder, "_MOST_ROUNDS", 1)
 
-    found = coordinator.measured(2, 6, 1, tmp_path / "s")
+    measurement = coordinator.measured(2, 6, 1, tmp_path / "s")
 
-    assert found["trainings"] >= 2
-    assert 0 < found["recording"] < found["total"]
-    assert 0 < found["asking"] < found["total"]
+    assert measurement["trainings"] >= 2
+    assert 0 < measurement["recording"] < measurement["total"]
+    assert 0 < measurement["asking"] < measurement["total"]

@@ -1,6 +1,6 @@
-"""What a golden compares: decisions as they are, figures as far as they are promised.
+"""Rounding and digests of values in golden tests, so that a golden holds on every machine.
 
-The last bits of a float hang on the processor: a BLAS adds in another order where it has wider registers.
+The last bits of a float depend on the processor: the order of additions in BLAS depends on the width of registers.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 SIGNIFICANT_DIGITS = 6
-# What is smaller is the rest of a sum that comes to nothing.
+# Smaller absolute values are rounding errors of sums that are zero.
 SMALLEST = 1e-9
 
 
 def rounded(value: Any) -> Any:
-    """Return a JSON value, of which every float has six significant digits."""
+    """Return a JSON value with all floats rounded to six significant digits."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -27,6 +27,6 @@ def rounded(value: Any) -> Any:
 
 
 def digest(values: Iterable[Any]) -> str:
-    """Return a digest of JSON values, of what of them is the same on every machine."""
+    """Return a digest of rounded JSON values, which is the same on every machine."""
     lines = [json.dumps(rounded(value), sort_keys=True) for value in values]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

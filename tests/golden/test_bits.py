@@ -1,7 +1,8 @@
-"""Six networks are trained to the same weights, bit for bit, by torch and by the native engine.
+"""Trainings of six networks give the recorded weights bit by bit, with torch and with the native engine.
 
-``bits.json`` holds the digests and where they were made. Bits depend on the instruction set, on the release of torch,
-and for the engine on its compiler: elsewhere the test skips and says what differs.
+``bits.json`` contains the digests, and the properties of the machine for each engine. Bits depend on the instruction
+set, on the release of torch and, for the native engine, on the compiler. On a different machine the test is skipped,
+and the message contains the difference.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(
     epochs=2, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
-# A network and a recipe each; together all ops and most ways to train.
+# Network and recipe of each training; together, all ops of the engine except poselinear, and most options of recipes.
 TRAININGS = {
     "tied": (
         "conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu dropout(0.05) | maxpool | "
@@ -62,7 +63,7 @@ TRAININGS = {
 
 
 def make_images(count: int) -> Images:
-    """Return noise around a bright bar whose place tells the class."""
+    """Return images of noise with a bright bar whose position depends on the class."""
     source = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 90, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
     labels = torch.randint(10, (count,), generator=source)
@@ -71,16 +72,16 @@ def make_images(count: int) -> Images:
     return Images(pixels, labels, (0.13,), (0.31,))
 
 
-def here(engine: str) -> dict[str, str]:
-    """Return what the bits of an engine depend on."""
+def machine_properties(engine: str) -> dict[str, str]:
+    """Return the properties of this machine on which the bits of an engine depend."""
     facts = {"instructions": instructions(), "torch": torch.__version__}
     if engine == "native":
         facts |= {"level": level().name, "compiler": compiler_version().splitlines()[0]}
     return facts
 
 
-def trained(name: str, engine: str) -> str:
-    """Return the weights after two epochs, and all that the optimizer remembers, as a digest."""
+def training_digest(name: str, engine: str) -> str:
+    """Return digests of the weights and of the optimizer state after two epochs, and the last training loss."""
     text, recipe = TRAININGS[name]
     with one_thread():
         run = start(
@@ -90,31 +91,31 @@ def trained(name: str, engine: str) -> str:
         for _ in range(recipe.epochs):
             train_epoch(run, images)
         finish_average(run, images)
-    kept = [value for state in run.optimizer.state.values() for value in state.values()]
-    tensors = [*run.state, *(run.average or []), *(value for value in kept if value is not None)]
+    buffers = [value for state in run.optimizer.state.values() for value in state.values()]
+    tensors = [*run.state, *(run.average or []), *(value for value in buffers if value is not None)]
     digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)).hexdigest()
     return f"{digest[:16]}, weights {weights_digest(run)[:16]}, loss {run.history[-1].train_loss!r}"
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums of several threads round otherwise."""
-    before = torch.get_num_threads()
+    """Use a single thread: the rounding of sums depends on the number of threads."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_training_ends_in_the_same_bits(name: str, engine: str):
+def test_training_gives_recorded_bits(name: str, engine: str):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     try:
-        place = here(engine)
+        machine = machine_properties(engine)
     except EngineUnavailable as error:
         pytest.skip(str(error))
-    if place != golden["made"][engine]:
-        pytest.skip(f"these bits were made with {golden['made'][engine]}, and here is {place}")
-    assert trained(name, engine) == golden["trained"][f"{name} {engine}"]
+    if machine != golden["made"][engine]:
+        pytest.skip(f"these bits were made with {golden['made'][engine]}, and here is {machine}")
+    assert training_digest(name, engine) == golden["trained"][f"{name} {engine}"]

@@ -1,7 +1,7 @@
-"""The contract of the command line: exit code, kind of error and keys of the JSON document of several hundred lines.
+"""The contract of the command line: exit codes, kinds of errors, and keys of JSON documents of many commands.
 
-``commands.jsonl`` has a line a command: in which folder it is given, what is given, its exit code, and with ``--json``
-the kind of error or the paths of all keys. The answer of a new line is what its test says that it is.
+``commands.jsonl`` has a line per command: the folder (``in``), the arguments (``run``), the exit code and, with
+``--json``, the kind of error or the paths of all keys. For a new line, copy the answer from the failure of the test.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ FILES = {
     "empty.txt": "",
     "notes.txt": "no picture",
 }
-# What ends otherwise than with one study that has ended and a network that was verified on two seeds.
-LIVED_IN = (
+# Commands that fill the folder ``lived`` with a finished study, and a network verified with two seeds.
+EARLIER_COMMANDS = (
     "search --dataset mnist-5k --engine torch --device cpu --workers 1 --space @mine.space --recipe @quick.toml "
     "--target 5 --trials 2 --study pilot --prior none",
     f"verify '{NETWORK}' --dataset mnist-5k --engine torch --device cpu --workers 1 --recipe @quick.toml --target 5 "
@@ -48,58 +48,61 @@ LIVED_IN = (
 )
 
 
-def asked(line: str) -> tuple[int, str]:
-    """Return the exit code of a command line in this process, and its stdout."""
+def run_command(line: str) -> tuple[int, str]:
+    """Run a command line in this process, and return the exit code and stdout."""
     with CliRunner().isolation() as streams:
         code = cli.run(shlex.split(line))
-        shown = streams[0].getvalue().decode()
-    return code, shown
+        stdout = streams[0].getvalue().decode()
+    return code, stdout
 
 
-def answered(line: str) -> dict[str, Any]:
-    """Return what a command line answers: exit code, and of its JSON document the kind of error or all keys."""
-    code, shown = asked(line)
+def answer_of(line: str) -> dict[str, Any]:
+    """Return the answer of a command line: exit code and, of a JSON document, the kind of error or all keys."""
+    code, stdout = run_command(line)
     answer: dict[str, Any] = {"code": code}
     if "--json" in shlex.split(line):
-        document = json.loads(shown)
+        document = json.loads(stdout)
         answer |= {"kind": document["error"]["kind"]} if "error" in document else {"keys": sorted(paths(document))}
     return answer
 
 
-def paths(value: Any, before: str = "") -> set[str]:
-    """Return the paths of all keys of a document; a mapping whose keys are data counts as one of ``*``."""
+def paths(value: Any, prefix: str = "") -> set[str]:
+    """Return the paths of all keys of a document; keys that are no identifiers are data, and replaced by ``*``."""
     if isinstance(value, list):
-        return {path for item in value for path in paths(item, f"{before}[]")}
+        return {path for item in value for path in paths(item, f"{prefix}[]")}
     if not isinstance(value, dict):
         return set()
-    found = set()
+    keys = set()
     for key, item in value.items():
-        name = f"{before}.{key if key.isidentifier() else '*'}".removeprefix(".")
-        found |= {name} | paths(item, name)
-    return found
+        name = f"{prefix}.{key if key.isidentifier() else '*'}".removeprefix(".")
+        keys |= {name} | paths(item, name)
+    return keys
 
 
-def furnish(folder: Path, kind: str) -> None:
-    """Make the folder in which lines are given: ``empty``, with the shipped ``evidence``, or ``lived`` in."""
+def fill_folder(folder: Path, kind: str) -> None:
+    """Create the files of a folder of a kind.
+
+    All kinds have ``FILES``; ``evidence`` also has the bench tables, ``lived`` the results of earlier commands.
+    """
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "pictures").mkdir()
     if kind == "evidence":
         shutil.copytree(REPOSITORY / "benchmarks" / "tables", folder / "benchmarks" / "tables")
-    for line in LIVED_IN if kind == "lived" else ():
-        assert asked(line)[0] in (0, 3)
+    for line in EARLIER_COMMANDS if kind == "lived" else ():
+        assert run_command(line)[0] in (0, 3)
 
 
 @pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders that were furnished, by kind; tests take copies."""
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Complete folders by kind, of which tests use copies."""
     return {}
 
 
 @pytest.fixture
-def place(
+def command_folder(
     request: pytest.FixtureRequest,
-    furnished: dict[str, Path],
+    folders: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
@@ -108,36 +111,36 @@ def place(
         request.getfixturevalue("shipped")
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    # Whatever data sets this machine has.
+    # Hide the data sets of this machine.
     monkeypatch.setattr(training_images, "_SYSTEM", tmp_path_factory.mktemp("system"))
     train_in_this_process(monkeypatch)
     replay_in_this_process(monkeypatch)
-    if kind not in furnished:
-        furnished[kind] = tmp_path_factory.mktemp(kind)
-        monkeypatch.setenv("HARNESS_WORKSPACE", str(furnished[kind]))
-        monkeypatch.chdir(furnished[kind])
-        furnish(furnished[kind], kind)
+    if kind not in folders:
+        folders[kind] = tmp_path_factory.mktemp(kind)
+        monkeypatch.setenv("HARNESS_WORKSPACE", str(folders[kind]))
+        monkeypatch.chdir(folders[kind])
+        fill_folder(folders[kind], kind)
     copy = tmp_path_factory.mktemp("place") / "work"
-    shutil.copytree(furnished[kind], copy)
+    shutil.copytree(folders[kind], copy)
     monkeypatch.setenv("HARNESS_WORKSPACE", str(copy))
     monkeypatch.chdir(copy)
     return copy
 
 
 def files(folder: Path) -> set[Path]:
-    """Return all files but locks."""
+    """Return all files except locks."""
     return {path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
 @pytest.mark.parametrize(
-    ("place", "case"),
+    ("command_folder", "case"),
     [(case["in"], case) for case in CASES],
-    indirect=["place"],
+    indirect=["command_folder"],
     ids=[f"{case['in']}: {case['run']}" for case in CASES],
 )
-def test_a_command_line_answers_as_before(place: Path, case: dict[str, Any]):
-    given = {name: case[name] for name in ("in", "run")}
-    before = files(place)
+def test_command_line_gives_recorded_answer(command_folder: Path, case: dict[str, Any]):
+    command = {name: case[name] for name in ("in", "run")}
+    files_before = files(command_folder)
 
-    assert given | answered(case["run"]) == case
-    assert case["code"] != 2 or files(place) == before, "what is refused writes nothing"
+    assert command | answer_of(case["run"]) == case
+    assert case["code"] != 2 or files(command_folder) == files_before, "a refused command must not write files"

@@ -1,7 +1,7 @@
-"""Kept weights make the errors that they made: those of the record, image by image.
+"""Evaluations of stored weights reproduce the errors in the records, image by image.
 
-``evaluations.json`` has, for each network with kept weights, the bounds and the errors of every seed, with a digest of
-which images were wrong and what was said of them.
+``evaluations.json`` contains, for each network with stored weights, the bounds, and for each seed the number of errors
+and a digest of the wrong images and the predicted classes.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ CASES: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8")
 QUICK = "c5cf23574b69"
 
 
-def evaluated(network: str, recipe: str, seed: str) -> dict[str, Any]:
-    """Return what evaluating the kept weights of a network says."""
+def evaluation(network: str, recipe: str, seed: str) -> dict[str, Any]:
+    """Return the document of ``harness evaluate`` for stored weights, with a digest of the wrong images per seed."""
     command = ["evaluate", network, "--recipe", recipe, "--seed", seed, "--json"]
     answer = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert answer.exit_code == 0
     document: dict[str, Any] = json.loads(answer.stdout)
     for run in document["seeds"]:
         wrong = run.pop("wrong")
-        # The scores of classes are newer than the file, and follow from the wrong images.
+        # These fields were added after the golden file was written.
         del run["confusion"], run["roc_auc"]
         run |= {"errors": len(wrong), "sha256": hashlib.sha256(json.dumps(wrong).encode()).hexdigest()[:16]}
     del document["class_scores"]
     return document
 
 
-def test_the_first_seed_of_a_network_makes_its_errors(workspace: Path, shipped: Path, mnist_folder: Path):
+def test_first_seed_reproduces_recorded_errors(workspace: Path, shipped: Path, mnist_folder: Path):
     case = CASES[QUICK]
 
-    document = evaluated(QUICK, case["recipe"], "0")
+    document = evaluation(QUICK, case["recipe"], "0")
 
     assert document["seeds"] == case["seeds"][:1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", CASES)
-def test_all_seeds_of_a_network_make_their_errors_and_bounds(
+def test_all_seeds_reproduce_recorded_errors_and_bounds(
     network: str, workspace: Path, shipped: Path, mnist_folder: Path
 ):
     case = CASES[network]
 
-    assert evaluated(network, case["recipe"], "all") == case
+    assert evaluation(network, case["recipe"], "all") == case

@@ -1,6 +1,6 @@
-"""Committed evidence is read and written again to the same bytes: records, ledger, claims, bench tables.
+"""Reading and writing committed evidence preserves all bytes: records, ledger, claims, bench tables.
 
-``evidence.json`` names the files that an older version wrote in another form, with a digest of what is written today.
+``evidence.json`` names the records that an older version wrote in a different form, with a digest of the present form.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ FILES = sorted(path.name for path in RECORDS.glob("*-*.json"))
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_record_is_written_as_it_was_read(name: str, tmp_path: Path):
+def test_rewriting_a_record_preserves_bytes(name: str, tmp_path: Path):
     record.write(tmp_path, record.read(RECORDS / name))
 
-    written = (tmp_path / name).read_bytes()
-    older = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    if name in older:
-        assert hashlib.sha256(written).hexdigest()[:16] == older[name]
+    content = (tmp_path / name).read_bytes()
+    older_forms = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    if name in older_forms:
+        assert hashlib.sha256(content).hexdigest()[:16] == older_forms[name]
     else:
-        assert written == (RECORDS / name).read_bytes()
+        assert content == (RECORDS / name).read_bytes()
 
 
-def restated(kind: type[Any], line: str) -> str:
-    """Return a line as it is written again, of the fields that it had."""
+def rewritten_line(kind: type[Any], line: str) -> str:
+    """Return a line after reading and writing, reduced to the fields of the original line."""
     document = document_of(read_as(kind, line, "a line"))
     return json.dumps({key: document[key] for key in json.loads(line)}, ensure_ascii=False)
 
 
-def test_lines_of_the_ledger_are_entries():
+def test_rewriting_the_ledger_preserves_lines():
     kinds = {None: Attempt, "verification": Declaration, "evaluation": Registration}
 
     for line in (RECORDS / "ledger.jsonl").read_text(encoding="utf-8").splitlines():
-        assert restated(kinds[json.loads(line).get("kind")], line) == line
+        assert rewritten_line(kinds[json.loads(line).get("kind")], line) == line
     assert ledger.read(RECORDS / "ledger.jsonl").attempts
 
 
-def test_claims_are_as_they_are_committed():
+def test_rewriting_claims_preserves_documents():
     lines = [json.dumps(claim, ensure_ascii=False) for claim in json.loads((RECORDS / "claims.json").read_bytes())]
-    assert [restated(_Claim, line) for line in lines] == lines
+    assert [rewritten_line(_Claim, line) for line in lines] == lines
     assert len(leaderboard_table.read_claims(RECORDS / "claims.json")) == len(lines)
 
 
-def test_reads_of_the_test_set_are_json_lines_of_four_fields():
+def test_log_of_test_reads_has_json_lines_of_four_fields():
     for line in (RECORDS / "test_reads.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         assert list(entry) == ["date_utc", "dataset", "data_hash", "purpose"]
@@ -64,7 +64,7 @@ def test_reads_of_the_test_set_are_json_lines_of_four_fields():
 
 
 @pytest.mark.parametrize("name", ["mnist-bench", "mnist-forms"])
-def test_a_table_is_written_as_it_was_read(name: str, tmp_path: Path):
+def test_rewriting_a_table_preserves_bytes(name: str, tmp_path: Path):
     folder = REPOSITORY / "benchmarks" / "tables" / name
 
     write_table(tmp_path, read_table(folder))

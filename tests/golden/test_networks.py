@@ -1,6 +1,6 @@
-"""What ``explain`` says of networks stays as it was: rows of the leaderboard, presets, and random networks of all ops.
+"""``harness explain`` gives the recorded costs of networks: leaderboard rows, presets, and random networks of all ops.
 
-``networks.jsonl`` has a line a network: what was given, the totals, and a digest of the whole document.
+``networks.jsonl`` has a line per network: the argument, the totals, and a digest of the whole document.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ GOLDEN = Path(__file__).with_name("networks.jsonl")
 CASES: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
 
 
-def explained(given: str) -> dict[str, Any]:
-    """Return the line of a network."""
-    answer = CliRunner().invoke(cli, ["explain", given, "--json"], catch_exceptions=False)
+def explanation(argument: str) -> dict[str, Any]:
+    """Return the line of a network in the form of ``networks.jsonl``."""
+    answer = CliRunner().invoke(cli, ["explain", argument, "--json"], catch_exceptions=False)
     document = json.loads(answer.stdout)
-    # Tested in tests/search_spaces.
-    for later in ("weight_bytes", "ram_bytes", "latency_us", "instructions_m0", "instructions_rv32"):
-        del document[later]
+    # These fields were added after the golden file was written; tests/search_spaces has tests of the values.
+    for field in ("weight_bytes", "ram_bytes", "latency_us", "instructions_m0", "instructions_rv32"):
+        del document[field]
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     totals = ("hash", "parameters", "stored_numbers", "macs", "receptive_field")
-    return {"given": given} | {name: document[name] for name in totals} | {"sha256": digest[:16]}
+    return {"given": argument} | {name: document[name] for name in totals} | {"sha256": digest[:16]}
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["hash"] for case in CASES])
-def test_a_network_costs_what_it_did(case: dict[str, Any], workspace: Path):
-    assert explained(case["given"]) == case
+def test_explain_gives_recorded_costs(case: dict[str, Any], workspace: Path):
+    assert explanation(case["given"]) == case

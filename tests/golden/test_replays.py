@@ -1,7 +1,7 @@
-"""Searches replayed on recorded trainings try the same networks, at the same moments, and end with the same answers.
+"""Replays of searches on recorded trainings propose the recorded networks at the recorded times, with the same answers.
 
-``replays.jsonl`` has a line a replay of ``harness bench run mnist-bench``: how it ended, and a digest of its whole line
-in ``traces.jsonl``, figures rounded.
+``replays.jsonl`` has a line per replay of ``harness bench run mnist-bench``: the result, and a digest of the rounded
+line in ``traces.jsonl``.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from tests.golden import rounding
 
 GOLDEN = Path(__file__).with_name("replays.jsonl")
 SAMPLERS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
-FEW = ("random", "halving", "tpe-aided", "default", "no-confirmation", "with-nsga2")
+DEFAULT_METHODS = ("random", "halving", "tpe-aided", "default", "no-confirmation", "with-nsga2")
 
 
-def replayed(methods: Sequence[str], repeats: int, folder: Path) -> list[str]:
-    """Return a line a replay, sorted."""
+def replay_lines(methods: Sequence[str], repeats: int, folder: Path) -> list[str]:
+    """Run the replays, and return a line per replay in the form of ``replays.jsonl``, sorted."""
     words = [word for name in methods for word in ("--method", name)]
     command = ["bench", "run", "mnist-bench", "--repeats", str(repeats), "--out", str(folder), *words]
     assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
     lines = []
     for trace in sorted((folder / "traces.jsonl").read_text(encoding="utf-8").splitlines()):
         document = json.loads(trace)
-        ended = {name: document[name] for name in ("method", "repeat", "networks", "runs")}
+        result = {name: document[name] for name in ("method", "repeat", "networks", "runs")}
         sizes = [answer["parameters"] for answer in document["answers"]]
-        lines.append(json.dumps(ended | {"answers": sizes, "sha256": rounding.digest([document])}))
+        lines.append(json.dumps(result | {"answers": sizes, "sha256": rounding.digest([document])}))
     return lines
 
 
 @pytest.mark.parametrize(
     ("methods", "repeats"),
     [
-        (FEW, 1),
-        pytest.param(tuple(name for name in _BUILT_IN if name not in FEW), 1, marks=pytest.mark.nightly),
+        (DEFAULT_METHODS, 1),
+        pytest.param(tuple(name for name in _BUILT_IN if name not in DEFAULT_METHODS), 1, marks=pytest.mark.nightly),
         pytest.param(SAMPLERS, 20, marks=pytest.mark.slow),
     ],
 )
-def test_replayed_searches_are_as_before(
+def test_replays_equal_recorded_replays(
     methods: tuple[str, ...], repeats: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(REPOSITORY))
@@ -54,7 +54,7 @@ def test_replayed_searches_are_as_before(
     lines = GOLDEN.read_text(encoding="utf-8").splitlines()
     expected = [json.loads(line) for line in lines]
 
-    rows = [json.loads(line) for line in replayed(methods, repeats, tmp_path)]
+    rows = [json.loads(line) for line in replay_lines(methods, repeats, tmp_path)]
 
     assert rows == [each for each in expected if each["repeat"] < repeats and each["method"] in methods]
     assert len(rows) == len(methods) * repeats

@@ -1,8 +1,8 @@
-"""Searches with scripted trainings propose, prune, confirm and choose as before: with a prior, with lengths, resumed.
+"""Searches with scripted trainings log the recorded proposals, prunings, confirmations and winners.
 
-``searches.json`` has, for each search, its last events, counts of all kinds, and a digest of the whole log without
-times; figures are rounded. What replays leave out (tests/golden/test_replays.py) is here; ends of whole searches, with
-their verification, are among the command lines (tests/golden/test_commands.py).
+``searches.json`` contains, for each search, the last events, the number of events per kind, and a digest of the whole
+log without times; figures are rounded. Unlike the replays (tests/golden/test_replays.py), many of these searches have a
+prior or training lengths, or are resumed. Whole searches with a verification are in tests/golden/test_commands.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.golden import rounding
 GOLDEN = Path(__file__).with_name("searches.json")
 SMALL = RECIPES["small"].recipe
 TIMES = ("elapsed", "utc", "command", "train_seconds", "started_utc")
-# What is searched, how many networks, and after how many of them the search is left and gone on with.
+# Changes of the configuration, number of networks, and numbers of networks after which the search is resumed.
 SEARCHES: dict[str, tuple[dict[str, Any], int, tuple[int, ...]]] = {
     "plain": ({}, 20, ()),
     "other seed": ({"seed": 5}, 20, ()),
@@ -52,17 +52,17 @@ SEARCHES: dict[str, tuple[dict[str, Any], int, tuple[int, ...]]] = {
 }
 
 
-def searched(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
-    """Return what the log of a search comes to, all its sessions together."""
+def search_summary(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
+    """Run all sessions of a search, and return a summary of the log in the form of ``searches.json``."""
     changes, trials, breaks = SEARCHES[name]
     changes = dict(changes)
     if "space" in changes:
         changes["space_text"] = space(changes["space"]).text
     if "lengths" in changes or "prior" in changes:
         changes |= {"recipe": SMALL, "recipe_name": "small", "rungs": (8, 15)}
-    configured = searches.config(**changes)
+    configuration = searches.config(**changes)
     for count in (*breaks, trials):
-        run(folder, configured, count)
+        run(folder, configuration, count)
     events = [{key: value for key, value in event.items() if key not in TIMES} for event in searches.events(folder)]
     return {
         "events": dict(sorted(Counter(event["event"] for event in events).items())),
@@ -72,12 +72,12 @@ def searched(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def run(folder: Path, configured: StudyConfig, trials: int) -> None:
-    """Run one session, to which the earlier trainings of the package are given where it asks for them."""
-    if configured.prior != "none" and not folder.exists():
-        past, _ = past_trainings(configured.prior, Workspace(folder.parent), "mnist", "")
+def run(folder: Path, configuration: StudyConfig, trials: int) -> None:
+    """Run a session; the first session of a search with a prior writes the shipped trainings to the study."""
+    if configuration.prior != "none" and not folder.exists():
+        past, _ = past_trainings(configuration.prior, Workspace(folder.parent), "mnist", "")
         write_prior(folder, past)
-    searches.run(folder, configured, searches.effort(trials=trials))
+    searches.run(folder, configuration, searches.effort(trials=trials))
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return without_processes(monkeypatch)
 
 
-# A look through a space with the model takes seconds.
-LONG = (
+# Choosing networks of a space with the surrogate takes seconds.
+SLOW = (
     "prior",
     "prior, resumed",
     "surrogate",
@@ -99,7 +99,7 @@ LONG = (
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SEARCHES]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SEARCHES]
 )
-def test_a_search_goes_as_before(name: str, tmp_path: Path, trainer: Trainer):
-    assert searched(name, tmp_path / "study", trainer) == json.loads(GOLDEN.read_text(encoding="utf-8"))[name]
+def test_search_logs_recorded_events(name: str, tmp_path: Path, trainer: Trainer):
+    assert search_summary(name, tmp_path / "study", trainer) == json.loads(GOLDEN.read_text(encoding="utf-8"))[name]

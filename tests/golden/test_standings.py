@@ -1,4 +1,4 @@
-"""The leaderboard made from the committed records is the committed one, to the byte, and so is its JSON document."""
+"""The leaderboard from the committed records equals the committed file byte by byte, and the recorded JSON document."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ GOLDEN = Path(__file__).with_name("standings.json")
 
 
 def standings(workspace: Path) -> dict[str, Any]:
-    """Return the document of all rows, in a workspace that has none of its own; and a digest of those of records."""
+    """Return the document of all rows in an empty workspace, and a digest of the rows from records."""
     answer = CliRunner().invoke(cli, ["leaderboard", "--all", "--json"], catch_exceptions=False)
     document: dict[str, Any] = json.loads(answer.stdout)
-    place = Workspace(workspace)
-    assert document.pop("leaderboard") == str(place.leaderboard)
+    empty_workspace = Workspace(workspace)
+    assert document.pop("leaderboard") == str(empty_workspace.leaderboard)
     document["rows"] = without_public_networks(document["rows"])
-    rows = leaderboard_table.refresh(place)
-    assert place.leaderboard.read_bytes() == (REPOSITORY / "leaderboard.csv").read_bytes()
-    # Rows of searches, whose studies are not committed, are kept as the shipped leaderboard has them.
-    recorded = leaderboard_table.to_csv(
+    rows = leaderboard_table.refresh(empty_workspace)
+    assert empty_workspace.leaderboard.read_bytes() == (REPOSITORY / "leaderboard.csv").read_bytes()
+    # Rows of searches are copied from the shipped leaderboard, because studies are not committed.
+    table = leaderboard_table.to_csv(
         leaderboard_table.ranked(
             [row for row in rows if row.tier is not Tier.SEARCHED and not row.name.startswith("claim")]
         )
     )
-    return {"from_records_sha256": hashlib.sha256(recorded.encode()).hexdigest()} | document
+    return {"from_records_sha256": hashlib.sha256(table.encode()).hexdigest()} | document
 
 
 def without_public_networks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows without those of public repositories, whose trainings are being extended, ranked again."""
-    own = [row for row in rows if not row["name"].startswith("claim")]
-    for _, group in itertools.groupby(own, key=lambda row: (row["dataset"], row["target_pct"])):
+    """Return the rows with new ranks, without public networks, whose trainings are still being extended."""
+    own_rows = [row for row in rows if not row["name"].startswith("claim")]
+    for _, group in itertools.groupby(own_rows, key=lambda row: (row["dataset"], row["target_pct"])):
         for rank, row in enumerate(group, start=1):
             row["rank"] = rank
-    return own
+    return own_rows
 
 
-def test_all_rows_are_as_before(workspace: Path, shipped: Path):
+def test_leaderboard_equals_recorded_document(workspace: Path, shipped: Path):
     assert standings(workspace) == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
-def test_publishing_what_is_published_changes_nothing(
+def test_publishing_a_published_network_changes_no_file(
     workspace: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ):
     clone = tmp_path_factory.mktemp("clone")

@@ -1,4 +1,4 @@
-"""Files that somebody else wrote, or that were damaged: each reader answers or refuses, whatever the bytes are."""
+"""Foreign and damaged files: each reader returns a result or raises an error of this program."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from tests.factories import make_record, make_result
 from tests.harness.evidence.test_certificate import certificate as make_certificate
 from tests.study_logs import write_runs
 
-# What a mutation may put in: brackets, digits and bytes that no text has.
+# Tokens that a mutation inserts: brackets, digits, and bytes that are not allowed in text.
 TOKENS = (b"[" * 200, b"{", b"9" * 400, b"1e999", b"NaN", b"null", b'"', b"\\", b"\x00", b"\xff", b"\n", b"-", b",")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A valid file, and who reads it."""
+    """A function that writes a valid file, and the function that reads such files."""
 
     make: Callable[[Path], Path]
     read: Callable[[Path], Any]
 
 
-def study_of(folder: Path) -> Path:
+def write_study(folder: Path) -> Path:
     open_study(folder, searches.config(), {})
     write_runs(folder, make_result(), make_result(errors=70))
     return folder
 
 
-def ledger_of(folder: Path) -> Path:
+def write_ledger(folder: Path) -> Path:
     key = make_record([60] * 5).key
     ledger.close(
         folder / "l",
@@ -63,18 +63,18 @@ def ledger_of(folder: Path) -> Path:
     return folder / "l"
 
 
-def record_of(folder: Path) -> Path:
-    written = make_record([60, 61, 62])
-    record.write(folder, written)
-    return record.path_of(folder, written)
+def write_record(folder: Path) -> Path:
+    evidence = make_record([60, 61, 62])
+    record.write(folder, evidence)
+    return record.path_of(folder, evidence)
 
 
-def certificate_file(folder: Path) -> Path:
+def write_certificate(folder: Path) -> Path:
     make_certificate((2, 4, 3, 3) * 5).save(folder / "certificate.json")
     return folder / "certificate.json"
 
 
-def text_file(name: str, text: str) -> Callable[[Path], Path]:
+def text_writer(name: str, text: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
         return folder / name
@@ -82,35 +82,35 @@ def text_file(name: str, text: str) -> Callable[[Path], Path]:
     return make
 
 
-def table_of(folder: Path) -> Path:
+def write_table(folder: Path) -> Path:
     return Path(shutil.copy(REPOSITORY / "leaderboard.csv", folder / "leaderboard.csv"))
 
 
-def prior_of(folder: Path) -> Path:
+def write_prior(folder: Path) -> Path:
     lines = (REPOSITORY / "harness" / "searching" / "trainings-mnist.csv").read_text("utf-8").splitlines(keepends=True)
-    return text_file("prior.csv", "".join(lines[:6]))(folder)
+    return text_writer("prior.csv", "".join(lines[:6]))(folder)
 
 
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\n"
 READERS = {
-    "config": Reader(lambda folder: study_of(folder) / "config.json", lambda path: read_config(path.parent)),
-    "log": Reader(lambda folder: study_of(folder) / "log.jsonl", lambda path: read_state(path.parent)),
-    "ledger": Reader(ledger_of, ledger.read),
-    "record": Reader(record_of, record.read),
-    "certificate": Reader(certificate_file, certificate.check),
-    "leaderboard": Reader(table_of, leaderboard_table.read),
-    "prior": Reader(prior_of, lambda path: read_prior(path.parent)),
-    "recipe": Reader(text_file("r.toml", RECIPE), lambda path: named_recipe(f"@{path}")),
-    "table": Reader(text_file("t.toml", RECIPE), lambda path: read_toml(path, "table")),
+    "config": Reader(lambda folder: write_study(folder) / "config.json", lambda path: read_config(path.parent)),
+    "log": Reader(lambda folder: write_study(folder) / "log.jsonl", lambda path: read_state(path.parent)),
+    "ledger": Reader(write_ledger, ledger.read),
+    "record": Reader(write_record, record.read),
+    "certificate": Reader(write_certificate, certificate.check),
+    "leaderboard": Reader(write_table, leaderboard_table.read),
+    "prior": Reader(write_prior, lambda path: read_prior(path.parent)),
+    "recipe": Reader(text_writer("r.toml", RECIPE), lambda path: named_recipe(f"@{path}")),
+    "table": Reader(text_writer("t.toml", RECIPE), lambda path: read_toml(path, "table")),
     "space": Reader(
-        text_file("s.space", "w = {4, 8};\nnet = conv3x3(w) bn relu | gap | linear(10);\nwhere parameters <= 500;\n"),
+        text_writer("s.space", "w = {4, 8};\nnet = conv3x3(w) bn relu | gap | linear(10);\nwhere parameters <= 500;\n"),
         lambda path: space(f"@{path}"),
     ),
 }
 
 
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return a file with one to three changes: bytes flipped, cut, doubled, moved, or tokens put in."""
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    """Return content with one to three random changes: bytes flipped, cut, doubled, reversed or replaced by a token."""
     for _ in range(rng.randint(1, 3)):
         start = rng.randrange(len(content) + 1)
         end = min(len(content), start + rng.choice((1, 1, 4, 40, 400)))
@@ -122,13 +122,13 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
 
 
 def check_reader(name: str, folder: Path, count: int) -> None:
-    """Read so many mutations of a file; raise what is no refusal in one line."""
+    """Read ``count`` mutations of a valid file; raise AssertionError if a reader raises an unexpected error."""
     reader = READERS[name]
     path = reader.make(folder)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     reader.read(path)
     for number in range(count):
-        path.write_bytes(mutated(whole, random.Random(f"{name} {number}")))
+        path.write_bytes(mutate(content, random.Random(f"{name} {number}")))
         try:
             reader.read(path)
         except (HarnessError, SearchSpaceError):
@@ -138,7 +138,7 @@ def check_reader(name: str, folder: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_is_read_or_refused_in_a_line(name: str, tmp_path: Path):
+def test_damaged_file_is_read_or_refused(name: str, tmp_path: Path):
     check_reader(name, tmp_path, 100)
 
 
@@ -146,12 +146,12 @@ def test_a_damaged_file_is_read_or_refused_in_a_line(name: str, tmp_path: Path):
     "count", [pytest.param(500, marks=pytest.mark.nightly), pytest.param(20_000, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("name", READERS)
-def test_thousands_of_damaged_files_are_read_or_refused_in_a_line(name: str, count: int, tmp_path: Path):
+def test_thousands_of_damaged_files_are_read_or_refused(name: str, count: int, tmp_path: Path):
     check_reader(name, tmp_path, count)
 
 
 @pytest.mark.parametrize("kind", ["space", "recipe", "chip", "network"])
-def test_a_typed_file_that_is_far_too_long_is_refused_unread(kind: str, workspace: Path):
+def test_too_long_file_is_refused_without_reading(kind: str, workspace: Path):
     path = workspace / "long"
     with path.open("wb") as file:
         file.truncate(2**40)
@@ -166,7 +166,7 @@ def test_a_typed_file_that_is_far_too_long_is_refused_unread(kind: str, workspac
         readers[kind]()
 
 
-def test_a_pipe_in_the_place_of_a_part_or_of_weights_is_refused(tmp_path: Path):
+def test_pipe_in_place_of_data_or_weights_is_refused(tmp_path: Path):
     (tmp_path / "X_TRAIN.tsv").write_text("".join(f"{row % 2}\t{row}\t{row * row}\n" for row in range(40)))
     os.mkfifo(tmp_path / "X_TEST.tsv")
     os.mkfifo(tmp_path / "seed-0.safetensors")

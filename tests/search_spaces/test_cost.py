@@ -1,4 +1,4 @@
-"""How many numbers a network keeps, against counts by hand; ``test_torch_network.py`` asks torch."""
+"""Costs of networks, compared with counts by hand; ``test_torch_network.py`` compares with torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from search_spaces.ops import (
 from search_spaces.space import draw_uniform
 from search_spaces.space_errors import ShapeError
 
-# Counted by hand.
+# Counted by hand: op, output shape, parameters, multiply-adds, receptive field.
 TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
     "conv3x3(8, bias) bn relu | gap | linear(10)": [
         ("conv3x3(8, bias)", (8, 28, 28), 80, 8 * 9 * 784, 3),
@@ -43,7 +43,7 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
     "conv3x1(4, bias) conv1x3(6, stride=2) maxpool conv3x1(6, pad=0) gap conv1x1(10)": [
         ("conv3x1(4, bias)", (4, 28, 28), 12 + 4, 12 * 784, 1),
         ("conv1x3(6, stride=2)", (6, 14, 14), 72, 72 * 196, 3),
-        # 5 columns, 5 rows; then 13 rows and still 5 columns.
+        # Receptive field: 5 rows and 5 columns, then 13 rows and 5 columns.
         ("maxpool", (6, 7, 7), 0, 0, 5),
         ("conv3x1(6, pad=0)", (6, 5, 7), 108, 108 * 35, 5),
         ("gap", (6, 1, 1), 0, 0, 29),
@@ -59,7 +59,7 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("conv1x1(10)", (10, 1, 1), 40, 40, 32),
     ],
     "conv3x3(8, poses=4, bias) bn(poses=4) conv1x1(4, poses=2) bn(unscaled, poses=2) gap linear(10)": [
-        # Two kernels of 3x3x1 and two biases, used as eight.
+        # Two kernels of 3x3x1 and two biases, each used in four poses.
         ("conv3x3(8, poses=4, bias)", (8, 28, 28), 18 + 2, 72 * 784, 3),
         ("bn(poses=4)", (8, 28, 28), 4, 0, 3),
         ("conv1x1(4, poses=2)", (4, 28, 28), 16, 32 * 784, 3),
@@ -70,12 +70,12 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
     "conv3x3(16, poses=8) gap poselinear(10, poses=8)": [
         ("conv3x3(16, poses=8)", (16, 28, 28), 18, 144 * 784, 3),
         ("gap", (16, 1, 1), 0, 0, 30),
-        # An output has a number of each of two kernels, of each of eight poses, and a bias.
+        # Each output has a weight per kernel (2), a weight per pose (8), and a bias.
         ("poselinear(10, poses=8)", (10,), 20 + 80 + 10, 160, 30),
     ],
     "conv3x3(8, poses=8) dwconv3x3(poses=4, bias) conv1x1(8, poses=4) gap linear(10)": [
         ("conv3x3(8, poses=8)", (8, 28, 28), 9, 72 * 784, 3),
-        # Two kernels of 3x3 and two biases, used as eight.
+        # Two kernels of 3x3 and two biases, each used in four poses.
         ("dwconv3x3(poses=4, bias)", (8, 28, 28), 18 + 2, 72 * 784, 5),
         ("conv1x1(8, poses=4)", (8, 28, 28), 16, 64 * 784, 5),
         ("gap", (8, 1, 1), 0, 0, 32),
@@ -97,7 +97,7 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
 
 
 @pytest.mark.parametrize("text", TABLES)
-def test_layers_cost_what_a_count_by_hand_gives(text: str):
+def test_costs_of_layers_equal_count_by_hand(text: str):
     analysis = analyse(parse_network(text), MNIST)
     rows = [
         (str(layer.op), layer.output_shape, layer.parameters, layer.macs, layer.receptive_field)
@@ -108,7 +108,7 @@ def test_layers_cost_what_a_count_by_hand_gives(text: str):
     assert analysis.macs == sum(row[3] for row in TABLES[text])
 
 
-def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op():
+def test_receptive_field_of_a_network_ends_at_first_global_op():
     assert analyse(parse_network("conv3x3(4) maxpool gap linear(10)"), MNIST).receptive_field == 4
     assert analyse(parse_network("conv3x3(4) maxpool conv1x1(10) gap"), MNIST).receptive_field == 4
     assert analyse(parse_network("linear(10)"), MNIST).receptive_field == 1
@@ -120,46 +120,46 @@ def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op(
     [
         ("map_numbers", "conv3x3(4) gap linear(10)", 4 * 784 + 4 + 10),
         ("map_numbers", "conv3x3(8, stride=2) bn relu | maxpool | gap | linear(10)", 3 * 8 * 196 + 8 * 49 + 8 + 10),
-        # A sum's own map and those of its ops, also of a sum within the sum.
+        # The map of a sum and the maps of the inner ops, also for nested sums.
         ("map_numbers", "conv3x3(4) res(conv3x3(4) bn) gap linear(10)", 4 * 784 + 3 * 4 * 784 + 4 + 10),
         ("map_numbers", "conv3x3(4) res(bn res(conv3x3(4) bn)) gap linear(10)", 4 * 784 + 5 * 4 * 784 + 4 + 10),
         ("grouped_macs", "conv3x3(4) gap linear(10)", 0),
         ("grouped_macs", "conv1x1(4) dwconv3x3 gap linear(10)", 4 * 9 * 784),
-        # Within a sum too, and after an op of the sum that changes the channels.
+        # Also in a sum, after an inner op that changes the number of channels.
         ("grouped_macs", "conv1x1(4) avgpool res(conv1x1(8) dwconv3x3 conv1x1(4) bn) gap linear(10)", 8 * 9 * 196),
         ("grouped_macs", "conv1x1(8) conv3x3(16, groups=2, stride=2) gap linear(10)", 16 * 4 * 9 * 196),
         ("pointwise_macs", "conv3x3(4) gap linear(10)", 0),
         ("pointwise_macs", "conv1x1(4) dwconv3x3 gap conv1x1(10)", 4 * 784 + 4 * 10),
         ("pointwise_macs", "conv1x1(4) avgpool res(conv1x1(8, poses=4) conv3x3(4) bn) gap linear(10)",
          4 * 784 + 8 * 4 * 196),
-        # What is learned, and two statistics a channel of each BN.
+        # All parameters, and two statistics per channel of each BN.
         ("stored_numbers", "linear(10)", 7_850),
         ("stored_numbers", "conv3x3(4) bn relu | gap | linear(10)", 36 + 8 + 50 + 8),
-        # A scale that is always one is neither learned nor kept.
+        # A constant scale is neither learned nor stored.
         ("stored_numbers", "conv3x3(4) bn(unscaled) | gap | linear(10)", 36 + 4 + 50 + 8),
-        # Poses share kernel, scale and shift, but each map has statistics of its own.
+        # Poses share kernel, scale and shift, but each map has separate statistics.
         ("stored_numbers", "conv3x3(8, poses=4) bn(poses=4) | gap | linear(10)", 2 * 9 + 2 * 2 + 90 + 16),
-        # Statistics that poses share are kept once for all of them.
+        # Shared statistics are stored once for all poses.
         ("stored_numbers", "conv3x3(8, poses=4) bn(poses=4, shared) | gap | linear(10)", 2 * 9 + 2 * 2 + 90 + 4),
         ("stored_numbers", "conv3x3(8) bn(unscaled, poses=8, shared) res(bn(poses=2, shared)) | gap | linear(10)",
          72 + 1 + 8 + 90 + 2 + 8),
-        # Scales and shifts once, statistics each time.
+        # Tied BN: scales and shifts are stored once, statistics for each use.
         ("stored_numbers", "conv3x3(4) bn(tie=a) conv3x3(4) res(bn(tie=a)) | gap | linear(10)", 36 + 8 + 144 + 50 + 16),
-        # The tied kernel once, each BN with its own statistics.
+        # The tied kernel is stored once, statistics for each BN.
         ("stored_numbers", "conv3x3(4) conv3x3(4, tie=a) bn conv3x3(4, tie=a) bn | gap | linear(10)",
          36 + 144 + 16 + 50 + 16),
         ("stored_numbers", "conv3x3(4) res(conv3x3(4) bn res(conv1x1(4) bn)) | gap | linear(10)",
          36 + 144 + 8 + 16 + 8 + 50 + 16),
-        # BN of the input, of what was shuffled into channels, and of a vector.
+        # BN of the input, of unshuffled channels, and of a vector.
         ("stored_numbers", "bn unshuffle bn linear(6) bn linear(10)",
          2 + 8 + (4 * 196 * 6 + 6) + 12 + 70 + 2 * (1 + 4 + 6)),
     ],
 )  # fmt: skip
-def test_figures_of_networks_are_those_counted_by_hand(figure: str, text: str, number: int):
+def test_figures_of_networks_equal_count_by_hand(figure: str, text: str, number: int):
     assert getattr(analyse(parse_network(text), MNIST), figure) == number
 
 
-def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():
+def test_tied_kernel_is_counted_at_first_use_and_biases_at_each_use():
     ops = [(3, 4, "free"), (3, 4, "a"), (3, 4, "a"), (3, 4, "a")]
     convolutions = tuple(Conv(size, out, bias=True, tie=tie) for size, out, tie in ops)
     analysis = analyse(Architecture((*convolutions, GlobalAvgPool(), Linear(10))), MNIST)
@@ -167,48 +167,48 @@ def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time
     assert [layer.macs for layer in analysis.costed_ops] == [36 * 784, 144 * 784, 144 * 784, 144 * 784, 0, 40]
 
 
-def test_tied_kernels_may_differ_in_padding_stride_and_place_inside_res():
+def test_tied_kernels_may_differ_in_padding_stride_and_depth():
     tied = "conv3x3(4, tie=a) conv3x3(4, pad=0, stride=2, tie=a) res(conv3x3(4, tie=a) bn)"
     analysis = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"), MNIST)
     assert [layer.parameters for layer in analysis.costed_ops] == [4, 144, 0, 8, 0, 50]
 
 
-def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) -> int:
-    """Number of stored scalars, listed one by one; ``shape`` holds the shape before each op."""
+def count_stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], known_ties: set[str]) -> int:
+    """Return the number of stored scalars, counted by enumeration; ``shape`` contains the input shape of each op."""
     total = 0
-    for op, before in zip(ops, shape, strict=True):
-        channels = before[0]
+    for op, input_shape in zip(ops, shape, strict=True):
+        channels = input_shape[0]
         match op:
             case Conv() | DepthwiseConv():
                 outputs = range((op.out_channels if isinstance(op, Conv) else channels) // op.poses)
                 inputs = range(channels // op.groups if isinstance(op, Conv) else 1)
                 rows = range(op.kernel_size if isinstance(op, Conv) else 3)
                 columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)
-                if op.tie is None or op.tie not in tied:
+                if op.tie is None or op.tie not in known_ties:
                     total += len(list(product(outputs, inputs, rows, columns)))
                 total += len(outputs) if op.bias else 0
-                tied |= {op.tie} if op.tie else set()
+                known_ties |= {op.tie} if op.tie else set()
             case BatchNorm():
                 names = ("shift",) if op.unscaled else ("scale", "shift")
-                if op.tie is None or op.tie not in tied:
+                if op.tie is None or op.tie not in known_ties:
                     total += len(list(product(range(channels // op.poses), names)))
-                tied |= {op.tie} if op.tie else set()
+                known_ties |= {op.tie} if op.tie else set()
             case PReLU():
                 total += 1
             case Linear():
-                features = list(product(*map(range, before)))
+                features = list(product(*map(range, input_shape)))
                 total += len(list(product(range(op.out_features), [*features, "bias"])))
             case Residual():
-                # What is inside keeps the shape, by the way that random networks are made.
-                total += stored(op.ops, [before] * len(op.ops), tied)
+                # In random networks, the ops in a sum keep the shape.
+                total += count_stored(op.ops, [input_shape] * len(op.ops), known_ties)
     return total
 
 
 @given(st.from_type(Architecture))
-def test_parameters_equal_the_number_of_listed_array_elements(network: Architecture):
+def test_parameters_equal_number_of_enumerated_scalars(network: Architecture):
     analysis = analyse(network, MNIST)
     shapes = [MNIST.input_shape, *(layer.output_shape for layer in analysis.costed_ops[:-1])]
-    assert analysis.parameters == stored(network.ops, shapes, set())
+    assert analysis.parameters == count_stored(network.ops, shapes, set())
     assert sum(layer.parameters for layer in analysis.costed_ops) == analysis.parameters
     assert sum(layer.macs for layer in analysis.costed_ops) == analysis.macs
 
@@ -226,19 +226,19 @@ def test_parameters_equal_the_number_of_listed_array_elements(network: Architect
         "res(conv3x3(8)) linear(10)",
     ],
 )
-def test_ops_that_do_not_fit_are_refused(text: str):
+def test_ops_with_incompatible_shapes_are_refused(text: str):
     with pytest.raises(ShapeError):
         analyse(parse_notation(text), MNIST)
 
 
 def window_starts(size: int, kernel: int, stride: int, padding: int) -> list[int]:
-    """Where windows begin that lie wholly on the padded row, by trying every place."""
+    """Return the starts of all windows within the padded row, by trying all positions."""
     row = range(-padding, size + padding)
     return [start for start in row if start + kernel - 1 in row and (start + padding) % stride == 0]
 
 
 @given(st.integers(1, 30), st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(0, 3))
-def test_sizes_equal_the_number_of_windows_that_fit(size: int, kernel: int, stride: int, padding: int):
+def test_output_size_equals_number_of_windows(size: int, kernel: int, stride: int, padding: int):
     starts = window_starts(size, kernel, stride, padding)
     op = Conv(kernel, 2, padding, stride)
     if starts:
@@ -248,8 +248,8 @@ def test_sizes_equal_the_number_of_windows_that_fit(size: int, kernel: int, stri
             op.shape((1, size, size))
 
 
-def seen(ops: tuple[Op, ...], low: int, high: int, axis: int) -> tuple[int, int]:
-    """The input positions along one axis that outputs ``low`` to ``high`` depend on, going back from the end."""
+def input_range(ops: tuple[Op, ...], low: int, high: int, axis: int) -> tuple[int, int]:
+    """Return the range of input positions along an axis on which the outputs ``low`` to ``high`` depend."""
     for op in reversed(ops):
         match op:
             case Conv() | DepthwiseConv():
@@ -258,39 +258,39 @@ def seen(ops: tuple[Op, ...], low: int, high: int, axis: int) -> tuple[int, int]
             case MaxPool() | AvgPool() | Unshuffle():
                 low, high = low * op.size, high * op.size + op.size - 1
             case Residual():
-                low, high = seen(op.ops, low, high, axis)
+                low, high = input_range(op.ops, low, high, axis)
     return low, high
 
 
-def edge(ops: tuple[Op, ...]) -> int:
-    """The shorter edge of what one output depends on."""
-    spans = [seen(ops, 0, 0, axis) for axis in (0, 1)]
+def receptive_edge(ops: tuple[Op, ...]) -> int:
+    """Return the shorter edge of the input region on which a single output depends."""
+    spans = [input_range(ops, 0, 0, axis) for axis in (0, 1)]
     return min(high - low + 1 for low, high in spans)
 
 
 @given(st.from_type(Architecture))
-def test_receptive_fields_equal_those_traced_back_from_one_output(network: Architecture):
+def test_receptive_fields_equal_ranges_traced_back_from_an_output(network: Architecture):
     for index, layer in enumerate(analyse(network, MNIST).costed_ops):
         if isinstance(layer.op, GlobalAvgPool | Linear):
             break
-        assert layer.receptive_field == edge(network.ops[: index + 1])
-    assert analyse(network, MNIST).receptive_field == edge(network.ops[:index])
+        assert layer.receptive_field == receptive_edge(network.ops[: index + 1])
+    assert analyse(network, MNIST).receptive_field == receptive_edge(network.ops[:index])
 
 
-def test_a_bn_is_given_so_many_values_a_channel_by_each_image():
+def test_normalised_values_per_channel_and_image_equal_positions():
     text = "bn maxpool conv3x3(4, stride=2) bn res(bn conv1x1(4)) conv3x1(5, pad=0) bn gap bn res(bn) linear(10) bn"
     layers = list(normalised_values(parse_network(text).ops, MNIST.input_shape))
     assert layers == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]
 
 
-def test_a_bn_whose_poses_share_statistics_is_given_the_values_of_all_of_them():
+def test_normalised_values_of_shared_statistics_include_all_poses():
     text = "conv3x3(8, stride=2) bn(poses=4) bn(poses=4, shared) gap res(bn(poses=2, shared)) linear(10)"
     assert list(normalised_values(parse_network(text).ops, MNIST.input_shape)) == [14 * 14, 4 * 14 * 14, 2]
 
 
-def test_the_latency_is_that_of_the_fitted_coefficients():
-    fitted = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
+def test_latency_follows_from_fitted_coefficients():
+    results = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
     for name in ("all", "card", "tiny"):
         analysis = analyse(draw_uniform(space(name), random.Random(name), 20_000).architecture, MNIST)
-        pairs = zip(fitted["coefficients"], latency.terms(analysis), strict=True)
-        assert analysis.latency_us == math.ceil(math.fsum(each * term for each, term in pairs))
+        pairs = zip(results["coefficients"], latency.terms(analysis), strict=True)
+        assert analysis.latency_us == math.ceil(math.fsum(coefficient * term for coefficient, term in pairs))

@@ -1,4 +1,4 @@
-"""Every op is known wherever an op has to be known; and a new one needs nothing but what it says of itself."""
+"""All ops work in all parts of the program, and a new op needs no code outside the class of the op."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 GRAMMAR = REPOSITORY / "docs" / "grammar.md"
 
 
-def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():
+def test_every_op_with_a_kernel_is_compared_with_torch_and_documented():
     assert parse_network(EVERY_OP).op_types == KERNELS
-    # Dropout draws masks of its own in each engine.
+    # Each engine draws different masks of dropout.
     assert {op for text in NETWORKS for op in parse_network(text).op_types} == KERNELS - {Dropout, Dropout2d}
     assert {*_ACTIVATIONS.values()} == {*_Activation} - {_Activation.NONE}
     names = re.findall(r"`(\w+)", GRAMMAR.read_text(encoding="utf-8"))
@@ -69,11 +69,11 @@ NETWORK = "patches(8, size=4) relu | gap | linear(10)"
 
 @pytest.fixture
 def notation() -> Iterator[None]:
-    """Remove the ops that a test registers."""
-    known = dict(SIGNATURES)
+    """Remove the ops that a test registered."""
+    signatures = dict(SIGNATURES)
     yield
     SIGNATURES.clear()
-    SIGNATURES.update(known)
+    SIGNATURES.update(signatures)
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def patches(notation: None) -> None:
 
 
 @pytest.mark.usefixtures("patches")
-def test_a_new_op_is_parsed_counted_drawn_and_built():
+def test_new_op_is_parsed_counted_drawn_and_built():
     network = parse_network(NETWORK)
     assert (str(network), parse_network(str(network))) == (NETWORK, network)
-    # Torch counts the same, or it would not be built.
+    # ``build`` raises an error if torch counts a different number of parameters.
     assert build(network, MNIST)
     analysis = analyse(network, MNIST)
     assert (analysis.parameters, analysis.macs) == (128 + 8 + 90, 128 * 7 * 7 + 80)
@@ -98,13 +98,13 @@ def test_a_new_op_is_parsed_counted_drawn_and_built():
     space = parse_space(SPACE)
     names = {decision.name for each in enumerate_draws(space) for decision in each.decisions}
     assert names == {"channels", "size"}
-    # 70, 118, 130 and 226 parameters.
+    # The networks have 70, 118, 130 and 226 parameters.
     assert feasible(space).accepted == 3
     assert draw_uniform(space, random.Random(0)).decisions[0].name == "channels"
 
 
 @pytest.mark.usefixtures("patches")
-def test_the_native_engine_leaves_it_to_torch_and_says_so(
+def test_native_engine_falls_back_to_torch_for_new_op_with_a_message(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(data, "load", lambda name, folder: make_data())
@@ -124,14 +124,14 @@ def test_the_native_engine_leaves_it_to_torch_and_says_so(
 
 
 @pytest.mark.usefixtures("patches")
-def test_a_new_op_is_exported():
+def test_new_op_is_exported_to_onnx():
     network = build(Architecture(parse_network(NETWORK).ops), MNIST).eval()
     pixels = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8)
     assert to_onnx(network, DATASETS["mnist"], pixels, {})[1]["classes_differ"] == 0
 
 
 @pytest.mark.usefixtures("patches")
-def test_a_new_op_is_written_as_pytorch(tmp_path: Path):
+def test_new_op_is_exported_to_pytorch(tmp_path: Path):
     network = pytorch_folders.trained(parse_network(NETWORK))
     net = pytorch_folders.net_of(pytorch_folders.write(network, tmp_path / "net"))
     images = torch.rand(3, 1, 28, 28)
@@ -140,7 +140,7 @@ def test_a_new_op_is_written_as_pytorch(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("patches")
-def test_an_op_without_code_is_refused_before_any_training(
+def test_export_of_op_without_source_is_refused_before_training(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(data, "load", lambda name, folder: make_data())
@@ -153,7 +153,7 @@ def test_an_op_without_code_is_refused_before_any_training(
 
 
 def check_c(network: Architecture, folder: Path) -> None:
-    """Check that C gives the logits of the integer reference, and the reference nearly those of torch."""
+    """Assert that C gives the logits of the integer reference, and that the reference is close to torch."""
     module, images, integers = trained(network, MNIST)
     pixels = images.pixels.numpy()
     reference = integer_logits(integers, pixels)
@@ -164,7 +164,7 @@ def check_c(network: Architecture, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("patches")
-def test_a_new_op_is_exported_as_c(tmp_path: Path):
+def test_new_op_is_exported_to_c(tmp_path: Path):
     network = parse_network("patches(8, size=4) bn relu | maxpool patches(6) leaky | gap | linear(10)")
 
     # 128 weights and 8 pairs of 16 bits each; 192 weights, a multiplier and 6 biases; 60 weights and 10 biases.
@@ -186,7 +186,7 @@ TORCH_ONLY = {  # parameters and multiply-adds, counted by hand
 
 
 @pytest.mark.parametrize("text", TORCH_ONLY)
-def test_ops_that_only_torch_trains_are_counted_as_torch_and_fvcore_count(text: str):
+def test_costs_of_ops_without_kernel_equal_torch_and_fvcore(text: str):
     network = parse_network(text)
     analysis = analyse(network, MNIST)
 
@@ -201,29 +201,29 @@ def test_ops_that_only_torch_trains_are_counted_as_torch_and_fvcore_count(text: 
         choose_engine("native", Recipe(), torch.device("cpu"), parse_space(text).op_types)
 
 
-def test_joint_norms_are_a_module_that_is_called_again():
+def test_joint_norms_share_a_module():
     network = parse_network("conv1x1(4) bn(tie=a, joint) relu conv1x1(4) bn(tie=a, joint) gap linear(10)")
-    built = build(network, MNIST)
+    module = build(network, MNIST)
     first = nn.Conv2d(1, 4, 1, bias=False)
     norm = nn.BatchNorm2d(4)
     second = nn.Conv2d(4, 4, 1, bias=False)
     head = nn.Linear(4, 10)
     with torch.no_grad():
-        for own, other in zip(built.parameters(), nn.ModuleList([first, norm, second, head]).parameters(), strict=True):
-            other.copy_(own)
+        for src, dst in zip(module.parameters(), nn.ModuleList([first, norm, second, head]).parameters(), strict=True):
+            dst.copy_(src)
     images = torch.rand(5, 1, 28, 28)
 
     expected = head(norm(second(norm(first(images)).relu())).mean((2, 3)))
 
-    torch.testing.assert_close(built(images), expected)
-    tensors = built.state_dict()
+    torch.testing.assert_close(module(images), expected)
+    tensors = module.state_dict()
     for index in (1, 4):
         torch.testing.assert_close(tensors[f"ops.{index}.running_var"], norm.running_var)
     # A mean and a variance for each of four channels, once.
     assert analyse(network, MNIST).stored_numbers == analyse(network, MNIST).parameters + 8
-    recompute_statistics(built, [images])
+    recompute_statistics(module, [images])
     inputs = torch.cat([first(images), second(norm(first(images)).relu())])
-    torch.testing.assert_close(built.state_dict()["ops.1.running_mean"], inputs.mean((0, 2, 3)))
+    torch.testing.assert_close(module.state_dict()["ops.1.running_mean"], inputs.mean((0, 2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_joint_norms_are_a_module_that_is_called_again():
         ("bn(unscaled, tie=a, joint) gap linear(10)", "bn(unscaled) gap linear(10)"),
     ],
 )
-def test_a_joint_norm_that_is_used_once_is_an_ordinary_norm(text: str, canonical: str):
+def test_joint_norm_with_a_single_use_is_an_ordinary_norm(text: str, canonical: str):
     assert parse_network(text) == parse_network(canonical)
     assert parse_network(text).hash == parse_network(canonical).hash
 
@@ -249,12 +249,12 @@ def test_a_joint_norm_that_is_used_once_is_an_ordinary_norm(text: str, canonical
         "prelu(4) linear(10)", "linear(10, biased)",
     ],
 )  # fmt: skip
-def test_options_that_make_no_sense_are_refused(text: str):
+def test_contradictory_options_are_refused(text: str):
     with pytest.raises((NotationError, ShapeError)):
         parse_network(text)
 
 
-def test_an_option_that_makes_another_op_cannot_be_drawn_but_its_text_can():
+def test_option_that_changes_the_op_can_be_drawn_only_as_an_alternative():
     with pytest.raises(NotationError):
         parse_space("net = conv3x3(4) bn(bare?) gap linear(10)")
     space = parse_space("net = conv3x3({4, 8}) <bn / bn(bare)> groupnorm({1, 2}, bare?) gap linear(10)")
@@ -263,14 +263,14 @@ def test_an_option_that_makes_another_op_cannot_be_drawn_but_its_text_can():
 
 
 @pytest.mark.parametrize("text", ["conv1x1(4) groupnorm(2) gap linear(10)", "prelu(channelwise) gap linear(10)"])
-def test_ops_that_integers_cannot_express_are_refused(text: str):
+def test_ops_without_integer_form_are_refused(text: str):
     network = parse_network(text)
     with pytest.raises(NoIntegerFormError):
         check_integer_form(analyse(network, MNIST).plan)
     assert len(without_integer_form(network.op_types)) == 1
 
 
-def test_norms_without_scales_and_layers_without_biases_are_exported_as_c(tmp_path: Path):
+def test_norms_without_scales_and_layers_without_biases_are_exported_to_c(tmp_path: Path):
     text = (
         "conv3x3(8) bn(bare) relu maxpool conv3x3(8) bn(tie=a, joint) relu conv3x3(8) bn(tie=a, joint) leaky "
         "maxpool(4) linear(12, unbiased) relu linear(10, unbiased)"
@@ -293,7 +293,7 @@ class Affine(Op):
 
 
 @pytest.mark.usefixtures("notation")
-def test_the_integer_form_of_an_op_reads_the_numbers_of_its_own_module(tmp_path: Path):
+def test_integer_form_of_registered_op_reads_its_module(tmp_path: Path):
     register(affine=Signature())(Affine)
 
     check_c(parse_network("conv3x3(8) affine relu maxpool res(affine conv3x3(8)) leaky gap linear(10)"), tmp_path)

@@ -1,4 +1,4 @@
-"""A network as a value: canonical text, hash, form and name; presets against the documents they restate."""
+"""Networks as values: canonical text, hash, form and name; presets, compared with the source documents."""
 
 from __future__ import annotations
 
@@ -60,43 +60,43 @@ def test_ops_are_written_without_their_defaults(op: Op, text: str):
     assert str(op) == text
 
 
-def test_dropout_of_zero_vanishes_also_inside_res():
+def test_dropout_of_rate_zero_is_removed_also_inside_res():
     inner = Residual((Dropout(0.0), Conv(3, 1), Dropout2d(0.0)))
     assert str(Architecture((Dropout(0.0), inner, *HEAD))) == "res(conv3x3(1)) gap linear(10)"
 
 
-def test_ties_are_renamed_in_order_of_use_and_vanish_when_used_once():
+def test_ties_are_renamed_in_order_of_use_and_removed_if_used_once():
     ops = (Conv(3, 4, tie="once"), Conv(3, 4, tie="x"), Conv(3, 4, tie="b"), Conv(3, 4, tie="b"))
-    written = str(Architecture((*ops, Residual((Conv(3, 4, tie="x"),)), *HEAD)))
-    assert written == (
+    text = str(Architecture((*ops, Residual((Conv(3, 4, tie="x"),)), *HEAD)))
+    assert text == (
         "conv3x3(4) conv3x3(4, tie=t1) conv3x3(4, tie=t2) conv3x3(4, tie=t2) res(conv3x3(4, tie=t1)) gap linear(10)"
     )
 
 
-def test_bars_are_printed_but_are_no_part_of_identity():
-    plain_form = Architecture((Conv(3, 8), ReLU(), *HEAD))
-    barred = Architecture((Conv(3, 8), ReLU(), *HEAD), bars=(2,))
-    assert str(barred) == "conv3x3(8) relu | gap linear(10)"
-    assert barred == plain_form
-    assert barred.hash == plain_form.hash
+def test_bars_are_printed_but_do_not_affect_equality_and_hash():
+    without_bars = Architecture((Conv(3, 8), ReLU(), *HEAD))
+    with_bars = Architecture((Conv(3, 8), ReLU(), *HEAD), bars=(2,))
+    assert str(with_bars) == "conv3x3(8) relu | gap linear(10)"
+    assert with_bars == without_bars
+    assert with_bars.hash == without_bars.hash
 
 
 @given(st.from_type(Architecture))
-def test_other_tie_names_and_idle_dropouts_change_nothing(network: Architecture):
+def test_hash_ignores_tie_names_and_dropouts_of_rate_zero(network: Architecture):
     def renamed(ops: tuple[Op, ...]) -> tuple[Op, ...]:
-        found: list[Op] = []
+        renamed_ops: list[Op] = []
         for op in ops:
             if isinstance(op, Conv | DepthwiseConv | BatchNorm):
                 op = replace(op, tie=op.tie and f"x{op.tie}")
             elif isinstance(op, Residual):
                 op = Residual(renamed(op.ops), op.bars)
-            found += [op, Dropout(0.0)]
-        return tuple(found)
+            renamed_ops += [op, Dropout(0.0)]
+        return tuple(renamed_ops)
 
     assert Architecture(renamed(network.ops)).hash == network.hash
 
 
-# The forms of the alternatives of `net` in the space `all`, in their order; the last three have none of their own.
+# Forms of the alternatives of `net` in the space `all`, in order; the last three repeat earlier forms.
 FORMS_OF_ALL = (
     *("plain", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable"),
     *("posed-separable", "posed-separable", "posed"),
@@ -125,23 +125,23 @@ FORMS_OF_ALL = (
         ("conv3x3(8) dwconv3x3(poses=4) gap linear(10)", "posed-separable"),
     ],
 )
-def test_the_form_is_the_first_that_holds(network: str, expected: str):
+def test_form_is_the_first_matching_form(network: str, expected: str):
     assert parse_network(network).form == expected
 
 
-def test_the_forms_of_the_space_of_all_are_its_alternatives():
-    rng, found = random.Random(0), space("all")
-    seen = set()
+def test_forms_of_the_space_all_equal_its_alternatives():
+    rng, search_space = random.Random(0), space("all")
+    alternatives = set()
     for _ in range(400):
-        drawn = draw(found, uniform(rng))
-        (chosen,) = [decision.index for decision in drawn.decisions if decision.name == "net"]
-        assert drawn.architecture.form == FORMS_OF_ALL[chosen], str(drawn.architecture)
-        seen.add(chosen)
-    assert len(seen) == len(FORMS_OF_ALL)
+        network_draw = draw(search_space, uniform(rng))
+        (alternative,) = [decision.index for decision in network_draw.decisions if decision.name == "net"]
+        assert network_draw.architecture.form == FORMS_OF_ALL[alternative], str(network_draw.architecture)
+        alternatives.add(alternative)
+    assert len(alternatives) == len(FORMS_OF_ALL)
     assert {*FORMS_OF_ALL, "summed", "module"} == set(FORMS)
 
 
-# What the documents' tables state, layer by layer: kind, shape after it, parameters.
+# Tables of the documents: kind, output shape and parameters of each layer.
 TABLES: dict[str, Any] = json.loads((Path(__file__).parent / "seed_layers.json").read_text("utf-8"))
 KINDS: dict[type[Op], str] = {
     Conv: "conv",
@@ -164,33 +164,33 @@ DOCUMENT_KINDS = {
     "AvgPool2d": "gap",
     "Linear": "linear",
 }
-# What a document's network does by functions, so that its table does not list it.
+# Kinds of layers that the network of a document applies as functions, which are missing in the table.
 FUNCTIONAL = {"seed1": {"relu", "gap"}, "seed2": set()}
 
 
-def listed(name: str) -> list[list[Any]]:
+def layer_rows(name: str) -> list[list[Any]]:
     layers = analyse(parse_network(PRESETS[name]), MNIST).costed_ops
     rows = [[KINDS[type(layer.op)], list(layer.output_shape), layer.parameters] for layer in layers]
     return [row for row in rows if row[0] not in FUNCTIONAL.get(name, set())]
 
 
 @pytest.mark.parametrize("name", ["seed1", "seed2", "seed3", "seed4"])
-def test_presets_equal_the_documents_layer_by_layer(name: str):
-    assert listed(name) == TABLES[name]["layers"]
+def test_presets_equal_documents_layer_by_layer(name: str):
+    assert layer_rows(name) == TABLES[name]["layers"]
     assert analyse(parse_network(PRESETS[name]), MNIST).parameters == TABLES[name]["total"]
 
 
-def test_seed0_equals_its_document_as_far_as_that_goes():
+def test_seed0_begins_with_the_layers_of_its_document():
     table = TABLES["seed0"]["layers"]
-    assert listed("seed0")[: len(table)] == table
-    assert listed("seed0")[len(table) :] == [
+    assert layer_rows("seed0")[: len(table)] == table
+    assert layer_rows("seed0")[len(table) :] == [
         ["bn", [30, 14, 14], 60],
         ["gap", [30, 1, 1], 0],
         ["conv", [10, 1, 1], 310],
     ]
 
 
-def test_the_tables_are_those_of_the_documents(seed_documents: dict[str, Any]):
+def test_tables_equal_documents(seed_documents: dict[str, Any]):
     for network in seed_documents["networks"]:
         rows = [
             [DOCUMENT_KINDS[layer["layer"].split("-")[0]], layer["output_shape"], layer["params"]]
@@ -199,7 +199,7 @@ def test_the_tables_are_those_of_the_documents(seed_documents: dict[str, Any]):
         assert TABLES[network["name"]] == {"total": network["total_params"], "layers": rows}
 
 
-def test_presets_are_written_in_canonical_form_and_found_by_hash():
+def test_presets_are_canonical_and_named_by_hash():
     for name, entry in PRESETS.items():
         network = parse_network(entry)
         assert str(network) == entry
@@ -216,7 +216,7 @@ def test_every_space_parses_and_every_file_is_listed():
         assert space(name).name == name
 
 
-def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
+def test_space_bench_has_documented_number_and_costs_of_networks():
     networks = {str(Architecture(each.architecture.ops)) for each in enumerate_draws(space("bench"))}
     costs = [analyse(parse_network(text), MNIST) for text in networks]
     assert len(networks) == space("bench").configurations == 384
@@ -226,14 +226,14 @@ def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
     assert sum(cost.macs for cost in costs) <= 350_000 * len(costs)
 
 
-def test_a_space_is_read_from_a_file(tmp_path: Path):
+def test_space_is_read_from_file(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linear(10)", encoding="utf-8-sig")
     assert space(f"@{file}").name == "mine"
     assert space(f"@{file}").net.configurations == 2
 
 
-def test_an_error_in_a_file_names_the_file_and_points_into_its_text(tmp_path: Path):
+def test_error_in_a_space_file_names_file_and_position(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linaer(10)", encoding="utf-8")
     with pytest.raises(NotationError) as caught:
@@ -253,12 +253,12 @@ POSED = "conv3x3(8, poses=4) bn(poses=4) relu | gap | linear(10)"
         ("conv3x3(8) dwconv3x3 conv1x1(8) bn relu | gap | linear(10)", "separable-314"),
     ],
 )
-def test_a_name_is_the_form_and_the_parameters(text: str, name: str):
+def test_network_name_consists_of_form_and_parameters(text: str, name: str):
     assert network_name(parse_network(text), analyse(parse_network(text), MNIST).parameters) == name
 
 
 @given(...)
-def test_every_network_has_a_name_by_which_it_is_known(network: Architecture):
+def test_is_named_accepts_name_with_and_without_hash(network: Architecture):
     parameters = analyse(network, MNIST).parameters
     name = network_name(network, parameters)
     assert is_named(network, parameters, name)
@@ -269,10 +269,10 @@ def test_every_network_has_a_name_by_which_it_is_known(network: Architecture):
         assert name.endswith(f"-{parameters}")
 
 
-def test_networks_that_share_a_name_are_told_apart_by_their_hashes():
-    first, other = parse_network(POSED), parse_network(POSED.replace("relu", "leaky"))
-    alone = parse_network("conv3x3(8) bn relu | gap | linear(10)")
-    names = network_names((each, analyse(each, MNIST).parameters) for each in (first, other, alone, first))
-    assert names[alone.hash] == "plain-178"
+def test_network_names_append_hash_if_names_are_equal():
+    first, second = parse_network(POSED), parse_network(POSED.replace("relu", "leaky"))
+    different = parse_network("conv3x3(8) bn relu | gap | linear(10)")
+    names = network_names((each, analyse(each, MNIST).parameters) for each in (first, second, different, first))
+    assert names[different.hash] == "plain-178"
     assert names[first.hash] == f"posed-112-{first.hash[:4]}"
     assert len(set(names.values())) == 3

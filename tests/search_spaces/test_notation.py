@@ -1,4 +1,4 @@
-"""Texts are read as they say, and each mistake is pointed at."""
+"""Texts of networks, spaces and conditions are parsed, and errors contain the position of the mistake."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WORDS = {
 HEAD = (GlobalAvgPool(), Linear(10))
 
 
-def test_the_ops_of_a_text_in_their_order():
+def test_parse_network_returns_ops_in_order():
     text = """
         conv3x3(8) bn relu dropout(0.05) | maxpool leaky(0.10) leaky(0.2)  # halves the map
         | conv1x1(8, pad=1, stride=2, bias) dwconv3x3(tie=k) res(dwconv3x3(tie=k) | relu) | gap | linear(10)
@@ -66,10 +66,10 @@ def test_the_ops_of_a_text_in_their_order():
 
 
 @given(st.from_type(Architecture))
-def test_a_network_reads_back_as_it_is_written(network: Architecture):
+def test_written_network_is_parsed_to_the_same_network(network: Architecture):
     for text in (str(network), f" {network}  # a comment"):
-        for again in (parse_network(text), parse_notation(text)):
-            assert (again, str(again), again.hash) == (network, str(network), network.hash)
+        for parsed_network in (parse_network(text), parse_notation(text)):
+            assert (parsed_network, str(parsed_network), parsed_network.hash) == (network, str(network), network.hash)
 
 
 @pytest.mark.parametrize(
@@ -83,29 +83,29 @@ def test_a_network_reads_back_as_it_is_written(network: Architecture):
         "Conv3x3(8) BatchNorm2d | GlobalAvgPool flatten Dense(10)",
     ],
 )
-def test_spellings_of_one_network_have_one_hash(spelling: str):
+def test_spellings_of_a_network_have_the_same_hash(spelling: str):
     assert parse_network(spelling).hash == Architecture((Conv(3, 8), BatchNorm(), *HEAD)).hash
 
 
 @pytest.mark.parametrize(
-    ("text", "own"),
+    ("text", "canonical"),
     [
         ("maxpool(3, stride=3) SiLU gap fc(10)", "maxpool(3) swish gap linear(10)"),
         ("MaxPool2d(stride=2) gap linear(10)", "maxpool gap linear(10)"),
         ("conv1x1(8, stride=2) LeakyReLU gap dense(10)", "conv1x1(8, stride=2) leaky gap linear(10)"),
     ],
 )
-def test_other_libraries_names_are_the_same_network(text: str, own: str):
-    assert parse_network(text) == parse_network(own)
+def test_names_of_other_libraries_are_aliases(text: str, canonical: str):
+    assert parse_network(text) == parse_network(canonical)
 
 
-def test_what_a_space_defines_keeps_its_name():
+def test_rules_of_a_space_have_priority_over_aliases():
     space = parse_space("dense(c) = conv3x3(c) batchnorm; net = dense({4, 8}) gap fc(10)")
     assert space.hash == parse_space("dense(c) = conv3x3(c) bn; net = dense({4, 8}) gap linear(10)").hash
     assert {str(each.architecture.ops[0]) for each in enumerate_draws(space)} == {"conv3x3(4)", "conv3x3(8)"}
 
 
-def test_a_pool_whose_stride_is_not_its_size_is_refused():
+def test_pool_with_stride_unequal_to_size_is_refused():
     with pytest.raises(NotationError, match="window size"):
         parse_network("maxpool(3, stride=2) gap linear(10)")
 
@@ -124,7 +124,7 @@ def test_a_pool_whose_stride_is_not_its_size_is_refused():
         ("step = {1..2 step 1}", "step = {1..2 step 1};"),
     ],
 )
-def test_a_space_has_one_normal_form(text: str, normal: str):
+def test_texts_of_spaces_have_a_normal_form(text: str, normal: str):
     assert _normal(_syntax_tree(text, "space")).replace("\n", "") == normal
 
 
@@ -133,7 +133,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "space": parse_space,
     "conditions": parse_conditions,
 }
-# What is wrong stands behind the mark.
+# `^` marks the position of the error; `!` stands for a semicolon in a text, because semicolons separate texts.
 MISTAKES = {
     "network": """^ ;^ | # nothing;conv3x3(8^;^8;conv3x3(8,^);conv3x3(1^e4);net ^= bn;^let a = 3;bn{^};conv3x3(^-8)
         conv3^\u00d73(8);bn^\x00;^\ud800;dropout(^.5);bn ^maxpol;^conv3x3 bn;^conv3x3(bias);^dropout;conv3x3(8, ^9)
@@ -167,7 +167,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_each_mistake_is_pointed_at(kind: str):
+def test_error_contains_position_of_mistake(kind: str):
     for marked in MISTAKES[kind].replace("\n        ", ";").split(";"):
         marked = marked.replace("!", ";")
         text = marked.replace("^", "")
@@ -186,7 +186,7 @@ def test_each_mistake_is_pointed_at(kind: str):
         ("conditions", "macs <= ^NUMBER"),
     ],
 )
-def test_numbers_of_thousands_of_digits_are_pointed_at(kind: str, marked: str):
+def test_error_contains_position_of_number_with_thousands_of_digits(kind: str, marked: str):
     with pytest.raises(NotationError) as caught:
         PARSERS[kind](marked.replace("^", "").replace("NUMBER", 5000 * "9"))
     assert caught.value.position == marked.index("^")
@@ -195,12 +195,12 @@ def test_numbers_of_thousands_of_digits_are_pointed_at(kind: str, marked: str):
 @pytest.mark.parametrize(
     ("text", "near"), [("maxpol", "maxpool"), ("conv3x3(8, bais)", "bias"), ("bn(scaled)", "unscaled")]
 )
-def test_the_nearest_name_is_suggested(text: str, near: str):
+def test_error_suggests_nearest_name(text: str, near: str):
     with pytest.raises(NotationError) as caught:
         parse_network(text)
     assert caught.value.hint == f"did you mean '{near}'?"
     assert nearest("zzz", ["maxpool", "avgpool"]) is None
-    # A name with a hash behind it is near by itself; a whole name comes first.
+    # Names match without the hash at the end; a match of the whole name has priority.
     assert nearest("Shapes", ["mnist", "shapes-1f0c83a2"]) == "did you mean 'shapes-1f0c83a2'?"
     assert nearest("mnits", ["mnist-5k", "mnist"]) == "did you mean 'mnist'?"
     assert nearest("zzz", ["shapes-zzz"]) is None
@@ -230,7 +230,7 @@ def test_the_nearest_name_is_suggested(text: str, near: str):
         ("bn ^res(conv3x3(4)) gap linear(10)", (1,)),
     ],
 )
-def test_ops_that_do_not_fit_are_pointed_at(marked: str, path: tuple[int, ...]):
+def test_error_contains_position_of_op_with_incompatible_shape(marked: str, path: tuple[int, ...]):
     text = marked.replace("^", "")
     with pytest.raises(ShapeError) as caught:
         parse_network(text)
@@ -238,7 +238,7 @@ def test_ops_that_do_not_fit_are_pointed_at(marked: str, path: tuple[int, ...]):
 
 
 @pytest.mark.parametrize("text", ["", "|", "conv3x3(8) bn nn", "conv3x3(8", "conv3x3(8) bn bn?", "let"])
-def test_a_stored_text_that_is_no_network_has_the_error_of_any_other(text: str):
+def test_parse_notation_raises_the_errors_of_parse_network(text: str):
     errors = []
     for parse in (parse_network, parse_notation):
         with pytest.raises(NotationError) as caught:
@@ -247,27 +247,27 @@ def test_a_stored_text_that_is_no_network_has_the_error_of_any_other(text: str):
     assert errors[0] == errors[1]
 
 
-def test_a_stored_network_may_be_for_any_task():
+def test_parse_notation_accepts_any_number_of_classes():
     assert str(parse_notation("conv3x3(8) | gap | linear(3)")) == "conv3x3(8) | gap | linear(3)"
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.sampled_from(["network", "space"]).flatmap(lambda start: from_lark(GRAMMAR, start=start, explicit=WORDS)))
-def test_any_text_of_the_grammar_is_read_or_one_clear_error(text: str):
-    parsed_or_refused(text)
+def test_texts_of_the_grammar_are_parsed_or_refused(text: str):
+    check_parsed_or_refused(text)
 
 
 @given(st.text(alphabet=st.sampled_from("conv3x(8) bn|<>/?{}.,=;#\n\té0"), max_size=30))
-def test_any_text_at_all_is_read_or_refused(text: str):
-    parsed_or_refused(text)
+def test_random_texts_are_parsed_or_refused(text: str):
+    check_parsed_or_refused(text)
 
 
 @pytest.mark.parametrize("text", ["res(" * 10_000, "(" * 50_000, "<bn / res(" * 9_000, "bn " * 33_000 + "("])
-def test_hostile_texts_give_errors_and_nothing_else(text: str):
-    parsed_or_refused(text)
+def test_deeply_nested_and_long_texts_are_parsed_or_refused(text: str):
+    check_parsed_or_refused(text)
 
 
-def parsed_or_refused(text: str) -> None:
+def check_parsed_or_refused(text: str) -> None:
     for parse in (parse_network, parse_space):
         try:
             parse(text)
@@ -298,34 +298,34 @@ def parsed_or_refused(text: str) -> None:
         ("let classes = {4, 8}; net = conv3x3(classes)", ["conv3x3(4)", "conv3x3(8)"]),
     ],
 )
-def test_a_space_holds_the_networks_that_it_spells(text: str, networks: list[str] | None):
+def test_space_contains_exactly_the_networks_of_its_text(text: str, networks: list[str] | None):
     if networks is None:
         networks = ["conv3x3(8, pad=0) conv1x1(4, pad=2)", "conv3x3(8) conv1x1(4, pad=2)"]
     assert [str(each.architecture) for each in enumerate_draws(parse_space(text))] == networks
 
 
 @given(st.integers(0, 60), st.integers(0, 39), st.integers(1, 20))
-def test_ranges_in_hundredths_equal_counting(low: int, length: int, step: int):
+def test_decimal_ranges_equal_integer_ranges_of_hundredths(low: int, length: int, step: int):
     space = parse_space(f"net = dropout({low / 100}..{(low + length) / 100} step {step / 100})")
     expected = [Architecture((Dropout(value / 100),)) for value in range(low, low + length + 1, step)]
     assert [each.architecture for each in enumerate_draws(space)] == expected
 
 
-def names(text: str) -> set[str]:
-    """The names of all decisions that any network of a space makes."""
-    found: set[str] = set()
-    waiting: list[dict[str, int]] = [{}]
+def decision_names(text: str) -> set[str]:
+    """Return the names of all decisions in a space."""
+    names: set[str] = set()
+    queue: list[dict[str, int]] = [{}]
     space = parse_space(text)
-    while waiting:
-        made = replay(space, waiting.pop(), lambda name, options: 0)
-        for decision in made.decisions:
-            if decision.name not in found:
-                found.add(decision.name)
-                waiting += [made.indices | {decision.name: index} for index in range(1, decision.size)]
-    return found
+    while queue:
+        draw = replay(space, queue.pop(), lambda name, options: 0)
+        for decision in draw.decisions:
+            if decision.name not in names:
+                names.add(decision.name)
+                queue += [draw.indices | {decision.name: index} for index in range(1, decision.size)]
+    return names
 
 
-def test_decisions_are_named_by_where_they_stand():
+def test_decisions_are_named_by_position_in_the_space():
     text = """
         let rate  = {0.1, 0.2};
         let norm  = <bn relu / relu bn>;
@@ -340,14 +340,14 @@ def test_decisions_are_named_by_where_they_stand():
     stages = {f"{stage}/{label}" for stage in ("stage", "stage.2") for label in ("unit*", *unit)}
     shared = {"rate", "norm", "both/group", "both/bn?"}
     own = {"width", "channels", "channels.2", "stage.2?", "group[1]", "group[2]", "head"}
-    assert names(text) == shared | own | stages
-    # A label of net never meets the name of a let.
-    assert names("let rate = {0.1, 0.2}; net = dropout(rate) dropout({0.3, 0.4})") == {"rate", "rate.2"}
-    assert names("let group = {4, 8}; net = conv3x3(group) <bn / relu>") == {"group", "group.2"}
-    assert names("net = <bn / relu>") == {"net"}
+    assert decision_names(text) == shared | own | stages
+    # A label in net gets a number if a let has the same name.
+    assert decision_names("let rate = {0.1, 0.2}; net = dropout(rate) dropout({0.3, 0.4})") == {"rate", "rate.2"}
+    assert decision_names("let group = {4, 8}; net = conv3x3(group) <bn / relu>") == {"group", "group.2"}
+    assert decision_names("net = <bn / relu>") == {"net"}
 
 
-def test_shared_parts_come_after_those_they_use_and_unused_ones_not_at_all():
+def test_shared_parts_are_ordered_by_dependency_without_unused_parts():
     text = "let unused = {1, 2}; let ab = <a b>; let a = dropout(r); let r = {0.1, 0.2}; let b = bn?; net = ab ab"
     assert list(parse_space(text).shared) == ["r", "a", "b", "ab"]
     assert parse_space(text).unused == ("unused",)
@@ -370,30 +370,30 @@ def test_conditions_are_kept_in_order():
 
 
 @pytest.mark.parametrize("text", ["macs<=1000000", " macs < 5 ,receptive_field>= 20", "macs > 5 # more\n, macs <= 7"])
-def test_conditions_by_themselves_are_those_that_a_space_reads_after_where(text: str):
-    found = parse_conditions(text)
-    assert found == parse_space(f"net = bn; where {text}").conditions
+def test_parse_conditions_equals_conditions_of_a_space(text: str):
+    conditions = parse_conditions(text)
+    assert conditions == parse_space(f"net = bn; where {text}").conditions
     for start in ("bn", "net = bn", "net = bn; # more", "net = bn;"):
-        assert with_conditions(parse_space(start), found).conditions == found
+        assert with_conditions(parse_space(start), conditions).conditions == conditions
 
 
 @pytest.mark.parametrize("end", ["", ";", "; # more"])
-def test_conditions_that_a_space_excludes_are_refused(end: str):
+def test_conditions_that_contradict_the_space_are_refused(end: str):
     space = parse_space(f"net = gap linear(10); where parameters >= 100{end}", "mine")
     with pytest.raises(NotationError):
         with_conditions(space, parse_conditions("parameters <= 50"))
 
 
 @given(st.from_type(SearchSpace))
-def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
+def test_normal_form_is_parsed_to_the_same_space(space: SearchSpace):
     normal = _normal(_syntax_tree(space.text, "space"))
-    again = parse_space(normal, space.name)
+    copy = parse_space(normal, space.name)
     assert _normal(_syntax_tree(normal, "space")) == normal
-    assert (again.hash, *islice(enumerate_draws(again), 50)) == (space.hash, *islice(enumerate_draws(space), 50))
+    assert (copy.hash, *islice(enumerate_draws(copy), 50)) == (space.hash, *islice(enumerate_draws(space), 50))
     assert space.hash == hashlib.sha256(normal.encode()).hexdigest()[:12]
 
 
-def test_a_bare_network_has_the_hash_of_its_rule():
+def test_network_without_rule_has_hash_of_the_rule_net():
     assert parse_space("conv3x3({4.0, 8}) bn").hash == parse_space("# a comment\nnet=conv3x3( {4,8} )   bn ;").hash
 
 
@@ -401,14 +401,14 @@ def chain(name: str, length: int, end: str) -> str:
     return "".join(f"{name}{index} = {name}{index + 1};" for index in range(length)) + f"{name}{length} = {end};"
 
 
-def test_chains_of_rules_and_brackets_together_are_limited():
+def test_depth_of_rules_and_brackets_is_limited():
     for shallow in ("res(" * 50 + "bn" + ")" * 50, f"{chain('a', 48, 'bn')} net = a0"):
         assert parse_space(shallow).configurations == 1
     mixed = "".join(f"a{index} = {'<' * 40}a{index + 1}{'>' * 40};" for index in range(40)) + "a40 = bn; net = a0"
     for deep in (
         f"{chain('a', 60, 'bn')} net = a0",
         mixed,
-        # Resolved first from a shallow place, then met from a deep one.
+        # A rule that is resolved at a shallow use counts again at a deep use.
         f"{chain('a', 20, 'bn')} net = a0 {'<' * 40}a0{'>' * 40}",
         f"{chain('w', 60, '{4, 8}')} net = conv3x3(w0)",
     ):
@@ -416,8 +416,8 @@ def test_chains_of_rules_and_brackets_together_are_limited():
             parse_space(deep)
 
 
-def test_a_draw_has_at_most_a_thousand_parts():
-    # The repetition counts 1, each of its 100 rounds 1 and its 8 ops.
+def test_draw_is_limited_to_a_thousand_parts():
+    # 1 for the repetition, and 1 + 8 for each of 100 rounds.
     full = f"net = <{'bn ' * 8}>{{0..100}} {'bn ' * 99}"
     assert parse_space(full).net.max_nodes == 1000
     lets = "".join(f"let a{index} = 1..9;" for index in range(600))
@@ -426,16 +426,16 @@ def test_a_draw_has_at_most_a_thousand_parts():
             parse_space(text)
 
 
-def test_the_number_of_classes_is_the_task_s():
+def test_classes_is_the_number_of_classes_of_the_task():
     for task in (MNIST, Task((3, 32, 32), 7)):
         space = parse_space("let outputs = classes; net = conv1x1(classes) gap linear(outputs)", task=task)
-        (drawn,) = enumerate_draws(space)
-        assert str(drawn.architecture).count(f"({task.classes})") == 2
-        assert judge(space, drawn.architecture).accepted
+        (network_draw,) = enumerate_draws(space)
+        assert str(network_draw.architecture).count(f"({task.classes})") == 2
+        assert judge(space, network_draw.architecture).accepted
 
 
 @pytest.mark.parametrize(
-    ("text", "position", "shown"),
+    ("text", "position", "excerpt"),
     [
         ("bn reul gap", 3, "  bn reul gap\n     ^"),
         ("bn\r\nreul", 4, "  line 2: reul\n          ^"),
@@ -444,11 +444,11 @@ def test_the_number_of_classes_is_the_task_s():
         ("", 0, "  \n  ^"),
     ],
 )
-def test_caret_points_into_the_line(text: str, position: int, shown: str):
-    assert caret(text, position) == shown
+def test_caret_points_into_the_line(text: str, position: int, excerpt: str):
+    assert caret(text, position) == excerpt
 
 
-def test_caret_cuts_a_long_line_around_the_position():
+def test_caret_shortens_a_long_line_around_the_position():
     line, mark = caret("a" * 200 + "X" + "b" * 200, 200).split("\n")
     assert line[mark.index("^")] == "X"
     assert len(line) < 120

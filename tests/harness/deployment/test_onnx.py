@@ -1,4 +1,4 @@
-"""The weights of a network for other programs: ONNX and safetensors."""
+"""Export of networks to ONNX and safetensors."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, 
 
 @pytest.fixture
 def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
-    """A hundred images to train on, whatever they are asked for by, and a recipe of two epochs on them."""
-    whole = make_data()
-    monkeypatch.setattr(data, "load", lambda name, folder: whole)
+    """A data set of 100 images in place of every data set, and a recipe file ``quick.toml`` with two epochs."""
+    images = make_data()
+    monkeypatch.setattr(data, "load", lambda name, folder: images)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
-    return whole
+    return images
 
 
-def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+def export(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     assert run(["export", *arguments, "--json"]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
@@ -77,7 +77,7 @@ def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
         ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4),
     ],
 )
-def test_what_a_format_cannot_express_is_refused_before_any_training(
+def test_unsupported_network_is_refused_before_training(
     network: str, precision: str, option: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch,
     small_data: ImageData,
 ):  # fmt: skip
@@ -104,32 +104,35 @@ SHARED = (
 
 
 def check_against_torch(architecture: Architecture) -> onnx.ModelProto:
-    """Compare with torch; weights and statistics are drawn at random, so that no op can be left out unseen."""
+    """Compare an exported network with PyTorch, and return the ONNX model.
+
+    Weights and statistics are random, because with initial values some ops have no effect.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = build(architecture, MNIST)
         for module in network.modules():
             if isinstance(module, _BatchNorm):
                 for values in (module.weight, module.bias, module.running_mean):
-                    if values is not None:  # an unscaled one has no weight
+                    if values is not None:  # an unscaled BN has no weight
                         nn.init.normal_(values)
                 assert module.running_var is not None
                 nn.init.uniform_(module.running_var, 0.5, 2)
         pixels = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     network.eval()
-    content, checked = to_onnx(network, DATASETS["mnist"], pixels, {"hash": architecture.hash})
-    assert (checked["images"], checked["classes_differ"]) == (5, 0)
+    content, comparison = to_onnx(network, DATASETS["mnist"], pixels, {"hash": architecture.hash})
+    assert (comparison["images"], comparison["classes_differ"]) == (5, 0)
     with torch.inference_mode():
-        # The normalisation of torchvision's own example.
-        ours = network((pixels / 255 - 0.1307) / 0.3081).numpy()
+        # Mean and standard deviation as in PyTorch's MNIST example.
+        expected = network((pixels / 255 - 0.1307) / 0.3081).numpy()
     session = InferenceSession(content, providers=["CPUExecutionProvider"])
-    theirs: np.ndarray = session.run(["logits"], {"pixels": pixels.numpy()})[0]
-    assert float(np.abs(ours - theirs).max()) < 1e-4 * max(float(np.abs(ours).max()), 1e-6)
+    logits: np.ndarray = session.run(["logits"], {"pixels": pixels.numpy()})[0]
+    assert float(np.abs(expected - logits).max()) < 1e-4 * max(float(np.abs(expected).max()), 1e-6)
     return onnx.load_from_string(content)
 
 
 @pytest.mark.parametrize("text", [TIED_TEXT, EVERY_OP, POSED, SHARED, "conv3x3(10, pad=0, stride=3) gap"])
-def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_is(text: str):
+def test_model_takes_raw_pixels_and_gives_logits_of_torch(text: str):
     model = check_against_torch(parse_network(text))
 
     onnx.checker.check_model(model)
@@ -137,35 +140,35 @@ def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_i
     assert {item.key: item.value for item in model.metadata_props} == {"hash": parse_network(text).hash}
     # Generators of C code refuse computed shapes.
     assert "Shape" not in {node.op_type for node in model.graph.node}
-    # The exporter would note the lines and folders of this program.
+    # By default the exporter stores folders and lines of the source code.
     assert b".py" not in model.SerializeToString()
 
 
 @pytest.mark.slow
 @given(...)
 @settings(max_examples=40)
-def test_any_network_gives_the_logits_of_torch(architecture: Architecture):
+def test_random_networks_give_logits_of_torch(architecture: Architecture):
     check_against_torch(architecture)
 
 
-def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest.MonkeyPatch):
+def test_model_with_wrong_logits_is_not_returned(monkeypatch: pytest.MonkeyPatch):
     network, images = build(parse_network(TIED_TEXT), MNIST).eval(), torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
-    wrong = SimpleNamespace(run=lambda *given: [np.full((3, 10), np.nan, np.float32)])
-    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *given, **more: wrong)
+    session = SimpleNamespace(run=lambda *arguments: [np.full((3, 10), np.nan, np.float32)])
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *arguments, **options: session)
 
     with pytest.raises(AssertionError):
         to_onnx(network, DATASETS["mnist"], images, {})
 
 
-def test_a_lack_of_memory_is_not_a_fault_of_the_users_module(monkeypatch: pytest.MonkeyPatch):
+def test_memory_error_is_not_reported_as_fault_of_user_module(monkeypatch: pytest.MonkeyPatch):
     module = Architecture((UserModule(10, name="net.py:Net"),))
     images = SimpleNamespace(dataset=DATASETS["mnist"], train_images=[0], sample=lambda count: 0)
     network: Any = SimpleNamespace(images=images, architecture=module, recipe=Recipe(), model=None, about={})
 
-    def fail(*given: object) -> None:
+    def raise_memory_error(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("harness.deployment.onnx.to_onnx", fail)
+    monkeypatch.setattr("harness.deployment.onnx.to_onnx", raise_memory_error)
     with pytest.raises(MemoryError):
         onnx_files(network, Path("net.onnx"))
 
@@ -178,67 +181,67 @@ RECORDS = REPOSITORY / "records"
 
 def reference_logits(content: bytes, numbers: np.ndarray) -> np.ndarray:
     model = onnx.load_from_string(content)
-    # The reference evaluator of onnx 1.23 has no ``DequantizeLinear`` before opset 19; the operators mean the same.
+    # The reference evaluator of onnx 1.23 has no ``DequantizeLinear`` before opset 19, which has equivalent operators.
     model.opset_import[0].version = 19
     outputs: Any = ReferenceEvaluator(model).run(None, {"pixels": numbers})
     return np.asarray(outputs[0])
 
 
 @pytest.mark.parametrize(("text", "task"), [case for case in CASES if max(case[1].input_shape) < 1_000])
-def test_an_integer_network_gives_nearly_the_logits_of_the_integers(text: str, task: Task):
+def test_onnx_logits_of_integer_network_approximate_integer_logits(text: str, task: Task):
     _, images, integers = trained(parse_network(text, task), task)
 
-    content, checked = integers_to_onnx(integers, dataset_of(task), images.pixels, {"hash": "0123"})
+    content, comparison = integers_to_onnx(integers, dataset_of(task), images.pixels, {"hash": "0123"})
 
     model = onnx.load_from_string(content)
     onnx.checker.check_model(model, full_check=True)
     session = InferenceSession(content, providers=["CPUExecutionProvider"])
-    by_runtime = session.run(["logits"], {"pixels": images.pixels.numpy()})[0]
+    logits = session.run(["logits"], {"pixels": images.pixels.numpy()})[0]
     expected = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
     largest = np.abs(expected).max()
-    assert np.abs(by_runtime - expected).max() < 0.02 * largest
-    differ = (np.abs(by_runtime - expected) > 1e-6 * largest).sum()
-    assert (checked["logits_differ"], checked["logits"]) == (differ, expected.size)
-    assert checked["classes_differ"] == (by_runtime.argmax(1) != expected.argmax(1)).sum()
-    stated = {item.key: item.value for item in model.metadata_props}
-    assert (stated["hash"], stated["reference_logits_differ"]) == ("0123", str(differ))
-    by_reference = reference_logits(content, images.pixels[:3].numpy())
-    assert np.abs(by_reference - by_runtime[:3]).max() < 0.01 * largest
+    assert np.abs(logits - expected).max() < 0.02 * largest
+    difference_count = (np.abs(logits - expected) > 1e-6 * largest).sum()
+    assert (comparison["logits_differ"], comparison["logits"]) == (difference_count, expected.size)
+    assert comparison["classes_differ"] == (logits.argmax(1) != expected.argmax(1)).sum()
+    metadata = {item.key: item.value for item in model.metadata_props}
+    assert (metadata["hash"], metadata["reference_logits_differ"]) == ("0123", str(difference_count))
+    reference = reference_logits(content, images.pixels[:3].numpy())
+    assert np.abs(reference - logits[:3]).max() < 0.01 * largest
 
 
 INTEGER_RECORDS = [path for path in sorted(RECORDS.glob("*-mnist-*.json")) if '"precision": "int8"' in path.read_text()]
 
 
 @pytest.mark.parametrize("path", INTEGER_RECORDS, ids=lambda path: path.name[:6])
-def test_recorded_integer_networks_give_nearly_the_logits_in_both_evaluators(path: Path):
+def test_recorded_integer_networks_approximate_integer_logits_in_both_evaluators(path: Path):
     evidence = record.read(path)
     network = network_of(record.read_recorded(RECORDS, evidence, 0), MNIST)
     integers = integers_of(network, evidence.architecture, DATASETS["mnist"])
     pixels = make_data().train_images[:40]
 
-    content, checked = integers_to_onnx(integers, DATASETS["mnist"], pixels, {})
+    content, comparison = integers_to_onnx(integers, DATASETS["mnist"], pixels, {})
 
-    assert checked["largest_difference"] < 0.1
+    assert comparison["largest_difference"] < 0.1
     expected = integers.logit_scale * integer_logits(integers, pixels[:4].numpy())
     assert np.abs(reference_logits(content, pixels[:4].numpy()) - expected).max() < 0.1 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("limits", [(0.0, 255.0), (-2.6, 2.6)])
-def test_a_linear_network_of_integers_gives_every_logit_of_bytes_and_other_numbers(limits: tuple[float, float]):
+def test_integer_linear_network_gives_exact_logits_for_all_input_ranges(limits: tuple[float, float]):
     _, images, integers = trained(parse_network("maxpool(4) linear(10)"), MNIST)
     spec = replace(DATASETS["mnist"], low=limits[:1], high=limits[1:])
 
     assert integers_to_onnx(integers, spec, images.pixels, {})[1]["logits_differ"] == 0
 
 
-def test_tied_kernels_of_integers_are_stored_once_and_operators_are_quantised():
+def test_tied_integer_kernels_are_stored_once_as_int8():
     block = "res(conv3x3(8, poses=4, tie=a)) relu"
     text = f"conv3x3(8, poses=4) relu {block} {block} gap linear(10)"
     _, images, integers = trained(parse_network(text), MNIST)
     content, _ = integers_to_onnx(integers, DATASETS["mnist"], images.pixels[:9], {})
 
     kernels = [item for item in onnx.load_from_string(content).graph.initializer if len(item.dims) == 4]
-    # Each pose of a kernel is stored; the tied kernel once.
+    # All poses of a kernel are stored; the tied kernel is stored once.
     assert [(tuple(item.dims), item.data_type) for item in kernels] == [
         ((8, 1, 3, 3), onnx.TensorProto.INT8),
         ((8, 8, 3, 3), onnx.TensorProto.INT8),
@@ -246,15 +249,15 @@ def test_tied_kernels_of_integers_are_stored_once_and_operators_are_quantised():
     ]
 
 
-def test_means_of_integers_round_halves_upwards():
+def test_integer_means_round_halves_up():
     _, images, integers = trained(parse_network("conv1x1(1) relu avgpool linear(10)"), MNIST)
-    copies = StepNumbers(multipliers=np.ones(1, np.int64))  # the first step copies the bytes, so only means are rounded
-    numbers = (copies, *integers.numbers[1:])
-    copying = replace(
+    copy = StepNumbers(multipliers=np.ones(1, np.int64))  # the first step copies the bytes, so only means are rounded
+    numbers = (copy, *integers.numbers[1:])
+    copying_network = replace(
         integers, numbers=numbers, kernels=(np.ones((1, 1, 1, 1), np.int64), *integers.kernels[1:]), offset=0
     )
 
-    assert integers_to_onnx(copying, DATASETS["mnist"], images.pixels, {})[1]["logits_differ"] == 0
+    assert integers_to_onnx(copying_network, DATASETS["mnist"], images.pixels, {})[1]["logits_differ"] == 0
 
 
 # Raw numbers --------------------------------------------------------------------------------------------------
@@ -266,7 +269,7 @@ COLOURS = np.stack([BYTES, BYTES[::-1], BYTES // 2], 1)
 SERIES = 5.2 * X.reshape(140, -1) - 2.6
 CHANNELS = np.stack([SERIES, 100 * SERIES**2, -SERIES], 1)
 SIXTEEN = (16 * X).round().astype(np.uint8)
-# Numbers as somebody has them, and as a model takes them; where their channels stand, and their labels.
+# Images of the user, images as the model takes them, position of the channels, and labels.
 KINDS = [
     pytest.param(BYTES, BYTES[:, None], None, ["cat", "dog", "10"], id="bytes"),
     pytest.param(np.moveaxis(COLOURS, 1, 3), COLOURS, "last", [9, 10, 2], id="coloured"),
@@ -279,23 +282,23 @@ KINDS = [
 ]
 
 
-def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, place: Workspace, blank: Record) -> Record:
-    # A record without training: the weights are as they were drawn.
+def _add_record(spec: Dataset, network: nn.Module, architecture: Architecture, home: Workspace, base: Record) -> Record:
+    # The network is not trained.
     analysis, hash_ = analyse(architecture, spec.task), architecture.hash
-    entry_record = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
-    path = record.weights_path(place.records, entry_record, 0)
+    evidence = replace(base, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
+    path = record.weights_path(home.records, evidence, 0)
     path.parent.mkdir(parents=True)
-    about = {"recipe": entry_record.recipe_name, "recipe_hash": entry_record.recipe_hash, "dataset": spec.name}
-    path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **about}))
-    facts: dict[str, Any] = {"weights_sha256": record.read_weights(path).sha256, "test_size": spec.test_size}
-    seed = replace(entry_record.seeds[0], **facts, seed=derive_seed(hash_, entry_record.recipe_hash, Purpose.VERIFY, 0))
-    entry_record = replace(entry_record, parameters=analysis.parameters, seeds=(seed,))
-    record.write(place.records, entry_record)
-    return entry_record
+    metadata = {"recipe": evidence.recipe_name, "recipe_hash": evidence.recipe_hash, "dataset": spec.name}
+    path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **metadata}))
+    test_facts: dict[str, Any] = {"weights_sha256": record.read_weights(path).sha256, "test_size": spec.test_size}
+    seed = replace(evidence.seeds[0], **test_facts, seed=derive_seed(hash_, evidence.recipe_hash, Purpose.VERIFY, 0))
+    evidence = replace(evidence, parameters=analysis.parameters, seeds=(seed,))
+    record.write(home.records, evidence)
+    return evidence
 
 
 @pytest.mark.parametrize(("numbers", "arranged", "channels", "labels"), KINDS)
-def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
+def test_onnx_load_and_evaluate_predict_equal_classes_of_raw_numbers(
     numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path
 ):
     answers = np.array(labels)[np.arange(140) % len(labels)]
@@ -304,33 +307,33 @@ def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         network = build(architecture, spec.task).eval()
-    made = _recorded(spec, network, architecture, Workspace(workspace), make_record([0]))
+    entry = _add_record(spec, network, architecture, Workspace(workspace), make_record([0]))
     shares = own.pixels_of(spec, numbers[100:]) / 255
     inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
     expected = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
     assert len(set(expected.tolist())) > 1
 
-    given = np.ascontiguousarray(arranged.reshape(140, *spec.image_shape)[100:])
+    raw_numbers = np.ascontiguousarray(arranged.reshape(140, *spec.image_shape)[100:])
     harness.export(str(architecture), "a.onnx", "a.safetensors", dataset=spec.name)
     session = InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
     dtype = {"tensor(uint8)": np.uint8, "tensor(double)": np.float64}[session.get_inputs()[0].type]
-    by_onnx = session.run(["logits"], {"pixels": given.astype(dtype)})[0].argmax(1)
-    loaded = harness.load(made)(torch.from_numpy(given)).argmax(1)
-    assert loaded.tolist() == by_onnx.tolist() == expected.tolist()
+    by_onnx = session.run(["logits"], {"pixels": raw_numbers.astype(dtype)})[0].argmax(1)
+    by_load = harness.load(entry)(torch.from_numpy(raw_numbers)).argmax(1)
+    assert by_load.tolist() == by_onnx.tolist() == expected.tolist()
     names = list(map(str, np.unique(answers).tolist()))
     truth = np.array([names.index(str(answer)) for answer in answers[100:]])
-    assert sorted(said for _, said in harness.evaluate(made).wrong) == sorted(expected[expected != truth].tolist())
-    # Both files name the classes, in their order, and the range of each channel.
+    assert sorted(label for _, label in harness.evaluate(entry).wrong) == sorted(expected[expected != truth].tolist())
+    # Both files contain the class names in order, and the range of each channel.
     with safe_open("a.safetensors", "numpy") as file:
-        stated = json.loads(file.metadata()["harness"])
-    for properties in ({item.key: item.value for item in onnx.load("a.onnx").metadata_props}, stated):
+        metadata = json.loads(file.metadata()["harness"])
+    for properties in ({item.key: item.value for item in onnx.load("a.onnx").metadata_props}, metadata):
         assert json.loads(properties["class_names"]) == names
         ranges = [tuple(map(float, properties[name].split())) for name in ("number_low", "number_high")]
         assert ranges == [spec.low, spec.high]
 
 
 @pytest.fixture
-def of_bytes() -> RawInputNetwork:
+def mnist_network() -> RawInputNetwork:
     return RawInputNetwork(build(parse_network(TIED_TEXT), MNIST), DATASETS["mnist"]).eval()
 
 
@@ -339,21 +342,21 @@ REFUSED = [(0, 65_535), (-300, 0), (0, math.nan)]
 
 
 @pytest.mark.parametrize(("limits", "shape", "error"), [*WARNED, *[(each, (28, 28), DataError) for each in REFUSED]])
-def test_numbers_of_another_scale_or_shape_are_warned_of_or_refused(
-    of_bytes: RawInputNetwork, limits: tuple[float, float], shape: tuple[int, ...], error: type[Exception]
+def test_pixels_of_wrong_scale_or_shape_warn_or_raise(
+    mnist_network: RawInputNetwork, limits: tuple[float, float], shape: tuple[int, ...], error: type[Exception]
 ):
     with warnings.catch_warnings(action="error"), pytest.raises(error):
-        of_bytes(torch.linspace(*limits, 2 * 784).reshape(2, *shape))
+        mnist_network(torch.linspace(*limits, 2 * 784).reshape(2, *shape))
 
 
-def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_bytes: RawInputNetwork):
+def test_pixels_of_any_dtype_and_channel_axis_give_equal_logits(mnist_network: RawInputNetwork):
     pixels = torch.arange(3 * 784).reshape(3, 28, 28) % 256
     numbers = pixels.float().requires_grad_()
 
-    for same in (pixels, pixels.short(), pixels.double() + 0.3, numbers, pixels[:, None], pixels[..., None]):
-        assert torch.equal(of_bytes(same), of_bytes(pixels.to(torch.uint8)))
-    assert len(of_bytes(pixels[:0].float())) == 0
-    (gradient,) = torch.autograd.grad(of_bytes(numbers).sum(), numbers)
+    for variant in (pixels, pixels.short(), pixels.double() + 0.3, numbers, pixels[:, None], pixels[..., None]):
+        assert torch.equal(mnist_network(variant), mnist_network(pixels.to(torch.uint8)))
+    assert len(mnist_network(pixels[:0].float())) == 0
+    (gradient,) = torch.autograd.grad(mnist_network(numbers).sum(), numbers)
     assert gradient.abs().max() > 0
 
 
@@ -361,7 +364,7 @@ def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_b
 
 
 @pytest.mark.parametrize(
-    ("weights", "changes", "found"),
+    ("weights", "changes", "expected"),
     [
         ("aa", {}, "identical"),
         ("bb", {}, "different"),
@@ -369,27 +372,27 @@ def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_b
         ("bb", {"engine": "native AVX2 0123"}, "made elsewhere"),
     ],
 )
-def test_weights_are_compared_with_the_record(weights: str, changes: dict[str, Any], found: str):
+def test_match_compares_weights_with_record(weights: str, changes: dict[str, Any], expected: str):
     recorded = replace(make_record([60]).seeds[0], weights_sha256="aa")
     result = make_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
 
-    assert match(result, recorded) == found
+    assert match(result, recorded) == expected
     assert match(result, None) == match(result, replace(recorded, weights_sha256=None)) == "not on record"
 
 
 @pytest.mark.parametrize("engine", [pytest.param("torch", marks=pytest.mark.slow), "native"])
 @pytest.mark.nightly
-def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_of_the_test_set(
+def test_export_of_recorded_seed_gives_recorded_weights_without_reading_test_set(
     engine: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     options = ["--recipe", "smoke", "--dataset", "mnist-5k"]
     run(["verify", NETWORK, *options, "--seeds", "2", "--engine", engine, "--workers", "1", "--target", "5"])
     capsys.readouterr()
-    place = Workspace(workspace)
-    [evidence] = record.read_all(place.records)
-    reads = place.test_log.read_text(encoding="utf-8")
+    home = Workspace(workspace)
+    [evidence] = record.read_all(home.records)
+    reads = home.test_log.read_text(encoding="utf-8")
 
-    document = exported(
+    document = export(
         capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors"
     )
 
@@ -397,24 +400,24 @@ def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_o
     assert document["weights_sha256"] == document["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
     assert document["engine"].startswith(engine)
     assert (document["recipe"], document["dataset"], document["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
-    assert place.test_log.read_text(encoding="utf-8") == reads
-    # Through onnxruntime the file makes the very mistakes that are on record; it is this test that reads the test set.
-    images = read_through_onnx(workspace / "net.onnx", workspace, evidence)
-    assert images == evidence.seeds[1].wrong
+    assert home.test_log.read_text(encoding="utf-8") == reads
+    # The ONNX file makes the recorded mistakes. This test reads the test set, the export does not.
+    wrong_images = wrong_images_of_onnx(workspace / "net.onnx", workspace, evidence)
+    assert wrong_images == evidence.seeds[1].wrong
 
 
-def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tuple[int, int], ...]:
-    """Return the wrong test images and what is said of them, by the model alone."""
+def wrong_images_of_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tuple[int, int], ...]:
+    """Return the index and the predicted class of each test image that an ONNX model classifies wrongly."""
     from harness.data.testset import read_test_set
 
     pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
-    text = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
-    classes = text.argmax(1)
+    logits = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
+    classes = logits.argmax(1)
     wrong = np.flatnonzero(classes != labels.numpy())
     return tuple((int(index), int(classes[index])) for index in wrong)
 
 
-def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its_row_was(
+def test_recorded_seed_is_trained_only_with_retrain_and_with_recipe_of_row(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     recipe = Recipe(epochs=1, batch_size=25)
@@ -424,30 +427,30 @@ def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its
     for seed in ("0", "99"):
         assert run(["export", NETWORK, "--seed", seed, "--safetensors", "a"]) == 2
     assert not (workspace / "a").exists()
-    by_notation = exported(capsys, NETWORK, "--retrain", "--safetensors", "a")
-    by_hash = exported(capsys, evidence.hash, "--retrain", "--safetensors", "b")
+    by_notation = export(capsys, NETWORK, "--retrain", "--safetensors", "a")
+    by_hash = export(capsys, evidence.hash, "--retrain", "--safetensors", "b")
 
     assert by_notation["recipe_hash"] == recipe.hash
     assert (workspace / "a").read_bytes() == (workspace / "b").read_bytes()
     assert by_notation["weights_sha256"] == by_hash["weights_sha256"]
 
 
-def test_a_network_without_a_row_is_trained_with_the_named_recipe(
+def test_network_without_row_is_trained_with_named_recipe(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    document = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
+    document = export(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
 
     assert (document["trained"], document["match"]) == (True, "not on record")
     onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
     assert not (workspace / "runs" / "records").exists()
 
 
-def test_without_the_extra_safetensors_are_written_that_others_can_read_and_onnx_is_exit_code_6(
+def test_without_export_extra_safetensors_are_written_and_onnx_exits_with_code_6(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
-    document = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
+    document = export(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
 
     assert (
         sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)

@@ -1,4 +1,4 @@
-"""An honest workspace, made once, and a copy of it for each test that changes it."""
+"""A workspace with consistent evidence, and a copy for each test that changes files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.verifications import inhabit
 
 
 @pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The workspace, which nobody may change."""
+def consistent_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Two verifications and a certification, run without training; tests must not change these files."""
     with pytest.MonkeyPatch.context() as patch:
-        return inhabit(tmp_path_factory.mktemp("honest"), patch)
+        return inhabit(tmp_path_factory.mktemp("consistent"), patch)
 
 
 @pytest.fixture
-def inhabited(honest: Workspace, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A copy of it, which may be changed, as if it came with the program."""
-    shutil.copytree(honest.root, workspace, dirs_exist_ok=True)
+def home(consistent_workspace: Workspace, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of ``consistent_workspace`` that tests may change, also used as the shipped evidence."""
+    shutil.copytree(consistent_workspace.root, workspace, dirs_exist_ok=True)
     monkeypatch.setattr(files, "SHIPPED", workspace / "runs")
     return Workspace(workspace)

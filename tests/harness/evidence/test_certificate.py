@@ -1,4 +1,4 @@
-"""A certificate states what can be computed again, and what does not follow is refused."""
+"""Certificates: all figures follow from the errors, and forged files are refused."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ NETWORK = "conv3x3(4) bn relu | gap | linear(2)"
 
 
 def certificate(errors: tuple[int, ...], first: int = 6) -> Certificate:
-    """A certificate of twenty or more seeds on 200 test images; the bound is scipy's."""
+    """Return a certificate of seeds with these errors on 200 test images; the bound is computed with SciPy."""
     architecture, recipe = parse_network(NETWORK, Task((1, 6, 6), 2)), Recipe()
     accuracies = [100 - each / 2 for each in errors]
     indices = tuple(range(first, first + len(errors)))
-    by_student = np.mean(accuracies) - stats.t.ppf(0.9975, len(errors) - 1) * stats.sem(accuracies)
-    above = sum(errors) - min(errors) * len(errors)
-    most = min(errors) + stats.chi2.ppf(0.9975, 2 * (above + 1)) / 2 / len(errors)
-    bound = float(min(by_student, 100 - most / 2))
+    student_bound_pct = np.mean(accuracies) - stats.t.ppf(0.9975, len(errors) - 1) * stats.sem(accuracies)
+    errors_above_least = sum(errors) - min(errors) * len(errors)
+    most_errors = min(errors) + stats.chi2.ppf(0.9975, 2 * (errors_above_least + 1)) / 2 / len(errors)
+    bound_pct = float(min(student_bound_pct, 100 - most_errors / 2))
     return Certificate(
         architecture=architecture,
         hash=architecture.hash,
@@ -52,43 +52,43 @@ def certificate(errors: tuple[int, ...], first: int = 6) -> Certificate:
         seeds=tuple(derive_seed(architecture.hash, recipe.hash, Purpose.VERIFY, index) for index in indices),
         test_errors=errors,
         mean_pct=float(np.mean(accuracies)),
-        lower_bound_pct=bound,
-        verdict="shown" if bound >= 95 else "at the target" if np.mean(accuracies) >= 95 else "missed",
+        lower_bound_pct=bound_pct,
+        verdict="shown" if bound_pct >= 95 else "at the target" if np.mean(accuracies) >= 95 else "missed",
     )
 
 
 @pytest.mark.parametrize(
     ("errors", "verdict"), [((2, 4, 3, 3) * 5, "shown"), ((10,) * 20, "at the target"), ((12, 9, 20, 3) * 5, "missed")]
 )
-def test_a_certificate_is_computed_again(errors: tuple[int, ...], verdict: str, tmp_path: Path):
-    stated, path = certificate(errors), tmp_path / "certificate.json"
-    stated.save(path)
+def test_check_recomputes_certificate(errors: tuple[int, ...], verdict: str, tmp_path: Path):
+    expected, path = certificate(errors), tmp_path / "certificate.json"
+    expected.save(path)
 
-    assert stated.verdict == verdict
-    assert check(path).mean_pct == pytest.approx(stated.mean_pct)
+    assert expected.verdict == verdict
+    assert check(path).mean_pct == pytest.approx(expected.mean_pct)
 
 
 def grouped_certificate() -> Certificate:
-    """A certificate on 400 test images of eight equal groups; the bound is computed from the residuals by SciPy."""
+    """Return a certificate on 400 test images of eight equal groups; the bound is computed with NumPy and SciPy."""
     errors = np.array([[0, 0, 0, 0, 0, 0, 7, 1], [0, 0, 0, 1, 0, 0, 6, 1]] * 10)
     shares = errors / 50
     mean = shares.mean()
     rows = shares.mean(1, keepdims=True) - mean
     columns = shares.mean(0, keepdims=True) - mean
-    rest = shares - mean - rows - columns
+    residuals = shares - mean - rows - columns
     of_seeds, of_groups = 8 * (rows**2).sum() / 19, 20 * (columns**2).sum() / 7
-    variance = max(of_groups, of_seeds + of_groups - (rest**2).sum() / (19 * 7)) / 160
-    # Korn and Graubard (1998); the variance between groups is the larger one here, with seven degrees of freedom.
+    variance = max(of_groups, of_seeds + of_groups - (residuals**2).sum() / (19 * 7)) / 160
+    # Korn and Graubard (1998). The variance between groups is larger here, with seven degrees of freedom.
     assert variance == of_groups / 160
     cases = min(400, mean * (1 - mean) / variance + 1) * (stats.t.ppf(0.9975, 399) / stats.t.ppf(0.9975, 7)) ** 2
-    bound = 100 * (1 - stats.beta.ppf(0.9975, mean * cases + 1, (1 - mean) * cases))
-    plain = certificate(tuple(errors.sum(1).tolist()))
-    assert bound < 95 < 100 * (1 - mean)
+    bound_pct = 100 * (1 - stats.beta.ppf(0.9975, mean * cases + 1, (1 - mean) * cases))
+    ungrouped = certificate(tuple(errors.sum(1).tolist()))
+    assert bound_pct < 95 < 100 * (1 - mean)
     return replace(
-        plain,
+        ungrouped,
         test_size=400,
         mean_pct=float(100 * (1 - mean)),
-        lower_bound_pct=float(bound),
+        lower_bound_pct=float(bound_pct),
         verdict="at the target",
         group_sizes=(50,) * 8,
         group_errors=tuple(map(tuple, errors.tolist())),
@@ -96,7 +96,7 @@ def grouped_certificate() -> Certificate:
 
 
 @pytest.mark.parametrize(
-    "forged",
+    "changes",
     [
         {},
         {"group_sizes": (), "group_errors": ()},
@@ -107,11 +107,11 @@ def grouped_certificate() -> Certificate:
         {"lower_bound_pct": 98.0, "verdict": "shown"},
     ],
 )
-def test_a_certificate_on_groups_counts_groups(forged: dict[str, Any], tmp_path: Path):
+def test_grouped_certificate_is_checked_by_groups(changes: dict[str, Any], tmp_path: Path):
     path = tmp_path / "certificate.json"
-    replace(grouped_certificate(), **forged).save(path)
+    replace(grouped_certificate(), **changes).save(path)
 
-    if forged:
+    if changes:
         with pytest.raises(ContentError):
             check(path)
     else:
@@ -119,7 +119,7 @@ def test_a_certificate_on_groups_counts_groups(forged: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize(
-    "forged",
+    "changes",
     [
         {"parameters": 7},
         {"hash": "0" * 12},
@@ -139,28 +139,28 @@ def test_a_certificate_on_groups_counts_groups(forged: dict[str, Any], tmp_path:
         {"classes": 3},
     ],
 )
-def test_what_does_not_follow_is_refused(forged: dict[str, Any], tmp_path: Path):
+def test_forged_certificate_is_refused(changes: dict[str, Any], tmp_path: Path):
     path = tmp_path / "certificate.json"
     certificate((2, 4, 3, 3) * 5).save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | forged))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
     with pytest.raises(ContentError):
         check(path)
 
 
 @pytest.fixture
-def declared(workspace: Path) -> tuple[Certificate, Workspace]:
+def declared_certificate(workspace: Path) -> tuple[Certificate, Workspace]:
     """A certificate whose declaration and record are in the workspace."""
     home = Workspace(workspace)
     evidence = make_record([50 + index % 3 for index in range(20)])
     mnist = dataset("mnist")
-    entry = ledger.declare_certificate(home.ledger, evidence.key, range(20), data=replace(mnist, sha256="0" * 64))
+    declaration = ledger.declare_certificate(home.ledger, evidence.key, range(20), data=replace(mnist, sha256="0" * 64))
     record.write(home.records, evidence)
-    return replace(certificate_of(evidence, entry), data_hash="0" * 64), home
+    return replace(certificate_of(evidence, declaration), data_hash="0" * 64), home
 
 
 @pytest.mark.parametrize(
-    ("forged", "name"),
+    ("changes", "field"),
     [
         ({"target_pct": 99.0}, "target_pct"),
         ({"test_size": 100_000}, "test_size"),
@@ -170,52 +170,52 @@ def declared(workspace: Path) -> tuple[Certificate, Workspace]:
         ({"test_errors": (40,) * 20}, "test_errors"),
     ],
 )
-def test_stated_values_are_those_of_the_declaration(
-    forged: dict[str, Any], name: str, declared: tuple[Certificate, Workspace], tmp_path: Path
+def test_certificate_that_differs_from_declaration_is_refused(
+    changes: dict[str, Any], field: str, declared_certificate: tuple[Certificate, Workspace], tmp_path: Path
 ):
-    honest, home = declared
+    original, home = declared_certificate
     path = tmp_path / "certificate.json"
-    forgery = replace(honest, **forged)
-    # Everything that follows from the forged values is computed anew, so the file alone is consistent.
-    seeds = tuple(derive_seed(honest.hash, honest.recipe.hash, Purpose.VERIFY, index) for index in forgery.indices)
+    forgery = replace(original, **changes)
+    # All figures are recomputed from the forged values, so the file itself is consistent.
+    seeds = tuple(derive_seed(original.hash, original.recipe.hash, Purpose.VERIFY, index) for index in forgery.indices)
     values = _computed(forgery.test_errors, forgery.test_size, forgery.target_pct, forgery.alpha, Groups())
     forgery = replace(forgery, seeds=seeds, **values)
     forgery.save(path)
 
-    assert is_declared(honest, path, home)
+    assert is_declared(original, path, home)
     assert check(path) == forgery
-    with pytest.raises(ContentError, match=name):
+    with pytest.raises(ContentError, match=field):
         is_declared(forgery, path, home)
     assert run(["check", str(path)]) == 4
-    assert not is_declared(honest, path, Workspace(tmp_path / "elsewhere"))
+    assert not is_declared(original, path, Workspace(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize("has_group_of_image", [False, True])
-def test_errors_by_group_are_compared_only_if_the_data_state_the_group_of_each_image(
+def test_errors_by_group_are_compared_only_if_groups_of_images_are_known(
     has_group_of_image: bool,
-    declared: tuple[Certificate, Workspace],
+    declared_certificate: tuple[Certificate, Workspace],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    honest, home = declared
+    original, home = declared_certificate
     groups = (0,) * 4_000 + (1,) * 6_000 if has_group_of_image else ()
     spec = replace(dataset("mnist"), test_group_sizes=(4_000, 6_000), test_groups=groups)
     for module in (bounds, certificates):
         monkeypatch.setattr(module, "dataset", lambda _: spec)
     # Version 0.1 assigned errors without a group to the first groups.
-    earlier = replace(
-        honest, group_sizes=(4_000, 6_000), group_errors=tuple((count - 1, 1) for count in honest.test_errors)
+    old_certificate = replace(
+        original, group_sizes=(4_000, 6_000), group_errors=tuple((count - 1, 1) for count in original.test_errors)
     )
 
     if has_group_of_image:
         with pytest.raises(ContentError, match="group_errors"):
-            is_declared(earlier, tmp_path / "certificate.json", home)
+            is_declared(old_certificate, tmp_path / "certificate.json", home)
     else:
-        assert is_declared(earlier, tmp_path / "certificate.json", home)
+        assert is_declared(old_certificate, tmp_path / "certificate.json", home)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 19])
-def test_fewer_than_twenty_seeds_show_nothing(count: int, tmp_path: Path):
+def test_certificate_with_fewer_than_twenty_seeds_is_refused(count: int, tmp_path: Path):
     path = tmp_path / "certificate.json"
     certificate((3, 2) * 10).save(path)
     document = json.loads(path.read_text())
@@ -227,7 +227,7 @@ def test_fewer_than_twenty_seeds_show_nothing(count: int, tmp_path: Path):
         check(path)
 
 
-def test_a_key_that_stands_twice_is_refused(tmp_path: Path):
+def test_duplicate_key_is_refused(tmp_path: Path):
     path = tmp_path / "certificate.json"
     certificate((2, 4, 3, 3) * 5).save(path)
     path.write_text(path.read_text().rstrip().removesuffix("}") + ', "test_size": 200}')

@@ -1,4 +1,4 @@
-"""The standings: tiers and figures of rows, their order, where they come from, and the table that holds them."""
+"""Leaderboard: tiers, figures and order of rows, sources of rows, and the CSV table."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def path(tmp_path: Path) -> Path:
 # Tiers, figures and order ----------------------------------------------------------------------------
 
 
-def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace):
+def test_row_counts_attempts_at_target_and_states_confidence(place: Workspace):
     draft = make_record([52, 58] * 15)
     evidence = replace(draft, seeds=tuple(replace(run, beacon="c" * 40) for run in draft.seeds))
     ledger.declare_attempt(place.ledger, evidence.key._replace(hash="0" * 12), 0, 30)
@@ -69,10 +69,10 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     after = leaderboard_table.row_of_record(evidence, ledger.read(place.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
-    bound = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
+    bound_pct = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
     assert (before.attempts, before.confidence) == (2, 0.984)
     assert (after.attempts, after.confidence, after.tier) == (2, 0.998, Tier.CERTIFIED)
-    assert after.lower_bound_pct == pytest.approx(bound)
+    assert after.lower_bound_pct == pytest.approx(bound_pct)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
         ([61] * 6 + [51] * 6, [range(12)], Tier.VERIFIED),
         ([60, 62, 58, 60, 62, 58] + [40] * 6, [range(6), range(6, 12)], Tier.AT_TARGET),
         ([50] * 6 + [75] * 6, [range(6), range(6, 12)], Tier.MEASURED),
-        # The first five decide, however they were declared.
+        # The first five seeds decide if the first declaration has fewer.
         ([61] * 4 + [51] * 8, [range(4), range(4, 12)], Tier.AT_TARGET),
         ([20] * 4 + [61] * 8, [range(4), range(4, 12)], Tier.AT_TARGET),
     ],
 )
-def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
+def test_tier_follows_from_first_declaration_and_all_seeds(
     errors: list[int], declared: list[range], tier: Tier, place: Workspace
 ):
     evidence = make_record(errors)
@@ -98,12 +98,12 @@ def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
     assert leaderboard_table.row_of_record(evidence, ledger.read(place.ledger)).tier is tier
 
 
-def test_the_figures_of_a_row_are_those_of_its_seeds():
-    made = make_record([50, 60, 70])
-    diverged = replace(made.seeds[2], status=Status.DIVERGED, best_test_errors=65)
-    made = replace(made, seeds=(*made.seeds[:2], diverged))
+def test_row_figures_follow_from_seeds():
+    evidence = make_record([50, 60, 70])
+    diverged = replace(evidence.seeds[2], status=Status.DIVERGED, best_test_errors=65)
+    evidence = replace(evidence, seeds=(*evidence.seeds[:2], diverged))
 
-    row = leaderboard_table.row_of_record(made)
+    row = leaderboard_table.row_of_record(evidence)
 
     assert row.mean_test_accuracy_pct == pytest.approx(99.4)
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
@@ -134,7 +134,7 @@ def row(**changes: Any) -> LeaderboardRow:
     return LeaderboardRow(**{**values, **changes})
 
 
-def test_the_order_is_reached_tier_size_accuracy_hash():
+def test_rows_are_ranked_by_reached_tier_size_accuracy_hash():
     expected = [
         row(reached=True, tier=Tier.CERTIFIED, parameters=9_000),
         row(reached=True, tier=Tier.VERIFIED, parameters=100, mean_test_accuracy_pct=99.4),
@@ -162,7 +162,7 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
         assert [item.rank for item in ranked] == list(range(1, len(expected) + 1))
 
 
-def test_the_front_equals_that_of_comparing_all_pairs():
+def test_pareto_front_equals_comparison_of_all_pairs():
     draw = random.Random(1)
     rows = [
         row(parameters=draw.randint(1, 20), validation_accuracy_pct=float(draw.randint(1, 20)), hash=f"{number:012x}")
@@ -173,22 +173,22 @@ def test_the_front_equals_that_of_comparing_all_pairs():
         rows, lambda row: (row.parameters, -(row.validation_accuracy_pct or 0.0), row.hash)
     )
 
-    def beaten(item: LeaderboardRow) -> bool:
-        mine = (item.validation_accuracy_pct or 0.0, -item.parameters, item.hash)
+    def is_dominated(item: LeaderboardRow) -> bool:
+        key = (item.validation_accuracy_pct or 0.0, -item.parameters, item.hash)
         return any(
             other.parameters <= item.parameters
-            and (other.validation_accuracy_pct or 0.0) >= mine[0]
-            and (other.validation_accuracy_pct, -other.parameters) != mine[:2]
+            and (other.validation_accuracy_pct or 0.0) >= key[0]
+            and (other.validation_accuracy_pct, -other.parameters) != key[:2]
             for other in rows
         )
 
     assert {(item.parameters, item.validation_accuracy_pct) for item in front} == {
-        (item.parameters, item.validation_accuracy_pct) for item in rows if not beaten(item)
+        (item.parameters, item.validation_accuracy_pct) for item in rows if not is_dominated(item)
     }
     assert all(a.parameters < b.parameters for a, b in itertools.pairwise(front))
 
 
-def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it():
+def test_validation_runs_are_fresh_seeds_if_present():
     chosen = make_result(errors=30)
     fresh = [make_result(errors=60 + index, purpose=Purpose.CONFIRM, seed_index=index) for index in range(3)]
     stopped = make_result(errors=500, purpose=Purpose.CONFIRM, seed_index=3, status=Status.PRUNED)
@@ -204,14 +204,14 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it():
 # Sources ---------------------------------------------------------------------------------------------
 
 
-def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
-    folder = place.study(name)
+def add_study(home: Workspace, name: str, results: list[Result]) -> Path:
+    folder = home.study(name)
     study.open_study(folder, CONFIG, {})
     write_runs(folder, *(replace(item, study=name, trial=number) for number, item in enumerate(results)))
     return folder
 
 
-def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace):
+def test_claim_never_counts_as_reached_and_has_own_row(place: Workspace):
     evidence = make_record([50] * 5)
     record.write(place.records, evidence)
     claim = make_claim(str(evidence.architecture), 99.99)
@@ -224,7 +224,7 @@ def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace
     assert second.mean_test_accuracy_pct == 99.99
 
 
-def test_a_study_gives_its_pareto_front_alone(place: Workspace):
+def test_study_adds_only_pareto_front(place: Workspace):
     add_study(
         place,
         "s",
@@ -250,7 +250,7 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace):
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository from which the program runs: a record, the row of a search elsewhere, and nothing else."""
+    """A repository in place of the shipped evidence, with a record and the row of a searched network."""
     folder = tmp_path / "clone"
     monkeypatch.setattr(files, "SHIPPED", folder)
     record.write(folder / "records", make_record([60], network_of_width(6)))
@@ -259,23 +259,23 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = leaderboard_table.collect(Workspace(folder))
     files.write_text(folder / "leaderboard.csv", leaderboard_table.to_csv(rows))
     git(Workspace(folder), "init", "--quiet")
-    return committed(folder)
+    return commit(folder)
 
 
-def committed(folder: Path) -> Path:
+def commit(folder: Path) -> Path:
     git(Workspace(folder), "add", "--all")
     git(Workspace(folder), "commit", "--quiet", "--message", "evidence")
     return folder
 
 
-def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(clone: Path, place: Workspace):
+def test_shipped_evidence_is_ranked_in_workspace_and_stays_unchanged(clone: Path, place: Workspace):
     before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
     add_study(place, "s", [make_result(network_of_width(5), 80)])
     record.write(place.records, make_record([70], network_of_width(6), first=1))
 
     rows = leaderboard_table.refresh(place)
 
-    # The own seed joins the shipped one.
+    # The seed of the workspace joins the shipped seed.
     assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
         (network_of_width(6), Tier.MEASURED, 65),
         (network_of_width(5), Tier.SEARCHED, None),
@@ -286,63 +286,63 @@ def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(clone: P
     assert faults(place) == []
 
 
-def test_a_row_is_published_with_its_evidence_and_all_attempts(
+def test_row_is_published_with_evidence_and_all_attempts(
     clone: Path, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    mine, other = make_record([50] * 5), make_record([55], network_of_width(9))
+    verified, unpublished = make_record([50] * 5), make_record([55], network_of_width(9))
     failed = make_record([90] * 20, network_of_width(7), beacon="1" * 40)
-    for made in (mine, other, failed):
-        record.write(place.records, made)
+    for evidence in (verified, unpublished, failed):
+        record.write(place.records, evidence)
         files.append_line(
-            place.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {made.hash} fast seed 0"})
+            place.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {evidence.hash} fast seed 0"})
         )
-        files.write_bytes(record.weights_path(place.records, made, 0), made.hash.encode())
-    ledger.declare_verification(place.ledger, mine.key, range(5))
-    ledger.declare_verification(place.ledger, other.key, range(1))
+        files.write_bytes(record.weights_path(place.records, evidence, 0), evidence.hash.encode())
+    ledger.declare_verification(place.ledger, verified.key, range(5))
+    ledger.declare_verification(place.ledger, unpublished.key, range(1))
     attempt = ledger.declare_attempt(place.ledger, failed.key, 0, 20)
     ledger.close(
         place.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1]
     )
 
-    publish(place, mine.hash)
-    publish(place, mine.hash)
+    publish(place, verified.hash)
+    publish(place, verified.hash)
 
-    there = Workspace(clone)
-    assert {made.hash for made in record.read_all(there.records)} == {
-        make_record([60], network_of_width(6)).hash, mine.hash, failed.hash
+    published = Workspace(clone)
+    assert {evidence.hash for evidence in record.read_all(published.records)} == {
+        make_record([60], network_of_width(6)).hash, verified.hash, failed.hash
     }  # fmt: skip
-    entries = ledger.read(there.ledger)
+    entries = ledger.read(published.ledger)
     assert [[line.hash for line in each] for each in (entries.attempts, entries.declarations)] == [
         [failed.hash],
-        [mine.hash],
+        [verified.hash],
     ]
     for name, hashes in (
-        ("test_reads.jsonl", [mine.hash, failed.hash]),
-        ("ledger.jsonl", [mine.hash, *[failed.hash] * 2]),
+        ("test_reads.jsonl", [verified.hash, failed.hash]),
+        ("ledger.jsonl", [verified.hash, *[failed.hash] * 2]),
     ):
         lines = (clone / "records" / name).read_text(encoding="utf-8").splitlines()
         assert [next(each for each in {*hashes} if each in line) for line in lines] == hashes
-    assert sorted(path.read_text() for path in clone.rglob("*.safetensors")) == sorted([mine.hash, failed.hash])
-    assert leaderboard_table.read(clone / "leaderboard.csv") == leaderboard_table.collect(there)
+    assert sorted(path.read_text() for path in clone.rglob("*.safetensors")) == sorted([verified.hash, failed.hash])
+    assert leaderboard_table.read(clone / "leaderboard.csv") == leaderboard_table.collect(published)
     assert len(leaderboard_table.read(clone / "leaderboard.csv")) == 4
 
     monkeypatch.setattr(files, "SHIPPED", place.root / "installed")
     with pytest.raises(UsageError):
-        publish(place, mine.hash)
+        publish(place, verified.hash)
 
 
-def test_an_attempt_that_was_only_declared_is_published_by_its_hash(clone: Path, workspace: Path):
-    row = make_record([50] * 20, network_of_width(8))
-    ledger.declare_attempt(Workspace(workspace).ledger, row.key, 0, 20)
+def test_declared_attempt_is_published_by_hash(clone: Path, workspace: Path):
+    evidence = make_record([50] * 20, network_of_width(8))
+    ledger.declare_attempt(Workspace(workspace).ledger, evidence.key, 0, 20)
 
-    assert run(["leaderboard", "--publish", row.hash[:8]]) == 0
+    assert run(["leaderboard", "--publish", evidence.hash[:8]]) == 0
     assert run(["leaderboard", "--publish", "0" * 8]) == 4
 
     [attempt] = ledger.read(Workspace(clone).ledger).attempts
-    assert attempt.hash == row.hash
+    assert attempt.hash == evidence.hash
 
 
-def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(place: Workspace):
+def test_concurrent_refreshes_leave_complete_table(place: Workspace):
     for width in range(3, 9):
         record.write(place.records, make_record([50], network_of_width(width)))
     leaderboard_table.refresh(place)
@@ -359,15 +359,15 @@ def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
     assert [path.name for path in place.runs.glob("*.csv*")] == ["leaderboard.csv"]
 
 
-def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace):
-    made, other = make_record([40] * 30, beacon="1" * 40), make_record([60], network_of_width(6))
-    record.write(place.records, made)
-    record.write(place.records, other)
+def test_torn_ledger_line_removes_only_certification(place: Workspace):
+    first, second = make_record([40] * 30, beacon="1" * 40), make_record([60], network_of_width(6))
+    record.write(place.records, first)
+    record.write(place.records, second)
     ledger.close(
         place.ledger,
-        ledger.declare_attempt(place.ledger, made.key, 0, 30),
+        ledger.declare_attempt(place.ledger, first.key, 0, 30),
         outcome=ledger.AttemptOutcome.CERTIFIED,
-        # Forty errors of each: with none that wavers, Gamma(1) allows -ln(0.0025) more in thirty runs.
+        # All 30 seeds have 40 errors; the Poisson bound allows -ln(0.0025) / 30 further errors per seed.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
     )
     assert leaderboard_table.survey(place).rows[0].tier is Tier.CERTIFIED
@@ -375,7 +375,7 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
 
     survey = leaderboard_table.survey(place)
 
-    assert [(row.hash, row.tier) for row in survey.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
+    assert [(row.hash, row.tier) for row in survey.rows] == [(first.hash, Tier.VERIFIED), (second.hash, Tier.MEASURED)]
     [damage] = survey.damage
     assert f"{place.ledger}, line 2: " in damage.message
     assert leaderboard_table.refresh(place) == list(survey.rows)
@@ -386,9 +386,7 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
     [("parameters", 46), ("macs", 46), ("hash", "0" * 12), ("receptive_field", 1), ("reached", True),
      ("mean_test_accuracy_pct", 99.9), ("stored_numbers", 3)],
 )  # fmt: skip
-def test_what_follows_from_a_searched_network_is_computed_again(
-    field: str, value: object, clone: Path, place: Workspace
-):
+def test_figures_of_searched_network_are_recomputed(field: str, value: object, clone: Path, place: Workspace):
     path = clone / "leaderboard.csv"
     rows = leaderboard_table.read(path)
     assert rows[1].tier is Tier.SEARCHED
@@ -398,11 +396,11 @@ def test_what_follows_from_a_searched_network_is_computed_again(
     assert any(fault.startswith(f"{path}: ") for fault in faults(place))
 
 
-@pytest.mark.parametrize("left", ["", "another target"])
-def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace):
+@pytest.mark.parametrize("attempt_in_ledger", ["", "another target"])
+def test_seeds_of_missing_attempt_are_not_ranked(attempt_in_ledger: str, place: Workspace):
     evidence = make_record([50, 55])
     record.write(place.records, replace(evidence, seeds=tuple(replace(run, attempt=1) for run in evidence.seeds)))
-    if left:
+    if attempt_in_ledger:
         ledger.declare_attempt(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
 
     survey = leaderboard_table.survey(place)
@@ -416,42 +414,40 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     assert len(leaderboard_table.survey(place).rows) == 1
 
 
-def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_row_without_declaration_is_measured_and_reported_once(workspace: Path, capsys: pytest.CaptureFixture[str]):
     home = Workspace(workspace)
     draft = make_record([50] * 6)
-    since = [replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds]
-    evidence = replace(draft, seeds=tuple(since))
+    runs = [replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds]
+    evidence = replace(draft, seeds=tuple(runs))
     record.write(home.records, evidence)
     ledger.declare_verification(home.ledger, evidence.key, range(6))
-    [declared] = leaderboard_table.collect(home)
+    [declared_row] = leaderboard_table.collect(home)
     home.ledger.unlink()
 
     [row] = leaderboard_table.collect(home)
     leaderboard_table.refresh(home)
 
-    assert (declared.tier, declared.reached) == (Tier.VERIFIED, True)
+    assert (declared_row.tier, declared_row.reached) == (Tier.VERIFIED, True)
     assert (row.tier, row.reached, row.seeds) == (Tier.MEASURED, False, 6)
     [warning] = capsys.readouterr().err.splitlines()
     assert str(home.ledger) in warning
     assert evidence.hash in warning
-    # Seeds from the time before declarations have none.
+    # Seeds that are older than declarations need no declaration.
     record.write(home.records, make_record([50] * 6, network_of_width(5)))
     assert [each.tier for each in leaderboard_table.survey(home).rows] == [Tier.VERIFIED, Tier.MEASURED]
 
 
-def test_a_certified_row_with_an_undeclared_seed_is_measured(workspace: Path):
+def test_certified_row_with_undeclared_seed_is_measured(workspace: Path):
     home = Workspace(workspace)
     draft = make_record([50] * 20, beacon="a" * 40)
     attempt = ledger.declare_attempt(home.ledger, draft.key, 0, 20)
     runs = [replace(run, attempt=attempt.number) for run in draft.seeds]
-    late = replace(make_record([50], first=20).seeds[0], started_utc="2026-11-25T08:00:00+00:00")
+    undeclared_run = replace(make_record([50], first=20).seeds[0], started_utc="2026-11-25T08:00:00+00:00")
     certified = replace(draft, seeds=tuple(runs))
     outcome, bound = bounds.ending(attempt, certified)
     ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
     tiers = []
-    for seeds in (runs, [*runs, late]):
+    for seeds in (runs, [*runs, undeclared_run]):
         record.write(home.records, replace(draft, seeds=tuple(seeds)))
         survey = leaderboard_table.survey(home)
         tiers.append((survey.rows[0].tier, survey.rows[0].reached, len(survey.undeclared)))
@@ -459,20 +455,20 @@ def test_a_certified_row_with_an_undeclared_seed_is_measured(workspace: Path):
     assert tiers == [(Tier.CERTIFIED, True, 0), (Tier.MEASURED, False, 1)]
 
 
-def test_weights_that_were_tested_on_an_earlier_test_part_are_recognised():
-    def of(dataset: str, minute: int, *weights: str | None) -> Record:
+def test_tested_before_finds_weights_tested_on_earlier_test_part():
+    def make(dataset: str, minute: int, *weights: str | None) -> Record:
         draft = make_record([50] * len(weights), dataset=dataset)
         pairs = zip(draft.seeds, weights, strict=True)
-        begun = f"2026-11-20T08:{minute:02d}:00+00:00"
-        return replace(draft, seeds=tuple(replace(run, weights_sha256=sha, started_utc=begun) for run, sha in pairs))
+        start = f"2026-11-20T08:{minute:02d}:00+00:00"
+        return replace(draft, seeds=tuple(replace(run, weights_sha256=sha, started_utc=start) for run, sha in pairs))
 
-    first = of("mnist", 0, "a", "b")
-    edited = of("kmnist", 9, "c", "b")
-    other = of("fashion-mnist", 9, "d", None)
-    records = [first, edited, other, of("mnist-5k", 9, None, "e")]
+    original = make("mnist", 0, "a", "b")
+    edited = make("kmnist", 9, "c", "b")
+    unrelated = make("fashion-mnist", 9, "d", None)
+    records = [original, edited, unrelated, make("mnist-5k", 9, None, "e")]
 
     assert leaderboard_table.tested_before(edited, records) == ["mnist"]
-    assert [leaderboard_table.tested_before(each, records) for each in (first, other)] == [[], []]
+    assert [leaderboard_table.tested_before(each, records) for each in (original, unrelated)] == [[], []]
 
 
 # The table -------------------------------------------------------------------------------------------
@@ -531,7 +527,7 @@ ROWS = st.builds(LeaderboardRow, **{item.name: VALUES[str(item.type)] for item i
 
 
 @given(rows=st.lists(ROWS, max_size=4))
-def test_reading_gives_the_very_rows_that_were_written(rows: list[LeaderboardRow], tmp_path_factory: Any):
+def test_read_returns_written_rows(rows: list[LeaderboardRow], tmp_path_factory: Any):
     path = tmp_path_factory.getbasetemp() / "round-trip.csv"
     path.write_bytes(to_csv(rows).encode("utf-8"))
 
@@ -549,7 +545,7 @@ def test_reading_gives_the_very_rows_that_were_written(rows: list[LeaderboardRow
         b'"unended',
     ],
 )
-def test_another_file_is_refused(path: Path, content: bytes):
+def test_file_that_is_not_a_leaderboard_is_refused(path: Path, content: bytes):
     path.write_bytes(content)
 
     with pytest.raises(ContentError):
@@ -567,7 +563,7 @@ def test_another_file_is_refused(path: Path, content: bytes):
         ("mnist,fast", "mnist"),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str, new: str):
+def test_invalid_value_is_refused_with_line_number(path: Path, old: str, new: str):
     path.write_text(to_csv([ROW]).replace(old, new), encoding="utf-8")
 
     with pytest.raises(ContentError) as caught:
@@ -588,7 +584,7 @@ def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str
         *([{**CLAIM, "test_accuracy_pct": value}] for value in ("99.4", None, True)),
     ],
 )
-def test_what_is_no_list_of_claims_about_networks_is_refused(claims: Any, tmp_path: Path):
+def test_invalid_claims_are_refused(claims: Any, tmp_path: Path):
     path = tmp_path / "claims.json"
     assert read_claims(path) == []
     path.write_text(json.dumps(claims), encoding="utf-8")
@@ -598,28 +594,28 @@ def test_what_is_no_list_of_claims_about_networks_is_refused(claims: Any, tmp_pa
     assert str(path) in caught.value.message
 
 
-def test_a_claim_that_was_trained_has_a_row_measured_that_never_counts_as_reached(tmp_path: Path):
+def test_measured_claim_has_measured_row_that_is_not_reached(tmp_path: Path):
     errors = [40, 41, 39, 40, 50]
-    measured = {"test_errors": errors, "best_test_errors": [30, 31, 32, 33, 34], "test_size": 10_000}
+    measurement = {"test_errors": errors, "best_test_errors": [30, 31, 32, 33, 34], "test_size": 10_000}
     path = tmp_path / "claims.json"
-    path.write_text(json.dumps([{**CLAIM, "measured": measured}]), encoding="utf-8")
+    path.write_text(json.dumps([{**CLAIM, "measured": measurement}]), encoding="utf-8")
 
-    claimed, row = read_claims(path)
+    claim, row = read_claims(path)
 
     accuracies = 100 - np.array(errors) / 100
-    assert (claimed.tier, claimed.mean_test_accuracy_pct) == (Tier.CLAIMED, CLAIM["test_accuracy_pct"])
+    assert (claim.tier, claim.mean_test_accuracy_pct) == (Tier.CLAIMED, CLAIM["test_accuracy_pct"])
     assert (row.tier, row.reached, row.seeds, row.lower_bound_pct) == (Tier.MEASURED, False, 5, None)
     assert row.mean_test_accuracy_pct == pytest.approx(accuracies.mean())
     assert row.std_test_accuracy_pct == pytest.approx(accuracies.std(ddof=1))
     assert row.best_epoch_test_accuracy_pct == pytest.approx(99.68)
-    assert row.hash == claimed.hash
-    assert row.key != claimed.key
+    assert row.hash == claim.hash
+    assert row.key != claim.key
 
 
-def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[str, Any]):
-    stated = {
+def test_committed_claims_equal_source_documents(seed_documents: dict[str, Any]):
+    expected = {
         network["name"]: network["claim"]["test_acc"] for network in seed_documents["networks"] if network["claim"]
     }
     claims = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
 
-    assert {item.name: item.mean_test_accuracy_pct for item in claims if item.name.startswith("seed")} == stated
+    assert {item.name: item.mean_test_accuracy_pct for item in claims if item.name.startswith("seed")} == expected

@@ -1,3 +1,5 @@
+"""Ledger: attempts, looks, certificates and registrations, and the error probability that each entry spends."""
+
 from __future__ import annotations
 
 import itertools
@@ -45,15 +47,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.jsonl"
 
 
-def write_old(path: Path, count: int) -> None:
-    """Write attempts as they were entered before they had shares and commits."""
+def write_old_attempts(path: Path, count: int) -> None:
+    """Write attempts in the format of versions without alpha, commit and rules."""
     for number in range(1, count + 1):
         entry = asdict(replace(ATTEMPT, number=number))
         del entry["alpha"], entry["commit"], entry["rules"]
         files.append_line(path, json.dumps(entry))
 
 
-def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
+def test_attempts_are_numbered_across_rows_and_selected_by_row(path: Path):
     first = ledger.declare_attempt(path, KEY, 0, 30)
     ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
     ledger.declare_attempt(path, OTHER, 0, 30)
@@ -64,12 +66,12 @@ def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
     assert ledger.open_attempt(path, KEY) == third
 
 
-def test_attempts_that_two_clones_declared_under_one_number_both_count(tmp_path: Path):
-    mine, theirs, merged = (tmp_path / name for name in ("mine", "theirs", "merged"))
-    for path, key in ((mine, KEY), (theirs, OTHER)):
+def test_attempts_with_equal_number_from_two_clones_both_count(tmp_path: Path):
+    first_clone, second_clone, merged = (tmp_path / name for name in ("mine", "theirs", "merged"))
+    for path, key in ((first_clone, KEY), (second_clone, OTHER)):
         attempt = ledger.declare_attempt(path, key, 0, 30)
         ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
-    merged.write_bytes(mine.read_bytes() + theirs.read_bytes())
+    merged.write_bytes(first_clone.read_bytes() + second_clone.read_bytes())
 
     assert [(attempt.number, attempt.hash) for attempt in ledger.read(merged).attempts] == [
         (1, KEY.hash),
@@ -79,7 +81,7 @@ def test_attempts_that_two_clones_declared_under_one_number_both_count(tmp_path:
     assert ledger.declare_attempt(merged, KEY, 30, 30).number == 2
 
 
-def test_a_failed_attempt_cannot_be_turned_into_a_success(path: Path):
+def test_failed_attempt_cannot_become_certified(path: Path):
     declared = ledger.declare_attempt(path, KEY, 0, 30)
     ledger.close(path, declared, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
     ledger.close(path, declared, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=99.5)
@@ -89,17 +91,15 @@ def test_a_failed_attempt_cannot_be_turned_into_a_success(path: Path):
     assert len(damage) == 1
 
 
-def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
-    # The lock is one of open files, so threads stand for processes.
+def test_concurrent_attempts_get_different_numbers(path: Path):
+    # The lock belongs to an open file, so threads behave as processes.
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: ledger.declare_attempt(path, KEY, 0, 30), range(12)))
 
     assert [attempt.number for attempt in ledger.read(path).attempts] == list(range(1, 13))
 
 
-def test_a_line_that_is_no_entry_costs_that_line_alone_and_is_reported_once(
-    path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_damaged_line_is_skipped_and_reported_once(path: Path, capsys: pytest.CaptureFixture[str]):
     first, second = ledger.declare_attempt(path, KEY, 0, 30), ledger.declare_attempt(path, OTHER, 0, 30)
     ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.1)
     torn = path.read_text(encoding="utf-8")[:-50]
@@ -113,29 +113,29 @@ def test_a_line_that_is_no_entry_costs_that_line_alone_and_is_reported_once(
     assert f"{path}, line 3: " in warning
 
 
-def test_a_damaged_line_counts_as_a_look_and_an_attempt_on_any_images(path: Path):
+def test_damaged_line_counts_as_look_and_attempt_on_all_data_sets(path: Path):
     ledger.declare_certificate(path, KEY, range(20))
-    sound = ledger.next_look_alpha(path, "kmnist"), ledger.next_alpha(ledger.read(path).spending, "kmnist")
+    alphas = ledger.next_look_alpha(path, "kmnist"), ledger.next_alpha(ledger.read(path).spending, "kmnist")
     with path.open("a", encoding="utf-8") as file:
         file.write("{\n")
 
     entry = ledger.declare_certificate(path, KEY._replace(dataset="kmnist"), range(20))
 
-    assert sound == (0.02, 0.01)
+    assert alphas == (0.02, 0.01)
     assert (entry.look_alpha, entry.alpha) == (0.016, 0.008)
 
 
-# The chance of a false success ------------------------------------------------------------------------------------
+# The probability of a false success -------------------------------------------------------------------------------
 
 
-def test_each_attempt_at_a_target_spends_a_fifth_of_what_is_left(path: Path):
-    spent = [ledger.declare_attempt(path, key, 0, 30).alpha for key in (KEY, OTHER, KEY, OTHER, KEY)]
+def test_each_attempt_spends_a_fifth_of_remaining_alpha(path: Path):
+    alphas = [ledger.declare_attempt(path, key, 0, 30).alpha for key in (KEY, OTHER, KEY, OTHER, KEY)]
 
-    assert spent == [0.01, 0.008, 0.0064, 0.00512, 0.004096]
-    assert [attempt.alpha for attempt in ledger.read(path).attempts] == spent
+    assert alphas == [0.01, 0.008, 0.0064, 0.00512, 0.004096]
+    assert [attempt.alpha for attempt in ledger.read(path).attempts] == alphas
 
 
-def test_attempts_never_spend_all_and_end_where_nothing_is_left():
+def test_attempts_end_before_all_alpha_is_spent():
     attempts: list[Attempt] = []
     while alpha := ledger.next_alpha(attempts, "mnist"):
         attempts.append(replace(ATTEMPT, number=len(attempts) + 1, alpha=alpha))
@@ -146,8 +146,8 @@ def test_attempts_never_spend_all_and_end_where_nothing_is_left():
 
 
 @pytest.mark.parametrize(("old", "alpha"), [(1, 0.008), (2, 0.006), (4, 0.002)])
-def test_entries_of_before_shares_count_one_per_cent(path: Path, old: int, alpha: float):
-    write_old(path, old)
+def test_attempts_without_alpha_count_one_per_cent(path: Path, old: int, alpha: float):
+    write_old_attempts(path, old)
 
     assert [attempt.alpha for attempt in ledger.read(path).attempts] == [0.01] * old
     assert ledger.declare_attempt(path, KEY, 0, 30).alpha == alpha
@@ -162,30 +162,31 @@ def test_entries_of_before_shares_count_one_per_cent(path: Path, old: int, alpha
         (KEY._replace(dataset="kmnist"), 0.01),
     ],
 )
-def test_another_data_set_starts_anew_but_no_other_network_recipe_or_target(path: Path, key: RowKey, alpha: float):
+def test_all_rows_of_a_data_set_share_alpha(path: Path, key: RowKey, alpha: float):
     ledger.declare_attempt(path, KEY, 0, 30)
 
     assert ledger.declare_attempt(path, key, 30, 30).alpha == alpha
 
 
+# Sketches of two overlapping test parts.
 A, B = tuple("abcd"), tuple("defg")
 
 
-def test_looks_at_the_same_test_images_share_one_account(path: Path):
+def test_looks_at_overlapping_test_images_share_alpha(path: Path):
     target = KEY._replace(target_pct=99.5)
     overlapping = KEY._replace(dataset="digits-1")
-    apart = KEY._replace(dataset="digits-2")
-    for key, test_sketch in ((KEY, A), (KEY, A), (target, A), (overlapping, B), (apart, ("x", "y"))):
+    disjoint = KEY._replace(dataset="digits-2")
+    for key, test_sketch in ((KEY, A), (KEY, A), (target, A), (overlapping, B), (disjoint, ("x", "y"))):
         ledger.declare_verification(path, key, [len(ledger.read(path).declarations)], test_sketch=test_sketch)
 
-    # Further seeds of a row spend nothing; other test images begin anew.
+    # Further seeds of a row spend nothing; disjoint test images have a separate alpha.
     declarations = ledger.read(path).declarations
     assert [item.look_alpha for item in declarations] == pytest.approx([0.02, 0, 0.016, 0.0128, 0.02])
     assert ledger.read(path).look_alpha(target) == 0.016
     assert ledger.confidence_of_next_look(path, overlapping) == pytest.approx(1 - 0.2 * (0.1 - 0.0488))
 
 
-def test_all_looks_together_spend_a_tenth_at_most(path: Path):
+def test_looks_spend_at_most_a_tenth(path: Path):
     def look(number: int) -> None:
         ledger.declare_verification(path, KEY._replace(hash=f"{number:012d}"), [0])
 
@@ -201,19 +202,19 @@ def test_all_looks_together_spend_a_tenth_at_most(path: Path):
         look(400)
 
 
-def test_a_look_of_before_accounts_spent_two_per_cent(path: Path):
+def test_look_without_alpha_counts_two_per_cent(path: Path):
     ledger.declare_verification(path, KEY, [0])
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    old = {name: value for name, value in lines[0].items() if name not in ("look_alpha", "test_sketch")}
-    # Seven lines: one network with seed after seed.
-    path.write_text("".join(json.dumps(old | {"indices": [seed]}) + "\n" for seed in range(7)), encoding="utf-8")
+    entry = {name: value for name, value in lines[0].items() if name not in ("look_alpha", "test_sketch")}
+    # Seven declarations of single seeds of a network count as a single look.
+    path.write_text("".join(json.dumps(entry | {"indices": [seed]}) + "\n" for seed in range(7)), encoding="utf-8")
 
     assert ledger.read(path).look_alpha(KEY) == 0.02
     ledger.declare_verification(path, OTHER, [0])
     assert ledger.read(path).look_alpha(OTHER) == 0.016
 
 
-def test_an_attempt_to_certify_is_a_look_too(path: Path):
+def test_attempt_counts_as_look(path: Path):
     ledger.declare_verification(path, KEY, [0])
     ledger.declare_attempt(path, OTHER, 0, 20)
 
@@ -222,7 +223,7 @@ def test_an_attempt_to_certify_is_a_look_too(path: Path):
 
 
 @pytest.mark.parametrize("look_alpha", [-0.01, 0.021, 0.9, 2])
-def test_no_line_states_a_weaker_bound_than_that_of_a_first_look(path: Path, look_alpha: float):
+def test_invalid_look_alpha_is_refused(path: Path, look_alpha: float):
     ledger.declare_verification(path, KEY, [0])
     entry = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(entry | {"look_alpha": look_alpha}) + "\n", encoding="utf-8")
@@ -232,40 +233,40 @@ def test_no_line_states_a_weaker_bound_than_that_of_a_first_look(path: Path, loo
     assert "look_alpha" in damage[0].message
 
 
-def test_certificates_of_overlapping_test_parts_share_one_account(path: Path):
-    other = KEY._replace(dataset="digits-1")
-    spent = [ledger.declare_certificate(path, key, range(20), test_sketch=A).alpha for key in (KEY, other)]
+def test_certificates_of_overlapping_test_parts_share_alpha(path: Path):
+    digits = KEY._replace(dataset="digits-1")
+    alphas = [ledger.declare_certificate(path, key, range(20), test_sketch=A).alpha for key in (KEY, digits)]
     keys = [KEY._replace(dataset=name) for name in "xy"]
-    spent += [ledger.declare_certificate(path, key, [0], test_sketch=B).alpha for key in keys]
+    alphas += [ledger.declare_certificate(path, key, [0], test_sketch=B).alpha for key in keys]
 
-    assert spent == [0.01, 0.008, 0.0064, 0.00512]
-
-
-# Other lines -------------------------------------------------------------------------------------------------------
+    assert alphas == [0.01, 0.008, 0.0064, 0.00512]
 
 
-def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path):
-    first = ledger.register(path, REGISTRATION)
-    assert ledger.register(path, REGISTRATION) == first
-    ledger.close(path, first, errors=(3, 4), lower_bound_pct=95.0)
-    [ended] = ledger.read(path).registrations
-    ledger.close(path, first, errors=(0, 0), lower_bound_pct=100.0)
+# Registrations and declarations ------------------------------------------------------------------------------------
 
-    assert ledger.read(path).registrations == [ended]
-    assert (ended.errors, ended.lower_bound_pct, ended.lower_bound_images_pct) == ((3, 4), 95.0, None)
-    assert ledger.register(path, REGISTRATION) == ended
+
+def test_registration_is_entered_once_and_ends_once(path: Path):
+    registration = ledger.register(path, REGISTRATION)
+    assert ledger.register(path, REGISTRATION) == registration
+    ledger.close(path, registration, errors=(3, 4), lower_bound_pct=95.0)
+    [entry] = ledger.read(path).registrations
+    ledger.close(path, registration, errors=(0, 0), lower_bound_pct=100.0)
+
+    assert ledger.read(path).registrations == [entry]
+    assert (entry.errors, entry.lower_bound_pct, entry.lower_bound_images_pct) == ((3, 4), 95.0, None)
+    assert ledger.register(path, REGISTRATION) == entry
     assert ledger.register(path, replace(REGISTRATION, on_sha256="cd" * 32)).errors == ()
     assert ledger.register(path, replace(REGISTRATION, indices=(0, 1, 2))).errors == ()
     assert len(path.read_text(encoding="utf-8").splitlines()) == 5
 
 
-def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
+def test_is_declaration_accepts_only_declaring_line(path: Path):
     attempt = ledger.declare_attempt(path, KEY, 0, 30)
-    ended = ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
-    declaring, ending = path.read_text(encoding="utf-8").splitlines()
+    ended_attempt = ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
+    declaration, end = path.read_text(encoding="utf-8").splitlines()
 
-    assert ledger.is_declaration(declaring, attempt)
-    assert ledger.is_declaration(declaring, ended)
-    assert not ledger.is_declaration(ending, attempt)
-    assert not ledger.is_declaration(declaring, replace(attempt, seeds=31))
+    assert ledger.is_declaration(declaration, attempt)
+    assert ledger.is_declaration(declaration, ended_attempt)
+    assert not ledger.is_declaration(end, attempt)
+    assert not ledger.is_declaration(declaration, replace(attempt, seeds=31))
     assert not ledger.is_declaration("no entry", attempt)

@@ -1,4 +1,4 @@
-"""Records and their files of weights: what is written is read, and what is refused of them."""
+"""Records and weight files: round trips, and contents that are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from search_spaces.notation import parse_network
 from tests.factories import make_found, make_record, make_result
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path):
+def test_record_round_trip_is_exact(tmp_path: Path):
     evidence = make_record([55, 60], name="a 'name', \u05d0", found=make_found(), assumed=("momentum",))
 
     record.write(tmp_path, evidence)
@@ -34,31 +34,31 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path):
     assert record.read_all(tmp_path) == [evidence]
 
 
-def test_a_seed_stays_as_it_was_first_measured(tmp_path: Path):
+def test_first_result_of_seed_is_kept(tmp_path: Path):
     record.write(tmp_path, make_record([55]))
     record.write(tmp_path, make_record([40]))
 
-    [there] = record.read_all(tmp_path)
+    [evidence] = record.read_all(tmp_path)
 
-    assert there.seeds[0].test_errors == 55
-    assert record.with_seeds(there, make_record([40]).seeds[0]) == there
+    assert evidence.seeds[0].test_errors == 55
+    assert record.with_seeds(evidence, make_record([40]).seeds[0]) == evidence
 
 
-def test_seeds_that_are_written_at_once_all_survive(tmp_path: Path):
+def test_concurrently_written_seeds_are_all_kept(tmp_path: Path):
     records = [make_record([50 + index], first=index) for index in range(12)]
 
-    # The lock is one of open files, so threads stand for processes.
+    # The lock belongs to an open file, so threads behave as processes.
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda made: record.write(tmp_path, made), records))
 
-    [there] = record.read_all(tmp_path)
-    assert [run.index for run in there.seeds] == list(range(12))
+    [evidence] = record.read_all(tmp_path)
+    assert [run.index for run in evidence.seeds] == list(range(12))
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".json"] == [".lock"]
 
 
-def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None]) -> Path:
-    record.write(folder, made)
-    path = record.path_of(folder, made)
+def write_edited(folder: Path, base: Record, change: Callable[[dict[str, Any]], None]) -> Path:
+    record.write(folder, base)
+    path = record.path_of(folder, base)
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document)
     path.write_text(json.dumps(document), encoding="utf-8")
@@ -66,7 +66,7 @@ def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None])
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "field"),
     [
         (lambda d: d.update(parameters=900), "parameters"),
         (lambda d: d.update(macs=1), "macs"),
@@ -92,32 +92,30 @@ def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None])
         (lambda d: d.update(parameters="12088"), "parameters"),
     ],
 )
-def test_an_edited_record_is_refused_and_the_field_is_named(
-    tmp_path: Path, change: Callable[[dict[str, Any]], None], named: str
-):
-    path = edited(tmp_path, make_record([55, 60]), change)
+def test_edited_record_is_refused_with_field_name(tmp_path: Path, change: Callable[[dict[str, Any]], None], field: str):
+    path = write_edited(tmp_path, make_record([55, 60]), change)
 
     damage: list[ContentError] = []
     assert record.read_all(tmp_path, damage) == record.read_all(tmp_path) == []
     assert str(path) in damage[0].message
-    assert named in damage[0].message
+    assert field in damage[0].message
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{", "\ufeff{}", '{"schema_version": 1}'])
-def test_what_is_not_a_record_is_refused(tmp_path: Path, content: str):
+def test_file_that_is_not_a_record_is_refused(tmp_path: Path, content: str):
     (tmp_path / "a-b.json").write_text(content, encoding="utf-8")
 
-    whole = make_record([55, 60])
-    record.write(tmp_path, whole)
+    evidence = make_record([55, 60])
+    record.write(tmp_path, evidence)
 
     damage: list[ContentError] = []
-    assert record.read_all(tmp_path, damage) == [whole]
+    assert record.read_all(tmp_path, damage) == [evidence]
     assert len(damage) == 1
 
 
-def test_a_run_of_a_document_keeps_its_best_epoch():
+def test_seed_run_keeps_best_epoch():
     history = tuple(Epoch(epoch, 0.1, None, 1.0, test_errors=count) for epoch, count in ((1, 80), (2, 58), (3, 61)))
-    tested = make_result(
+    result = make_result(
         purpose=Purpose.VERIFY,
         seed_index=4,
         status=Status.DIVERGED,
@@ -127,7 +125,7 @@ def test_a_run_of_a_document_keeps_its_best_epoch():
         history=history,
     )
 
-    run = record.seed_run(tested, attempt=7)
+    run = record.seed_run(result, attempt=7)
 
     assert (run.index, run.test_errors, run.best_test_errors, run.attempt) == (4, 2, 58, 7)
     assert run.accuracy_pct == 99.98
@@ -139,36 +137,36 @@ def test_a_run_of_a_document_keeps_its_best_epoch():
 NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 
 
-def learned(seed: int) -> TorchNetwork:
+def network_of_seed(seed: int) -> TorchNetwork:
     torch.manual_seed(seed)
     return build(parse_network(NETWORK), MNIST)
 
 
 def digest(network: TorchNetwork) -> str:
-    """The digest of a record: all floating tensors of torch's state, each as often as it has a name."""
+    """Return the digest as in records: of all floating-point tensors in ``state_dict``, tied tensors once per name."""
     tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
 @pytest.fixture
 def evidence() -> Record:
-    """A record of the seeds 2 to 5, with the digests of networks of these seeds."""
-    made = make_record([60] * 4, NETWORK, first=2)
-    seeds = tuple(replace(run, weights_sha256=digest(learned(run.index))) for run in made.seeds)
-    return replace(made, seeds=seeds)
+    """A record of the seeds 2 to 5, with the digests of the networks of ``network_of_seed``."""
+    base = make_record([60] * 4, NETWORK, first=2)
+    seeds = tuple(replace(run, weights_sha256=digest(network_of_seed(run.index))) for run in base.seeds)
+    return replace(base, seeds=seeds)
 
 
-def keep(folder: Path, evidence: Record, index: int, content: bytes | None = None) -> Path:
+def write_weights(folder: Path, evidence: Record, index: int, content: bytes | None = None) -> Path:
     path = weights_path(folder, evidence, index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content or to_safetensors(learned(index), {"architecture": NETWORK}))
+    path.write_bytes(content or to_safetensors(network_of_seed(index), {"architecture": NETWORK}))
     return path
 
 
-def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record, tmp_path: Path):
-    network = learned(3)
+def test_read_weights_returns_torch_state_with_tied_kernel_once(evidence: Record, tmp_path: Path):
+    network = network_of_seed(3)
 
-    weights = read_weights(keep(tmp_path, evidence, 3))
+    weights = read_weights(write_weights(tmp_path, evidence, 3))
 
     state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
     assert weights.state == tuple(state)
@@ -180,7 +178,7 @@ def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record,
 
 
 @pytest.mark.parametrize(
-    ("seed", "about"),
+    ("seed", "metadata"),
     [
         (5, {"architecture": NETWORK}),
         (4, {}),
@@ -188,15 +186,15 @@ def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record,
         *((4, {"architecture": NETWORK, name: "1"}) for name in ("pixel_mean", "parameters", "weights_sha256")),
     ],
 )
-def test_weights_that_are_not_as_the_record_has_them_are_refused(
-    seed: int, about: dict[str, str], evidence: Record, tmp_path: Path
+def test_weights_that_differ_from_record_are_refused(
+    seed: int, metadata: dict[str, str], evidence: Record, tmp_path: Path
 ):
-    keep(tmp_path, evidence, 4)
+    write_weights(tmp_path, evidence, 4)
     assert read_recorded(tmp_path, evidence, 4).sha256 == evidence.seeds[2].weights_sha256
-    silent = replace(evidence, seeds=(replace(evidence.seeds[2], weights_sha256=None),))
+    without_digest = replace(evidence, seeds=(replace(evidence.seeds[2], weights_sha256=None),))
     with pytest.raises(ContentError):
-        read_recorded(tmp_path, silent, 4)
-    keep(tmp_path, evidence, 4, to_safetensors(learned(seed), about))
+        read_recorded(tmp_path, without_digest, 4)
+    write_weights(tmp_path, evidence, 4, to_safetensors(network_of_seed(seed), metadata))
 
     with pytest.raises(ContentError):
         read_recorded(tmp_path, evidence, 4)
@@ -205,8 +203,8 @@ def test_weights_that_are_not_as_the_record_has_them_are_refused(
 ARRAY = {"a": np.zeros(2, dtype=np.float32)}
 
 
-def stated(about: object) -> bytes:
-    return save(ARRAY, {"harness": json.dumps(about)})
+def file_with_metadata(metadata: object) -> bytes:
+    return save(ARRAY, {"harness": json.dumps(metadata)})
 
 
 @pytest.mark.parametrize(
@@ -217,7 +215,7 @@ def stated(about: object) -> bytes:
         save(ARRAY),
         *(save(ARRAY, {"harness": about}) for about in ("{", "[]")),
         *map(
-            stated,
+            file_with_metadata,
             [
                 {"state": ["a"]},
                 {"state": ["a"], "tied": [1]},
@@ -229,7 +227,7 @@ def stated(about: object) -> bytes:
         ),
     ],
 )
-def test_a_file_that_this_program_has_not_written_is_refused_in_one_line(content: bytes, tmp_path: Path):
+def test_foreign_weight_file_is_refused_in_one_line(content: bytes, tmp_path: Path):
     path = tmp_path / "net.safetensors"
     path.write_bytes(content)
 

@@ -1,4 +1,4 @@
-"""``import harness``: the examples of its functions run, in one workspace, and the import itself costs nothing."""
+"""Functions of ``import harness``: examples in docstrings, checks of arguments, and a fast import."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a study, that of the example of ``search``."""
+def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the search space of the example of ``search``, which creates the study ``mine``."""
     folder = tmp_path_factory.mktemp("api")
     (folder / "mine.space").write_text(SPACE, encoding="utf-8")
     return folder
 
 
 @pytest.fixture
-def here(lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(lived))
+def in_example_folder(example_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(example_folder))
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.chdir(lived)
+    monkeypatch.chdir(example_folder)
 
 
-def test_the_example_of_every_function_runs_as_it_says(here: None):
+def test_examples_of_all_functions_run(in_example_folder: None):
     names = dict(vars(api))
-    # These make the study and the record that others need.
+    # These examples create the study and the record that later examples read.
     first = ["search", "verify"]
     for name in [*first, *sorted({*harness.__all__} & {*vars(api)} - {*first})]:
         [example] = doctest.DocTestFinder(recurse=False).find(getattr(api, name), globs=names)
@@ -50,7 +50,7 @@ def test_the_example_of_every_function_runs_as_it_says(here: None):
         )
 
 
-def test_what_is_wrong_is_an_exception_with_its_hint(here: None):
+def test_wrong_arguments_raise_exceptions_with_hints(in_example_folder: None):
     with pytest.raises(UsageError):
         harness.search("mnist-5k", time="soon")
     with pytest.raises(NotationError) as caught:
@@ -75,7 +75,7 @@ REFUSED: list[tuple[str, str, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "argument", "values"), REFUSED, ids=[f"{each[0]}-{each[1]}" for each in REFUSED])
-def test_every_function_refuses_what_its_options_do_not_allow(name: str, argument: str, values: list[Any], here: None):
+def test_functions_refuse_invalid_arguments(name: str, argument: str, values: list[Any], in_example_folder: None):
     network = {} if name in ("leaderboard", "study", "report") else {"network": "conv3x3(4) gap linear(10)"}
     for value in values:
         with pytest.raises(UsageError):
@@ -83,7 +83,7 @@ def test_every_function_refuses_what_its_options_do_not_allow(name: str, argumen
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_notebook_runs_and_results_have_representations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((REPOSITORY / "examples" / "first_search.ipynb").read_text(encoding="utf-8"))
@@ -91,56 +91,56 @@ def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatc
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             tree = ast.parse("".join(cell["source"]))
-            shown = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
             exec(compile(tree, "notebook", "exec"), names)
-            if isinstance(shown, ast.Expr):
-                value = eval(compile(ast.Expression(shown.value), "notebook", "eval"), names)
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), "notebook", "eval"), names)
                 assert getattr(value, "_repr_html_", value.__repr__)()
     assert (tmp_path / "report.html").exists()
 
 
-def test_there_are_eleven_functions_even_beside_folders_of_these_names_and_two_classes():
+def test_package_has_eleven_functions_and_two_classes():
     import harness.searching.loop
 
     assert dir(harness) == sorted(harness.__all__)
-    kinds = [inspect.isfunction(getattr(harness, name)) for name in harness.__all__]
-    assert (kinds.count(True), kinds.count(False)) == (11, 2)
+    are_functions = [inspect.isfunction(getattr(harness, name)) for name in harness.__all__]
+    assert (are_functions.count(True), are_functions.count(False)) == (11, 2)
 
 
-def test_importing_the_package_loads_nothing_slow():
+def test_import_does_not_load_torch_or_click():
     program = "import sys, harness; print(*{name.partition('.')[0] for name in sys.modules} & {'torch', 'click'})"
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    child = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
-    assert done.stdout == "\n"
+    assert child.stdout == "\n"
 
 
-def test_a_study_is_a_list_of_trials_a_table_and_a_page(here: None):
+def test_study_has_trials_table_and_html(in_example_folder: None):
     study = harness.study("mine")
 
-    # Two that were asked for, after the baselines.
+    # Two requested trials after four baselines.
     assert [trial.number for trial in study.trials] == list(range(6))
     assert {trial.parameters for trial in study.trials[4:]} == {94, 136}
     frame = study.to_frame()
     assert list(frame["hash"]) == [trial.hash for trial in study.trials]
     assert study.answer is None
     assert study.nearest in study.trials
-    shown = study._repr_html_()
-    assert "<table" in shown
-    assert "<svg" in shown
+    html = study._repr_html_()
+    assert "<table" in html
+    assert "<svg" in html
 
 
-def test_a_trial_is_verified_with_its_own_recipe_and_target(here: None):
+def test_trial_is_verified_with_own_recipe_and_target(in_example_folder: None):
     trial = harness.study("mine").trials[-1]
 
     verdict = harness.verify(trial, 1, engine="torch", workers=1)
 
-    made = verdict.record
-    assert (made.recipe_hash, made.target_pct, made.dataset) == (trial.recipe.hash, 90, "mnist-5k")
+    evidence = verdict.record
+    assert (evidence.recipe_hash, evidence.target_pct, evidence.dataset) == (trial.recipe.hash, 90, "mnist-5k")
     assert verdict.document()["tier"] == verdict.tier
     assert harness.load(verdict).training is False
 
 
-def test_the_rows_inside_a_residual_sum_add_up_to_the_row_of_the_sum():
+def test_rows_inside_residual_sum_add_up_to_row_of_sum():
     network = "conv3x3(4) res(conv3x3(4, tie=a) bn(tie=b) relu conv3x3(4, tie=a) bn(tie=b)) gap linear(10)"
     _, total, *inner = [(row[2], row[3]) for row in harness.explain(network).rows()][:7]
 

@@ -1,4 +1,4 @@
-"""Programs that call this one: in threads, in other libraries' processes, with their own settings; all stay as met."""
+"""Calls from threads, from processes of libraries and with changed global settings, which are restored."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from tests.fakes import without_processes
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 
 
-def _in_a_thread(function: Any) -> Any:
+def _run_in_thread(function: Any) -> Any:
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(function).result()
 
 
-def test_signals_are_handled_in_the_main_thread_alone_and_given_back():
+def test_signals_are_handled_in_main_thread_and_restored():
     before = signal.getsignal(signal.SIGTERM)
 
-    def inside() -> Any:
+    def read_handler() -> Any:
         with suppress(ZeroDivisionError), handled({signal.SIGTERM: signal.SIG_IGN}):
-            heard.append(signal.getsignal(signal.SIGTERM))
+            handlers.append(signal.getsignal(signal.SIGTERM))
             raise ZeroDivisionError
 
-    heard = list[Any]()
-    inside()
-    _in_a_thread(inside)
-    assert [*heard, signal.getsignal(signal.SIGTERM)] == [signal.SIG_IGN, before, before]
+    handlers = list[Any]()
+    read_handler()
+    _run_in_thread(read_handler)
+    assert [*handlers, signal.getsignal(signal.SIGTERM)] == [signal.SIG_IGN, before, before]
 
 
-def test_a_search_works_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_search_works_in_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     without_processes(monkeypatch)
 
-    _in_a_thread(lambda: searches.run(tmp_path, searches.config(), searches.effort()))
+    _run_in_thread(lambda: searches.run(tmp_path, searches.config(), searches.effort()))
 
     assert searches.events(tmp_path, "winner")
 
 
-def test_torch_is_given_back_as_it_was(workspace: Path):
+def test_torch_settings_are_restored(workspace: Path):
     torch.set_num_threads(2)
     try:
-        drawn = torch.random.get_rng_state()
+        state = torch.random.get_rng_state()
         with suppress(ZeroDivisionError), torch_of_caller():
             torch.set_num_threads(1)
             torch.manual_seed(5)
@@ -67,23 +67,23 @@ def test_torch_is_given_back_as_it_was(workspace: Path):
         harness.explain(NETWORK, torch=True)
 
         assert torch.get_num_threads() == 2
-        assert torch.equal(torch.random.get_rng_state(), drawn)
+        assert torch.equal(torch.random.get_rng_state(), state)
     finally:
         torch.set_num_threads(1)
 
 
-def test_listeners_end_with_a_search_that_fails(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    def fails(*_: object) -> None:
+def test_listeners_end_with_failed_search(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    def raise_error(*_: object) -> None:
         raise HarnessError("the machine is on fire")
 
-    monkeypatch.setattr(loop, "run_search", fails)
+    monkeypatch.setattr(loop, "run_search", raise_error)
     before = threading.active_count()
     with pytest.raises(HarnessError, match="on fire"):
         harness.search("mnist-5k", recipe="smoke", target_pct=90, on_event=print)
     assert threading.active_count() == before
 
 
-def test_a_process_that_may_start_no_other_says_so_before_it_begins(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+def test_daemonic_process_is_refused_before_start(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(vars(current_process())["_config"], "daemon", True)
 
     for function, arguments in ((harness.search, ("mnist-5k",)), (harness.verify, (NETWORK,))):
@@ -92,22 +92,22 @@ def test_a_process_that_may_start_no_other_says_so_before_it_begins(workspace: P
     assert not (workspace / "runs").exists()
 
 
-def test_a_process_is_told_nothing_of_how_this_one_was_started(monkeypatch: pytest.MonkeyPatch):
-    usual, told = spawn.get_preparation_data, list[dict[str, Any]]()
+def test_child_process_gets_no_main_module_and_start_method_spawn(monkeypatch: pytest.MonkeyPatch):
+    original, preparations = spawn.get_preparation_data, list[dict[str, Any]]()
 
-    def started(process: BaseProcess) -> None:
-        told.extend([spawn.get_preparation_data("a"), _in_a_thread(lambda: spawn.get_preparation_data("b"))])
+    def prepare(process: BaseProcess) -> None:
+        preparations.extend([spawn.get_preparation_data("a"), _run_in_thread(lambda: spawn.get_preparation_data("b"))])
 
     monkeypatch.setattr(spawn, "get_start_method", lambda: "loky")
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
-    monkeypatch.setattr(SpawnProcess, "_Popen", staticmethod(started))
+    monkeypatch.setattr(SpawnProcess, "_Popen", staticmethod(prepare))
     vars(processes)["_Process"]._Popen(SpawnProcess())
 
-    assert (told[0]["start_method"], "init_main_from_path" in told[0]) == ("spawn", False)
-    # Those of another thread are somebody else's.
-    assert (told[1]["start_method"], "init_main_from_path" in told[1]) == ("loky", True)
-    assert spawn.get_preparation_data is usual
+    assert (preparations[0]["start_method"], "init_main_from_path" in preparations[0]) == ("spawn", False)
+    # A different thread may start independent processes.
+    assert (preparations[1]["start_method"], "init_main_from_path" in preparations[1]) == ("loky", True)
+    assert spawn.get_preparation_data is original
 
 
 SCRIPT = """
@@ -133,11 +133,11 @@ match sys.argv[1]:
 
 
 @pytest.mark.slow
-# One trial that was asked for, and four of the baselines.
-@pytest.mark.parametrize(("way", "due"), [("searches", "5 5"), ("grid", "True")])
-def test_a_script_may_call_it_from_anywhere(way: str, due: str, workspace: Path):
+# A requested trial and four baselines.
+@pytest.mark.parametrize(("mode", "expected"), [("searches", "5 5"), ("grid", "True")])
+def test_script_may_search_without_guard_and_in_grid_search(mode: str, expected: str, workspace: Path):
     (workspace / "mine.space").write_text("net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)")
     (workspace / "script.py").write_text(SCRIPT)
-    done = subprocess.run([sys.executable, "script.py", way], capture_output=True, text=True, check=False)
+    process = subprocess.run([sys.executable, "script.py", mode], capture_output=True, text=True, check=False)
 
-    assert done.stdout.splitlines() == [due], done.stderr
+    assert process.stdout.splitlines() == [expected], process.stderr

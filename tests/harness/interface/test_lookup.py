@@ -1,4 +1,4 @@
-"""What people write where a command wants a network, and which of its rows they mean."""
+"""Network arguments of commands: texts, names, hashes, files and studies, and the choice of a row."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ from tests.verifications import make_plan, run_plan
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
 OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
-ALONE = KnownRow(None, "", None, None)
+EMPTY_ROW = KnownRow(None, "", None, None)
 
 
-def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> None:
-    """Leave a study with these runs in the workspace."""
-    folder = place.study(name)
+def write_study(home: Workspace, *results: Result, name: str = "a-study") -> None:
+    """Write a study with these runs to the workspace."""
+    folder = home.study(name)
     study.open_study(folder, searches.config(), {})
     write_runs(folder, *results)
 
 
-def test_the_leaderboard_of_auto_is_the_leaderboard_of_mnist(place: Workspace):
+def test_leaderboard_of_auto_is_leaderboard_of_mnist(place: Workspace):
     record.write(place.records, make_record([60] * 5, str(NETWORK)))
     record.write(place.records, make_record([3] * 5, str(NETWORK), dataset="mnist-5k"))
 
@@ -63,15 +63,13 @@ def test_the_leaderboard_of_auto_is_the_leaderboard_of_mnist(place: Workspace):
 
 
 @pytest.mark.parametrize("name", ["course", "my net 2", "bn"])
-def test_the_name_that_a_row_was_given_names_its_network(place: Workspace, name: str):
+def test_row_name_selects_network(place: Workspace, name: str):
     record.write(place.records, make_record([60] * 5, str(NETWORK), name=name))
 
     assert read_network(name, place, MNIST).architecture == NETWORK
 
 
-def test_of_networks_of_one_name_the_best_of_the_standings_is_meant(
-    place: Workspace, capsys: pytest.CaptureFixture[str]
-):
+def test_shared_name_selects_best_ranked_network(place: Workspace, capsys: pytest.CaptureFixture[str]):
     texts = [f"conv3x3(8) bn relu | {pool} | conv3x3(8) bn relu | gap | conv1x1(10)" for pool in ("maxpool", "avgpool")]
     networks = [parse_network(text) for text in texts]
     names = {network_name(each, analyse(each, MNIST).parameters) for each in networks}
@@ -84,8 +82,8 @@ def test_of_networks_of_one_name_the_best_of_the_standings_is_meant(
     assert networks[0].hash[:6] in capsys.readouterr().err
 
 
-def test_a_study_names_its_answer_and_a_trial_its_network(place: Workspace):
-    keep_study(place, make_result(str(NETWORK)))
+def test_trial_selects_network_and_study_without_answer_is_refused(place: Workspace):
+    write_study(place, make_result(str(NETWORK)))
     study_ = Study(place.study("a-study"), place)
 
     with pytest.raises(UsageError, match="has no answer"):
@@ -93,14 +91,14 @@ def test_a_study_names_its_answer_and_a_trial_its_network(place: Workspace):
     [trial] = study_.trials
     argument = network_argument(trial, place, MNIST)
     assert (argument.architecture, argument.rows[0].recipe) == (NETWORK, trial.recipe)
-    # Whatever data set it is tested on, it was trained with its own recipe.
+    # A verification on a different data set uses the recipe of the trial.
     request = verification.VerifyRequest(network=trial, dataset="fashion-mnist", target_pct=90.0)
     _, row = verification._network_and_row(request, place)
     assert row is not None
     assert row.recipe == trial.recipe
 
 
-# How it is written -------------------------------------------------------------------------------------------
+# Forms of the argument ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,32 +110,32 @@ def test_a_study_names_its_answer_and_a_trial_its_network(place: Workspace):
         ("gap linear(10)", "gap linear(10)", ""),
     ],
 )
-def test_a_network_is_read_from_everywhere(
+def test_network_is_read_from_stdin_file_preset_or_text(
     argument: str, text: str, name: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "stdin", io.StringIO("gap |\n linear(10)\n"))
     (place.root / "net.txt").write_text("gap linear(10)", encoding="utf-8-sig")
 
-    found = read_network(argument, place, MNIST)
+    result = read_network(argument, place, MNIST)
 
-    assert (found.architecture.hash, found.name, found.rows) == (parse_network(text).hash, name, ())
+    assert (result.architecture.hash, result.name, result.rows) == (parse_network(text).hash, name, ())
 
 
 @pytest.mark.parametrize(
-    ("text", "is_told"), [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)]
+    ("text", "notes"), [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)]
 )
-def test_a_slope_that_is_another_one_elsewhere_is_told_and_a_bom_is_no_op(
-    text: str, is_told: int, place: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_leakyrelu_without_slope_prints_note_and_bom_is_ignored(
+    text: str, notes: int, place: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"\ufeffconv3x3(4) {text}\n gap linear(10)"))
 
     read_network("-", place, MNIST)
 
-    assert capsys.readouterr().err.count("PyTorch") == is_told
+    assert capsys.readouterr().err.count("PyTorch") == notes
 
 
 @pytest.mark.parametrize("argument", ["@none.txt", "@bytes.txt", "@/dev/zero"])
-def test_a_file_that_holds_no_text_is_a_usage_error(argument: str, place: Workspace):
+def test_unreadable_file_is_usage_error(argument: str, place: Workspace):
     (place.root / "bytes.txt").write_bytes(b"\xff\xfe")
 
     with pytest.raises(UsageError):
@@ -147,7 +145,7 @@ def test_a_file_that_holds_no_text_is_a_usage_error(argument: str, place: Worksp
 @pytest.mark.parametrize(
     ("word", "hint"), [("sed4", "'seed4'"), ("quux", "leaderboard --all"), ("net.txt", "@net.txt")]
 )
-def test_a_word_that_names_no_network_gets_what_is_near(word: str, hint: str, place: Workspace):
+def test_unknown_word_gets_hint(word: str, hint: str, place: Workspace):
     (place.root / "net.txt").touch()
 
     with pytest.raises(NotationError) as caught:
@@ -155,7 +153,7 @@ def test_a_word_that_names_no_network_gets_what_is_near(word: str, hint: str, pl
     assert hint in (caught.value.hint or "")
 
 
-def test_a_python_file_without_a_name_lists_what_can_be_named(workspace: Path):
+def test_python_file_without_name_lists_public_definitions(workspace: Path):
     (workspace / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
 
     with pytest.raises(NotationError) as caught:
@@ -164,23 +162,23 @@ def test_a_python_file_without_a_name_lists_what_can_be_named(workspace: Path):
 
 
 @pytest.mark.parametrize("argument", ["nb.ipynb:Net", "my folder/nb.ipynb:Net"])
-def test_a_notebook_is_refused_with_the_command_that_converts_it(argument: str, workspace: Path):
+def test_notebook_is_refused_with_conversion_command(argument: str, workspace: Path):
     with pytest.raises(UsageError) as caught:
         read_network(argument, Workspace(workspace), MNIST)
     assert "jupyter nbconvert --to script" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])
-def test_a_hash_that_is_short_or_unknown_and_an_unknown_name_are_content_errors(text: str, place: Workspace):
+def test_short_or_unknown_hash_and_unknown_name_are_content_errors(text: str, place: Workspace):
     with pytest.raises(ContentError):
         read_network(text, place, MNIST)
 
 
-# Where it is known ---------------------------------------------------------------------------------------------
+# Sources of known networks ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("digits", [6, 12])
-def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace):
+def test_hash_is_looked_up_in_records(digits: int, place: Workspace):
     record.write(place.records, make_record([55], name="mine"))
 
     argument = read_network(NETWORK.hash[:digits], place, MNIST)
@@ -188,22 +186,22 @@ def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace):
     assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
 
-def test_a_network_is_found_by_its_name_too(place: Workspace):
+def test_network_is_selected_by_generated_name(place: Workspace):
     evidence = make_record([60])
     record.write(place.records, evidence)
     refresh(place)
     name = network_name(evidence.architecture, evidence.parameters)
 
-    for given in (name, f"{name}-{evidence.hash[:4]}"):
-        assert read_network(given, place, MNIST).architecture.hash == evidence.hash
+    for argument in (name, f"{name}-{evidence.hash[:4]}"):
+        assert read_network(argument, place, MNIST).architecture.hash == evidence.hash
     with pytest.raises(ContentError) as caught:
         read_network(f"{name}9", place, MNIST)
     assert caught.value.hint == f"did you mean {name!r}?"
 
 
 @pytest.mark.parametrize("ranked", [False, True])
-def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Workspace):
-    keep_study(place, make_result())
+def test_hash_without_record_is_looked_up_in_studies(ranked: bool, place: Workspace):
+    write_study(place, make_result())
     if ranked:
         assert NETWORK.hash in {row.hash for row in refresh(place)}
 
@@ -213,7 +211,7 @@ def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Wo
 
 
 @pytest.mark.parametrize("measured", [None, {"test_errors": [50], "best_test_errors": [49], "test_size": 10_000}])
-def test_a_hash_of_a_claim_names_the_network_alone(measured: dict[str, Any] | None, place: Workspace):
+def test_hash_of_claim_selects_network_without_recipe(measured: dict[str, Any] | None, place: Workspace):
     claim = {"name": "theirs", "architecture": OTHER, "test_accuracy_pct": 99.5, "metric": "best epoch", "runs": 1}
     claim |= {"epochs": 20, "recipe": "their own", "source": "a paper", "measured": measured}
     place.records.mkdir(parents=True)
@@ -222,7 +220,7 @@ def test_a_hash_of_a_claim_names_the_network_alone(measured: dict[str, Any] | No
 
     argument = read_network(parse_network(OTHER).hash, place, MNIST)
 
-    assert (argument.architecture, argument.rows) == (parse_network(OTHER), (ALONE,))
+    assert (argument.architecture, argument.rows) == (parse_network(OTHER), (EMPTY_ROW,))
 
 
 MINE = Recipe(epochs=3, momentum=0.5)
@@ -235,18 +233,18 @@ SMALL = RECIPES["small"].recipe
         ("small", SMALL, True),
         ("small-120ep", replace(SMALL, epochs=120), True),
         ("small", MINE, False),
-        # That of a record.
+        # The recipe of a record.
         ("mine", Recipe(momentum=0.7), True),
     ],
 )
-def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
+def test_row_of_missing_study_has_recipe_of_its_name(
     name: str, recipe: Recipe, is_known: bool, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     if name == "mine":
         without_training(monkeypatch)
         mine = NamedRecipe("mine", recipe)
         run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), named_recipe=mine))
-    keep_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
+    write_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()
 
@@ -255,7 +253,7 @@ def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
     assert rows == (KnownRow(recipe if is_known else None, name, "mnist", None),)
 
 
-def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace):
+def test_shared_name_of_unranked_networks_lists_hashes(place: Workspace):
     texts = ("conv3x3(8) bn relu | gap | linear(10)", "conv3x3(8) bn swish | gap | linear(10)")
     for text in texts:
         record.write(place.records, make_record([55], text))
@@ -265,34 +263,34 @@ def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace):
     assert all(parse_network(text).hash in caught.value.message for text in texts)
 
 
-def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace):
+def test_study_is_selected_by_name_path_or_latest(place: Workspace):
     with pytest.raises(UsageError):
         study_folder(None, place)
-    keep_study(place, name="one")
+    write_study(place, name="one")
 
-    for given in (None, "one", "runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"):
-        assert study_folder(given, place).name == "one"
-    for given in ("two", "../one", "a/b", "..", "", "x" * 201):
+    for argument in (None, "one", "runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"):
+        assert study_folder(argument, place).name == "one"
+    for argument in ("two", "../one", "a/b", "..", "", "x" * 201):
         with pytest.raises(UsageError):
-            study_folder(given, place)
+            study_folder(argument, place)
 
 
 # The recipe of a row -----------------------------------------------------------------------------------------
 
 
-def test_a_row_is_trained_with_its_own_recipe_unless_another_is_asked_for():
+def test_recipe_of_prefers_named_recipe_over_recipe_of_row():
     own, unknown = KnownRow(SMALL, "small", "mnist", 99.4), KnownRow(None, "mine", "mnist", None)
 
     assert recipe_of(own, None, None).name == "small"
     assert recipe_of(own, "smoke", None).name == "smoke"
-    assert recipe_of(None, None, 3).name == recipe_of(ALONE, None, 3).name == "fast-3ep"
+    assert recipe_of(None, None, 3).name == recipe_of(EMPTY_ROW, None, 3).name == "fast-3ep"
     assert recipe_of(unknown, "small-120ep", None) == recipe_of(unknown, "small", 120)
     for row, epochs in ((unknown, None), (own, 60)):
         with pytest.raises(UsageError):
             recipe_of(row, None, epochs)
 
 
-# Which row is meant ------------------------------------------------------------------------------------------
+# Choice of a row ---------------------------------------------------------------------------------------------
 
 FAST = KnownRow(Recipe(), "fast", "mnist", 99.4)
 ROWS = {
@@ -303,31 +301,31 @@ ROWS = {
 UNVERIFIED = replace(FAST, target_pct=None)
 
 
-def meant(
+def choose_row(
     *rows: KnownRow, dataset: str | None = None, target_pct: float | None = None, recipe_given: bool = False
 ) -> KnownRow | None:
-    given = NetworkArgument(NETWORK, rows=rows)
-    return only_row(given, dataset=dataset, target_pct=target_pct, recipe_given=recipe_given)
+    argument = NetworkArgument(NETWORK, rows=rows)
+    return only_row(argument, dataset=dataset, target_pct=target_pct, recipe_given=recipe_given)
 
 
 @pytest.mark.parametrize("differs", ROWS)
-def test_several_rows_need_a_choice(differs: str):
+def test_several_rows_need_choice(differs: str):
     with pytest.raises(ContentError) as caught:
-        meant(FAST, ROWS[differs])
+        choose_row(FAST, ROWS[differs])
     assert caught.value.hint == f"choose with --{differs}"
 
 
-def test_what_is_given_chooses_a_row():
-    assert meant(FAST, ROWS["target"], target_pct=99.0) == ROWS["target"]
-    assert meant(FAST, ROWS["dataset"], dataset="kmnist") == ROWS["dataset"]
-    assert meant(FAST, ROWS["recipe"], recipe_given=True) in (FAST, ROWS["recipe"])
-    # Rows of other targets have the network's recipe all the same.
-    assert meant(FAST, target_pct=99.5) == UNVERIFIED
-    assert meant(UNVERIFIED, UNVERIFIED, dataset="mnist", target_pct=98.0) == UNVERIFIED
-    assert meant(FAST, dataset="kmnist") is meant() is None
+def test_options_choose_row():
+    assert choose_row(FAST, ROWS["target"], target_pct=99.0) == ROWS["target"]
+    assert choose_row(FAST, ROWS["dataset"], dataset="kmnist") == ROWS["dataset"]
+    assert choose_row(FAST, ROWS["recipe"], recipe_given=True) in (FAST, ROWS["recipe"])
+    # Without a row for the target, rows with different targets count.
+    assert choose_row(FAST, target_pct=99.5) == UNVERIFIED
+    assert choose_row(UNVERIFIED, UNVERIFIED, dataset="mnist", target_pct=98.0) == UNVERIFIED
+    assert choose_row(FAST, dataset="kmnist") is choose_row() is None
 
 
-def test_a_search_starts_from_the_networks_of_the_leaderboard_that_have_reached(place: Workspace):
+def test_search_starts_from_leaderboard_networks_that_reached_target(place: Workspace):
     reached = make_record([50] * 6)
     for evidence in (reached, make_record([90] * 6, OTHER)):
         record.write(place.records, evidence)
@@ -335,9 +333,9 @@ def test_a_search_starts_from_the_networks_of_the_leaderboard_that_have_reached(
     assert networks_of("leaderboard", place) == (str(reached.architecture),)
 
 
-def test_a_damaged_study_takes_only_itself_away(place: Workspace, capsys: pytest.CaptureFixture[str]):
-    keep_study(place, make_result(str(NETWORK)))
-    keep_study(place, make_result(OTHER), name="damaged")
+def test_damaged_study_is_skipped(place: Workspace, capsys: pytest.CaptureFixture[str]):
+    write_study(place, make_result(str(NETWORK)))
+    write_study(place, make_result(OTHER), name="damaged")
     log = place.study("damaged") / "log.jsonl"
     log.write_text("{}\n" + log.read_text())
 

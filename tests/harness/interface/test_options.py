@@ -1,4 +1,4 @@
-"""Values of options: what is read, what is refused."""
+"""Values of options: accepted and refused values on the command line and in Python."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from search_spaces.notation import parse_conditions
 
 
 def type_of(name: str) -> Parsed:
-    """Return the type of an option that is declared."""
+    """Return the type of a declared option."""
 
     @options.option(name)
     def command() -> None: ...
 
     [parameter] = vars(command)["__click_params__"]
-    found: Parsed = parameter.type
-    return found
+    option_type: Parsed = parameter.type
+    return option_type
 
 
 CLUSTER, WORKERS, SEED = type_of("cluster"), type_of("workers"), number_or("all", "an index", 0)
@@ -51,7 +51,7 @@ BUDGET, LIMITS = type_of("budget"), type_of("limits")
         *((SEED, text, value) for text, value in (("all", None), ("0", 0), ("999999", 999_999))),
     ],
 )
-def test_values_that_are_read(kind: Parsed, text: str, value: object):
+def test_option_types_convert_valid_values(kind: Parsed, text: str, value: object):
     assert kind.convert(text, None, None) == value
 
 
@@ -65,13 +65,13 @@ def test_values_that_are_read(kind: Parsed, text: str, value: object):
         (SEED, "-1"),
     ],
 )
-def test_values_that_are_refused(kind: Parsed, text: str):
+def test_option_types_refuse_invalid_values(kind: Parsed, text: str):
     with pytest.raises(click.BadParameter):
         kind.convert(text, None, None)
 
 
 @pytest.mark.parametrize(
-    ("line", "known"),
+    ("line", "expected"),
     [
         ("search --space t", {"tiny", "tied"}),
         ("search --sampler n", {"nsga2"}),
@@ -80,14 +80,14 @@ def test_values_that_are_refused(kind: Parsed, text: str):
         ("search --dataset fash", {"fashion-mnist"}),
     ],
 )
-def test_a_shell_completes_what_is_known(line: str, known: set[str]):
+def test_shell_completion_lists_known_values(line: str, expected: set[str]):
     words = line.split()
-    found = ShellComplete(cli, {}, "harness", "_HARNESS_COMPLETE").get_completions(words[:-1], words[-1])
-    assert {item.value for item in found} == known
+    completions = ShellComplete(cli, {}, "harness", "_HARNESS_COMPLETE").get_completions(words[:-1], words[-1])
+    assert {item.value for item in completions} == expected
 
 
-# What Python's own programs, NumPy, pandas and JSON hand over, and how it is typed.
-ALIKE: list[tuple[str, list[Any], Any]] = [
+# Values from Python, NumPy, pandas and JSON, and the equal text on the command line.
+FORMS: list[tuple[str, list[Any], Any]] = [
     ("target_pct", [97, 97.0, np.float32(97), np.int64(97), Decimal("97")], "97"),
     ("target_pct", [np.float32(99.4), np.float16(99.4), 99.4], "99.4%"),
     ("target_pct", [100 * 0.974, 97.4], "97.4"),
@@ -106,52 +106,52 @@ ALIKE: list[tuple[str, list[Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "values", "typed"), ALIKE, ids=[f"{name}={typed}" for name, _, typed in ALIKE])
-def test_python_and_the_command_line_ask_for_the_same(name: str, values: list[Any], typed: Any):
+@pytest.mark.parametrize(("name", "values", "text"), FORMS, ids=[f"{name}={text}" for name, _, text in FORMS])
+def test_values_from_python_equal_command_line_values(name: str, values: list[Any], text: Any):
     option = options_of(SearchRequest)[name]
-    due = option.checked(typed)
+    expected = option.checked(text)
 
-    assert [option.checked(each) for each in values] == [due] * len(values)
-    assert option.checked(due) == due
+    assert [option.checked(each) for each in values] == [expected] * len(values)
+    assert option.checked(expected) == expected
 
 
-NO_NUMBERS = [True, np.True_, -1, 0.5, math.nan, math.inf, -math.inf, "x", "", [1], {}, b"1", 10**5_000, object()]
-NO_TEXTS = [5, True, b"x", ["a"], object(), np.zeros((9, 9))]
+INVALID_NUMBERS = [True, np.True_, -1, 0.5, math.nan, math.inf, -math.inf, "x", "", [1], {}, b"1", 10**5_000, object()]
+INVALID_TEXTS = [5, True, b"x", ["a"], object(), np.zeros((9, 9))]
 REFUSED: list[tuple[str, list[Any]]] = [
-    ("target_pct", [*NO_NUMBERS, 0, 0.97, 100.1, 9700]),
-    ("workers", [*NO_NUMBERS, 0, 257, 1_000_000]),
-    ("trials", [*NO_NUMBERS, 0]),
-    ("seed", [*NO_NUMBERS, 2**32]),
-    ("budget", [*NO_NUMBERS, 0, 10**12]),
-    ("trial_memory", [*NO_NUMBERS, 0, 10**30]),
+    ("target_pct", [*INVALID_NUMBERS, 0, 0.97, 100.1, 9700]),
+    ("workers", [*INVALID_NUMBERS, 0, 257, 1_000_000]),
+    ("trials", [*INVALID_NUMBERS, 0]),
+    ("seed", [*INVALID_NUMBERS, 2**32]),
+    ("budget", [*INVALID_NUMBERS, 0, 10**12]),
+    ("trial_memory", [*INVALID_NUMBERS, 0, 10**30]),
     *((name, [0, -5, math.nan, math.inf, True, [5], 1e12, "soon"]) for name in ("time", "trial_time")),
     ("epochs", [[], True, [True], -1, 0.5, [1.5], {2: 3}, np.zeros((2, 2))]),
     ("limits", [500, True, {}, [], {"parameters": -5}, {"parameters": True}, {5: 5}, ["x"]]),
     ("minimise", [[], 5, True, ["macs", True], "speed"]),
     *(
-        (name, NO_TEXTS)
+        (name, INVALID_TEXTS)
         for name in ("space", "recipe", "sampler", "study", "device", "engine", "trainer", "start_from")
     ),
-    ("dataset", [*NO_TEXTS, "nowhere", "a" * 300, "a\0b"]),
+    ("dataset", [*INVALID_TEXTS, "nowhere", "a" * 300, "a\0b"]),
     ("data", [5, True, "a\0b", b"x"]),
 ]
 
 
 @pytest.mark.parametrize(("name", "values"), REFUSED, ids=[name for name, _ in REFUSED])
-def test_what_cannot_be_meant_is_one_line(name: str, values: list[Any], workspace: Path):
+def test_invalid_request_is_refused_in_one_line(name: str, values: list[Any], workspace: Path):
     for value in values:
         with pytest.raises(UsageError) as caught:
             SearchRequest(**{name: value})
         assert "\n" not in caught.value.message
 
 
-def test_a_share_in_place_of_per_cent_is_asked_back():
-    for kind, value, meant in ((PER_CENT, 0.97, "97"), (SHARE, 97, "0.97")):
-        with pytest.raises(click.BadParameter, match=f"did you mean {meant}\\?"):
+def test_confused_share_and_per_cent_get_suggestion():
+    for kind, value, suggestion in ((PER_CENT, 0.97, "97"), (SHARE, 97, "0.97")):
+        with pytest.raises(click.BadParameter, match=f"did you mean {suggestion}\\?"):
             kind.convert(value, None, None)
 
 
-def test_python_and_the_command_line_take_the_fields_of_a_request():
+def test_search_arguments_and_options_are_fields_of_request():
     arguments = inspect.signature(search).parameters
     command = cli.get_command(click.Context(cli), "search")
 
@@ -162,17 +162,17 @@ def test_python_and_the_command_line_take_the_fields_of_a_request():
     assert {*arguments} - {"on_event"} <= {parameter.name for parameter in command.params}
 
 
-def test_what_hears_events_can_be_called():
+def test_on_event_must_be_callable():
     with pytest.raises(UsageError, match="cannot be called"):
         search(on_event=5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (28, 28), 5, (0, 1, 1), (1, -2, 3), (1.5, 2, 3), None])
-def test_a_shape_is_channels_rows_columns(shape: object):
-    known = [SHAPE.convert(each, None, None) for each in ([3, 32, 32], np.array([3, 32, 32]), "3x32x32")]
+def test_shape_is_channels_rows_columns(shape: object):
+    shapes = [SHAPE.convert(each, None, None) for each in ([3, 32, 32], np.array([3, 32, 32]), "3x32x32")]
 
-    assert known == [(3, 32, 32)] * 3
-    for each in ((1, 1, 150), (32, 8, 8), (8, 8, 1), (64, 2, 2)):
-        assert SHAPE.convert(each, None, None) == each
+    assert shapes == [(3, 32, 32)] * 3
+    for valid_shape in ((1, 1, 150), (32, 8, 8), (8, 8, 1), (64, 2, 2)):
+        assert SHAPE.convert(valid_shape, None, None) == valid_shape
     with pytest.raises(click.BadParameter):
         SHAPE.convert(shape, None, None)

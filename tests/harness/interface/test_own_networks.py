@@ -1,4 +1,4 @@
-"""Networks of a person's own data: known by their hash, compared, and left out alone where their data set is gone."""
+"""Networks trained on user data: lookup by hash, comparison, and rows whose data set is missing."""
 
 from __future__ import annotations
 
@@ -27,53 +27,53 @@ NETWORK = "conv3x3(4) bn relu | gap | linear(3)"
 
 
 @pytest.fixture(scope="module")
-def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Dataset]]:
-    """A workspace with a data set of two channels and three classes, and a network that was verified on it."""
+def verification(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Dataset]]:
+    """A workspace with a data set of two channels and three classes and a verified network, and the data set."""
     random = np.random.default_rng(0)
     with pytest.MonkeyPatch.context() as patch:
-        place = tmp_path_factory.mktemp("own")
-        patch.setenv("HARNESS_WORKSPACE", str(place))
+        folder = tmp_path_factory.mktemp("own")
+        patch.setenv("HARNESS_WORKSPACE", str(folder))
         train_in_this_process(patch)
         images = random.integers(0, 256, (200, 2, 10, 10)).astype(np.uint8)
         data = own.from_arrays("two", images, random.integers(0, 3, 200), channels="first")
         harness.verify(NETWORK, 2, dataset=data.name, recipe="smoke", target_pct=5, workers=1, engine="torch")
-        yield place, data
+        yield folder, data
 
 
 @pytest.fixture
-def place(verified: tuple[Path, Dataset], workspace: Path) -> Workspace:
-    shutil.copytree(verified[0], workspace, dirs_exist_ok=True)
+def home(verification: tuple[Path, Dataset], workspace: Path) -> Workspace:
+    shutil.copytree(verification[0], workspace, dirs_exist_ok=True)
     return Workspace(workspace)
 
 
-def test_a_network_that_is_known_by_its_hash_is_of_its_own_data_set(verified: tuple[Path, Dataset], place: Workspace):
-    [evidence] = record.read_all(place.records)
-    due = analyse(evidence.architecture, verified[1].task)
+def test_network_by_hash_has_shape_of_its_data_set(verification: tuple[Path, Dataset], home: Workspace):
+    [evidence] = record.read_all(home.records)
+    expected = analyse(evidence.architecture, verification[1].task)
 
     explanation = harness.explain(evidence.hash)
-    [side] = read_networks([("", evidence.architecture)], place)
+    [side] = read_networks([("", evidence.architecture)], home)
 
-    assert explanation.analysis.macs == side.analysis.macs == due.macs == 9 * 2 * 4 * 100 + 4 * 3
-    assert harness.leaderboard(verified[1]).hash.tolist() == [evidence.hash]
+    assert explanation.analysis.macs == side.analysis.macs == expected.macs == 9 * 2 * 4 * 100 + 4 * 3
+    assert harness.leaderboard(verification[1]).hash.tolist() == [evidence.hash]
 
 
-def test_a_missing_data_set_takes_its_own_rows_away_and_nothing_else(
-    verified: tuple[Path, Dataset], place: Workspace, shipped: Path, capsys: pytest.CaptureFixture[str]
+def test_missing_data_set_removes_only_its_rows(
+    verification: tuple[Path, Dataset], home: Workspace, shipped: Path, capsys: pytest.CaptureFixture[str]
 ):
-    before = [row.key for row in leaderboard_table.collect(place)]
-    shutil.rmtree(place.data(verified[1].name))
+    before = [row.key for row in leaderboard_table.collect(home)]
+    shutil.rmtree(home.data(verification[1].name))
 
-    after = [row.key for row in leaderboard_table.refresh(place)]
+    after = [row.key for row in leaderboard_table.refresh(home)]
 
-    assert set(before) - set(after) == {key for key in before if key[0].dataset == verified[1].name} != set()
-    assert capsys.readouterr().err.count(verified[1].name) >= 1
+    assert set(before) - set(after) == {key for key in before if key[0].dataset == verification[1].name} != set()
+    assert capsys.readouterr().err.count(verification[1].name) >= 1
     assert harness.explain("eab8ff").analysis.parameters == 1_462
     assert harness.load("eab8ff") is not None
-    assert [each for each in record.read_all(place.records) if each.dataset == verified[1].name] == []
+    assert [each for each in record.read_all(home.records) if each.dataset == verification[1].name] == []
 
 
-def test_other_images_under_the_name_of_a_data_set_are_refused(verified: tuple[Path, Dataset], place: Workspace):
-    folder = place.data(verified[1].name)
+def test_edited_images_of_a_data_set_are_refused(verification: tuple[Path, Dataset], home: Workspace):
+    folder = home.data(verification[1].name)
     arrays = dict(np.load(folder / "test.npz"))
     arrays["pixels"][:30] = 0
     buffer = io.BytesIO()
@@ -83,22 +83,22 @@ def test_other_images_under_the_name_of_a_data_set_are_refused(verified: tuple[P
     facts["all_files"][1]["sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     (folder / "data.json").write_text(json.dumps(facts))
 
-    with pytest.raises(DataError, match=f"differ from the images of {verified[1].name}"):
-        harness.train(NETWORK, verified[1].name, recipe="smoke")
+    with pytest.raises(DataError, match=f"differ from the images of {verification[1].name}"):
+        harness.train(NETWORK, verification[1].name, recipe="smoke")
 
 
-def test_what_is_used_is_removed_by_force_alone(
-    verified: tuple[Path, Dataset], place: Workspace, capsys: pytest.CaptureFixture[str]
+def test_used_data_set_is_removed_only_with_force(
+    verification: tuple[Path, Dataset], home: Workspace, capsys: pytest.CaptureFixture[str]
 ):
-    name = verified[1].name
+    name = verification[1].name
     assert cli.run(["data", "list", "--json"]) == 0
     [row] = json.loads(capsys.readouterr().out)["datasets"]
-    files = list(place.data(name).iterdir())
+    files = list(home.data(name).iterdir())
 
     assert (row["name"], row["records"], row["studies"]) == (name, 1, 0)
     assert row["bytes"] == sum(path.stat().st_size for path in files)
     assert cli.run(["data", "remove", name]) == 2
-    assert list(place.data(name).iterdir()) == files
+    assert list(home.data(name).iterdir()) == files
     assert cli.run(["data", "remove", name, "--force"]) == 0
-    assert not place.data(name).exists()
+    assert not home.data(name).exists()
     assert cli.run(["data", "remove", name]) == 2

@@ -1,4 +1,4 @@
-"""Figures show what a study and the toy hold, and are files that other programs read."""
+"""Figures of studies and learning rates: plotted values and file formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests import searches
 from tests.fakes import without_processes
 
 
-def test_a_study_s_figure_has_its_networks_and_its_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_study_figure_shows_networks_and_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     without_processes(monkeypatch)
     searches.run(tmp_path / "runs" / "mine", searches.config(), searches.effort(trials=5))
     study = Study(tmp_path / "runs" / "mine", Workspace(tmp_path))
@@ -30,23 +30,23 @@ def test_a_study_s_figure_has_its_networks_and_its_threshold(tmp_path: Path, mon
     points = sum(len(np.asarray(collection.get_offsets())) for collection in axes.collections)
     trained = [trial for trial in study.trials if trial.validation_pct is not None]
     assert points == len(trained) > 0
-    # The page draws the same accuracies.
+    # The study page shows the same accuracies.
     networks = read_study(study.folder, Workspace(tmp_path)).networks
-    drawn = sorted(y for collection in axes.collections for _, y in np.asarray(collection.get_offsets()).tolist())
-    assert drawn == pytest.approx(sorted(each.accuracy_pct for each in networks if each.accuracy_pct is not None))
+    plotted_pct = sorted(y for collection in axes.collections for _, y in np.asarray(collection.get_offsets()).tolist())
+    assert plotted_pct == pytest.approx(sorted(each.accuracy_pct for each in networks if each.accuracy_pct is not None))
     assert np.asarray(axes.lines[0].get_ydata()).tolist() == [study.config.threshold_pct] * 2
     with Image.open(tmp_path / "study.png") as image:
         assert image.size == (640, 384)
     assert pyplot.get_fignums() == []
 
 
-def test_the_curves_of_the_toy_are_its_losses(tmp_path: Path):
+def test_rate_curves_show_losses(tmp_path: Path):
     curves = [rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES]
     figure = rates_figure(curves, 0.01)
 
     (axes,) = figure.axes
-    drawn = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
-    assert drawn[:-1] == [losses(START, rate, 100) for rate in LEARNING_RATES]
+    plotted_losses = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
+    assert plotted_losses[:-1] == [losses(START, rate, 100) for rate in LEARNING_RATES]
     for name in ("rates.svg", "rates.pdf"):
         write_figure(figure, tmp_path / name)
     assert (tmp_path / "rates.svg").read_text().startswith("<?xml")

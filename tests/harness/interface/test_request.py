@@ -1,6 +1,6 @@
-"""A new option of a search is a field of its request: command, function, completion and help follow from the field."""
+"""A field of ``SearchRequest`` defines an option of the command, an argument of the function, completion and help."""
 
-# The annotations of a request are evaluated, so this module does not postpone them.
+# The annotations of a request are evaluated, so this module does not import ``annotations`` from ``__future__``.
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ class Coloured(SearchRequest):
     )
 
 
-def test_a_field_of_a_request_is_an_option_an_argument_a_completion_and_a_line_of_the_help():
+def test_request_field_defines_option_argument_completion_and_help():
     @options.takes_request(Coloured)
     def painted(request: Coloured) -> str:
         """Return the colour.

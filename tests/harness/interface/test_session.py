@@ -1,4 +1,4 @@
-"""What a person sees of a search: a line an event, and a bar below them or one a minute."""
+"""Progress output of a search: a line per event, a bar in notebooks, and the live report."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def validated(errors: int | None, status: Status = Status.COMPLETE, message: str
     return replace(result, train_seconds=12.4, **changes)  # type: ignore[arg-type]
 
 
-def on_seeds(*errors: int) -> Candidate:
-    """A network with runs on fresh seeds, of these errors."""
+def candidate_with_fresh_runs(*errors: int) -> Candidate:
+    """Return a candidate with runs on fresh seeds that have these numbers of errors."""
     fresh = [validated(each, purpose=Purpose.CONFIRM, seed_index=index) for index, each in enumerate(errors, start=1)]
     return Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh, threshold_pct=99.0)
 
@@ -61,51 +61,49 @@ def confirmed(candidate: Candidate) -> Confirmed:
 # Lines ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("last", "said"), [(20, "confirmed"), (150, "not confirmed")])
-def test_while_another_seed_still_trains_a_network_has_not_failed(
-    last: int, said: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("last_errors", "message"), [(20, "confirmed"), (150, "not confirmed")])
+def test_failed_confirmation_is_not_reported_while_a_seed_trains(
+    last_errors: int, message: str, capsys: pytest.CaptureFixture[str]
 ):
-    network, shown = on_seeds(20, 130), reporter()
+    network, progress = candidate_with_fresh_runs(20, 130), reporter()
     state = StudyState(Path("one"), CONFIG)
     state.candidates[PROPOSAL.trial] = network
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
-    shown.on_tick(Moment(31.0, STATE, None, jobs))
+    progress.on_tick(Moment(31.0, STATE, None, jobs))
     capsys.readouterr()
     for event in (RunEnded(run=network.fresh[-1]), FailedConfirmation(**network.on_fresh_seeds)):
-        shown.on_entry(state, Entry(31.1, event))
+        progress.on_entry(state, Entry(31.1, event))
     assert capsys.readouterr().err == ""
 
-    shown.on_tick(Moment(31.2, STATE, None, jobs[1:]))
-    network.fresh.append(validated(last, purpose=Purpose.CONFIRM, seed_index=3))
-    shown.on_entry(state, Entry(31.3, RunEnded(run=network.fresh[-1])))
-    if said == "confirmed":
-        shown.on_entry(state, Entry(31.3, confirmed(network)))
+    progress.on_tick(Moment(31.2, STATE, None, jobs[1:]))
+    network.fresh.append(validated(last_errors, purpose=Purpose.CONFIRM, seed_index=3))
+    progress.on_entry(state, Entry(31.3, RunEnded(run=network.fresh[-1])))
+    if message == "confirmed":
+        progress.on_entry(state, Entry(31.3, confirmed(network)))
 
     [line] = capsys.readouterr().err.splitlines()
-    assert f"  {said}: " in line  # after the elapsed time, which goes on between two ticks
+    assert f"  {message}: " in line  # the elapsed time before the message differs between runs
 
 
-def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_notebook_shows_tqdm_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    with reporter() as shown:
+    with reporter() as progress:
         monkeypatch.setattr(StudyState, "nearest", NEAREST)
-        shown.on_tick(Moment(300.0, STATE, None, [JOB]))
+        progress.on_tick(Moment(300.0, STATE, None, [JOB]))
     output = capsys.readouterr()
     assert "300.0/2700.0" in output.err
     assert "5:00  nearest: 2,140 parameters" in output.out + output.err
 
 
-def test_silence_covers_lines_and_the_bar_of_a_notebook(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_silent_hides_lines_and_notebook_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    with silent(), reporter() as shown:
-        shown.on_tick(Moment(300.0, STATE, None, [JOB]))
-        shown.say("a line")
+    with silent(), reporter() as progress:
+        progress.on_tick(Moment(300.0, STATE, None, [JOB]))
+        progress.say("a line")
         say("a note", "warning")
-        other = threading.Thread(target=say, args=("of a loud thread",))
-        other.start()
-        other.join()
+        thread = threading.Thread(target=say, args=("of a loud thread",))
+        thread.start()
+        thread.join()
 
     assert capsys.readouterr() == ("", "of a loud thread\n")
 
@@ -113,14 +111,14 @@ def test_silence_covers_lines_and_the_bar_of_a_notebook(
 # The report ------------------------------------------------------------------------------------------------
 
 
-class Pages:
-    """A clock that goes on when it is told to, and by ``cost`` seconds whenever a report is written."""
+class ReportClock:
+    """A clock that ``advance`` sets forward, as does each report, by ``cost`` seconds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float = 0.0, error: Exception | None = None) -> None:
         self.now = 1000.0
         self.written: list[float] = []
 
-        def write(folder: Path, place: Workspace, *, live: bool, state: StudyState) -> Path:
+        def write(folder: Path, home: Workspace, *, live: bool, state: StudyState) -> Path:
             self.written.append(self.now)
             self.now += cost
             if error is not None:
@@ -130,29 +128,29 @@ class Pages:
         monkeypatch.setattr("reports.study_page.write_report", write)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.reporter = reporter(Workspace(Path()))
-        # What else is said is not asked for.
+        # Without jobs, so that only reports are written.
         self.moment = Moment(0.0, STATE, None, ())
 
-    def go_on(self, seconds: int) -> None:
+    def advance(self, seconds: int) -> None:
         for _ in range(seconds):
             self.now += 1.0
             self.reporter.on_tick(self.moment)
 
 
-@pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
-def test_a_report_that_cannot_be_written_does_not_end_the_search(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("error", "message"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
+def test_failed_report_does_not_end_search(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str, capsys: pytest.CaptureFixture[str]
 ):
-    pages = Pages(monkeypatch, error=error)
+    clock = ReportClock(monkeypatch, error=error)
 
-    pages.go_on(100)
+    clock.advance(100)
 
-    assert len(pages.written) == 1
-    assert capsys.readouterr().err.count(said) == 1
+    assert len(clock.written) == 1
+    assert capsys.readouterr().err.count(message) == 1
 
 
 def test_report_waits_until_an_idle_worker_has_a_job(monkeypatch: pytest.MonkeyPatch):
-    pages = Pages(monkeypatch)
+    pages = ReportClock(monkeypatch)
     busy = replace(pages.moment, jobs=(JOB, JOB))
     idle = replace(pages.moment, jobs=(JOB, None))
 
@@ -165,7 +163,7 @@ def test_report_waits_until_an_idle_worker_has_a_job(monkeypatch: pytest.MonkeyP
     assert pages.written == [1000.0, 1100.0]
 
 
-def test_stated_options_are_written_as_the_command_line_reads_them():
+def test_search_arguments_are_readable_by_command_line():
     request = SearchRequest("mnist-5k", workers="auto", time="2m", minimise=("parameters", "macs"), target_pct=97)
     origins = dict.fromkeys(options_of(SearchRequest), "default") | dict.fromkeys(
         ("dataset", "workers", "time", "minimise", "target_pct"), "commandline"

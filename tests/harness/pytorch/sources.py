@@ -1,4 +1,4 @@
-"""Source of a network as people write it in PyTorch, in five styles; without ops in poses, which torch lacks."""
+"""PyTorch source code of a network in five common styles; without ops in poses, which torch lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\
 
 @dataclass
 class Layer:
-    """A layer: its name, the expression of its module, and the expression of its result for ``x``."""
+    """A layer: name, expression of the module, and expression of the result for ``x``."""
 
     name: str
     module: str
@@ -91,20 +91,20 @@ def _write(ops: tuple[Op, ...], shape: Shape, program: Program, depth: int) -> I
 def _add(op: Any, shape: Shape, program: Program) -> None:
     kind = type(op).__name__
     name = f"{kind.lower()}{len(program.layers)}"
-    made = _MODULES[kind](op, shape)
+    module = _MODULES[kind](op, shape)
     if kind.endswith("Linear") and len(shape) == 3:
-        made = f"nn.Sequential(nn.Flatten(), {made})"
+        module = f"nn.Sequential(nn.Flatten(), {module})"
     if op.tie in program.kernels:
         first = program.kernels[op.tie]
         name = first.name
         program.layers.append(Layer(name, "", ""))
-        if made != first.module:
-            # Another padding than that of the first layer needs the functional form.
+        if module != first.module:
+            # A padding that differs from the first layer needs the functional form.
             options = f"padding={op.paddings}, stride={op.stride}, groups={getattr(op, 'groups', shape[0])}"
             program.lines.append(f"x = F.conv2d(x, self.{name}.weight, {options})")
             return
     else:
-        program.layers.append(Layer(name, made, ""))
+        program.layers.append(Layer(name, module, ""))
         if op.tie:
             program.kernels[op.tie] = program.layers[-1]
     functions = _FUNCTIONS if program.functional else {}

@@ -1,4 +1,4 @@
-"""Modules that other tools count or change wrongly (docs/other-tools.md) are counted and exported correctly."""
+"""Modules that third-party tools miscount or change (docs/other-tools.md) are counted and exported correctly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search_spaces.network import MNIST, analyse
 
 
 class OneKernelTwoNorms(nn.Module):
-    """A convolution that is used twice, each time with its own BN; torch.fx fuses both BN into the kernel."""
+    """A convolution used twice, each time with a separate BN; torch.fx fuses both BNs into the kernel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class OneKernelTwoNorms(nn.Module):
 
 
 class TiedByAssignment(OneKernelTwoNorms):
-    """Two convolutions with one Parameter, which an exported program lists twice."""
+    """Two convolutions that share a ``Parameter``, which an exported program lists twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class BareParameter(nn.Module):
 
 
 @pytest.mark.parametrize("make", [OneKernelTwoNorms, TiedByAssignment, BareParameter])
-def test_counts_and_exported_logits_are_those_of_the_module(make: type[nn.Module]):
+def test_counts_and_exported_logits_equal_module(make: type[nn.Module]):
     generator = torch.Generator().manual_seed(1)
     module = make().eval()
     with torch.no_grad():

@@ -96,7 +96,7 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
 
 
 @pytest.mark.parametrize("case", COUNTED)
-def test_a_module_outside_of_the_notation_is_counted(case: str, tmp_path: Path) -> None:
+def test_module_outside_of_notation_is_counted(case: str, tmp_path: Path) -> None:
     text, parameters, macs = COUNTED[case]
 
     result = description(text, tmp_path)
@@ -115,7 +115,7 @@ def test_layers_have_shapes_parameters_and_multiply_adds(tmp_path: Path) -> None
     assert (norm.name, norm.output_shape, norm.parameters, norm.macs) == ("n", (10, 26, 26), 20, 0)
 
 
-def test_statistics_of_bn_are_stored_and_other_trained_buffers_count_as_parameters(tmp_path: Path) -> None:
+def test_bn_statistics_are_stored_and_trained_buffers_count_as_parameters(tmp_path: Path) -> None:
     first = "self.b = nn.BatchNorm2d(10, eps=0.1)\n        self.register_buffer('m', torch.zeros(10, 1, 1))"
     forward = (
         "x = self.b(self.c(x))\n"
@@ -124,10 +124,10 @@ def test_statistics_of_bn_are_stored_and_other_trained_buffers_count_as_paramete
         "        return (x - self.m).mean((2, 3))"
     )
 
-    found = description(source(first, forward), tmp_path)
+    result = description(source(first, forward), tmp_path)
 
-    assert (found.op.parameters, found.op.statistic_count) == (CONVOLUTION + 20 + 10, 20)
-    assert ["m" in note and "10" in note for note in found.notes] == [True]
+    assert (result.op.parameters, result.op.statistic_count) == (CONVOLUTION + 20 + 10, 20)
+    assert ["m" in note and "10" in note for note in result.notes] == [True]
 
 
 LAYERS = "nn.Conv2d(1, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1)"
@@ -195,7 +195,7 @@ REFUSED = {  # text of the file, word of the reason
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_module_whose_errors_could_not_be_reproduced_is_refused_in_one_line(
+def test_unsupported_module_is_refused_in_one_line(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text, reason = REFUSED[case]
@@ -208,7 +208,7 @@ def test_a_module_whose_errors_could_not_be_reproduced_is_refused_in_one_line(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_file_may_seed_the_generator_before_it_defines_a_class(tmp_path: Path) -> None:
+def test_file_may_seed_generator_before_class_definition(tmp_path: Path) -> None:
     state = torch.get_rng_state()
 
     description(GROUPS.replace("import random", "torch.manual_seed(7)"), tmp_path)
@@ -216,29 +216,29 @@ def test_a_file_may_seed_the_generator_before_it_defines_a_class(tmp_path: Path)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_identity_depends_on_code_and_graph_but_not_on_the_folder(tmp_path: Path) -> None:
+def test_hash_depends_on_code_and_graph_but_not_on_folder(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b", "c", "d")]
     for folder in folders:
         folder.mkdir()
     wide = "WIDTH = 10\n\n\n" + GROUPS.replace("GroupNorm(2, 10)", "GroupNorm(WIDTH // 5, 10)")
-    # The code of ``Net`` is the same, and imports another number.
+    # The code of ``Net`` is equal, but imports different numbers.
     (folders[2] / "width.py").write_text("WIDTH = 10\n")
     (folders[3] / "width.py").write_text("WIDTH = 25\n")
     imported = wide.replace("WIDTH = 10\n", "from width import WIDTH\n")
 
-    same, copied = (description(wide, folder).op for folder in folders[:2])
+    original, copy = (description(wide, folder).op for folder in folders[:2])
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folders[2])
-        ten = description(imported, folders[2]).op
+        with_import = description(imported, folders[2]).op
 
-    hashes = [Architecture((op,)).hash for op in (same, copied, ten)]
+    hashes = [Architecture((op,)).hash for op in (original, copy, with_import)]
     assert hashes[0] == hashes[1] != hashes[2]
-    assert code_of(f"{folders[2] / 'net.py'}:Net") == ten.code
+    assert code_of(f"{folders[2] / 'net.py'}:Net") == with_import.code
     (folders[3] / "net.py").write_text(imported)
-    assert code_of(f"{folders[3] / 'net.py'}:Net") != ten.code
+    assert code_of(f"{folders[3] / 'net.py'}:Net") != with_import.code
 
 
-def test_a_module_that_has_changed_is_refused_with_both_hashes_before_its_code_runs(tmp_path: Path) -> None:
+def test_changed_module_is_refused_before_code_runs(tmp_path: Path) -> None:
     op = description(GROUPS, tmp_path).op
     path = tmp_path / "net.py"
     path.write_text(f"raise SystemExit(3)\n{GROUPS}")
@@ -253,7 +253,7 @@ def test_a_module_that_has_changed_is_refused_with_both_hashes_before_its_code_r
         build(Architecture((op,)), MNIST)
 
 
-def test_stated_counts_are_compared_with_the_module(tmp_path: Path) -> None:
+def test_stated_counts_are_compared_with_module(tmp_path: Path) -> None:
     op = description(GROUPS, tmp_path).op
     forged = parse_notation(str(op).replace(f"parameters={op.parameters}", "parameters=7"))
 
@@ -261,23 +261,23 @@ def test_stated_counts_are_compared_with_the_module(tmp_path: Path) -> None:
         build(forged, MNIST)
 
 
-def test_other_recorded_operators_of_equal_code_are_not_called_a_change_of_the_module(tmp_path: Path) -> None:
+def test_different_graph_of_equal_code_is_not_reported_as_changed_module(tmp_path: Path) -> None:
     op = description(GROUPS, tmp_path).op
-    other = parse_notation(str(op).replace(op.graph, "0" * 12))
+    forged = parse_notation(str(op).replace(op.graph, "0" * 12))
 
     with pytest.raises(OtherCode) as caught:
-        build(other, MNIST)
+        build(forged, MNIST)
 
     assert torch.__version__ in caught.value.message
     assert "changed" not in caught.value.message
 
 
-def test_the_text_of_a_module_is_read_back_and_no_space_draws_a_module(tmp_path: Path) -> None:
+def test_module_text_is_parsed_and_not_allowed_in_spaces(tmp_path: Path) -> None:
     network = Architecture((description(GROUPS, tmp_path).op,))
 
-    again = parse_notation(str(network))
+    parsed = parse_notation(str(network))
 
-    assert (again, str(again), again.hash) == (network, str(network), network.hash)
+    assert (parsed, str(parsed), parsed.hash) == (network, str(network), network.hash)
     assert not judge(space("all", MNIST), network).accepted
     with pytest.raises(NotationError, match="networks only"):
         parse_space(f"net = {network};")
@@ -298,37 +298,37 @@ AVERAGED = Recipe(epochs=4, batch_size=16, average_decay=0.9, average_start=0.3,
 
 
 @pytest.mark.parametrize("text", [GROUPS, DROPOUT, REPLACING], ids=["plain", "dropout", "replaced buffer"])
-def test_equal_seeds_give_equal_bits_and_an_interrupted_run_ends_as_a_whole_run(text: str, tmp_path: Path) -> None:
+def test_equal_seeds_and_resumed_run_give_equal_bits(text: str, tmp_path: Path) -> None:
     network = Architecture((description(text, tmp_path).op,))
     data = make_data()
     parts = TrainingData(data).images(data.train_images, data.train_labels, torch.device("cpu"))
     state = torch.get_rng_state()
 
-    whole, same, other = (start(network, AVERAGED, seed, torch.device("cpu"), task=MNIST) for seed in (1, 1, 2))
-    for run in (whole, same, other):
+    first, second, different = (start(network, AVERAGED, seed, torch.device("cpu"), task=MNIST) for seed in (1, 1, 2))
+    for run in (first, second, different):
         for _ in range(AVERAGED.epochs):
             train_epoch(run, parts)
         finish_average(run, parts)
-    half = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
+    interrupted = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
     for _ in range(2):
-        train_epoch(half, parts)
+        train_epoch(interrupted, parts)
     resumed = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
-    resume(resumed, checkpoint(half))
+    resume(resumed, checkpoint(interrupted))
     for _ in range(2):
         train_epoch(resumed, parts)
     finish_average(resumed, parts)
 
-    assert weights_digest(whole) == weights_digest(same) == weights_digest(resumed) != weights_digest(other)
+    assert weights_digest(first) == weights_digest(second) == weights_digest(resumed) != weights_digest(different)
     assert torch.equal(torch.get_rng_state(), state)
-    # The stored network predicts as the run does.
-    stored = final_network(whole)
+    # The stored network and the run make an equal number of errors.
+    stored = final_network(first)
     pixels, labels = parts[:]
     with torch.inference_mode():
-        assert int((stored(pixels).argmax(1) != labels).sum()) == count_errors(whole, parts)
-    assert to_safetensors(stored, {}) == to_safetensors(final_network(same), {})
+        assert int((stored(pixels).argmax(1) != labels).sum()) == count_errors(first, parts)
+    assert to_safetensors(stored, {}) == to_safetensors(final_network(second), {})
 
 
-def test_a_final_softmax_becomes_logits(tmp_path: Path) -> None:
+def test_final_softmax_becomes_log_softmax(tmp_path: Path) -> None:
     text = source("self.n = nn.GroupNorm(2, 10)", "return F.softmax(self.n(self.c(x)).mean((2, 3)), 1)")
     network = build(Architecture((description(text, tmp_path).op,)), MNIST).eval()
     images = torch.randn(3, 1, 28, 28)
@@ -341,7 +341,7 @@ def test_a_final_softmax_becomes_logits(tmp_path: Path) -> None:
     torch.testing.assert_close(outputs.exp(), wrapper.module(images))
 
 
-def test_functions_take_classes_and_instances_and_train_what_can_be_made_again(tmp_path: Path) -> None:
+def test_explain_takes_classes_and_instances_and_build_needs_importable_modules(tmp_path: Path) -> None:
     class Local(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -356,9 +356,9 @@ def test_functions_take_classes_and_instances_and_train_what_can_be_made_again(t
         assert explanation.document()["parts"][0]["macs"] == CONVOLUTION_MACS
         with pytest.raises(ContentError, match=r"by its name"):
             build(explanation.architecture, MNIST)
-    for named in (Sine, Sine()):
-        assert build(harness.explain(named).architecture, MNIST)
-    # Another width than that of the class makes another module.
+    for importable in (Sine, Sine()):
+        assert build(harness.explain(importable).architecture, MNIST)
+    # The class alone cannot reproduce an instance with a different factor.
     assert harness.explain(Sine(2)).architecture.user_module.name == ""  # type: ignore[union-attr]
 
 
@@ -374,5 +374,5 @@ class Sine(nn.Module):
         return self.c(self.factor * x).sin().mean((2, 3))  # type: ignore[no-any-return]
 
 
-def test_describe_counts_a_module_without_a_name() -> None:
+def test_describe_counts_module_without_name() -> None:
     assert describe("", "", MNIST, Sine).op.parameters == CONVOLUTION

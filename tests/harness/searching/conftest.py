@@ -1,4 +1,4 @@
-"""A session without processes, and one network in it."""
+"""Fixtures: a search without worker processes, with a proposed network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Replace worker processes by a simulated trainer."""
     return without_processes(monkeypatch)
 
 
 @pytest.fixture
 def opened(tmp_path: Path, trainer: Trainer) -> Search:
-    found = searches.taken_up(tmp_path, searches.config(space_text=FEW), searches.effort())
-    searches.apply(found, PROPOSAL)
-    return found
+    """Return an open search with the candidate ``PROPOSAL``."""
+    search = searches.taken_up(tmp_path, searches.config(space_text=FEW), searches.effort())
+    searches.apply(search, PROPOSAL)
+    return search

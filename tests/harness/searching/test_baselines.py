@@ -1,4 +1,4 @@
-"""What a search begins with: linear layers and a few kernels, which others are compared with."""
+"""Baselines at the begin of a search: linear layers and small convolutional networks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests import searches
 from tests.factories import make_job_result, make_proposal
 
 SPACE = parse_space(searches.SPACE, "widths")
-ROOM = TimeLeft(images=1_000, pace=Pace(0.001, 0.0))
+TIME = TimeLeft(images=1_000, pace=Pace(0.001, 0.0))
 
 
-def trained(trial: int, text: str, errors: int, origin: str = BASELINE, status: Status = Status.COMPLETE) -> Candidate:
+def make_run(trial: int, text: str, errors: int, origin: str = BASELINE, status: Status = Status.COMPLETE) -> Candidate:
     proposal = make_proposal(trial, text, origin=origin)
     job = searches.first_job(proposal)
     run = make_job_result(job, lambda parameters, seed: 100 - errors / 100, job.recipe.epochs)
@@ -32,7 +32,7 @@ def trained(trial: int, text: str, errors: int, origin: str = BASELINE, status: 
     return Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
 
 
-# Weights and a bias a class: 10 * (28 * 28 + 1), and with a quarter and a sixteenth of the pixels.
+# Weights and a bias per class: 10 * (28 * 28 + 1), then with a quarter and a sixteenth of the pixels.
 @pytest.mark.parametrize(
     ("task", "linear"),
     [
@@ -43,7 +43,7 @@ def trained(trial: int, text: str, errors: int, origin: str = BASELINE, status: 
     ],
     ids=str,
 )
-def test_the_floor_has_the_linear_layers_that_images_allow_and_a_few_kernels(task: Task, linear: list[int]):
+def test_baselines_are_linear_layers_by_image_shape_and_convolutional_networks(task: Task, linear: list[int]):
     networks = baseline_networks(task)
     sizes = [analyse(network, task).parameters for network in networks]
     assert sizes[: len(linear)] == linear
@@ -51,29 +51,29 @@ def test_the_floor_has_the_linear_layers_that_images_allow_and_a_few_kernels(tas
     assert len(networks) > len(linear)
 
 
-def test_a_search_begins_with_the_floor_within_its_limits():
+def test_search_begins_with_baselines_within_limits():
     baselines = [parse_network(text) for text in ("linear(10)", "avgpool(4) | linear(10)")]
     proposer = Proposer(SPACE, searches.config(), baselines=baselines)
-    answers = [proposer.propose(Inquiry(7_000, {}, ROOM)) for _ in range(2)]
+    answers = [proposer.propose(Inquiry(7_000, {}, TIME)) for _ in range(2)]
     assert [answer.proposal and answer.proposal.origin for answer in answers] == ["floor", "ladder"]
-    # The layer on the whole map is refused with its reason.
+    # The linear layer on all pixels has more than 7,000 parameters and is rejected.
     refusals = [event for event in answers[0].rejected_proposals if isinstance(event, Rejected)]
     assert [(event.reason, event.parameters) for event in refusals] == [("parameters", 7_850)]
 
 
 @pytest.mark.parametrize(("left", "epochs"), [(1_000.0, 2), (10_000.0, 8), (1.0, 2), (math.inf, 8)])
-def test_a_network_of_the_floor_trains_for_as_long_as_costs_next_to_nothing(left: float, epochs: int):
-    # An epoch takes a second; three thousandths of the time are free, of an hour at the most.
-    assert baseline_epochs(1.0, (2, 4, 8), replace(ROOM, left=left)) == epochs
+def test_baseline_epochs_are_bounded_by_share_of_time_limit(left: float, epochs: int):
+    # An epoch takes a second; a baseline may take 0.003 of the time limit, at most of an hour.
+    assert baseline_epochs(1.0, (2, 4, 8), replace(TIME, left=left)) == epochs
 
 
-def test_the_linear_model_is_the_best_that_was_trained_to_its_end():
+def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
     candidates = [
-        trained(0, "linear(10)", 80),
-        trained(1, "avgpool | linear(10)", 70),
-        trained(2, "avgpool(4) | linear(10)", 60, status=Status.CRASHED),
-        trained(3, "conv3x3(4) gap linear(10)", 50),
-        trained(4, "linear(10)", 40, origin="aim"),
+        make_run(0, "linear(10)", 80),
+        make_run(1, "avgpool | linear(10)", 70),
+        make_run(2, "avgpool(4) | linear(10)", 60, status=Status.CRASHED),
+        make_run(3, "conv3x3(4) gap linear(10)", 50),
+        make_run(4, "linear(10)", 40, origin="aim"),
     ]
     best = best_linear(candidates)
     assert best is not None
@@ -81,7 +81,7 @@ def test_the_linear_model_is_the_best_that_was_trained_to_its_end():
     assert best_linear(candidates[2:]) is None
 
 
-def test_the_surrogate_learns_nothing_from_the_floor():
-    candidates = {0: trained(0, "linear(10)", 80), 1: trained(1, "conv3x3(4) gap linear(10)", 50, origin="aim")}
-    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, ROOM), NO_PAST)
+def test_surrogate_ignores_baselines():
+    candidates = {0: make_run(0, "linear(10)", 80), 1: make_run(1, "conv3x3(4) gap linear(10)", 50, origin="aim")}
+    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PAST)
     assert len(finder._observations()) == 1

@@ -1,4 +1,4 @@
-"""Tests of what a search asks for by itself: the space, by the shape of the images."""
+"""Default space of a search, by data set, image shape and chip."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from search_spaces.chips import CHIPS
 from search_spaces.network import MNIST, Analysis, Task
 from search_spaces.space import draw, judge, uniform
 
-OWN = replace(DATASETS["mnist"], name="mine", sha256="a" * 64)
+USER_DATASET = replace(DATASETS["mnist"], name="mine", sha256="a" * 64)
 
 
-def accepted(name: str, task: Task, draws: int) -> list[Analysis]:
-    """Return those networks of a few draws that the space accepts."""
-    suiting = space(name, task)
+def accepted_draws(name: str, task: Task, draws: int) -> list[Analysis]:
+    """Return the analyses of the accepted networks of uniform draws from a space."""
+    search_space = space(name, task)
     generator = random.Random(0)
-    judgements = [judge(suiting, draw(suiting, uniform(generator)).architecture) for _ in range(draws)]
+    judgements = [judge(search_space, draw(search_space, uniform(generator)).architecture) for _ in range(draws)]
     return [each.analysis for each in judgements if each.analysis is not None and each.accepted]
 
 
@@ -43,13 +43,13 @@ def accepted(name: str, task: Task, draws: int) -> list[Analysis]:
         ((3, 200, 150), "large"),
     ],
 )
-def test_the_space_suits_the_shape_of_one_s_own_images(shape: tuple[int, int, int], name: str):
-    assert usual_space(replace(OWN, image_shape=shape)) == name
-    assert len(accepted(name, Task(shape, 10), 200)) > 20
+def test_usual_space_suits_shape_of_user_images(shape: tuple[int, int, int], name: str):
+    assert usual_space(replace(USER_DATASET, image_shape=shape)) == name
+    assert len(accepted_draws(name, Task(shape, 10), 200)) > 20
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_mnist_and_its_kin_keep_the_space_that_its_prior_is_of(name: str):
+def test_usual_space_of_named_datasets_is_space_of_prior(name: str):
     assert usual_space(DATASETS[name]) == "all"
 
 
@@ -57,17 +57,17 @@ def test_mnist_and_its_kin_keep_the_space_that_its_prior_is_of(name: str):
     ("shape", "chip", "name"),
     [((1, 28, 28), "ATmega328P", "minute"), ((1, 64, 64), "ATmega328P", "minute"), ((1, 64, 64), "ESP32-C3", "large")],
 )
-def test_a_chip_without_the_memory_for_usual_maps_has_small_ones(shape: tuple[int, int, int], chip: str, name: str):
-    assert usual_space(replace(OWN, image_shape=shape), CHIPS[chip]) == name
+def test_usual_space_for_chip_with_little_memory_has_small_maps(shape: tuple[int, int, int], chip: str, name: str):
+    assert usual_space(replace(USER_DATASET, image_shape=shape), CHIPS[chip]) == name
 
 
 def median_work(name: str, task: Task) -> float:
-    return statistics.median(map(work_of, accepted(name, task, 600)))
+    return statistics.median(map(work_of, accepted_draws(name, task, 600)))
 
 
-def test_a_step_on_large_pictures_costs_about_what_it_costs_on_mnist():
-    usual = median_work("all", MNIST)
+def test_work_of_networks_for_large_images_is_close_to_work_on_mnist():
+    mnist_work = median_work("all", MNIST)
 
-    assert median_work("large", Task((1, 96, 96), 10)) <= 1.25 * usual
-    assert median_work("large", Task((3, 96, 96), 10)) <= 1.25 * usual
-    assert median_work("all", Task((3, 64, 64), 10)) > 1.5 * usual
+    assert median_work("large", Task((1, 96, 96), 10)) <= 1.25 * mnist_work
+    assert median_work("large", Task((3, 96, 96), 10)) <= 1.25 * mnist_work
+    assert median_work("all", Task((3, 64, 64), 10)) > 1.5 * mnist_work

@@ -1,6 +1,7 @@
-"""A search may be killed at any moment: the same command goes on, loses no finished run and repeats none.
+"""A search that was killed at any moment resumes without loss or repetition of finished runs.
 
-First with made-up trainings, killed at every single write and every exchange with a worker; then with real processes.
+The trainings are simulated. Fault points are before, in and after each write, and at each exchange with a worker; the
+slow test kills at every point.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return without_processes(monkeypatch)
 
 
-def outcome(folder: Path) -> dict[str, Any]:
-    """Return all that a search has decided and found, without times."""
-    drop = {"elapsed", "utc", "message"}
-    kept = ("proposed", "rejected", "repeated")
+def results_of(folder: Path) -> dict[str, Any]:
+    """Return proposals, winner and results of a search, without times."""
+    omitted_keys = {"elapsed", "utc", "message"}
+    kinds = ("proposed", "rejected", "repeated")
     return {
-        **{kind: [_without(event, drop) for event in searches.events(folder, kind)] for kind in kept},
-        "winner": [_without(event, drop) for event in searches.events(folder, "winner")][-1:],
+        **{kind: [_without(event, omitted_keys) for event in searches.events(folder, kind)] for kind in kinds},
+        "winner": [_without(event, omitted_keys) for event in searches.events(folder, "winner")][-1:],
         "results": [
             (result.trial, result.purpose, result.seed_index, result.status, result.validation_errors)
             for result in searches.results(folder)
@@ -56,73 +57,73 @@ def _without(event: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name not in names}
 
 
-def finished(folder: Path) -> set[Run]:
+def finished_runs(folder: Path) -> set[Run]:
     return {(result.trial, result.purpose.value, result.seed_index) for result in searches.results(folder)}
 
 
-def check_accounts(folder: Path) -> None:
-    """Every proposal is rejected, a repeat, or a network; every network has a result or is still to be trained."""
+def check_consistency(folder: Path) -> None:
+    """Check that proposals are numbered, networks are distinct, and the log has each result once."""
     networks = [event["trial"] for event in searches.events(folder, "proposed")]
     assert networks == list(range(len(networks)))
     assert len({event["hash"] for event in searches.events(folder, "proposed")}) == len(networks)
-    begun = {result.trial for result in searches.results(folder)}
-    assert begun <= set(networks)
-    noted = [(event["trial"], event["purpose"], event["seed_index"]) for event in searches.events(folder, "finished")]
-    assert len(noted) == len(set(noted))
-    assert set(noted) == finished(folder)
+    trained_trials = {result.trial for result in searches.results(folder)}
+    assert trained_trials <= set(networks)
+    runs = [(event["trial"], event["purpose"], event["seed_index"]) for event in searches.events(folder, "finished")]
+    assert len(runs) == len(set(runs))
+    assert set(runs) == finished_runs(folder)
 
 
-def whole(folder: Path, trainer: Trainer, configured: StudyConfig) -> tuple[dict[str, Any], int]:
-    """Run a search without a stop; return its outcome and the number of its fault points."""
+def run_whole(folder: Path, trainer: Trainer, config: StudyConfig) -> tuple[dict[str, Any], int]:
+    """Run a search to the end; return the results and the number of fault points."""
     trainer.points = 0
-    searches.run(folder, configured, searches.effort(**SMALL))
+    searches.run(folder, config, searches.effort(**SMALL))
     points = trainer.points
     trainer.completed.clear()
     trainer.epochs_done.clear()
-    return outcome(folder), points
+    return results_of(folder), points
 
 
 @pytest.mark.parametrize(
     ("sampler", "stride"), [("random", 5), ("tpe", 29), ("nsga2", 29), ("evolution", 13), ("surrogate", 29)]
 )
-def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
+def test_search_killed_at_any_point_has_results_of_uninterrupted_search(
     sampler: str, stride: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    # So that networks have children among the nine.
+    # With a population of 4, some of the nine networks are children.
     monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
-        # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
+        # The surrogate then draws and mutates networks instead of a full list, and few of them to save time.
         monkeypatch.setattr(finder, "_MOST_LISTED", 1)
         for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
             monkeypatch.setattr(finder, name, number)
-    configured = searches.config(sampler=sampler)
-    expected, points = whole(tmp_path / "whole", trainer, configured)
+    config = searches.config(sampler=sampler)
+    expected, points = run_whole(tmp_path / "whole", trainer, config)
     assert points > 150
 
     for point in range(1, points + 1, stride):
         folder = tmp_path / f"{point}" / "whole"
         with killed_at(trainer, point):
-            searches.run(folder, configured, searches.effort(**SMALL))
-        before, asked = finished(folder), len(trainer.asked)
-        searches.run(folder, configured, searches.effort(**SMALL))
+            searches.run(folder, config, searches.effort(**SMALL))
+        finished_before, job_count = finished_runs(folder), len(trainer.asked)
+        searches.run(folder, config, searches.effort(**SMALL))
 
-        assert outcome(folder) == expected, f"killed at point {point}"
-        check_accounts(folder)
-        check_trained_once(trainer, before, asked, expected)
+        assert results_of(folder) == expected, f"killed at point {point}"
+        check_consistency(folder)
+        check_trained_once(trainer, finished_before, job_count, expected)
 
 
 @pytest.mark.slow
-def test_a_search_killed_at_every_point_ends_as_if_it_had_not_been(
+def test_search_killed_at_every_point_has_results_of_uninterrupted_search(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    test_a_search_killed_at_any_point_ends_as_if_it_had_not_been("tpe", 1, trainer, tmp_path, monkeypatch)
+    test_search_killed_at_any_point_has_results_of_uninterrupted_search("tpe", 1, trainer, tmp_path, monkeypatch)
 
 
-def check_trained_once(trainer: Trainer, before: set[Run], asked: int, expected: dict[str, Any]) -> None:
-    """No finished run was asked for again; one whose result had not reached the disk yet may have been."""
-    again = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[asked:]}
+def check_trained_once(trainer: Trainer, finished_before: set[Run], job_count: int, expected: dict[str, Any]) -> None:
+    """Check that no stored run was trained again; at most one run, whose result was not stored yet, was."""
+    later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[job_count:]}
     complete = {entry[:3] for entry in expected["results"] if entry[3] == Status.COMPLETE}
-    assert before & again == set()
+    assert finished_before & later_runs == set()
     assert set(trainer.completed) == complete
     assert sum(trainer.completed.values()) <= len(complete) + 1
     trainer.completed.clear()
@@ -130,42 +131,40 @@ def check_trained_once(trainer: Trainer, before: set[Run], asked: int, expected:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_search_killed_again_and_again_loses_nothing_and_comes_to_its_end(
-    seed: int, trainer: Trainer, tmp_path: Path
-):
-    configured = searches.config(sampler="random", seed=seed)
-    expected, _ = whole(tmp_path / "whole", trainer, configured)
+def test_search_killed_repeatedly_loses_no_run_and_ends(seed: int, trainer: Trainer, tmp_path: Path):
+    config = searches.config(sampler="random", seed=seed)
+    expected, _ = run_whole(tmp_path / "whole", trainer, config)
     moments, folder = random.Random(seed), tmp_path / "again" / "whole"
-    before: set[Run] = set()
+    finished_before: set[Run] = set()
     for _ in range(100):
         with killed_at(trainer, moments.randrange(1, 60)):
-            searches.run(folder, configured, searches.effort(**SMALL))
-        assert before <= finished(folder), "a finished run was lost"
-        before = finished(folder)
+            searches.run(folder, config, searches.effort(**SMALL))
+        assert finished_before <= finished_runs(folder), "a finished run was lost"
+        finished_before = finished_runs(folder)
         if searches.events(folder, "ended"):
             break
 
-    assert outcome(folder) == expected
-    check_accounts(folder)
+    assert results_of(folder) == expected
+    check_consistency(folder)
 
 
 @pytest.mark.parametrize("point", range(5, 200, 15))
-def test_with_several_workers_nothing_is_lost_or_repeated_either(point: int, trainer: Trainer, tmp_path: Path):
-    configured, spent = searches.config(), searches.effort(trials=9, workers=3)
+def test_killed_search_with_several_workers_loses_and_repeats_no_run(point: int, trainer: Trainer, tmp_path: Path):
+    config, effort = searches.config(), searches.effort(trials=9, workers=3)
     with killed_at(trainer, point):
-        searches.run(tmp_path, configured, spent)
-    before, asked = finished(tmp_path), len(trainer.asked)
+        searches.run(tmp_path, config, effort)
+    finished_before, job_count = finished_runs(tmp_path), len(trainer.asked)
 
-    searches.run(tmp_path, configured, spent)
+    searches.run(tmp_path, config, effort)
 
-    again = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[asked:]}
-    assert before & again == set()
-    assert before <= finished(tmp_path)
+    later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[job_count:]}
+    assert finished_before & later_runs == set()
+    assert finished_before <= finished_runs(tmp_path)
     assert len(searches.events(tmp_path, "proposed")) == 9
-    check_accounts(tmp_path)
+    check_consistency(tmp_path)
 
 
-def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path: Path):
+def test_next_session_deletes_partial_files(trainer: Trainer, tmp_path: Path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1").write_text("")
     (tmp_path / ".report.html.x1").write_text("<")
@@ -178,8 +177,8 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
 FACTS = ("ended", "rejected", "repeated", "verdicts", "confirmations")
 
 
-def known(search: Search) -> dict[str, Any]:
-    """Return the whole state of a search that follows from its log."""
+def state_of(search: Search) -> dict[str, Any]:
+    """Return the parts of the state of a search that follow from the log."""
     return {
         "candidates": copy.deepcopy(search.state.candidates),
         "contenders": list(search.state.contenders),
@@ -188,69 +187,66 @@ def known(search: Search) -> dict[str, Any]:
         "timing": copy.deepcopy(search.timing),
         "ratios": copy.deepcopy(search.state.ratios),
         "confirmed": [each.proposal.trial for each in confirmed_by_cost([*search.state.candidates.values()])],
-        **{
-            name: copy.deepcopy(getattr(search.state, name))
-            for name in ("ended", "rejected", "repeated", "verdicts", "confirmations")
-        },
+        **{name: copy.deepcopy(getattr(search.state, name)) for name in FACTS},
     }
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
+def test_log_cut_after_any_line_gives_state_at_this_line(
     workers: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    moments: list[dict[str, Any]] = []
+    expected_states: list[dict[str, Any]] = []
     add = Search.add
 
-    def watched(self: Search, event: Event) -> None:
+    def add_and_store(self: Search, event: Event) -> None:
         add(self, event)
-        moments.append(known(self))
+        expected_states.append(state_of(self))
 
-    monkeypatch.setattr(Search, "add", watched)
-    configured, spent = searches.config(seed=2), searches.effort(trials=14, workers=workers)
-    searches.run(tmp_path / "whole", configured, spent)
+    monkeypatch.setattr(Search, "add", add_and_store)
+    config, effort = searches.config(seed=2), searches.effort(trials=14, workers=workers)
+    searches.run(tmp_path / "whole", config, effort)
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)
-    assert len(lines) == len(moments) > 50
-    assert any(moment["standing"] is not None for moment in moments)
+    assert len(lines) == len(expected_states) > 50
+    assert any(expected["standing"] is not None for expected in expected_states)
     monkeypatch.undo()
 
-    cut = tmp_path / "cut" / "whole"
-    cut.mkdir(parents=True)
-    for count, moment in enumerate(moments, start=1):
-        # With half of the next line, which the kill has torn.
-        torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
-        (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
-        log = StudyLog(cut)
-        state_there = log.recover_into(StudyState(cut, configured))
+    cut_folder = tmp_path / "cut" / "whole"
+    cut_folder.mkdir(parents=True)
+    for count, expected in enumerate(expected_states, start=1):
+        # The kill leaves half of the next line.
+        half_line = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
+        (cut_folder / "log.jsonl").write_text("".join(lines[:count]) + half_line)
+        log = StudyLog(cut_folder)
+        study_state = log.recover_into(StudyState(cut_folder, config))
         executor = Processes(DataLocation("mnist", None), Limits())
-        found = Search(state_there, spent, executor, Nobody(), data=dataset("mnist"), log=log)
-        assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
-        state = known(found)
-        # Entries hold the times of the log, rounded.
+        search = Search(study_state, effort, executor, NoProposer(), data=dataset("mnist"), log=log)
+        assert (cut_folder / "log.jsonl").read_text() == "".join(lines[:count])
+        state = state_of(search)
+        # The times of entries in the log are rounded, so only the events are compared.
         assert {key: entry.event for key, entry in state.pop("ended").items()} == {
-            key: entry.event for key, entry in moment.pop("ended").items()
+            key: entry.event for key, entry in expected.pop("ended").items()
         }
-        assert state == moment
+        assert state == expected
 
 
-class Nobody:
-    """Proposes nothing."""
+class NoProposer:
+    """Proposer that must not be called."""
 
-    def propose(self, *given: object) -> InquiryAnswer:
+    def propose(self, *arguments: object) -> InquiryAnswer:
         raise AssertionError
 
-    def tell(self, *given: object) -> None:
+    def tell(self, *arguments: object) -> None:
         raise AssertionError
 
-    def restore(self, *given: object) -> None:
+    def restore(self, *arguments: object) -> None:
         raise AssertionError
 
-    def finder(self, *given: object) -> None:
+    def finder(self, *arguments: object) -> None:
         raise AssertionError
 
 
 @pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"event": "propo'])
-def test_a_whole_line_that_is_no_event_is_refused(line: str, trainer: Trainer, tmp_path: Path):
+def test_search_refuses_log_with_complete_line_that_is_no_event(line: str, trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort(trials=2))
     with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")

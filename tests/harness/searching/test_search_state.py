@@ -1,4 +1,4 @@
-"""What follows from a study's events: jobs, the pace, and that settled networks may be left out."""
+"""State of a search derived from events: jobs, pace, contenders and incumbent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.harness.searching.conftest import PROPOSAL
 from tests.searches import Trial
 
 
-def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search):
+def test_first_run_stops_at_each_rung_and_fresh_seeds_do_not(opened: Search):
     candidate = opened.state.candidates[0]
 
     first = opened.job(candidate, Purpose.SEARCH, 0)
@@ -39,7 +39,7 @@ def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search
     assert [next_rung(opened.config, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
 
 
-def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own(opened: Search):
+def test_network_with_other_epochs_has_scaled_recipe_and_rungs(opened: Search):
     searches.apply(opened, replace(PROPOSAL, trial=1, epochs=20))
 
     first = opened.job(opened.state.candidates[1], Purpose.SEARCH, 0)
@@ -50,7 +50,7 @@ def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own
     assert replace(first.recipe, epochs=8) == searches.RECIPE
 
 
-def test_the_pace_is_that_of_the_slowest_node(opened: Search):
+def test_measured_pace_is_pace_of_slowest_node(opened: Search):
     candidate, pace = opened.state.candidates[0], opened.timing.measured_pace.seconds_an_image
     estimated = opened.run_seconds(candidate)
     for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
@@ -60,84 +60,84 @@ def test_the_pace_is_that_of_the_slowest_node(opened: Search):
     assert opened.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace)
 
 
-def test_a_settled_network_comes_back_when_seeds_that_were_in_flight_let_it_stand(trainer: Trainer, tmp_path: Path):
-    opened = searches.opened(tmp_path, [Trial(20, fresh=(98.5,))])
-    assert opened.state.contenders == {}
+def test_refuted_candidate_becomes_contender_again_after_good_late_seeds(trainer: Trainer, tmp_path: Path):
+    search = searches.opened(tmp_path, [Trial(20, fresh=(98.5,))])
+    assert search.state.contenders == {}
 
     for index in (1, 2, 3):
-        searches.file(opened, 0, Purpose.CONFIRM, index, 99.6)
+        searches.file(search, 0, Purpose.CONFIRM, index, 99.6)
 
-    assert opened.state.contenders == opened.state.candidates
+    assert search.state.contenders == search.state.candidates
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
-    seed: int, trainer: Trainer, tmp_path: Path
-):
-    rng, opened = random.Random(seed), searches.opened(tmp_path, [])
-    known = opened.state.candidates
+def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int, trainer: Trainer, tmp_path: Path):
+    rng, search = random.Random(seed), searches.opened(tmp_path, [])
+    candidates = search.state.candidates
     turn = Turn(Metric.PARAMETERS, 5_000)
 
     def event() -> Event:
-        if not known or rng.random() < 0.4:
-            proposal: Proposal = make_proposal(len(known), parameters=rng.randrange(100, 3_000))
+        if not candidates or rng.random() < 0.4:
+            proposal: Proposal = make_proposal(len(candidates), parameters=rng.randrange(100, 3_000))
             return proposal
-        changed = rng.choice(list(known.values()))
-        trial = changed.proposal.trial
-        if changed.first is not None and rng.random() < 0.2:
+        candidate = rng.choice(list(candidates.values()))
+        trial = candidate.proposal.trial
+        if candidate.first is not None and rng.random() < 0.2:
             return Repeated(trial=trial)
-        purpose = Purpose.SEARCH if changed.first is None else Purpose.CONFIRM
-        run = make_result(errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(changed.fresh), trial=trial)
+        purpose = Purpose.SEARCH if candidate.first is None else Purpose.CONFIRM
+        run = make_result(
+            errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(candidate.fresh), trial=trial
+        )
         return RunEnded(run=run)
 
     for _ in range(300):
-        opened.state.apply(Entry(0.0, event()))
-        every, some = list(known.values()), list(opened.state.contenders.values())
+        search.state.apply(Entry(0.0, event()))
+        all_candidates, contenders = list(candidates.values()), list(search.state.contenders.values())
 
-        assert confirmed_by_cost(some) == confirmed_by_cost(every)
-        assert opened.state.incumbent is next(iter(confirmed_by_cost(every)), None)
-        assert race.next_to_confirm(some, turn, {}) is race.next_to_confirm(every, turn, {})
-    assert len(opened.state.contenders) < len(known)
+        assert confirmed_by_cost(contenders) == confirmed_by_cost(all_candidates)
+        assert search.state.incumbent is next(iter(confirmed_by_cost(all_candidates)), None)
+        assert race.next_to_confirm(contenders, turn, {}) is race.next_to_confirm(all_candidates, turn, {})
+    assert len(search.state.contenders) < len(candidates)
 
 
 @pytest.mark.parametrize("workers", [1, 20])
-def test_what_a_search_shows_is_what_all_of_its_networks_say(
+def test_incumbent_and_nearest_miss_follow_from_all_candidates(
     workers: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seen: set[str] = set()
+    kinds: set[str] = set()
 
-    def checked(found: Search, events: list[WorkerEvent]) -> None:
-        on_worker_events(found, events)
-        every = list(found.state.candidates.values())
-        standing = next(iter(confirmed_by_cost(every)), None)
-        assert found.state.incumbent is standing
-        assert found.state.nearest == (nearest_miss(every) if standing is None else None)
-        seen.add("standing" if standing else "nearest" if found.state.nearest else "neither")
+    def handle_and_check(search: Search, events: list[WorkerEvent]) -> None:
+        on_worker_events(search, events)
+        candidates = list(search.state.candidates.values())
+        incumbent = next(iter(confirmed_by_cost(candidates)), None)
+        assert search.state.incumbent is incumbent
+        assert search.state.nearest == (nearest_miss(candidates) if incumbent is None else None)
+        kinds.add("standing" if incumbent else "nearest" if search.state.nearest else "neither")
 
-    monkeypatch.setattr(loop, "on_worker_events", checked)
+    monkeypatch.setattr(loop, "on_worker_events", handle_and_check)
     config = searches.config(sampler="surrogate")
 
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=12))
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=24))
 
-    assert seen == {"neither", "nearest", "standing"}
+    assert kinds == {"neither", "nearest", "standing"}
 
 
-def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Trainer, tmp_path: Path):
+def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path: Path):
     past = tuple(item for item in shipped("mnist") if item.learning_rate == searches.RECIPE.learning_rate)[:5]
     write_prior(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
-    with_past, without = (
+    with_past, without_past = (
         searches.taken_up(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
     assert len(searches.proposer_of(with_past).past.observations) == 5
-    # What is known beforehand takes the place of the ladder.
+    # Earlier trainings replace the ladder.
     assert searches.proposer_of(with_past).ladder == []
-    assert (searches.proposer_of(without).past, bool(searches.proposer_of(without).ladder)) == (NO_PAST, True)
+    assert (searches.proposer_of(without_past).past, bool(searches.proposer_of(without_past).ladder)) == (NO_PAST, True)
 
 
-def test_a_kill_between_a_run_and_what_it_decided_leaves_that_to_the_next_session(trainer: Trainer, tmp_path: Path):
+def test_next_session_logs_decision_lost_by_kill_after_run(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort(trials=8))
     lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
     last = max(number for number, line in enumerate(lines) if '"standing"' in line)

@@ -1,4 +1,4 @@
-"""All views of a study name one answer, one tier and one front: the state, the command, the API and the page."""
+"""State, command, API and page of a study show the same answer, tier and front."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ TIERS = {True: "verified", None: "measured", False: "measured"}
 ERRORS = st.integers(40, 110)
 # Errors of the first run and of fresh seeds, for each network.
 NETWORKS = st.lists(st.tuples(ERRORS, st.lists(ERRORS, max_size=3)), min_size=1, max_size=len(WIDTHS))
-# Which network was chosen, and what came of its verification.
+# Index of the winner, and the result of the verification; None if open.
 VERDICTS = st.lists(st.tuples(st.integers(0, len(WIDTHS) - 1), st.sampled_from([True, None, False])), max_size=3)
 
 
 def write_study(folder: Path, networks: list[tuple[int, list[int]]], verdicts: list[tuple[int, bool | None]]) -> None:
-    """Leave a study with these runs and verdicts."""
+    """Write a study with these runs and verdicts."""
     open_study(folder, searches.config(), {})
     hashes = []
     for trial, (first, fresh) in enumerate(networks):
@@ -59,28 +59,28 @@ def write_study(folder: Path, networks: list[tuple[int, list[int]]], verdicts: l
 
 
 def check_views(
-    networks: list[tuple[int, list[int]]], verdicts: list[tuple[int, bool | None]], place: Workspace
+    networks: list[tuple[int, list[int]]], verdicts: list[tuple[int, bool | None]], workspace: Workspace
 ) -> None:
-    """Compare all views of one study."""
-    folder = place.study("one")
+    """Write a study, and check that all views agree."""
+    folder = workspace.study("one")
     write_study(folder, networks, verdicts)
     state = read_state(folder)
     answer = state.answer and state.answer.proposal.hash
 
-    study = Study(folder, place)
+    study = Study(folder, workspace)
     assert (study.answer and study.answer.hash, study.tier) == (answer, state.answer_tier)
     assert [trial.hash for trial in study.front] == [candidate.proposal.hash for candidate in state.front]
     [row] = json.loads(CliRunner().invoke(cli, ["studies", "--json"], catch_exceptions=False).stdout)["studies"]
     assert (row["hash"], row["tier"] or "") == (answer, state.answer_tier)
-    facts = read_study(folder, place)
+    facts = read_study(folder, workspace)
     if answer is not None:
         assert facts.answer is not None
         assert facts.answer.hash == answer
         assert facts.ending.outcome == "not verified yet"
     else:
-        # The page is about the network that was chosen last then, and says that it did not reach.
-        chosen = [entry.event.hash for entry in state.of_kind(WinnerChosen)]
-        assert (facts.answer and facts.answer.hash) == (chosen[-1] if chosen else None)
+        # Without an answer, the page shows the last winner and does not call the target reached.
+        winners = [entry.event.hash for entry in state.of_kind(WinnerChosen)]
+        assert (facts.answer and facts.answer.hash) == (winners[-1] if winners else None)
         assert facts.ending.outcome != "reached"
     for network in facts.networks:
         assert network.state is state.network_states[network.hash]
@@ -89,17 +89,17 @@ def check_views(
 @settings(max_examples=40, deadline=None)
 @given(NETWORKS, VERDICTS)
 def test_all_views_of_a_study_agree(networks: list[Any], verdicts: list[Any]):
-    check_in_a_workspace(networks, verdicts)
+    check_views_in_new_workspace(networks, verdicts)
 
 
 @pytest.mark.slow
 @settings(max_examples=2_000, deadline=None)
 @given(NETWORKS, VERDICTS)
 def test_all_views_of_two_thousand_studies_agree(networks: list[Any], verdicts: list[Any]):
-    check_in_a_workspace(networks, verdicts)
+    check_views_in_new_workspace(networks, verdicts)
 
 
-def check_in_a_workspace(networks: list[Any], verdicts: list[Any]) -> None:
+def check_views_in_new_workspace(networks: list[Any], verdicts: list[Any]) -> None:
     root = Path(tempfile.mkdtemp())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(root))

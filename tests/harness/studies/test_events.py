@@ -1,4 +1,4 @@
-"""The log of a study: what is written reads back, what is damaged is passed over, the words in the file stay."""
+"""Log lines of a study: events are read as written, damaged lines are skipped, and the words of the file are fixed."""
 
 from __future__ import annotations
 
@@ -65,24 +65,24 @@ EVENTS: list[Event] = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_reads_back_as_it_was_written(event: Event):
+def test_event_is_read_as_written(event: Event):
     entry = Entry(61.25, event, UTC)
 
     assert read_line(line(entry)) == entry
 
 
-def test_the_words_in_the_file_are_those_of_every_version():
+def test_words_of_file_are_equal_in_all_versions():
     assert {type(event) for event in EVENTS} == set(_KINDS.values())
     assert list(_KINDS) == [
         *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
         *("winner", "postponed", "verified", "advised", "quoted"),
     ]
-    written = json.loads(line(Entry(1.00049, EVENTS[9], UTC)))
-    assert list(written)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]
-    assert (written["event"], written["elapsed"]) == ("standing", 1.0)
+    document = json.loads(line(Entry(1.00049, EVENTS[9], UTC)))
+    assert list(document)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]
+    assert (document["event"], document["elapsed"]) == ("standing", 1.0)
 
 
-def test_fields_of_newer_programs_are_passed_over():
+def test_read_line_ignores_fields_of_newer_versions():
     text = '{"event": "session", "elapsed": 0, "device": "cpu", "colour": 1}'
     assert read_line(text) == Entry(0.0, SessionBegan(device="cpu"))
 
@@ -98,10 +98,10 @@ def test_fields_of_newer_programs_are_passed_over():
         '{"event": "finished", "trial": 0, "purpose": "search"}',
     ],
 )
-def test_a_line_that_no_event_fits_is_passed_over(text: str):
+def test_read_line_returns_none_for_line_without_valid_event(text: str):
     assert read_line(text) is None
 
 
-def test_a_number_that_is_not_finite_is_not_written():
+def test_line_refuses_number_that_is_not_finite():
     with pytest.raises(ValueError):  # noqa: PT011
         line(Entry(1.0, Postponed(hash="ab", parameters=5, seconds=float("inf"))))

@@ -1,4 +1,4 @@
-"""Differences between groups, and the confirmations that count them."""
+"""Spread of errors between groups of images, and confirmations on folds of groups."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ PRIOR_SHARE = 0.5  # relative deviation between groups before any network is kno
 COUNTS = GroupCounts(folds=5, validation=30.0, test=10.0)
 
 
-def candidate(*errors: int, groups: GroupCounts | None = COUNTS) -> Candidate:
+def make_candidate(*errors: int, groups: GroupCounts | None = COUNTS) -> Candidate:
     """Return a candidate with errors of 10,000 images on its fresh seeds, of which 1,000 are allowed."""
     fresh = [
-        make_result(errors=wrong, validation_size=10_000, purpose=Purpose.CONFIRM, seed_index=index)
-        for index, wrong in enumerate(errors)
+        make_result(errors=count, validation_size=10_000, purpose=Purpose.CONFIRM, seed_index=index)
+        for index, count in enumerate(errors)
     ]
     first = make_result(errors=600, validation_size=10_000)
     seeds = 2 if groups is None else groups.folds
     return Candidate(make_proposal(0), 100, first, fresh, confirm_seeds=seeds, threshold_pct=90.0, groups=groups)
 
 
-def test_the_square_between_folds_converges_to_the_variance_components_of_the_data():
+def test_fold_square_converges_to_variance_components_of_data():
     draw = np.random.default_rng(0)
     counts = GroupCounts(folds=400, validation=800.0, test=10.0)
     # Two groups per fold, common difficulties of the folds, networks of different size, and seeds.
@@ -44,7 +44,7 @@ def test_the_square_between_folds_converges_to_the_variance_components_of_the_da
     assert unseen_square == pytest.approx(0.3**2 / 10, rel=0.1)
 
 
-def test_without_errors_on_two_folds_the_usual_deviation_is_assumed():
+def test_fold_square_without_errors_on_two_folds_is_prior():
     usual = PRIOR_SHARE**2 * 5 / 30 + 0.08**2
 
     assert COUNTS.fold_square(0.08**2) == pytest.approx(usual)
@@ -53,7 +53,7 @@ def test_without_errors_on_two_folds_the_usual_deviation_is_assumed():
 
 
 @pytest.mark.parametrize("errors", [(600, 600, 600, 600, 600), (500, 700, 650, 600, 620), (200, 300, 1100, 500, 900)])
-def test_the_chance_to_verify_on_folds_counts_the_folds_and_the_test_groups(errors: tuple[int, ...]):
+def test_chance_to_verify_accounts_for_folds_and_test_groups(errors: tuple[int, ...]):
     relative = np.array(errors) / np.mean(errors) - 1
     fold_square = (4 * (PRIOR_SHARE**2 * 5 / 30 + 0.08**2) + (relative**2).sum()) / 8
     test_square = (fold_square - 0.08**2) * 30 / 5 / 10
@@ -61,36 +61,37 @@ def test_the_chance_to_verify_on_folds_counts_the_folds_and_the_test_groups(erro
 
     expected = stats.t.cdf(math.log(1000), 8, math.log(np.mean(errors)), spread)
 
-    assert candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
+    assert make_candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_network_whose_errors_differ_between_folds_needs_a_larger_margin():
-    robust = candidate(600, 640, 620, 610, 630)
-    uneven = candidate(200, 300, 1000, 700, 900)
+def test_uneven_errors_between_folds_require_larger_margin():
+    robust = make_candidate(600, 640, 620, 610, 630)
+    uneven = make_candidate(200, 300, 1000, 700, 900)
 
     assert np.mean(robust.fresh_pct) == pytest.approx(np.mean(uneven.fresh_pct))
     assert (robust.is_confirmed, uneven.is_confirmed) == (True, False)
-    # All groups were seen, so further seeds would show no further groups.
+    # The five folds cover all groups, so further seeds give no new groups.
     assert (robust.most_seeds, uneven.is_refuted) == (5, True)
-    assert not candidate(600, 640, 620, 610).is_confirmed
-    # Two seeds on fixed groups would have sufficed.
-    assert candidate(640, 620, groups=None).is_confirmed
+    assert not make_candidate(600, 640, 620, 610).is_confirmed
+    # Without groups, two seeds with these errors suffice.
+    assert make_candidate(640, 620, groups=None).is_confirmed
 
 
-def test_the_needed_share_is_the_mean_error_that_five_equal_folds_just_confirm_on_average_data():
-    # Errors between folds as the prior expects: the estimate equals the prior, with 4 + 4 degrees of freedom.
+def test_needed_share_is_largest_mean_error_that_average_folds_confirm():
+    # The errors differ between folds as the prior expects, so the estimate equals the prior, with 4 + 4 degrees of
+    # freedom.
     fold_square = PRIOR_SHARE**2 * 5 / 30 + 0.08**2
     spread = math.sqrt(fold_square / 5 + PRIOR_SHARE**2 / 10 + 0.08**2 / 6 + 0.032**2)
 
     assert needed_share(5, COUNTS) == pytest.approx(math.exp(-1.39682 * spread), rel=1e-4)
-    # Uneven networks of the study lower the share, even ones raise it.
+    # Networks of the study with uneven errors lower the share, networks with even errors raise the share.
     uneven, even = ([[10.0, 20, 5, 30, 10]], [[10.0, 11, 9, 10, 10]])
     assert needed_share(5, COUNTS, uneven) < needed_share(5, COUNTS) < needed_share(5, COUNTS, even)
     # Few groups on either side require a larger margin.
     assert needed_share(5, replace(COUNTS, test=2.0)) < needed_share(5, COUNTS)
 
 
-def test_studies_of_earlier_versions_keep_their_document_and_name():
+def test_config_without_group_counts_has_document_of_earlier_versions():
     config = searches.config(group_folds=5)
     document = config_document(config)
 

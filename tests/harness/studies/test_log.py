@@ -1,3 +1,5 @@
+"""Files of a study: configuration, order of log entries and results, recovery after a kill, and the lock."""
+
 from __future__ import annotations
 
 import fcntl
@@ -31,33 +33,33 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "a-study"
 
 
-def test_a_configuration_is_read_as_it_was_written_and_opens_its_study_again(folder: Path):
+def test_configuration_is_read_as_written_and_reopens_study(folder: Path):
     assert study.open_study(folder, CONFIG, ORIGINS)
-    before = (folder / "config.json").read_bytes()
+    content = (folder / "config.json").read_bytes()
 
     assert not study.open_study(folder, CONFIG, {})
     assert (read_state(folder).config, study.read_config(folder).origins) == (CONFIG, ORIGINS)
-    assert (folder / "config.json").read_bytes() == before
-    # One of the time before lengths and priors.
-    document = json.loads(before)
+    assert (folder / "config.json").read_bytes() == content
+    # A configuration of a version without lengths and priors is read too.
+    document = json.loads(content)
     for name in ("lengths", "prior", "prior_sha256"):
         del document["config"][name]
     (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
     assert read_state(folder).config == CONFIG
 
 
-def test_a_search_with_a_prior_trains_by_other_seeds_than_the_searches_that_the_prior_knows():
-    plain = replace(CONFIG, prior="none", seed=7)
-    with_prior = replace(plain, prior="shipped", prior_sha256="ab")
+def test_run_seed_differs_by_prior_and_configuration():
+    without_prior = replace(CONFIG, prior="none", seed=7)
+    with_prior = replace(without_prior, prior="shipped", prior_sha256="ab")
     changes: list[dict[str, Any]] = [{"prior_sha256": "cd"}, {"seed": 8}, {"budget": 20_001}, {"prior": "own"}]
-    others = [replace(with_prior, **change) for change in changes]
+    other_configs = [replace(with_prior, **change) for change in changes]
 
-    assert plain.run_seed == 7
+    assert without_prior.run_seed == 7
     assert with_prior.run_seed == replace(with_prior).run_seed
-    assert len({each.run_seed for each in (plain, with_prior, *others)}) == 6
+    assert len({each.run_seed for each in (without_prior, with_prior, *other_configs)}) == 6
 
 
-def test_a_training_of_another_length_is_the_recipe_but_for_that_and_says_so_in_its_name():
+def test_recipe_of_other_epochs_has_epochs_in_name():
     assert CONFIG.recipe_of(30) == (replace(CONFIG.recipe, epochs=30), "fast-30ep")
 
 
@@ -73,7 +75,7 @@ def test_a_training_of_another_length_is_the_recipe_but_for_that_and_says_so_in_
         {"threshold_pct": 90.0},
     ],
 )
-def test_another_configuration_is_refused(folder: Path, change: dict[str, Any]):
+def test_open_study_refuses_changed_configuration(folder: Path, change: dict[str, Any]):
     study.open_study(folder, CONFIG, ORIGINS)
 
     with pytest.raises(ContentError):
@@ -84,7 +86,7 @@ def test_another_configuration_is_refused(folder: Path, change: dict[str, Any]):
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"schema_version": 9}', '{"schema_version": 1, "config": {}, "origins": {}}']
 )
-def test_a_damaged_configuration_is_refused(folder: Path, content: str):
+def test_read_state_refuses_damaged_configuration(folder: Path, content: str):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(content, encoding="utf-8")
 
@@ -92,36 +94,36 @@ def test_a_damaged_configuration_is_refused(folder: Path, content: str):
         read_state(folder)
 
 
-def test_a_study_has_one_coordinator_at_a_time(folder: Path):
-    refused = pytest.raises(UsageError)
+def test_study_has_at_most_one_owner(folder: Path):
+    refusal = pytest.raises(UsageError)
 
-    with study.owned(folder), refused, study.owned(folder):
+    with study.owned(folder), refusal, study.owned(folder):
         pass
     with study.owned(folder):
         pass
 
 
-def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path):
+def test_results_are_ordered_by_trial_purpose_and_seed(folder: Path):
     seeds = [("confirm", 2), ("confirm", 10), ("search", 0)]
     keys = [(trial, Purpose(purpose), index) for trial in (3, 12, 100_001) for purpose, index in seeds]
-    written = [make_result(trial=trial, purpose=purpose, seed_index=index) for trial, purpose, index in keys]
+    results = [make_result(trial=trial, purpose=purpose, seed_index=index) for trial, purpose, index in keys]
     study.open_study(folder, CONFIG, ORIGINS)
-    write_runs(folder, *reversed(written))
+    write_runs(folder, *reversed(results))
 
-    assert read_state(folder).results == written
+    assert read_state(folder).results == results
 
 
-def test_events_are_kept_in_order_with_their_time(folder: Path):
+def test_log_keeps_order_and_times_of_entries(folder: Path):
     study.open_study(folder, CONFIG, ORIGINS)
-    began, ended = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason=EndReason.TIME)
-    entries = [Entry(0.0, began, "2026-11-20T08:00:00+00:00"), Entry(61.25, ended, "2026-11-20T08:01:01+00:00")]
+    begin, end = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason=EndReason.TIME)
+    entries = [Entry(0.0, begin, "2026-11-20T08:00:00+00:00"), Entry(61.25, end, "2026-11-20T08:01:01+00:00")]
     for entry in entries:
         StudyLog(folder).append(entry)
 
     assert read_state(folder).entries == entries
 
 
-def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(tmp_path: Path):
+def test_recovery_deletes_partial_checkpoints_and_checkpoints_of_finished_runs(tmp_path: Path):
     for name in (
         "checkpoints/.a-0.pt.x2",
         "checkpoints/trial-00000-search-0.pt",
@@ -136,7 +138,7 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00001-search-0.pt"]
 
 
-def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder: Path):
+def test_rejected_counts_rejected_and_looked_events(folder: Path):
     state = StudyState(folder, CONFIG)
     for word, values in (
         ("rejected", {"reason": "parameters"}),
@@ -150,7 +152,7 @@ def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder
     assert state.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
 
 
-def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path):
+def test_study_of_older_version_is_read_but_not_opened(folder: Path):
     study.open_study(folder, CONFIG, {})
     runs = [make_result(trial=0), make_result(trial=0, purpose=Purpose.CONFIRM, seed_index=1)]
     write_event(folder, "proposed", 1.0, trial=0)
@@ -167,7 +169,7 @@ def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path):
         study.open_study(folder, CONFIG, {})
 
 
-def test_whether_somebody_works_on_a_study_can_be_asked_without_being_in_the_way(folder: Path):
+def test_is_owned_reports_owner_without_taking_lock(folder: Path):
     assert not study.is_owned(folder)
     with study.owned(folder):
         assert study.is_owned(folder)
@@ -175,13 +177,13 @@ def test_whether_somebody_works_on_a_study_can_be_asked_without_being_in_the_way
     assert not study.is_owned(folder)
 
 
-def test_one_that_only_asks_does_not_keep_a_coordinator_away(folder: Path):
+def test_owned_waits_for_shared_lock_of_query(folder: Path):
     folder.mkdir(parents=True)
     handle = os.open(folder / ".lock", os.O_RDONLY | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_SH)
-    asker = threading.Timer(0.1, os.close, [handle])
-    asker.start()
+    timer = threading.Timer(0.1, os.close, [handle])
+    timer.start()
 
     with study.owned(folder):
         pass
-    asker.join()
+    timer.join()

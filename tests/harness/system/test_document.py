@@ -1,4 +1,4 @@
-"""Documents and CSV texts."""
+"""JSON documents, TOML tables and CSV texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from search_spaces.network import Architecture
 
 
 class Colour(StrEnum):
-    """Two words."""
+    """An enumeration with two values."""
 
     RED = "red"
     BLUE = "blue"
@@ -26,7 +26,7 @@ class Colour(StrEnum):
 @strict_json
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a document holds several of."""
+    """An element of ``Whole``."""
 
     length: float
     colour: Colour = Colour.RED
@@ -52,12 +52,12 @@ wholes = st.builds(
 
 
 @given(wholes)
-def test_what_was_written_is_read_back(whole: Whole):
+def test_document_round_trip_is_exact(whole: Whole):
     assert read_as(Whole, json.dumps(asdict(whole)), "here") == whole
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "fragment"),
     [
         ("", "Invalid JSON"),
         ("[]", "[]"),
@@ -73,11 +73,11 @@ def test_what_was_written_is_read_back(whole: Whole):
         ('{"count": 1, "parts": "' + "x" * 500 + '"}', "x..."),
     ],
 )
-def test_a_document_of_another_content_is_refused_in_one_line(text: str, named: str):
+def test_invalid_document_is_refused_in_one_line(text: str, fragment: str):
     with pytest.raises(ContentError) as caught:
         read_as(Whole, text, "the file f")
     assert caught.value.message.startswith("the file f: ")
-    assert named in caught.value.message
+    assert fragment in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 400
 
@@ -92,14 +92,14 @@ class Trained:
 
 
 @given(network=st.from_type(Architecture))
-def test_a_network_stands_in_a_document_as_its_text(network: Architecture):
-    trained = Trained(network, (None, network))
-    written = document_of(trained)
-    assert written == {"architecture": str(network), "others": [None, str(network)]}
-    assert read_as(Trained, json.dumps(written), "it") == trained
+def test_network_is_written_as_text(network: Architecture):
+    document = Trained(network, (None, network))
+    content = document_of(document)
+    assert content == {"architecture": str(network), "others": [None, str(network)]}
+    assert read_as(Trained, json.dumps(content), "it") == document
 
 
-def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text():
+def test_invalid_network_is_reported_with_field_and_position():
     text = "conv3x3(8) bn nn | gap"
     with pytest.raises(ContentError) as caught:
         read_as(Trained, json.dumps({"architecture": text}), "the file x")
@@ -107,7 +107,7 @@ def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text(
     assert (caught.value.position, caught.value.text) == (text.index("nn"), text)
 
 
-def test_numbers_are_raw_and_what_is_missing_is_empty():
+def test_csv_text_has_raw_numbers_and_empty_fields():
     text = csv_text(("a", "b", "c", "d"), [(1_000, 99.41000000000001, None, True), (-1, 1e-05, "", False)])
     assert text == "a,b,c,d\n1000,99.41000000000001,,true\n-1,1e-05,,false\n"
 
@@ -117,7 +117,7 @@ LONG = "9" * 65
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ('{"count": ' + LONG + ', "parts": []}', "more than 64 digits"),
         ('{"count": 1, "parts": ' + "[" * 10_000 + "]" * 10_000 + "}", "deeper than 64 levels"),
@@ -127,23 +127,23 @@ LONG = "9" * 65
     ids=["digits", "very deep", "deep", "twice"],
 )
 @pytest.mark.parametrize("kind", [str, bytes])
-def test_what_is_longer_or_deeper_than_any_document_is_refused(kind: type, text: str, words: str):
+def test_long_numbers_deep_nesting_and_duplicate_keys_are_refused(kind: type, text: str, message: str):
     content = text if kind is str else text.encode()
 
-    with pytest.raises(ContentError, match=words):
+    with pytest.raises(ContentError, match=message):
         read_as(Whole, content, "the file")
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         parse_json(content)
 
 
-def test_digits_and_brackets_within_a_text_are_no_number_and_no_nesting():
+def test_digits_and_brackets_within_strings_are_accepted():
     value = {"name": "7" * 80 + "[" * 80, "level": [[1.5, 10**63]]}
 
     assert parse_json(json.dumps(value)) == value
 
 
 @pytest.mark.parametrize("text", ["a = " + LONG, "a = " + "[" * DEEP + "]" * DEEP, "a = " + "[" * 5_000 + "]" * 5_000])
-def test_tables_of_toml_have_the_same_limits(tmp_path: Path, text: str):
+def test_toml_numbers_and_nesting_are_limited(tmp_path: Path, text: str):
     path = tmp_path / "recipe.toml"
     path.write_text(text)
 

@@ -1,4 +1,4 @@
-"""Tables and durations."""
+"""Tables, durations and control characters in terminal output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.system.terminal import DURATION, Column, console, duration_option, 
 COLUMNS = (Column("network"), Column("learned", is_numeric=True), Column("recipe"))
 ROWS = [["posed-1462", "1,462", "small"], ["plain-5102", "5,102", "fast"]]
 FACTS = [["space", "word " * 60], ["time", "short"]]
-LOOKS = [["green", ""]] * 2
+STYLES = [["green", ""]] * 2
 
 
 class Terminal(io.StringIO):
@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 def terminal(
     monkeypatch: pytest.MonkeyPatch, width: int | None, *, colours: bool = False, name: str = "stdout"
 ) -> io.StringIO:
-    """Put a stream in the place of stdout or stderr: a terminal so wide, or a pipe where it is None."""
+    """Replace stdout or stderr by a terminal of this width, or by a pipe if the width is None."""
     stream = io.StringIO() if width is None else Terminal()
     monkeypatch.setattr(sys, name, stream)
     monkeypatch.setenv("TERM", "xterm")
@@ -42,11 +42,11 @@ def terminal(
     return stream
 
 
-def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeypatch: pytest.MonkeyPatch):
+def test_pipe_output_has_no_trailing_blanks_folds_or_control_characters(monkeypatch: pytest.MonkeyPatch):
     stream = terminal(monkeypatch, None)
     show_table(console(), ROWS, ["", ""], COLUMNS)
-    show_table(console(), FACTS, LOOKS)
-    show_table(console(), [["name", "a\x1b[2Jb"]], LOOKS[:1])
+    show_table(console(), FACTS, STYLES)
+    show_table(console(), [["name", "a\x1b[2Jb"]], STYLES[:1])
 
     lines = stream.getvalue().splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
@@ -72,7 +72,7 @@ def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeyp
         ("90 sec", 90.0),
     ],
 )
-def test_hours_minutes_and_seconds_add_up(text: str, seconds: float):
+def test_duration_is_sum_of_hours_minutes_and_seconds(text: str, seconds: float):
     assert DURATION.convert(text, None, None) == seconds
 
 
@@ -83,7 +83,7 @@ def test_hours_minutes_and_seconds_add_up(text: str, seconds: float):
         *("876001h", "9" * 400 + "h"),
     ],
 )
-def test_what_is_no_duration_or_more_than_a_century_is_refused(text: str):
+def test_invalid_duration_is_refused(text: str):
     with pytest.raises(click.BadParameter):
         DURATION.convert(text, None, None)
 
@@ -92,27 +92,27 @@ def test_what_is_no_duration_or_more_than_a_century_is_refused(text: str):
     ("seconds", "text"),
     [(-3, "0 s"), (0.4, "0 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"), (5415, "1 h 30 min")],
 )
-def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: str):
+def test_duration_text_has_two_largest_units(seconds: float, text: str):
     assert duration_text(seconds) == text
 
 
 @given(st.one_of(st.integers(1, 10**9), st.floats(1e-6, 1e6)))
-def test_an_option_is_read_as_the_whole_seconds_that_it_needs(seconds: float):
+def test_duration_option_is_read_as_seconds_rounded_up(seconds: float):
     assert DURATION.convert(duration_option(seconds), None, None) == math.ceil(seconds)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_nothing_that_is_written_can_steer_a_terminal(text: str):
-    for output in (written(lambda: write(text)), written(lambda: say(text, "warning"))):
+def test_output_has_no_control_characters(text: str):
+    for output in (output_of(lambda: write(text)), output_of(lambda: say(text, "warning"))):
         assert all(mark.isprintable() or mark in "\n\t" for mark in output)
-        # Lines, columns and letters stay as they are.
+        # Line breaks, tabs and printable characters are unchanged.
         assert output.count("\n") == text.count("\n") + 1
         expected = "".join(mark if mark.isprintable() or mark in "\n\t" else "?" for mark in text)
         assert output.removeprefix("warning: ") == expected + "\n"
 
 
-def written(action: Callable[[], None]) -> str:
-    """Return what is printed on both streams."""
+def output_of(action: Callable[[], None]) -> str:
+    """Return the output of an action on stdout and stderr."""
     out = io.StringIO()
     with redirect_stdout(out), redirect_stderr(out):
         action()

@@ -1,3 +1,5 @@
+"""The toy network: losses, gradients and formulas, compared with PyTorch and the source documents."""
+
 from __future__ import annotations
 
 import math
@@ -28,11 +30,11 @@ from harness.toy.backprop import (
 )
 from harness.toy.rates import checked_gradients
 
-some_numbers = st.fixed_dictionaries(dict.fromkeys(START, st.floats(-2, 2)))
+start_values = st.fixed_dictionaries(dict.fromkeys(START, st.floats(-2, 2)))
 
 
 def torch_losses(start: dict[str, float], learning_rate: float, updates: int) -> list[float]:
-    """The same training by torch in float64: two matrices, autograd and its own SGD."""
+    """Return the losses of the same training in PyTorch, in float64 with autograd and ``torch.optim.SGD``."""
     flat = torch.tensor([start[name] for name in WEIGHTS], dtype=torch.float64)
     hidden = torch.nn.Parameter(flat[:4].reshape(2, 2).clone())
     output = torch.nn.Parameter(flat[4:].reshape(2, 2).clone())
@@ -46,19 +48,19 @@ def torch_losses(start: dict[str, float], learning_rate: float, updates: int) ->
             torch.sigmoid(output @ torch.sigmoid(hidden @ inputs)), targets, reduction="sum"
         )
         rows.append(loss.item())
-        loss.backward()  # type: ignore[no-untyped-call]  # as torch ships it
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         optimizer.step()
     return rows
 
 
-def test_the_network_and_its_first_figures_are_those_of_the_documents(seed_documents: dict[str, Any]):
-    toy, known = seed_documents["toy"], forward_and_backward(START)
+def test_network_and_first_values_equal_source_documents(seed_documents: dict[str, Any]):
+    toy, values = seed_documents["toy"], forward_and_backward(START)
 
     assert toy["weights"] == WEIGHTS
     assert toy["inputs"] | toy["targets"] == EXAMPLE
     assert list(LEARNING_RATES) == toy["learning_rates"]
-    # To nine digits as the documents' spreadsheet shows them.
-    assert [round(known[name], 9) for name in ("E_total", "dE_dw1", "dE_dw5")] == [
+    # The spreadsheet of the source documents shows nine digits.
+    assert [round(values[name], 9) for name in ("E_total", "dE_dw1", "dE_dw5")] == [
         0.242519857,
         0.000188256,
         0.072157073,
@@ -66,42 +68,40 @@ def test_the_network_and_its_first_figures_are_those_of_the_documents(seed_docum
 
 
 @pytest.mark.parametrize("learning_rate", LEARNING_RATES)
-def test_a_curve_of_a_thousand_updates_is_that_of_torch(learning_rate: float):
+def test_losses_of_thousand_updates_equal_torch(learning_rate: float):
     curve = losses(START, learning_rate, 1_000)
 
     assert curve == pytest.approx(torch_losses(START, learning_rate, 1_000), rel=0, abs=1e-9)
 
 
 @settings(max_examples=30)
-@given(some_numbers, st.floats(0, 1))
-def test_any_network_trains_as_in_torch_and_three_sources_agree_on_its_gradients(
-    start: dict[str, float], learning_rate: float
-):
+@given(start_values, st.floats(0, 1))
+def test_random_networks_train_as_in_torch_with_checked_gradients(start: dict[str, float], learning_rate: float):
     assert losses(start, learning_rate, 4) == pytest.approx(torch_losses(start, learning_rate, 4), rel=1e-11, abs=1e-12)
-    # It raises where they do not agree.
+    # ``checked_gradients`` raises an error if autograd or differences disagree.
     assert checked_gradients(start)["chain_rule"] == gradients(forward_and_backward(start))
 
 
 @pytest.mark.parametrize("x", [-1e308, -1000.0, -30.0, -0.5, 0.0, 0.5, 30.0, 1000.0, 1e308])
-def test_the_sigmoid_neither_overflows_nor_leaves_its_range(x: float):
+def test_sigmoid_equals_torch_without_overflow(x: float):
     assert sigmoid(x) == pytest.approx(torch.sigmoid(torch.tensor(x, dtype=torch.float64)).item(), rel=1e-15)
 
 
-def test_a_rate_beyond_all_measure_overflows_and_raises_nothing():
+def test_huge_learning_rate_overflows_without_error():
     curve = losses(START | {"w5": 1e308, "t1": 1e200}, 1e308, 5)
 
     assert not all(map(math.isfinite, curve))
 
 
-def test_every_quantity_is_shown_by_the_formula_that_gives_it():
-    # After 300 updates, where no two quantities are equal by accident.
-    known, after = islice(train(START, 2.0), 300, 302)
+def test_formulas_give_all_quantities():
+    # After 300 updates, no two quantities are equal by accident.
+    values, next_values = islice(train(START, 2.0), 300, 302)
 
-    assert list(known) == [*START, *FORWARD, *BACKWARD]
+    assert list(values) == [*START, *FORWARD, *BACKWARD]
     for name, formula in (FORWARD | BACKWARD).items():
-        assert eval(formula, {"exp": math.exp}, known) == pytest.approx(known[name], rel=1e-14), name
-    for name, slope in gradients(known).items():
-        assert eval(GRADIENTS[name], {}, known) == pytest.approx(slope, rel=1e-13), name
-        moved = eval(UPDATE[name], {}, known | {"learning_rate": 2.0})
-        assert moved == after[name] == update(known, 2.0)[name]
+        assert eval(formula, {"exp": math.exp}, values) == pytest.approx(values[name], rel=1e-14), name
+    for name, slope in gradients(values).items():
+        assert eval(GRADIENTS[name], {}, values) == pytest.approx(slope, rel=1e-13), name
+        weight = eval(UPDATE[name], {}, values | {"learning_rate": 2.0})
+        assert weight == next_values[name] == update(values, 2.0)[name]
     assert with_numbers("1 / (1 + exp(-h1)) - w1", {"h1": -0.5, "w1": 1e-7}) == "1 / (1 + exp(-(-0.5))) - 1e-07"

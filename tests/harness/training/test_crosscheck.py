@@ -1,4 +1,4 @@
-"""The costs of a network: other libraries count them alike."""
+"""Parameters and multiply-adds of networks, compared with the counts of torch, torchsummary and fvcore."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TIED = parse_network(
 )
 
 
-def checked(text: str) -> tuple[Counts, int, int]:
+def counts_of(text: str) -> tuple[Counts, int, int]:
     architecture = parse_network(text)
     analysis = analyse(architecture, MNIST)
     return cross_check(architecture, analysis), analysis.parameters, analysis.macs
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_all_libraries_count_the_presets_alike(name: str):
-    checks, parameters, macs = checked(PRESETS[name])
+def test_all_libraries_agree_on_presets(name: str):
+    checks, parameters, macs = counts_of(PRESETS[name])
 
     assert checks == Counts(parameters, parameters, parameters, macs, 0)
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_all_libraries_count_networks_of_every_space_alike(name: str):
+def test_all_libraries_agree_on_networks_of_every_space(name: str):
     source = random.Random(f"{name} 2")
 
     for _ in range(3):
@@ -46,36 +46,36 @@ def test_all_libraries_count_networks_of_every_space_alike(name: str):
         assert (checks.torch, checks.fvcore_macs) == (analysis.parameters, analysis.macs)
 
 
-def test_a_head_by_pose_counts_two_numbers_a_pair_and_all_multiply_adds():
-    checks, parameters, macs = checked("conv3x3(40, poses=8) gap poselinear(10, poses=8)")
+def test_poselinear_head_has_weights_per_kernel_and_pose_and_all_multiply_adds():
+    checks, parameters, macs = counts_of("conv3x3(40, poses=8) gap poselinear(10, poses=8)")
 
     assert checks.torch == parameters == 5 * 9 + (5 * 10 + 8 * 10 + 10)
     assert macs == 40 * 9 * 784 + 400
 
 
-def test_a_tied_kernel_is_allowed_for_in_the_open():
-    checks, parameters, macs = checked(str(TIED))
+def test_counts_report_repeats_of_tied_kernels():
+    checks, parameters, macs = counts_of(str(TIED))
 
-    # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
+    # A kernel of 144 weights and a depthwise kernel of 36 weights have two uses each.
     assert checks == Counts(parameters, parameters, parameters, macs, 144 + 36)
     assert _summary_total(build(TIED, MNIST), MNIST) == parameters + 180
 
 
-def test_all_libraries_count_a_depthwise_kernel_in_poses_alike():
+def test_all_libraries_agree_on_depthwise_kernel_in_poses():
     text = "conv3x3(8, poses=4) dwconv3x3(poses=4, tie=a) dwconv3x3(poses=4, bias, tie=a) gap linear(10)"
-    checks, parameters, macs = checked(text)
+    checks, parameters, macs = counts_of(text)
 
     assert checks == Counts(parameters, parameters, parameters, macs, 18)
 
 
-def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
+def test_only_convolutions_and_linear_layers_have_multiply_adds():
     plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"), MNIST)
-    more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
+    extended = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
 
-    assert _fvcore_counts(plain, MNIST)[1] == _fvcore_counts(more, MNIST)[1] == 36 * 784 + 784 * 10
+    assert _fvcore_counts(plain, MNIST)[1] == _fvcore_counts(extended, MNIST)[1] == 36 * 784 + 784 * 10
 
 
-def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
+def test_cross_check_prints_nothing_and_draws_nothing_from_torch(capfd: pytest.CaptureFixture[str]):
     before = torch.get_rng_state()
 
     cross_check(TIED, analyse(TIED, MNIST))
@@ -84,7 +84,7 @@ def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
 
 
-def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
+def test_torchsummary_does_not_change_statistics_of_network():
     network = build(TIED, MNIST).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
@@ -94,12 +94,12 @@ def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
+def test_cross_check_error_names_each_library_with_different_count(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(crosscheck, "_summary_total", lambda network, task: 10_000)
     monkeypatch.setattr(crosscheck, "_fvcore_counts", lambda network, task: (7, 0))
 
-    with pytest.raises(HarnessError) as caught:
+    with pytest.raises(HarnessError) as error:
         cross_check(TIED, analyse(TIED, MNIST))
 
-    assert caught.value.exit_code == 1
-    assert all(told in caught.value.message for told in ("torchsummary=9820", "fvcore=7"))
+    assert error.value.exit_code == 1
+    assert all(fact in error.value.message for fact in ("torchsummary=9820", "fvcore=7"))

@@ -1,4 +1,4 @@
-"""What a person sees: plain lines where stderr is no terminal, one line that changes where it is."""
+"""Progress of trainings: plain lines on stderr without a terminal, and a bar of tqdm in notebooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERIFY = replace(JOB, purpose=Purpose.VERIFY, seed_index=2)
 RESULT = replace(make_job_result(JOB, lambda parameters, seed: 99.0, 8), test_errors=57, test_size=10_000)
 
 
-def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_reporter_in_notebook_uses_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     with Reporter(7_000, "steps") as reporter:
         reporter.advance(1_000)
@@ -31,7 +31,7 @@ def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch,
     assert "epoch 1/7" in output.out + output.err
 
 
-def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
+def test_advance_counts_on_from_last_shown_amount_in_lines_and_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)
@@ -49,8 +49,8 @@ def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
     assert "almost done" in capsys.readouterr().err.rpartition("5/7")[2]
 
 
-class Slow:
-    """An executor of one job, which ends after three waits."""
+class SlowExecutor:
+    """Executor for a single job, which ends at the fourth wait."""
 
     def __init__(self) -> None:
         self.waits = 0
@@ -80,14 +80,14 @@ class Slow:
         return 0.0
 
 
-def test_without_a_terminal_lines_tell_of_a_training_that_has_not_ended(
+def test_reporter_without_terminal_prints_lines_during_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)
     with Reporter(1, "seeds") as reporter:
-        assert len(list(run_all([VERIFY], Slow(), 1, reporter.on_worker_event, reporter.tick))) == 1
+        assert len(list(run_all([VERIFY], SlowExecutor(), 1, reporter.on_worker_event, reporter.tick))) == 1
 
-    *before, last = [line for line in capsys.readouterr().err.splitlines() if "0 of 1" in line or "1 of 1" in line]
-    assert len(before) >= 3
+    *earlier, last = [line for line in capsys.readouterr().err.splitlines() if "0 of 1" in line or "1 of 1" in line]
+    assert len(earlier) >= 3
     assert "1 of 1 seeds" in last
     assert "99.43 %" in last

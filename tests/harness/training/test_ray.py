@@ -1,4 +1,4 @@
-"""A real cluster on this machine: searches end as without one, and a node that is killed costs nothing."""
+"""Ray clusters on this machine: data on nodes, refused nodes, results as without a cluster, and lost nodes."""
 
 from __future__ import annotations
 
@@ -32,58 +32,55 @@ from tests.conftest import REPOSITORY
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
 TOKEN = "0123456789abcdef" * 2
-# Two cores shared with other tests may need minutes for what takes seconds.
-PATIENCE = 600.0
+PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared with further tests
 
 
-def test_an_address_at_which_nobody_listens_is_named():
+def test_executor_at_refuses_address_without_cluster():
     with pytest.raises(DeviceError), ray.executor_at("127.0.0.1:9", None):
         pass
 
 
-def test_a_node_gets_the_data_that_it_lacks_and_has_them_the_next_time(
-    mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_node_stores_received_data_for_next_call(mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    known = load("mnist", mnist_folder, allow_download=False)
-    stored, elsewhere = stored_files(known.dataset, mnist_folder), DataLocation("mnist", tmp_path / "nothing")
-    given = (elsewhere, known.data_hash, "cpu", "torch")
+    data = load("mnist", mnist_folder, allow_download=False)
+    stored, location = stored_files(data.dataset, mnist_folder), DataLocation("mnist", tmp_path / "nothing")
+    arguments = (location, data.data_hash, "cpu", "torch")
     with pytest.raises(DataError):
-        ray._facts(*given, {name: content[:-1] for name, content in stored.items()})
-    source, there, _ = ray._facts(*given, stored)
-    assert there.data_hash == known.data_hash
+        ray._facts(*arguments, {name: content[:-1] for name, content in stored.items()})
+    source, facts, _ = ray._facts(*arguments, stored)
+    assert facts.data_hash == data.data_hash
     assert source.folder is not None
-    assert ray._facts(*given, {})[0] == source
+    assert ray._facts(*arguments, {})[0] == source
 
 
-def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_node_gives_results_of_coordinator_on_data_of_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     images = np.random.default_rng(1).integers(0, 256, (120, 6, 6), dtype=np.uint8)
     np.savez(tmp_path / "mine.npz", X=images, y=np.arange(120) % 3)
-    places = [tmp_path / "here", tmp_path / "node"]
-    for place in places:
-        place.mkdir()
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(places[0]))
+    workspaces = [tmp_path / "here", tmp_path / "node"]
+    for workspace in workspaces:
+        workspace.mkdir()
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspaces[0]))
     name = own.data_name(str(tmp_path / "mine.npz"))
-    here, stored = load(name), stored_files(load(name).dataset, None)
+    data, files = load(name), stored_files(load(name).dataset, None)
     job = Job(
-        architecture=parse_network("conv3x3(4) bn relu | gap | linear(3)", here.dataset.task),
+        architecture=parse_network("conv3x3(4) bn relu | gap | linear(3)", data.dataset.task),
         recipe=Recipe(epochs=2),
         recipe_name="fast-2ep",
         purpose=Purpose.SEARCH,
         seed_index=0,
     )
-    ours = execute(job, TrainingData(here))
+    local = execute(job, TrainingData(data))
 
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(places[1]))
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspaces[1]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for sent in (stored, {}):
-        source = ray._facts(DataLocation(name, None), here.data_hash, "cpu", "torch", sent)[0]
-        theirs = execute(job, TrainingData(load(source.dataset, source.folder, allow_download=False)))
-        assert (theirs.weights_sha256, theirs.validation_errors) == (ours.weights_sha256, ours.validation_errors)
+    for node_files in (files, {}):
+        source = ray._facts(DataLocation(name, None), data.data_hash, "cpu", "torch", node_files)[0]
+        remote = execute(job, TrainingData(load(source.dataset, source.folder, allow_download=False)))
+        assert (remote.weights_sha256, remote.validation_errors) == (local.weights_sha256, local.validation_errors)
 
 
 @pytest.mark.parametrize(
-    ("changes", "refused", "refused_where_alike"),
+    ("changes", "is_refused", "is_refused_if_alike"),
     [
         ({}, False, False),
         ({"commit": "f" * 40}, True, True),
@@ -93,117 +90,117 @@ def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: 
         ({"instructions": "other"}, False, True),
     ],
 )
-def test_nodes_of_other_code_or_torch_are_refused_and_kinds_are_told_apart(
-    changes: dict[str, Any], refused: bool, refused_where_alike: bool
+def test_refusal_of_nodes_with_different_code_torch_or_processor(
+    changes: dict[str, Any], is_refused: bool, is_refused_if_alike: bool
 ):
-    ours = ray._facts(DataLocation("mnist-5k", None), load("mnist-5k").data_hash, "cpu", "torch", None)
-    theirs = ours._replace(environment=replace(ours.environment, **changes))
-    assert bool(ray._refusal(ours, theirs, None)) is refused
-    assert bool(ray._refusal(ours, theirs, ours)) is refused_where_alike
-    assert ray._refusal(ours, ours._replace(processor="another"), ours)
+    coordinator = ray._facts(DataLocation("mnist-5k", None), load("mnist-5k").data_hash, "cpu", "torch", None)
+    node = coordinator._replace(environment=replace(coordinator.environment, **changes))
+    assert bool(ray._refusal(coordinator, node, None)) is is_refused
+    assert bool(ray._refusal(coordinator, node, coordinator)) is is_refused_if_alike
+    assert ray._refusal(coordinator, coordinator._replace(processor="another"), coordinator)
 
 
-def searching(place: Path, *more: str) -> subprocess.Popen[str]:
-    """Start a small search in a workspace of its own."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "few.space").write_text(SPACE)
-    (place / "short.toml").write_text(RECIPE)
+def start_search(workspace: Path, *options: str) -> subprocess.Popen[str]:
+    """Start a small search in a new workspace."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    (workspace / "few.space").write_text(SPACE)
+    (workspace / "short.toml").write_text(RECIPE)
     command = [
         *(sys.executable, "-m", "harness", "search", "--dataset", "mnist-5k", "--study", "s", "--target", "15"),
-        *("--space", f"@{place / 'few.space'}", "--recipe", f"@{place / 'short.toml'}"),
-        *("--time", "100h", "--workers", "1", *more),
+        *("--space", f"@{workspace / 'few.space'}", "--recipe", f"@{workspace / 'short.toml'}"),
+        *("--time", "100h", "--workers", "1", *options),
     ]
     return subprocess.Popen(
         command,
         cwd=REPOSITORY,
-        env=os.environ | {"HARNESS_WORKSPACE": str(place), "PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"HARNESS_WORKSPACE": str(workspace), "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def bits(place: Path) -> dict[tuple[int | None, str, int], tuple[str, str | None]]:
-    """Return how each run of a study has ended."""
-    found = read_state(place / "runs" / "s").results
-    return {(run.trial, run.purpose.value, run.seed_index): (run.status.value, run.weights_sha256) for run in found}
+def endings(workspace: Path) -> dict[tuple[int | None, str, int], tuple[str, str | None]]:
+    """Return status and weights digest of each run of a study, by trial, purpose and seed index."""
+    results = read_state(workspace / "runs" / "s").results
+    return {(run.trial, run.purpose.value, run.seed_index): (run.status.value, run.weights_sha256) for run in results}
 
 
-def read_count(place: Path) -> int:
-    return len((place / "runs" / "records" / "test_reads.jsonl").read_text().splitlines())
+def read_count(workspace: Path) -> int:
+    return len((workspace / "runs" / "records" / "test_reads.jsonl").read_text().splitlines())
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """A cluster of a head, which trains nothing, and a node; both on this machine."""
+    """Start a cluster on this machine with a head without CPUs, which trains nothing, and a node with a CPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)  # Ray reads it once a process, and other tests start clusters
+        os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)  # read once per process; further tests start clusters
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         utils = pytest.importorskip("ray.cluster_utils")
-        made = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        made.trainers = [made.add_node(num_cpus=1)]
-        yield made
-        made.shutdown()
+        cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cluster.trainers = [cluster.add_node(num_cpus=1)]
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.mark.slow
-def test_a_search_on_a_cluster_ends_as_it_does_without(nodes: Any, tmp_path: Path):
-    there = searching(tmp_path / "cluster", "--trials", "2", "--cluster", nodes.address, "--json")
-    here = searching(tmp_path / "alone", "--trials", "2", "--json")
-    out, err = there.communicate(timeout=PATIENCE)
-    assert there.returncode == 0, err
-    alone, _ = here.communicate(timeout=PATIENCE)
+def test_search_on_cluster_has_results_of_local_search(nodes: Any, tmp_path: Path):
+    cluster_search = start_search(tmp_path / "cluster", "--trials", "2", "--cluster", nodes.address, "--json")
+    local_search = start_search(tmp_path / "alone", "--trials", "2", "--json")
+    cluster_output, err = cluster_search.communicate(timeout=PATIENCE)
+    assert cluster_search.returncode == 0, err
+    local_output, _ = local_search.communicate(timeout=PATIENCE)
 
-    assert bits(tmp_path / "cluster") == bits(tmp_path / "alone") != {}
-    found, known = json.loads(out), json.loads(alone)
+    assert endings(tmp_path / "cluster") == endings(tmp_path / "alone") != {}
+    cluster_document, local_document = json.loads(cluster_output), json.loads(local_output)
     for key in ("proposed", "trained", "rejected", "reached"):
-        assert found[key] == known[key]
-    assert found["winner"]["mean_test_accuracy_pct"] == known["winner"]["mean_test_accuracy_pct"]
+        assert cluster_document[key] == local_document[key]
+    assert cluster_document["winner"]["mean_test_accuracy_pct"] == local_document["winner"]["mean_test_accuracy_pct"]
     runs = read_state(tmp_path / "cluster" / "runs" / "s").results
     assert {bool(run.node) for run in runs} == {True}
     reads = [read_count(tmp_path / name) for name in ("cluster", "alone")]
-    assert reads[0] == reads[1] == known["winner"]["seeds"]
+    assert reads[0] == reads[1] == local_document["winner"]["seeds"]
 
 
 @pytest.mark.slow
-def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any, tmp_path: Path):
-    wrong = os.environ | {"RAY_AUTH_TOKEN": "f" * 32}
+def test_search_loses_no_run_with_killed_node(nodes: Any, tmp_path: Path):
+    wrong_token = os.environ | {"RAY_AUTH_TOKEN": "f" * 32}
     nodes.trainers.append(nodes.add_node(num_cpus=1))
     command = [sys.executable, "-m", "harness", "search", "--dataset", "mnist-5k", "--plan", "--cluster", nodes.address]
-    refused = subprocess.Popen(command, cwd=REPOSITORY, env=wrong, stderr=subprocess.PIPE, text=True)
-    search = searching(tmp_path, "--trials", "5", "--cluster", nodes.address, "--json")
+    refused_search = subprocess.Popen(command, cwd=REPOSITORY, env=wrong_token, stderr=subprocess.PIPE, text=True)
+    search = start_search(tmp_path, "--trials", "5", "--cluster", nodes.address, "--json")
     folder = tmp_path / "runs" / "s"
-    wait_for(search, lambda: ended(folder) >= 2)
+    wait_for(search, lambda: finished_count(folder) >= 2)
     nodes.remove_node(nodes.trainers.pop(), allow_graceful=False)
-    before = ended(folder)
-    wait_for(search, lambda: ended(folder) >= before + 1)
+    count = finished_count(folder)
+    wait_for(search, lambda: finished_count(folder) >= count + 1)
     nodes.trainers.append(nodes.add_node(num_cpus=1))
     out, err = search.communicate(timeout=PATIENCE)
 
     assert search.returncode == 0, err
-    # Ray may still list it when the verification begins; it is asked in vain then.
+    # Ray may still list the removed node when the verification begins, so the loss may be reported twice.
     assert len(set(re.findall("node (.*) is lost", err))) == 1, err
     assert "Traceback" not in err
-    found_study = read_state(folder)
-    runs = found_study.results
+    study = read_state(folder)
+    runs = study.results
     first = [run.trial for run in runs if run.purpose.value == "search"]
-    assert first == list(found_study.proposals)
+    assert first == list(study.proposals)
     assert json.loads(out)["trained"] == len(first)
     assert {run.status.value for run in runs} <= {"complete", "pruned"}
-    assert len(found_study.of_kind(RunEnded)) == len(runs)
-    assert "RAY_AUTH_TOKEN" in refused.communicate(timeout=PATIENCE)[1]
-    assert refused.returncode == 6
+    assert len(study.of_kind(RunEnded)) == len(runs)
+    assert "RAY_AUTH_TOKEN" in refused_search.communicate(timeout=PATIENCE)[1]
+    assert refused_search.returncode == 6
 
 
-def ended(folder: Path) -> int:
+def finished_count(folder: Path) -> int:
     log = folder / "log.jsonl"
     return log.read_text().count('"finished"') if log.exists() else 0
 
 
 def wait_for(search: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert search.poll() is None, search.communicate()
-        assert time.monotonic() < until, "nothing happened"
+        assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.1)

@@ -1,3 +1,5 @@
+"""Recipes: documents, hashes, later fields, errors, the catalog and recipe files."""
+
 from __future__ import annotations
 
 import hashlib
@@ -30,7 +32,7 @@ def shares() -> st.SearchStrategy[float]:
     return st.floats(0, 1)
 
 
-DRAWN = st.builds(
+RANDOM_RECIPES = st.builds(
     Recipe,
     epochs=st.integers(1, 1000),
     batch_size=st.integers(1, 10_000),
@@ -49,7 +51,7 @@ DRAWN = st.builds(
     initialisation=st.sampled_from(("torch", "kaiming", "dirac")),
     precision=st.sampled_from(("fp32", "bf16")),
 )
-# The fields of the first records, in their order: their hashes are on file.
+# The fields of the first records in order; records contain hashes of these fields.
 FIRST_FIELDS = [
     *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
     *("warmup", "step_epochs", "step_factor", "label_smoothing", "augmented_share", "rotation_degrees"),
@@ -58,36 +60,36 @@ FIRST_FIELDS = [
 LATER_FIELDS = [item.name for item in fields(Recipe) if item.name not in FIRST_FIELDS]
 
 
-@given(recipe=DRAWN)
-def test_a_recipe_comes_back_from_json(recipe: Recipe):
-    again = recipe_from(json.loads(json.dumps(asdict(recipe))))
-    assert again == recipe
-    assert again.hash == recipe.hash
+@given(recipe=RANDOM_RECIPES)
+def test_recipe_is_restored_from_json(recipe: Recipe):
+    restored = recipe_from(json.loads(json.dumps(asdict(recipe))))
+    assert restored == recipe
+    assert restored.hash == recipe.hash
 
 
-def test_fields_left_out_take_their_defaults():
+def test_recipe_from_uses_defaults_for_missing_fields():
     assert recipe_from({}) == Recipe()
     assert recipe_from({"epochs": 3, "schedule": "constant"}) == Recipe(epochs=3, schedule="constant")
 
 
-def test_whole_numbers_stand_for_fractions():
+def test_recipe_from_converts_integers_to_floats():
     recipe = recipe_from({"learning_rate": 1, "scale": 0})
     assert recipe == Recipe(learning_rate=1.0, scale=0.0)
     assert recipe.hash == Recipe(learning_rate=1.0, scale=0.0).hash
 
 
-def test_the_hash_is_of_the_fields_as_sorted_json_without_spaces():
+def test_hash_is_digest_of_fields_as_sorted_json_without_spaces():
     values = {name: getattr(Recipe(), name) for name in FIRST_FIELDS}
     parts = []
     for name in sorted(values):
         value = values[name]
         if isinstance(value, bool):
-            shown = str(value).lower()
+            text = str(value).lower()
         elif isinstance(value, str):
-            shown = f'"{value}"'
+            text = f'"{value}"'
         else:
-            shown = "[]" if value == () else repr(value)
-        parts.append(f'"{name}":{shown}')
+            text = "[]" if value == () else repr(value)
+        parts.append(f'"{name}":{text}')
 
     assert Recipe().hash == hashlib.sha256(("{" + ",".join(parts) + "}").encode()).hexdigest()[:12]
 
@@ -107,13 +109,13 @@ LATER_CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", LATER_FIELDS)
-def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: str):
-    least: dict[str, Any] = {"trainer": "mine:train"} if name == "trainer_sha256" else {}
-    least |= {"starts": 4} if name == "start_epochs" else {}
-    least |= {"precision": "int8"} if name == "weight_bits" else {}
-    base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
-    assert list(recipe_document(base)) == list(dict.fromkeys([*FIRST_FIELDS, *least]))
-    assert set(recipe_document(changed)) == {*FIRST_FIELDS, *least, name}
+def test_hash_and_document_omit_later_fields_with_defaults(name: str):
+    prerequisites: dict[str, Any] = {"trainer": "mine:train"} if name == "trainer_sha256" else {}
+    prerequisites |= {"starts": 4} if name == "start_epochs" else {}
+    prerequisites |= {"precision": "int8"} if name == "weight_bits" else {}
+    base, changed = Recipe(**prerequisites), Recipe(**prerequisites | {name: LATER_CHANGES[name]})
+    assert list(recipe_document(base)) == list(dict.fromkeys([*FIRST_FIELDS, *prerequisites]))
+    assert set(recipe_document(changed)) == {*FIRST_FIELDS, *prerequisites, name}
     assert changed.hash != base.hash
     text = json.dumps(recipe_document(changed))
     assert recipe_from(json.loads(text)) == changed
@@ -121,16 +123,16 @@ def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: s
 
 
 @pytest.mark.parametrize(
-    ("share", "epochs", "moved"),
+    ("share", "epochs", "augmented_epochs"),
     [(0.0, 4, 4), (0.25, 4, 3), (0.1, 15, 13), (0.5, 5, 2), (0.3, 1, 1), (0.5, 1, 0), (1.0, 3, 0)],
 )
-def test_the_last_share_of_the_epochs_is_without_moves(share: float, epochs: int, moved: int):
+def test_last_share_of_epochs_is_without_augmentation(share: float, epochs: int, augmented_epochs: int):
     recipe = Recipe(epochs=epochs, augmentation_off_share=share)
     shares = [recipe_of_epoch(recipe, epoch).augmented_share for epoch in range(epochs)]
-    assert shares == [0.7] * moved + [0.0] * (epochs - moved)
+    assert shares == [0.7] * augmented_epochs + [0.0] * (epochs - augmented_epochs)
 
 
-def test_the_hashes_of_committed_records_stay():
+def test_recipes_of_committed_records_have_recorded_hashes():
     paths = sorted((REPOSITORY / "records").glob("*-*.json"))
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     assert len(documents) >= 7
@@ -139,7 +141,7 @@ def test_the_hashes_of_committed_records_stay():
 
 
 @pytest.mark.parametrize(
-    ("document", "named"),
+    ("document", "fact"),
     [
         ({"epoch": 3}, "epoch"),
         ({"optimizer": "lion"}, "optimizer"),
@@ -151,7 +153,7 @@ def test_the_hashes_of_committed_records_stay():
         ({"warmup": 1.1}, "warmup"),
         ({"step_epochs": [3, 4.5]}, "step_epochs.1"),
         ({"teacher": "gap linear(10)"}, "teacher"),
-        # Values that are right, but not together.
+        # Values that are valid alone, but not in combination.
         ({"momentum": 0.0}, "nesterov"),
         ({"average_statistics": "recomputed", "average_decay": 0.0}, "average_decay"),
         ({"decay_all": True, "weight_decay": 0.0}, "weight_decay"),
@@ -165,18 +167,18 @@ def test_the_hashes_of_committed_records_stay():
         ({"weight_bits": 9, "precision": "int8"}, "weight_bits"),
     ],
 )
-def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str, Any], named: str):
-    with pytest.raises(ContentError) as caught:
+def test_recipe_from_refuses_invalid_document_in_one_line(document: dict[str, Any], fact: str):
+    with pytest.raises(ContentError) as error:
         recipe_from(document, "here")
-    assert caught.value.message.startswith("here: ")
-    assert named in caught.value.message
-    assert "\n" not in caught.value.message
+    assert error.value.message.startswith("here: ")
+    assert fact in error.value.message
+    assert "\n" not in error.value.message
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        # Records name these hashes: a change here is another recipe and needs another name.
+        # Records contain these hashes: a changed recipe needs a new name.
         ("fast", "d0a55561f5cb"),
         ("small", "f90e28aa4554"),
         ("small-bf16", "ea2882bef520"),
@@ -191,29 +193,29 @@ def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str,
         ("seed4", "96057bbcfd61"),
     ],
 )
-def test_the_recipes_of_records_do_not_change(name: str, expected: str):
+def test_named_recipes_have_hashes_of_records(name: str, expected: str):
     assert named_recipe(name).recipe.hash == expected
 
 
-def test_recipes_of_documents_state_what_the_documents_state(seed_documents: dict[str, Any]):
-    stated = {network["name"]: network["recipe"] for network in seed_documents["networks"]}
+def test_recipes_of_documents_have_stated_values(seed_documents: dict[str, Any]):
+    recipes = {network["name"]: network["recipe"] for network in seed_documents["networks"]}
     claims = {network["name"]: network["claim"] for network in seed_documents["networks"]}
 
     for name in ("seed1", "seed2", "seed4"):
         recipe = RECIPES[name].recipe
         assert recipe.epochs == claims[name]["epochs"]
-        assert recipe.batch_size == stated[name].get("batch_size", recipe.batch_size)
-        assert recipe.learning_rate == stated[name].get("lr", recipe.learning_rate)
-        given = {"epochs", *({"batch_size", "learning_rate"} if "lr" in stated[name] else ())}
-        assert given.isdisjoint(RECIPES[name].assumed)
+        assert recipe.batch_size == recipes[name].get("batch_size", recipe.batch_size)
+        assert recipe.learning_rate == recipes[name].get("lr", recipe.learning_rate)
+        fields_of_document = {"epochs", *({"batch_size", "learning_rate"} if "lr" in recipes[name] else ())}
+        assert fields_of_document.isdisjoint(RECIPES[name].assumed)
     assert RECIPES["seed4"].recipe.optimizer == "sgd"
-    # 0.01 for epochs 1 to 10, 0.001 from epoch 11 on.
+    # The document states a rate of 0.01 for epochs 1 to 10, and 0.001 from epoch 11 on.
     first = RECIPES["seed1"].recipe
     assert (first.schedule, first.step_epochs, first.step_factor) == ("step", (10,), 0.1)
 
 
-def test_what_a_document_leaves_open_is_marked_as_assumed():
-    # Fields that came after the first records are none that a document could have stated.
+def test_recipes_of_documents_mark_unstated_fields_as_assumed():
+    # No document states fields that were added after the first records.
     names = {item.name for item in fields(Recipe)} - set(_LATER_DEFAULTS)
     assert len(names) == 21
     assert set(RECIPES["documents"].assumed) == names
@@ -222,15 +224,15 @@ def test_what_a_document_leaves_open_is_marked_as_assumed():
     assert RECIPES["fast"].assumed == ()
 
 
-def test_other_epochs_change_the_recipe_and_show_in_its_name():
-    changed = named_recipe("seed1", epochs=3)
-    assert changed.name == "seed1-3ep"
-    assert changed.recipe == replace(RECIPES["seed1"].recipe, epochs=3)
-    assert changed.test_each_epoch
-    assert changed.assumed == RECIPES["seed1"].assumed
+def test_named_recipe_with_other_epochs_has_epochs_in_name():
+    entry = named_recipe("seed1", epochs=3)
+    assert entry.name == "seed1-3ep"
+    assert entry.recipe == replace(RECIPES["seed1"].recipe, epochs=3)
+    assert entry.test_each_epoch
+    assert entry.assumed == RECIPES["seed1"].assumed
 
 
-def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
+def test_named_recipe_reads_file_and_has_name_of_file(tmp_path: Path):
     path = tmp_path / "gentle.toml"
     path.write_text('learning_rate = 0.02\nschedule = "step"\nstep_epochs = [2, 4]\n', encoding="utf-8-sig")
     entry = named_recipe(f"@{path}")
@@ -249,20 +251,20 @@ def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
         (b"epochs = " + 5000 * b"1", ContentError),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused(content: bytes | None, error: type[Exception], tmp_path: Path):
+def test_named_recipe_refuses_invalid_file(content: bytes | None, error: type[Exception], tmp_path: Path):
     if content is not None:
         (tmp_path / "mine.toml").write_bytes(content)
     with pytest.raises(error):
         named_recipe(f"@{tmp_path / 'mine.toml'}")
 
 
-def test_the_recipe_of_a_record_keeps_what_the_catalog_knows_while_it_is_unchanged():
+def test_recipe_named_like_returns_catalog_entry_of_unchanged_recipe():
     assert recipe_named_like(Recipe(), "fast") is RECIPES["fast"]
-    # Three recipes of documents are equal: the name decides.
+    # The recipes of three documents are equal, so the name decides.
     assert recipe_named_like(RECIPES["seed4"].recipe, "seed4") is RECIPES["seed4"]
     assert recipe_named_like(RECIPES["seed4"].recipe, "seed2") is RECIPES["seed2"]
 
-    # With other epochs it is what '--recipe seed4 --epochs 3' trains: the test set is read each epoch.
+    # A recipe of seed4 with 3 epochs equals '--recipe seed4 --epochs 3', which reads the test set after each epoch.
     shorter = recipe_named_like(replace(RECIPES["seed4"].recipe, epochs=3), "seed4-3ep")
     assert shorter == named_recipe("seed4", epochs=3)
     assert shorter.test_each_epoch

@@ -1,4 +1,4 @@
-"""A run: whole or in rungs, damaged, tested, looked at; and the file of its weights."""
+"""Training runs: whole or in rungs, checkpoints, reads of the test set, inspections, seeds and weight files."""
 
 from __future__ import annotations
 
@@ -60,36 +60,36 @@ def images(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture
 def bench() -> TrainingData:
-    """Eighty images to train on and twenty to validate on."""
+    """Return data with 80 training images and 20 validation images."""
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
     return TrainingData(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """The purpose and the log of every read of the test set, which has thirty images."""
-    seen: list[tuple[str, Path]] = []
+    """Replace the test set by 30 random images, and return the list of the purpose and log of each read."""
+    test_reads: list[tuple[str, Path]] = []
 
     def read(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
-        seen.append((purpose, log))
+        test_reads.append((purpose, log))
         return images(30, 2)
 
     monkeypatch.setattr(run_module, "read_test_set", read)
-    return seen
+    return test_reads
 
 
 @pytest.fixture
-def trained(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Images, int]]:
-    """The images of every epoch, and how often the test set had been read when it ended."""
-    seen: list[tuple[Images, int]] = []
+def epoch_images(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Images, int]]:
+    """Return the list of the images of each epoch, with the number of test set reads up to the end of the epoch."""
+    epoch_images: list[tuple[Images, int]] = []
 
-    def spy(run: Training, given: Images) -> Epoch:
-        epoch = train_epoch(run, given)
-        seen.append((given, len(reads)))
+    def train_and_store(run: Training, epoch_data: Images) -> Epoch:
+        epoch = train_epoch(run, epoch_data)
+        epoch_images.append((epoch_data, len(reads)))
         return epoch
 
-    monkeypatch.setattr(run_module, "train_epoch", spy)
-    return seen
+    monkeypatch.setattr(run_module, "train_epoch", train_and_store)
+    return epoch_images
 
 
 def job(purpose: Purpose = Purpose.SEARCH, **changes: object) -> Job:
@@ -109,7 +109,7 @@ def hash_of(text: str) -> str:
 
 
 @pytest.mark.parametrize("purpose", LEARNING)
-def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose, bench: TrainingData, reads: list[str]):
+def test_run_without_verification_never_reads_test_set(purpose: Purpose, bench: TrainingData, reads: list[str]):
     result = execute(job(purpose, evaluate_each_epoch=True), bench)
     assert reads == []
     assert result.status is Status.COMPLETE
@@ -120,53 +120,55 @@ def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose,
     assert all(epoch.test_errors is None for epoch in result.history)
 
 
-def test_validation_images_are_never_trained_on(bench: TrainingData, trained: list[tuple[Images, int]]):
+def test_run_does_not_train_on_validation_images(bench: TrainingData, epoch_images: list[tuple[Images, int]]):
     execute(job(until_epoch=1), bench)
-    (images, _), *more = trained
+    (images, _), *more = epoch_images
     assert more == []
-    used = split(bench.data).train
-    assert torch.equal(images.pixels, bench.data.train_images[used])
-    assert torch.equal(images.labels, bench.data.train_labels[used])
+    indices = split(bench.data).train
+    assert torch.equal(images.pixels, bench.data.train_images[indices])
+    assert torch.equal(images.labels, bench.data.train_labels[indices])
     assert len(images) == 80
 
 
-def test_half_of_the_images_are_drawn_anew_for_each_seed(bench: TrainingData, trained: list[tuple[Images, int]]):
+def test_image_share_draws_images_by_seed(bench: TrainingData, epoch_images: list[tuple[Images, int]]):
     for seed in (2, 2, 3):
         execute(job(until_epoch=1, image_share=0.5, seed_index=seed), bench)
     whole = bench.data.train_images[split(bench.data).train].flatten(1).tolist()
-    first, again, other = ([whole.index(row) for row in images.pixels.flatten(1).tolist()] for images, _ in trained)
+    first, repeat, other = (
+        [whole.index(row) for row in images.pixels.flatten(1).tolist()] for images, _ in epoch_images
+    )
     assert len(set(first)) == 40
-    assert first == again
+    assert first == repeat
     assert set(first) != set(other)
-    # Labels go with their pictures, and validation is the same.
+    # The labels are the labels of the drawn images.
     labels = bench.data.train_labels[split(bench.data).train]
-    assert torch.equal(trained[0][0].labels, labels[first])
+    assert torch.equal(epoch_images[0][0].labels, labels[first])
 
 
-def test_a_verification_trains_on_all_images_and_reads_the_test_set_once_at_its_end(
-    bench: TrainingData, reads: list[tuple[str, Path]], trained: list[tuple[Images, int]], tmp_path: Path
+def test_verification_trains_on_all_images_and_reads_test_set_once_at_end(
+    bench: TrainingData, reads: list[tuple[str, Path]], epoch_images: list[tuple[Images, int]], tmp_path: Path
 ):
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
-    assert [(len(images), reads_before) for images, reads_before in trained] == [(100, 0)] * 3
+    assert [(len(images), reads_before) for images, reads_before in epoch_images] == [(100, 0)] * 3
     assert reads == [(f"verify {hash_of(NETWORK)} toy seed 2", tmp_path / "log")]
     assert result.test_size == 30
     assert (result.validation_errors, result.validation_size) == (None, None)
     assert all(epoch.validation_errors is None and epoch.test_errors is None for epoch in result.history)
 
 
-def test_the_wrong_images_are_named_with_what_was_said(
+def test_result_lists_wrong_images_with_predicted_classes(
     bench: TrainingData, reads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    said = torch.arange(30) % 10
-    said[[4, 17]] = torch.tensor([9, 0])
-    monkeypatch.setattr(run_module, "predictions", lambda *_: said)
+    classes = torch.arange(30) % 10
+    classes[[4, 17]] = torch.tensor([9, 0])
+    monkeypatch.setattr(run_module, "predictions", lambda *_: classes)
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
     assert result.wrong == ((4, 9), (17, 0))
     assert result.test_errors == 2
     assert result.test_accuracy_pct == pytest.approx(100 * 28 / 30)
 
 
-def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_end(
+def test_verification_with_test_each_epoch_reads_test_set_after_each_epoch_and_at_end(
     bench: TrainingData, reads: list[str], tmp_path: Path
 ):
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log", test_each_epoch=True), bench)
@@ -175,17 +177,17 @@ def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_
     assert result.history[-1].test_errors == result.test_errors
 
 
-def test_reading_the_test_set_each_epoch_needs_a_log(bench: TrainingData, reads: list[str]):
+def test_test_each_epoch_requires_log(bench: TrainingData, reads: list[str]):
     with pytest.raises(AssertionError):
         execute(job(Purpose.VERIFY, test_each_epoch=True), bench)
     assert reads == []
 
 
-def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: TrainingData, tmp_path: Path):
+def test_run_in_rungs_gives_bits_of_whole_run(bench: TrainingData, tmp_path: Path):
     whole = execute(job(), bench)
-    kept = tmp_path / "trial" / "checkpoint.pt"
+    checkpoint = tmp_path / "trial" / "checkpoint.pt"
 
-    parts = [execute(job(until_epoch=epoch, checkpoint=kept), bench) for epoch in (1, 2, None)]
+    parts = [execute(job(until_epoch=epoch, checkpoint=checkpoint), bench) for epoch in (1, 2, None)]
 
     assert [part.status for part in parts] == [Status.RUNNING, Status.RUNNING, Status.COMPLETE]
     assert [len(part.history) for part in parts] == [1, 2, 3]
@@ -193,30 +195,30 @@ def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: TrainingData, tmp_p
     assert parts[-1].weights_sha256 == whole.weights_sha256
     assert parts[-1].validation_errors == whole.validation_errors
     assert [epoch.train_loss for epoch in parts[-1].history] == [epoch.train_loss for epoch in whole.history]
-    # Looked at once a rung, and in the whole run only at its end.
+    # A run is validated at the end only: each part at the end of the rung, the whole run after the last epoch.
     assert [epoch.validation_errors is not None for epoch in whole.history] == [False, False, True]
 
 
-def test_a_run_of_several_starts_is_that_of_the_best_one_and_goes_on_from_its_checkpoint(
+def test_run_of_several_starts_equals_run_of_best_start_and_is_restored_from_checkpoint(
     bench: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     several = replace(RECIPE, starts=3, start_epochs=1)
     whole = execute(job(recipe=several), bench)
     assert [len(whole.history), whole.status] == [3, Status.COMPLETE]
-    # Two further starts of an epoch each.
+    # Two further starts train one epoch each.
     assert whole.images_per_second == pytest.approx((3 + 2) * 80 / whole.train_seconds)
     first_losses = {}
     for number in range(3):
         monkeypatch.setattr(run_module, "start_seed", lambda seed, _, number=number: start_seed(seed, number))
-        alone = execute(job(recipe=several), bench)
-        first_losses[number] = alone.history[0].train_loss, alone.weights_sha256
+        single = execute(job(recipe=several), bench)
+        first_losses[number] = single.history[0].train_loss, single.weights_sha256
     monkeypatch.undo()
     assert min(first_losses.values()) == (whole.history[0].train_loss, whole.weights_sha256)
 
-    kept = tmp_path / "checkpoint.pt"
-    parts = [execute(job(recipe=several, checkpoint=kept), bench) for _ in range(2)]
+    checkpoint = tmp_path / "checkpoint.pt"
+    parts = [execute(job(recipe=several, checkpoint=checkpoint), bench) for _ in range(2)]
     assert [part.weights_sha256 for part in parts] == [whole.weights_sha256] * 2
-    # The second one has trained nothing.
+    # The second call has trained nothing.
     assert parts[1].train_seconds == parts[0].train_seconds
     assert parts[1].validation_errors == whole.validation_errors
     with pytest.raises(AssertionError, match="starts"):
@@ -225,34 +227,34 @@ def test_a_run_of_several_starts_is_that_of_the_best_one_and_goes_on_from_its_ch
     assert len({start_seed(seed, number) for seed in (7, 8) for number in range(50)}) == 100
 
 
-@pytest.mark.parametrize(("purpose", "tested"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
-def test_a_run_that_diverges_stops_and_counts_its_errors(
-    purpose: Purpose, tested: bool, bench: TrainingData, reads: list[str], tmp_path: Path
+@pytest.mark.parametrize(("purpose", "has_test"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
+def test_diverged_run_stops_and_counts_errors(
+    purpose: Purpose, has_test: bool, bench: TrainingData, reads: list[str], tmp_path: Path
 ):
-    bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
+    recipe = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
     network = parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)")
-    log = tmp_path / "log" if tested else None
+    log = tmp_path / "log" if has_test else None
 
-    result = execute(job(purpose, architecture=network, recipe=bad, test_log=log), bench)
+    result = execute(job(purpose, architecture=network, recipe=recipe, test_log=log), bench)
 
-    ended = len(result.history)
+    epochs = len(result.history)
     assert result.status is Status.DIVERGED
-    assert result.message == f"the loss was not finite in epoch {ended}"
-    assert ended < 30
+    assert result.message == f"the loss was not finite in epoch {epochs}"
+    assert epochs < 30
     assert result.history[-1].train_loss is None
-    assert len(reads) == tested
-    errors = result.test_errors if tested else result.validation_errors
+    assert len(reads) == has_test
+    errors = result.test_errors if has_test else result.validation_errors
     assert errors is not None
     assert errors > 10
 
 
-def test_epochs_are_reported_as_they_end(bench: TrainingData):
+def test_train_job_reports_each_epoch(bench: TrainingData):
     epochs: list[Epoch] = []
     result, _ = train_job(job(evaluate_each_epoch=True), bench, epochs.append)
     assert tuple(epochs) == result.history
 
 
-def test_a_result_names_what_was_run_and_where(bench: TrainingData):
+def test_result_has_facts_of_job_and_environment(bench: TrainingData):
     result = execute(job(Purpose.CONFIRM, study="mine", trial=4), bench)
 
     assert str(result.architecture) == NETWORK
@@ -270,56 +272,56 @@ def test_a_result_names_what_was_run_and_where(bench: TrainingData):
     assert result.started_utc.endswith("+00:00")
 
 
-def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: TrainingData):
+def test_equal_jobs_give_equal_weights_and_seeds_give_different_weights(bench: TrainingData):
     jobs = [job(until_epoch=1), job(until_epoch=1), job(until_epoch=1, seed_index=3), job(until_epoch=1, study_seed=6)]
-    digests = [execute(one, bench).weights_sha256 for one in jobs]
+    digests = [execute(each, bench).weights_sha256 for each in jobs]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "one bit", "another network", "another document"])
-def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
+def test_run_with_damaged_checkpoint_restarts_from_first_epoch(
     damage: str, bench: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    kept = tmp_path / "kept"
+    checkpoint = tmp_path / "kept"
     whole = execute(job(), bench)
-    execute(job(until_epoch=1, checkpoint=kept), bench)
+    execute(job(until_epoch=1, checkpoint=checkpoint), bench)
     match damage:
         case "empty":
-            kept.write_bytes(b"")
+            checkpoint.write_bytes(b"")
         case "garbage":
-            kept.write_bytes(b"garbage" * 300)
+            checkpoint.write_bytes(b"garbage" * 300)
         case "cut":
-            kept.write_bytes(kept.read_bytes()[:-200])
+            checkpoint.write_bytes(checkpoint.read_bytes()[:-200])
         case "one bit":
-            content = bytearray(kept.read_bytes())
+            content = bytearray(checkpoint.read_bytes())
             content[len(content) // 2] ^= 1
-            kept.write_bytes(content)
+            checkpoint.write_bytes(content)
         case "another network":
-            kept.unlink()
-            other = parse_network("conv3x3(3) relu | gap | linear(10)")
-            execute(job(architecture=other, until_epoch=1, checkpoint=kept), bench)
+            checkpoint.unlink()
+            other_network = parse_network("conv3x3(3) relu | gap | linear(10)")
+            execute(job(architecture=other_network, until_epoch=1, checkpoint=checkpoint), bench)
         case _:
-            torch.save([1, 2], kept)
+            torch.save([1, 2], checkpoint)
     capsys.readouterr()
 
-    result = execute(job(checkpoint=kept), bench)
+    result = execute(job(checkpoint=checkpoint), bench)
 
     assert (result.status, result.weights_sha256) == (Status.COMPLETE, whole.weights_sha256)
     assert len(result.history) == len(whole.history)
-    assert capsys.readouterr().err == f"{kept} is damaged; the run restarts from the first epoch\n"
+    assert capsys.readouterr().err == f"{checkpoint} is damaged; the run restarts from the first epoch\n"
 
 
-def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(
-    bench: TrainingData, trained: list[tuple[Images, int]], tmp_path: Path
+def test_repeated_rung_is_read_from_checkpoint(
+    bench: TrainingData, epoch_images: list[tuple[Images, int]], tmp_path: Path
 ):
     first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
-    trained.clear()
-    again = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
-    assert trained == []
-    assert again.history == first.history
-    assert again.weights_sha256 == first.weights_sha256
-    assert again.validation_errors == first.validation_errors
+    epoch_images.clear()
+    second = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
+    assert epoch_images == []
+    assert second.history == first.history
+    assert second.weights_sha256 == first.weights_sha256
+    assert second.validation_errors == first.validation_errors
 
 
 MISS = Miss(image=7, label=2, said=3, pixels=packed(bytes(range(256)) * 3 + bytes(16)))
@@ -327,37 +329,37 @@ INSPECTION = Inspection(seed_index=3, weights_sha256="ef", label_counts=(1,) * 1
 
 
 @pytest.fixture
-def shown(bench: TrainingData, reads: list[tuple[str, Path]]) -> TrainingData:
-    """The same images, and a test set."""
+def full_bench(bench: TrainingData, reads: list[tuple[str, Path]]) -> TrainingData:
+    """Return the data with a test set (``reads``)."""
     return bench
 
 
-def seen(shown: TrainingData, folder: Path, **changes: object) -> tuple[Result, list[Inspection]]:
+def verify(bench: TrainingData, folder: Path, **changes: object) -> tuple[Result, list[Inspection]]:
     job = Job(
         architecture=parse_network(NETWORK), recipe=RECIPE, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=0
     )
-    wanted = {"test_log": folder / "log", "inspection": inspection_path(folder, "row", 0), **changes}
-    job = replace(job, **wanted)  # type: ignore[arg-type]  # fields of a job
-    return execute(job, shown), read_inspections(folder, "row")
+    fields = {"test_log": folder / "log", "inspection": inspection_path(folder, "row", 0), **changes}
+    job = replace(job, **fields)  # type: ignore[arg-type]  # fields of a job
+    return execute(job, bench), read_inspections(folder, "row")
 
 
 @pytest.mark.parametrize("engine", ["torch", "auto"])
-def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(shown: TrainingData, tmp_path: Path, engine: str):
-    result, [found] = seen(shown, tmp_path, engine=engine)
+def test_inspection_has_wrong_images_with_label_and_pixels(full_bench: TrainingData, tmp_path: Path, engine: str):
+    result, [inspection] = verify(full_bench, tmp_path, engine=engine)
 
     pixels, labels = images(30, 2)
-    assert [(miss.image, miss.said) for miss in found.misses] == list(result.wrong)
-    assert len(found.misses) > 10
-    for miss in found.misses:
+    assert [(miss.image, miss.said) for miss in inspection.misses] == list(result.wrong)
+    assert len(inspection.misses) > 10
+    for miss in inspection.misses:
         assert miss.label == int(labels[miss.image])
         assert unpacked(miss.pixels) == pixels[miss.image].numpy().tobytes()
-    assert found.weights_sha256 == result.weights_sha256
-    assert found.label_counts == (3,) * 10
-    assert (found.seed_index, found.image_shape) == (0, (28, 28))
+    assert inspection.weights_sha256 == result.weights_sha256
+    assert inspection.label_counts == (3,) * 10
+    assert (inspection.seed_index, inspection.image_shape) == (0, (28, 28))
 
 
 @pytest.mark.parametrize("engine", ["torch", "auto"])
-def test_a_verification_of_two_classes_leaves_the_area_under_its_roc_curve(
+def test_inspection_of_two_classes_has_area_under_roc_curve(
     tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ):
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30, classes=2)
@@ -366,31 +368,31 @@ def test_a_verification_of_two_classes_leaves_the_area_under_its_roc_curve(
     monkeypatch.setattr(run_module, "read_test_set", lambda *_, **__: (test_pixels, test_numbers % 2))
     network, path = parse_network(NETWORK.replace("10", "2"), spec.task), tmp_path / "weights"
 
-    result, [found] = seen(TrainingData(data), tmp_path, architecture=network, engine=engine, weights=path)
+    result, [inspection] = verify(TrainingData(data), tmp_path, architecture=network, engine=engine, weights=path)
 
     module = build(network, spec.task).eval()
     load_model(module, path, strict=False)
     with torch.inference_mode():
         logits = module((test_pixels / 255 - spec.mean[0]) / spec.std[0]).double()
-    assert found.roc_auc == pytest.approx(roc_auc_score(test_numbers % 2, logits[:, 1] - logits[:, 0]), abs=0.005)
-    assert result.test_errors == len(found.misses)
+    assert inspection.roc_auc == pytest.approx(roc_auc_score(test_numbers % 2, logits[:, 1] - logits[:, 0]), abs=0.005)
+    assert result.test_errors == len(inspection.misses)
 
 
-def test_a_diverged_seed_leaves_nothing(shown: TrainingData, tmp_path: Path):
-    bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
-    result, found = seen(
-        shown, tmp_path, architecture=parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)"), recipe=bad
+def test_diverged_seed_has_no_inspection(full_bench: TrainingData, tmp_path: Path):
+    recipe = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
+    result, inspections = verify(
+        full_bench, tmp_path, architecture=parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)"), recipe=recipe
     )
     assert result.status is Status.DIVERGED
-    assert found == []
+    assert inspections == []
 
 
 @given(st.binary(max_size=1_000))
-def test_pixels_come_back_as_they_were(pixels: bytes):
+def test_packed_pixels_unpack_to_original(pixels: bytes):
     assert unpacked(packed(pixels)) == pixels
 
 
-def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
+def test_inspection_is_read_as_written(tmp_path: Path):
     files.write_json(inspection_path(tmp_path, "row", 3), asdict(INSPECTION) | {"kernel_edge": 3})
     assert read_inspections(tmp_path, "row") == [INSPECTION]
     assert read_inspections(tmp_path, "other") == []
@@ -399,14 +401,14 @@ def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
 @pytest.mark.parametrize(
     "damaged", [replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), replace(INSPECTION, image_shape=(28, 29))]
 )
-def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection):
+def test_read_inspections_refuses_pixels_of_wrong_size(tmp_path: Path, damaged: Inspection):
     files.write_json(inspection_path(tmp_path, "row", 3), asdict(damaged))
     with pytest.raises(ContentError):
         read_inspections(tmp_path, "row")
 
 
-def test_the_seeds_of_a_verification_do_not_change():
-    # SHA-256 of "1|d5e9c2abeb4c|d0a55561f5cb|verify|0", its first six bytes: records hold such numbers.
+def test_verification_seed_is_digest_of_earlier_versions():
+    # First six bytes of a SHA-256 digest. Records contain such seeds.
     assert PROTOCOL_VERSION == 1
     assert derive_seed("d5e9c2abeb4c", "d0a55561f5cb", Purpose.VERIFY, 0) == int(
         hashlib.sha256(b"1|d5e9c2abeb4c|d0a55561f5cb|verify|0").hexdigest()[:12], 16
@@ -415,12 +417,12 @@ def test_the_seeds_of_a_verification_do_not_change():
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_only_runs_of_a_search_depend_on_the_seed_of_the_study(purpose: Purpose):
+def test_only_runs_of_search_depend_on_study_seed(purpose: Purpose):
     seeds = {derive_seed("a", "b", purpose, 0, study_seed) for study_seed in (0, 1, 2)}
     assert len(seeds) == (3 if purpose in (Purpose.SEARCH, Purpose.CONFIRM) else 1)
 
 
-def test_seeds_differ_by_network_recipe_purpose_and_index_and_fit_in_48_bits():
+def test_seeds_differ_by_network_recipe_purpose_and_index_and_have_48_bits():
     seeds = [
         derive_seed(network, recipe, purpose, index)
         for network in ("aa", "ab")
@@ -431,7 +433,7 @@ def test_seeds_differ_by_network_recipe_purpose_and_index_and_fit_in_48_bits():
 
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**48 for seed in seeds)
-    # Spread over the whole range: the largest of 400 is below half of it once in 2**400 times.
+    # The seeds use the whole range: all are below 2**47 with a probability of 2**-400 at most.
     assert max(seeds) > 2**47
 
 
@@ -440,8 +442,8 @@ TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a
 
 
 @pytest.fixture(scope="module")
-def tied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Training, Path]:
-    """A tied network, trained for two epochs on a hundred images, with averaged weights."""
+def tied_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Training, Path]:
+    """Train a tied network for two epochs on 100 images with averaging; return result, training and weight file."""
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
     bench = TrainingData(ImageData(spec, *images(100, 4), data_hash="abc", source="memory", folder=None))
     path = tmp_path_factory.mktemp("tied") / "seed.safetensors"
@@ -453,39 +455,37 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Training, Pa
 
 
 @pytest.fixture
-def kept(tied: tuple[Result, Training, Path]) -> WeightFile:
-    """The file of that network, as it is read."""
-    return record.read_weights(tied[2])
+def weight_file(tied_run: tuple[Result, Training, Path]) -> WeightFile:
+    """Return the weight file of ``tied_run`` as read from the disk."""
+    return record.read_weights(tied_run[2])
 
 
-def test_what_is_taken_is_what_predicts(tied: tuple[Result, Training, Path]):
-    run = tied[1]
+def test_final_network_has_weights_used_for_predictions(tied_run: tuple[Result, Training, Path]):
+    run = tied_run[1]
     assert run.average is not None
     network, pixels = final_network(run), images(50, 4)[0]
     with torch.inference_mode():
-        said = network((pixels / 255 - MNIST.mean[0]) / MNIST.std[0]).argmax(1)
-    given = predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
-    assert torch.equal(said, given)
-    # Not the raw weights of the last step.
+        classes = network((pixels / 255 - MNIST.mean[0]) / MNIST.std[0]).argmax(1)
+    expected = predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
+    assert torch.equal(classes, expected)
+    # The final network has the average, not the weights of the last step.
     assert not torch.equal(network.state_dict()["ops.0.weight"], run.network.state_dict()["ops.0.weight"])
 
 
-def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(tied: tuple[Result, Training, Path]):
-    network = final_network(tied[1])
+def test_safetensors_contain_equal_bits_and_tied_kernel_once(tied_run: tuple[Result, Training, Path]):
+    network = final_network(tied_run[1])
     content = to_safetensors(network, {"hash": "x"})
-    kept = load(content)
-    stored = sum(value.size for name, value in kept.items() if "running" not in name)
-    assert stored == analyse(parse_network(TIED), MNIST.task).parameters
-    assert "ops.4.weight" in kept
-    assert "ops.7.weight" not in kept
-    for name, value in kept.items():
+    tensors = load(content)
+    parameter_count = sum(value.size for name, value in tensors.items() if "running" not in name)
+    assert parameter_count == analyse(parse_network(TIED), MNIST.task).parameters
+    assert "ops.4.weight" in tensors
+    assert "ops.7.weight" not in tensors
+    for name, value in tensors.items():
         assert value.tobytes() == network.state_dict()[name].numpy().tobytes()
 
 
-def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
-    tied: tuple[Result, Training, Path], tmp_path: Path
-):
-    network, fresh = final_network(tied[1]), build(parse_network(TIED), MNIST.task).eval()
+def test_torch_loads_safetensors_into_new_network(tied_run: tuple[Result, Training, Path], tmp_path: Path):
+    network, fresh = final_network(tied_run[1]), build(parse_network(TIED), MNIST.task).eval()
     (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
     load_model(fresh, tmp_path / "net.safetensors")
     images = torch.rand(3, 1, 28, 28)
@@ -493,39 +493,41 @@ def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
         assert torch.equal(fresh(images), network(images))
 
 
-def test_the_file_says_where_its_weights_come_from(tied: tuple[Result, Training, Path]):
-    result, run, _ = tied
+def test_safetensors_metadata_has_origin_of_weights(tied_run: tuple[Result, Training, Path]):
+    result, run, _ = tied_run
     content = to_safetensors(final_network(run), properties(result, MNIST))
     size = int.from_bytes(content[:8], "little")
-    told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
-    assert told["tied"] == {"ops.7.weight": "ops.4.weight"}
-    assert told["weights_sha256"] == result.weights_sha256
-    assert told["architecture"] == str(parse_network(TIED))
-    assert (told["seed_index"], told["pixel_mean"]) == ("1", "0.1307")
-    assert json.loads(told["recipe_fields"])["epochs"] == 2
+    metadata = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
+    assert metadata["tied"] == {"ops.7.weight": "ops.4.weight"}
+    assert metadata["weights_sha256"] == result.weights_sha256
+    assert metadata["architecture"] == str(parse_network(TIED))
+    assert (metadata["seed_index"], metadata["pixel_mean"]) == ("1", "0.1307")
+    assert json.loads(metadata["recipe_fields"])["epochs"] == 2
 
 
-def test_a_file_gives_the_network_that_it_was_made_of(tied: tuple[Result, Training, Path], kept: WeightFile):
-    network, ours = network_of(kept, MNIST.task), final_network(tied[1])
+def test_network_of_weight_file_equals_trained_network(
+    tied_run: tuple[Result, Training, Path], weight_file: WeightFile
+):
+    network, expected = network_of(weight_file, MNIST.task), final_network(tied_run[1])
     images = torch.rand(3, 1, 28, 28)
     with torch.inference_mode():
-        assert torch.equal(network(images), ours(images))
+        assert torch.equal(network(images), expected(images))
     assert not network.training
-    assert kept.sha256 == tied[0].weights_sha256
-    # The tie is one of the network, not two kernels that happen to be equal.
+    assert weight_file.sha256 == tied_run[0].weights_sha256
+    # The two uses share a tensor and are not two kernels of equal values.
     assert network.state_dict()["ops.4.weight"].data_ptr() == network.state_dict()["ops.7.weight"].data_ptr()
 
 
 @pytest.mark.parametrize("architecture", ["conv9x9(3", "conv3x3(5) bn relu | gap | linear(10)", "linear(10)"])
-def test_weights_of_another_network_are_refused(architecture: str, kept: WeightFile):
+def test_network_of_refuses_weights_of_another_network(architecture: str, weight_file: WeightFile):
     with pytest.raises(ContentError):
-        network_of(replace(kept, about={"architecture": architecture}), MNIST.task)
+        network_of(replace(weight_file, about={"architecture": architecture}), MNIST.task)
 
 
-def test_weights_that_lack_or_have_another_shape_are_refused(kept: WeightFile):
-    state = tuple(name for name in kept.state if name != "ops.1.running_mean")
-    wrong = {**kept.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
+def test_network_of_refuses_missing_tensors_and_wrong_shapes(weight_file: WeightFile):
+    state = tuple(name for name in weight_file.state if name != "ops.1.running_mean")
+    tensors = {**weight_file.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
     with pytest.raises(ContentError):
-        network_of(replace(kept, state=state), MNIST.task)
+        network_of(replace(weight_file, state=state), MNIST.task)
     with pytest.raises(ContentError):
-        network_of(replace(kept, kept=wrong), MNIST.task)
+        network_of(replace(weight_file, kept=tensors), MNIST.task)

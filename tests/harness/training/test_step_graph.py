@@ -1,4 +1,4 @@
-"""A recorded step: the weights that it gives are those of single launches, whatever the recipe asks for."""
+"""Training steps recorded as a CUDA graph give the same bits as single launches."""
 
 from dataclasses import replace
 
@@ -26,22 +26,22 @@ NETWORKS = [
 
 
 def images(channels: int = 1) -> Images:
-    source = torch.Generator().manual_seed(1)
-    pixels = torch.randint(0, 256, (64, channels, 12, 12), generator=source, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (64, channels, 12, 12), generator=generator, dtype=torch.uint8)
     means = tuple(0.1 * (channel + 1) for channel in range(channels))
     return Images(pixels.cuda(), (torch.arange(64) % 10).cuda(), means, means)
 
 
-def trained(
-    notation: str, recipe: Recipe, there: Images, epochs: int = EPOCHS, saved: dict[str, object] | None = None
+def train_run(
+    notation: str, recipe: Recipe, dataset: Images, epochs: int = EPOCHS, saved: dict[str, object] | None = None
 ) -> Training:
-    task = there.task
-    device = choose_device("cuda")  # it asks for kernels that give the same bits twice
+    task = dataset.task
+    device = choose_device("cuda")  # selects deterministic kernels
     run = start(parse_network(notation, task), recipe, 7, device, task=task)
     if saved is not None:
         resume(run, saved)
     while len(run.history) < epochs:
-        train_epoch(run, there)
+        train_epoch(run, dataset)
     return run
 
 
@@ -57,24 +57,24 @@ def trained(
     ],
     ids=str,
 )
-def test_a_recorded_step_gives_the_bits_of_single_launches(notation, changes, monkeypatch):
+def test_recorded_steps_give_bits_of_single_launches(notation, changes, monkeypatch):
     recipe = replace(RECIPE, **changes)
-    recorded = trained(notation, recipe, images())
+    recorded = train_run(notation, recipe, images())
     assert recorded.step_graph is not None
     monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
-    launched = trained(notation, recipe, images())
+    launched = train_run(notation, recipe, images())
     assert weights_digest(recorded) == weights_digest(launched)
     assert [epoch.train_loss for epoch in recorded.history] == [epoch.train_loss for epoch in launched.history]
 
 
-def test_pictures_of_three_channels_can_be_recorded(monkeypatch):
-    recorded = trained(NETWORKS[0], RECIPE, images(3))
+def test_recorded_steps_on_three_channels_give_bits_of_single_launches(monkeypatch):
+    recorded = train_run(NETWORKS[0], RECIPE, images(3))
     monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
-    assert weights_digest(recorded) == weights_digest(trained(NETWORKS[0], RECIPE, images(3)))
+    assert weights_digest(recorded) == weights_digest(train_run(NETWORKS[0], RECIPE, images(3)))
 
 
 @pytest.mark.parametrize("notation", NETWORKS)
-def test_logits_and_gradients_are_those_of_a_processor(notation):
+def test_logits_and_gradients_on_gpu_equal_cpu(notation):
     device = choose_device("cuda")
     dataset = images()
     network = parse_network(notation.replace(" dropout(0.2)", ""), dataset.task)
@@ -94,7 +94,7 @@ def test_logits_and_gradients_are_those_of_a_processor(notation):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_a_run_that_is_resumed_ends_with_the_same_bits(epochs):
-    saved = checkpoint(trained(NETWORKS[0], RECIPE, images(), epochs))
-    whole = trained(NETWORKS[0], RECIPE, images())
-    assert weights_digest(trained(NETWORKS[0], RECIPE, images(), saved=saved)) == weights_digest(whole)
+def test_resumed_run_gives_bits_of_whole_run(epochs):
+    saved = checkpoint(train_run(NETWORKS[0], RECIPE, images(), epochs))
+    whole = train_run(NETWORKS[0], RECIPE, images())
+    assert weights_digest(train_run(NETWORKS[0], RECIPE, images(), saved=saved)) == weights_digest(whole)

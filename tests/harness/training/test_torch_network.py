@@ -1,4 +1,4 @@
-"""First weights, moves and statistics: against closed forms, naive sums and resampling pixel by pixel."""
+"""Torch networks compared with closed forms, naive sums and naive resampling: weights, BN statistics, augmentation."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ from tests.factories import make_images
 from tests.harness.training.native.engines import CPU
 
 
-def shapes_seen(network: TorchNetwork) -> list[Shape]:
-    """The shape after every op, as torch finds it, for one image."""
+def output_shapes(network: TorchNetwork) -> list[Shape]:
+    """Return the output shape of each op in torch, without the batch dimension."""
     values, shapes = torch.zeros(2, *MNIST.input_shape), []
     network.eval()
     with torch.no_grad():
@@ -62,7 +62,7 @@ def shapes_seen(network: TorchNetwork) -> list[Shape]:
 
 
 def unique_parameters(network: nn.Module) -> int:
-    """Count stored scalars by the addresses of their storages, without torch's own list of parameters."""
+    """Count weights and biases by the addresses of the tensors, independently of torch's list of parameters."""
     storages: dict[int, int] = {}
     for module in network.modules():
         for name in ("weight", "bias"):
@@ -72,8 +72,8 @@ def unique_parameters(network: nn.Module) -> int:
     return sum(storages.values())
 
 
-def stored(network: TorchNetwork, *path: int, name: str = "weight") -> Tensor:
-    """The tensor of one op; below ``res`` the path has an index a level."""
+def tensor_of(network: TorchNetwork, *path: int, name: str = "weight") -> Tensor:
+    """Return a tensor of the op at a path of indices; each ``res`` adds a level to the path."""
     module: nn.Module = network
     for index in path:
         assert isinstance(module, TorchNetwork | _ResidualModule)
@@ -84,92 +84,92 @@ def stored(network: TorchNetwork, *path: int, name: str = "weight") -> Tensor:
 
 
 def gradient(network: TorchNetwork, *path: int) -> Tensor:
-    found = stored(network, *path).grad
-    assert found is not None
-    return found
+    tensor_gradient = tensor_of(network, *path).grad
+    assert tensor_gradient is not None
+    return tensor_gradient
 
 
-def kept(network: nn.Module) -> int:
-    """How many floating numbers torch's state has; the same memory counts once."""
+def stored_numbers(network: nn.Module) -> int:
+    """Return the number of floats in torch's state; tensors with the same address count once."""
     tensors = {tensor.data_ptr(): tensor for tensor in network.state_dict().values() if tensor.is_floating_point()}
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def compare(architecture: Architecture) -> None:
+def check_against_analysis(architecture: Architecture) -> None:
     analysis = analyse(architecture, MNIST)
     network = build(architecture, MNIST)
     assert len(network.ops) == len(architecture.ops)
     assert unique_parameters(network) == analysis.parameters
-    assert analyse(architecture, MNIST).stored_numbers == kept(network)
-    assert shapes_seen(network) == [layer.output_shape for layer in analysis.costed_ops]
+    assert analyse(architecture, MNIST).stored_numbers == stored_numbers(network)
+    assert output_shapes(network) == [layer.output_shape for layer in analysis.costed_ops]
     assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_torch_counts_and_shapes_the_presets_as_the_closed_forms_do(name: str):
-    compare(parse_network(PRESETS[name]))
+def test_presets_in_torch_have_analysed_counts_and_shapes(name: str):
+    check_against_analysis(parse_network(PRESETS[name]))
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_torch_counts_and_shapes_networks_of_every_space_as_the_closed_forms_do(name: str):
+def test_networks_of_every_space_in_torch_have_analysed_counts_and_shapes(name: str):
     source = random.Random(name)
     for _ in range(5):
-        compare(draw_uniform(space(name), source).architecture)
+        check_against_analysis(draw_uniform(space(name), source).architecture)
 
 
 @settings(max_examples=40)
 @given(architecture=st.from_type(Architecture))
-def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture: Architecture):
-    compare(architecture)
+def test_any_network_in_torch_has_analysed_counts_and_shapes(architecture: Architecture):
+    check_against_analysis(architecture)
 
 
-def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
+def test_gradient_of_tied_kernel_is_sum_over_uses():
     tied = build(
         parse_network("conv3x3(4) conv3x3(4, tie=a) relu res(conv3x3(4, tie=a)) gap linear(10)"), MNIST
     ).double()
-    apart = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)"), MNIST).double()
-    apart.load_state_dict(tied.state_dict())
+    untied = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)"), MNIST).double()
+    untied.load_state_dict(tied.state_dict())
     images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
 
-    for network in (tied, apart):
+    for network in (tied, untied):
         network(images).square().sum().backward()
 
-    uses = gradient(apart, 1), gradient(apart, 3, 0)
+    uses = gradient(untied, 1), gradient(untied, 3, 0)
     assert all(float(use.norm()) > 0 for use in uses)
     torch.testing.assert_close(gradient(tied, 1), uses[0] + uses[1])
-    torch.testing.assert_close(gradient(tied, 0), gradient(apart, 0))
+    torch.testing.assert_close(gradient(tied, 0), gradient(untied, 0))
 
 
-def test_tied_norms_get_the_sum_of_the_gradients_of_their_uses_and_keep_statistics_of_their_own():
+def test_gradient_of_tied_norms_is_sum_over_uses_and_statistics_are_separate():
     text = "conv3x3(4) bn{0} relu conv3x3(8, poses=2) bn(poses=2{1}) gap linear(10)"
     tied = build(parse_network(text.format("(tie=a)", ", tie=a")), MNIST).double()
-    apart = build(parse_network(text.format("", "")), MNIST).double()
-    apart.load_state_dict(tied.state_dict())
+    untied = build(parse_network(text.format("", "")), MNIST).double()
+    untied.load_state_dict(tied.state_dict())
     images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
 
-    for network in (tied, apart):
+    for network in (tied, untied):
         network(images).square().sum().backward()
 
     for name in ("weight", "bias"):
-        first, second = (getattr(apart.ops[index], name).grad for index in (1, 4))
+        first, second = (getattr(untied.ops[index], name).grad for index in (1, 4))
         torch.testing.assert_close(getattr(tied.ops[1], name).grad, first + second)
     for index in (1, 4):
-        own, expected = (network.ops[index].running_mean for network in (tied, apart))
-        torch.testing.assert_close(own, expected)
+        mean, expected = (network.ops[index].running_mean for network in (tied, untied))
+        torch.testing.assert_close(mean, expected)
 
 
-def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
+def test_residual_adds_input_to_output_of_ops():
     network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)"), MNIST).eval()
     residual = network.ops[1]
     values = torch.randn(2, 4, 28, 28)
     assert isinstance(residual, _ResidualModule)
-    inner = torch.nn.functional.conv2d(values, stored(network, 1, 0), padding=1)
+    inner = torch.nn.functional.conv2d(values, tensor_of(network, 1, 0), padding=1)
     # A fresh bn in evaluation mode divides by sqrt(1 + 1e-5).
     expected = values + torch.relu(inner / (1 + 1e-5) ** 0.5)
     torch.testing.assert_close(residual(values), expected)
 
 
-def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
+def test_dropouts_draw_from_generator_of_network_only():
     text = "conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)"
     images = torch.randn(4, *MNIST.input_shape)
     before = torch.get_rng_state()
@@ -187,17 +187,17 @@ def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
     torch.manual_seed(1)
     _draw_first_weights(network, Recipe(initialisation="kaiming"))
-    kernel = stored(network, 1)
+    kernel = tensor_of(network, 1)
     assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
     assert float(kernel.mean()) == pytest.approx(0, abs=0.002)
-    assert stored(network, 1, name="bias").tolist() == [0.0] * 64
-    assert stored(network, 3, name="bias").tolist() == [0.0] * 10
+    assert tensor_of(network, 1, name="bias").tolist() == [0.0] * 64
+    assert tensor_of(network, 3, name="bias").tolist() == [0.0] * 10
 
 
 DIRAC = Recipe(initialisation="dirac")
 
 
-def drawn(text: str, recipe: Recipe) -> TorchNetwork:
+def initial_network(text: str, recipe: Recipe) -> TorchNetwork:
     torch.manual_seed(4)
     network = build(parse_network(text), MNIST)
     _draw_first_weights(network, recipe)
@@ -205,22 +205,22 @@ def drawn(text: str, recipe: Recipe) -> TorchNetwork:
 
 
 @pytest.mark.parametrize("op", ["conv3x3(7)", "conv5x5(7)", "conv1x1(7)", "dwconv3x3"])
-def test_a_convolution_that_keeps_its_width_begins_as_the_identity(op: str):
-    network = drawn(f"conv3x3(7) {op} gap linear(10)", DIRAC)
+def test_dirac_convolution_with_equal_channels_is_identity(op: str):
+    network = initial_network(f"conv3x3(7) {op} gap linear(10)", DIRAC)
     values = torch.randn(2, 7, 9, 9)
     assert torch.equal(network.ops[1](values), values)
 
 
-def test_a_strided_one_begins_by_leaving_positions_out():
+def test_dirac_convolution_with_stride_subsamples():
     values = torch.randn(2, 5, 8, 8)
     assert torch.equal(
-        drawn("conv3x3(5) conv3x3(5, stride=2) gap linear(10)", DIRAC).ops[1](values), values[..., ::2, ::2]
+        initial_network("conv3x3(5) conv3x3(5, stride=2) gap linear(10)", DIRAC).ops[1](values), values[..., ::2, ::2]
     )
 
 
-def test_all_other_weights_are_those_of_kaiming():
+def test_dirac_recipe_draws_all_further_weights_as_kaiming():
     text = "conv3x3(4) bn conv3x3(4) conv3x3(6) conv1x1(6, bias) gap linear(10)"
-    identity, normal = drawn(text, DIRAC).state_dict(), drawn(text, Recipe()).state_dict()
+    identity, normal = initial_network(text, DIRAC).state_dict(), initial_network(text, Recipe()).state_dict()
     assert {name for name in normal if not torch.equal(identity[name], normal[name])} == {
         "ops.2.weight",
         "ops.4.weight",
@@ -236,16 +236,16 @@ def test_all_other_weights_are_those_of_kaiming():
         "conv3x3(4, tie=a) relu conv3x3(10) maxpool(4) dropout(0.1) gap",
     ],
 )
-def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text: str):
+def test_zero_head_gives_equal_logits_and_learns(text: str):
     recipe, images = Recipe(zero_head=True, batch_size=32), make_images(64)
-    network = drawn(text, recipe)
+    network = initial_network(text, recipe)
     assert not network(torch.randn(3, 1, 28, 28)).any()
     for engine in (None, engine_module.load()):
         run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
         first = run.state[0].clone()
         train_epoch(run, images)
         assert run.network(torch.randn(3, 1, 28, 28)).any()
-        # The first step moves the head only, the second what stands before it.
+        # The first step changes the head only, the second step changes the first layer.
         assert not torch.equal(run.state[0], first)
 
 
@@ -259,9 +259,9 @@ def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text:
     ],
     ids=["norm", "relu", "tied", "residual"],
 )
-def test_a_head_that_zeros_would_silence_for_good_stays_as_it_was_drawn(text: str):
-    plain, zeroed = (drawn(text, Recipe(zero_head=value)).state_dict() for value in (False, True))
-    assert all(torch.equal(one, other) for one, other in zip(plain.values(), zeroed.values(), strict=True))
+def test_zero_head_is_not_applied_if_gradients_would_vanish(text: str):
+    plain, zeroed = (initial_network(text, Recipe(zero_head=value)).state_dict() for value in (False, True))
+    assert all(torch.equal(left, right) for left, right in zip(plain.values(), zeroed.values(), strict=True))
 
 
 NETWORK = parse_network(
@@ -272,7 +272,7 @@ ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(engine_module.lo
 Load = Callable[[], Any]
 
 
-def trained(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
+def train_run(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
     run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
     for _ in range(epochs):
         train_epoch(run, make_images(320))
@@ -283,42 +283,42 @@ def norms_of(network: nn.Module) -> list[Any]:
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
 
-def test_statistics_are_moments_of_all_that_a_bn_is_given():
+def test_recomputed_statistics_are_moments_of_all_bn_inputs():
     torch.manual_seed(1)
     network, batches = build(NETWORK, MNIST), [torch.randn(50, 1, 28, 28) * scale for scale in (1.0, 3.0)]
-    first, given = norms_of(network)[0], []
-    hook = first.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+    first, inputs = norms_of(network)[0], []
+    hook = first.register_forward_pre_hook(lambda _, values: inputs.append(values[0]))
 
     recompute_statistics(network, batches)
     hook.remove()
 
-    # Batches of unequal spread: their statistics averaged would not be those of both together.
-    values = torch.cat(given).double().transpose(0, 1).flatten(1)
+    # The batches have unequal spread, so the mean of their statistics differs from the statistics of all values.
+    values = torch.cat(inputs).double().transpose(0, 1).flatten(1)
     torch.testing.assert_close(first.running_mean.double(), values.mean(1), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(first.running_var.double(), values.var(1), rtol=1e-4, atol=1e-6)
     assert not network.training
 
 
-def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_them():
+def test_shared_statistics_are_moments_over_channels_of_group():
     torch.manual_seed(3)
     text = "conv3x3(4) bn(poses=2, shared) relu linear(4) bn(poses=4, shared) linear(10)"
     network = build(parse_network(text), MNIST).double()
-    batches, given = [torch.randn(30, 1, 28, 28, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
+    batches, inputs = [torch.randn(30, 1, 28, 28, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
     for norm in norms_of(network):
-        norm.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+        norm.register_forward_pre_hook(lambda _, values: inputs.append(values[0]))
 
     recompute_statistics(network, batches)
 
     first, second = norms_of(network)
-    maps, vectors = torch.cat(given[::2]), torch.cat(given[1::2])
-    for norm, groups in ((first, [maps[:, :2], maps[:, 2:]]), (second, [vectors])):
+    map_inputs, vectors = torch.cat(inputs[::2]), torch.cat(inputs[1::2])
+    for norm, groups in ((first, [map_inputs[:, :2], map_inputs[:, 2:]]), (second, [vectors])):
         torch.testing.assert_close(norm.running_mean, torch.stack([values.mean() for values in groups]))
         torch.testing.assert_close(norm.running_var, torch.stack([values.var() for values in groups]))
 
 
 @pytest.mark.parametrize("load", ENGINES)
 @pytest.mark.parametrize("count", [501, 1001])
-def test_statistics_behind_maps_of_one_value_are_known_for_any_number_of_images(load: Load, count: int):
+def test_statistics_behind_1x1_maps_are_right_for_any_number_of_images(load: Load, count: int):
     network = parse_network("maxpool(4) maxpool(4) conv3x3(4) bn relu | gap bn linear(10)")
     run, images = start(network, replace(RECIPE, augmented_share=0.0), 3, CPU, load(), task=MNIST), make_images(count)
     train_epoch(run, images)
@@ -326,7 +326,7 @@ def test_statistics_behind_maps_of_one_value_are_known_for_any_number_of_images(
     finish_average(run, images)
 
     assert run.finished_average is not None
-    # The first BN gets the same values however images are divided.
+    # The first BN gets the same values for any division into batches.
     kernel = run.finished_average[0]
     pooled = functional.max_pool2d((images.pixels / 255 - images.mean[0]) / images.deviation[0], 16)
     values = functional.conv2d(pooled, kernel, padding=1).double().transpose(0, 1).flatten(1)
@@ -336,25 +336,25 @@ def test_statistics_behind_maps_of_one_value_are_known_for_any_number_of_images(
 
 
 @pytest.mark.parametrize("load", ENGINES)
-def test_only_the_statistics_of_an_average_are_its_own(load: Load):
-    run, images = trained(load), make_images(320)
+def test_finish_average_changes_statistics_only(load: Load):
+    run, images = train_run(load), make_images(320)
 
     finish_average(run, images)
 
     assert run.average is not None
     assert run.finished_average is not None
     names = [name for name, tensor in run.network.state_dict().items() if tensor.is_floating_point()]
-    changed = {
+    changed_names = {
         name
-        for name, one, two in zip(names, run.average, run.finished_average, strict=True)
-        if not torch.equal(one, two)
+        for name, average, finished in zip(names, run.average, run.finished_average, strict=True)
+        if not torch.equal(average, finished)
     }
-    assert changed == {name for name in names if "running" in name}
+    assert changed_names == {name for name in names if "running" in name}
 
 
 @pytest.mark.parametrize("load", ENGINES)
-def test_predictions_are_those_of_the_settled_weights(load: Load):
-    run, images = trained(load), make_images(100, seed=4)
+def test_predictions_use_finished_average(load: Load):
+    run, images = train_run(load), make_images(100, seed=4)
     finish_average(run, make_images(320))
     network = build(NETWORK, MNIST).eval()
     floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
@@ -365,29 +365,29 @@ def test_predictions_are_those_of_the_settled_weights(load: Load):
 
 
 @pytest.mark.parametrize("load", ENGINES)
-def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
-    images, looked, plain = make_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), trained(load)
+def test_finish_average_does_not_change_further_training(load: Load):
+    images, observed, plain = make_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), train_run(load)
     for _ in range(2):
-        train_epoch(looked, images)
-        finish_average(looked, images)
-        count_errors(looked, images)
+        train_epoch(observed, images)
+        finish_average(observed, images)
+        count_errors(observed, images)
     finish_average(plain, images)
-    assert weights_digest(looked) == weights_digest(plain)
+    assert weights_digest(observed) == weights_digest(plain)
 
 
 @pytest.mark.parametrize("load", ENGINES)
-def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
-    images, whole = make_images(320), trained(load)
+def test_finish_average_of_resumed_run_gives_same_bits(load: Load):
+    images, whole = make_images(320), train_run(load)
     finish_average(whole, images)
     buffer = io.BytesIO()
     torch.save(checkpoint(whole), buffer)
-    again = start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST)
-    resume(again, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    finish_average(again, images)
-    assert weights_digest(again) == weights_digest(whole)
+    resumed = start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST)
+    resume(resumed, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    finish_average(resumed, images)
+    assert weights_digest(resumed) == weights_digest(whole)
 
 
-STILL = Recipe(augmented_share=1.0, rotation_degrees=0.0, shift_pixels=0.0, scale=0.0, shear=0.0)
+NO_MOVES = Recipe(augmented_share=1.0, rotation_degrees=0.0, shift_pixels=0.0, scale=0.0, shear=0.0)
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -399,12 +399,12 @@ def generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def maps(count: int = 2000, **changes: float) -> Tensor:
-    return affine_maps(count, 28, 28, replace(STILL, **changes), generator())  # type: ignore[arg-type]  # floats all
+def make_maps(count: int = 2000, **changes: float) -> Tensor:
+    return affine_maps(count, 28, 28, replace(NO_MOVES, **changes), generator())  # type: ignore[arg-type]  # floats all
 
 
-def resampled(image: Any, theta: Any) -> Any:
-    """Bilinear resampling of one square image, pixel by pixel; outside the image there is 0.
+def naive_resampling(image: Any, theta: Any) -> Any:
+    """Resample a square image bilinearly, pixel by pixel; pixels outside the image are 0.
 
     Coordinates run from -1 to 1 between the outer edges of the outer pixels.
     """
@@ -416,8 +416,8 @@ def resampled(image: Any, theta: Any) -> Any:
     moved = np.zeros((edge, edge))
     for row in range(edge):
         for column in range(edge):
-            place = np.array([(2 * column + 1) / edge - 1, (2 * row + 1) / edge - 1, 1.0])
-            x, y = ((theta @ place + 1) * edge - 1) / 2
+            point = np.array([(2 * column + 1) / edge - 1, (2 * row + 1) / edge - 1, 1.0])
+            x, y = ((theta @ point + 1) * edge - 1) / 2
             left, top = math.floor(x), math.floor(y)
             right_share, low_share = x - left, y - top
             moved[row, column] = (
@@ -430,41 +430,41 @@ def resampled(image: Any, theta: Any) -> Any:
 
 
 @pytest.mark.parametrize("edge", [9, 28])
-def test_images_are_moved_as_a_naive_resampling_moves_them(edge: int):
+def test_augment_equals_naive_resampling(edge: int):
     recipe = Recipe(augmented_share=0.7, rotation_degrees=30, shift_pixels=3, scale=0.3, shear=0.4)
     images = torch.rand(6, 1, edge, edge, generator=generator(2))
     moved = augment(images, recipe, generator(3))
     theta = affine_maps(6, edge, edge, recipe, generator(3)).numpy().astype(np.float64)
-    for image, one, result in zip(images, theta, moved, strict=True):
-        # Single precision over some tens of pixels.
-        np.testing.assert_allclose(result[0], resampled(image[0].double().numpy(), one), atol=2e-5)
+    for image, affine_map, result in zip(images, theta, moved, strict=True):
+        # Rounding errors of single precision for coordinates of some tens of pixels.
+        np.testing.assert_allclose(result[0], naive_resampling(image[0].double().numpy(), affine_map), atol=2e-5)
 
 
-def test_a_shift_is_in_pixels_and_brings_in_background():
+def test_shift_is_in_pixels_and_fills_with_background():
     images = torch.ones(400, 1, 28, 28)
-    moved = augment(images, replace(STILL, shift_pixels=2.0), generator())
-    # A shift by (a, b) pixels takes 28 a + 28 b - ab of the 784 ones out of sight.
+    moved = augment(images, replace(NO_MOVES, shift_pixels=2.0), generator())
+    # A shift by (a, b) pixels moves 28 a + 28 b - ab of the 784 pixels out of the image.
     lost = 784 - moved.sum((1, 2, 3))
     assert 0 <= float(lost.min()) < 20
     assert 90 < float(lost.max()) <= 2 * 28 * 2 - 4 + 1e-3
 
 
-def test_a_share_of_zero_moves_nothing_and_draws_nothing():
+def test_augmented_share_of_zero_changes_no_image_and_draws_nothing():
     images, source = torch.rand(4, 1, 28, 28), generator()
     before = source.get_state()
-    assert augment(images, replace(STILL, augmented_share=0.0, shear=1.0), source) is images
+    assert augment(images, replace(NO_MOVES, augmented_share=0.0, shear=1.0), source) is images
     assert torch.equal(source.get_state(), before)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
-def test_the_share_of_images_that_are_moved_is_the_recipes(share: float):
-    theta = maps(4000, augmented_share=share, rotation_degrees=10.0, shift_pixels=2.0, scale=0.1, shear=0.1)
+def test_share_of_moved_images_is_augmented_share(share: float):
+    theta = make_maps(4000, augmented_share=share, rotation_degrees=10.0, shift_pixels=2.0, scale=0.1, shear=0.1)
     moved = (theta != IDENTITY).flatten(1).any(1).double().mean()
     assert float(moved) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
 
 
-def test_a_rotation_is_a_rotation_up_to_the_largest_angle_both_ways():
-    theta = maps(rotation_degrees=10.0)
+def test_rotations_are_orthogonal_with_angles_up_to_limit_in_both_directions():
+    theta = make_maps(rotation_degrees=10.0)
     linear = theta[:, :, :2]
     torch.testing.assert_close(linear @ linear.transpose(1, 2), torch.eye(2).expand(2000, 2, 2))
     angles = torch.rad2deg(torch.atan2(linear[:, 1, 0], linear[:, 0, 0]))
@@ -473,8 +473,8 @@ def test_a_rotation_is_a_rotation_up_to_the_largest_angle_both_ways():
     assert not theta[:, :, 2].any()
 
 
-def test_scales_of_the_two_axes_are_drawn_apart_within_their_range():
-    theta = maps(scale=0.25)
+def test_scales_of_axes_are_independent_within_range():
+    theta = make_maps(scale=0.25)
     wide, high = 1 / theta[:, 0, 0], 1 / theta[:, 1, 1]
     for axis in (wide, high):
         assert 0.75 - 1e-5 <= float(axis.min()) < 0.76
@@ -484,8 +484,8 @@ def test_scales_of_the_two_axes_are_drawn_apart_within_their_range():
     assert not theta[:, 1, 0].any()
 
 
-def test_shear_moves_the_horizontal_axis_only():
-    theta = maps(shear=0.2)
+def test_shear_changes_horizontal_axis_only():
+    theta = make_maps(shear=0.2)
     shear = theta[:, 0, 1]
     assert -0.2 <= float(shear.min()) < -0.199
     assert 0.199 < float(shear.max()) <= 0.2
@@ -494,8 +494,8 @@ def test_shear_moves_the_horizontal_axis_only():
     assert torch.equal(rest, IDENTITY.expand(2000, 2, 3))
 
 
-def test_shifts_of_the_two_axes_are_drawn_apart_within_their_range():
-    pixels = maps(shift_pixels=3.0)[:, :, 2] * 14
+def test_shifts_of_axes_are_independent_within_range():
+    pixels = make_maps(shift_pixels=3.0)[:, :, 2] * 14
     assert -3 - 1e-5 <= float(pixels.min()) < -2.98
     assert 2.98 < float(pixels.max()) <= 3 + 1e-5
     assert abs(float(torch.corrcoef(pixels.T)[0, 1])) < 0.1

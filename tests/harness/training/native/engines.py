@@ -1,4 +1,4 @@
-"""Engines that are compared with torch: their instruction sets, gradients and predictions."""
+"""Comparison of the native engine with torch: gradients and predictions for each instruction set."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.factories import DEVIATION, MEAN, make_images
 
 CPU = torch.device("cpu")
 HERE = [item for item in _LEVELS if item.needs <= processor_flags()]
-# Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
+# Only fp32 builds have products in bf16; in float64 the code of this instruction set equals the code of the next.
 HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
-# The build machine compiles the best two instruction sets, the slow tests compile all.
+# The default tests compile the best instruction set, the nightly tests the best two, the slow tests all.
 _MARKS: tuple[list[pytest.MarkDecorator], ...] = ([], [pytest.mark.nightly], [pytest.mark.slow])
 ON_EACH_LEVEL = pytest.mark.parametrize(
     "level",
@@ -33,7 +33,7 @@ ON_EACH_LEVEL = pytest.mark.parametrize(
 
 
 def reference(network: nn.Module, images: Images, smoothing: float) -> tuple[float, Tensor]:
-    """Loss and gradients by torch, in float64."""
+    """Return loss and gradients by torch, in float64, with the gradients of all parameters flat."""
     network.train()
     values = (images.pixels.double() / 255 - MEAN) / DEVIATION
     loss = functional.cross_entropy(network(values), images.labels, label_smoothing=smoothing)
@@ -55,33 +55,33 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
         if isinstance(module, FastDropout):
             module.p = 0.0
         elif isinstance(module, PoseLinearModule):
-            # Of its numbers those of poses are zero at first.
+            # The weights of poses are zero at first.
             module.weight.data = torch.randn_like(module.weight)
         elif isinstance(module, _BatchNorm):
-            # What no batch has: a mean or variance that is another's is seen.
+            # Random statistics, which no batch has, reveal statistics of a wrong BN.
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
             module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
-    opened = NativeProgram(engine, architecture, recipe, make_images(1))
+    program = NativeProgram(engine, architecture, recipe, make_images(1))
 
-    # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
-    # The first call leaves other images' gradients in all memory.
-    other = make_images(batch, seed=3)
-    gradients(opened, network, other.pixels, other.labels)
-    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    # Only the engine's copy of the state gets new running statistics, not the network. The first call fills the memory
+    # of the engine with gradients of other images, which the second call must overwrite.
+    other_images = make_images(batch, seed=3)
+    gradients(program, network, other_images.pixels, other_images.labels)
+    loss, gradient = gradients(program, network, images.pixels, images.labels)
     expected_loss, expected = reference(network, images, 0.1)
 
     assert loss == pytest.approx(expected_loss, rel=1e-9)
     assert (gradient - expected).abs().max() <= 1e-8 * max(1.0, float(expected.abs().max()))
     network.eval()
-    fresh = make_images(batch + 3, seed=2)
-    logits = network((fresh.pixels.double() / 255 - MEAN) / DEVIATION)
-    assert opened.predict(network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
+    new_images = make_images(batch + 3, seed=2)
+    logits = network((new_images.pixels.double() / 255 - MEAN) / DEVIATION)
+    assert program.predict(network, state_tensors(network), new_images.pixels).tolist() == logits.argmax(1).tolist()
 
 
 def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
-    """An engine of doubles. To optimise it more would take longer than all its tests."""
+    """Return an engine in float64, compiled with -O1, because better optimisation would take longer than the tests."""
     return engine_module.load(level, double=True, extra=("-O1",))
 
 

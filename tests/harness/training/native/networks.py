@@ -1,45 +1,45 @@
-"""The networks on which engines are compared: every op with every option."""
+"""Networks for comparisons of engines: every op with every option."""
 
 from __future__ import annotations
 
-# Every op with a kernel once, also compared with torch as an ONNX model.
+# Every op with a kernel; also compared with torch as an ONNX model.
 EVERY_OP = (
     "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
     "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
     "poselinear(12, poses=4) bn relu linear(10)"
 )
-# One kernel at three resolutions, and one with as many groups as channels.
+# A tied kernel at three resolutions, and a tied kernel with as many groups as channels.
 ACROSS = (
     "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "
     "res(conv3x3(4, tie=a) bn(unscaled) relu) | maxpool | conv3x3(4, tie=a, pad=2, stride=2) bn leaky dwconv3x3(tie=d) "
     "conv3x3(4, groups=4, tie=d) | gap | linear(10)"
 )
-# All numbers of poses, kernels shared between uses and between groups, and what lies behind plain layers.
+# All numbers of poses, kernels tied between layers and shared between groups, and poses behind plain layers.
 POSED = (
     "conv3x3(8, poses=8, bias) bn(poses=8) relu conv3x3(16, poses=8, stride=2) relu bn(unscaled, poses=4) "
     "conv1x1(8, poses=4, tie=a) prelu bn(poses=2) conv5x5(16, poses=2, pad=1, bias) conv1x1(8, poses=4, tie=a) maxpool "
     "conv3x3(16, groups=2, poses=4, bias) conv3x3(8, tie=c) leaky conv3x3(64, groups=8, poses=8) conv3x3(4, poses=4) "
     "bn relu linear(12) bn(poses=4) linear(10)"
 )
-# A kernel that layers use in different numbers of poses, and as it is.
+# A kernel that layers use in different numbers of poses, and without poses.
 POSED_AND_PLAIN = (
     "conv3x3(8) maxpool conv3x3(32, poses=4, tie=a) bn relu conv1x1(8) conv3x3(8, tie=a) bn relu "
     "conv3x3(16, poses=2, tie=a) gap linear(10)"
 )
-# A depthwise kernel in different numbers of poses, and in one where each pose reads the same channel.
+# A depthwise kernel in different numbers of poses, and poses that all read the same channel.
 POSED_DEPTHWISE = (
     "conv3x3(8, poses=4) bn relu dwconv3x3(poses=4, bias, tie=a) conv1x1(16, poses=4) "
     "dwconv3x3(poses=8, stride=2, tie=a) bn relu maxpool conv1x1(2) conv3x3(8, groups=2, poses=4, tie=a) "
     "dwconv3x3(poses=2, pad=0, bias) dwconv3x3(tie=b) conv3x3(8, groups=8, tie=b) dwconv3x3(poses=8, tie=d) "
     "conv1x1(8, poses=8) bn(poses=8) dwconv3x3(poses=8, tie=d) gap linear(10)"
 )
-# Scales and shifts that BNs share, of maps, vectors and poses, before a pool, in a sum and by themselves.
+# Tied scales and shifts of BNs on maps, vectors and poses, before a pool, in a residual sum and elsewhere.
 TIED_NORMS = (
     "conv3x3(8, poses=4) bn(poses=4, tie=n) relu maxpool conv3x3(8, poses=4) bn(poses=4, tie=n) relu "
     "res(conv1x1(8, poses=4) bn(poses=4, tie=n)) relu conv1x1(8) bn(poses=4, shared, tie=n) prelu conv1x1(8) "
     "bn(unscaled, tie=m) leaky conv1x1(8) bn(unscaled, tie=m) gap bn(tie=o) linear(8) bn(tie=o) relu linear(10)"
 )
-# What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
+# BNs with shared statistics on maps and vectors, before and behind different ops.
 SHARED = (
     "conv3x3(16, poses=4) bn(poses=4, shared) relu conv3x3(8, stride=2) prelu bn(unscaled, poses=2, shared) prelu "
     "maxpool conv3x3(8, poses=8) leaky bn(poses=8, shared) leaky conv3x3(4) bn relu linear(12) bn(poses=4, shared) "
@@ -83,8 +83,8 @@ NETWORKS = (
     TIED_NORMS,
     ACROSS,
 )
-# Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties
-# between layers that are computed in tiles and others that are not.
+# Layers wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties between
+# layers with and without tiles.
 TILED = (
     "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
     "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
@@ -94,7 +94,8 @@ TILED = (
     "conv3x3(2, pad=0) relu maxpool conv3x3(16) relu conv3x3(20, pad=0) relu conv3x3(16, pad=2) relu conv1x1(8) relu "
     "conv3x3(16) relu linear(10)",
 )
-# Odd numbers of channels, strides, paddings, groups, poses, and layers too narrow for it.
+# 3x3 convolutions for products in bf16 (pairs.h): odd numbers of channels, strides, paddings, groups, ties, and layers
+# that are too narrow.
 IN_PAIRS = (
     "conv3x3(8) bn relu conv3x3(16, bias) bn relu gap linear(10)",
     "conv3x3(9) relu maxpool conv3x3(11, stride=2, bias) relu conv3x3(9, pad=0) relu conv3x3(16, pad=2) gap linear(10)",

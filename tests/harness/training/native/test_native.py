@@ -1,4 +1,4 @@
-"""Tests of how the native engine is compiled, kept and loaded."""
+"""Compilation, cache, loading and choice of the native engine."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, POSED, PO
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache, and nothing loaded yet."""
+    """Return an empty cache folder, with no engine loaded."""
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", str(tmp_path / "cache"))
     engine_module._outcome.cache_clear()
     yield tmp_path / "cache"
     engine_module._outcome.cache_clear()
 
 
-def program(path: Path, text: str) -> Path:
-    """A shell script that can be run."""
+def write_script(path: Path, text: str) -> Path:
+    """Write an executable shell script and return the path."""
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
@@ -52,20 +52,20 @@ def program(path: Path, text: str) -> Path:
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    """An engine that the real compiler has made."""
+    """Return the library of an engine compiled by the real compiler."""
     return Path(engine_module.load().path)
 
 
-def copying(path: Path, library: Path, first: str = "") -> str:
-    """A compiler that takes no time: whatever it is to make is a copy of a library. ``first`` is run before."""
-    made = f'while [ $# -gt 0 ]; do [ "$1" = -o ] && cp {library} "$2"; shift; done'
-    return str(program(path, f'case "$*" in *--version*) exit;; esac\n{first}\n{made}'))
+def copying_compiler(path: Path, library: Path, command: str = "") -> str:
+    """Write a fast compiler: a script that runs ``command``, then copies a library to the output path."""
+    copy_command = f'while [ $# -gt 0 ]; do [ "$1" = -o ] && cp {library} "$2"; shift; done'
+    return str(write_script(path, f'case "$*" in *--version*) exit;; esac\n{command}\n{copy_command}'))
 
 
-def test_an_engine_is_compiled_once_and_then_kept(
+def test_engine_is_compiled_once_and_cached(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CXX", copying(tmp_path / "noting", library, f'echo "$*" >> {tmp_path}/runs'))
+    monkeypatch.setenv("CXX", copying_compiler(tmp_path / "noting", library, f'echo "$*" >> {tmp_path}/runs'))
     first = engine_module.load()
     engine_module._outcome.cache_clear()
     second = engine_module.load()
@@ -80,27 +80,27 @@ def test_an_engine_is_compiled_once_and_then_kept(
     [
         ('echo "x.cpp:1: error: no such thing" >&2; exit 1', 0),
         ('echo "ld: final link failed: No space left" >&2; exit 1', 0),
-        # How a compiler comes to be killed: its driver, or a program that the driver has started.
+        # The killed process is the driver of the compiler, or a program started by the driver.
         ("kill -KILL $$", 1),
         ('echo "g++: fatal error: Killed signal terminated program cc1plus" >&2; exit 1', 1),
     ],
 )
-def test_a_compiler_that_fails_is_asked_once_and_leaves_nothing(
+def test_failing_compiler_is_not_run_again_and_leaves_no_files(
     text: str, runs: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     text = f'case "$*" in *--version*) ;; *) echo run >> {tmp_path}/runs; {text};; esac'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
+    monkeypatch.setenv("CXX", str(write_script(tmp_path / "failing", text)))
     for _ in range(2):
         with pytest.raises(EngineUnavailable):
             engine_module.load()
-    # One that refuses may be too old for an instruction set; one that is killed is not run again.
+    # A failing compiler may be too old for an instruction set and runs once per set; a killed compiler runs once.
     sets = len(_LEVELS) - _LEVELS.index(engine_module.level())
     assert len((tmp_path / "runs").read_text().split()) == (runs or sets)
     assert {path.suffix for path in cache.iterdir()} == {".lock"}
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
-def test_without_a_compiler_or_a_place_there_is_no_engine(compiler: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_load_raises_without_compiler_or_cache_folder(compiler: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(EngineUnavailable):
         engine_module.load()
@@ -112,18 +112,18 @@ def test_without_a_compiler_or_a_place_there_is_no_engine(compiler: str, cache: 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-def test_a_damaged_library_is_made_anew(
+def test_damaged_library_is_compiled_again(
     share: float, library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CXX", copying(tmp_path / "copying", library))
-    # Half of one is loaded without complaint, and kills whoever calls it.
+    monkeypatch.setenv("CXX", copying_compiler(tmp_path / "copying", library))
+    # The loader accepts half of a library, and a call then crashes the process.
     path = Path(engine_module.load().path)
     engine_module._outcome.cache_clear()
-    # A new file: the loaded one must not change under its user.
+    # A new file, because the file of a loaded library must not change.
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: int(share * len(whole))])
-    # Of a build that was killed.
+    # A folder left by a killed build.
     (path.parent / f".build-{path.stem}-1" / "left").mkdir(parents=True)
     assert engine_module.load().library.engine_lanes() > 0
     assert path.read_bytes() == library.read_bytes()
@@ -140,7 +140,7 @@ def test_a_damaged_library_is_made_anew(
         ("asimd", "aarch64", "plain"),
     ],
 )
-def test_the_instruction_set_is_the_best_that_the_processor_has(
+def test_level_is_best_instruction_set_of_processor(
     flags: str, machine: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
@@ -196,7 +196,7 @@ print("clean")
 
 
 @pytest.mark.slow  # four minutes; after a change of the engine's C++
-def test_the_engine_is_clean_under_the_sanitizers():
+def test_sanitizers_report_no_error_in_engine():
     compiler = engine_module.compiler()
     library = subprocess.run(
         [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
@@ -209,7 +209,7 @@ def test_the_engine_is_clean_under_the_sanitizers():
         "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
         "PYTHONPATH": str(REPOSITORY),
     }
-    # Of 1x1 kernels, more than the sums of other kernels have room for.
+    # A 1x1 convolution whose sums need a larger buffer than the sums of larger kernels.
     wide = "conv1x1(4) relu maxpool conv1x1(300) relu gap linear(10)"
     dropouts = ("conv3x3(3) relu dropout(0.3) maxpool conv3x3(9) bn relu dropout2d(0.3) gap linear(10)",)
 
@@ -223,55 +223,55 @@ def test_the_engine_is_clean_under_the_sanitizers():
     assert (answer.returncode, answer.stdout) == (0, "clean\n"), answer.stderr[-3000:]
 
 
-def test_an_older_compiler_makes_what_it_knows(
+def test_old_compiler_compiles_best_level_that_it_accepts(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     unknown = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
     monkeypatch.setattr(engine_module, "level", lambda: _LEVELS[-2])
-    monkeypatch.setenv("CXX", copying(tmp_path / "old", library, unknown))
+    monkeypatch.setenv("CXX", copying_compiler(tmp_path / "old", library, unknown))
     engine = engine_module.load()
     assert engine.name.startswith("native plain ")
     assert ["avx2" in why for why in engine.skipped] == [True]
 
 
 @pytest.mark.parametrize("name", ["pointwise", "program"])
-def test_every_op_and_every_activation_has_its_case(name: str):
+def test_switches_in_engine_have_all_cases(name: str):
     source = _SOURCE_FOLDER / f"{name}.cpp"
-    # With a default the compiler would not tell.
+    # With a default case the compiler does not report a missing case.
     assert "default:" not in source.read_text(encoding="utf-8")
     options = [option for option in OPTIONS if option != "-shared"]
-    checked = subprocess.run(
+    process = subprocess.run(
         [*compiler(), *options, "-fsyntax-only", "-Werror=switch", source], capture_output=True, text=True, check=False
     )
-    assert checked.returncode == 0, checked.stderr
+    assert process.returncode == 0, process.stderr
 
 
-def test_it_is_declined_where_it_cannot_train(monkeypatch: pytest.MonkeyPatch):
-    def missing() -> None:
+def test_choose_engine_declines_device_precision_and_missing_compiler(monkeypatch: pytest.MonkeyPatch):
+    def raise_unavailable() -> None:
         raise EngineUnavailable("no compiler")
 
     assert choose_engine("auto", Recipe(), torch.device("meta")).why
-    plain = engine_module.load()
-    monkeypatch.setattr(engine_module, "load", lambda: replace(plain, pairs=False))
+    engine = engine_module.load()
+    monkeypatch.setattr(engine_module, "load", lambda: replace(engine, pairs=False))
     assert choose_engine("auto", Recipe(), torch.device("cpu")).engine
     assert choose_engine("auto", Recipe(precision="bf16"), torch.device("cpu")).engine is None
-    monkeypatch.setattr(engine_module, "load", missing)
+    monkeypatch.setattr(engine_module, "load", raise_unavailable)
     assert choose_engine("auto", Recipe(), torch.device("cpu")) == EngineChoice(None, "no compiler")
     with pytest.raises(DeviceError):
         choose_engine("native", Recipe(), torch.device("cpu"))
 
 
-def test_the_engine_s_header_is_the_one_that_is_written():
+def test_instruction_header_equals_generated_header():
     assert _HEADER.read_text(encoding="utf-8") == _header(), "python -m harness.training.native.instruction writes it"
 
 
 @given(st.from_type(Architecture))
-def test_a_program_counts_as_its_network_does_and_writes_each_value_once(network: Architecture):
-    found, analysis = flat(network, MNIST.input_shape), analyse(network, MNIST)
-    assert found.parameter_count == analysis.parameters
-    assert found.state_size == analyse(network, MNIST).stored_numbers
-    written = [0]
-    for item in found.instructions:
-        assert {item.source, max(item.other, 0)} <= set(written)
-        written.append(item.target)
-    assert sorted(written) == list(range(len(found.values)))
+def test_program_has_counts_of_network_and_writes_each_value_once(network: Architecture):
+    flat_program, analysis = flat(network, MNIST.input_shape), analyse(network, MNIST)
+    assert flat_program.parameter_count == analysis.parameters
+    assert flat_program.state_size == analyse(network, MNIST).stored_numbers
+    targets = [0]
+    for item in flat_program.instructions:
+        assert {item.source, max(item.other, 0)} <= set(targets)
+        targets.append(item.target)
+    assert sorted(targets) == list(range(len(flat_program.values)))

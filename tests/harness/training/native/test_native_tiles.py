@@ -1,4 +1,4 @@
-"""Tests of convolutions in tiles (winograd.cpp): gradients in float64, and the rounding of fp32 against its bound."""
+"""Convolutions in tiles (winograd.cpp): gradients in float64, and rounding errors in fp32 within their bounds."""
 
 from __future__ import annotations
 
@@ -38,24 +38,27 @@ from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, TILED
 @pytest.mark.parametrize("batch", [3, 33])
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("text", TILED)
-def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: _Level, batch: int):
+def test_gradients_of_tiled_convolutions_equal_torch_gradients(text: str, level: _Level, batch: int):
     check_against_torch(parse_network(text), batch, in_float64(level))
 
 
 # Rounding --------------------------------------------------------------------------------------------------
 
-# The transforms of Cook and Toom, as Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), use
-# them: of 4x4 outputs and of fewer, by the points 0, 1, -1, 2, -2 and infinity, of which fewer outputs take the first.
+# Transforms of Cook and Toom (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016). A tile of
+# ``outputs`` <= 4 outputs per side uses the first ``outputs`` + 1 of these points, and infinity.
 POINTS = (0, 1, -1, 2, -2)
 
 
 def factor(point: int, outputs: int) -> float:
-    """What the number at a point is divided by, for so many outputs."""
+    """Return the divisor of the transformed kernel at a point, for a tile of ``outputs`` outputs per side."""
     return float(np.prod([point - other for other in POINTS[: outputs + 1] if other != point]))
 
 
 def window_transform(outputs: int) -> Tensor:
-    """For so many outputs, with the factors of a kernel that is transformed for four; what is not used is zero."""
+    """Return the transform of a window, padded with zeros, float64 (6, 6).
+
+    The rows are scaled to the divisors of four outputs, because the same transformed kernel serves all tiles.
+    """
     matrix, points = np.zeros((6, 6)), POINTS[: outputs + 1]
     for row, point in enumerate(points):
         others = [other for other in points if other != point]
@@ -65,7 +68,7 @@ def window_transform(outputs: int) -> Tensor:
 
 
 def output_transform(outputs: int) -> Tensor:
-    """From the six numbers to at most four outputs; what is not used is zero."""
+    """Return the transform from six sums to at most four outputs, padded with zeros, float64 (4, 6)."""
     matrix = torch.zeros(4, 6, dtype=torch.float64)
     for column, point in enumerate(POINTS[: outputs + 1]):
         matrix[:outputs, column] = torch.tensor([float(point**power) for power in range(outputs)])
@@ -80,19 +83,19 @@ KERNEL = torch.tensor(
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3, 4])
-def test_the_transforms_of_the_bounds_convolve(outputs: int):
+def test_transforms_of_bounds_convolve(outputs: int):
     taps, window = torch.tensor([3.0, -1, 7], dtype=torch.float64), torch.arange(6, dtype=torch.float64) ** 2
     sums = (KERNEL @ taps) * (window_transform(outputs) @ window)
     expected = [float(taps @ window[first : first + 3]) for first in range(outputs)]
     assert (output_transform(outputs) @ sums)[:outputs].tolist() == pytest.approx(expected)
 
 
-def of_tiles(transform: Callable[[int], Tensor], outputs: int) -> Tensor:
-    """The absolute values of the transform of each tile along so many outputs, (tile, to, from)."""
+def magnitudes(transform: Callable[[int], Tensor], outputs: int) -> Tensor:
+    """Return the absolute transforms of the tiles along a side of ``outputs`` outputs, (tile, to, from)."""
     return torch.stack([transform(min(4, outputs - first)).abs() for first in range(0, outputs, 4)])
 
 
-# Roundings on the longest way through each of them in both dimensions, a product and a sum counted as two.
+# Largest number of roundings of a value in each stage, for both dimensions; a product and a sum count as two.
 IN_WINDOW, IN_KERNEL, IN_OUTPUT, IN_TILE, IN_TAPS, IN_LANES = 6, 8, 6, 4, 10, 4
 
 DRIVER = """
@@ -141,7 +144,7 @@ extern "C" int run(int in, int out, int side, int padding, int images, float* x,
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """winograd.cpp alone, in fp32, for this processor."""
+    """Compile winograd.cpp alone, in fp32, for this processor."""
     folder: Path = tmp_path_factory.mktemp("tiles")
     (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
     options = [*engine_module.OPTIONS, *engine_module.level().options, f"-I{engine_module._SOURCE_FOLDER}", "-O1"]
@@ -151,39 +154,39 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def windows(values: Tensor, padding: int, outputs: int, size: int) -> Tensor:
-    """The windows of all tiles, (image, channel, tile, tile, size, size); beyond the map lie zeros."""
+    """Return the windows of all tiles of a map padded with zeros, (image, channel, tile, tile, size, size)."""
     tiles = -(-outputs // 4)
     beyond = 4 * tiles + size - 4 - values.shape[-1] - padding
     wide = functional.pad(values, (padding, beyond, padding, beyond))
     return wide.unfold(2, size, 4).unfold(3, size, 4)
 
 
-def allowed(roundings: int) -> float:
-    """The relative error of so many roundings to fp32 (Higham, Accuracy and stability, 2002, lemma 3.1)."""
+def bound(roundings: int) -> float:
+    """Return the bound of the relative error of fp32 roundings (Higham, Accuracy and stability, 2002, lemma 3.1)."""
     return roundings * 2.0**-24 / (1 - roundings * 2.0**-24)
 
 
-def most_of_outputs(x: Tensor, kernel: Tensor, padding: int, outputs: int) -> Tensor:
-    """Each output with the absolute values of all that is added up for it."""
-    to_numbers, to_outputs = of_tiles(window_transform, outputs), of_tiles(output_transform, outputs)
-    seen = torch.einsum("tjy,nituyx,ukx->nitujk", to_numbers, windows(x.abs(), padding, outputs, 6), to_numbers)
+def output_scale(x: Tensor, kernel: Tensor, padding: int, outputs: int) -> Tensor:
+    """Return each output of the tiled convolution with all factors replaced by their absolute values."""
+    to_sums, to_outputs = magnitudes(window_transform, outputs), magnitudes(output_transform, outputs)
+    factors = torch.einsum("tjy,nituyx,ukx->nitujk", to_sums, windows(x.abs(), padding, outputs, 6), to_sums)
     weights = KERNEL.abs() @ kernel.abs() @ KERNEL.abs().T
-    sums = torch.einsum("nitujk,oijk->notujk", seen, weights)
+    sums = torch.einsum("nitujk,oijk->notujk", factors, weights)
     tiles = torch.einsum("tyj,notujk,uxk->notuyx", to_outputs, sums, to_outputs)
     return tiles.transpose(3, 4).flatten(4, 5).flatten(2, 3)[:, :, :outputs, :outputs]
 
 
-@pytest.mark.nightly  # It compiles winograd.cpp once more.
+@pytest.mark.nightly  # compiles winograd.cpp
 @pytest.mark.parametrize(("inputs", "outputs"), [(12, 32), (32, 12), (7, 9)])
 @pytest.mark.parametrize(("side", "padding"), [(14, 1), (7, 1), (11, 0), (8, 2), (5, 1)])
-def test_the_rounding_of_tiles_stays_within_its_bound(
+def test_rounding_errors_of_tiles_stay_within_bounds(
     inputs: int, outputs: int, side: int, padding: int, library: ctypes.CDLL
 ):
     generator = torch.Generator().manual_seed(side)
-    images, outside = 40, side + 2 * padding - 2
+    images, edge = 40, side + 2 * padding - 2
     x = torch.randn(images, inputs, side, side, generator=generator)
     kernel = torch.randn(outputs, inputs, 3, 3, generator=generator)
-    dy = torch.randn(images, outputs, outside, outside, generator=generator)
+    dy = torch.randn(images, outputs, edge, edge, generator=generator)
     y, dx, gradient = torch.empty_like(dy), torch.empty_like(x), torch.zeros_like(kernel)
 
     arrays = [ctypes.c_void_p(each.data_ptr()) for each in (x, kernel, dy, y, dx, gradient)]
@@ -191,20 +194,20 @@ def test_the_rounding_of_tiles_stays_within_its_bound(
 
     exact = x.double(), kernel.double(), dy.double()
     sums = IN_WINDOW + IN_KERNEL + 1 + IN_OUTPUT
-    most = most_of_outputs(exact[0], exact[1], padding, outside)
-    assert ((y - functional.conv2d(exact[0], exact[1], padding=padding)).abs() <= allowed(sums + inputs) * most).all()
-    turned = exact[1].transpose(0, 1).flip(2, 3)
-    most = most_of_outputs(exact[2], turned, 2 - padding, side)
+    scale = output_scale(exact[0], exact[1], padding, edge)
+    assert ((y - functional.conv2d(exact[0], exact[1], padding=padding)).abs() <= bound(sums + inputs) * scale).all()
+    flipped = exact[1].transpose(0, 1).flip(2, 3)
+    scale = output_scale(exact[2], flipped, 2 - padding, side)
     expected = conv2d_input(x.shape, exact[1], exact[2], padding=padding)  # type: ignore[no-untyped-call]
-    assert ((dx - expected).abs() <= allowed(sums + outputs) * most).all()
-    to_numbers, from_tiles = of_tiles(window_transform, outside), of_tiles(output_transform, outside)
-    seen = torch.einsum("tjy,nituyx,ukx->nitujk", to_numbers, windows(exact[0].abs(), padding, outside, 6), to_numbers)
-    tiles = torch.einsum("tyj,notuyx,uxk->notujk", from_tiles, windows(exact[2].abs(), 0, outside, 4), from_tiles)
-    most = KERNEL.abs().T @ torch.einsum("nitujk,notujk->oijk", seen, tiles) @ KERNEL.abs()
-    added = (-(-outside // 4)) ** 2 * -(-images // 16)
+    assert ((dx - expected).abs() <= bound(sums + outputs) * scale).all()
+    to_sums, from_tiles = magnitudes(window_transform, edge), magnitudes(output_transform, edge)
+    factors = torch.einsum("tjy,nituyx,ukx->nitujk", to_sums, windows(exact[0].abs(), padding, edge, 6), to_sums)
+    tiles = torch.einsum("tyj,notuyx,uxk->notujk", from_tiles, windows(exact[2].abs(), 0, edge, 4), from_tiles)
+    scale = KERNEL.abs().T @ torch.einsum("nitujk,notujk->oijk", factors, tiles) @ KERNEL.abs()
+    tile_sums = (-(-edge // 4)) ** 2 * -(-images // 16)
     expected = conv2d_weight(exact[0], kernel.shape, exact[2], padding=padding)  # type: ignore[no-untyped-call]
-    roundings = IN_WINDOW + IN_TILE + 1 + added + IN_TAPS + IN_LANES
-    assert ((gradient - expected).abs() <= allowed(roundings) * most).all()
+    roundings = IN_WINDOW + IN_TILE + 1 + tile_sums + IN_TAPS + IN_LANES
+    assert ((gradient - expected).abs() <= bound(roundings) * scale).all()
 
 
 TURNED = (
@@ -215,7 +218,7 @@ WIDE = "maxpool(4) conv1x1(9) bn relu conv1x1(23, bias) relu gap linear(10)"
 
 
 def digest(text: str, recipe: Recipe, *options: str) -> str:
-    """Return what an engine that is compiled with these options learns in a few steps."""
+    """Return the digest of the weights after an epoch on 70 images, with an engine compiled with these options."""
     engine = engine_module.load(_LEVELS[-1], extra=("-O0", *options))
     run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
     train_epoch(run, make_images(70))
@@ -233,14 +236,14 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
     [*NETWORKS[:4], TURNED, TILED[1], TILED[3], WIDE],
     ids=["0", "1", "2", "3", "poses", "tiles", "narrow tiles", "1x1"],
 )
-def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
-    # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
+def test_vector_width_does_not_change_trained_bits(text: str, recipe: Recipe):
+    # Every processor has the instructions for narrow vectors; the compiler splits wide vectors.
     narrow = digest(text, recipe)
     assert [digest(text, recipe, f"-DVECTOR_BYTES={width}") for width in (32, 64)] == [narrow, narrow]
 
 
 class RoundedConvolution(torch.autograd.Function):
-    """A convolution whose factors are rounded to bf16 on both ways, and whose sums are not."""
+    """Convolution with factors rounded to bf16, forward and backward; sums are not rounded."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
@@ -263,16 +266,16 @@ def rounded(values: Tensor) -> Tensor:
 
 
 def round_factors(network: nn.Module) -> None:
-    """Round what convolutions multiply that are wide enough for the engine's products in bf16."""
+    """Round the factors of the 3x3 convolutions that are wide enough for the engine's products in bf16."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
             if min(layer.in_channels, layer.out_channels) // layer.groups < 8:
                 continue
 
             def forward(x: Tensor, layer: nn.Conv2d = layer) -> Tensor:
-                given = x, layer.weight, layer.stride[0], layer.padding[0], layer.groups
-                found: Tensor = RoundedConvolution.apply(*given)  # type: ignore[no-untyped-call]
-                return found if layer.bias is None else found + layer.bias[:, None, None]
+                options = x, layer.weight, layer.stride[0], layer.padding[0], layer.groups
+                sums: Tensor = RoundedConvolution.apply(*options)  # type: ignore[no-untyped-call]
+                return sums if layer.bias is None else sums + layer.bias[:, None, None]
 
             layer.forward = forward  # type: ignore[method-assign, assignment]
 
@@ -280,20 +283,20 @@ def round_factors(network: nn.Module) -> None:
 @pytest.mark.skipif(not HERE[0].name.endswith("bf16"), reason="this processor has no products of bf16")
 @pytest.mark.parametrize("batch", [16, 40])
 @pytest.mark.parametrize("text", IN_PAIRS)
-def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
+def test_gradients_in_bf16_equal_gradients_with_rounded_factors(text: str, batch: int):
     images, recipe = make_images(batch), Recipe(batch_size=batch, precision="bf16")
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
     _draw_first_weights(network, Recipe(initialisation="kaiming"))
-    opened = NativeProgram(engine_module.load(), parse_network(text), recipe, make_images(1))
-    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    program = NativeProgram(engine_module.load(), parse_network(text), recipe, make_images(1))
+    loss, gradient = gradients(program, network, images.pixels, images.labels)
     network.double()
     _, exact = reference(network, images, 0.0)
     network.zero_grad()
     round_factors(network)
     expected_loss, expected = reference(network, images, 0.0)
 
-    # Where sums of fp32 and fp64 round to different numbers of bf16 single factors differ; all others do not.
+    # Only factors that fp32 and fp64 sums round to different bf16 numbers differ.
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     assert (gradient - expected).norm() < 0.1 * (gradient - exact).norm()
     assert (gradient - exact).norm() < 0.05 * exact.norm()
