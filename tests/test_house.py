@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_203,
-    "test lines": 27_727,
+    "product lines": 28_217,
+    "test lines": 27_743,
     "benchmark lines": 3_785,
-    "public names": 1_185,
+    "public names": 1_186,
     "files": 1_060,
 }
 
