@@ -79,7 +79,7 @@ def test_networks_near_target_are_due_after_first_runs_of_all_networks(tmp_path:
     first_runs = [(network, seed) for seed in range(2) for network in range(3)]
     # Mean accuracies of 98.0, 98.2 and 97.5 % on a thousand images.
     errors = {(0, 0): 20, (0, 1): 20, (1, 0): 16, (1, 1): 20, (2, 0): 25, (2, 1): 25}
-    *runs, last_run = (run_result(network, seed, (9, 9, 9, wrong)) for (network, seed), wrong in errors.items())
+    *runs, last_run = (run_result(network, seed, (9, 9, 9, count)) for (network, seed), count in errors.items())
 
     recorder = recording_with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
     assert recorder.due == first_runs
@@ -111,7 +111,7 @@ def test_table_of_user_data_has_data_set_of_workspace(place: Workspace):
     assert _table_of(recorder).own_data is None
 
 
-# Choice of networks -----------------------------------------------------------------------------------------------
+# Choice of networks -----------------------------------------------------------------------------------------
 
 WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")
 
@@ -226,12 +226,12 @@ class Trainer:
             self.breaks[key] -= 1
             return Broken(job, Status.CRASHED, "no reason")
         assert job.checkpoint is not None
-        done = int(job.checkpoint.read_text()) if job.checkpoint.exists() else 0
-        last = max(done, job.until_epoch or 4)
-        self.epochs[key] += last - done
-        files.write_text(job.checkpoint, str(last))
-        status = Status.COMPLETE if last == 4 else Status.RUNNING
-        return StretchEnded(job, run_result(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:last], status=status))
+        start = int(job.checkpoint.read_text()) if job.checkpoint.exists() else 0
+        stop = max(start, job.until_epoch or 4)
+        self.epochs[key] += stop - start
+        files.write_text(job.checkpoint, str(stop))
+        status = Status.COMPLETE if stop == 4 else Status.RUNNING
+        return StretchEnded(job, run_result(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:stop], status=status))
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_run_resumed_from_rung_takes_only_remaining_seconds():
 
 def test_diverged_run_has_status_running_until_its_last_epoch():
     workers = simulated_executor(1, status=Status.DIVERGED)
-    assert [result_of(workers, each).status for each in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
+    assert [result_of(workers, job).status for job in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
 
 
 # Outcomes from a table --------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_planted_method_without_history_is_as_good_as_random(monkeypatch: pytest
     assert not pair["differs"]
 
 
-# With the prior from different data sets the default is too close to the oracle for a difference in eight repeats.
+# Omits ``default``: with the prior from different data sets eight repeats do not separate the method from the oracle.
 @pytest.mark.parametrize("rival", ["random", "no-prior"])
 def test_planted_oracle_beats_built_in_method(rival: str, monkeypatch: pytest.MonkeyPatch):
     # Shorter than any method needs for the whole table.
@@ -281,9 +281,9 @@ def test_comparison_detects_method_in_worst_order(monkeypatch: pytest.MonkeyPatc
     """Control: 16 repeats distinguish a method that tries the least accurate networks first from random search."""
     worst = propose_by(lambda key: JUDGED.accuracies_pct[key])
 
-    both = {"worst": scores(run(plant(monkeypatch, worst), 16)), "random": scores(cached_traces("random", 16))}
+    results = {"worst": scores(run(plant(monkeypatch, worst), 16)), "random": scores(cached_traces("random", 16))}
 
-    (pair,) = _pairs({"once": both}, [("worst", "random")])
+    (pair,) = _pairs({"once": results}, [("worst", "random")])
     assert pair["differs"]
     assert pair["ratio"] > 1.1
 
@@ -339,7 +339,7 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
     assert len(traces) < 200
 
 
-# Live runs ------------------------------------------------------------------------------------------------
+# Live runs --------------------------------------------------------------------------------------------------
 
 
 METHODS = (_BUILT_IN["random"], _BUILT_IN["halving"])

@@ -68,22 +68,22 @@ def test_table_of_user_data_stores_its_data_set(tmp_path: Path):
         read_table(tmp_path)
 
 
-# Merging ---------------------------------------------------------------------------------------------
+# Merging ----------------------------------------------------------------------------------------------------
 
 REMOTE = replace(MACHINE, processor="another processor", environment=replace(ENVIRONMENT, instructions="x86_64 AVX512"))
 
 
 def test_merge_pools_runs_and_keeps_machine_of_each_run():
-    here, there = Sample(seed=0, networks=3, bands=8), Sample(seed=1, networks=3, bands=8)
+    first, second = Sample(seed=0, networks=3, bands=8), Sample(seed=1, networks=3, bands=8)
     parts = [
-        table_of(run_rows(0), run_rows(1), samples=(here,)),
-        table_of(run_rows(1, seed=1), run_rows(2), machines=(REMOTE,), name="there", samples=(there,)),
-        table_of(run_rows(2, seed=1), samples=(here,)),
+        table_of(run_rows(0), run_rows(1), samples=(first,)),
+        table_of(run_rows(1, seed=1), run_rows(2), machines=(REMOTE,), name="there", samples=(second,)),
+        table_of(run_rows(2, seed=1), samples=(first,)),
     ]
 
     pool = merged(parts, "both")
 
-    assert (pool.facts.name, pool.facts.machines, pool.facts.samples) == ("both", (MACHINE, REMOTE), (here, there))
+    assert (pool.facts.name, pool.facts.machines, pool.facts.samples) == ("both", (MACHINE, REMOTE), (first, second))
     assert {(row.hash, row.seed): row.machine for row in pool.rows} == {
         (HASHES[0], 0): 0,
         (HASHES[1], 0): 0,
@@ -119,7 +119,7 @@ def test_merge_rejects_incomparable_tables(changes: dict[str, Any]):
         merged([table_of(run_rows(0)), table_of(run_rows(1), name="there", **changes)], "both")
 
 
-# Summary and export ----------------------------------------------------------------------------------------------
+# Summary and export -----------------------------------------------------------------------------------------
 
 
 def test_summary_equals_statistics_by_hand():
