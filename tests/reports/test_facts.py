@@ -118,7 +118,7 @@ def proposal(study: Any) -> Any:
 
 
 def verify_networks(study: Any, *choices: tuple[int, list[int]], **changes: Any) -> list[Any]:
-    """Choose networks as winners in turn and verify them; ``choices`` are pairs of a width and the test errors."""
+    """Choose networks as winners in turn and verify each network; a choice is a width and the test errors."""
     proposals = []
     for width, errors in choices:
         proposals.append(study.propose(network(width, 8, 8)))
@@ -407,7 +407,7 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
 
     short, long = history.pruning(facts_of_events(events, results))
 
-    # Five exempt networks: one reached the threshold, three missed the threshold, one diverged.
+    # Five exempt networks: 1 reached the threshold, 3 missed the threshold, 1 diverged.
     assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 5, 1)
     exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
     assert short["interval"] == pytest.approx((exact.low, exact.high))
