@@ -1,4 +1,4 @@
-"""Studies that were never run: folders as a search leaves them, with figures that look like real ones."""
+"""Synthetic studies: folders in the state in which a search leaves a study, with plausible figures."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def network(first: int, second: int, third: int) -> Architecture:
 
 
 def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts:
-    """Return the facts of a study to which this has happened."""
-    made = StudyState(Path("s"), config)
+    """Return the facts of a study with these log entries."""
+    state = StudyState(Path("s"), config)
     for entry in entries:
-        made.apply(entry)
-    return StudyFacts(made, WorkspaceEvidence())
+        state.apply(entry)
+    return StudyFacts(state, WorkspaceEvidence())
 
 
 @dataclass
 class SyntheticStudy:
-    """A study in the making: its folder, its clock and its draws."""
+    """Builder of a synthetic study, with its folder, clock, random draws and log events."""
 
     place: Workspace
     name: str = "mnist-card-20000-0a1b2c"
@@ -77,7 +77,7 @@ class SyntheticStudy:
     def folder(self) -> Path:
         return self.place.runs / self.name
 
-    def note(self, event: str, seconds: float = 0.0, **values: Any) -> None:
+    def log(self, event: str, seconds: float = 0.0, **values: Any) -> None:
         self.elapsed += seconds
         hour, minute, second = int(self.elapsed) // 3600, int(self.elapsed) // 60 % 60, int(self.elapsed) % 60
         utc = f"2026-11-20T{8 + hour % 16:02d}:{minute:02d}:{second:02d}+00:00"
@@ -87,10 +87,10 @@ class SyntheticStudy:
 
     def begin(self) -> SyntheticStudy:
         study.open_study(self.folder, self.config, {"budget": "commandline", "target": "default", "space": "default"})
-        self.note("session", 1.0, command=["harness", "search", "--budget", "20000"], workers=2, device="cpu")
+        self.log("session", 1.0, command=["harness", "search", "--budget", "20000"], workers=2, device="cpu")
         return self
 
-    def propose(self, architecture: Architecture, **more: Any) -> dict[str, Any]:
+    def propose(self, architecture: Architecture, **fields: Any) -> dict[str, Any]:
         values = {
             "trial": self.trial,
             "architecture": str(architecture),
@@ -98,10 +98,10 @@ class SyntheticStudy:
             "parameters": analyse(architecture, MNIST).parameters,
             "origin": "ladder" if self.trial < 7 else "tpe",
             "decisions": [],
-            **more,
+            **fields,
         }
         self.trial += 1
-        self.note("proposed", 0.1, **values)
+        self.log("proposed", 0.1, **values)
         return values
 
     def finish(
@@ -117,10 +117,10 @@ class SyntheticStudy:
     ) -> Result:
         recipe, recipe_name = self.config.recipe_of(proposal.get("epochs"))
         epochs = recipe.epochs if epochs is None else epochs
-        # Looked at where pruning is decided and at the end, with fewer errors each time.
+        # Validated at the rungs and after the last epoch, with fewer errors each time.
         rungs = self.config.rungs_of(recipe.epochs)
-        looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
-        looks |= {} if errors is None else {epochs: errors}
+        curve = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
+        curve |= {} if errors is None else {epochs: errors}
         result = make_result(
             proposal["architecture"],
             errors,
@@ -133,7 +133,7 @@ class SyntheticStudy:
             seed=derive_seed(proposal["hash"], recipe.hash, purpose, seed_index),
             status=status,
             history=tuple(
-                Epoch(epoch, 0.1, 0.8 / epoch, 3.0 * epoch, looks.get(epoch)) for epoch in range(1, epochs + 1)
+                Epoch(epoch, 0.1, 0.8 / epoch, 3.0 * epoch, curve.get(epoch)) for epoch in range(1, epochs + 1)
             ),
             train_seconds=3.0 * epochs,
             started_utc="2026-11-20T08:10:00+00:00",
@@ -141,39 +141,39 @@ class SyntheticStudy:
             trial=proposal["trial"],
             decisions=decisions,
         )
-        self.note("finished", 1.5 * epochs, run=document_of(result))
+        self.log("finished", 1.5 * epochs, run=document_of(result))
         return result
 
-    def standing(self, event: str, proposal: dict[str, Any], errors: list[int], **more: Any) -> None:
-        self.note(
+    def decide(self, event: str, proposal: dict[str, Any], errors: list[int], **fields: Any) -> None:
+        self.log(
             event,
             trial=proposal["trial"],
             hash=proposal["hash"],
             parameters=proposal["parameters"],
             validation_accuracy_pct=100 - sum(errors) / len(errors) / SIZE * 100,
             validation_seeds=len(errors),
-            **more,
+            **fields,
         )
 
     def confirm(self, proposal: dict[str, Any], errors: list[int]) -> None:
-        for index, wrong in enumerate(errors):
-            self.finish(proposal, wrong, purpose=Purpose.CONFIRM, seed_index=index)
+        for index, count in enumerate(errors):
+            self.finish(proposal, count, purpose=Purpose.CONFIRM, seed_index=index)
 
     def verify(self, proposal: dict[str, Any], errors: list[int], **changes: Any) -> Record:
-        made = evidence(parse_network(proposal["architecture"]), errors, study_name=self.name, **changes)
-        record.write(self.place.records, made)
+        proof = evidence(parse_network(proposal["architecture"]), errors, study_name=self.name, **changes)
+        record.write(self.place.records, proof)
         self.place.test_log.parent.mkdir(parents=True, exist_ok=True)
         with self.place.test_log.open("a", encoding="utf-8") as log:
-            for run in made.seeds:
-                purpose = f"verify {made.hash} fast seed {run.index}"
+            for run in proof.seeds:
+                purpose = f"verify {proof.hash} fast seed {run.index}"
                 log.write(json.dumps({"date_utc": "", "dataset": "mnist", "data_hash": "", "purpose": purpose}) + "\n")
-        return made
+        return proof
 
-    def inspect(self, made: Record) -> None:
-        """Leave what a verification on this machine leaves: every seed of a record looked at."""
-        row = record.path_of(self.place.records, made).stem
-        for run in made.seeds:
-            files.write_json(inspection_path(self.place.runs, row, run.index), asdict(inspected(made, run)))
+    def inspect(self, proof: Record) -> None:
+        """Write the inspections of all seeds of a record, as a verification on this machine does."""
+        row = record.path_of(self.place.records, proof).stem
+        for run in proof.seeds:
+            files.write_json(inspection_path(self.place.runs, row, run.index), asdict(inspection_of(proof, run)))
 
     def write(self) -> Path:
         lines = "".join(json.dumps(event) + "\n" for event in self.events)
@@ -182,9 +182,9 @@ class SyntheticStudy:
 
 
 def seed_run(architecture: Architecture, recipe: Recipe, index: int, errors: int) -> SeedRun:
-    """Return a seed whose wrong images are confirmed label errors, and others where there are more."""
-    inside = MISLABELLED[: min(len(MISLABELLED), errors)]
-    images = sorted({*inside, *range(10, 10 + errors - len(inside))})
+    """Return a seed run whose wrong images are confirmed label errors, and further images beyond ten errors."""
+    mislabelled = MISLABELLED[: min(len(MISLABELLED), errors)]
+    images = sorted({*mislabelled, *range(10, 10 + errors - len(mislabelled))})
     return replace(
         make_seed_run(architecture.hash, index, errors, recipe),
         wrong=tuple((image, 3) for image in images),
@@ -194,30 +194,30 @@ def seed_run(architecture: Architecture, recipe: Recipe, index: int, errors: int
 
 
 def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **fields: Any) -> Record:
-    """Return a record of such seeds, of a network that a study has found where one is named."""
+    """Return a record with a seed run per number of errors, of a network of the study if ``study_name`` is given."""
     seeds = tuple(seed_run(architecture, Recipe(), index, count) for index, count in enumerate(errors))
-    found = make_found(study_name) if study_name else None
-    return make_record([], str(architecture), **{"seeds": seeds, "found": found} | fields)
+    origin = make_found(study_name) if study_name else None
+    return make_record([], str(architecture), **{"seeds": seeds, "found": origin} | fields)
 
 
 def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
-    """Write a study that went well: proposals of all fates, three networks put to the test, one of them verified."""
-    made = SyntheticStudy(place).begin()
-    draw = made.draw
-    standing: dict[str, Any] | None = None
-    put_to_test = 0
-    while made.trial < trials:
+    """Write a successful study: proposals of all outcomes, confirmed and refuted networks, and a verified answer."""
+    writer = SyntheticStudy(place).begin()
+    draw = writer.draw
+    incumbent: dict[str, Any] | None = None
+    confirmations = 0
+    while writer.trial < trials:
         for _ in range(draw.choice((0, 0, 1, 3))):
             reason = draw.choice(("parameters", "parameters", "parameters", "receptive_field", "shape"))
-            made.note("rejected", 0.01, reason=reason, parameters=21_000, hash="0" * 12, origin="sampler")
+            writer.log("rejected", 0.01, reason=reason, parameters=21_000, hash="0" * 12, origin="sampler")
         if draw.random() < 0.1:
-            made.note("repeated", trial=0, hash="0" * 12)
+            writer.log("repeated", trial=0, hash="0" * 12)
         width = draw.uniform(0.35, 1.0)
         widths = (round(width * draw.uniform(low, high)) for low, high in ((5, 14), (7, 22), (8, 26)))
-        proposal = made.propose(network(*widths))
-        if any(event.get("hash") == proposal["hash"] for event in made.events[:-1]):
-            made.events.pop()
-            made.trial -= 1
+        proposal = writer.propose(network(*widths))
+        if any(event.get("hash") == proposal["hash"] for event in writer.events[:-1]):
+            writer.events.pop()
+            writer.trial -= 1
             continue
         decisions = (
             Decision("width", min(int(width * 5), 4), 5, ordered=True),
@@ -225,34 +225,34 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
         )
         errors = round(34 + 200_000 / (proposal["parameters"] + 200) ** 1.1 + draw.gauss(0, 5))
         if errors > 75 and draw.random() < 0.8:
-            made.note("rung", 6.0, trial=proposal["trial"], purpose="search", seed_index=0, epoch=4, pruned=True)
-            made.finish(proposal, errors * 3, status=Status.PRUNED, epochs=4, decisions=decisions)
+            writer.log("rung", 6.0, trial=proposal["trial"], purpose="search", seed_index=0, epoch=4, pruned=True)
+            writer.finish(proposal, errors * 3, status=Status.PRUNED, epochs=4, decisions=decisions)
         elif draw.random() < 0.04:
-            made.finish(proposal, SIZE - 1_000, status=Status.DIVERGED, epochs=2, decisions=decisions)
+            writer.finish(proposal, SIZE - 1_000, status=Status.DIVERGED, epochs=2, decisions=decisions)
         else:
-            made.finish(proposal, errors, decisions=decisions)
-            smaller = standing is None or proposal["parameters"] < standing["parameters"]
-            if errors <= 55 and smaller and put_to_test < 8:
-                put_to_test += 1
-                fresh = [round(errors + draw.gauss(1, 4)) for _ in range(3)]
-                made.confirm(proposal, fresh)
-                if sum(fresh) / 3 < 52:
-                    standing = proposal
-                    made.standing("standing", proposal, fresh, budget=proposal["parameters"] - 1)
+            writer.finish(proposal, errors, decisions=decisions)
+            smaller = incumbent is None or proposal["parameters"] < incumbent["parameters"]
+            if errors <= 55 and smaller and confirmations < 8:
+                confirmations += 1
+                fresh_errors = [round(errors + draw.gauss(1, 4)) for _ in range(3)]
+                writer.confirm(proposal, fresh_errors)
+                if sum(fresh_errors) / 3 < 52:
+                    incumbent = proposal
+                    writer.decide("standing", proposal, fresh_errors, budget=proposal["parameters"] - 1)
                 else:
-                    made.standing("refuted", proposal, fresh)
-    made.propose(network(5, 5, 5))
-    assert standing is not None, "the draws of this seed lead to a network that stands"
-    made.standing("winner", standing, [48, 52, 51])
-    made.note("ended", 60.0, reason="time", message="no other has a chance")
-    proof = made.verify(standing, [55, 58, 52, 61, 57, 54])
-    made.inspect(proof)
-    made.note("verified", 180.0, hash=proof.hash, recipe_hash=proof.recipe_hash, tier="verified", seeds=6, passed=True)
-    made.write()
-    return made
+                    writer.decide("refuted", proposal, fresh_errors)
+    writer.propose(network(5, 5, 5))
+    assert incumbent is not None, "the draws of this seed lead to an incumbent"
+    writer.decide("winner", incumbent, [48, 52, 51])
+    writer.log("ended", 60.0, reason="time", message="no other has a chance")
+    proof = writer.verify(incumbent, [55, 58, 52, 61, 57, 54])
+    writer.inspect(proof)
+    writer.log("verified", 180.0, hash=proof.hash, recipe_hash=proof.recipe_hash, tier="verified", seeds=6, passed=True)
+    writer.write()
+    return writer
 
 
-def inspected(made: Record, run: SeedRun) -> Inspection:
+def inspection_of(proof: Record, run: SeedRun) -> Inspection:
     size = run.test_size
     return Inspection(
         seed_index=run.index,
@@ -260,19 +260,19 @@ def inspected(made: Record, run: SeedRun) -> Inspection:
         label_counts=(size // 10,) * 10,
         image_shape=(28, 28),
         misses=tuple(
-            Miss(image=image, label=label_of(image), said=said, pixels=packed(drawn(image)))
+            Miss(image=image, label=label_of(image), said=said, pixels=packed(ring_pixels(image)))
             for image, said in run.wrong
         ),
     )
 
 
 def label_of(image: int) -> int:
-    """A label that is never 3, which is what all are said to be."""
+    """Return a true label other than 3, the predicted class of all wrong images."""
     return (4, 5, 8, 9, 2)[image % 5]
 
 
-def drawn(image: int) -> bytes:
-    """A ring of its own size for each image."""
+def ring_pixels(image: int) -> bytes:
+    """Return the pixels of a ring whose radius depends on the image."""
     size = 4 + image % 9
     return bytes(
         255 if abs((row - 14) ** 2 + (column - 14) ** 2 - size**2) < 2 * size else 0
@@ -283,13 +283,13 @@ def drawn(image: int) -> bytes:
 
 @pytest.fixture
 def new_study(place: Workspace) -> Callable[..., SyntheticStudy]:
-    """Begin a study in the workspace: a session is entered, nothing is proposed."""
+    """Return a factory of studies in the workspace with a logged session and no proposals."""
     return lambda **values: SyntheticStudy(place, **values).begin()
 
 
 @pytest.fixture(scope="session")
 def realistic_template(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStudy:
-    """A study of some 60 networks that reached its target; not to be changed."""
+    """Return a study of about 60 networks that reached its target; tests must not change the folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.system.files.os.fsync", lambda handle: None)
         return realistic(Workspace(tmp_path_factory.mktemp("realistic")))
@@ -297,7 +297,7 @@ def realistic_template(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStu
 
 @pytest.fixture
 def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> SyntheticStudy:
-    """A copy of it in the workspace."""
+    """Return a copy of the realistic study in the workspace."""
     shutil.copytree(realistic_template.place.root, place.root, dirs_exist_ok=True)
     return replace(realistic_template, place=place, events=list(realistic_template.events))
 
@@ -314,7 +314,7 @@ def realistic_report(realistic_facts: StudyFacts, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
-    """A browser, one for all tests, because starting one takes seconds."""
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    """Return a browser page that all tests share, because a browser takes seconds to start."""
     with browser.started(tmp_path_factory.mktemp("profile")) as page:
         yield page

@@ -1,4 +1,4 @@
-"""Every page in a browser: axe and the console in both themes, a telephone, paper, no scripts, and what people do."""
+"""All report pages in a browser: accessibility and console in both themes, layout, paper, no scripts, interaction."""
 
 from __future__ import annotations
 
@@ -42,55 +42,55 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of each kind: of a study that went well, of one that has only begun, of one full of hostile words."""
+    """Return the path of a page of each of ``KINDS``, from a successful, an empty and a hostile study."""
     place = Workspace(tmp_path_factory.mktemp("pages"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.system.files.os.fsync", lambda handle: None)
-        whole, begun = realistic(place), SyntheticStudy(place, name="begun").begin()
-        begun.write()
+        complete, empty = realistic(place), SyntheticStudy(place, name="begun").begin()
+        empty.write()
         hostile = SyntheticStudy(place, name="hostile").begin()
         for number in range(66):
-            words = HOSTILE[number % len(HOSTILE)]
-            proposal = hostile.propose(network(4 + number, 8, 8), origin=words)
-            decisions = (Decision(words[:200], number % 2, 2, ordered=False),)
+            text = HOSTILE[number % len(HOSTILE)]
+            proposal = hostile.propose(network(4 + number, 8, 8), origin=text)
+            decisions = (Decision(text[:200], number % 2, 2, ordered=False),)
             hostile.finish(proposal, 50 + number, decisions=decisions)
-            hostile.note("rejected", reason=words)
+            hostile.log("rejected", reason=text)
         hostile.write()
     [winner] = record.read_all(place.records)
     presets = {name: parse_network(PRESETS[name]) for name in ("seed1", "seed4")}
     record.write(place.records, evidence(presets["seed4"], [63, 65, 60], name="seed4"))
     record.write(place.records, evidence(network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0))
     return {
-        "study": write_report(whole.folder, place),
-        "live": write_report(begun.folder, place, live=True),
+        "study": write_report(complete.folder, place),
+        "live": write_report(empty.folder, place, live=True),
         "hostile": write_report(hostile.folder, place),
         "networks": write_network_comparison([("", winner.architecture), *presets.items()], place),
-        "studies": write_study_comparison([whole.folder, begun.folder], place),
+        "studies": write_study_comparison([complete.folder, empty.folder], place),
         "index": write_index(place, read_index(place)),
         "leaderboard": write_leaderboard(place, survey(place)),
     }
 
 
 @pytest.fixture
-def tab(opened: browser.Page) -> Iterator[browser.Page]:
-    """A tab that must not complain."""
-    opened.complaints.clear()
-    yield opened
-    assert opened.complaints == []
+def tab(chromium: browser.Page) -> Iterator[browser.Page]:
+    """Return the browser page, and fail if the console has messages after the test."""
+    chromium.complaints.clear()
+    yield chromium
+    assert chromium.complaints == []
 
 
 @pytest.fixture
 def report(tab: browser.Page, realistic_report: Path) -> browser.Page:
-    """The report of the realistic study, just loaded and drawn."""
+    """Return the browser page with the report of the realistic study, after the charts are drawn."""
     tab.open(realistic_report)
     tab.evaluate("page.ready")
     return tab
 
 
 def text_of(page: browser.Page, selector: str) -> str:
-    """What an element shows."""
-    found: str = page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
-    return found
+    """Return the visible text of an element."""
+    text: str = page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
+    return text
 
 
 def focus(page: browser.Page, selector: str) -> None:
@@ -98,13 +98,13 @@ def focus(page: browser.Page, selector: str) -> None:
 
 
 def type_into(page: browser.Page, name: str, value: str) -> None:
-    """Type into a control of the filter."""
+    """Type a value into a field of the filter."""
     focus(page, f"#filter [name={name}]")
     page.send("Input.insertText", text=value)
 
 
 def unfold(page: browser.Page) -> None:
-    """Open all folds and draw what is in them; a live page is paused, or it might reload."""
+    """Open all folds and draw their charts; pause a live page, which would reload otherwise."""
     page.evaluate("document.getElementById('live-button')?.click()")
     page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
     page.evaluate("page.drawAll()")
@@ -122,7 +122,7 @@ def press_compare(page: browser.Page) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_both_themes_are_drawn_without_violation_complaint_and_foreign_program(
+def test_both_themes_have_charts_and_no_violations_or_foreign_code(
     tab: browser.Page, pages: dict[str, Path], kind: str
 ):
     for dark in (False, True):
@@ -142,17 +142,17 @@ def test_both_themes_are_drawn_without_violation_complaint_and_foreign_program(
         assert tab.evaluate("typeof window.broken") == "undefined"
 
 
-def test_axe_finds_what_is_wrong(opened: browser.Page, tmp_path: Path):
+def test_axe_reports_violations(chromium: browser.Page, tmp_path: Path):
     path = tmp_path / "wrong.html"
-    wrong = "<img src=''><p style='color:#bbb'>pale</p><dialog open><img src=''></dialog>"
-    path.write_text(f"<html lang=en><title>x</title>{wrong}", encoding="utf-8")
-    opened.open(path)
+    markup = "<img src=''><p style='color:#bbb'>pale</p><dialog open><img src=''></dialog>"
+    path.write_text(f"<html lang=en><title>x</title>{markup}", encoding="utf-8")
+    chromium.open(path)
 
-    assert {item.partition(":")[0] for item in axe.violations(opened)} == {"image-alt", "color-contrast"}
+    assert {item.partition(":")[0] for item in axe.violations(chromium)} == {"image-alt", "color-contrast"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_fits_a_telephone_a_laptop_and_paper(tab: browser.Page, pages: dict[str, Path], kind: str):
+def test_page_fits_phone_laptop_and_paper(tab: browser.Page, pages: dict[str, Path], kind: str):
     tab.open(pages[kind])
     unfold(tab)
     boxes = "[...document.querySelectorAll('[data-choose] .scroll')]"
@@ -170,22 +170,20 @@ def test_a_page_fits_a_telephone_a_laptop_and_paper(tab: browser.Page, pages: di
 
 
 @pytest.mark.parametrize("kind", ["study", "index"])
-def test_without_scripts_a_page_is_whole_and_has_no_dead_control(
-    opened: browser.Page, pages: dict[str, Path], kind: str
-):
-    opened.open(pages[kind])
-    opened.send("Emulation.setScriptExecutionDisabled", value=True)
-    opened.reload()
-    opened.send("Emulation.setScriptExecutionDisabled", value=False)
+def test_page_without_scripts_shows_all_rows_and_no_controls(chromium: browser.Page, pages: dict[str, Path], kind: str):
+    chromium.open(pages[kind])
+    chromium.send("Emulation.setScriptExecutionDisabled", value=True)
+    chromium.reload()
+    chromium.send("Emulation.setScriptExecutionDisabled", value=False)
 
-    live = "[...document.querySelectorAll('button, input, dialog')].filter((item) => item.offsetHeight).length"
-    assert opened.evaluate(live) == 0
+    controls = "[...document.querySelectorAll('button, input, dialog')].filter((item) => item.offsetHeight).length"
+    assert chromium.evaluate(controls) == 0
     rows = "[...document.querySelectorAll('#networks-table tbody tr, [data-choose] tbody tr:not(.fold)')]"
-    assert opened.evaluate(f"{rows}.every((row) => row.offsetHeight)")
-    assert opened.evaluate(f"{rows}.length") > 5
+    assert chromium.evaluate(f"{rows}.every((row) => row.offsetHeight)")
+    assert chromium.evaluate(f"{rows}.length") > 5
 
 
-def test_class_names_break_between_words(report: browser.Page):
+def test_class_names_break_only_between_words(report: browser.Page):
     unfold(report)
     names = "[...document.querySelectorAll('.gallery figcaption b')]"
     report.evaluate(f"{names}.forEach((name) => {{ name.textContent = 'greenhouse \u2192 conservatory'; }})")
@@ -204,39 +202,39 @@ def test_class_names_break_between_words(report: browser.Page):
     report.send("Emulation.clearDeviceMetricsOverride")
 
 
-# A study --------------------------------------------------------------------------------------------------------------
+# Report of a study ----------------------------------------------------------------------------------------------------
 
 
-def drawn(page: browser.Page, name: str = "accuracy") -> list[Any]:
-    """The networks that a chart draws now."""
-    found: list[Any] = page.evaluate(f"page.views[{name!r}].data('networks').map((row) => row.n)")
-    return found
+def networks_in_chart(page: browser.Page, name: str = "accuracy") -> list[Any]:
+    """Return the indices of the networks in a chart."""
+    numbers: list[Any] = page.evaluate(f"page.views[{name!r}].data('networks').map((row) => row.n)")
+    return numbers
 
 
-def test_one_filter_drives_table_charts_address_and_file(report: browser.Page, realistic_facts: StudyFacts):
-    found = realistic_facts.networks
-    small = [number for number, item in enumerate(found) if item.parameters <= 3_000]
-    assert 0 < len(small) < len(found)
+def test_filter_applies_to_table_charts_address_and_csv(report: browser.Page, realistic_facts: StudyFacts):
+    networks = realistic_facts.networks
+    small = [number for number, item in enumerate(networks) if item.parameters <= 3_000]
+    assert 0 < len(small) < len(networks)
 
     type_into(report, "largest", "3000")
 
-    assert text_of(report, "#shown").startswith(f"{len(small)} of {len(found)} networks.")
-    assert drawn(report) == small
-    # A chart that is drawn later shows the same.
+    assert text_of(report, "#shown").startswith(f"{len(small)} of {len(networks)} networks.")
+    assert networks_in_chart(report) == small
+    # A chart that is drawn later has the same filter.
     unfold(report)
-    assert drawn(report, "over-time") == small
+    assert networks_in_chart(report, "over-time") == small
     rows = list(csv.DictReader(io.StringIO(report.evaluate("page.study.csv()"))))
-    assert [row["hash"] for row in rows] == [found[number].hash for number in small]
-    assert [row["architecture"] for row in rows] == [str(found[number].architecture) for number in small]
+    assert [row["hash"] for row in rows] == [networks[number].hash for number in small]
+    assert [row["architecture"] for row in rows] == [str(networks[number].architecture) for number in small]
     address = report.evaluate("location.href")
     assert address.endswith("#?largest=3000")
     report.go("about:blank")
     report.go(address)
-    shown = "document.querySelectorAll('#networks tbody tr:not([hidden])').length"
-    assert report.evaluate(shown) == min(len(small), 20)
+    visible_rows = "document.querySelectorAll('#networks tbody tr:not([hidden])').length"
+    assert report.evaluate(visible_rows) == min(len(small), 20)
 
 
-def test_a_click_on_a_point_opens_its_network_which_leads_to_its_row(report: browser.Page):
+def test_click_on_point_opens_network_and_leads_to_row(report: browser.Page):
     report.evaluate("document.getElementById('picture').scrollIntoView({behavior: 'instant'})")
     marks = "document.querySelector('#accuracy-chart g.mark-symbol.role-mark:not(.role-legend-symbol) path')"
     middle = "({x, y, width, height}) => [x + width / 2, y + height / 2]"
@@ -251,7 +249,7 @@ def test_a_click_on_a_point_opens_its_network_which_leads_to_its_row(report: bro
     assert report.evaluate("!document.activeElement.closest('tr').hidden")
 
 
-def test_the_table_is_sorted_and_opened_by_keyboard_alone(report: browser.Page):
+def test_table_is_sorted_and_opened_by_keyboard(report: browser.Page):
     report.evaluate("document.getElementById('all-rows').click()")
     focus(report, "#networks-table th:nth-child(4) button")
     report.press("Enter", "\r")
@@ -266,7 +264,7 @@ def test_the_table_is_sorted_and_opened_by_keyboard_alone(report: browser.Page):
     assert not report.evaluate("document.querySelector('dialog').open")
 
 
-def test_a_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, realistic_study: Any, place: Workspace):
+def test_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, realistic_study: Any, place: Workspace):
     path = write_report(realistic_study.folder, place, live=True)
     source = re.sub(r'data-(seconds|quiet)="\d+"', r'data-\1="1"', path.read_text(encoding="utf-8"))
     path.write_text(source, encoding="utf-8")
@@ -292,7 +290,7 @@ def test_a_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, re
 
 
 @pytest.mark.slow
-def test_five_thousand_networks_are_written_and_opened_in_time(
+def test_report_of_five_thousand_networks_is_written_fast_and_opens(
     tab: browser.Page, new_study: Any, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("harness.system.files.os.fsync", lambda handle: None)
@@ -300,11 +298,11 @@ def test_five_thousand_networks_are_written_and_opened_in_time(
     draw = random.Random(1)
     for number in range(5_000):
         proposal = study.propose(network(3 + number % 17, 3 + number // 17 % 17, 3 + number // 289))
-        coins = tuple(Decision(f"choice-{at}", draw.randrange(4), 4, ordered=True) for at in range(12))
+        coins = tuple(Decision(f"choice-{index}", draw.randrange(4), 4, ordered=True) for index in range(12))
         status, epochs = (Status.COMPLETE, 15) if number % 3 else (Status.PRUNED, 4)
         study.finish(proposal, 50 + number % 400, status=status, epochs=epochs, decisions=coins)
     folder = study.write()
-    # Time of this process, and not of the clock: other programs may run beside it.
+    # CPU time, which does not depend on other programs on the machine.
     began = time.process_time()
     path = write_report(folder, place)
     assert time.process_time() - began < 10
@@ -313,16 +311,16 @@ def test_five_thousand_networks_are_written_and_opened_in_time(
 
     assert text_of(tab, "#shown") == "5,000 of 5,000 networks. The table shows 20."
     type_into(tab, "largest", "2000")
-    assert 0 < len(drawn(tab)) < 5_000
+    assert 0 < len(networks_in_chart(tab)) < 5_000
     tab.evaluate("document.getElementById('reset').click()")
     tab.evaluate("document.getElementById('all-rows').click()")
     assert tab.evaluate("document.querySelectorAll('#networks tbody tr:not([hidden])').length") == 5_000
 
 
-# The leaderboard and the index ----------------------------------------------------------------------------------------
+# Leaderboard and index ------------------------------------------------------------------------------------------------
 
 
-def test_words_that_are_typed_filter_chart_and_tables(tab: browser.Page, pages: dict[str, Path]):
+def test_search_field_filters_chart_and_tables(tab: browser.Page, pages: dict[str, Path]):
     tab.open(pages["leaderboard"])
     tab.evaluate("page.ready.then(() => 0)")
     marks = "document.querySelectorAll('#frontier-chart .mark-symbol.role-mark path').length"
@@ -338,9 +336,7 @@ def test_words_that_are_typed_filter_chart_and_tables(tab: browser.Page, pages: 
 
 
 @pytest.mark.parametrize("kind", ["index", "leaderboard"])
-def test_rows_are_set_side_by_side_with_the_command_that_compares_them(
-    tab: browser.Page, pages: dict[str, Path], kind: str
-):
+def test_comparison_dialog_shows_rows_and_command(tab: browser.Page, pages: dict[str, Path], kind: str):
     tab.open(pages[kind])
     press_compare(tab)
 
@@ -349,28 +345,28 @@ def test_rows_are_set_side_by_side_with_the_command_that_compares_them(
     cells = "[...document.querySelectorAll('dialog tr')].map((row) => row.cells[0].textContent)"
     assert "parameters" in tab.evaluate(cells)
     tab.press("Escape")
-    # A fifth is refused.
+    # At most four rows can be checked.
     boxes = "[...document.querySelector('[data-choose]').querySelectorAll('tbody input')]"
     tab.evaluate(f"{boxes}.slice(2, 5).forEach((box) => box.click())")
     assert tab.evaluate(f"{boxes}.filter((box) => box.checked).length") <= 4
 
 
-def test_targets_are_tabs_that_the_keyboard_and_the_address_choose(tab: browser.Page, pages: dict[str, Path]):
-    shown = (
+def test_keyboard_and_address_choose_tab_of_target(tab: browser.Page, pages: dict[str, Path]):
+    visible_panels = (
         "[...document.querySelectorAll('[role=tabpanel]')].filter((part) => part.offsetHeight).map((part) => part.id)"
     )
     tab.open(pages["leaderboard"])
-    assert tab.evaluate(shown) == ["mnist-99.4"]
+    assert tab.evaluate(visible_panels) == ["mnist-99.4"]
 
     tab.evaluate("document.querySelector('[role=tab][aria-selected=true]').focus()")
     tab.press("ArrowRight")
-    assert tab.evaluate(shown) == ["mnist-99"]
+    assert tab.evaluate(visible_panels) == ["mnist-99"]
     assert tab.evaluate("document.activeElement.hash") == tab.evaluate("location.hash") == "#mnist-99"
     tab.press("Home")
-    assert tab.evaluate(shown) == ["mnist-99.4"]
+    assert tab.evaluate(visible_panels) == ["mnist-99.4"]
 
     tab.open(pages["index"])
     tab.go(f"{pages['leaderboard'].resolve().as_uri()}#row-2-1")
-    assert tab.evaluate(shown) == ["mnist-99"]
+    assert tab.evaluate(visible_panels) == ["mnist-99"]
     assert tab.evaluate("document.getElementById('row-2-1').offsetHeight") > 0
     assert tab.evaluate("document.getElementById('row-2-1').nextElementSibling.querySelector('details').open")

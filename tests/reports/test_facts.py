@@ -1,4 +1,4 @@
-"""The facts of studies: goldens of six, tables of small ones, and what an independent count says."""
+"""Facts of studies: golden documents of six studies, cases of small studies, and independent counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from tests.factories import CONFIG, make_result
-from tests.reports.conftest import drawn, evidence, facts_of, inspected, label_of, network
+from tests.reports.conftest import evidence, facts_of, inspection_of, label_of, network, ring_pixels
 from tests.study_logs import make_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -41,7 +41,7 @@ def facts_of_study(study: Any) -> StudyFacts:
 
 
 def facts_document(info: StudyFacts) -> dict[str, Any]:
-    """Return the facts of a study but for sentences, as JSON takes them."""
+    """Return the facts of a study without its sentences, as JSON values."""
 
     def plain(value: Any) -> Any:
         match value:
@@ -59,17 +59,17 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
                 return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
         return value
 
-    step, known, rest = info.ending.advice, mistakes_of(info), _caveats(info)
-    counts = {
+    advice, observed, caveats = info.ending.advice, mistakes_of(info), _caveats(info)
+    facts = {
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
         "outcome": info.ending.outcome,
-        "next": step and step.command,
+        "next": advice and advice.command,
         "commands": commands(info),
         "seconds": [info.elapsed, info.last_utc],
         "made by": made_by(info),
         "settings": [*settings(info), *recipe_rows(info.config)],
-        "mistakes": known and [(item.image, item.said, item.seeds) for item in known.mistakes],
-        "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
+        "mistakes": observed and [(item.image, item.said, item.seeds) for item in observed.mistakes],
+        "caveats": caveats | {"seeds": [run.test_errors for run in caveats["seeds"]]},
         "accounting": history.accounting(info),
         "decided": [
             (item.elapsed, item.cost, item.state is NetworkState.CONFIRMED, item.max_cost)
@@ -84,27 +84,27 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
         "progress": history.progress(info),
         "pruning": history.pruning(info),
     }
-    made: dict[str, Any] = json.loads(json.dumps(plain(counts)))
-    return made
+    document: dict[str, Any] = json.loads(json.dumps(plain(facts)))
+    return document
 
 
 def mistakes_of(info: StudyFacts) -> Any:
     return mistakes(info.proof.record, info.proof.inspections) if info.proof else None
 
 
-def test_the_facts_of_six_studies_are_those_of_before(place: Workspace):
+def test_facts_of_six_studies_equal_golden_documents(place: Workspace):
     with tarfile.open(GOLDEN / "studies.tar.xz") as archive:
         archive.extractall(place.root, filter="data")
-    # They are of when a person's records lay beside the runs.
+    # The archived studies have an old layout with the records beside the runs.
     (place.root / "records").rename(place.records)
     folders = sorted(path.parent for path in place.runs.glob("*/log.jsonl"))
 
-    found = {folder.name: facts_document(read_study(folder, place)) for folder in folders}
+    documents = {folder.name: facts_document(read_study(folder, place)) for folder in folders}
 
-    assert found == json.loads((GOLDEN / "reports.json").read_text(encoding="utf-8"))
+    assert documents == json.loads((GOLDEN / "reports.json").read_text(encoding="utf-8"))
 
 
-# The answer and the verdict -------------------------------------------------------------------------------------------
+# Answer and verdict ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -117,18 +117,18 @@ def proposal(study: Any) -> Any:
     return study.propose(network(8, 8, 8))
 
 
-def verify_networks(study: Any, *given: tuple[int, list[int]], **changes: Any) -> list[Any]:
-    """Choose networks of these widths as winners, one after the other, and verify each with these errors."""
+def verify_networks(study: Any, *choices: tuple[int, list[int]], **changes: Any) -> list[Any]:
+    """Choose networks as winners in turn and verify each network; a choice is a width and the test errors."""
     proposals = []
-    for width, errors in given:
+    for width, errors in choices:
         proposals.append(study.propose(network(width, 8, 8)))
-        study.standing("winner", proposals[-1], [50])
+        study.decide("winner", proposals[-1], [50])
         if errors:
             study.verify(proposals[-1], errors, **changes)
             if not changes:
                 mean = 100 - sum(errors) / len(errors) / 100
                 passed = (mean >= 99.4) if len(errors) >= 5 else None
-                study.note(
+                study.log(
                     "verified",
                     hash=proposals[-1]["hash"],
                     seeds=len(errors),
@@ -140,7 +140,7 @@ def verify_networks(study: Any, *given: tuple[int, list[int]], **changes: Any) -
 
 
 @pytest.mark.parametrize(
-    ("given", "answer", "reached"),
+    ("choices", "answer", "reached"),
     [
         ([], None, None),
         ([(8, [])], 0, None),
@@ -149,67 +149,67 @@ def verify_networks(study: Any, *given: tuple[int, list[int]], **changes: Any) -
     ],
     ids=["none", "not verified", "smallest proven", "last chosen"],
 )
-def test_the_answer_is_the_smallest_that_is_proven_else_the_last_that_was_chosen(
-    study: Any, given: Any, answer: int | None, reached: bool | None
+def test_answer_is_smallest_verified_network_or_last_winner(
+    study: Any, choices: Any, answer: int | None, reached: bool | None
 ):
-    proposals = verify_networks(study, *given)
+    proposals = verify_networks(study, *choices)
 
-    found = facts_of_study(study)
+    facts = facts_of_study(study)
 
-    assert (found.answer and found.answer.hash) == (None if answer is None else proposals[answer]["hash"])
-    assert (found.row and found.row.reached) == reached
+    assert (facts.answer and facts.answer.hash) == (None if answer is None else proposals[answer]["hash"])
+    assert (facts.row and facts.row.reached) == reached
 
 
-def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any, new_study: Any):
-    other = new_study(name="other")
-    other.verify(other.propose(network(6, 6, 6)), [50] * 5)
+def test_record_of_other_study_or_target_is_no_answer(study: Any, new_study: Any):
+    other_study = new_study(name="other")
+    other_study.verify(other_study.propose(network(6, 6, 6)), [50] * 5)
     study.finish(study.propose(network(6, 6, 6)), 70)
     assert facts_of_study(study).answer is None
 
-    [chosen] = verify_networks(study, (8, [90] * 5), target_pct=99.0)
-    found = facts_of_study(study)
-    assert found.answer is not None
-    assert (found.answer.hash, found.row) == (chosen["hash"], None)
+    [winner] = verify_networks(study, (8, [90] * 5), target_pct=99.0)
+    facts = facts_of_study(study)
+    assert facts.answer is not None
+    assert (facts.answer.hash, facts.row) == (winner["hash"], None)
 
 
 @pytest.mark.parametrize(
-    ("errors", "outcome", "said"),
+    ("errors", "outcome", "words"),
     [
-        # The mean of 50, 52, 54, 56, 58 errors is 54.
+        # Mean of the errors: 54.
         ([50, 52, 54, 56, 58], "reached", "Verified: 3,128 parameters, mean test accuracy 99.460 % over 5 seeds"),
         ([57, 58, 59, 60, 61], "reached", "At the target: 3,128 parameters, mean test accuracy 99.410 %"),
         ([62, 63, 64, 65, 66], "missed", "64.0 test errors over 5 seeds, 4.0 more than the 60.0 allowed"),
         ([50, 52], "not verified yet", "51.0 test errors over 2 seeds; 60.0 are allowed, but the seeds are too few"),
     ],
 )
-def test_a_measured_answer_is_told_with_its_figures(study: Any, errors: list[int], outcome: str, said: str):
+def test_verdict_states_figures_of_measured_answer(study: Any, errors: list[int], outcome: str, words: str):
     verify_networks(study, (8, errors))
 
-    found = facts_of_study(study).ending
+    ending = facts_of_study(study).ending
 
-    assert found.outcome == outcome
-    assert "3,128 parameters" in found.verdict
-    assert said in found.verdict
+    assert ending.outcome == outcome
+    assert "3,128 parameters" in ending.verdict
+    assert words in ending.verdict
 
 
-def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place: Workspace):
+def test_declared_seeds_without_runs_prevent_verdict(study: Any, place: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
-    [made] = record.read_all(place.records)
-    ledger.declare_verification(place.ledger, made.key, [5])
+    [proof] = record.read_all(place.records)
+    ledger.declare_verification(place.ledger, proof.key, [5])
 
     assert facts_of_study(study).ending.outcome == "not verified yet"
 
 
-def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study: Any):
-    [missed, chosen] = verify_networks(study, (7, [62, 63, 64, 65, 66]), (8, [50, 51, 52, 53, 54]))
+def test_verified_network_below_target_is_named_beside_answer(study: Any):
+    [smaller, winner] = verify_networks(study, (7, [62, 63, 64, 65, 66]), (8, [50, 51, 52, 53, 54]))
 
-    found = facts_of_study(study).ending
+    ending = facts_of_study(study).ending
 
-    assert f"{chosen['parameters']:,} parameters" in found.answer
-    assert missed["hash"] == network(7, 8, 8).hash
-    [(_, also)] = found.missed
-    assert network(7, 8, 8).hash in also
-    assert "99.360 % over 5 seeds" in also
+    assert f"{winner['parameters']:,} parameters" in ending.answer
+    assert smaller["hash"] == network(7, 8, 8).hash
+    [(_, sentence)] = ending.missed
+    assert network(7, 8, 8).hash in sentence
+    assert "99.360 % over 5 seeds" in sentence
 
 
 @pytest.mark.parametrize(
@@ -223,17 +223,17 @@ def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study
         (None, Status.CRASHED, "interrupted", "no result yet"),
     ],
 )
-def test_a_search_without_an_answer_says_how_far_it_is(
+def test_outcome_of_search_without_answer_depends_on_its_runs(
     study: Any, proposal: Any, errors: Any, status: Status, end: Any, outcome: str
 ):
     study.finish(proposal, errors, status=status)
     if end:
-        study.note("ended", reason=end)
+        study.log("ended", reason=end)
 
     assert facts_of_study(study).ending.outcome == outcome
 
 
-def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
+def test_study_owned_by_a_program_is_running_and_has_no_advice(study: Any, place: Workspace):
     study.write()
     with owned(study.folder):
         info = read_study(study.folder, place)
@@ -242,7 +242,7 @@ def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study:
     assert info.ending.advice is None
 
 
-# What comes next ------------------------------------------------------------------------------------------------------
+# Advice ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -256,86 +256,86 @@ def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study:
     ],
     ids=["nothing", "chosen", "verified", "too few seeds", "missed"],
 )
-def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, command: str):
+def test_advice_after_end_depends_on_answer(study: Any, errors: Any, command: str):
     proposals = [] if errors is None else verify_networks(study, (8, errors))
-    study.note("ended", reason="time")
+    study.log("ended", reason="time")
 
-    step = facts_of_study(study).ending.advice
+    advice = facts_of_study(study).ending.advice
 
-    assert step is not None
-    assert step.command == command.format(*(made["hash"] for made in proposals))
+    assert advice is not None
+    assert advice.command == command.format(*(proposal["hash"] for proposal in proposals))
 
 
 @pytest.mark.parametrize(
-    ("command", "facts", "longer"),
+    ("command", "facts", "expected"),
     [
         ("search --time 2m --seed 1", {"reason": "time", "seconds": 120.0}, "search --seed 1 --time 4m"),
         ("search", {"reason": "exhausted", "seconds": 3420.0}, "search --time 1h54m"),
         ("search --trials 8", {"reason": "trials", "seconds": 3420.0, "trials": 8}, "search --trials 16"),
     ],
 )
-def test_a_search_that_has_used_its_limit_is_continued_with_a_larger_limit(
-    study: Any, command: str, facts: dict[str, Any], longer: str
+def test_advice_after_limit_is_command_with_larger_limit(
+    study: Any, command: str, facts: dict[str, Any], expected: str
 ):
-    study.note("session", 0.0, command=["harness", *command.split()])
-    study.note("ended")
+    study.log("session", 0.0, command=["harness", *command.split()])
+    study.log("ended")
     study.events[-1] |= facts
 
-    step = facts_of_study(study).ending.advice
+    advice = facts_of_study(study).ending.advice
 
-    assert step is not None
-    assert step.command == f"harness {longer}"
+    assert advice is not None
+    assert advice.command == f"harness {expected}"
 
 
-def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(study: Any, proposal: Any):
-    study.standing("winner", proposal, [50, 52, 54])
-    study.note("ended", reason="time")
-    study.note("advised", arguments=["search", "--time", "3m"], advice="resumes the study")
-    step = facts_of_study(study).ending.advice
-    assert step is not None
-    assert (step.command, step.advice) == ("harness search --time 3m", "resumes the study")
+def test_logged_advice_holds_until_new_session_or_verification(study: Any, proposal: Any):
+    study.decide("winner", proposal, [50, 52, 54])
+    study.log("ended", reason="time")
+    study.log("advised", arguments=["search", "--time", "3m"], advice="resumes the study")
+    advice = facts_of_study(study).ending.advice
+    assert advice is not None
+    assert (advice.command, advice.advice) == ("harness search --time 3m", "resumes the study")
 
     study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
     study.verify(proposal, [50] * 6)
-    step = facts_of_study(study).ending.advice
-    assert step is not None
-    assert step.command == f"harness verify {proposal['hash']} --certify --declare-only"
+    advice = facts_of_study(study).ending.advice
+    assert advice is not None
+    assert advice.command == f"harness verify {proposal['hash']} --certify --declare-only"
 
-    study.note("session", 60.0, command=SEARCH.split())
-    step = facts_of_study(study).ending.advice
-    assert step is not None
-    assert (step.command, step.advice) == (SEARCH, "continues the interrupted search")
-
-
-# How the search went --------------------------------------------------------------------------------------------------
+    study.log("session", 60.0, command=SEARCH.split())
+    advice = facts_of_study(study).ending.advice
+    assert advice is not None
+    assert (advice.command, advice.advice) == (SEARCH, "continues the interrupted search")
 
 
-def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts: StudyFacts):
+# Course of the search -------------------------------------------------------------------------------------------------
+
+
+def test_every_proposal_is_counted_exactly_once(realistic_template: Any, realistic_facts: StudyFacts):
     accounting = history.accounting(realistic_facts)
 
     events = realistic_template.events
     kinds = Counter(event["event"] for event in events)
     ends = [event for event in events if event["event"] == "finished" and event["run"]["purpose"] == "search"]
-    whole = [event for event in ends if event["run"]["status"] == "complete"]
+    complete = [event for event in ends if event["run"]["status"] == "complete"]
     assert accounting.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
     assert sum(number for _, number in accounting.rejections) == kinds["rejected"]
     assert dict(accounting.steps) == {
         "proposed": accounting.proposed,
         "within the limits": kinds["proposed"] + kinds["repeated"],
         "trained": len(ends),
-        "not pruned": len(whole),
-        "reached the threshold": sum(event["run"]["validation_errors"] <= 55 for event in whole),
+        "not pruned": len(complete),
+        "reached the threshold": sum(event["run"]["validation_errors"] <= 55 for event in complete),
         "confirmed": kinds["standing"],
         "verified": 1,
     }
 
 
 def facts_of_events(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
-    ends = [Entry(0.0, RunEnded(run=each)) for each in results]
+    ends = [Entry(0.0, RunEnded(run=result)) for result in results]
     return facts_of(*events, *ends, config=config)
 
 
-def test_rare_reasons_are_summed_up_and_none_is_lost():
+def test_rare_reasons_of_rejection_are_summed():
     reasons = [f"reason {number:02d}" for number in range(30) for _ in range(30 - number)]
     events = [make_entry("rejected", reason=reason) for reason in reasons]
     events.append(make_entry("looked", rejected={"parameters": 50}))
@@ -353,11 +353,11 @@ def test_rare_reasons_are_summed_up_and_none_is_lost():
         ([("session", 60, "", 0)], []),
         ([("standing", 10, "a", 900), ("refuted", 20, "x", 0), ("standing", 30, "b", 500)], [900, 900, 500]),
         ([("standing", 10, "a", 900), ("refuted", 20, "a", 0)], [900, 20_000]),
-        # Another network takes the place of the one that fell at once.
+        # A different network replaces the refuted network immediately.
         ([("standing", 10, "a", 900), ("refuted", 20, "a", 0), ("standing", 20.01, "b", 1200)], [900, 900, 1200]),
     ],
 )
-def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(events: Any, budgets: list[int]):
+def test_effective_budget_follows_confirmed_and_refuted_networks(events: Any, budgets: list[int]):
     entries = [
         make_entry(kind, elapsed, hash=name, parameters=budget + 1, **({"budget": budget} if budget else {}))
         for kind, elapsed, name, budget in events
@@ -368,25 +368,25 @@ def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(even
 
 
 def run_with_errors(trial: int, parameters: int, errors: Sequence[int], **fields: Any) -> Result:
-    """Return a first run with these errors at the rungs and at the end; the hash is the number of the trial."""
+    """Return a first run with ``errors`` at the rungs and after the last epoch; the trial number is the hash."""
     epochs = fields.get("recipe", CONFIG.recipe).epochs
-    looks = dict(zip((*CONFIG.rungs, epochs), errors, strict=False))
-    plain: dict[str, Any] = {
+    curve = dict(zip((*CONFIG.rungs, epochs), errors, strict=False))
+    defaults: dict[str, Any] = {
         "hash": f"{trial:012x}",
         "parameters": parameters,
-        "history": tuple(Epoch(epoch, 0.1, 0.1, 1.0, looks.get(epoch)) for epoch in range(1, epochs + 1)),
+        "history": tuple(Epoch(epoch, 0.1, 0.1, 1.0, curve.get(epoch)) for epoch in range(1, epochs + 1)),
         "trial": trial,
     }
-    return make_result(errors=errors[-1], **plain | fields)
+    return make_result(errors=errors[-1], **defaults | fields)
 
 
-def rung_entry(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
-    """Return the log's entry of a decision: pruned, exempt or hopeful."""
-    values = {"trial": trial, "epoch": epoch, "pruned": decided == "pruned", "exempt": decided == "exempt"}
+def rung_entry(trial: int, epoch: int, decision: str, **changes: Any) -> Entry[Event]:
+    """Return the log entry of a decision at a rung: ``pruned``, ``exempt`` or ``hopeful``."""
+    values = {"trial": trial, "epoch": epoch, "pruned": decision == "pruned", "exempt": decision == "exempt"}
     return make_entry("rung", **(values | changes))
 
 
-def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
+def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
     events = [
         *(rung_entry(trial, epoch, "pruned") for trial, epoch in ((1, 4), (2, 4), (2, 4), (3, 8), (9, 8))),
         rung_entry(3, 4, "hopeful"),
@@ -401,74 +401,73 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
         run_with_errors(30, 1_500, (200, 90, 55)),  # 99.45 %, the threshold
         run_with_errors(40, 1_500, (200, 90, 90)),
         run_with_errors(70, 1_500, (900, 200, 9_000), status=Status.DIVERGED),
-        run_with_errors(
-            80, 1_500, (900, 200, 10), status=Status.CRASHED
-        ),  # says nothing, as 60 does, which is in training yet
+        # Excluded, like trial 60, which is still in training.
+        run_with_errors(80, 1_500, (900, 200, 10), status=Status.CRASHED),
     ]
 
     short, long = history.pruning(facts_of_events(events, results))
 
-    # Five were spared: one reached, three missed, one diverged.
+    # Five exempt networks: 1 reached the threshold, 3 missed the threshold, 1 diverged.
     assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 5, 1)
     exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
     assert short["interval"] == pytest.approx((exact.low, exact.high))
     assert tuple(long[key] for key in ("epochs", "pruned", "spared", "interval")) == (30, 1, 0, None)
 
 
-# What to know ---------------------------------------------------------------------------------------------------------
+# Caveats and mistakes -------------------------------------------------------------------------------------------------
 
 
-def test_errors_on_images_with_a_wrong_label_are_counted_apart(study: Any, place: Workspace):
+def test_errors_on_mislabelled_images_are_counted_separately(study: Any, place: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
     study.verify(study.propose(network(9, 9, 9)), [70] * 3)
     with place.test_log.open("a", encoding="utf-8") as log:
         log.write('not JSON, but a read all the same\n\n{"dataset": "mnist-5k", "purpose": "of other images"}\n')
 
-    found = _caveats(facts_of_study(study))
+    caveats = _caveats(facts_of_study(study))
 
-    # Ten of the errors of each seed lie on the 15 mislabelled images; 9,985 have a label that nobody doubts.
-    labels = found["label_errors"]
+    # Each seed has ten errors on the 15 mislabelled images; the labels of 9,985 images are undisputed.
+    labels = caveats["label_errors"]
     assert (labels["images"], labels["among"], labels["outside"]) == (15, 10, 44)
     assert labels["outside_pct"] == pytest.approx(100 * (9985 - 44) / 9985)
-    assert (found["winner_reads"], found["workspace_reads"]) == (5, 9)
+    assert (caveats["winner_reads"], caveats["workspace_reads"]) == (5, 9)
 
 
-def test_the_fall_from_the_first_run_is_that_of_networks_that_passed(study: Any):
+def test_falls_from_first_run_exclude_networks_below_threshold(study: Any):
     for width, first, fresh in ((8, 50, [56, 58]), (9, 40, [44]), (10, 90, [10])):
-        made = study.propose(network(width, 8, 8))
-        study.finish(made, first)
-        study.confirm(made, fresh)
+        proposal = study.propose(network(width, 8, 8))
+        study.finish(proposal, first)
+        study.confirm(proposal, fresh)
 
-    # The third missed the threshold at first, so its first run chose nothing.
+    # The first run of the third network missed the threshold, so the network was not chosen.
     assert sorted(_caveats(facts_of_study(study))["falls"]) == pytest.approx([0.04, 0.07])
 
 
-def test_mistakes_count_every_image_of_every_seed():
-    made = evidence(network(4, 8, 8), [12, 12, 14])
-    image, _ = made.seeds[0].wrong[0]
-    other = replace(made.seeds[0], wrong=((image, 7), *made.seeds[0].wrong[1:]))
-    made = replace(made, seeds=(other, *made.seeds[1:]))
-    inspections = [inspected(made, each) for each in made.seeds]
+def test_mistakes_count_images_of_all_seeds():
+    proof = evidence(network(4, 8, 8), [12, 12, 14])
+    image, _ = proof.seeds[0].wrong[0]
+    changed_seed = replace(proof.seeds[0], wrong=((image, 7), *proof.seeds[0].wrong[1:]))
+    proof = replace(proof, seeds=(changed_seed, *proof.seeds[1:]))
+    inspections = [inspection_of(proof, run) for run in proof.seeds]
 
-    found = mistakes(made, inspections)
+    result = mistakes(proof, inspections)
 
-    assert [mistake.seeds for mistake in found.mistakes] == [3] * 12 + [1] * 2
-    assert sum(mistake.mislabelled for mistake in found.mistakes) == 10
-    assert all((item.label, item.pixels) == (label_of(item.image), drawn(item.image)) for item in found.mistakes)
-    assert [mistake.said for mistake in found.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
-    assert found.confusion is not None
-    assert [sum(row) for row in found.confusion] == [3_000] * 10
-    assert sum(row[3] for label, row in enumerate(found.confusion) if label != 3) == 12 + 12 + 14 - 1
-    pairs = np.repeat(np.arange(100), np.ravel(found.confusion))
+    assert [mistake.seeds for mistake in result.mistakes] == [3] * 12 + [1] * 2
+    assert sum(mistake.mislabelled for mistake in result.mistakes) == 10
+    assert all((item.label, item.pixels) == (label_of(item.image), ring_pixels(item.image)) for item in result.mistakes)
+    assert [mistake.said for mistake in result.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
+    assert result.confusion is not None
+    assert [sum(row) for row in result.confusion] == [3_000] * 10
+    assert sum(row[3] for label, row in enumerate(result.confusion) if label != 3) == 12 + 12 + 14 - 1
+    pairs = np.repeat(np.arange(100), np.ravel(result.confusion))
     columns = precision_recall_fscore_support(pairs // 10, pairs % 10, zero_division=0)
-    for index, item in enumerate(found.scores):
+    for index, item in enumerate(result.scores):
         assert [item.precision, item.recall, item.f1] == pytest.approx([column[index] for column in columns[:3]])
-    assert [item.support for item in found.scores] == [1_000] * 10
-    # The third seed alone has two further mistakes.
-    partly = mistakes(made, inspections[:2])
-    assert partly.confusion is None
-    assert partly.scores == ()
-    assert sum(mistake.pixels is not None for mistake in partly.mistakes) == 12
+    assert [item.support for item in result.scores] == [1_000] * 10
+    # Only the third seed has two further mistakes.
+    partial = mistakes(proof, inspections[:2])
+    assert partial.confusion is None
+    assert partial.scores == ()
+    assert sum(mistake.pixels is not None for mistake in partial.mistakes) == 12
     assert {name: len(images) for name, images in CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}
 
 
@@ -479,7 +478,7 @@ def networks_of(study: Any) -> tuple[NetworkFacts, ...]:
     return read_study(study.write(), study.place).networks
 
 
-def test_a_network_has_ended_when_the_first_of_its_first_runs_has(study: Any):
+def test_end_of_network_is_end_of_its_earliest_first_run(study: Any):
     for epochs in (5, 30):
         study.finish(study.propose(network(8, 8, 8), epochs=epochs), 40)
     ends = [event["elapsed"] for event in study.events if event["event"] == "finished"]
@@ -487,20 +486,20 @@ def test_a_network_has_ended_when_the_first_of_its_first_runs_has(study: Any):
 
 
 @pytest.mark.parametrize("case", ["longer", "decided", "pruned"])
-def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_whole_one(study: Any, case: str):
+def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, case: str):
     long, short = (study.propose(network(8, 8, 8), epochs=epochs) for epochs in (30, 5))
     study.finish(long, 40, **({"status": Status.PRUNED, "epochs": 8} if case == "pruned" else {}))
     study.finish(short, 90)
     if case == "decided":
         study.confirm(short, [52, 54])
-        study.standing("standing", short, [52, 54], budget=100)
+        study.decide("standing", short, [52, 54], budget=100)
 
-    [known] = networks_of(study)
+    [facts] = networks_of(study)
 
-    assert (known.epochs, known.trial) == ((30, long["trial"]) if case == "longer" else (5, short["trial"]))
-    assert len(known.runs) == (4 if case == "decided" else 2)
-    # Whoever looks for the pruned trial finds it.
-    assert ("trial 0 at epoch 8 of 30" in known.remark) == (case == "pruned")
+    assert (facts.epochs, facts.trial) == ((30, long["trial"]) if case == "longer" else (5, short["trial"]))
+    assert len(facts.runs) == (4 if case == "decided" else 2)
+    # The remark names the pruned trial.
+    assert ("trial 0 at epoch 8 of 30" in facts.remark) == (case == "pruned")
 
 
 @pytest.mark.parametrize(
@@ -517,19 +516,19 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_wh
         (None, NetworkState.WAITING, "", ()),
     ],
 )
-def test_a_run_that_ended_early_says_how(study: Any, status: Any, state: NetworkState, remark: str, accuracies: Any):
+def test_remark_states_reason_of_early_end(study: Any, status: Any, state: NetworkState, remark: str, accuracies: Any):
     proposal = study.propose(network(8, 8, 8))
     if status:
-        study.note("rung", trial=0, epoch=4, pruned=True, predicted_pct=98.76)
+        study.log("rung", trial=0, epoch=4, pruned=True, predicted_pct=98.76)
         study.finish(proposal, 300, status=status, epochs=4)
 
-    [known] = networks_of(study)
+    [facts] = networks_of(study)
 
-    assert (known.state, known.validation_accuracies_pct, known.complete) == (state, accuracies, False)
-    assert known.remark.startswith(remark)
+    assert (facts.state, facts.validation_accuracies_pct, facts.complete) == (state, accuracies, False)
+    assert facts.remark.startswith(remark)
 
 
-def test_the_order_is_reached_then_threshold_then_accuracy_then_the_rest(study: Any):
+def test_networks_are_ordered_by_target_threshold_accuracy_and_state(study: Any):
     proposals = [study.propose(network(width, 8, 8)) for width in range(3, 11)]
     for number, errors in ((0, 70), (1, 65), (2, 54), (3, 40), (5, 50)):
         study.finish(proposals[number], errors)
@@ -537,13 +536,13 @@ def test_the_order_is_reached_then_threshold_then_accuracy_then_the_rest(study: 
     study.verify(proposals[5], [50] * 5)
     study.finish(proposals[6], None, status=Status.CRASHED)
 
-    assert [known.trial for known in networks_of(study)] == [5, 2, 3, 1, 0, 4, 6, 7]
+    assert [facts.trial for facts in networks_of(study)] == [5, 2, 3, 1, 0, 4, 6, 7]
 
 
-def test_no_network_of_equal_or_smaller_size_is_as_accurate_as_one_on_the_front(realistic_facts: StudyFacts):
+def test_front_equals_comparison_of_all_pairs(realistic_facts: StudyFacts):
     trained = [item for item in realistic_facts.networks if item.complete and item.accuracy_pct is not None]
 
-    # Every pair is compared, which the sweep of the program does not do.
+    # Compares all pairs, unlike the sweep of ``front_of``.
     expected = {
         item.hash
         for item in trained
@@ -558,31 +557,31 @@ def test_no_network_of_equal_or_smaller_size_is_as_accurate_as_one_on_the_front(
     assert len(expected) > 3
 
 
-def test_what_a_study_minimises_orders_its_networks(new_study: Callable[..., Any]):
+def test_objective_of_study_orders_its_networks(new_study: Callable[..., Any]):
     few_parameters = parse_network("conv3x3(8) bn relu gap linear(10)")
     few_macs = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")
-    counted = [analyse(item, MNIST) for item in (few_parameters, few_macs)]
-    assert [(item.parameters, item.macs) for item in counted] == [(178, 56_528), (346, 28_384)]
+    analyses = [analyse(item, MNIST) for item in (few_parameters, few_macs)]
+    assert [(item.parameters, item.macs) for item in analyses] == [(178, 56_528), (346, 28_384)]
     study = new_study(config=replace(CONFIG, objectives=(StudyObjective(Metric.MACS, 60_000),)))
     for architecture in (few_parameters, few_macs):
         study.finish(study.propose(architecture), 40)
 
-    known = networks_of(study)
+    networks = networks_of(study)
 
-    assert [(item.hash, item.cost) for item in known] == [(few_macs.hash, 28_384), (few_parameters.hash, 56_528)]
-    assert [item.hash for item in front_of(known)] == [few_macs.hash]
-
-
-# What is read ---------------------------------------------------------------------------------------------------------
+    assert [(item.hash, item.cost) for item in networks] == [(few_macs.hash, 28_384), (few_parameters.hash, 56_528)]
+    assert [item.hash for item in front_of(networks)] == [few_macs.hash]
 
 
-def test_evidence_comes_with_the_row_that_it_makes_and_of_this_target_alone(study: Any, place: Workspace):
+# Evidence -------------------------------------------------------------------------------------------------------------
+
+
+def test_measured_networks_have_rows_of_target_and_data_set_of_study(study: Any, place: Workspace):
     proposal = study.propose(network(8, 8, 8))
     for changes in ({}, {"target_pct": 99.0}, {"dataset": "kmnist"}):
         study.verify(proposal, [50] * 5, **changes)
 
-    files = read_study(study.write(), place)
+    facts = read_study(study.write(), place)
 
-    [measured] = files.measured
+    [measured] = facts.measured
     assert (measured.row.hash, measured.row.seeds) == (measured.record.hash, 5)
-    assert len(files.evidence.rows) == 3
+    assert len(facts.evidence.rows) == 3

@@ -1,4 +1,4 @@
-"""What pages are made of: numbers, charts, layers, small pictures; and what leaves them as Markdown, tables, files."""
+"""Parts of reports: numbers, charts, layers and thumbnails; exports as Markdown, tables and image files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
-def test_what_is_missing_or_not_finite_is_an_en_dash(value: float | None):
+def test_missing_and_non_finite_numbers_are_en_dashes(value: float | None):
     texts = [render.count(value), render.decimal(value, 2), render._pct(value), render.short(value)]
 
     assert {*texts, render.duration(value), render._mean_and_deviation(value, value)} == {"\u2013"}
@@ -66,7 +66,7 @@ def test_numbers_are_rounded_grouped_and_have_units(rendered: str, text: str):
 # Charts and layers ----------------------------------------------------------------------------------------------------
 
 
-def test_the_style_sheet_exchanges_every_colour_of_the_charts():
+def test_style_sheet_maps_all_chart_colours():
     light = dict(re.findall(r"--(\w+): (#\w+);", STYLE.partition("@media")[0]))
 
     for colour in (*charts._SERIES, charts.TEXT):
@@ -101,7 +101,7 @@ def text_boxes(svg: str) -> list[tuple[float, float, float, float]]:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
 @pytest.mark.parametrize(("length", "deviation"), [(5, 0.02), (60, 0.8)])
-def test_the_words_at_the_axes_do_not_overlap(count: int, length: int, deviation: float):
+def test_texts_of_charts_do_not_overlap(count: int, length: int, deviation: float):
     draw = random.Random(1)
     sides = [
         SimpleNamespace(
@@ -129,20 +129,20 @@ TIED = parse_network(
 )
 
 
-def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
+def test_bar_has_edge_and_channels_of_output_of_convolution():
     assert [(bar.edge, bar.channels, bar.sum_index) for bar in render._bars(PLAIN, MNIST)] == [
         (28, 8, 0), (14, 16, 0), (1, 10, 0)
     ]  # fmt: skip
     assert [bar.kind for bar in render._bars(TIED, MNIST)] == ["posed", "tied-1", "own", "tied-1", "tied-1", "linear"]
     assert [bar.sum_index for bar in render._bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
-    drawn = render._thumbnail(TIED, MNIST)
-    assert drawn.count('class="sum"') == 2
-    assert 'aria-label="5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"' in drawn
-    used = {name for words in re.findall(r'class="([^"]*)"', drawn) for name in words.split()}
-    assert {name for name in used if f".{name} " not in STYLE} == set()
+    thumbnail = render._thumbnail(TIED, MNIST)
+    assert thumbnail.count('class="sum"') == 2
+    assert 'aria-label="5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"' in thumbnail
+    names = {name for words in re.findall(r'class="([^"]*)"', thumbnail) for name in words.split()}
+    assert {name for name in names if f".{name} " not in STYLE} == set()
 
 
-def test_the_columns_have_all_parameters_and_ops():
+def test_columns_include_all_parameters_and_ops():
     columns = render._columns_of(analyse(TIED, MNIST))
 
     assert sum(column.parameters for column in columns) == analyse(TIED, MNIST).parameters
@@ -150,7 +150,7 @@ def test_the_columns_have_all_parameters_and_ops():
     assert [column.kind for column in columns] == ["shared", "plain", "shared", "shared", "shared", "plain", "kernel"]
 
 
-def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
+def test_image_uri_is_png_with_sixteen_shades():
     address = render._image_uri(bytes([0, 255, 128, 16, 32, 64]), (2, 3))
 
     image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
@@ -161,18 +161,18 @@ def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
 
 
 def tables(text: str) -> list[list[list[str]]]:
-    """Return the cells of each table, as GitHub parts them: at bars that no backslash stands before."""
-    parsed: list[list[list[str]]] = [[]]
+    """Return the cells of each Markdown table; like GitHub, separate cells at bars without a preceding backslash."""
+    rows: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.startswith("|"):
-            parsed[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        elif parsed[-1]:
-            parsed.append([])
-    return [table for table in parsed if table]
+            rows[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows[-1]:
+            rows.append([])
+    return [table for table in rows if table]
 
 
 @pytest.mark.parametrize(("channels", "steps"), [(1, 2), (1, 150), (3, 3_000), (6, 100_000)])
-def test_series_are_drawn_as_lines_of_a_page_wide(channels: int, steps: int):
+def test_series_are_drawn_as_lines_within_page_width(channels: int, steps: int):
     values = [[(7 * step) % 256 for step in range(steps)] for _ in range(channels)]
 
     drawing = base64.b64decode(render.series_svg([values] * 12).partition(",")[2]).decode()
@@ -186,7 +186,7 @@ def test_series_are_drawn_as_lines_of_a_page_wide(channels: int, steps: int):
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (8, 8), (480, 640), (1, 3_000), (3_000, 1), (2, 900)])
-def test_a_misread_image_is_shown_as_large_as_a_page_has_room(shape: tuple[int, int]):
+def test_image_size_is_limited(shape: tuple[int, int]):
     width, height = render._image_size(shape)
 
     assert 1 <= min(width, height) <= max(width, height) <= 112
@@ -194,7 +194,7 @@ def test_a_misread_image_is_shown_as_large_as_a_page_has_room(shape: tuple[int, 
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 96, 64), (2, 1, 500)])
-def test_a_strip_keeps_to_its_column_whatever_the_image(shape: tuple[int, int, int]):
+def test_strip_stays_within_its_column(shape: tuple[int, int, int]):
     task = Task(shape, 3)
     analysis = analyse(parse_network("conv1x1(4) bn relu | gap | linear(3)", task), task)
     template = "{% import 'layers.html' as l with context %}{{ l.strip(analysis) }}"
@@ -208,7 +208,7 @@ def test_a_strip_keeps_to_its_column_whatever_the_image(shape: tuple[int, int, i
         assert (86 <= top < bottom <= 170) or (200 <= top < bottom <= 270) or (280 <= top < bottom <= 336)
 
 
-def test_marks_before_the_name_of_a_class_stay():
+def test_special_characters_of_class_names_are_kept():
     template = "{% import 'macros.html' as m with context %}{% call m.table('t', '', [], names=names) %}{% endcall %}"
     names = [">50K", "#1", "~", "<b>"]
 
@@ -217,7 +217,7 @@ def test_marks_before_the_name_of_a_class_stay():
     assert re.findall(r"<bdi>(.*?)</bdi>", table) == ["&gt;50K", "#1", "~", "&lt;b&gt;"]
 
 
-def test_the_summary_says_what_won_and_how_to_check_it(realistic_facts: StudyFacts):
+def test_study_summary_states_answer_and_verification_command(realistic_facts: StudyFacts):
     text, answer = study_summary(realistic_facts), realistic_facts.answer
 
     assert answer is not None
@@ -234,28 +234,28 @@ def test_the_summary_says_what_won_and_how_to_check_it(realistic_facts: StudyFac
     assert f"```console\nharness search --budget 20000\nharness verify {answer.hash} --seeds 6\n```" in text
 
 
-def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, place: Workspace):
+def test_rows_of_markdown_table_have_as_many_cells_as_head(new_study: Any, place: Workspace):
     folders = [new_study(name=name).write() for name in ("a | b \\| c", "other")]
     small = network(4, 6, 8)
     record.write(place.records, evidence(small, [60, 61]))
     named = [("seed4", parse_network(PRESETS["seed4"])), ("", small)]
     networks = comparison_summary(network_comparison(read_networks(named, place)))
-    alone = study_summary(read_study(folders[0], place))
+    summary = study_summary(read_study(folders[0], place))
 
-    assert alone.startswith("### No result yet: ")
-    for text in (alone, networks, comparison_summary(read_studies(folders, place))):
+    assert summary.startswith("### No result yet: ")
+    for text in (summary, networks, comparison_summary(read_studies(folders, place))):
         assert tables(text)
         for table in tables(text):
             assert {len(row) for row in table} == {len(table[0])}
     [table] = tables(networks)
     assert table[0] == ["", "`seed4`", "`plain-1880`"]
     assert re.fullmatch(r"[\d,]+ \(\u00d70\.\d+\)", next(row for row in table if row[0] == "parameters")[2])
-    # Outside a table a bar is a bar.
+    # Bars are escaped only in tables.
     assert f"- `plain-1880`: `{small}`" in networks
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("text", "code"),
     [
         ("a`b", "``a`b``"),
         ("`", "`` ` ``"),
@@ -266,44 +266,42 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, plac
         ("@user #1 <b>", "`@user #1 <b>`"),
     ],
 )
-def test_foreign_words_stand_in_a_code_span(words: str, code: str):
-    assert _code(words) == code
+def test_foreign_text_is_quoted_in_code_span(text: str, code: str):
+    assert _code(text) == code
 
 
-@pytest.mark.parametrize("words", ["<script>", "*bold*", "_x_", "[a](http://b)", "# head", "`x`", "a\nb", "~~x~~"])
-def test_markup_in_a_sentence_is_text_and_calls_nobody(words: str):
-    sentence = _sentence(words)
+@pytest.mark.parametrize("text", ["<script>", "*bold*", "_x_", "[a](http://b)", "# head", "`x`", "a\nb", "~~x~~"])
+def test_markup_and_mentions_in_sentence_are_escaped(text: str):
+    sentence = _sentence(text)
 
     assert not re.search(r"(?<!\\)[<*_\[\]`#~]|\n", sentence)
-    assert re.sub(r"\\(.)", r"\1", sentence) == words.replace("\n", " ")
+    assert re.sub(r"\\(.)", r"\1", sentence) == text.replace("\n", " ")
     assert "@" not in _sentence("mail @somebody")
 
 
 # Tables and figures ---------------------------------------------------------------------------------------------------
 
 
-def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_facts: StudyFacts, tmp_path: Path):
+def test_csv_and_json_have_all_networks_in_order_of_report(realistic_facts: StudyFacts, tmp_path: Path):
     table, document = (path.read_text(encoding="utf-8") for path in write_tables(realistic_facts, tmp_path))
 
-    rows, twins = list(csv.DictReader(io.StringIO(table, newline=""))), json.loads(document)["networks"]
+    rows, entries = list(csv.DictReader(io.StringIO(table, newline=""))), json.loads(document)["networks"]
     assert [row["hash"] for row in rows] == [item.hash for item in realistic_facts.networks]
-    assert tuple(rows[0]) == tuple(twins[0]) == _COLUMNS
-    for row, twin in zip(rows, twins, strict=True):
-        assert float(row["parameters"]) == twin["parameters"]
+    assert tuple(rows[0]) == tuple(entries[0]) == _COLUMNS
+    for row, entry in zip(rows, entries, strict=True):
+        assert float(row["parameters"]) == entry["parameters"]
         cell = row["validation_accuracy_pct"]
-        assert (float(cell) if cell else None) == twin["validation_accuracy_pct"]
-        assert row["reached"] == str(twin["reached"]).lower()
-    assert twins[0]["mean_test_accuracy_pct"] == pytest.approx(100 - (55 + 58 + 52 + 61 + 57 + 54) / 6 / 100)
+        assert (float(cell) if cell else None) == entry["validation_accuracy_pct"]
+        assert row["reached"] == str(entry["reached"]).lower()
+    assert entries[0]["mean_test_accuracy_pct"] == pytest.approx(100 - (55 + 58 + 52 + 61 + 57 + 54) / 6 / 100)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError):
         write_tables(realistic_facts, tmp_path / "file")
 
 
-def test_the_multiply_adds_of_every_network_are_told_and_texts_of_others_are_no_formulas(
-    new_study: Any, place: Workspace
-):
+def test_tables_have_macs_of_all_networks_and_escape_formulas(new_study: Any, place: Workspace):
     study = new_study()
-    # 28 x 28 places of 9 x 8 weights, then 10 x 8; 12 instead of 8.
+    # Multiply-adds: 9 x 8 weights at 28 x 28 positions, then 10 x 8; the second network has 12 channels.
     study.finish(study.propose(parse_network("conv3x3(8) | gap | linear(10)"), origin="=cmd|' /C calc'!A0"), 50)
     study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
     info = read_study(study.write(), place)
@@ -313,11 +311,11 @@ def test_the_multiply_adds_of_every_network_are_told_and_texts_of_others_are_no_
     assert "'=cmd" in write_tables(info, place.root)[0].read_text(encoding="utf-8")
 
 
-def test_the_charts_come_as_svg_and_png(realistic_facts: StudyFacts, tmp_path: Path):
+def test_charts_are_written_as_svg_and_png(realistic_facts: StudyFacts, tmp_path: Path):
     for info in (realistic_facts, facts_of()):
-        written = write_figures(info, tmp_path)
-        assert [path.name for path in written] == [
+        paths = write_figures(info, tmp_path)
+        assert [path.name for path in paths] == [
             f"{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")
         ]
-        for path in written:
+        for path in paths:
             assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<svg")

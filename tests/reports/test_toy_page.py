@@ -1,4 +1,4 @@
-"""The toy's page and workbook: every number is that of ``harness.toy.backprop``, in a browser and in LibreOffice."""
+"""Page and workbook of the toy example: numbers in browser and LibreOffice equal ``harness.toy.backprop``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reports.toy_page import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workboo
 from tests import axe, browser
 
 
-def test_every_quantity_is_there_with_its_formula_and_numbers():
+def test_page_has_formula_and_numbers_of_every_quantity():
     source = toy_page.render()
     numbers = forward_and_backward(START) | {"learning_rate": 0.5}
 
@@ -44,18 +44,18 @@ def test_every_quantity_is_there_with_its_formula_and_numbers():
 
 
 @pytest.fixture(scope="module")
-def page(opened: browser.Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+def page(chromium: browser.Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     path = tmp_path_factory.mktemp("toy") / "toy.html"
     path.write_text(toy_page.render(), encoding="utf-8")
-    opened.complaints.clear()
-    opened.open(path)
-    yield opened
-    assert opened.complaints == []
+    chromium.complaints.clear()
+    chromium.open(path)
+    yield chromium
+    assert chromium.complaints == []
 
 
 @pytest.fixture
-def fresh(page: browser.Page) -> browser.Page:
-    """The page as it is when it has loaded: the documents' numbers, rate 0.5, no update."""
+def new_page(page: browser.Page) -> browser.Page:
+    """Return the page in its initial state: numbers of the documents, learning rate 0.5, no updates."""
     click(page, "documents")
     page.evaluate("document.querySelector('[data-rate=\"0.5\"]').click()")
     return page
@@ -66,13 +66,13 @@ def click(page: browser.Page, identifier: str) -> None:
 
 
 def text_of(page: browser.Page, selector: str) -> str:
-    found: str = page.evaluate(f"document.querySelector({json.dumps(selector)}).textContent")
-    return found
+    text: str = page.evaluate(f"document.querySelector({json.dumps(selector)}).textContent")
+    return text
 
 
-def type_into(page: browser.Page, selector: str, typed: str) -> None:
+def type_into(page: browser.Page, selector: str, value: str) -> None:
     page.evaluate(
-        f"(() => {{ const box = document.querySelector({json.dumps(selector)}); box.value = '{typed}'; "
+        f"(() => {{ const box = document.querySelector({json.dumps(selector)}); box.value = '{value}'; "
         "box.dispatchEvent(new Event('input')); })()"
     )
 
@@ -83,11 +83,11 @@ def loss_of(page: browser.Page) -> float:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("rate", [*LEARNING_RATES, 0.0, -0.3, 30.0, 1000.0])
-def test_its_curves_are_those_of_python(page: browser.Page, rate: float):
-    found = page.evaluate(f"toy.losses({rate}, 1000)")
+def test_curves_equal_python(page: browser.Page, rate: float):
+    curve = page.evaluate(f"toy.losses({rate}, 1000)")
 
-    # Engines may round exp in the last place, and 1,000 updates carry that along.
-    assert found == pytest.approx(losses(START, rate, 1_000), rel=0, abs=1e-12)
+    # The last place of exp may differ between engines, and 1,000 updates propagate the difference.
+    assert curve == pytest.approx(losses(START, rate, 1_000), rel=0, abs=1e-12)
 
 
 @pytest.mark.browser
@@ -99,70 +99,70 @@ def test_its_curves_are_those_of_python(page: browser.Page, rate: float):
         (1.0, 1.0, 0.0, 1.0, *[0.0] * 8),
     ],
 )
-def test_every_quantity_is_that_of_python_after_each_of_20_updates(page: browser.Page, numbers: tuple[float, ...]):
+def test_quantities_equal_python_after_each_of_20_updates(page: browser.Page, numbers: tuple[float, ...]):
     start = dict(zip(START, numbers, strict=True))
     program = (
         f"(() => {{ const all = [toy.forwardAndBackward({json.dumps(start)})]; for (let i = 0; i < 20; i += 1) "
         "all.push(toy.forwardAndBackward(toy.update(all.at(-1), 0.8))); return all; })()"
     )
 
-    found: list[dict[str, float]] = page.evaluate(program)
+    steps: list[dict[str, float]] = page.evaluate(program)
 
-    for there, step in zip(found, islice(train(start, 0.8), 21), strict=True):
-        assert there == pytest.approx(step, rel=0, abs=1e-14)
+    for quantities, expected in zip(steps, islice(train(start, 0.8), 21), strict=True):
+        assert quantities == pytest.approx(expected, rel=0, abs=1e-14)
 
 
 @pytest.mark.browser
-def test_a_person_steps_runs_resets_and_begins_with_other_numbers(fresh: browser.Page):
+def test_buttons_step_run_and_reset_and_inputs_change_start(new_page: browser.Page):
     expected = losses(START, 0.5, 1_000)
-    shown = re.findall(r'data-value="(\w+)" data-digits="9">([^<]+)<', toy_page.render())
-    assert len(shown) == len(FORWARD | BACKWARD)
-    for name, number in shown:
-        assert float(text_of(fresh, f'span[data-value="{name}"]')) == float(number)
+    figures = re.findall(r'data-value="(\w+)" data-digits="9">([^<]+)<', toy_page.render())
+    assert len(figures) == len(FORWARD | BACKWARD)
+    for name, number in figures:
+        assert float(text_of(new_page, f'span[data-value="{name}"]')) == float(number)
 
-    click(fresh, "step")
-    click(fresh, "ten")
-    assert loss_of(fresh) == float(f"{expected[11]:.6g}") == float(text_of(fresh, 'tspan[data-value="E_total"]'))
-    assert len(fresh.evaluate("document.querySelector('[data-live]').getAttribute('points')").split()) == 12
-    click(fresh, "reset")
-    assert loss_of(fresh) == float(f"{expected[0]:.6g}")
-    click(fresh, "run")
-    assert text_of(fresh, "#run") == "Pause"
-    fresh.evaluate(
+    click(new_page, "step")
+    click(new_page, "ten")
+    assert loss_of(new_page) == float(f"{expected[11]:.6g}") == float(text_of(new_page, 'tspan[data-value="E_total"]'))
+    assert len(new_page.evaluate("document.querySelector('[data-live]').getAttribute('points')").split()) == 12
+    click(new_page, "reset")
+    assert loss_of(new_page) == float(f"{expected[0]:.6g}")
+    click(new_page, "run")
+    assert text_of(new_page, "#run") == "Pause"
+    new_page.evaluate(
         "new Promise((done) => { const look = () => document.getElementById('run').textContent === 'Run' ? done() : "
         "setTimeout(look, 50); look(); })"
     )
-    assert loss_of(fresh) == float(f"{expected[-1]:.6g}")
-    type_into(fresh, "[data-start=w5]", "-1.5")
-    click(fresh, "step")
-    assert loss_of(fresh) == float(f"{losses(START | {'w5': -1.5}, 0.5, 1)[1]:.6g}")
+    assert loss_of(new_page) == float(f"{expected[-1]:.6g}")
+    type_into(new_page, "[data-start=w5]", "-1.5")
+    click(new_page, "step")
+    assert loss_of(new_page) == float(f"{losses(START | {'w5': -1.5}, 0.5, 1)[1]:.6g}")
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("typed", "words", "stepped"),
+    ("value", "words_before", "words_after"),
     [
         ("0", "does not change", "does not change"),
         ("-1", "the loss rises", "the loss rises"),
         ("0.001", "below 0.01", "below 0.01"),
         ("1", "", ""),
         ("200", "", "gradient vanishes"),
-        # A broken box keeps the last rate.
+        # An invalid value keeps the last rate.
         ("", "is used: 0.5", "is used: 0.5"),
     ],
 )
-def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str, words: str, stepped: str):
-    type_into(fresh, "#rate", typed)
+def test_unsuitable_learning_rate_is_explained(new_page: browser.Page, value: str, words_before: str, words_after: str):
+    type_into(new_page, "#rate", value)
 
-    for said in (words, stepped):
-        remark = text_of(fresh, "#remark")
-        assert said in remark
-        assert bool(remark) == bool(said)
-        click(fresh, "step")
+    for words in (words_before, words_after):
+        remark = text_of(new_page, "#remark")
+        assert words in remark
+        assert bool(remark) == bool(words)
+        click(new_page, "step")
 
 
 @pytest.mark.browser
-def test_it_works_by_keyboard_in_both_themes_and_on_a_telephone(page: browser.Page, tmp_path: Path):
+def test_page_works_by_keyboard_in_both_themes_and_on_phone(page: browser.Page, tmp_path: Path):
     (path := tmp_path / "toy.html").write_text(toy_page.render(), encoding="utf-8")
     for dark in (True, False):
         page.open(path, dark=dark)
@@ -181,31 +181,31 @@ def test_it_works_by_keyboard_in_both_themes_and_on_a_telephone(page: browser.Pa
     assert loss_of(page) == float(f"{losses(START, 2.0, 1)[1]:.6g}")
 
 
-# The workbook ---------------------------------------------------------------------------------------------------------
+# Workbook -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    """The file for the documents' numbers and the rate 0.5."""
+    """Return the workbook for the numbers of the documents and learning rate 0.5."""
     return workbook(START, 0.5)
 
 
-def opened_book(content: bytes, *, cached: bool) -> Any:
+def load_book(content: bytes, *, cached: bool) -> Any:
     return openpyxl.load_workbook(io.BytesIO(content), data_only=cached)
 
 
-def expected_rows(learning_rate: float = 0.5, **changed: float) -> list[list[float]]:
-    """What the sheet Training must show."""
-    known = islice(train(START | changed, learning_rate), UPDATES + 1)
-    return [[float(number), *(row[name] for name in COLUMNS[1:])] for number, row in enumerate(known)]
+def expected_rows(learning_rate: float = 0.5, **changes: float) -> list[list[float]]:
+    """Return the expected rows of the sheet Training."""
+    steps = islice(train(START | changes, learning_rate), UPDATES + 1)
+    return [[float(number), *(row[name] for name in COLUMNS[1:])] for number, row in enumerate(steps)]
 
 
-def shown_rows(book: Any) -> list[list[float]]:
+def training_rows(book: Any) -> list[list[float]]:
     return [list(row) for row in book["Training"].iter_rows(min_row=_FIRST_ROW, values_only=True)]
 
 
-def test_everything_is_a_formula_of_the_marked_inputs_with_only_arithmetic_exp_and_if(content: bytes):
-    book = opened_book(content, cached=False)
+def test_cells_are_formulas_of_inputs_with_arithmetic_exp_and_if(content: bytes):
+    book = load_book(content, cached=False)
     training, inputs = book["Training"], book["Inputs"]
 
     assert [cell.value for cell in training[_FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
@@ -221,11 +221,11 @@ def test_everything_is_a_formula_of_the_marked_inputs_with_only_arithmetic_exp_a
     (selector,) = inputs.data_validations.dataValidation
     assert selector.formula1 == '"' + ",".join(map(str, LEARNING_RATES)) + '"'
     assert [chart.y_axis.scaling.logBase for chart in inputs._charts] == [None, 10.0]
-    for found, expected in zip(shown_rows(opened_book(content, cached=True)), expected_rows(), strict=True):
-        assert found == pytest.approx(expected, rel=1e-14, abs=1e-15)
+    for values, expected in zip(training_rows(load_book(content, cached=True)), expected_rows(), strict=True):
+        assert values == pytest.approx(expected, rel=1e-14, abs=1e-15)
 
 
-# What is changed in the inputs of a book.
+# Changes of the inputs of each workbook.
 BOOKS: dict[str, dict[str, float]] = {
     "documents": {},
     "changed": {"learning_rate": 1.75, "w1": -0.6, "w8": 1.25, "i2": 0.8, "t1": 0.3},
@@ -234,48 +234,48 @@ BOOKS: dict[str, dict[str, float]] = {
 }
 
 
-def uncalculated(content: bytes, changes: dict[str, float]) -> bytes:
-    """Return the file with other inputs, and without the values that its formulas had."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w") as new:
+def without_values(content: bytes, changes: dict[str, float]) -> bytes:
+    """Return the workbook with changed inputs and without the stored values of its formulas."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             part = old.read(name)
             if name == "xl/worksheets/sheet1.xml":
                 for quantity, number in changes.items():
                     cell = rb'(<c r="%b"[^>]*><v>)[^<]*' % _INPUT_CELLS[quantity].encode()
-                    part, found = re.subn(cell, rb"\g<1>%r" % number, part)
-                    assert found == 1
+                    part, count = re.subn(cell, rb"\g<1>%r" % number, part)
+                    assert count == 1
             if name.startswith("xl/worksheets/sheet"):
-                part, found = re.subn(rb"</f><v>[^<]*</v>", b"</f>", part)
-                assert found == part.count(b"</f>") > 0
+                part, count = re.subn(rb"</f><v>[^<]*</v>", b"</f>", part)
+                assert count == part.count(b"</f>") > 0
             new.writestr(name, part)
-    return made.getvalue()
+    return target.getvalue()
 
 
 @pytest.fixture(scope="module")
-def recalculated(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What LibreOffice shows of each book; it starts once for all of them."""
+def libreoffice_books(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return each workbook after recalculation by LibreOffice, which starts once for all workbooks."""
     program = browser.find_program(("soffice", "libreoffice"), "the workbook's test")
     folder = tmp_path_factory.mktemp("books")
     for name, changes in BOOKS.items():
-        (folder / f"{name}.xlsx").write_bytes(uncalculated(content, changes))
+        (folder / f"{name}.xlsx").write_bytes(without_values(content, changes))
     profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
     books = [str(folder / f"{name}.xlsx") for name in BOOKS]
     command = [program, "--headless", profile, "--convert-to", "xlsx", "--outdir", str(folder / "made"), *books]
     subprocess.run(command, check=True, capture_output=True, timeout=240)
-    return {name: opened_book((folder / "made" / f"{name}.xlsx").read_bytes(), cached=True) for name in BOOKS}
+    return {name: load_book((folder / "made" / f"{name}.xlsx").read_bytes(), cached=True) for name in BOOKS}
 
 
 @pytest.mark.office
 @pytest.mark.parametrize("name", BOOKS)
-def test_libreoffice_calculates_every_cell_as_python_does(name: str, recalculated: dict[str, Any]):
+def test_libreoffice_equals_python_in_every_cell(name: str, libreoffice_books: dict[str, Any]):
     rows = expected_rows(**BOOKS[name])
 
-    for found, expected in zip(shown_rows(recalculated[name]), rows, strict=True):
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    place = COLUMNS.index("E_total")
-    results = [recalculated[name]["Inputs"][f"B{row}"].value for row in range(23, 28)]
-    assert results == pytest.approx([rows[updates][place] for updates in (0, 1, 10, 100, 1_000)], rel=0, abs=1e-12)
+    for values, expected in zip(training_rows(libreoffice_books[name]), rows, strict=True):
+        assert values == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    column = COLUMNS.index("E_total")
+    results = [libreoffice_books[name]["Inputs"][f"B{row}"].value for row in range(23, 28)]
+    assert results == pytest.approx([rows[updates][column] for updates in (0, 1, 10, 100, 1_000)], rel=0, abs=1e-12)
     if name in ("weight", "rate"):
-        # These saturate: a plain exponential would overflow.
+        # These inputs saturate the sigmoid: exp without a guard would overflow.
         assert min(row[COLUMNS.index(quantity)] for row in rows for quantity in ("h1", "h2", "o1", "o2")) < -709

@@ -1,4 +1,4 @@
-"""The page on which one tries a network: the logits of its integers are NumPy's, and a person gets an answer."""
+"""Page for trying a network: integer logits equal NumPy, and drawings, pictures and keys give an answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGES = 200
 POSED = parse_network(NETWORKS[0])
 COLOURS = Task((3, 8, 8), 4)
 SERIES = Task((2, 1, 40), 3)
-# A slope that is rounded to 0 makes negative numbers 0.
+# A slope of 0.001 is rounded to 0, so that negative numbers become 0.
 TASKS = [
     *((text, MNIST) for text in [*NETWORKS, "conv3x3(4) leaky(0.001) gap linear(10)"]),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", COLOURS),
@@ -42,13 +42,13 @@ TASKS = [
 
 
 def flat(pixels: npt.NDArray[np.uint8]) -> list[list[int]]:
-    """Images as the page takes them: rows, columns, channels."""
-    numbers: list[list[int]] = pixels.transpose(0, 2, 3, 1).reshape(len(pixels), -1).tolist()
-    return numbers
+    """Return the pixels of each image in the order of the page: rows, columns, channels."""
+    lists: list[list[int]] = pixels.transpose(0, 2, 3, 1).reshape(len(pixels), -1).tolist()
+    return lists
 
 
 @pytest.mark.parametrize(("text", "task"), TASKS)
-def test_the_logits_of_the_script_are_those_of_numpy(text: str, task: Task):
+def test_logits_of_script_equal_numpy(text: str, task: Task):
     node = browser.find_program(("node",), "the script of the integers")
     _, images, integers = trained(parse_network(text, task), task)
     pixels = images.pixels.numpy()
@@ -74,14 +74,14 @@ def write(library: Library, folder: Path) -> Path:
     return path
 
 
-def test_a_page_offers_what_its_data_allow(tmp_path: Path):
+def test_page_offers_inputs_that_suit_its_data(tmp_path: Path):
     hostile = ("</script><script>window.broken = 1</script>", "b", "c", "d")
     pages = {
         "digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST))),
         "own digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST, sha256="0"))),
         "colours": tryout_page.render(page_document(library(*TASKS[-2], sha256="0", class_names=hostile))),
         "series": tryout_page.render(page_document(library(*TASKS[-1], sha256="0"))),
-        # Of what scale a picture's bytes would be there, nobody can say.
+        # For data of these ranges the scale of the bytes of a picture is unknown.
         "fractions": tryout_page.render(
             page_document(library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(1.0,) * 3))
         ),
@@ -95,7 +95,7 @@ def test_a_page_offers_what_its_data_allow(tmp_path: Path):
     assert hostile[0] not in pages["colours"]
 
 
-def test_the_folder_of_c_has_the_page_and_its_size_counts(workspace: Path):
+def test_c_export_has_page_and_counts_its_size(workspace: Path):
     result = harness.export("conv3x3(4) bn relu | gap | linear(10)", c="net", recipe="smoke", dataset="mnist-5k")
 
     page = (workspace / "net" / "try.html").read_text(encoding="utf-8")
@@ -106,27 +106,27 @@ def test_the_folder_of_c_has_the_page_and_its_size_counts(workspace: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "pages"), [("int8", 1), ("fp32", 0)])
-def test_a_search_that_ends_with_integers_leaves_the_page_of_its_answer(workspace: Path, precision: str, pages: int):
+def test_search_with_integer_recipe_writes_page_of_answer(workspace: Path, precision: str, pages: int):
     (workspace / "one.space").write_text("net = conv3x3(4) bn relu | maxpool(4) | linear(10)")
     (workspace / "short.toml").write_text(f'epochs = 1\nprecision = "{precision}"')
-    how: dict[str, Any] = {"space": "@one.space", "recipe": "@short.toml", "time": "1m", "study": "mine"}
+    options: dict[str, Any] = {"space": "@one.space", "recipe": "@short.toml", "time": "1m", "study": "mine"}
 
-    harness.search("mnist-5k", **how, target_pct=30, trials=1, workers=1)
+    harness.search("mnist-5k", **options, target_pct=30, trials=1, workers=1)
 
     folder = workspace / "runs" / "mine"
     names = [path.name for path in folder.glob("try-*.html")]
-    linked = re.findall(r'href="(try-[^"]+)"', (folder / "report.html").read_text(encoding="utf-8"))
-    assert names == linked
+    links = re.findall(r'href="(try-[^"]+)"', (folder / "report.html").read_text(encoding="utf-8"))
+    assert names == links
     assert len(names) == pages
     assert all('id="pad"' in (folder / name).read_text(encoding="utf-8") for name in names)
 
 
 @pytest.fixture
-def tab(opened: browser.Page) -> Iterator[browser.Page]:
-    """A tab that must not complain."""
-    opened.complaints.clear()
-    yield opened
-    assert opened.complaints == []
+def tab(chromium: browser.Page) -> Iterator[browser.Page]:
+    """Return the browser page, and fail if the console has messages after the test."""
+    chromium.complaints.clear()
+    yield chromium
+    assert chromium.complaints == []
 
 
 def answer(page: browser.Page) -> str:
@@ -135,22 +135,22 @@ def answer(page: browser.Page) -> str:
 
 
 @pytest.mark.browser
-def test_200_test_images_have_the_logits_of_numpy(tab: browser.Page, mnist_folder: Path, tmp_path: Path):
+def test_logits_of_200_test_images_equal_numpy(tab: browser.Page, mnist_folder: Path, tmp_path: Path):
     images = load("mnist", mnist_folder)
     pixels, _ = read_test_set(images, purpose="test", log=tmp_path / "test_reads.jsonl")
-    some = pixels[:IMAGES].numpy()
+    sample = pixels[:IMAGES].numpy()
     _, _, integers = trained(POSED, MNIST)
-    tab.open(write(library_of(integers, MNIST, some), tmp_path))
+    tab.open(write(library_of(integers, MNIST, sample), tmp_path))
 
-    logits = tab.evaluate(f"{json.dumps(flat(some))}.map((image) => run(image).logits)")
+    logits = tab.evaluate(f"{json.dumps(flat(sample))}.map((image) => run(image).logits)")
 
-    assert np.array_equal(logits, integer_logits(integers, some))
+    assert np.array_equal(logits, integer_logits(integers, sample))
     assert len(logits) == IMAGES
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("case", [0, len(TASKS) - 2, len(TASKS) - 1])
-def test_a_page_is_accessible_in_both_themes_and_on_a_telephone(tab: browser.Page, tmp_path: Path, case: int):
+def test_page_is_accessible_in_both_themes_and_on_phone(tab: browser.Page, tmp_path: Path, case: int):
     text, task = TASKS[case]
     path = write(library(text, task, sha256="" if task == MNIST else "0"), tmp_path)
     for dark in (False, True):
@@ -169,20 +169,20 @@ def best(integers: IntegerNetwork, pixels: list[int], shape: tuple[int, int, int
 
 
 @pytest.mark.browser
-def test_a_person_draws_by_mouse_and_by_keys_tries_an_image_and_clears(tab: browser.Page, tmp_path: Path):
+def test_drawing_by_mouse_and_keys_and_examples_give_answers(tab: browser.Page, tmp_path: Path):
     example = library(NETWORKS[0], MNIST)
     tab.open(write(example, tmp_path))
-    drawn = "getComputedStyle(document.getElementById('scores')).visibility === 'visible'"
+    scores_visible = "getComputedStyle(document.getElementById('scores')).visibility === 'visible'"
     tab.evaluate("document.querySelector('[data-example=\"\"]').click()")
     assert answer(tab) == "no image"
-    assert not tab.evaluate(drawn)
+    assert not tab.evaluate(scores_visible)
 
     x, y, edge = tab.evaluate("(({x, y, width}) => [x, y, width])(board.getBoundingClientRect())")
     points = [(x + edge * right, y + edge * down) for right, down in ((0.3, 0.2), (0.6, 0.2), (0.4, 0.8))]
     for kind, (right, down) in zip(("mousePressed", "mouseMoved", "mouseMoved"), points, strict=True):
         tab.send("Input.dispatchMouseEvent", type=kind, x=right, y=down, button="left", buttons=1, clickCount=1)
     tab.send("Input.dispatchMouseEvent", type="mouseReleased", x=points[2][0], y=points[2][1], button="left")
-    assert tab.evaluate(drawn)
+    assert tab.evaluate(scores_visible)
     assert answer(tab) == best(example.network, tab.evaluate("digit()"), (1, 28, 28))
 
     tab.evaluate("document.querySelector('[data-example=\"3\"]').click()")
@@ -196,7 +196,7 @@ def test_a_person_draws_by_mouse_and_by_keys_tries_an_image_and_clears(tab: brow
 
 
 @pytest.mark.browser
-def test_a_drawing_becomes_nearly_the_image_that_evaluate_makes_of_it(tab: browser.Page, tmp_path: Path):
+def test_drawing_is_preprocessed_as_in_evaluate(tab: browser.Page, tmp_path: Path):
     example = library(NETWORKS[0], MNIST)
     tab.open(write(example, tmp_path))
     points = [(30, 40), (110, 30), (60, 90), (120, 150)]
@@ -210,16 +210,16 @@ def test_a_drawing_becomes_nearly_the_image_that_evaluate_makes_of_it(tab: brows
 
     shades = np.array(tab.evaluate("digit()")).reshape(28, 28)
 
-    # The browser smooths otherwise than Pillow. A drawing that is a pixel off differs by more than twice as much.
-    def distance(other: npt.NDArray[np.int64]) -> float:
-        return float(np.abs(other - image.pixels[0].astype(int)).mean())
+    # Browser and Pillow smooth differently. A drawing shifted by a pixel differs by more than twice as much.
+    def distance(pixels: npt.NDArray[np.int64]) -> float:
+        return float(np.abs(pixels - image.pixels[0].astype(int)).mean())
 
     assert distance(shades) < 3
     assert min(distance(np.roll(shades, step, axis)) for step in (-1, 1) for axis in (0, 1)) > 2 * distance(shades)
 
 
 @pytest.mark.browser
-def test_a_picture_is_stretched_to_the_shape_and_keeps_its_bytes(tab: browser.Page, tmp_path: Path):
+def test_picture_is_stretched_to_input_shape_and_keeps_its_values(tab: browser.Page, tmp_path: Path):
     example = library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(255.0,) * 3)
     tab.open(write(example, tmp_path))
     bitmap = "new OffscreenCanvas(30, 20)"

@@ -1,7 +1,7 @@
-"""Tables and comparisons made up for tests: one of three networks, to be worked out by hand, and one of a whole space.
+"""Synthetic tables and comparisons: a table of three networks for checks by hand, and tables of whole search spaces.
 
-In the latter errors fall with size and with multiply-adds and over the epochs, networks have a luck of their own, and
-seeds waver. Nothing here is measured.
+In tables of whole spaces the errors fall with the parameters, multiply-adds and epochs of a network, and have a random
+effect per network and per seed. No value is measured.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ FACTS = Facts(
 def run_rows(
     network: int = 0, seed: int = 0, accuracies: tuple[float, ...] = (90.0, 95.0, 98.0), **changes: Any
 ) -> list[Row]:
-    """Return the rows of a run of one of the three networks; a second an epoch."""
+    """Return the rows of a run of one of the three networks; each epoch takes a second."""
     analysis = analyse(parse_network(TEXTS[network]), MNIST)
     row = Row(TEXTS[network], HASHES[network], analysis.parameters, analysis.macs, seed, 1, 0.0, 0.0)
     return [
@@ -63,10 +63,10 @@ def run_rows(
     ]
 
 
-def few(*runs: list[Row], **changes: Any) -> Table:
-    """Return a table of these runs; without any, of one seed of each network."""
-    chosen = runs or tuple(run_rows(network, accuracies=(90.0, 95.0, 96.0 + network)) for network in range(3))
-    return Table(replace(FACTS, **changes), tuple(row for run in chosen for row in run))
+def table_of(*runs: list[Row], **changes: Any) -> Table:
+    """Return a table of ``runs``, by default of one run per network."""
+    table_runs = runs or tuple(run_rows(network, accuracies=(90.0, 95.0, 96.0 + network)) for network in range(3))
+    return Table(replace(FACTS, **changes), tuple(row for run in table_runs for row in run))
 
 
 SPACE = """width = {4, 6, 8, 12};
@@ -74,12 +74,12 @@ stage(channels) = conv3x3(channels) bn relu;
 head = <gap | linear(10) / conv1x1(10) | gap>;
 net = stage(width) | maxpool | stage(width) | maxpool | conv3x3({6, 8, 12, 16}) bn relu | head;
 """
-# Two widths, so eight networks in all.
+# Two widths per convolution and two heads: eight networks.
 TINY = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu | gap | <linear(10) / conv1x1(10)>;"
 SIZE = 10_000
 
 
-# Somebody's own coloured pictures of five classes, and a space for them.
+# User-defined data set of colour images with five classes, and a search space for the data set.
 OWN = Dataset(
     name="pictures-dddddddd",
     target_pct=0.0,
@@ -97,34 +97,34 @@ OWN_SPACE = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu |
 
 @cache
 def table(space: str = SPACE, own_data: Dataset | None = None) -> Table:
-    """Return a table of all networks of a space; the logarithm of errors deviates by 0.12 between seeds."""
+    """Return a table of all accepted networks of a space; log errors deviate by 0.12 between seeds."""
     task = own_data.task if own_data else MNIST
     parsed = parse_space(space, "made-up", task)
     rows, rungs = [], (1, 2, 4, 8)
-    for architecture in {each.architecture: None for each in enumerate_draws(parsed)}:
+    for architecture in {draw.architecture: None for draw in enumerate_draws(parsed)}:
         if not judge(parsed, architecture).accepted:
             continue
         analysis = analyse(architecture, task)
         rng = random.Random(f"0/{architecture.hash}")
         level = math.log(110) - 0.65 * math.log(analysis.parameters / 3000) - 0.25 * math.log(analysis.macs / 500_000)
         level += rng.gauss(0, 0.25)
-        pace = 1.0 + analysis.macs / 250_000
-        for index in range(2):
-            luck = rng.gauss(0, 0.12)
+        epoch_seconds = 1.0 + analysis.macs / 250_000
+        for seed in range(2):
+            seed_effect = rng.gauss(0, 0.12)
             for rung in rungs:
-                errors = math.exp(level + luck + rng.gauss(0, 0.05)) * (1 + 4 * (1 - rung / rungs[-1]) ** 2.6)
+                errors = math.exp(level + seed_effect + rng.gauss(0, 0.05)) * (1 + 4 * (1 - rung / rungs[-1]) ** 2.6)
                 accuracy = 100 * (1 - min(round(errors), 9_000) / SIZE)
-                seconds = round(rung * pace * rng.uniform(0.97, 1.03), 3)
+                seconds = round(rung * epoch_seconds * rng.uniform(0.97, 1.03), 3)
                 network = (str(architecture), architecture.hash, analysis.parameters, analysis.macs)
-                rows.append(Row(*network, index, rung, accuracy, seconds))
+                rows.append(Row(*network, seed, rung, accuracy, seconds))
     samples = (Sample(seed=0, networks=1_000, bands=0),)
     facts = replace(FACTS, space=space, space_name="made-up", recipe=Recipe(epochs=8), rungs=rungs, samples=samples)
     facts = replace(facts, dataset=own_data.name) if own_data else facts
     return Table(facts, tuple(rows), own_data)
 
 
-def asked(of: Table, seconds: float = 1_500.0, workers: int = 2, target_pct: float = 99.0) -> Comparison:
-    """Return a comparison of no methods yet on a table."""
-    networks = tuple({row.architecture: None for row in of.rows})
-    task = SearchTask(study=of.facts.config(20_000, target_pct), seconds=seconds, workers=workers, networks=networks)
+def asked(table: Table, seconds: float = 1_500.0, workers: int = 2, target_pct: float = 99.0) -> Comparison:
+    """Return a comparison without methods on the networks of a table."""
+    networks = tuple({row.architecture: None for row in table.rows})
+    task = SearchTask(study=table.facts.config(20_000, target_pct), seconds=seconds, workers=workers, networks=networks)
     return Comparison(task=task, methods=(), repeats=1, seed=0, answer_seconds=20.0)

@@ -1,4 +1,4 @@
-"""Methods: which are meant, and those of others, which run in a process of their own and are blamed in one line."""
+"""Bench methods: selection by name, and user-defined methods in a subprocess, whose errors are reported in one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIANTS = [name for name, method in _BUILT_IN.items() if method.is_variant]
 
 
 @pytest.mark.parametrize(
-    ("names", "ablations", "meant"),
+    ("names", "ablations", "expected"),
     [
         ([], False, MAIN),
         ([], True, [*MAIN, *VARIANTS]),
@@ -34,48 +34,48 @@ VARIANTS = [name for name, method in _BUILT_IN.items() if method.is_variant]
         (["no-rungs", "json:loads"], False, ["no-rungs", "json:loads"]),
     ],
 )
-def test_methods_are_meant_by_their_names(names: list[str], ablations: bool, meant: list[str]):
-    found = methods_of(names, [], ablations=ablations)
+def test_methods_of_selects_methods_by_name(names: list[str], ablations: bool, expected: list[str]):
+    methods = methods_of(names, [], ablations=ablations)
 
-    assert [method.name for method in found] == meant
-    variants = [method.name for method in found if method.is_variant]
-    assert variants == (VARIANTS if "default" in meant and ablations else [])
+    assert [method.name for method in methods] == expected
+    variants = [method.name for method in methods if method.is_variant]
+    assert variants == (VARIANTS if "default" in expected and ablations else [])
 
 
 @pytest.mark.parametrize("name", ["../../x=a", "..=a", ".x=a", "-x=a", " x=a", "a\nb=a", "mine", "mine='", "tpe=a"])
-def test_a_program_without_command_or_with_a_name_that_leads_out_of_a_folder_is_refused(name: str):
+def test_program_with_unsafe_name_or_without_command_is_rejected(name: str):
     with pytest.raises(UsageError):
         methods_of(["tpe"], [name], ablations=False)
 
 
 @pytest.mark.parametrize("name", ["randm", "no_such_module:begin", "json:", ":loads", "a/b:c"])
-def test_a_name_that_leads_nowhere_is_refused(name: str):
+def test_unknown_method_is_rejected(name: str):
     with pytest.raises(UsageError):
         methods_of([name], [], ablations=False)
 
 
-def test_a_method_is_another_where_the_files_change_that_its_command_names(tmp_path: Path):
+def test_method_hash_covers_files_named_in_command(tmp_path: Path):
     script = tmp_path / "mine.py"
     script.write_text("1")
-    mine = Method(name="mine", says="", command=("python3", str(script)))
+    method = Method(name="mine", says="", command=("python3", str(script)))
     task = made_up.asked(TABLE).task
-    before = mine.entry(task).source_sha256
+    before = method.entry(task).source_sha256
 
     (tmp_path / "other.py").write_text("2")
-    assert mine.entry(task).source_sha256 == before
+    assert method.entry(task).source_sha256 == before
     script.write_text("2")
-    assert mine.entry(task).source_sha256 != before
+    assert method.entry(task).source_sha256 != before
     assert _BUILT_IN["random"].entry(task).source_sha256 is None
 
 
-# Those of others --------------------------------------------------------------------------------------------
+# User-defined methods ---------------------------------------------------------------------------------------
 
 
-def program(*arguments: str) -> Method:
+def program_method(*arguments: str) -> Method:
     return Method(name="theirs", says="", command=(sys.executable, *arguments))
 
 
-def function(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Method:
+def function_method(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Method:
     (folder / "theirs.py").write_text(source)
     monkeypatch.syspath_prepend(str(folder))
     return Method(name="theirs", says="", function="theirs:begin")
@@ -86,30 +86,30 @@ def run(method: Method, repeat: int = 2, limit: float = 20.0, spread: str = "poo
     return replay(method, replace(comparison, answer_seconds=limit), _TableRuns(TABLE, spread).read, repeat)
 
 
-def blamed(method: Method, words: str, limit: float = 20.0) -> None:
+def assert_fails_with(method: Method, words: str, limit: float = 20.0) -> None:
     began = time.monotonic()
-    with pytest.raises(ContentError) as caught:
+    with pytest.raises(ContentError) as excinfo:
         run(method, limit=limit)
-    assert caught.value.message.startswith("method 'theirs', repeat 2")
-    assert words in caught.value.message
-    assert "\n" not in caught.value.message
+    assert excinfo.value.message.startswith("method 'theirs', repeat 2")
+    assert words in excinfo.value.message
+    assert "\n" not in excinfo.value.message
     assert time.monotonic() - began < 30
 
 
 @pytest.mark.nightly
-def test_the_examples_play_along(monkeypatch: pytest.MonkeyPatch):
-    # A checkout need not be installed to be tested.
+def test_example_methods_complete_a_replay(monkeypatch: pytest.MonkeyPatch):
+    # Subprocesses import harness from the checkout, which need not be installed.
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     examples = REPOSITORY / "benchmarks" / "methods"
     monkeypatch.syspath_prepend(str(examples))
 
-    (mine,) = methods_of(["downwards:begin"], [], ablations=False)
-    assert run(mine).networks > 2
-    assert run(program(str(examples / "optuna_user.py"))).networks > 2
+    (method,) = methods_of(["downwards:begin"], [], ablations=False)
+    assert run(method).networks > 2
+    assert run(program_method(str(examples / "optuna_user.py"))).networks > 2
 
 
 @pytest.mark.nightly
-def test_a_function_has_its_own_process_that_talks_to_nobody_else(
+def test_function_runs_in_own_process_without_access_to_stdin_and_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     source = (
@@ -118,7 +118,7 @@ def test_a_function_has_its_own_process_that_talks_to_nobody_else(
         "    def ask(tried):\n        print('asked')\n        os.write(1, b'{}\\n')\n"
         "        return problem.networks[len(tried)]\n    return ask\n"
     )
-    method = function(source, tmp_path, monkeypatch)
+    method = function_method(source, tmp_path, monkeypatch)
 
     assert [run(method, repeat).repeat for repeat in range(2)] == [0, 1]
     assert capfd.readouterr().out == ""
@@ -135,10 +135,10 @@ def test_a_function_has_its_own_process_that_talks_to_nobody_else(
         ("import no_such_module", "no_such_module"),
     ],
 )
-def test_a_function_that_misbehaves_ends_in_one_line(
+def test_failing_function_ends_in_one_line_error(
     body: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    blamed(function(f"def begin(problem):\n    {body}\n", tmp_path, monkeypatch), words)
+    assert_fails_with(function_method(f"def begin(problem):\n    {body}\n", tmp_path, monkeypatch), words)
 
 
 GOOD = f'{{"network": "{NETWORKS[0]}"}}'
@@ -159,13 +159,13 @@ GOOD = f'{{"network": "{NETWORKS[0]}"}}'
         ("os.close(1); time.sleep(60)", "without an answer"),
     ],
 )
-def test_a_program_that_misbehaves_at_its_second_question_ends_in_one_line(answer: str, words: str):
+def test_program_failing_at_second_question_ends_in_one_line_error(answer: str, words: str):
     code = "import os, sys, time\nfor line in sys.stdin:\n    if 'tried' not in line: continue\n"
     code += f"    if line == '{{\"tried\": []}}\\n': print({GOOD!r}, flush=True)\n    else: {answer}\n"
-    blamed(program("-c", code), words, limit=2.0 if "2 s" in words else 20.0)
+    assert_fails_with(program_method("-c", code), words, limit=2.0 if "2 s" in words else 20.0)
 
 
-# Names the networks in their order; STOP is what it answers at a rung.
+# Program that proposes the networks in order; JUDGES enables decisions at rungs, STOP is the decision.
 JUDGING = """
 import json, sys
 networks = json.loads(sys.stdin.readline())["begin"]["networks"]
@@ -180,34 +180,34 @@ for line in sys.stdin:
 """
 
 
-def judging(stop: str, judges: str = "True") -> Method:
-    return program("-c", JUDGING.replace("STOP", stop).replace("JUDGES", judges))
+def judging_program(stop: str, judges: str = "True") -> Method:
+    return program_method("-c", JUDGING.replace("STOP", stop).replace("JUDGES", judges))
 
 
-def test_a_program_that_stops_all_at_the_first_rung_sees_more_networks_and_has_no_answer():
-    # Every network reaches the target at its end.
-    stopping, patient = (run(judging(stop), seconds=40.0, target_pct=80.0) for stop in ("True", "False"))
+def test_stopping_all_runs_at_first_rung_tries_more_networks_without_answer():
+    # After the last epoch every network reaches the target of 80 %.
+    stop_trace, full_trace = (run(judging_program(stop), seconds=40.0, target_pct=80.0) for stop in ("True", "False"))
 
-    assert stopping.networks > patient.networks
-    assert stopping.answers == ()
-    assert patient.answers
+    assert stop_trace.networks > full_trace.networks
+    assert stop_trace.answers == ()
+    assert full_trace.answers
 
 
 @pytest.mark.parametrize("late_rung", ["question['rung']['epoch'] > 4", "question['rung']['epoch'] == 8"])
-def test_a_program_that_never_stops_is_as_one_that_does_not_judge(late_rung: str):
-    silent = run(judging("True", "False"))
+def test_program_that_never_stops_equals_program_without_rung_decisions(late_rung: str):
+    without_decisions = run(judging_program("True", "False"))
 
-    # The end of a training, after epoch 8, is no rung.
-    assert run(judging(late_rung)) == silent
-    assert run(judging("False", "False")) == silent
+    # The end of a training, after epoch 8, is not a rung.
+    assert run(judging_program(late_rung)) == without_decisions
+    assert run(judging_program("False", "False")) == without_decisions
 
 
-def test_a_program_is_asked_at_each_rung_how_the_network_stands_that_it_has_named(tmp_path: Path):
-    notes = tmp_path / "rungs"
-    code = JUDGING.replace("file=sys.stderr", f"file=open({str(notes)!r}, 'a')")
-    run(program("-c", code.replace("STOP", "False").replace("JUDGES", "True")), spread="recorded")
+def test_rung_question_has_network_epoch_and_accuracy(tmp_path: Path):
+    rung_file = tmp_path / "rungs"
+    code = JUDGING.replace("file=sys.stderr", f"file=open({str(rung_file)!r}, 'a')")
+    run(program_method("-c", code.replace("STOP", "False").replace("JUDGES", "True")), spread="recorded")
 
-    rungs = [json.loads(line)["rung"] for line in notes.read_text().splitlines()]
+    rungs = [json.loads(line)["rung"] for line in rung_file.read_text().splitlines()]
     assert [rung["epoch"] for rung in rungs[:6]] == [1, 2, 4, 1, 2, 4]
     assert [rung["network"] for rung in rungs[:3]] == [NETWORKS[0]] * 3
     recorded = {(row.architecture, row.rung, round(row.validation_accuracy_pct, 2)) for row in TABLE.rows}
@@ -215,35 +215,35 @@ def test_a_program_is_asked_at_each_rung_how_the_network_stands_that_it_has_name
 
 
 @pytest.mark.parametrize("answer", ["1", "None", "'no'"])
-def test_an_answer_at_a_rung_that_is_neither_true_nor_false_ends_in_one_line(answer: str):
-    blamed(judging(answer), '{"stop": true} or {"stop": false}')
+def test_rung_answer_other_than_boolean_ends_in_one_line_error(answer: str):
+    assert_fails_with(judging_program(answer), '{"stop": true} or {"stop": false}')
 
 
-def test_a_function_judges_rungs_as_a_program_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_function_decides_at_rungs_like_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = (
         "def begin(problem):\n    assert problem.rungs == (1, 2, 4)\n"
         "    ask = lambda tried: problem.networks[len(tried) % len(problem.networks)]\n"
         "    return ask, lambda rung: rung.epoch == 1\n"
     )
 
-    assert run(function(source, tmp_path, monkeypatch)) == run(judging("True"))
+    assert run(function_method(source, tmp_path, monkeypatch)) == run(judging_program("True"))
 
 
 @pytest.mark.parametrize(("command", "words"), [("no-such-program", "no-such-program"), ("true", "without an answer")])
-def test_a_program_that_does_not_start_or_ends_at_once_says_so(command: str, words: str):
-    blamed(Method(name="theirs", says="", command=(command,)), words)
+def test_program_that_does_not_start_or_ends_early_is_reported(command: str, words: str):
+    assert_fails_with(Method(name="theirs", says="", command=(command,)), words)
 
 
-def test_no_process_of_a_program_is_left(tmp_path: Path):
-    note = tmp_path / "child"
+def test_child_processes_of_program_are_killed(tmp_path: Path):
+    pid_file = tmp_path / "child"
     code = "import subprocess, sys, time, pathlib\n"
     code += "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    code += f"pathlib.Path({str(note)!r}).write_text(str(child.pid))\ntime.sleep(60)\n"
+    code += f"pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\ntime.sleep(60)\n"
     with pytest.raises(ContentError):
-        run(program("-c", code), limit=3.0)
+        run(program_method("-c", code), limit=3.0)
 
-    state = Path(f"/proc/{note.read_text()}/stat")
+    process_state = Path(f"/proc/{pid_file.read_text()}/stat")
     deadline = time.monotonic() + 10
-    while state.exists() and ") Z" not in state.read_text() and time.monotonic() < deadline:
+    while process_state.exists() and ") Z" not in process_state.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not state.exists() or ") Z" in state.read_text()
+    assert not process_state.exists() or ") Z" in process_state.read_text()

@@ -1,4 +1,4 @@
-"""The simulated clock by hand, what a table says a training gives, and planted methods: no better than chance, best."""
+"""Replay of methods: simulated clock, outcomes drawn from tables, planted methods (random, oracle), and live runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from harness.training.run import Job
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up
 
-# The clock --------------------------------------------------------------------------------------------------
+# Simulated clock --------------------------------------------------------------------------------------------
 
 JOB = Job(
     architecture=parse_network("conv3x3(4) gap linear(10)"),
@@ -67,8 +67,8 @@ JOB = Job(
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """A training of trial t takes t + 1 seconds an epoch."""
+class FixedOutcomes:
+    """Outcomes with equal errors for all trials; an epoch of trial t takes t + 1 seconds."""
 
     status: Status = Status.COMPLETE
 
@@ -77,128 +77,128 @@ class Fixed:
         return RunOutcome("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
 
 
-def executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
-    made = SimulatedExecutor(Fixed(status).read, 0, end)
-    made.start(places)
-    return made
+def simulated_executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
+    simulator = SimulatedExecutor(FixedOutcomes(status).read, 0, end)
+    simulator.start(places)
+    return simulator
 
 
-def ends(made: SimulatedExecutor) -> list[tuple[int | None, float]]:
-    return [(event.job.trial, made.now()) for event in made.wait(0.5)]
+def next_ends(simulator: SimulatedExecutor) -> list[tuple[int | None, float]]:
+    return [(event.job.trial, simulator.now()) for event in simulator.wait(0.5)]
 
 
-def finished(made: SimulatedExecutor, job: Job) -> Result:
-    made.submit(job)
-    (event,) = made.wait(0.5)
+def result_of(simulator: SimulatedExecutor, job: Job) -> Result:
+    simulator.submit(job)
+    (event,) = simulator.wait(0.5)
     assert isinstance(event, StretchEnded)
     return event.result
 
 
-def test_jobs_end_in_the_order_of_a_schedule_by_hand_and_the_clock_stops_at_its_end():
-    """Trials of 4, 8 and 12 seconds on two places: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8."""
-    workers = executor(2, end=15.0)
+def test_jobs_end_in_order_of_schedule_and_clock_stops_at_time_limit():
+    """Trials 0, 1 and 2 take 4, 8 and 12 seconds on two workers: 0 and 1 begin at 0, 2 at 4, and 0 again at 8."""
+    workers = simulated_executor(2, end=15.0)
     workers.submit(JOB)
     workers.submit(replace(JOB, trial=1))
 
-    assert (ends(workers), workers.idle()) == ([(0, 4.0)], 1)
+    assert (next_ends(workers), workers.idle()) == ([(0, 4.0)], 1)
     workers.submit(replace(JOB, trial=2))
-    assert ends(workers) == [(1, 8.0)]
+    assert next_ends(workers) == [(1, 8.0)]
     workers.submit(JOB)
-    assert ends(workers) == [(0, 12.0)]
-    assert (ends(workers), workers.now()) == ([], 15.0)
+    assert next_ends(workers) == [(0, 12.0)]
+    assert (next_ends(workers), workers.now()) == ([], 15.0)
     assert [place.job.trial for place in workers.places() if place.job] == [2]
 
 
-def test_jobs_that_end_together_are_told_together_in_the_order_of_their_places():
-    workers = executor(3)
+def test_simultaneous_ends_are_reported_together_in_order_of_places():
+    workers = simulated_executor(3)
     for trial in (0, 1, 0):
         workers.submit(replace(JOB, trial=trial))
 
-    assert [ends(workers), ends(workers)] == [[(0, 4.0), (0, 4.0)], [(1, 8.0)]]
+    assert [next_ends(workers), next_ends(workers)] == [[(0, 4.0), (0, 4.0)], [(1, 8.0)]]
 
 
-def test_a_run_that_goes_on_from_a_rung_takes_the_difference():
-    workers = executor(1)
+def test_run_resumed_from_rung_takes_only_remaining_seconds():
+    workers = simulated_executor(1)
 
-    at_rung = finished(workers, replace(JOB, trial=2, until_epoch=1))
+    at_rung = result_of(workers, replace(JOB, trial=2, until_epoch=1))
     assert (at_rung.status, at_rung.validation_errors, at_rung.train_seconds, workers.now()) == (
         "running",
         40,
         3.0,
         3.0,
     )
-    whole = finished(workers, replace(JOB, trial=2, spent_seconds=3.0))
-    assert (whole.status, whole.validation_errors, whole.train_seconds, workers.now()) == ("complete", 20, 12.0, 12.0)
-    assert [(epoch.epoch, epoch.validation_errors) for epoch in whole.history] == [(1, 40), (2, 30), (3, None), (4, 20)]
+    end = result_of(workers, replace(JOB, trial=2, spent_seconds=3.0))
+    assert (end.status, end.validation_errors, end.train_seconds, workers.now()) == ("complete", 20, 12.0, 12.0)
+    assert [(epoch.epoch, epoch.validation_errors) for epoch in end.history] == [(1, 40), (2, 30), (3, None), (4, 20)]
 
 
-def test_a_run_that_diverged_says_so_at_its_end():
-    workers = executor(1, status=Status.DIVERGED)
-    assert [finished(workers, each).status for each in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
+def test_diverged_run_has_status_running_until_its_last_epoch():
+    workers = simulated_executor(1, status=Status.DIVERGED)
+    assert [result_of(workers, job).status for job in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
 
 
-# What a table says ------------------------------------------------------------------------------------------
+# Outcomes from a table --------------------------------------------------------------------------------------
 
 TABLE, TINY = made_up.table(), made_up.table(made_up.TINY)
 READINGS = _TableRuns(TABLE)
 
 
-def drawn(readings: _TableRuns, network_hash: str, count: int) -> list[RunOutcome]:
+def draw_outcomes(readings: _TableRuns, network_hash: str, count: int) -> list[RunOutcome]:
     row = next(iter(readings.table.runs[network_hash].values()))[1]
     job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.facts.recipe)
     return [readings.read(replace(job, purpose=Purpose.CONFIRM, seed_index=index), 0) for index in range(count)]
 
 
-def test_recorded_runs_are_those_of_the_table_with_their_seconds():
-    first, runs = next(iter(TINY.runs.items()))
+def test_recorded_spread_draws_runs_of_table_with_their_seconds():
+    network_hash, runs = next(iter(TINY.runs.items()))
 
-    found = drawn(_TableRuns(TINY, "recorded"), first, 30)
+    outcomes = draw_outcomes(_TableRuns(TINY, "recorded"), network_hash, 30)
 
     recorded = {(run[8].seconds, round(100 * (100 - run[8].validation_accuracy_pct))) for run in runs.values()}
-    assert {(reading.seconds[8], reading.errors[8]) for reading in found} == recorded
+    assert {(outcome.seconds[8], outcome.errors[8]) for outcome in outcomes} == recorded
 
 
 @pytest.mark.parametrize("spread", ["pooled", "recorded"])
-def test_the_mean_of_many_runs_is_that_of_the_table(spread: str):
+def test_mean_of_many_draws_equals_mean_of_table(spread: str):
     network_hash, runs = next(iter(TABLE.runs.items()))
 
-    errors = [reading.errors[8] for reading in drawn(_TableRuns(TABLE, spread), network_hash, 3_000)]
+    errors = [outcome.errors[8] for outcome in draw_outcomes(_TableRuns(TABLE, spread), network_hash, 3_000)]
 
-    true = statistics.mean(100 * (100 - run[8].validation_accuracy_pct) for run in runs.values())
-    assert statistics.mean(errors) == pytest.approx(true, rel=0.03)
-    assert 100 * (100 - TABLE.true_accuracies_pct[network_hash]) == pytest.approx(true)
+    table_mean = statistics.mean(100 * (100 - run[8].validation_accuracy_pct) for run in runs.values())
+    assert statistics.mean(errors) == pytest.approx(table_mean, rel=0.03)
+    assert 100 * (100 - TABLE.true_accuracies_pct[network_hash]) == pytest.approx(table_mean)
 
 
-def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
-    """The made-up noise is 0.12 of the errors between seeds and 0.05 between looks: 0.13 together."""
+def test_pooled_spread_equals_deviation_between_seeds():
+    """The synthetic log errors deviate by 0.12 between seeds and by 0.05 between epochs: together by 0.13."""
     relative = []
     for network_hash in list(TABLE.runs)[:60]:
-        errors = [reading.errors[8] for reading in drawn(READINGS, network_hash, 60)]
+        errors = [outcome.errors[8] for outcome in draw_outcomes(READINGS, network_hash, 60)]
         relative.append(statistics.stdev(errors) / statistics.mean(errors))
 
     assert statistics.mean(relative) == pytest.approx(0.13, rel=0.2)
 
 
-def test_a_run_that_diverged_is_one_in_replay_too_and_lends_nobody_its_errors():
-    first = next(iter(TINY.runs))
-    bad: dict[str, Any] = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
-    rows = tuple(row._replace(**bad) if (row.hash, row.seed) == (first, 1) else row for row in TINY.rows)
+def test_diverged_run_does_not_change_errors_of_complete_runs():
+    network_hash = next(iter(TINY.runs))
+    changes: dict[str, Any] = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
+    rows = tuple(row._replace(**changes) if (row.hash, row.seed) == (network_hash, 1) else row for row in TINY.rows)
 
-    found = drawn(_TableRuns(Table(TINY.facts, rows)), first, 40)
+    outcomes = draw_outcomes(_TableRuns(Table(TINY.facts, rows)), network_hash, 40)
 
-    assert {reading.status for reading in found} == {Status.COMPLETE, Status.DIVERGED}
-    assert {reading.errors[8] for reading in found if reading.status is Status.DIVERGED} == {9_000}
-    assert max(reading.errors[8] for reading in found if reading.status is Status.COMPLETE) < 3_000
+    assert {outcome.status for outcome in outcomes} == {Status.COMPLETE, Status.DIVERGED}
+    assert {outcome.errors[8] for outcome in outcomes if outcome.status is Status.DIVERGED} == {9_000}
+    assert max(outcome.errors[8] for outcome in outcomes if outcome.status is Status.COMPLETE) < 3_000
 
 
-def test_a_network_that_a_table_has_not_is_refused():
+def test_network_missing_from_table_is_rejected():
     with pytest.raises(ContentError):
         READINGS.read(JOB, 0)
 
 
 # Repeats ----------------------------------------------------------------------------------------------------
 
-# A quarter of the networks reach it.
+# A quarter of the networks reach the target.
 TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4]
 SECONDS = 300.0
 JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
@@ -207,12 +207,12 @@ JUDGE = _Reference(REACHING, 20_000, float(JUDGED.smallest or 0))
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
-    asked = made_up.asked(TABLE, **({"seconds": SECONDS, "target_pct": TARGET_PCT} | changes))
-    return [replay(method, asked, READINGS.read, repeat) for repeat in range(repeats)]
+    design = made_up.asked(TABLE, **({"seconds": SECONDS, "target_pct": TARGET_PCT} | changes))
+    return [replay(method, design, READINGS.read, repeat) for repeat in range(repeats)]
 
 
 @cache
-def known(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
+def cached_traces(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
     return run(_BUILT_IN[name], repeats, **changes)
 
 
@@ -220,8 +220,8 @@ def scores(traces: Sequence[Trace], seconds: float = SECONDS) -> list[float]:
     return [_StepFunction.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> Method:
-    """Plant a method in this process; that others' run in one of their own is tested with the methods."""
+def plant(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> Method:
+    """Return a method whose function runs in this process; ``test_methods.py`` covers methods in subprocesses."""
 
     def asking(method: Method, repeat: int, space: Any, problem: Problem, seconds: float) -> Any:
         return nullcontext(Asker(method.name, space, problem, begin(problem)))
@@ -230,104 +230,104 @@ def planted(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) ->
     return Method(name="planted", says="", function="planted:begin")
 
 
-def in_order(key: Callable[[str], Any]) -> Callable[[Problem], Ask]:
-    """Return a method that goes through the networks by a key of their hashes."""
+def propose_by(key: Callable[[str], Any]) -> Callable[[Problem], Ask]:
+    """Return a method that proposes the networks in the order of a key of their hashes."""
     texts = {row.hash: row.architecture for row in TABLE.rows}
-    ordered = [texts[each] for each in sorted(texts, key=key)]
-    return lambda problem: lambda tried: ordered[len(tried)]
+    networks = [texts[network_hash] for network_hash in sorted(texts, key=key)]
+    return lambda problem: lambda tried: networks[len(tried)]
 
 
-def blind(problem: Problem) -> Ask:
-    """Ignores what it is told."""
+def propose_blindly(problem: Problem) -> Ask:
+    """Propose the networks in random order, independent of their results."""
     assert problem.networks is not None
     shuffled = random.Random(f"blind/{problem.seed}").sample(problem.networks, len(problem.networks))
     return lambda tried: shuffled[len(tried)]
 
 
-def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
-    for early, late in zip(run(_BUILT_IN["random"], 3, seconds=150.0), known("random"), strict=False):
-        assert all(answer.seconds <= 150.0 for answer in early.answers)
-        assert late.answers[: len(early.answers)] == early.answers
-        assert late.runs > early.runs
+def test_answers_are_within_time_limit_and_longer_limit_only_adds_answers():
+    for short, long in zip(run(_BUILT_IN["random"], 3, seconds=150.0), cached_traces("random"), strict=False):
+        assert all(answer.seconds <= 150.0 for answer in short.answers)
+        assert long.answers[: len(short.answers)] == short.answers
+        assert long.runs > short.runs
 
 
-def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch: pytest.MonkeyPatch):
-    theirs, ours = known("random"), run(planted(monkeypatch, blind), 12)
+def test_planted_method_without_history_is_as_good_as_random(monkeypatch: pytest.MonkeyPatch):
+    rivals, planted = cached_traces("random"), run(plant(monkeypatch, propose_blindly), 12)
 
-    marks = [SECONDS * step / 60 for step in range(61)]
-    bands = [_curve([_StepFunction.of(trace, JUDGE) for trace in traces], marks) for traces in (ours, theirs)]
-    # The band of one median; the other wavers as much, so that the bands, not the median, must meet.
-    apart = [low > other or below > high for (_, _, low, high), (_, _, below, other) in zip(*bands, strict=True)]
-    assert sum(apart) <= len(apart) // 20
-    (pair,) = _pairs({"once": {"planted": scores(ours), "random": scores(theirs)}}, [("planted", "random")])
+    times = [SECONDS * step / 60 for step in range(61)]
+    bands = [_curve([_StepFunction.of(trace, JUDGE) for trace in traces], times) for traces in (planted, rivals)]
+    # Both medians vary, so that the confidence bands of the medians must overlap.
+    disjoint = [low > upper or lower > high for (_, _, low, high), (_, _, lower, upper) in zip(*bands, strict=True)]
+    assert sum(disjoint) <= len(disjoint) // 20
+    (pair,) = _pairs({"once": {"planted": scores(planted), "random": scores(rivals)}}, [("planted", "random")])
     assert not pair["differs"]
 
 
-# With what other data sets say the default comes too near to the oracle for eight repeats to tell.
+# Omits ``default``: with the prior from different data sets eight repeats do not separate the method from the oracle.
 @pytest.mark.parametrize("rival", ["random", "no-prior"])
-def test_a_planted_oracle_beats_all(rival: str, monkeypatch: pytest.MonkeyPatch):
-    # Not for so long that a method has tried the whole table.
+def test_planted_oracle_beats_built_in_method(rival: str, monkeypatch: pytest.MonkeyPatch):
+    # Shorter than any method needs for the whole table.
     seconds = 0.4 * SECONDS
-    oracle = in_order(lambda key: (JUDGED.accuracies_pct[key] < TARGET_PCT, TABLE.sizes[key]))
-    theirs = scores(run(_BUILT_IN[rival], 8, seconds=seconds), seconds)
-    ours = scores(run(planted(monkeypatch, oracle), 8, seconds=seconds), seconds)
+    oracle = propose_by(lambda key: (JUDGED.accuracies_pct[key] < TARGET_PCT, TABLE.sizes[key]))
+    rival_scores = scores(run(_BUILT_IN[rival], 8, seconds=seconds), seconds)
+    oracle_scores = scores(run(plant(monkeypatch, oracle), 8, seconds=seconds), seconds)
 
-    (pair,) = _pairs({"once": {"oracle": ours, rival: theirs}}, [("oracle", rival)])
+    (pair,) = _pairs({"once": {"oracle": oracle_scores, rival: rival_scores}}, [("oracle", rival)])
     assert pair["differs"]
     assert pair["ratio"] < 1
 
 
-def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
-    """A method that looks at the least accurate networks first is told apart from random with a few more repeats."""
-    worst = in_order(lambda key: JUDGED.accuracies_pct[key])
+def test_comparison_detects_method_in_worst_order(monkeypatch: pytest.MonkeyPatch):
+    """Control: 16 repeats distinguish a method that tries the least accurate networks first from random search."""
+    worst = propose_by(lambda key: JUDGED.accuracies_pct[key])
 
-    scores_by_name = {"worst": scores(run(planted(monkeypatch, worst), 16)), "random": scores(known("random", 16))}
+    results = {"worst": scores(run(plant(monkeypatch, worst), 16)), "random": scores(cached_traces("random", 16))}
 
-    (pair,) = _pairs({"once": scores_by_name}, [("worst", "random")])
+    (pair,) = _pairs({"once": results}, [("worst", "random")])
     assert pair["differs"]
     assert pair["ratio"] > 1.1
 
 
-def test_without_confirmation_answers_are_more_often_false():
-    def false(name: str) -> int:
-        last = [trace.answers[-1].hash for trace in known(name, 4) if trace.answers]
-        return sum(each not in JUDGE.reaching for each in last if each)
+def test_answers_without_confirmation_are_more_often_false():
+    def count_false_answers(name: str) -> int:
+        last_hashes = [trace.answers[-1].hash for trace in cached_traces(name, 4) if trace.answers]
+        return sum(network_hash not in JUDGE.reaching for network_hash in last_hashes if network_hash)
 
-    assert false("no-confirmation") > false("default")
+    assert count_false_answers("no-confirmation") > count_false_answers("default")
 
 
-def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch: pytest.MonkeyPatch):
+def test_method_receives_problem_and_results_of_its_networks(monkeypatch: pytest.MonkeyPatch):
     history: list[Sequence[TriedNetwork]] = []
-    briefs: list[Problem] = []
+    problems: list[Problem] = []
 
     def begin(problem: Problem) -> Ask:
-        briefs.append(problem)
-        ask = blind(problem)
+        problems.append(problem)
+        ask = propose_blindly(problem)
 
-        def noting(tried: Sequence[TriedNetwork]) -> str:
+        def recording_ask(tried: Sequence[TriedNetwork]) -> str:
             history.append(tried)
             return ask(tried)
 
-        return noting
+        return recording_ask
 
-    (trace,) = run(planted(monkeypatch, begin), 1)
+    (trace,) = run(plant(monkeypatch, begin), 1)
 
     assert [len(tried) for tried in history] == list(range(len(history)))
-    lines = [item for tried in history for item in tried]
-    assert {item.state for item in lines} == {"running", "complete"}
-    assert all((item.validation_accuracy_pct is None) == (item.state == "running") for item in lines)
-    assert any(item.fresh_pct for item in history[-1])
-    brief = briefs[0]
-    assert (brief.budget, brief.target_pct, brief.workers, brief.epochs) == (20_000, TARGET_PCT, 2, 8)
-    assert brief.seed == trace.seed
+    networks = [network for tried in history for network in tried]
+    assert {network.state for network in networks} == {"running", "complete"}
+    assert all((network.validation_accuracy_pct is None) == (network.state == "running") for network in networks)
+    assert any(network.fresh_pct for network in history[-1])
+    problem = problems[0]
+    assert (problem.budget, problem.target_pct, problem.workers, problem.epochs) == (20_000, TARGET_PCT, 2, 8)
+    assert problem.seed == trace.seed
 
 
 @pytest.mark.nightly
-def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept():
-    kept: list[Trace] = []
+def test_killed_process_raises_error_and_ended_repeats_are_kept():
+    traces: list[Trace] = []
 
     def keep_and_kill(trace: Trace) -> None:
-        kept.append(trace)
+        traces.append(trace)
         for child in multiprocessing.active_children():
             child.kill()
 
@@ -335,11 +335,11 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
     with pytest.raises(HarnessError):
         run_repeats([_BUILT_IN["random"]], comparison, TINY, 1, (), keep_and_kill)
 
-    assert kept[0].repeat == 0
-    assert len(kept) < 200
+    assert traces[0].repeat == 0
+    assert len(traces) < 200
 
 
-# Live -----------------------------------------------------------------------------------------------------------------
+# Live runs --------------------------------------------------------------------------------------------------
 
 
 METHODS = (_BUILT_IN["random"], _BUILT_IN["halving"])
@@ -362,27 +362,27 @@ REQUEST = RunRequest(
 )
 
 
-def digits() -> Table:
-    """The made-up table as if it were of the embedded digits."""
-    made = made_up.table(made_up.TINY)
-    return Table(replace(made.facts, dataset="mnist-5k", data_hash=load("mnist-5k").data_hash), made.rows)
+def digits_table() -> Table:
+    """Return the synthetic table with the embedded digits as data set."""
+    table = made_up.table(made_up.TINY)
+    return Table(replace(table.facts, dataset="mnist-5k", data_hash=load("mnist-5k").data_hash), table.rows)
 
 
-def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_are_not(tmp_path: Path):
-    contest = prepare_live(REQUEST, METHODS, digits())
-    asked = contest.design
+def test_live_runs_with_table_take_only_task_from_table(tmp_path: Path):
+    contest = prepare_live(REQUEST, METHODS, digits_table())
+    design = contest.design
 
-    assert asked.task == _table_task(digits(), REQUEST)
-    assert (asked.table, asked.judge_seeds, contest.effort.engine) == (None, 3, "torch")
-    machine = asked.machine
+    assert design.task == _table_task(digits_table(), REQUEST)
+    assert (design.table, design.judge_seeds, contest.effort.engine) == (None, 3, "torch")
+    machine = design.machine
     assert machine is not None
     assert (machine.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
-    assert [comparison.begin(tmp_path, asked) for _ in range(2)] == [[], []]
+    assert [comparison.begin(tmp_path, design) for _ in range(2)] == [[], []]
     with pytest.raises(ContentError):
-        comparison.begin(tmp_path, replace(asked, machine=replace(machine, cores=99)))
+        comparison.begin(tmp_path, replace(design, machine=replace(machine, cores=99)))
 
 
-def test_without_one_the_options_ask():
+def test_live_runs_without_table_take_task_from_options():
     task = prepare_live(replace(REQUEST, target=99.2, seconds=60.0), METHODS, None).design.task
     study = task.study
     assert (study.space, study.recipe_name, study.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
@@ -395,62 +395,62 @@ net = conv3x3(width, stride=2) bn relu | stage(width) | maxpool | stage({6, 8, 1
 """
 MIDDLE = "conv3x3(6, stride=2) bn relu conv3x3(8) bn relu | maxpool | conv3x3(12) bn relu | gap | linear(10)"
 RECIPE = Recipe(epochs=8, batch_size=64)
-# In the time of a search, as fast as the machine is just then.
+# Number of trainings that fit into the time limit, which is derived from the measured speed of the machine.
 TRAININGS = 14
 SOURCE = DataLocation("mnist-5k", None)
 EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLimits(), engine="torch")
 
 
-def asked(seconds: float) -> Comparison:
+def live_design(seconds: float) -> Comparison:
     facts = replace(made_up.FACTS, dataset="mnist-5k", space=SPACE, recipe=RECIPE, rungs=(1, 2, 4, 8))
     task = SearchTask(study=facts.config(20_000, 97.0), seconds=seconds, workers=2)
     return Comparison(task=task, methods=(), repeats=1, seed=0, answer_seconds=10.0, judge_seeds=2)
 
 
-WARM = Job(
+WARM_JOB = Job(
     architecture=parse_network(MIDDLE), recipe=RECIPE, recipe_name="short", purpose=Purpose.TRAIN, seed_index=0, trial=0
 )
 
 
-def warmed() -> tuple[Processes, float]:
-    """Return processes that have loaded torch and the images, which takes long, and the seconds of a training."""
+def warm_executor() -> tuple[Processes, float]:
+    """Return processes that have loaded torch and the images, and the seconds of a training."""
     executor = Processes(SOURCE, EFFORT.limits)
     executor.start(2)
-    took: list[float] = []
+    seconds: list[float] = []
     for recipe in (Recipe(epochs=1), RECIPE):
         for place in range(2):
-            executor.submit(replace(WARM, recipe=recipe, seed_index=place))
+            executor.submit(replace(WARM_JOB, recipe=recipe, seed_index=place))
         while executor.idle() < 2:
-            took += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, StretchEnded)]
-    return executor, sum(took[2:]) / 2
+            seconds += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, StretchEnded)]
+    return executor, sum(seconds[2:]) / 2
 
 
-class Noting:
-    """An executor that notes every end of a training: when, which, and its looks."""
+class RecordingExecutor:
+    """Executor that records time and key of each ended training, and the errors at validated epochs."""
 
     def __init__(self, inner: Executor) -> None:
         self.inner, self.ends = inner, list[tuple[float, tuple[str, str, int]]]()
-        self.known: dict[tuple[str, str, int], RunOutcome] = {}
+        self.outcomes: dict[tuple[str, str, int], RunOutcome] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def start(self, count: int) -> None:
         self.inner.start(count)
-        self.began = self.inner.now()
+        self.start_time = self.inner.now()
 
     def wait(self, seconds: float) -> list[Event]:
         events = self.inner.wait(seconds)
         for event in events:
             if isinstance(event, StretchEnded):
-                found, key = event.result, key_of(event.job)
-                looks = [each for each in found.history if each.validation_errors is not None]
-                errors = {each.epoch: each.validation_errors or 0 for each in looks}
-                took = {each.epoch: each.train_seconds for each in looks}
-                sizes = found.parameters, found.macs, found.validation_size or 0
-                self.known[key] = RunOutcome(found.hash, *sizes, errors, took, Status.COMPLETE)
-                if found.status is not Status.RUNNING:
-                    self.ends.append((self.inner.now() - self.began, key))
+                result, key = event.result, key_of(event.job)
+                validated = [epoch for epoch in result.history if epoch.validation_errors is not None]
+                errors = {epoch.epoch: epoch.validation_errors or 0 for epoch in validated}
+                train_seconds = {epoch.epoch: epoch.train_seconds for epoch in validated}
+                sizes = result.parameters, result.macs, result.validation_size or 0
+                self.outcomes[key] = RunOutcome(result.hash, *sizes, errors, train_seconds, Status.COMPLETE)
+                if result.status is not Status.RUNNING:
+                    self.ends.append((self.inner.now() - self.start_time, key))
         return events
 
 
@@ -460,27 +460,25 @@ def key_of(job: Job) -> tuple[str, str, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "default"])
-def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    executor, seconds = warmed()
+def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    executor, seconds = warm_executor()
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
-    given, live = asked(seconds * TRAININGS / 2), Noting(executor)
-    _run_repeat(_BUILT_IN[name], given, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
+    design, live = live_design(seconds * TRAININGS / 2), RecordingExecutor(executor)
+    _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
 
     def read(job: Job, repeat: int) -> RunOutcome:
-        """What was noted; what never began there, or stopped earlier, has no end."""
+        """Return the live outcome; runs that did not begin or were pruned in the live run never end."""
         rungs = range(1, job.recipe.epochs + 1)
-        found = live.known.get(key_of(job), RunOutcome(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
-        seconds = {rung: 1e9 * rung for rung in rungs} | dict(found.seconds)
-        return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=seconds)
+        outcome = live.outcomes.get(key_of(job), RunOutcome(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
+        seconds = {rung: 1e9 * rung for rung in rungs} | dict(outcome.seconds)
+        return replace(outcome, errors=dict.fromkeys(rungs, 0) | dict(outcome.errors), seconds=seconds)
 
-    replayed = Noting(SimulatedExecutor(read, 0, given.task.seconds))
-    _run_repeat(_BUILT_IN[name], given, 0, lambda seed: cast(Executor, replayed))
+    replayed = RecordingExecutor(SimulatedExecutor(read, 0, design.task.seconds))
+    _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, replayed))
 
-    # The default leaves many at a rung; those have no end.
+    # The default method prunes many runs at rungs, which therefore have no end.
     assert len(live.ends) > TRAININGS / 3
-    # A run that ended live just before the time was up may end just after it, or the reverse.
+    # A run that ends just before the time limit in one executor may end just after the limit in the other.
     assert abs(len(replayed.ends) - len(live.ends)) <= 2
     pairs = list(zip(live.ends, replayed.ends, strict=False))
     assert sum(real[1] == simulated[1] for real, simulated in pairs) >= 0.8 * len(live.ends)
@@ -488,7 +486,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
 
 
 @pytest.mark.slow
-def test_answers_are_judged_by_the_mean_of_fresh_seeds():
+def test_answers_are_judged_by_mean_of_fresh_seeds():
     small, large = "conv3x3(4) bn relu maxpool(4) | gap | linear(10)", "conv3x3(16) bn relu maxpool | gap | linear(10)"
     answers = tuple(
         BenchAnswer(seconds=1.0, hash=parse_network(text).hash, architecture=parse_network(text), parameters=size)
@@ -496,12 +494,12 @@ def test_answers_are_judged_by_the_mean_of_fresh_seeds():
     )
     trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)
 
-    given = asked(1.0)
-    study = replace(given.task.study, recipe=Recipe(epochs=2), target_pct=1.0)
-    given = replace(given, task=replace(given.task, study=study))
+    design = live_design(1.0)
+    study = replace(design.task.study, recipe=Recipe(epochs=2), target_pct=1.0)
+    design = replace(design, task=replace(design.task, study=study))
 
-    found = _judged([trace], given, EFFORT, Processes(SOURCE, EFFORT.limits))
+    judged = _judged([trace], design, EFFORT, Processes(SOURCE, EFFORT.limits))
 
-    assert list(found.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
-    assert all(10.0 < value < 100.0 for value in found.accuracies_pct.values())
-    assert found.smallest == 94
+    assert list(judged.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
+    assert all(10.0 < value < 100.0 for value in judged.accuracies_pct.values())
+    assert judged.smallest == 94

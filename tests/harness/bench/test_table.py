@@ -1,4 +1,4 @@
-"""Tables: what one is on disk, merged, exported, and said of its networks."""
+"""Tables of recorded runs: storage, merging, summary and export."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from harness.system.errors import ContentError, DataError
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from tests.harness.bench import made_up
-from tests.harness.bench.made_up import ENVIRONMENT, HASHES, MACHINE, few, run_rows
+from tests.harness.bench.made_up import ENVIRONMENT, HASHES, MACHINE, run_rows, table_of
 
 
-def test_a_table_reads_back_as_it_was_written_whatever_order_its_rows_come_in(tmp_path: Path):
+def test_table_round_trip_is_independent_of_order_of_rows(tmp_path: Path):
     runs = [run_rows(0, 0, (9.0, 99.12, 0.1 + 0.2)), run_rows(1, 1, status=Status.DIVERGED), run_rows(0, 1)]
-    table = few(*runs)
+    table = table_of(*runs)
 
     write_table(tmp_path / "t", table)
-    found = read_table(tmp_path / "t")
+    stored_table = read_table(tmp_path / "t")
 
-    assert found == table == few(*[run[::-1] for run in runs[::-1]])
+    assert stored_table == table == table_of(*[run[::-1] for run in runs[::-1]])
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["table.csv", "table.json"]
-    assert list(found.runs[HASHES[0]]) == [0, 1]
-    assert found.runs[HASHES[0]][0][2].validation_accuracy_pct == 99.12
-    assert found.runs[HASHES[1]][1][4].status is Status.DIVERGED
+    assert list(stored_table.runs[HASHES[0]]) == [0, 1]
+    assert stored_table.runs[HASHES[0]][0][2].validation_accuracy_pct == 99.12
+    assert stored_table.runs[HASHES[1]][1][4].status is Status.DIVERGED
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [("table.csv", "98.0", "98.1"), ("table.json", '"schema_version": 1', '"schema_version": 2')],
 )
-def test_a_change_or_another_version_is_found(name: str, old: str, new: str, tmp_path: Path):
-    write_table(tmp_path, few())
+def test_changed_rows_or_other_schema_version_are_rejected(name: str, old: str, new: str, tmp_path: Path):
+    write_table(tmp_path, table_of())
     (tmp_path / name).write_text((tmp_path / name).read_text().replace(old, new))
 
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         read_table(tmp_path)
-    assert "\n" not in caught.value.message
+    assert "\n" not in excinfo.value.message
 
 
-def test_a_table_of_ones_own_data_carries_what_the_workspace_knows_of_them(tmp_path: Path):
+def test_table_of_user_data_stores_its_data_set(tmp_path: Path):
     table = made_up.table(made_up.OWN_SPACE, made_up.OWN)
 
     write_table(tmp_path, table)
@@ -68,40 +68,40 @@ def test_a_table_of_ones_own_data_carries_what_the_workspace_knows_of_them(tmp_p
         read_table(tmp_path)
 
 
-# Several tables ---------------------------------------------------------------------------------------------
+# Merging ----------------------------------------------------------------------------------------------------
 
-THERE = replace(MACHINE, processor="another processor", environment=replace(ENVIRONMENT, instructions="x86_64 AVX512"))
+REMOTE = replace(MACHINE, processor="another processor", environment=replace(ENVIRONMENT, instructions="x86_64 AVX512"))
 
 
-def test_runs_of_several_machines_are_pooled_and_keep_their_machine():
-    here, there = Sample(seed=0, networks=3, bands=8), Sample(seed=1, networks=3, bands=8)
+def test_merge_pools_runs_and_keeps_machine_of_each_run():
+    first, second = Sample(seed=0, networks=3, bands=8), Sample(seed=1, networks=3, bands=8)
     parts = [
-        few(run_rows(0), run_rows(1), samples=(here,)),
-        few(run_rows(1, seed=1), run_rows(2), machines=(THERE,), name="there", samples=(there,)),
-        few(run_rows(2, seed=1), samples=(here,)),
+        table_of(run_rows(0), run_rows(1), samples=(first,)),
+        table_of(run_rows(1, seed=1), run_rows(2), machines=(REMOTE,), name="there", samples=(second,)),
+        table_of(run_rows(2, seed=1), samples=(first,)),
     ]
 
-    found = merged(parts, "both")
+    pool = merged(parts, "both")
 
-    assert (found.facts.name, found.facts.machines, found.facts.samples) == ("both", (MACHINE, THERE), (here, there))
-    assert {(row.hash, row.seed): row.machine for row in found.rows} == {
+    assert (pool.facts.name, pool.facts.machines, pool.facts.samples) == ("both", (MACHINE, REMOTE), (first, second))
+    assert {(row.hash, row.seed): row.machine for row in pool.rows} == {
         (HASHES[0], 0): 0,
         (HASHES[1], 0): 0,
         (HASHES[1], 1): 1,
         (HASHES[2], 0): 1,
         (HASHES[2], 1): 0,
     }
-    assert found == merged([merged(parts[:2], "x"), parts[2]], "both")
+    assert pool == merged([merged(parts[:2], "x"), parts[2]], "both")
 
 
-def test_equal_runs_count_once_and_must_agree_where_bits_are_equal():
+def test_merge_counts_equal_runs_once_and_rejects_contradictory_runs():
     later = replace(MACHINE, environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False))
-    assert len(merged([few(run_rows(0)), few(run_rows(0), run_rows(1), machines=(later,))], "both").rows) == 6
+    assert len(merged([table_of(run_rows(0)), table_of(run_rows(0), run_rows(1), machines=(later,))], "both").rows) == 6
 
     other = run_rows(0, accuracies=(90.0, 95.5, 98.0))
     with pytest.raises(ContentError):
-        merged([few(run_rows(0)), few(other, name="other")], "both")
-    assert merged([few(run_rows(0)), few(other, machines=(THERE,))], "made-up") == few(run_rows(0))
+        merged([table_of(run_rows(0)), table_of(other, name="other")], "both")
+    assert merged([table_of(run_rows(0)), table_of(other, machines=(REMOTE,))], "made-up") == table_of(run_rows(0))
 
 
 @pytest.mark.parametrize(
@@ -114,16 +114,16 @@ def test_equal_runs_count_once_and_must_agree_where_bits_are_equal():
         {"machines": (replace(MACHINE, environment=replace(ENVIRONMENT, engine="torch")),)},
     ],
 )
-def test_tables_that_do_not_compare_are_refused(changes: dict[str, Any]):
+def test_merge_rejects_incomparable_tables(changes: dict[str, Any]):
     with pytest.raises(ContentError):
-        merged([few(run_rows(0)), few(run_rows(1), name="there", **changes)], "both")
+        merged([table_of(run_rows(0)), table_of(run_rows(1), name="there", **changes)], "both")
 
 
-# What one says ----------------------------------------------------------------------------------------------
+# Summary and export -----------------------------------------------------------------------------------------
 
 
-def test_a_summary_by_hand():
-    found = few(
+def test_summary_equals_statistics_by_hand():
+    summary = table_of(
         run_rows(0, 0, (90.0, 95.0, 96.0)),
         run_rows(0, 1, (91.0, 95.0, 96.4)),
         run_rows(1, 0, (92.0, 94.0, 97.0)),
@@ -131,11 +131,11 @@ def test_a_summary_by_hand():
         run_rows(2, 0, (89.0, 96.0, 98.0)),
     ).summary()
 
-    counts = [found[name] for name in ("networks", "runs", "rows", "diverged", "seeds", "train_seconds")]
+    counts = [summary[name] for name in ("networks", "runs", "rows", "diverged", "seeds", "train_seconds")]
     assert counts == [3, 5, 15, 0, [1, 2], 5 * 4.0]
-    # (9 + 2) * width + 10 * (width + 1), which is 21 * width + 10.
-    assert found["parameters"] == {"low": 52, "median": 73, "high": 94}
-    first, last = found["rungs"][0], found["rungs"][-1]
+    # Parameters: (9 + 2) * width + 10 * (width + 1) = 21 * width + 10.
+    assert summary["parameters"] == {"low": 52, "median": 73, "high": 94}
+    first, last = summary["rungs"][0], summary["rungs"][-1]
     assert list(last["accuracy_pct"].values()) == pytest.approx([96.2, 97.4, 98.0])
     variances = statistics.variance([96.0, 96.4]), statistics.variance([97.0, 97.8])
     assert last["seed_deviation_pct"] == pytest.approx((sum(variances) / 2) ** 0.5)
@@ -143,25 +143,25 @@ def test_a_summary_by_hand():
     assert last["rank_correlation"] == pytest.approx(1.0)
 
 
-def test_what_is_not_defined_is_none():
-    two = few(run_rows(0, 0, (90.0, 95.0, 96.0)), run_rows(1, 0, (92.0, 94.0, 97.0)))
-    alike = few(*(run_rows(number, 0, (90.0, 95.0 + number, 96.0)) for number in range(3)))
+def test_undefined_statistics_are_none():
+    two_networks = table_of(run_rows(0, 0, (90.0, 95.0, 96.0)), run_rows(1, 0, (92.0, 94.0, 97.0)))
+    equal_networks = table_of(*(run_rows(number, 0, (90.0, 95.0 + number, 96.0)) for number in range(3)))
 
-    for found in (two.summary(), alike.summary()):
-        assert [(rung["rank_correlation"], rung["seed_deviation_pct"]) for rung in found["rungs"]] == [(None, None)] * 3
+    for table in (two_networks.summary(), equal_networks.summary()):
+        assert [(rung["rank_correlation"], rung["seed_deviation_pct"]) for rung in table["rungs"]] == [(None, None)] * 3
 
 
-def test_an_export_holds_the_rows_and_checksums_that_sha256sum_checks(tmp_path: Path):
+def test_export_has_rows_and_checksums_for_sha256sum(tmp_path: Path):
     pytest.importorskip("pyarrow")
-    table: Table = few(run_rows(0, 0, (9.0, 99.12, 0.1 + 0.2)), run_rows(1, 1))
+    table: Table = table_of(run_rows(0, 0, (9.0, 99.12, 0.1 + 0.2)), run_rows(1, 1))
 
-    written = export_table(table, tmp_path)
+    paths = export_table(table, tmp_path)
 
-    found = pandas.read_parquet(tmp_path / "table.parquet")
-    pandas.testing.assert_frame_equal(found, pandas.read_csv(tmp_path / "table.csv"))
-    assert list(found["validation_accuracy_pct"][:3]) == [9.0, 99.12, 0.1 + 0.2]
-    assert json.loads((tmp_path / "table.json").read_text())["rows"] == len(found) == 6
+    frame = pandas.read_parquet(tmp_path / "table.parquet")
+    pandas.testing.assert_frame_equal(frame, pandas.read_csv(tmp_path / "table.csv"))
+    assert list(frame["validation_accuracy_pct"][:3]) == [9.0, 99.12, 0.1 + 0.2]
+    assert json.loads((tmp_path / "table.json").read_text())["rows"] == len(frame) == 6
     if shutil.which("sha256sum"):
         command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
         check = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        assert check.stdout.count(": OK") == len(written) - 1 == 3
+        assert check.stdout.count(": OK") == len(paths) - 1 == 3

@@ -1,4 +1,4 @@
-"""A workspace in which seeds were verified and their weights kept; each test has a copy."""
+"""Workspace with a verification of two seeds and stored weights; each test has a copy."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ ROW = ("--recipe", "smoke", "--dataset", "mnist-5k", "--target", "5", "--engine"
 
 
 class Trainer:
-    """Trains in this process, on a tenth of the images, and as another seed where it is told so."""
+    """Trainer in this process on a tenth of the images; ``shift`` is added to the seed index of each job."""
 
     def __init__(self) -> None:
-        whole = load("mnist-5k")
-        part = replace(whole, train_images=whole.train_images[::10], train_labels=whole.train_labels[::10])
-        self.bench = TrainingData(whole)
-        self.bench.data = part
+        data = load("mnist-5k")
+        subset = replace(data, train_images=data.train_images[::10], train_labels=data.train_labels[::10])
+        self.bench = TrainingData(data)
+        self.bench.data = subset
         self.shift = 0
 
-    def trained(self, waiting: list[Job], *_: Any) -> Iterator[StretchEnded]:
-        """Stand in for ``run_all``."""
+    def run_all(self, waiting: list[Job], *_: Any) -> Iterator[StretchEnded]:
+        """Replace ``run_all``."""
         while waiting:
             job = waiting.pop(0)
-            found = execute(replace(job, seed_index=job.seed_index + self.shift), self.bench)
-            yield StretchEnded(job, replace(found, seed_index=job.seed_index))
+            result = execute(replace(job, seed_index=job.seed_index + self.shift), self.bench)
+            yield StretchEnded(job, replace(result, seed_index=job.seed_index))
 
 
 @pytest.fixture(scope="session")
 def verified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer]:
-    """A workspace in which two seeds were verified; tests take a copy."""
+    """Return a workspace with a verification of two seeds, and the trainer; tests use a copy."""
     folder, trainer = tmp_path_factory.mktemp("verified"), Trainer()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(folder))
-        patch.setattr(verification_runs, "run_all", trainer.trained)
+        patch.setattr(verification_runs, "run_all", trainer.run_all)
         assert run(["verify", NETWORK, *ROW, "--seeds", "2"]) in (0, 3)
     return folder, trainer
 
@@ -61,24 +61,24 @@ def place(verified: tuple[Path, Trainer], workspace: Path, capsys: pytest.Captur
 
 @pytest.fixture
 def trainer(verified: tuple[Path, Trainer], monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    monkeypatch.setattr(verification_runs, "run_all", verified[1].trained)
+    monkeypatch.setattr(verification_runs, "run_all", verified[1].run_all)
     monkeypatch.setattr(verified[1], "shift", 0)
     return verified[1]
 
 
 @pytest.fixture
 def evidence(place: Workspace) -> Record:
-    [found] = record.read_all(place.records)
-    return found
+    [verification] = record.read_all(place.records)
+    return verification
 
 
 @pytest.fixture
 def evaluated(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """What the command says as JSON."""
+    """Return a function that runs ``harness evaluate`` and returns the JSON document."""
 
-    def made(*arguments: str, code: int = 0) -> dict[str, Any]:
+    def evaluate(*arguments: str, code: int = 0) -> dict[str, Any]:
         assert run(["evaluate", NETWORK, "--json", *arguments]) == code
         document: dict[str, Any] = json.loads(capsys.readouterr().out)
         return document
 
-    return made
+    return evaluate

@@ -1,3 +1,5 @@
+"""``harness leaderboard``: text, JSON, filters, publication, and damaged records."""
+
 from __future__ import annotations
 
 import io
@@ -21,7 +23,7 @@ from tests.outline import checked
 
 @pytest.fixture
 def board(workspace: Path) -> Path:
-    """A workspace with a verified, a measured and a claimed row, and a row on another data set."""
+    """Return a workspace with a verified, a measured and a claimed row, and a row of a different data set."""
     folder = workspace / "runs" / "records"
     record.write(folder, make_record([50, 52, 54, 56, 58], network_of_width(9)))
     record.write(folder, make_record([70], network_of_width(4), name="mine"))
@@ -32,41 +34,41 @@ def board(workspace: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where people look."""
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the output the output on a terminal."""
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
 
 
-def test_a_pipe_gets_the_same_rows_for_programs(
+def test_piped_output_has_rows_of_json(
     board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TTY_COMPATIBLE", "0")
     assert run(["leaderboard", "--all"]) == 0
-    found = pandas.read_csv(io.StringIO(capsys.readouterr().out), sep="\t")
+    frame = pandas.read_csv(io.StringIO(capsys.readouterr().out), sep="\t")
     assert run(["leaderboard", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     for name in ("hash", "parameters", "target_pct", "tier", "validation_seeds"):
-        assert found[name].tolist() == [row[name] for row in rows]
+        assert frame[name].tolist() == [row[name] for row in rows]
 
 
 def plain(text: str) -> str:
-    """Return a text without colours."""
+    """Return a text without colour codes."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:
-    """Return the cells of each printed table by its heading; columns are two spaces apart."""
-    found: dict[str, list[list[str]]] = {}
+    """Return the cells of each printed table by heading; columns are separated by two spaces."""
+    cells: dict[str, list[list[str]]] = {}
     for block in plain(text).rstrip().split("\n\n"):
-        heading, *rest = block.splitlines()
-        if not rest or rest[0].split()[0] not in ("rank", "target"):
+        heading, *content = block.splitlines()
+        if not content or content[0].split()[0] not in ("rank", "target"):
             continue
-        _, *lines = rest
-        found[heading] = [re.split(r" {2,}", line.strip()) for line in lines]
-    return found
+        _, *lines = content
+        cells[heading] = [re.split(r" {2,}", line.strip()) for line in lines]
+    return cells
 
 
-def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.CaptureFixture[str]):
+def test_all_rows_are_grouped_by_target_with_ranks(board: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["leaderboard", "--all"]) == 0
 
     listing = tables(capsys.readouterr().out)
@@ -83,30 +85,30 @@ def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.C
     assert "97.000 \u00b1 0.000" in listing["kmnist (not MNIST), 95 %"][0]
 
 
-def test_without_a_choice_the_smallest_of_each_target_come_first(board: Path, capsys: pytest.CaptureFixture[str]):
+def test_default_output_lists_smallest_network_of_each_target_first(board: Path, capsys: pytest.CaptureFixture[str]):
     for width, target in ((10, 99.4), (11, 99.4), (12, 99.0)):
         record.write(board / "runs" / "records", make_record([50] * 5, network_of_width(width), target_pct=target))
 
     assert run(["leaderboard"]) == 0
 
-    shown = capsys.readouterr().out
-    first, second = tables(shown).values()
+    output = capsys.readouterr().out
+    first, second = tables(output).values()
     assert [cells[0] for cells in first] == ["99 %", "99.4 %"]
     sizes = [int(cells[2].replace(",", "")) for cells in (*first, *second)]
     assert sizes == [parameters(width) for width in (12, 9, 10, 11)]
-    # Three rows are not proven or of another data set.
-    assert "\n3 more rows: " in shown
+    # Three rows are not verified or belong to a different data set.
+    assert "\n3 more rows: " in output
 
 
-@pytest.mark.parametrize(("options", "is_shown"), [(["--dataset", "mnist"], False), (["--all"], True)])
-def test_claims_are_shown_on_request_only(
-    board: Path, capsys: pytest.CaptureFixture[str], options: list[str], is_shown: bool
+@pytest.mark.parametrize(("options", "is_listed"), [(["--dataset", "mnist"], False), (["--all"], True)])
+def test_claims_are_listed_only_on_request(
+    board: Path, capsys: pytest.CaptureFixture[str], options: list[str], is_listed: bool
 ):
     assert run(["leaderboard", *options]) == 0
 
-    shown = plain(capsys.readouterr().out)
-    assert ("theirs" in shown) is is_shown
-    assert ("\n1 more row: " in shown) is not is_shown
+    output = plain(capsys.readouterr().out)
+    assert ("theirs" in output) is is_listed
+    assert ("\n1 more row: " in output) is not is_listed
 
 
 def parameters(width: int) -> int:
@@ -125,7 +127,7 @@ def parameters(width: int) -> int:
         (["--dataset", "fashion-mnist"], []),
     ],
 )
-def test_rows_are_chosen_and_keep_their_rank(
+def test_selected_rows_keep_their_rank(
     board: Path, capsys: pytest.CaptureFixture[str], options: list[str], ranks: list[int]
 ):
     assert run(["leaderboard", "--json", *options]) == 0
@@ -134,38 +136,38 @@ def test_rows_are_chosen_and_keep_their_rank(
     assert [row["rank"] for row in document["rows"]] == ranks
 
 
-def test_nothing_is_written_unless_asked(board: Path, capsys: pytest.CaptureFixture[str]):
+def test_leaderboard_writes_no_files_by_default(board: Path, capsys: pytest.CaptureFixture[str]):
     before = {path for path in board.rglob("*") if path.is_file()}
 
     assert run(["leaderboard"]) == 0
 
     assert {path for path in board.rglob("*") if path.is_file()} == before
-    # The package is in no clone.
+    # Publication requires a clone of the repository.
     assert run(["leaderboard", "--publish", network_of_width(9)]) == 2
 
 
-def edited(path: Path, old: str, new: str) -> None:
+def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def missing(path: Path) -> None:
-    """A link to a file that is not there, as a checkout without its large files has them."""
+def replace_by_broken_link(path: Path) -> None:
+    """Replace a file by a link to a missing file, as in a checkout without its large files."""
     path.unlink()
     path.symlink_to(path.with_suffix(".gone"))
 
 
 DAMAGES = [
     pytest.param(lambda path: path.write_bytes(path.read_bytes()[:900]), id="truncated"),
-    pytest.param(lambda path: edited(path, '"seeds": [', '"seeds": 5, "x": ['), id="type"),
-    pytest.param(missing, id="missing"),
-    pytest.param(lambda path: edited(path, '"parameters": 594', '"parameters": 66'), id="edited"),
+    pytest.param(lambda path: edit(path, '"seeds": [', '"seeds": 5, "x": ['), id="type"),
+    pytest.param(replace_by_broken_link, id="missing"),
+    pytest.param(lambda path: edit(path, '"parameters": 594', '"parameters": 66'), id="edited"),
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_is_named_and_left_out(
+def test_damaged_record_is_reported_and_omitted(
     damage: Callable[[Path], None], board: Path, capsys: pytest.CaptureFixture[str]
 ):
     path = next((board / "runs" / "records").glob("*kmnist*"))
@@ -194,7 +196,7 @@ def test_a_damaged_record_is_named_and_left_out(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_takes_only_its_row_away_and_is_not_published(damage: Callable[[Path], None], board: Path):
+def test_damaged_record_removes_only_its_row_and_prevents_publication(damage: Callable[[Path], None], board: Path):
     home = Workspace(board)
     rows = refresh(home)
     damage(next(home.records.glob("*kmnist*")))
@@ -206,20 +208,20 @@ def test_a_damaged_record_takes_only_its_row_away_and_is_not_published(damage: C
 @pytest.mark.parametrize(
     "command", ["leaderboard --all", "explain {0}", "report --all", "studies --json", "evaluate {0}"]
 )
-def test_a_damaged_record_and_a_damaged_line_stop_no_command_and_are_reported_once(
+def test_damaged_record_and_ledger_line_are_reported_once_by_every_command(
     command: str, board: Path, capsys: pytest.CaptureFixture[str]
 ):
     home = Workspace(board)
-    sound = next(path for path in home.records.glob("*.json") if path.name.count("-mnist-99_4"))
-    damaged = next(home.records.glob("*kmnist*"))
-    damaged.write_text("[]", encoding="utf-8")
+    intact_path = next(path for path in home.records.glob("*.json") if path.name.count("-mnist-99_4"))
+    damaged_path = next(home.records.glob("*kmnist*"))
+    damaged_path.write_text("[]", encoding="utf-8")
     home.ledger.write_text("{\n", encoding="utf-8")
 
-    code = run(command.format(sound.name.split("-")[0]).split())
+    code = run(command.format(intact_path.name.split("-")[0]).split())
     errors = plain(capsys.readouterr().err)
 
     # The seeds of the sound record have no weights to evaluate.
     assert code == (4 if command.startswith("evaluate") else 0)
-    assert errors.count(damaged.name) <= 1
+    assert errors.count(damaged_path.name) <= 1
     assert errors.count("ledger.jsonl, line 1: ") <= 1
     assert "left out: " in errors or command.startswith("studies")

@@ -1,4 +1,4 @@
-"""Commands with ``--cluster``: what they find on Ray's nodes is what this machine finds alone."""
+"""Commands with ``--cluster``: results on Ray nodes equal the results of this machine."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ALL = ("--dataset", "mnist-5k", "--recipe", "@short.toml", "--engine", "torch", 
 
 
 @pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Workspace]:
-    """Return an empty workspace with a space and a recipe, which commands use from then on."""
+def make_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Workspace]:
+    """Return a function that makes a workspace with a space and a recipe, and selects the workspace for commands."""
 
-    def made(name: str) -> Workspace:
+    def make(name: str) -> Workspace:
         place = tmp_path / name
         place.mkdir()
         (place / "few.space").write_text(SPACE)
@@ -33,48 +33,48 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Wo
         monkeypatch.chdir(place)
         return Workspace(place)
 
-    return made
+    return make
 
 
-def on_cluster(*words: str) -> subprocess.Popen[bytes]:
-    """Start a command on a cluster of its own, in a process of its own: Ray reads its environment once."""
-    return subprocess.Popen([sys.executable, "-m", "harness", *words, "--cluster", "local"])
+def on_cluster(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start a command with a new cluster in a subprocess, because Ray reads the environment only once per process."""
+    return subprocess.Popen([sys.executable, "-m", "harness", *arguments, "--cluster", "local"])
 
 
 @pytest.mark.slow  # two minutes
-def test_a_verification_on_two_nodes_records_what_one_machine_records(alone: Callable[[str], Workspace]):
+def test_verification_on_two_nodes_equals_verification_on_one_machine(make_workspace: Callable[[str], Workspace]):
     verify = ["verify", NETWORK, *ALL, "--target", "5", "--seeds", "2"]
-    there = alone("there")
+    cluster_place = make_workspace("there")
     cluster = on_cluster(*verify)
-    here = alone("here")
+    local_place = make_workspace("here")
     assert run(verify) in (0, 3)
     assert cluster.wait() in (0, 3)
 
-    (found,), (known,) = (record.read_all(place.records) for place in (there, here))
-    assert [(seed.weights_sha256, seed.test_errors, seed.wrong) for seed in found.seeds] == [
-        (seed.weights_sha256, seed.test_errors, seed.wrong) for seed in known.seeds
+    (cluster_result,), (local_result,) = (record.read_all(place.records) for place in (cluster_place, local_place))
+    assert [(seed.weights_sha256, seed.test_errors, seed.wrong) for seed in cluster_result.seeds] == [
+        (seed.weights_sha256, seed.test_errors, seed.wrong) for seed in local_result.seeds
     ]
-    reads = [len(place.test_log.read_text().splitlines()) for place in (there, here)]
+    reads = [len(place.test_log.read_text().splitlines()) for place in (cluster_place, local_place)]
     assert reads == [2, 2]
 
 
 @pytest.mark.slow
-def test_a_table_that_two_nodes_record_is_that_of_one_machine(alone: Callable[[str], Workspace]):
+def test_table_of_two_nodes_equals_table_of_one_machine(make_workspace: Callable[[str], Workspace]):
     table = ["bench", "table", "mine", *ALL, "--space", "@few.space", "--rungs", "1,2", "--seeds", "1"]
-    there = alone("there")
+    cluster_place = make_workspace("there")
     cluster = on_cluster(*table)
-    here = alone("here")
+    local_place = make_workspace("here")
     assert run(table) == cluster.wait() == 0
 
-    found, known = (read_table(place.table("mine")) for place in (there, here))
-    assert {(row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in found.rows} == {
-        (row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in known.rows
+    cluster_result, local_result = (read_table(place.table("mine")) for place in (cluster_place, local_place))
+    assert {(row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in cluster_result.rows} == {
+        (row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in local_result.rows
     }
 
 
 @pytest.mark.slow
-def test_a_live_comparison_trains_on_nodes(alone: Callable[[str], Workspace]):
-    alone("there")
+def test_live_comparison_trains_on_nodes(make_workspace: Callable[[str], Workspace]):
+    make_workspace("there")
     options = ["--space", "@few.space", "--target", "99", "--time", "30s", "--method", "random", "--repeats", "1"]
 
     assert on_cluster("bench", "run", "--live", *ALL, *options).wait() == 0

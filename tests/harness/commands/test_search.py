@@ -1,4 +1,4 @@
-"""``harness search`` from the command line: what is refused and planned; real searches whose trainings are made up."""
+"""``harness search`` from the command line: rejected options, plans, and searches with simulated trainings."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ SPACES = {
 
 @pytest.fixture(autouse=True)
 def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """Networks with 310 errors on validation, where 300 are allowed; no report is drawn."""
+    """Return a trainer with 310 validation errors per network, 10 above the limit; reports are not written."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
     for name, text in SPACES.items():
         (workspace / f"{name}.space").write_text(text, encoding="utf-8")
-    made = without_processes(monkeypatch)
-    made.accuracy_pct = lambda parameters, seed: 96.9
-    return made
+    fake = without_processes(monkeypatch)
+    fake.accuracy_pct = lambda parameters, seed: 96.9
+    return fake
 
 
 def document_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 3) -> dict[str, Any]:
@@ -57,57 +57,55 @@ def document_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int =
     return document
 
 
-def planned(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
-    """Return the plan of a command that was named to be pasted."""
+def plan_of(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
+    """Return the plan of a command from a message of the harness."""
     program, *arguments = shlex.split(command)
     assert program == "harness"
     return document_of(capsys, *arguments, "--plan", code=0)
 
 
-def test_a_study_begun_from_python_logs_a_command_that_goes_on_with_it(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    given: dict[str, Any] = {"space": "@few.space", "workers": 1, "device": "cpu", "trials": 1, "time": 200}
-    begun = api.search("mnist-5k", **given, minimise=("macs", "parameters"), limits="macs<=1000000")
-    command = searches.events(workspace / "runs" / begun.name, "session")[0]["command"]
-    facts = planned(capsys, shlex.join(command))
-    assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, begun.name, 200.0)
+def test_study_from_python_logs_command_that_resumes_study(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    options: dict[str, Any] = {"space": "@few.space", "workers": 1, "device": "cpu", "trials": 1, "time": 200}
+    result = api.search("mnist-5k", **options, minimise=("macs", "parameters"), limits="macs<=1000000")
+    command = searches.events(workspace / "runs" / result.name, "session")[0]["command"]
+    facts = plan_of(capsys, shlex.join(command))
+    assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, result.name, 200.0)
 
 
-def test_edited_code_begins_another_study_and_adds_no_seed(
+def test_edited_trainer_begins_new_study_and_adds_no_seeds(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(workspace)
-    given = (*SEARCH, "--trainer", "coded:train")
+    command = (*SEARCH, "--trainer", "coded:train")
     plans = []
     for text in ("def train(*given): ...", "def train(*given): return"):
         (workspace / "coded.py").write_text(text)
-        plans.append(document_of(capsys, *given, "--plan", code=0))
+        plans.append(document_of(capsys, *command, "--plan", code=0))
         (workspace / "coded.py").write_text("def train(*given): 'edited'")
-        assert run([*given, "--plan"]) == 2  # this process has imported it as it was
-        monkeypatch.delitem(sys.modules, "coded")  # as in a new one
+        assert run([*command, "--plan"]) == 2  # this process has imported the previous code
+        monkeypatch.delitem(sys.modules, "coded")  # as in a new process
         monkeypatch.delitem(user_code._IMPORTED_SHA256, "coded")
-    assert len({each["study"] for each in plans}) == 2
+    assert len({plan["study"] for plan in plans}) == 2
     (workspace / "coded.toml").write_text(f"trainer = 'coded:train'\ntrainer_sha256 = '{'0' * 64}'")
-    verifying = ("verify", "conv3x3(4) gap linear(10)", "--recipe", "@coded.toml", "--dataset", "mnist-5k")
-    assert run([*verifying, "--target", "90"]) == 4
+    verify = ("verify", "conv3x3(4) gap linear(10)", "--recipe", "@coded.toml", "--dataset", "mnist-5k")
+    assert run([*verify, "--target", "90"]) == 4
     assert not Workspace(workspace).ledger.exists()
 
 
-# What is refused ----------------------------------------------------------------------------------------------
+# Rejected options ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "auto"])
-def test_a_wrong_space_is_told_before_data_are_looked_for(dataset: str, capsys: pytest.CaptureFixture[str]):
-    given = ("search", "--dataset", dataset, "--device", "cpu", "--data", "nowhere")
+def test_unknown_space_is_reported_before_missing_data(dataset: str, capsys: pytest.CaptureFixture[str]):
+    command = ("search", "--dataset", dataset, "--device", "cpu", "--data", "nowhere")
 
-    assert document_of(capsys, *given, "--space", "crad", code=2)["error"]["hint"] == "did you mean 'card'?"
-    assert run([*given]) == 5
+    assert document_of(capsys, *command, "--space", "crad", code=2)["error"]["hint"] == "did you mean 'card'?"
+    assert run([*command]) == 5
 
 
 @pytest.mark.parametrize("command", [SEARCH, ("verify", "conv3x3(4) | gap | linear(10)", "--dataset", "mnist-5k")])
 @pytest.mark.parametrize("place", ["few.space", "/proc/x"])
-def test_a_workspace_that_cannot_be_written_is_named_before_training(
+def test_unwritable_workspace_is_rejected_before_training(
     command: tuple[str, ...], place: str, workspace: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(workspace / place))
@@ -116,13 +114,13 @@ def test_a_workspace_that_cannot_be_written_is_named_before_training(
     assert trainer.asked == []
 
 
-def test_another_configuration_and_a_second_coordinator_are_refused(workspace: Path):
-    mine = (*SEARCH, "--study", "mine", "--trials", "1")
-    assert run([*mine, "--target", "97"]) == 3
+def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Path):
+    command = (*SEARCH, "--study", "mine", "--trials", "1")
+    assert run([*command, "--target", "97"]) == 3
 
-    assert run([*mine, "--target", "96"]) == 4
+    assert run([*command, "--target", "96"]) == 4
     with study.owned(workspace / "runs" / "mine"):
-        assert run([*mine, "--target", "97"]) == 2
+        assert run([*command, "--target", "97"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -134,17 +132,15 @@ def test_another_configuration_and_a_second_coordinator_are_refused(workspace: P
         ("leaderboard",),
     ],
 )
-def test_a_data_set_is_an_argument_or_an_option_but_not_both(
-    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
-    answers = [document_of(capsys, *command, *words, code=0) for words in (("mnist-5k",), ("--dataset", "mnist-5k"))]
+def test_data_set_is_argument_or_option_but_not_both(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    answers = [document_of(capsys, *command, *option, code=0) for option in (("mnist-5k",), ("--dataset", "mnist-5k"))]
 
     assert answers[0] == answers[1]
     assert run([*command, "mnist-5k", "--dataset", "mnist-5k"]) == 2
 
 
 @pytest.mark.parametrize("command", ["search", "quote", "doctor"])
-def test_a_folder_that_does_not_exist_is_not_only_an_unknown_data_set(command: str, capsys: pytest.CaptureFixture[str]):
+def test_missing_data_set_is_reported_as_file_or_folder(command: str, capsys: pytest.CaptureFixture[str]):
     for name in ("pictures", "pictures/"):
         assert "file or folder" in document_of(capsys, command, name, code=2)["error"]["message"]
 
@@ -152,11 +148,11 @@ def test_a_folder_that_does_not_exist_is_not_only_an_unknown_data_set(command: s
 # Plans ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):
     before = sorted(workspace.iterdir())
-    given = (*SEARCH, "--plan", "--budget", "2000", "--storage", "postgresql://ann:secret@nowhere/name")
-    document = document_of(capsys, *given, code=0)
-    assert run([*given]) == 0
+    command = (*SEARCH, "--plan", "--budget", "2000", "--storage", "postgresql://ann:secret@nowhere/name")
+    document = document_of(capsys, *command, code=0)
+    assert run([*command]) == 0
     text = capsys.readouterr().out
 
     assert sorted(workspace.iterdir()) == before
@@ -168,14 +164,14 @@ def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.Captur
     assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
 
 
-def test_a_limit_of_parameters_is_the_budget_and_of_what_is_minimised_the_ceiling(capsys: pytest.CaptureFixture[str]):
-    given = (*SEARCH, "--space", "@macs.space", "--plan", "--minimise", "macs", "--limit")
-    config = document_of(capsys, *given, "macs<=60000,parameters<=300", code=0)["config"]
+def test_limit_of_parameters_is_budget_and_limit_of_objective_is_maximum(capsys: pytest.CaptureFixture[str]):
+    command = (*SEARCH, "--space", "@macs.space", "--plan", "--minimise", "macs", "--limit")
+    config = document_of(capsys, *command, "macs<=60000,parameters<=300", code=0)["config"]
 
     assert (config["budget"], config["most"]) == (300, 60_000)
 
 
-def test_a_chip_is_a_pair_of_limits_that_the_plan_names(capsys: pytest.CaptureFixture[str]):
+def test_chip_sets_two_limits_that_plan_states(capsys: pytest.CaptureFixture[str]):
     arguments = ("search", "--dataset", "mnist-5k", "--minimise", "weight_bytes", "--chip", "ch32v003", "--plan")
     document = document_of(capsys, *arguments, code=0)
     assert run([*arguments]) == 0
@@ -184,13 +180,13 @@ def test_a_chip_is_a_pair_of_limits_that_the_plan_names(capsys: pytest.CaptureFi
     limits = ["weight_bytes <= 13228", "ram_bytes <= 440"]
     assert document["chip"] == limits
     assert all(limit in document["config"]["space_text"] for limit in limits)
-    # Hardly a network of the usual space has maps so small.
+    # Few networks of the usual space have feature maps that fit into the RAM.
     assert document["config"]["space"] == "minute"
     assert "weight_bytes <= 13228 and ram_bytes <= 440" in text
 
 
 @pytest.mark.parametrize(("limit", "has_hint"), [("instructions_m0<=1000000", True), ("macs<=1000000", False)])
-def test_a_limit_of_the_integers_names_their_recipe(limit: str, has_hint: bool, capsys: pytest.CaptureFixture[str]):
+def test_limit_of_integer_metric_names_integer_recipe(limit: str, has_hint: bool, capsys: pytest.CaptureFixture[str]):
     assert run(["search", "--dataset", "mnist-5k", "--limit", limit, "--plan"]) == 0
     assert ("small-int8" in capsys.readouterr().err) == has_hint
 
@@ -203,7 +199,7 @@ clock_hz = 48_000_000
 """
 
 
-def test_a_chip_of_ones_own_limits_as_one_with_these_figures_does(capsys: pytest.CaptureFixture[str]):
+def test_user_defined_chip_has_limits_of_equal_known_chip(capsys: pytest.CaptureFixture[str]):
     Path("mine.toml").write_text(OWN_CHIP, encoding="utf-8")
 
     def limits(chip: str) -> Any:
@@ -223,7 +219,7 @@ def test_a_chip_of_ones_own_limits_as_one_with_these_figures_does(capsys: pytest
         ("=", "", "mine.toml is not TOML"),
     ],
 )
-def test_a_chip_of_ones_own_with_other_fields_is_refused_in_a_line(
+def test_user_defined_chip_with_invalid_fields_is_rejected_in_one_line(
     line: str, replacement: str, words: str, capsys: pytest.CaptureFixture[str]
 ):
     Path("mine.toml").write_text(OWN_CHIP.replace(line, replacement), encoding="utf-8")
@@ -234,8 +230,8 @@ def test_a_chip_of_ones_own_with_other_fields_is_refused_in_a_line(
     assert "\n" not in error["message"]
 
 
-def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsys: pytest.CaptureFixture[str]):
-    # 824 bytes of stack and 784 of the image, of 1,500.
+def test_chip_with_too_little_ram_and_unknown_chip_are_rejected(capsys: pytest.CaptureFixture[str]):
+    # 824 bytes of stack and 784 bytes of the image exceed 1,500 bytes by 108.
     Path("mine.toml").write_text(OWN_CHIP.replace("2_048", "1_500"), encoding="utf-8")
     error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "@mine.toml", "--plan", code=4)["error"]
     assert "108 bytes" in error["message"]
@@ -247,30 +243,30 @@ def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsy
     assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATmega328P'?")
 
 
-# Ends -----------------------------------------------------------------------------------------------------------
+# Advice and exit codes ------------------------------------------------------------------------------------------
 
 
-def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_study(
+def test_advice_after_too_few_trials_doubles_trials_of_same_study(
     trainer: Trainer, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    given = (*SEARCH, "--trials", "2", "--trial-time", "90s", "--target", "97", "--time", "1h")
-    document = document_of(capsys, *given)
+    command = (*SEARCH, "--trials", "2", "--trial-time", "90s", "--target", "97", "--time", "1h")
+    document = document_of(capsys, *command)
 
     assert (document["reached"], document["winner"], document["trained"]) == (False, None, 2 + BASELINES)
     nearest, words = document["nearest_miss"], document["last_words"]
     assert (nearest["errors"], nearest["allowed"], nearest["runs"]) == (310, 300, 1)
-    plan = planned(capsys, words["command"])
+    plan = plan_of(capsys, words["command"])
     assert (words["why"], plan["study"], plan["exists"]) == ("trials", document["study"], True)
     assert (plan["effort"]["trials"], plan["effort"]["seconds"]) == (4, 3600)
     assert plan["effort"]["limits"]["seconds"] == 90
     config = json.loads((workspace / "runs" / document["study"] / "config.json").read_text(encoding="utf-8"))
     assert plan["config"] == config["config"]
-    # One that is over says the same again, in the terminal and in its report.
-    asked = len(trainer.asked)
-    assert run([*given]) == 3
+    # A repeated command and the report state the same advice.
+    job_count = len(trainer.asked)
+    assert run([*command]) == 3
     messages = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
     assert capsys.readouterr().out.splitlines()[: len(messages)] == messages
-    assert len(trainer.asked) == asked
+    assert len(trainer.asked) == job_count
     advice = read_study(Path(document["report"]).parent, Workspace(workspace)).ending.advice
     assert advice is not None
     assert (advice.command, advice.advice, list(advice.sentences)) == (
@@ -281,18 +277,18 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
 
 
 @pytest.mark.parametrize(
-    ("given", "accuracies", "why", "field", "expected"),
+    ("options", "accuracies", "why", "field", "expected"),
     [
         (("--time", "0.001s"), (96.9, 96.9), "time", ("exists",), True),
-        # The nearest has 86 parameters, the largest 238: a budget of 170 binds, 300 does not.
+        # The nearest network has 86 parameters, the largest 238: a budget of 170 is binding, 300 is not.
         (("--budget", "170", "--epochs", "30"), (96.9, 96.9), "space", ("config", "budget"), 340),
         (("--limit", "parameters<=170", "--epochs", "30"), (96.9, 96.9), "space", ("config", "budget"), 340),
         (("--budget", "300", "--epochs", "30"), (96.0, 96.9), "target", ("config", "budget"), 300),
         ((), (80.0, 80.0), "target", ("config", "budget"), 20_000),
     ],
 )
-def test_what_ran_out_is_asked_for_by_the_command_that_is_advised(
-    given: tuple[str, ...],
+def test_advised_command_extends_exhausted_limit(
+    options: tuple[str, ...],
     accuracies: tuple[float, float],
     why: str,
     field: tuple[str, ...],
@@ -301,16 +297,16 @@ def test_what_ran_out_is_asked_for_by_the_command_that_is_advised(
     capsys: pytest.CaptureFixture[str],
 ):
     trainer.accuracy_pct = lambda parameters, seed: accuracies[parameters > 200]
-    document = document_of(capsys, *SEARCH, *given)
+    document = document_of(capsys, *SEARCH, *options)
 
     assert document["last_words"]["why"] == why
-    plan: Any = planned(capsys, document["last_words"]["command"])
+    plan: Any = plan_of(capsys, document["last_words"]["command"])
     for name in field:
         plan = plan[name]
     assert plan == expected
 
 
-def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
+def test_out_of_memory_runs_are_not_counted_as_trained(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
     trainer.special = lambda job: Broken(job, Status.OUT_OF_MEMORY, "took 300 MiB; 64 MiB allowed")
     document = document_of(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
 
@@ -318,7 +314,7 @@ def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer
     assert f"{2 + BASELINES} runs ran out of memory" in document["last_words"]["sentences"][0]
 
 
-def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_verified_winner_has_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     record = make_record([50, 52, 54, 50, 51])
     verdict = Verdict(record, row_of_record(record), record.seeds, (), False)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: verdict)
@@ -328,27 +324,27 @@ def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsy
     assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, record.hash, None)
 
 
-def test_the_database_is_written_although_the_verification_fails(monkeypatch: pytest.MonkeyPatch):
-    written: list[str] = []
-    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: written.append(path.name))
+def test_database_is_written_if_verification_fails(monkeypatch: pytest.MonkeyPatch):
+    names: list[str] = []
+    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: names.append(path.name))
 
-    def failing(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise DataError("the images have changed")
 
-    monkeypatch.setattr(conclude, "conclude", failing)
+    monkeypatch.setattr(conclude, "conclude", fail)
 
     assert run([*SEARCH, "--trials", "1"]) == 5
-    assert written == ["study.db"]
+    assert names == ["study.db"]
 
 
-def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(
+def test_interrupted_search_is_not_concluded_and_suggests_resuming(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     signals = iter([signal.SIGINT])
 
     def interrupt(self: session.SearchReporter) -> None:
-        for each in signals:
-            signal.raise_signal(each)
+        for number in signals:
+            signal.raise_signal(number)
 
     monkeypatch.setattr(session.SearchReporter, "_write_report", interrupt)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: pytest.fail("it was concluded"))

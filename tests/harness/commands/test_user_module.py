@@ -1,4 +1,4 @@
-"""Commands treat a PyTorch module that the notation cannot express as any network."""
+"""Commands on a PyTorch module that the notation cannot express."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def net(workspace: Path) -> str:
     return "net.py:Net"
 
 
-def test_a_module_is_verified_evaluated_and_ranked(
+def test_module_is_verified_evaluated_and_ranked(
     net: str, workspace: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Workspace(workspace)
@@ -43,12 +43,12 @@ def test_a_module_is_verified_evaluated_and_ranked(
     for network in (evidence.hash, net, f"module-{PARAMETERS}"):
         assert run(["evaluate", network, "--seed", "all", "--json"]) == 0
         assert [seed["as_recorded"] for seed in json.loads(capsys.readouterr().out)["seeds"]] == [True] * 3
-    [row] = [each for each in collect(place) if each.hash == evidence.hash]
+    [row] = [item for item in collect(place) if item.hash == evidence.hash]
     assert (row.parameters, row.seeds) == (PARAMETERS, 3)
     assert run(["leaderboard", "--check"]) == 0
 
 
-def test_a_changed_module_is_refused_with_both_hashes(
+def test_changed_module_is_rejected_with_recorded_hash(
     net: str, workspace: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["verify", net, *ROW, "--seeds", "2"])
@@ -68,7 +68,7 @@ def test_a_changed_module_is_refused_with_both_hashes(
     assert [*Workspace(workspace).records.glob("*.json")] == [record.path_of(Workspace(workspace).records, evidence)]
 
 
-def test_a_module_is_explained_trained_and_exported(
+def test_module_is_explained_trained_and_exported(
     net: str, workspace: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["explain", net, "--json"]) == 0
@@ -79,7 +79,7 @@ def test_a_module_is_explained_trained_and_exported(
         PARAMETERS,
     )
     assert [part["parameters"] for part in document["parts"]] == [CONVOLUTION, 20]
-    # Nothing is known of the layers, and there is no integer form.
+    # The layers of a module are unknown, and a module has no integer form.
     instructions = ("instructions_m0", "instructions_rv32")
     for metric in ("receptive_field", "weight_bytes", "ram_bytes", "latency_us", *instructions):
         assert document[metric] is None
@@ -102,21 +102,21 @@ def test_a_module_is_explained_trained_and_exported(
 
 
 @pytest.mark.parametrize("folder", ["q'd", "p(a)", "a|b"])
-def test_a_path_that_the_notation_cannot_quote_is_an_argument_error(folder: str, workspace: Path) -> None:
+def test_path_that_notation_cannot_quote_is_usage_error(folder: str, workspace: Path) -> None:
     (workspace / folder).mkdir()
     (workspace / folder / "net.py").write_text(DROPOUT)
 
     assert run(["explain", f"{folder}/net.py:Net"]) == 2
 
 
-def test_an_error_of_a_module_names_the_module(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_in_module_names_module(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workspace / "net.py").write_text(DROPOUT.replace("self.n(self.c(x))", "self.missing(x)"))
 
     assert run(["explain", "net.py:Net"]) == 4
     assert "net.py:Net" in capsys.readouterr().err
 
 
-def test_a_search_does_not_start_from_a_module(net: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_search_does_not_start_from_module(net: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["explain", net, "--json"])
     text = json.loads(capsys.readouterr().out)["architecture"]
 

@@ -1,4 +1,4 @@
-"""The command ``harness verify``: what it says of a verification, as text, as JSON and as an exit code."""
+"""``harness verify``: text, JSON and exit codes of verifications and certifications."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def place(workspace: Path) -> Workspace:
 
 @pytest.fixture(autouse=True)
 def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    def load_other(name: str, folder: Path | None) -> Any:
+    def load_data(name: str, folder: Path | None) -> Any:
         return SimpleNamespace(dataset=DATASETS["mnist" if name == "auto" else name], train_labels=range(60_000))
 
-    monkeypatch.setattr(data, "load", load_other)
+    monkeypatch.setattr(data, "load", load_data)
     return without_training(monkeypatch)
 
 
-def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+def verify(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
     assert run(["verify", NETWORK, "--json", *arguments]) == code
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
 
-def declared(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """Declare a certification, commit it, and return the attempt."""
-    attempt: dict[str, Any] = verified(capsys, "--certify", "--declare-only", *arguments)["attempt"]
+def declare(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Declare a certification, commit the declaration, and return the attempt."""
+    attempt: dict[str, Any] = verify(capsys, "--certify", "--declare-only", *arguments)["attempt"]
     commit_evidence(place)
     return attempt
 
 
-def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+def test_json_has_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     seeds.errors = lambda index: 50 + index
 
-    document = verified(capsys, "--seeds", "6")
+    document = verify(capsys, "--seeds", "6")
 
     assert (document["architecture"], document["hash"]) == (NETWORK, verifications.NETWORK.hash)
     assert document["parameters"] == 36 + 8 + 50
@@ -80,21 +80,21 @@ def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixt
     [(1, [61], 3, "measured"), (5, [59], 0, "verified"), (4, [40], 3, "measured"), (5, [61], 3, "measured"),
      (5, range(57, 62), 0, "at the target")],
 )  # fmt: skip
-def test_text_ends_with_the_verdict(
+def test_text_ends_with_verdict(
     count: int, errors: Sequence[int], code: int, tier: str, seeds: Seeds, capsys: pytest.CaptureFixture[str]
 ):
     seeds.errors = lambda index: errors[index % len(errors)]
 
     assert run(["verify", NETWORK, "--seeds", str(count)]) == code
 
-    *lines, last = capsys.readouterr().out.splitlines()
+    *lines, verdict = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"seed {index}" for index in range(count)]
-    assert last.startswith(f"{tier} (target 99.4 %): mean ")
-    assert "nan" not in last
+    assert verdict.startswith(f"{tier} (target 99.4 %): mean ")
+    assert "nan" not in verdict
 
 
-def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
-    verified(capsys, "--seeds", "5")
+def test_rerun_that_contradicts_record_has_exit_code_3(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    verify(capsys, "--seeds", "5")
     seeds.errors, seeds.weights = lambda index: 90, lambda index: "other"
 
     assert run(["verify", NETWORK, "--seeds", "5"]) == 3
@@ -105,31 +105,29 @@ def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest
 
 
 def forecast_seconds(text: str) -> int:
-    """The seconds of the forecast in a text."""
+    """Return the seconds of the forecast in a text."""
     [words] = re.findall(r"about ((?:\d+ (?:h|min|s) ?)+)", text)
     units = {"h": 3600, "min": 60, "s": 1}
     return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (h|min|s)", words))
 
 
-def test_a_forecast_counts_the_seeds_and_the_epochs_that_will_be_trained(
-    seeds: Seeds, capsys: pytest.CaptureFixture[str]
-):
+def test_forecast_counts_seeds_and_epochs_to_train(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     forecasts = []
     for count, epochs in ((5, 10), (5, 40), (15, 40)):
         run(["verify", NETWORK, "--recipe", "small", "--epochs", f"{epochs}", "--seeds", f"{count}", "--workers", "1"])
         forecasts.append(forecast_seconds(capsys.readouterr().err))
 
-    # Of fifteen seeds, ten have not been trained before.
+    # Ten of the fifteen seeds are new.
     assert [forecast / forecasts[0] for forecast in forecasts] == pytest.approx([1, 4, 8], rel=0.02)
 
 
-def test_seeds_of_another_target_are_left_out_with_a_line(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+def test_seeds_of_different_target_are_omitted_with_a_message(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     for target, count in (("99", 0), ("98", 1)):
         run(["verify", NETWORK, "--seeds", "5", "--target", target])
         assert capsys.readouterr().err.count("5 earlier seeds") == count
 
 
-def test_recorded_seeds_are_not_left_out_when_declared_seeds_are_run(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+def test_recorded_seeds_are_not_omitted_in_run_of_declared_seeds(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     def interrupt(job: object) -> None:
         raise KeyboardInterrupt
 
@@ -147,18 +145,18 @@ def test_recorded_seeds_are_not_left_out_when_declared_seeds_are_run(seeds: Seed
 # Certification -----------------------------------------------------------------------------------------------
 
 
-def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
-    attempt = declared(place, capsys)
+def test_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
+    attempt = declare(place, capsys)
     assert seeds.asked == []
 
-    document = verified(capsys, "--certify")
+    document = verify(capsys, "--certify")
 
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
     assert len(seeds.asked) == 30
     assert (document["tier"], document["attempt"]["outcome"]) == ("certified", "certified")
 
 
-def test_a_declaration_says_what_was_declared_and_what_to_do(
+def test_declaration_prints_ledger_and_requires_commit(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
     assert run(["verify", NETWORK, "--certify", "--declare-only", "--seeds", "25"]) == 0
@@ -166,15 +164,15 @@ def test_a_declaration_says_what_was_declared_and_what_to_do(
     assert str(place.ledger) in capsys.readouterr().out
     assert [attempt.seeds for attempt in ledger.read(place.ledger).attempts] == [25]
     assert seeds.asked == []
-    # No commit has the declaration.
+    # The declaration is not committed.
     assert run(["verify", NETWORK, "--certify"]) == 2
 
 
-# What is verified --------------------------------------------------------------------------------------------
+# Selection of the network ------------------------------------------------------------------------------------
 
 
-def test_a_hash_brings_its_recipe_its_data_set_and_its_target(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
-    verified(capsys, "--recipe", "smoke", "--dataset", "kmnist", "--target", "90", "--seeds", "5", "--name", "mine")
+def test_hash_selects_recipe_data_set_target_and_name_of_record(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    verify(capsys, "--recipe", "smoke", "--dataset", "kmnist", "--target", "90", "--seeds", "5", "--name", "mine")
 
     assert run(["verify", verifications.NETWORK.hash, "--seeds", "6", "--json"]) == 0
 
@@ -183,7 +181,7 @@ def test_a_hash_brings_its_recipe_its_data_set_and_its_target(seeds: Seeds, caps
     assert (document["row"]["name"], document["row"]["seeds"]) == ("mine", 6)
 
 
-def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+def test_interrupted_verification_suggests_resuming(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     def interrupt(job: object) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""What is published of data sets is true of their files."""
+"""Published facts of data sets, compared with the files and with torchvision."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ FILED = [name for name, spec in DATASETS.items() if spec.all_files]
 
 
 @pytest.mark.parametrize("name", FILED)
-def test_files_and_md5_sums_are_those_of_torchvision(name: str):
+def test_files_and_md5_sums_equal_torchvision(name: str):
     spec = dataset(name)
-    theirs = getattr(import_torchvision().datasets, spec.folder.partition("/")[0])
-    assert [(f"{file.name}.gz", file.gzip_md5) for file in spec.all_files] == theirs.resources
-    assert spec.folder == f"{theirs.__name__}/raw"
-    assert len(theirs.classes) == spec.classes
+    reference = getattr(import_torchvision().datasets, spec.folder.partition("/")[0])
+    assert [(f"{file.name}.gz", file.gzip_md5) for file in spec.all_files] == reference.resources
+    assert spec.folder == f"{reference.__name__}/raw"
+    assert len(reference.classes) == spec.classes
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", FILED)
-def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_folder):
+def test_mean_and_deviation_equal_training_images(name: str, mnist_folder):
     spec = dataset(name)
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
@@ -37,15 +37,15 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     assert spec.std == pytest.approx((np.average((shades - mean) ** 2, weights=counts) ** 0.5,), abs=5e-5)
 
 
-def test_debian_s_fashion_mnist_is_the_published_one_without_name_and_time_in_the_headers():
-    """With both put back the ``.gz`` files have the MD5 that torchvision publishes."""
+def test_debian_fashion_mnist_equals_published_files_except_headers():
+    """With file name and time in the headers the ``.gz`` files have the published MD5 sums."""
     spec, folder = DATASETS["fashion-mnist"], Path("/usr/share/datasets/fashion-mnist")
     if not folder.is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
     for file in spec.all_files:
-        packed = (folder / f"{file.name}.gz").read_bytes()
+        content = (folder / f"{file.name}.gz").read_bytes()
         seconds = 1504176606 if file.name.startswith("train") else 1504176627
         header = b"\x1f\x8b\x08\x08" + struct.pack("<I", seconds) + b"\0\x03" + file.name.encode() + b"\0"
 
-        assert hashlib.md5(header + packed[10:]).hexdigest() == file.gzip_md5
+        assert hashlib.md5(header + content[10:]).hexdigest() == file.gzip_md5
     assert find(spec, None) == folder

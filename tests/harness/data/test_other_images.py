@@ -1,4 +1,4 @@
-"""Images beside a data set's own: QMNIST, folders of IDX files and a person's pictures."""
+"""Images outside of a data set: QMNIST, folders of IDX files, and pictures of a user."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def digits(count: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (count, 28, 28), dtype=np.uint8)
 
 
-def packed_qmnist(monkeypatch: pytest.MonkeyPatch, address: str) -> dict[str, bytes]:
-    """QMNIST's two files with 10,006 images, the last six of which are not MNIST's; torchvision knows their MD5."""
+def qmnist_files(monkeypatch: pytest.MonkeyPatch, address: str) -> dict[str, bytes]:
+    """Return QMNIST files of 10,006 images, the last six not in MNIST; torchvision accepts the MD5 sums."""
     images = np.concatenate([np.zeros((10_000, 28, 28), np.uint8), digits(6)])
-    # Class, series, writer, number, and four more that look like classes.
+    # Class, series, writer, number, and four further columns that look like classes.
     labels = np.array([[place % 10, 4, 2100, place, 7, 7, 0, 300_000] for place in range(4, 10_010)], dtype=np.int32)
     contents = {"images": gzip.compress(idx(images)), "labels": gzip.compress(idx(labels))}
     kind = import_torchvision().datasets.QMNIST
-    packed = {}
+    files = {}
     sums = []
     for (url, _), content in zip(kind.resources["test"], contents.values(), strict=True):
-        packed[url.rpartition("/")[2]] = content
+        files[url.rpartition("/")[2]] = content
         sums.append((address + url.rpartition("/")[2], hashlib.md5(content).hexdigest()))
     monkeypatch.setattr(kind, "resources", {"test": sums})
-    return packed
+    return files
 
 
-def test_qmnist_is_fetched_once_and_is_what_follows_mnist_s_own_images(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_qmnist_is_fetched_once_and_excludes_images_of_mnist(cache: Path, monkeypatch: pytest.MonkeyPatch):
     contents: dict[str, bytes] = {}
     with mirror(contents) as address:
-        contents.update(packed_qmnist(monkeypatch, address))
+        contents.update(qmnist_files(monkeypatch, address))
         first = labelled_images("qmnist-50k", DATASETS["mnist-5k"], None)
     second = labelled_images("qmnist-50k", MNIST, None)
 
@@ -57,7 +57,7 @@ def test_qmnist_is_fetched_once_and_is_what_follows_mnist_s_own_images(cache: Pa
     assert first.sha256 == second.sha256 == hashlib.sha256(digits(6).tobytes() + little_endian).hexdigest()
 
 
-def pair(folder: Path, images: np.ndarray, labels: np.ndarray, *, packed: bool = False) -> str:
+def write_pair(folder: Path, images: np.ndarray, labels: np.ndarray, *, packed: bool = False) -> str:
     folder.mkdir(exist_ok=True)
     for name, values in (("mine-images-idx3-ubyte", images), ("mine-labels-idx1-ubyte", labels)):
         content = idx(values)
@@ -66,9 +66,9 @@ def pair(folder: Path, images: np.ndarray, labels: np.ndarray, *, packed: bool =
 
 
 @pytest.mark.parametrize(("packed", "kind"), [(False, np.uint8), (True, np.int32)])
-def test_a_folder_of_two_files_is_read_and_its_digest_is_of_the_content(packed: bool, kind: type, tmp_path: Path):
+def test_folder_of_two_files_is_read_and_digest_covers_content(packed: bool, kind: type, tmp_path: Path):
     labels = np.arange(3, 10)
-    name = pair(tmp_path / "a", digits(7), labels.astype(kind), packed=packed)
+    name = write_pair(tmp_path / "a", digits(7), labels.astype(kind), packed=packed)
     (tmp_path / "a" / "README").write_text("images")
 
     images = labelled_images(name, MNIST, None)
@@ -95,12 +95,12 @@ GREY = np.zeros((3, 28, 28), np.uint8)
         (GREY, np.array([0, -1, 2], np.int32)),
     ],
 )
-def test_images_or_labels_that_do_not_fit_are_refused(images: np.ndarray, labels: np.ndarray, tmp_path: Path):
+def test_unsuitable_images_or_labels_are_rejected(images: np.ndarray, labels: np.ndarray, tmp_path: Path):
     with pytest.raises(DataError):
-        labelled_images(pair(tmp_path / "a", images, labels), MNIST, None)
+        labelled_images(write_pair(tmp_path / "a", images, labels), MNIST, None)
 
 
-GOOD = idx(GREY)
+VALID_IDX = idx(GREY)
 
 
 @pytest.mark.parametrize(
@@ -108,22 +108,22 @@ GOOD = idx(GREY)
     [
         pytest.param("", b"", id="empty"),
         pytest.param("", b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
-        pytest.param("", GOOD[:-1], id="too short"),
-        pytest.param("", b"\0\0\x0d" + GOOD[3:], id="floats"),
-        pytest.param(".gz", gzip.compress(GOOD)[:-12], id="cut"),
+        pytest.param("", VALID_IDX[:-1], id="too short"),
+        pytest.param("", b"\0\0\x0d" + VALID_IDX[3:], id="floats"),
+        pytest.param(".gz", gzip.compress(VALID_IDX)[:-12], id="cut"),
     ],
 )
-def test_what_is_no_idx_file_is_refused_in_one_line(ending: str, content: bytes, tmp_path: Path):
-    name = pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
+def test_invalid_idx_file_is_rejected_in_one_line(ending: str, content: bytes, tmp_path: Path):
+    name = write_pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
     (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
     (tmp_path / "a" / f"mine-images-idx3-ubyte{ending}").write_bytes(content)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         labelled_images(name, MNIST, None)
-    assert "\n" not in caught.value.message
+    assert "\n" not in excinfo.value.message
 
 
-def test_a_folder_with_too_many_or_too_few_files_and_another_name_are_refused(tmp_path: Path):
-    name = pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
+def test_incomplete_or_ambiguous_folder_and_unknown_name_are_rejected(tmp_path: Path):
+    name = write_pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
     (tmp_path / "a" / "your-labels-idx1-ubyte").touch()
 
     with pytest.raises(DataError):
@@ -131,31 +131,31 @@ def test_a_folder_with_too_many_or_too_few_files_and_another_name_are_refused(tm
     (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
     with pytest.raises(DataError):
         labelled_images(name, MNIST, None)
-    for other in ("qmnist", str(tmp_path / "none"), str(tmp_path / "a" / "your-labels-idx1-ubyte")):
+    for unknown in ("qmnist", str(tmp_path / "none"), str(tmp_path / "a" / "your-labels-idx1-ubyte")):
         with pytest.raises(UsageError):
-            labelled_images(other, MNIST, None)
+            labelled_images(unknown, MNIST, None)
 
 
-def one(path: Path) -> other_images._OwnImage:
-    """The picture, alone."""
-    [[found], _] = own_images(path, DATASETS["mnist"])
-    return dataclasses.replace(found, pixels=found.pixels[0])
+def own_picture(path: Path) -> other_images._OwnImage:
+    """Return the only picture of a path."""
+    [[picture], _] = own_images(path, DATASETS["mnist"])
+    return dataclasses.replace(picture, pixels=picture.pixels[0])
 
 
-def saved(path: Path, grey: np.ndarray) -> Path:
+def save(path: Path, grey: np.ndarray) -> Path:
     Image.fromarray(grey).save(path)
     return path
 
 
 def like_mnist() -> np.ndarray:
-    """White on black, 28x28, nothing on the border."""
+    """Return a digit-like picture: 28 x 28, white on black, with an empty border."""
     grey = np.zeros((28, 28), np.uint8)
     grey[4:24, 10:16] = np.random.default_rng(2).integers(100, 256, (20, 6))
     return grey
 
 
 def seven(size: tuple[int, int], corner: tuple[int, int], edge: int, ink: int, paper: int) -> Image.Image:
-    """A seven of that height in a large picture, a stroke of a tenth of it."""
+    """Return a picture with a seven of height ``edge``; the stroke has a tenth of the height."""
     picture = Image.new("L", size, paper)
     (left, top), width = corner, edge // 10
     bar = [(left, top), (left + edge * 2 // 3, top)]
@@ -164,90 +164,90 @@ def seven(size: tuple[int, int], corner: tuple[int, int], edge: int, ink: int, p
 
 
 def centre_of_mass(pixels: np.ndarray) -> tuple[float, float]:
-    """Row and column, 13.5 in the middle of 28."""
+    """Return row and column of the centre of mass; the centre of 28 pixels is 13.5."""
     weight = pixels.astype(np.float64) / pixels.sum()
     return float((weight.sum(1) * np.arange(28)).sum()), float((weight.sum(0) * np.arange(28)).sum())
 
 
-def box(pixels: np.ndarray) -> tuple[int, int]:
-    """Rows and columns that hold any ink."""
+def extent(pixels: np.ndarray) -> tuple[int, int]:
+    """Return the number of rows and columns between the outermost pixels with ink."""
     return tuple(int(np.ptp(np.flatnonzero(pixels.max(axis) > 60))) + 1 for axis in (1, 0))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("grey", "done"), [(like_mnist(), ""), (255 - like_mnist(), "inverted to white on black")])
-def test_a_picture_as_mnist_has_it_is_left_alone_or_turned(grey: np.ndarray, done: str, tmp_path: Path):
-    picture = one(saved(tmp_path / "a.png", grey))
+@pytest.mark.parametrize(("grey", "remark"), [(like_mnist(), ""), (255 - like_mnist(), "inverted to white on black")])
+def test_picture_like_mnist_is_kept_or_inverted(grey: np.ndarray, remark: str, tmp_path: Path):
+    picture = own_picture(save(tmp_path / "a.png", grey))
     assert np.array_equal(picture.pixels, like_mnist())
-    assert (picture.pixels.dtype, picture.done, picture.path) == (np.uint8, done, tmp_path / "a.png")
+    assert (picture.pixels.dtype, picture.done, picture.path) == (np.uint8, remark, tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(30, 215), (240, 20)])
 @pytest.mark.parametrize("corner", [(60, 50), (500, 20)])
-def test_a_digit_anywhere_in_a_large_picture_is_scaled_to_a_box_of_20_and_centred(
+def test_digit_in_large_picture_is_scaled_to_20_pixels_and_centred(
     ink: int, paper: int, corner: tuple[int, int], tmp_path: Path
 ):
     picture = seven((640, 480), corner, 150, ink, paper)
-    # Light that falls from one side, and the noise of a camera.
+    # Uneven light and the noise of a camera.
     noise = np.random.default_rng(1).normal(0, 3, (480, 640)) + np.linspace(-8, 8, 640)
     grey = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
 
-    found = one(saved(tmp_path / "photo.png", grey))
+    image = own_picture(save(tmp_path / "photo.png", grey))
 
-    assert found.pixels.shape == (28, 28)
-    assert found.pixels.max() >= 250
-    rows, columns = box(found.pixels)
+    assert image.pixels.shape == (28, 28)
+    assert image.pixels.max() >= 250
+    rows, columns = extent(image.pixels)
     assert (19 <= rows <= 21, 10 <= columns <= 16) == (True, True)
-    # The place of an image is whole pixels.
-    assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(found.pixels))
-    assert found.done.endswith("cropped, scaled and centred")
-    assert found.done.startswith("inverted") == (paper > ink)
+    # Pictures are shifted by whole pixels.
+    assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(image.pixels))
+    assert image.done.endswith("cropped, scaled and centred")
+    assert image.done.startswith("inverted") == (paper > ink)
 
 
-def test_a_photograph_that_was_taken_sideways_is_set_upright(tmp_path: Path):
+def test_rotated_photograph_is_set_upright(tmp_path: Path):
     upright = seven((300, 200), (100, 20), 150, 0, 255)
     upright.save(tmp_path / "upright.png")
     exif = Image.Exif()
     exif[0x0112] = 6  # Orientation: the first row is the right side (Exif 2.3, table 6).
     upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
-    assert np.array_equal(one(tmp_path / "phone.png").pixels, one(tmp_path / "upright.png").pixels)
+    assert np.array_equal(own_picture(tmp_path / "phone.png").pixels, own_picture(tmp_path / "upright.png").pixels)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "CMYK", "I;16"])
-def test_pictures_of_every_kind_are_read(mode: str, tmp_path: Path):
+def test_pictures_of_all_modes_are_read(mode: str, tmp_path: Path):
     picture = seven((300, 200), (100, 20), 150, 0, 255)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     if mode == "I;16":
-        saved(path, np.asarray(picture).astype(np.uint16) * 257)
+        save(path, np.asarray(picture).astype(np.uint16) * 257)
     else:
         picture.convert(mode).save(path)
 
-    assert 19 <= box(one(path).pixels)[0] <= 21
+    assert 19 <= extent(own_picture(path).pixels)[0] <= 21
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), 0, 128, 255])
-def test_what_is_no_picture_or_of_one_shade_is_refused_in_one_line(content: bytes | int, tmp_path: Path):
+def test_invalid_or_uniform_picture_is_rejected_in_one_line(content: bytes | int, tmp_path: Path):
     if isinstance(content, bytes):
         (tmp_path / "a.png").write_bytes(content)
     else:
-        saved(tmp_path / "a.png", np.full((50, 40), content, np.uint8))
+        save(tmp_path / "a.png", np.full((50, 40), content, np.uint8))
 
-    with pytest.raises(DataError) as caught:
-        one(tmp_path / "a.png")
+    with pytest.raises(DataError) as excinfo:
+        own_picture(tmp_path / "a.png")
 
-    assert "\n" not in caught.value.message
+    assert "\n" not in excinfo.value.message
 
 
-def test_a_folder_gives_its_pictures_by_name_and_says_which_cannot_be_read(tmp_path: Path):
+def test_folder_gives_pictures_by_name_and_reports_unreadable_files(tmp_path: Path):
     for name in ("b.PNG", "a.png", "c.bmp"):
-        saved(tmp_path / name, like_mnist())
+        save(tmp_path / name, like_mnist())
     (tmp_path / "notes.txt").write_text("which digit is which")
     (tmp_path / "torn.png").write_bytes(b"no picture")
 
-    found, faults = own_images(tmp_path, DATASETS["mnist"])
+    pictures, faults = own_images(tmp_path, DATASETS["mnist"])
 
-    assert [picture.path.name for picture in found] == ["a.png", "b.PNG", "c.bmp"]
+    assert [picture.path.name for picture in pictures] == ["a.png", "b.PNG", "c.bmp"]
     assert [name in fault.message for name, fault in zip(("torn.png", "notes.txt"), faults, strict=True)] == [True] * 2
-    for picture in found:
+    for picture in pictures:
         picture.path.unlink()
     with pytest.raises(DataError):
         own_images(tmp_path, DATASETS["mnist"])

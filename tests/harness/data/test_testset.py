@@ -1,4 +1,4 @@
-"""The locked test set: one way in, and a line in a log for each read."""
+"""Locked test set: a single access path, and a log entry for each read."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from harness.data.training_images import load
 from harness.system.errors import DataError, UsageError
 from tests.conftest import REPOSITORY
 
-# Every way to the pixels of the test set, and the files that may take it.
-WAYS_IN = {
-    # its files: the facts about them, the check of their hashes and the one function that reads them
+# All names that give access to the pixels of the test set, and the files that may use the names.
+ACCESS_NAMES = {
+    # files of the test set: facts about the files, check of hashes, and the only function that reads the files
     "all_files": {"harness/data/datasets.py", "harness/data/training_images.py"},
     "locked_arrays": {"harness/data/training_images.py", "harness/data/testset.py"},
-    # torchvision, whose classes read test sets too
+    # torchvision, whose classes also read test sets
     "import_torchvision": {"harness/data/training_images.py", "harness/commands/doctor.py"},
     "from_torchvision": {"harness/data/training_images.py", "harness/data/other_images.py"},
-    # what verifications have left of it for people to look at: nothing that trains or decides may
+    # test images that verifications store for reports; code that trains or decides must not read the images
     "read_inspections": {"harness/training/result.py", "reports/study_facts.py"},
 }
 
 
 def names_and_texts(path: Path) -> tuple[set[str], str]:
-    """Every name, attribute and imported name of a program, and its texts."""
+    """Return names, attributes and imported names of a program, and the string constants."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names: set[str] = set()
     texts: list[str] = []
@@ -50,26 +50,26 @@ def programs() -> dict[str, tuple[set[str], str]]:
     return {path.relative_to(REPOSITORY).as_posix(): names_and_texts(path) for path in paths}
 
 
-@pytest.mark.parametrize("way", WAYS_IN)
-def test_no_other_file_has_a_way_to_the_test_set(way: str):
-    users = {file for file, (names, _) in programs().items() if way in names}
-    assert users - WAYS_IN[way] == set()
-    assert users, f"{way} is gone: this test looks for a name that no longer exists"
+@pytest.mark.parametrize("name", ACCESS_NAMES)
+def test_only_listed_files_access_test_set(name: str):
+    users = {file for file, (names, _) in programs().items() if name in names}
+    assert users - ACCESS_NAMES[name] == set()
+    assert users, f"{name} is gone: this test looks for a name that no longer exists"
 
 
 @pytest.mark.parametrize(
     ("text", "place"), [("t10k", "harness/data/datasets.py"), ("mnist_5k", "harness/data/training_images.py")]
 )
-def test_the_files_that_hold_test_images_are_named_in_one_place(text: str, place: str):
+def test_files_of_test_images_are_named_in_a_single_module(text: str, place: str):
     assert [file for file, (_, texts) in programs().items() if text in texts] == [place]
 
 
-def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_their_hashes():
+def test_only_locked_arrays_returns_test_images_and_check_uses_hashes():
     tree = ast.parse((REPOSITORY / "harness/data/training_images.py").read_text(encoding="utf-8"))
     functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     users = {name for name, text in functions.items() if "locked=True" in text}
     assert users == {"_training_part", "locked_arrays"}
-    # The test images leave the function as hashes only.
+    # ``_training_part`` uses the test images only for hashes.
     text = functions["_training_part"]
     digest = "hashlib.sha256(test.images.tobytes() + test.labels.astype(np.uint8).tobytes()).hexdigest()"
     assert digest in text
@@ -77,7 +77,7 @@ def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_thei
     assert text.count("test.") == 3
 
 
-def test_every_read_gives_the_test_files_and_adds_one_line_to_the_log(toy, tmp_path: Path):
+def test_read_returns_test_files_and_appends_log_entry(toy, tmp_path: Path):
     toy.write(tmp_path)
     data, log = load("toy", tmp_path), tmp_path / "deep" / "log.jsonl"
     for seed in range(2):
@@ -91,7 +91,7 @@ def test_every_read_gives_the_test_files_and_adds_one_line_to_the_log(toy, tmp_p
     assert set(entries[0]) == {"date_utc", "dataset", "data_hash", "purpose"}
 
 
-def test_the_sketch_of_a_test_part_is_of_the_smallest_digests_of_its_images(toy, tmp_path: Path):
+def test_sketch_of_test_part_has_smallest_digests_of_images(toy, tmp_path: Path):
     toy.write(tmp_path)
     images = toy.unpacked["t10k-images-idx3-ubyte"][16:]
     digests = {hashlib.sha256(images[start : start + 784]).hexdigest()[:12] for start in range(0, len(images), 784)}
@@ -99,14 +99,14 @@ def test_the_sketch_of_a_test_part_is_of_the_smallest_digests_of_its_images(toy,
     assert sketch_of_test_part(load("toy", tmp_path).dataset, tmp_path) == tuple(sorted(digests)[:SKETCH_SIZE])
 
 
-def test_without_a_log_there_are_no_images(toy, tmp_path: Path):
+def test_read_without_log_is_rejected(toy, tmp_path: Path):
     toy.write(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError):
         read_test_set(load("toy", tmp_path), purpose="a test", log=tmp_path / "file" / "log.jsonl")
 
 
-def test_a_read_that_fails_is_in_the_log(toy, tmp_path: Path):
+def test_failed_read_is_logged(toy, tmp_path: Path):
     place = toy.write(tmp_path)
     data = load("toy", tmp_path)
     (place / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
@@ -115,7 +115,7 @@ def test_a_read_that_fails_is_in_the_log(toy, tmp_path: Path):
     assert len((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
-def test_the_test_set_of_mnist_is_the_known_one(mnist_folder: Path, tmp_path: Path):
+def test_set_of_mnist_has_known_labels(mnist_folder: Path, tmp_path: Path):
     _, labels = read_test_set(load("mnist", mnist_folder), purpose="a test of the reader", log=tmp_path / "log")
     # The first ten labels of the test set, as every introduction to MNIST shows them.
     assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

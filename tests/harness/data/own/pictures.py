@@ -1,4 +1,4 @@
-"""Pictures of three classes, and every source that may hold them."""
+"""Images of three classes, and writers of the source formats."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def as_idx(folder: Path, images: np.ndarray, labels: np.ndarray, part: str, form
 
 
 def all_images(spec: Dataset, log: Path) -> list[tuple[int, bytes]]:
-    """Class and pixels of every image, sorted, wherever it lies."""
+    """Return class and pixels of the images of all parts, sorted."""
     data = load(spec.name)
     locked, labels = read_test_set(data, purpose="a test", log=log)
-    both = [(data.train_images, data.train_labels), (locked, labels)]
+    parts = [(data.train_images, data.train_labels), (locked, labels)]
     return sorted(
         (int(kind), image.numpy().tobytes())
-        for images, kinds in both
+        for images, kinds in parts
         for image, kind in zip(images, kinds, strict=True)
     )

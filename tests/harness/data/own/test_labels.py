@@ -1,4 +1,4 @@
-"""What equals what among labels, and in which order classes stand: NumPy's."""
+"""Labels: equality, and order of classes as in NumPy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NFC, NFD = "Caf\u00e9", "Cafe\u0301"
 
 
 @given(st.lists(st.integers(-3, 12), min_size=1) | st.lists(st.text("01-²ab", min_size=1), min_size=1))
-def test_the_order_is_that_of_numpy_for_numbers_and_for_texts(labels: list[Any]):
+def test_order_of_classes_equals_numpy(labels: list[Any]):
     names, order = read_labels(labels, "labels")
     assert order == list(map(str, np.unique(labels).tolist()))
     assert names == list(map(str, labels))
@@ -45,7 +45,7 @@ def test_the_order_is_that_of_numpy_for_numbers_and_for_texts(labels: list[Any])
         (torch.tensor([3, 1]), ["1", "3"]),
     ],
 )
-def test_labels_stay_what_they_are(labels: Any, order: list[str]):
+def test_classes_are_distinct_labels_in_order(labels: Any, order: list[str]):
     assert read_labels(labels, "labels")[1] == order
 
 
@@ -55,25 +55,25 @@ def test_labels_stay_what_they_are(labels: Any, order: list[str]):
      [1, "a", None], [[1, 0], [0, 1]], [[1], [0, 1]], 3, np.array(["2026-01-01"], "M8[D]"), [1j, 2.0],
      ["x" * 5000 + "\n"], pd.Series(["a", None])],
 )  # fmt: skip
-def test_what_is_no_label_is_refused_in_one_line(labels: Any):
-    with pytest.raises(DataError) as refused:
+def test_invalid_labels_are_rejected_in_one_line(labels: Any):
+    with pytest.raises(DataError) as excinfo:
         read_labels(labels, "labels")
-    assert len(refused.value.one_line.splitlines()) == 1
-    assert len(refused.value.one_line) < 200
+    assert len(excinfo.value.one_line.splitlines()) == 1
+    assert len(excinfo.value.one_line) < 200
 
 
 @pytest.mark.parametrize(
     ("labels", "index"),
     [([1.0, 2.0, np.nan], 2), ([1.0, 0.5, np.inf], 1), ([1, None, 2], 1), (["a", "b", "c", None], 3)],
 )
-def test_the_first_label_that_is_none_is_named(labels: list[Any], index: int):
+def test_error_states_index_of_first_invalid_label(labels: list[Any], index: int):
     with pytest.raises(DataError, match=rf"\b{index}\b"):
         read_labels(labels, "labels")
 
 
-def test_the_same_labels_are_the_same_data_set_in_every_order_and_for_every_hash_of_texts():
+def test_data_set_is_independent_of_row_order_and_hash_seed():
     images, labels = pictures()
-    mixed = np.random.default_rng(1).permutation(60)
+    order = np.random.default_rng(1).permutation(60)
     names = np.array(["1", "01", "²"])[np.unique(labels, return_inverse=True)[1]]
     program = (
         "import numpy as np; from harness.data import own; from tests.harness.data.own.pictures import pictures;"
@@ -87,4 +87,4 @@ def test_the_same_labels_are_the_same_data_set_in_every_order_and_for_every_hash
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert run.stdout.strip() == spec.name
-    assert own.from_arrays("a", images[mixed], names[mixed]) == spec
+    assert own.from_arrays("a", images[order], names[order]) == spec

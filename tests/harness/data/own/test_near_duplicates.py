@@ -1,4 +1,4 @@
-"""Nearly equal pictures are found whatever made them so, and lie on one side of every division."""
+"""Near-duplicate images: detection, and placement on the same side of every division."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def scenes(count: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.ndarray:
-    """Pictures of eight random rectangles each, uint8 (count, channels, side, side)."""
+    """Return images of eight random rectangles, uint8 of shape (count, channels, side, side)."""
     random = np.random.default_rng(seed)
     images = np.zeros((count, channels, side, side), np.uint8)
     for image in images:
@@ -30,49 +30,49 @@ def scenes(count: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.n
     return images
 
 
-def saved_again(images: np.ndarray) -> np.ndarray:
-    again = np.empty_like(images)
-    for image, copy in zip(images, again, strict=True):
+def recompress(images: np.ndarray) -> np.ndarray:
+    copies = np.empty_like(images)
+    for image, copy in zip(images, copies, strict=True):
         for channel, target in zip(image, copy, strict=True):
             file = io.BytesIO()
             Image.fromarray(channel).save(file, "JPEG", quality=95)
             target[:] = np.asarray(Image.open(file))
-    return again
+    return copies
 
 
-def one_level(images: np.ndarray) -> np.ndarray:
+def change_pixel(images: np.ndarray) -> np.ndarray:
     copies = images.copy()
     copies[:, :, 5, 5] ^= 1
     return copies
 
 
-def noise(images: np.ndarray) -> np.ndarray:
+def add_noise(images: np.ndarray) -> np.ndarray:
     return (images.astype(int) + RANDOM.integers(-3, 4, images.shape)).clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("change", [one_level, noise, saved_again, lambda images: np.roll(images, 1, 2)])
+@pytest.mark.parametrize("change", [change_pixel, add_noise, recompress, lambda images: np.roll(images, 1, 2)])
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
-def test_nearly_equal_pictures_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
+def test_near_duplicates_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
     images = scenes(60, channels, side)
     pairs = {(first, second - 60) for first, second in near_pairs(np.concatenate([images, change(images)])).tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
 
 
-def test_pairs_are_those_of_all_comparisons():
+def test_pairs_equal_comparison_of_all_images():
     images = scenes(40)
-    both = np.concatenate([images, noise(images[:20]), noise(images[:5])])
-    # The root mean square over each shift that both pictures have in common, over all pairs, by NumPy alone.
-    padded = np.pad(both.astype(float), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    all_images = np.concatenate([images, add_noise(images[:20]), add_noise(images[:5])])
+    # Reference: root mean square difference of each pair for all shifts, over the overlap, in NumPy.
+    padded = np.pad(all_images.astype(float), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
     expected = set()
-    for first in range(len(both)):
+    for first in range(len(all_images)):
         for down in (0, 1, 2):
             for right in (0, 1, 2):
-                moved = padded[:, :, down : down + 28, right : right + 28]
-                distance = np.sqrt(np.nanmean((moved - both[first]) ** 2, axis=(1, 2, 3)))
-                expected |= {(first, int(other)) for other in np.flatnonzero(distance <= 5) if other > first}
+                shifted_image = padded[:, :, down : down + 28, right : right + 28]
+                distance = np.sqrt(np.nanmean((shifted_image - all_images[first]) ** 2, axis=(1, 2, 3)))
+                expected |= {(first, int(second)) for second in np.flatnonzero(distance <= 5) if second > first}
 
-    assert {(first, second) for first, second in near_pairs(both).tolist()} == expected
+    assert {(first, second) for first, second in near_pairs(all_images).tolist()} == expected
     assert len(expected) >= 25
 
 
@@ -80,34 +80,34 @@ SCENES = scenes(50)
 
 
 @pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
-def test_different_pictures_blank_ones_and_series_are_no_pairs(images: np.ndarray):
+def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarray):
     assert near_pairs(images).shape == (0, 2)
 
 
-def test_nearly_equal_pictures_stay_on_one_side_and_are_counted(tmp_path: Path):
+def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
     images = scenes(120)
-    both = np.concatenate([images, one_level(images)])
+    all_images = np.concatenate([images, change_pixel(images)])
     labels = np.array(CLASSES)[np.arange(240) % 3]
-    spec = own.from_arrays("twins", both[:, 0], labels)
+    spec = own.from_arrays("twins", all_images[:, 0], labels)
 
     assert any("240 near-duplicate images stay" in remark for remark in spec.remarks)
     for first, second in sides(spec, tmp_path / "log"):
-        # All but the pixel that differs.
+        # Without the changed pixel.
         assert not {image[:145] + image[146:] for image in first} & {image[:145] + image[146:] for image in second}
 
 
-def test_parts_with_nearly_equal_pictures_are_refused_unless_that_is_allowed():
+def test_parts_with_near_duplicates_are_rejected_unless_allowed():
     images = scenes(120)
     labels = np.array(CLASSES)[np.arange(120) % 3]
-    parts = (images[:, 0], labels, one_level(images[:30])[:, 0], labels[:30])
+    parts = (images[:, 0], labels, change_pixel(images[:30])[:, 0], labels[:30])
 
     with pytest.raises(DataError, match="30 of 30 test images are nearly equal to images of the train part"):
         own.from_arrays("twins", *parts)
     assert "nearly equal" in own.from_arrays("twins", *parts, allow_overlap=True).overlap
 
 
-def test_equal_pictures_and_long_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
-    # Ten scenes of three bursts: thirteen frames that rise by a grey level each, and ten copies of the last.
+def test_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
+    # Thirty bursts: thirteen frames that rise by a grey level each, and nine copies of the last frame.
     images = np.repeat(scenes(30, side=24) // 2 + 20, 22, axis=0)
     images += np.tile(np.minimum(np.arange(22), 12), 30)[:, None, None, None].astype(np.uint8)
     labels = np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22)
@@ -118,13 +118,13 @@ def test_equal_pictures_and_long_chains_of_near_duplicates_stay_on_one_side(tmp_
 
 
 def _scene(image: bytes) -> bytes:
-    """Return what all frames of a burst have in common: how far each pixel lies above the first."""
+    """Return the common content of all frames of a burst: the difference of each pixel from the first pixel."""
     pixels = np.frombuffer(image, np.uint8)
     return bytes((pixels - pixels[0]).tobytes())
 
 
-def test_where_nearly_all_pictures_are_near_duplicates_the_data_set_says_that_they_are_divided():
-    # A camera that never moves: small defects on one background.
+def test_remark_states_division_of_mostly_near_duplicates():
+    # Static camera: small defects on a constant background.
     background = scenes(1, side=64)[0, 0]
     images = np.tile(background, (200, 1, 1))
     for image, (row, column) in zip(images[100:], RANDOM.integers(0, 60, (100, 2)), strict=True):

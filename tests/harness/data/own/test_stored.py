@@ -1,4 +1,4 @@
-"""A stored data set is the same for every source, remembers how it was read, and bad data are refused in one line."""
+"""Stored data sets: independence of the source, stored options, further images, and rejection of invalid data."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ from harness.system.files import workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 
-def test_the_source_and_its_order_have_no_part_in_a_data_set(tmp_path: Path):
+def test_data_set_is_independent_of_source_and_row_order(tmp_path: Path):
     images, labels = pictures()
-    mixed = np.random.default_rng(1).permutation(len(images))
+    order = np.random.default_rng(1).permutation(len(images))
     folder = as_folder(tmp_path / "pets", images, labels)
-    arrays = as_npz(tmp_path / "pets.npz", X=images[mixed], y=labels[mixed])
+    arrays = as_npz(tmp_path / "pets.npz", X=images[order], y=labels[order])
 
     assert own.read(folder) == own.read(arrays) == own.from_arrays("Pets", images.astype(float), list(labels))
-    # Shares of one have the same pixels, but another range.
+    # Fractions have the same pixels, but a different range.
     assert own.from_arrays("Pets", images / 255, labels).sha256 != own.read(folder).sha256
 
 
-def test_images_that_are_there_twice_are_named():
+def test_duplicate_images_are_listed():
     images, labels = pictures()
     images[7] = images[3]
 
     assert own.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
 
 
-def test_a_path_is_read_as_it_was_described_and_asked_about_where_it_was_described_in_two_ways(tmp_path: Path):
+def test_path_is_read_with_described_options_unless_ambiguous(tmp_path: Path):
     images, labels = pictures()
     folder = str(as_folder(tmp_path / "pets", images, labels))
     small = SourceOptions((1, 4, 4), balanced=True)
-    plain = own.data_name(folder)
-    described = own.data_name(folder, small)
+    plain_name = own.data_name(folder)
+    small_name = own.data_name(folder, small)
 
-    assert described != plain
-    assert own.data_name(folder) == own.data_name(f"{folder}/") == described
+    assert small_name != plain_name
+    assert own.data_name(folder) == own.data_name(f"{folder}/") == small_name
     assert own.described_options(folder) == small
-    assert dataset(described).input == "1x4x4"
-    assert own.data_name(folder, small) == described
-    named = own.data_name(folder, SourceOptions(), "glyphs")
-    assert named.startswith("glyphs-")
-    assert own.descriptions(folder) == {described: small, named: SourceOptions()}
-    with pytest.raises(UsageError, match=f"{described} with .*; {named} with "):
+    assert dataset(small_name).input == "1x4x4"
+    assert own.data_name(folder, small) == small_name
+    glyphs_name = own.data_name(folder, SourceOptions(), "glyphs")
+    assert glyphs_name.startswith("glyphs-")
+    assert own.descriptions(folder) == {small_name: small, glyphs_name: SourceOptions()}
+    with pytest.raises(UsageError, match=f"{small_name} with .*; {glyphs_name} with "):
         own.data_name(folder)
-    assert own.data_name(described) == described
-    # What was removed is not asked about.
-    (workspace().data(named) / "data.json").unlink()
-    assert own.data_name(folder) == described
+    assert own.data_name(small_name) == small_name
+    # A removed data set is not ambiguous.
+    (workspace().data(glyphs_name) / "data.json").unlink()
+    assert own.data_name(folder) == small_name
 
 
 @pytest.mark.parametrize("content", ["{", '{"x": 1', "[]", '{"KEY": [1]}'])
-def test_a_damaged_memory_of_paths_is_named_in_a_line(content: str, tmp_path: Path):
+def test_damaged_file_of_described_paths_is_reported(content: str, tmp_path: Path):
     images, labels = pictures()
     folder = str(as_folder(tmp_path / "pets", images, labels))
     workspace().data("x").parent.mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_a_damaged_memory_of_paths_is_named_in_a_line(content: str, tmp_path: Pa
 
 # tslearn and keras-tcn have series as (series, steps, channels), aeon as (series, channels, steps).
 @pytest.mark.parametrize("shape", [(275, 1), (128, 9), (150, 3), (1000, 2), (3, 150), (1, 60)])
-def test_arrays_that_may_be_series_are_asked_about(shape: tuple[int, int]):
+def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (100, *shape), dtype=np.uint8)
     labels = np.arange(100) % 2
@@ -94,22 +94,22 @@ def test_arrays_that_may_be_series_are_asked_about(shape: tuple[int, int]):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 8), (28, 28), (12, 40), (60, 20)])
-def test_arrays_that_are_pictures_by_their_shape_are_not_asked_about(shape: tuple[int, int]):
+def test_arrays_with_shape_of_images_require_no_channels(shape: tuple[int, int]):
     images = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
 
     assert own.from_arrays("pictures", images, np.arange(100) % 2).image_shape == (1, *shape)
 
 
-def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_command_line_states_described_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     images, labels = pictures()
     folder = as_folder(tmp_path / "pets", images, labels)
     (folder / "notes.txt").touch()
     assert run(["data", "describe", str(folder), "--input", "1x4x4", "--json"]) == 0
-    described = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     name = DATASET.convert(str(folder), None, None)
 
-    assert (name, described["input_shape"]) == (described["name"], [1, 4, 4])
-    assert described["remarks"] == ["left out: 1 .txt file"]
+    assert (name, document["input_shape"]) == (document["name"], [1, 4, 4])
+    assert document["remarks"] == ["left out: 1 .txt file"]
     line = capsys.readouterr().err
     assert all(words in line for words in (name, "--input 1x4x4", "1 .txt file"))
     assert run(["data", "describe", "mnist-5k", "--channels", "last"]) == 2
@@ -126,44 +126,44 @@ def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: 
         SourceOptions(channels="last"),
     ],
 )
-def test_options_that_contradict_a_data_set_are_refused(options: SourceOptions):
+def test_options_that_contradict_data_set_are_rejected(options: SourceOptions):
     spec = own.from_arrays("pets", *pictures())
     with pytest.raises(UsageError):
         own.data_name(spec.name, options)
     assert own.data_name(spec.name, SourceOptions(spec.image_shape)) == spec.name
 
 
-def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name(tmp_path: Path):
+def test_further_images_are_read_like_data_set_with_classes_by_name(tmp_path: Path):
     images, labels = pictures()
-    wide, (more, others) = images.astype(np.uint16) * 16, pictures(4, seed=1)
+    wide, (extra, names) = images.astype(np.uint16) * 16, pictures(4, seed=1)
     spec = own.from_arrays("pets", wide, labels)
-    due = own.pixels_of(spec, more.astype(np.uint16) * 16)
-    flat = as_folder(tmp_path / "flat", more.astype(np.uint16) * 16, others)
-    on = [
+    expected = own.pixels_of(spec, extra.astype(np.uint16) * 16)
+    flat = as_folder(tmp_path / "flat", extra.astype(np.uint16) * 16, names)
+    sets = [
         labelled_images(str(source), spec, None)
-        for source in (flat, as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others))
+        for source in (flat, as_npz(tmp_path / "on.npz", X=extra.astype(float) * 16, y=names))
     ]
-    pictured, _ = own_images(flat / "ox", spec)
+    unlabelled, _ = own_images(flat / "ox", spec)
 
-    for labelled in on:
-        order = np.lexsort(labelled.pixels.flatten(1).numpy().T)
-        assert np.array_equal(labelled.pixels.numpy()[order], due[np.lexsort(due.reshape(12, -1).T)])
-        assert [spec.class_names[label] for label in labelled.labels.tolist()] == sorted(others.tolist())
-    assert sorted(image.pixels.tobytes() for image in pictured) == sorted(image.tobytes() for image in due[8:])
-    # Labels are compared by name, not by rank.
+    for further in sets:
+        order = np.lexsort(further.pixels.flatten(1).numpy().T)
+        assert np.array_equal(further.pixels.numpy()[order], expected[np.lexsort(expected.reshape(12, -1).T)])
+        assert [spec.class_names[label] for label in further.labels.tolist()] == sorted(names.tolist())
+    assert sorted(image.pixels.tobytes() for image in unlabelled) == sorted(image.tobytes() for image in expected[8:])
+    # Labels are compared by name, not by index.
     ranked = own.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
-    numbers = as_idx(tmp_path / "numbers", more, np.searchsorted(CLASSES, others) + 1, "my")
-    assert labelled_images(str(numbers), ranked, None).labels.tolist() == np.searchsorted(CLASSES, others).tolist()
+    numbers = as_idx(tmp_path / "numbers", extra, np.searchsorted(CLASSES, names) + 1, "my")
+    assert labelled_images(str(numbers), ranked, None).labels.tolist() == np.searchsorted(CLASSES, names).tolist()
     for source in (
         flat,
-        as_idx(tmp_path / "zero", more, np.zeros(12), "my"),
-        as_npz(tmp_path / "b.npz", X=more, y=others),
+        as_idx(tmp_path / "zero", extra, np.zeros(12), "my"),
+        as_npz(tmp_path / "b.npz", X=extra, y=names),
     ):
         with pytest.raises(DataError):
             labelled_images(str(source), DATASETS["mnist"] if source == flat else ranked, None)
 
 
-def test_pictures_for_data_of_two_channels_or_for_series_are_refused_in_one_line(tmp_path: Path):
+def test_pictures_for_two_channels_or_series_are_rejected(tmp_path: Path):
     random = np.random.default_rng(0)
     images, labels = pictures(1)
     path = as_folder(tmp_path / "a", images, labels) / "cat" / "0.png"
@@ -173,7 +173,7 @@ def test_pictures_for_data_of_two_channels_or_for_series_are_refused_in_one_line
             own_images(path, spec)
 
 
-def _bad(kind: str, folder: Path) -> Path:  # noqa: C901
+def _invalid_source(kind: str, folder: Path) -> Path:  # noqa: C901
     images, labels = pictures()
     arrays = {"X": images, "y": labels}
     match kind:
@@ -210,7 +210,7 @@ def _bad(kind: str, folder: Path) -> Path:  # noqa: C901
         case "class of one image":
             arrays["y"] = np.array(["cat"] * 59 + ["dog"])
         case "a bomb":
-            # The directory of the archive promises 3 GiB: the size lies 24 bytes into an entry.
+            # The archive directory declares 3 GiB; an entry has the size at byte 24.
             content = bytearray(as_npz(folder / "x.npz", **arrays).read_bytes())
             struct.pack_into("<I", content, content.index(b"PK\1\2") + 24, 3 * 2**30)
             (folder / "x.npz").write_bytes(content)
@@ -219,19 +219,19 @@ def _bad(kind: str, folder: Path) -> Path:  # noqa: C901
             (folder / "x.npz").write_bytes(b"PK, but no more")
             return folder / "x.npz"
         case _:
-            return _bad_folder(kind, as_folder(folder / "x", images, labels))
+            return _invalid_folder(kind, as_folder(folder / "x", images, labels))
     return as_npz(folder / "x.npz", **arrays)
 
 
-def _bad_folder(kind: str, folder: Path) -> Path:
+def _invalid_folder(kind: str, folder: Path) -> Path:
     match kind:
         case "several shapes":
             Image.new("L", (9, 9)).save(folder / "ox" / "big.png")
         case "an empty class":
             (folder / "yak").mkdir()
         case "a torn picture":
-            whole = (folder / "ox" / "59.png").read_bytes()
-            (folder / "ox" / "59.png").write_bytes(whole[:60])
+            content = (folder / "ox" / "59.png").read_bytes()
+            (folder / "ox" / "59.png").write_bytes(content[:60])
         case "a line end in a name":
             (folder / "ox").rename(folder / "o\nx")
         case "a link out":
@@ -252,19 +252,19 @@ test of a strange class, class of one image, a bomb, no zip, several shapes, an 
 a line end in a name, a link out, 3 GB of pixels, a text file"""
 
 
-@pytest.mark.parametrize("kind", [each.strip() for each in KINDS.replace("\n", " ").split(", ")])
-def test_bad_data_are_refused_in_one_line_and_nothing_is_written(kind: str, tmp_path: Path):
-    path = _bad(kind, tmp_path)
-    with pytest.raises(DataError) as refused:
+@pytest.mark.parametrize("kind", [kind.strip() for kind in KINDS.replace("\n", " ").split(", ")])
+def test_invalid_data_are_rejected_in_one_line_and_nothing_is_written(kind: str, tmp_path: Path):
+    path = _invalid_source(kind, tmp_path)
+    with pytest.raises(DataError) as excinfo:
         own.read(path)
 
-    assert len(refused.value.one_line.splitlines()) == 1
-    assert len(refused.value.one_line) < 300
+    assert len(excinfo.value.one_line.splitlines()) == 1
+    assert len(excinfo.value.one_line) < 300
     assert not (tmp_path / "workspace" / "runs").exists()
 
 
 @pytest.mark.parametrize("part", ["train.npz", "test.npz"])
-def test_a_damaged_copy_is_refused(part: str, tmp_path: Path):
+def test_damaged_copy_is_rejected(part: str, tmp_path: Path):
     spec = own.from_arrays("pets", *pictures())
     path = tmp_path / "workspace" / "runs" / ".data" / spec.name / part
     content = bytearray(path.read_bytes())
@@ -276,16 +276,16 @@ def test_a_damaged_copy_is_refused(part: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("part", ["train.npz", "test.npz"])
-def test_a_missing_copy_is_named_as_the_file_is_called(part: str, tmp_path: Path):
+def test_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
     spec = own.from_arrays("pets", *pictures())
     (tmp_path / "workspace" / "runs" / ".data" / spec.name / part).unlink()
 
-    with pytest.raises(MissingData) as refused:
+    with pytest.raises(MissingData) as excinfo:
         find(spec, None)
-    assert {word.strip(",") for word in refused.value.message.split() if ".npz" in word} == {part}
+    assert {word.strip(",") for word in excinfo.value.message.split() if ".npz" in word} == {part}
 
 
-def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
+def test_messages_state_position_of_error(tmp_path: Path):
     images, labels = pictures()
     numbers = images.astype(float)
     numbers[3, 2, 1] = np.nan
@@ -304,9 +304,9 @@ def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
 
     _, codes = np.unique(labels, return_inverse=True)
     one_hot = np.eye(codes.max() + 1)[codes]
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         own.from_arrays("pets", images, one_hot)
-    assert caught.value.hint == "convert one-hot labels with y.argmax(1)"
+    assert excinfo.value.hint == "convert one-hot labels with y.argmax(1)"
     with pytest.raises(ValueError, match=r"y\.argmax\(1\)"):
         SmallestClassifier().fit(images, one_hot)
 
@@ -318,7 +318,7 @@ def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
     ("name", "value"),
     [("mean", [0.4]), ("std", [0.4]), ("train_size", 71), ("validation_size", 7), ("folds", 1), ("test_size", 400)],
 )
-def test_the_check_computes_what_data_json_states(name: str, value: Any):
+def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
     spec = own.from_arrays("facts", *pictures(40))
     facts = workspace().data(spec.name) / "data.json"
     own.check_facts(spec)

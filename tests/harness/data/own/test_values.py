@@ -1,4 +1,4 @@
-"""The numbers of images are those of Pillow and NumPy in every source, and one rule makes pixels of them."""
+"""Values of images: equal to Pillow and NumPy in all sources, and conversion to pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RANDOM = np.random.default_rng(3)
 GREY = RANDOM.integers(0, 256, (6, 5), np.uint8)
 COLOUR = RANDOM.integers(0, 256, (6, 5, 3), np.uint8)
 ALPHA = RANDOM.integers(0, 256, (6, 5), np.uint8)
-# Over white, by hand.
+# Blended with a white background.
 FLAT = np.rint(COLOUR * (ALPHA[..., None] / 255) + 255 * (1 - ALPHA[..., None] / 255))
 
 
@@ -58,31 +58,31 @@ PICTURES: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("ending", "stored", "due"), PICTURES)
-def test_a_picture_of_every_mode_has_the_numbers_that_were_stored(ending: str, stored: Any, due: Any, tmp_path: Path):
-    image = stored if isinstance(stored, Image.Image) else Image.fromarray(stored)
+@pytest.mark.parametrize(("ending", "source", "reference"), PICTURES)
+def test_image_of_every_mode_has_stored_numbers(ending: str, source: Any, reference: Any, tmp_path: Path):
+    image = source if isinstance(source, Image.Image) else Image.fromarray(source)
     options: dict[str, Any] = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
     options |= {"lossless": True} if ending == ".webp" else {}
     image.save(tmp_path / f"a{ending}", **options)
     numbers, is_transparent, _ = values.picture(tmp_path / f"a{ending}")
 
-    expected = due[..., None] if due.ndim == 2 else due
+    expected = reference[..., None] if reference.ndim == 2 else reference
     assert numbers.shape == expected.shape
-    # Pillow puts a picture over another with a rounding of its own.
-    margin = 1 if due is FLAT or (isinstance(stored, np.ndarray) and stored.shape[2:] == (2,)) else 0
+    # Pillow rounds differently when it blends images.
+    margin = 1 if reference is FLAT or (isinstance(source, np.ndarray) and source.shape[2:] == (2,)) else 0
     assert np.abs(numbers.astype(float) - expected).max() <= margin
-    assert is_transparent == (due is HOLE or margin == 1)
+    assert is_transparent == (reference is HOLE or margin == 1)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
 @pytest.mark.parametrize("ending", [".jpg", ".jpe", ".jfif", ".jpeg", ".tif"])
-def test_other_colours_are_those_of_pillow(mode: str, ending: str, tmp_path: Path):
+def test_colour_modes_equal_pillow(mode: str, ending: str, tmp_path: Path):
     Image.fromarray(COLOUR).convert(mode).save(tmp_path / f"a{ending}")
     with Image.open(tmp_path / f"a{ending}") as image:
         assert np.array_equal(values.picture(tmp_path / f"a{ending}")[0], np.asarray(image.convert("RGB")))
 
 
-def test_a_phone_s_picture_is_upright_and_its_further_frames_are_counted(tmp_path: Path):
+def test_rotated_image_is_upright_and_further_frames_are_counted(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the first row is the right side (Exif 2.3, table 6)
     pages = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
@@ -94,15 +94,15 @@ def test_a_phone_s_picture_is_upright_and_its_further_frames_are_counted(tmp_pat
     assert values.picture(tmp_path / "scan.tif")[2] == 1
 
 
-def test_a_format_that_is_not_named_is_no_picture(tmp_path: Path):
-    # Pillow reads it, whatever its ending: as it does formats that start other programs.
+def test_unsupported_format_is_rejected(tmp_path: Path):
+    # Pillow would read PCX in spite of the ending, as well as formats that start external programs.
     Image.fromarray(GREY).save(tmp_path / "a.png", format="PCX")
     with pytest.raises(DataError, match="cannot read the picture"):
         values.picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n", b"", b"%PDF-1.4\n"])
-def test_what_would_start_another_program_is_no_picture(content: bytes, tmp_path: Path):
+def test_format_that_starts_a_program_is_rejected(content: bytes, tmp_path: Path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match="cannot read the picture"):
         values.picture(tmp_path / "a.png")
@@ -121,25 +121,25 @@ SOURCES = {
 
 @pytest.mark.parametrize("shape", [None, (1, 9, 9), (3, 5, 7)])
 @pytest.mark.parametrize("kind", SOURCES)
-def test_the_same_numbers_are_one_data_set_as_pictures_and_as_arrays(kind: str, shape: Any, tmp_path: Path):
+def test_images_and_arrays_with_equal_numbers_are_equal_data_sets(kind: str, shape: Any, tmp_path: Path):
     images, labels = pictures()
     numbers = SOURCES[kind](images)
     folder = as_folder(tmp_path / "a", numbers, labels, ".tif")
     arrays = as_npz(tmp_path / "a.npz", X=numbers, y=labels)
-    wide = own.from_arrays("a", numbers.astype(np.float64), labels, shape=shape)
+    spec = own.from_arrays("a", numbers.astype(np.float64), labels, shape=shape)
 
-    assert own.read(folder, shape) == own.read(arrays, shape) == wide
+    assert own.read(folder, shape) == own.read(arrays, shape) == spec
     if shape is None:
-        low, high = (np.array(each)[:, None, None] for each in (wide.low, wide.high))
-        due = np.clip(np.rint(255 * (numbers[:, None].astype(np.float64) - low) / (high - low)), 0, 255)
-        images_of_parts = all_images(wide, tmp_path / "log")
-        number = {label: index for index, label in enumerate(wide.class_names)}
+        low, high = (np.array(limit)[:, None, None] for limit in (spec.low, spec.high))
+        expected = np.clip(np.rint(255 * (numbers[:, None].astype(np.float64) - low) / (high - low)), 0, 255)
+        images_of_parts = all_images(spec, tmp_path / "log")
+        number = {label: index for index, label in enumerate(spec.class_names)}
         assert images_of_parts == sorted(
-            (number[label], image.astype(np.uint8).tobytes()) for image, label in zip(due, labels, strict=True)
+            (number[label], image.astype(np.uint8).tobytes()) for image, label in zip(expected, labels, strict=True)
         )
 
 
-def test_bytes_are_resized_as_pillow_does_it(tmp_path: Path):
+def test_bytes_are_resized_like_pillow(tmp_path: Path):
     images, _ = pictures()
     image = Image.fromarray(images[0])
     assert np.array_equal(
@@ -154,16 +154,16 @@ def test_bytes_are_resized_as_pillow_does_it(tmp_path: Path):
     [(0, 255, 0, 255), (3, 200, 0, 255), (0, 1, 0, 1), (0.1, 0.9, 0, 1), (0, 16, 0, 16), (-1, 1, -1, 1),
      (0, 0.003, 0, 0.003), (0, 4095, 0, 4095), (0.5, 300, 0.5, 300)],
 )  # fmt: skip
-def test_the_range_is_that_of_what_is_trained_on(least: float, most: float, low: float, high: float):
-    whole = float(least).is_integer() and float(most).is_integer()
+def test_range_follows_training_values(least: float, most: float, low: float, high: float):
+    is_integer = float(least).is_integer() and float(most).is_integer()
     block = np.linspace(least, most, 64).reshape(4, 1, 4, 4)
-    block = np.rint(block) if whole else block
+    block = np.rint(block) if is_integer else block
     interval = values.range_of([block[:2], block[2:]])
 
-    assert [float(each[0]) for each in interval] == pytest.approx([low, high])
+    assert [float(limit[0]) for limit in interval] == pytest.approx([low, high])
 
 
-def test_the_locked_part_has_no_part_in_the_range():
+def test_range_is_independent_of_test_part():
     images, labels = pictures(most=60)
     spec = own.from_arrays("a", images, labels, np.minimum(images + 40, 99) + 1, labels)
 
@@ -175,23 +175,23 @@ BYTES = pictures()[0].astype(np.int64)
 
 
 @pytest.mark.parametrize(
-    ("fitted", "later"),
+    ("numbers", "other_numbers"),
     [(BYTES, BYTES / 255), (BYTES / 255, BYTES), (SERIES, 255 * np.abs(SERIES)), (SERIES, SERIES / 500),
      (BYTES, BYTES - 300.0), (BYTES * 16, BYTES * 4000)],
 )  # fmt: skip
-def test_numbers_of_another_scale_are_refused_wherever_they_come_in(fitted: np.ndarray, later: np.ndarray):
+def test_numbers_of_different_scale_are_rejected(numbers: np.ndarray, other_numbers: np.ndarray):
     labels = pictures()[1]
-    spec = own.from_arrays("a", fitted, labels)
+    spec = own.from_arrays("a", numbers, labels)
     with pytest.raises(DataError):
-        own.pixels_of(spec, later)
+        own.pixels_of(spec, other_numbers)
     with pytest.raises(DataError):
-        own.from_arrays("a", fitted, labels, later + 1e-9, labels)
+        own.from_arrays("a", numbers, labels, other_numbers + 1e-9, labels)
 
-    assert own.pixels_of(spec, fitted[:1]).dtype == np.uint8
-    assert own.pixels_of(spec, fitted[:5] * 0 + fitted.min()).max() == 0
+    assert own.pixels_of(spec, numbers[:1]).dtype == np.uint8
+    assert own.pixels_of(spec, numbers[:5] * 0 + numbers.min()).max() == 0
 
 
-def test_one_outlier_that_takes_the_steps_of_all_others_is_said():
+def test_outlier_that_dominates_range_is_reported():
     numbers = SERIES.copy()
     assert own.from_arrays("a", numbers, pictures()[1]).remarks == ()
     numbers[9, 3] = 4000
@@ -201,34 +201,34 @@ def test_one_outlier_that_takes_the_steps_of_all_others_is_said():
 
 
 @pytest.mark.parametrize(
-    ("shape", "channels", "due"),
+    ("shape", "channels", "expected"),
     [((60, 3, 20, 20), None, (3, 20, 20)), ((60, 20, 20, 3), None, (3, 20, 20)), ((60, 8, 8), None, (1, 8, 8)),
      ((60, 3, 16, 16), None, None), ((60, 1, 8, 8), None, None), ((60, 8, 8, 1), None, None),
      ((60, 3, 16, 16), "first", (3, 16, 16)), ((60, 3, 16, 16), "last", (16, 3, 16)), ((60, 20, 20, 20), None, None),
      ((60, 20, 20, 20), "last", None), ((60, 30), None, (1, 1, 30)), ((60, 3, 30), "first", (3, 1, 30)),
      ((60, 30, 3), "last", (3, 1, 30)), ((60, 28, 28), "last", None), ((60,), "last", None)],
 )  # fmt: skip
-def test_channels_are_known_or_asked_for(shape: tuple[int, ...], channels: str | None, due: Any):
+def test_channels_are_inferred_or_required(shape: tuple[int, ...], channels: str | None, expected: Any):
     numbers = np.random.default_rng(0).integers(0, 256, shape)
     labels = np.arange(60) % 3
     for source in (numbers, numbers.tolist()):  # an array, and nested lists
-        if due is None:
+        if expected is None:
             with pytest.raises(DataError):
                 own.from_arrays("a", source, labels, channels=channels)
             continue
         spec = own.from_arrays("a", source, labels, channels=channels)
 
-        assert spec.image_shape == due
-        # A further image is read as the first ones were.
-        assert own.pixels_of(spec, source).shape == (60, *due)
+        assert spec.image_shape == expected
+        # Further images have the same channels.
+        assert own.pixels_of(spec, source).shape == (60, *expected)
 
 
-def test_four_axes_with_channels_none_are_refused_for_the_option_not_for_the_number_of_channels():
+def test_channels_none_with_four_axes_is_rejected_for_the_option():
     with pytest.raises(DataError, match='channels="none"'):
         own.from_arrays("a", np.zeros((60, 8, 8, 3)), np.arange(60) % 3, channels="none")
 
 
-def test_four_bytes_of_memory_are_enough_for_a_byte_of_pixel(tmp_path: Path):
+def test_reading_uses_less_than_four_bytes_of_memory_per_pixel(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32), np.uint8)
     path = as_npz(tmp_path / "a.npz", X=images, y=np.arange(4000) % 4)
     own.from_arrays("warm", images[:50], np.arange(50) % 2)
@@ -240,13 +240,13 @@ def test_four_bytes_of_memory_are_enough_for_a_byte_of_pixel(tmp_path: Path):
     assert peak < 4 * images.nbytes
 
 
-def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path):
+def test_archive_of_zeros_is_rejected(tmp_path: Path):
     np.savez_compressed(tmp_path / "a.npz", X=np.zeros((1300, 256, 256), np.uint8), y=np.arange(1300) % 2)
     with pytest.raises(DataError, match="compression ratio of"):
         own.read(tmp_path / "a.npz")
 
 
-def test_transparent_parts_are_white_and_that_is_said(tmp_path: Path):
+def test_transparent_parts_are_reported(tmp_path: Path):
     shades = GREY // np.arange(1, 21, dtype=np.uint8)[:, None, None]
     layered = np.stack([shades, np.broadcast_to(ALPHA, shades.shape)], axis=-1)
     [remark] = own.read(as_folder(tmp_path / "a", layered, np.arange(20) % 2)).remarks
@@ -267,15 +267,13 @@ def test_transparent_parts_are_white_and_that_is_said(tmp_path: Path):
         (np.array([0.0, 0.2, 1.0]), (-1000, 3000), False),
     ],
 )
-def test_fractions_that_use_hardly_anything_of_the_range_seem_of_another_scale(
-    numbers: Any, limits: tuple[int, int], is_small: bool
-):
+def test_values_in_small_share_of_range_seem_of_different_scale(numbers: Any, limits: tuple[int, int], is_small: bool):
     low, high = (np.array([float(limit)]) for limit in limits)
 
     assert values.seems_small(numbers.reshape(1, 1, 1, 3), low, high) is is_small
 
 
-def test_bytes_are_no_pictures_of_sixteen_bits():
+def test_bytes_are_rejected_for_data_of_sixteen_bits():
     numbers = np.random.default_rng(0).integers(62, 3906, (300, 9, 9)).astype(np.uint16)
     spec = own.from_arrays("scans", numbers, np.arange(300) % 3)
 
