@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import sys
@@ -246,6 +247,10 @@ def test_chip_with_too_little_ram_and_unknown_chip_are_rejected(capsys: pytest.C
 # Advice and exit codes ------------------------------------------------------------------------------------------
 
 
+def without_seconds(text: str) -> str:
+    return re.sub(r"\d+ s\b", "N s", text)
+
+
 def test_advice_after_too_few_trials_doubles_trials_of_same_study(
     trainer: Trainer, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -264,16 +269,14 @@ def test_advice_after_too_few_trials_doubles_trials_of_same_study(
     # A repeated command and the report state the same advice.
     job_count = len(trainer.asked)
     assert run([*command]) == 3
-    messages = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
-    assert capsys.readouterr().out.splitlines()[: len(messages)] == messages
+    text = "\n".join([*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"])
+    # The second session adds to the seconds of the study.
+    assert without_seconds(capsys.readouterr().out).startswith(without_seconds(text))
     assert len(trainer.asked) == job_count
     advice = read_study(Path(document["report"]).parent, Workspace(workspace)).ending.advice
     assert advice is not None
-    assert (advice.command, advice.advice, list(advice.sentences)) == (
-        words["command"],
-        words["advice"],
-        words["sentences"],
-    )
+    assert (advice.command, advice.advice) == (words["command"], words["advice"])
+    assert without_seconds(" ".join(advice.sentences)) == without_seconds(" ".join(words["sentences"]))
 
 
 @pytest.mark.parametrize(
