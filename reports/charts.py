@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import vl_convert
 
-from harness.evidence.leaderboard_table import cost_of, pareto_front
+from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, pareto_front
 from harness.studies.candidate import CONFIRMED_STATES, NetworkState
 from harness.system import statistics
 from harness.training.result import finite
 from reports import history
 from reports.study_facts import DIGITS, front_of
 from search_spaces.catalog import network_name
+from search_spaces.deployment import WIDE_BITS
 from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
@@ -295,7 +296,12 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 def _tested_networks(info: StudyFacts) -> list[Row]:
     """Return rows of the study's networks with a test accuracy, and of the three cheapest further leaderboard rows."""
     metric = info.config.minimised[0]
-    weight_bits = info.config.recipe.weight_bits
+    bits_by_key = {(record.key, False): record.recipe.weight_bits for record in info.evidence.records}
+
+    def cost(row: LeaderboardRow) -> int:
+        # A row without a record is of a search or a claim.
+        return cost_of(row, metric, bits_by_key.get(row.key, WIDE_BITS))
+
     hashes_of_study = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
     further_rows = {
@@ -303,7 +309,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
         for row in info.evidence.rows
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in hashes_of_study
     }
-    cheapest = sorted(further_rows.values(), key=lambda row: cost_of(row, metric, weight_bits))[:3]
+    cheapest = sorted(further_rows.values(), key=cost)[:3]
     own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
     further = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in cheapest]
     rows: list[Row] = []
@@ -317,7 +323,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
             {
                 "n": number,
                 "network": label,
-                "cost": cost_of(row, metric, weight_bits),
+                "cost": cost(row),
                 "test_pct": round(mean, 4),
                 "errors": _errors_pct(mean),
                 "low": _errors_pct(mean - deviation),

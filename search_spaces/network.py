@@ -217,7 +217,7 @@ class Analysis:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the constants of the integer form, as written by ``harness export --c``."""
+        """Bytes of the constants of the integer form, as ``harness export --c`` writes them for size."""
         return self.plan.constant_bytes
 
     @property

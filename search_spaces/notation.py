@@ -17,7 +17,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -207,9 +207,10 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     text = f"net = {space.text}\n;" if _is_sequence(_syntax_tree(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
-        return parse_space(f"{text}\n{limits}", space.name, space.task)
+        limited = parse_space(f"{text}\n{limits}", space.name, space.task)
     except NotationError:
-        return parse_space(f"{text}\n;\n{limits}", space.name, space.task)
+        limited = parse_space(f"{text}\n;\n{limits}", space.name, space.task)
+    return replace(limited, weight_bits=space.weight_bits)
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:

@@ -77,6 +77,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: position.get(item.path, len(position)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed the global generators before the fixtures of each test, so that a test does not depend on earlier tests."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
 def example(name: str) -> ModuleType:
     """Return a program in ``examples`` as a module."""
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / "examples" / f"{name}.py")
@@ -117,14 +125,6 @@ def _without_shipped_evidence(tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "SHIPPED", tmp_path_factory.mktemp("nothing"))
         yield
-
-
-@pytest.fixture(autouse=True)
-def _seeded_generators() -> None:
-    """Seed the global generators in each test, so that results do not depend on earlier tests in the same process."""
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -353,8 +353,9 @@ class SearchReporter(Reporter):
 
     def on_tick(self, moment: Moment) -> None:
         """Update the bar, or print a status line at intervals if there is no bar; print each new nearest miss."""
-        # A worker that has just become idle would wait for the report, which takes up to some seconds.
-        has_waiting_worker = self._moment is not None and moment.running < self._moment.running
+        # An idle worker would wait for the report, which takes up to some seconds, unless no job is left.
+        is_changing = self._moment is None or moment.running != self._moment.running
+        has_waiting_worker = is_changing and moment.running < len(moment.jobs)
         self._moment, self._ticked = moment, time.monotonic()
         limit = math.inf if self.effort.seconds is None else self.effort.seconds
         nearest = moment.state.nearest

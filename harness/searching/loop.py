@@ -146,6 +146,8 @@ def explore(search: Search) -> None:
 
     for events in feed(search.executor, lambda: _next_job(search), is_over):
         on_worker_events(search, events)
+    if not search.interrupted:
+        _quote_if_due(search)
     search.end_reason = _stop_reason(search)
     if search.end_reason is None:
         search.end_reason = EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED
@@ -153,8 +155,8 @@ def explore(search: Search) -> None:
 
 def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
-    if not events:
-        # The forecast takes some seconds. After an event, a worker may be waiting for its next job.
+    # The forecast takes some seconds, in which idle workers would wait for their next jobs.
+    if not search.interrupted and all(slot.job is not None for slot in search.executor.places()):
         _quote_if_due(search)
     for event in events:
         match event:
@@ -361,7 +363,9 @@ def _quote_if_due(search: Search) -> None:
     if len(trained) < _QUOTED_TRAININGS:
         return
     finder = search.proposer.finder(search.inquiry(search.turn.limit))
-    if finder is not None:
+    if finder is None:
+        search.logs_forecast = False
+    else:
         search.add(quote(Outlook(finder)))
 
 

@@ -191,7 +191,7 @@ class Proposer:
                     rejected_hashes.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     network, trial = restarted(event.indices)
-                    analysis = analyse(network.architecture, self.space.task)
+                    analysis = analyse(network.architecture, self.space.task, weight_bits=self.space.weight_bits)
                     self.sampler_study.reject(trial, measured(analysis, objective_of(self.config)), violation)
                 case Repeated(trial=repeated) if repeated not in self.running:
                     _, trial = restarted(event.indices)

@@ -143,8 +143,11 @@ def goal_of(data: Dataset, target_pct: float | None) -> Goal:
 def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     """Return the space within the limits of a request, and the metrics to minimise with their limits.
 
+    The recipe of the request sets the bits per weight, which the metrics of the integer form depend on.
+
     Raises:
-        UsageError: The limits contradict each other, or more than two metrics are to be minimised.
+        UsageError: The limits contradict each other, more than two metrics are to be minimised, or the recipe is
+            unknown.
         ContentError: The space does not fit the images, the limits or the chip.
     """
     minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
@@ -158,7 +161,7 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = _space(request.space, data, limits, request.chip)
-    if request.recipe != AUTO:
+    if request.recipe != AUTO and request.trainer is None:
         space = replace(space, weight_bits=named_recipe(request.recipe).recipe.weight_bits)
     objectives = [StudyObjective(metric, _limit(metric, budget, space, chip_limits)) for metric in minimise]
     if minimise[0] is Metric.PARAMETERS:

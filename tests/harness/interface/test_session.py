@@ -149,18 +149,20 @@ def test_failed_report_does_not_end_search(
     assert capsys.readouterr().err.count(message) == 1
 
 
-def test_report_waits_until_an_idle_worker_has_a_job(monkeypatch: pytest.MonkeyPatch):
+def test_report_waits_until_idle_workers_have_jobs(monkeypatch: pytest.MonkeyPatch):
     pages = ReportClock(monkeypatch)
-    busy = replace(pages.moment, jobs=(JOB, JOB))
-    idle = replace(pages.moment, jobs=(JOB, None))
+    busy, half, idle = (replace(pages.moment, jobs=jobs) for jobs in ((JOB, JOB), (JOB, None), (None, None)))
 
-    pages.reporter.on_tick(busy)
+    # Both workers begin, end and begin again, one after the other.
+    for moment in (half, busy, half, idle, half):
+        pages.now += 100.0
+        pages.reporter.on_tick(moment)
+    assert pages.written == [1200.0]
+
+    # There is no job for the second worker.
     pages.now += 100.0
-    pages.reporter.on_tick(idle)
-    assert pages.written == [1000.0]
-
-    pages.reporter.on_tick(idle)  # there is no job for the worker
-    assert pages.written == [1000.0, 1100.0]
+    pages.reporter.on_tick(half)
+    assert pages.written == [1200.0, 1600.0]
 
 
 def test_search_arguments_are_readable_by_command_line():

@@ -190,7 +190,7 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
         return len(state.of_kind(Quoted))
 
     # The ladder has seven steps at the most.
-    assert [quotes(trials) for trials in (2, 9, 11)] == [0, count, count]
+    assert [quotes(trials) for trials in (2, 7, 11)] == [0, count, count]
 
 
 @pytest.mark.parametrize(("parameters", "holds"), [(499, False), (500, True), (900, True), (901, False)])

@@ -33,6 +33,7 @@ from harness.studies.candidate import (
 )
 from harness.studies.config import StudyObjective
 from harness.studies.events import Event, Rejected, Repeated, RunEnded
+from harness.training.recipe import Recipe
 from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
@@ -76,7 +77,8 @@ def new(
     text: str = searches.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
 ) -> Proposer:
     config = searches.config(space_text=text, **changes)
-    return Proposer(parse_space(text, "test"), config, switches, Past(tuple(past)))
+    space = replace(parse_space(text, "test"), weight_bits=config.recipe.weight_bits)
+    return Proposer(space, config, switches, Past(tuple(past)))
 
 
 def aiming(text: str = WIDE, **changes: Any) -> Proposer:
@@ -558,9 +560,18 @@ def test_a_restored_proposer_without_surrogate_continues_with_the_same_network()
     assert restored.propose(inquiry).proposal == asked.propose(inquiry).proposal
 
 
-def test_a_restored_front_search_reports_the_same_costs_of_rejections_to_the_sampler():
-    objectives = (StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 10_000_000))
-    fields: dict[str, Any] = {"sampler": "nsga2", "objectives": objectives}  # the sampler that gets the costs
+@pytest.mark.parametrize(
+    ("metric", "limit", "recipe"),
+    [
+        (Metric.MACS, 10_000_000, searches.RECIPE),
+        (Metric.WEIGHT_BYTES, 10_000, replace(searches.RECIPE, precision="int8", weight_bits=5)),
+    ],
+    ids=str,
+)
+def test_restored_front_search_reports_same_costs_of_rejections_to_sampler(metric: Metric, limit: int, recipe: Recipe):
+    objectives = (StudyObjective(Metric.PARAMETERS), StudyObjective(metric, limit))
+    # The sampler nsga2 uses the costs of rejected networks.
+    fields: dict[str, Any] = {"sampler": "nsga2", "objectives": objectives, "recipe": recipe}
     limited = f"{WIDE} where parameters <= 700;"
     first, second = new(limited, ASKING, **fields), new(limited, ASKING, **fields)
     candidates: dict[int, Candidate] = {}
