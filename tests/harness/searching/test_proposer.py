@@ -566,7 +566,7 @@ def test_a_restored_proposer_without_surrogate_continues_with_the_same_network()
         (Metric.MACS, 10_000_000, searches.RECIPE),
         (Metric.WEIGHT_BYTES, 10_000, replace(searches.RECIPE, precision="int8", weight_bits=5)),
     ],
-    ids=str,
+    ids=["macs", "weight_bytes"],
 )
 def test_restored_front_search_reports_same_costs_of_rejections_to_sampler(metric: Metric, limit: int, recipe: Recipe):
     objectives = (StudyObjective(Metric.PARAMETERS), StudyObjective(metric, limit))
