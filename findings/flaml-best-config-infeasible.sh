@@ -42,8 +42,8 @@ feasible = [result for result in results if result["size"] <= LIMIT]
 best = max(feasible, key=lambda result: result["accuracy"])
 reported = analysis.best_result
 print(f"{len(feasible)} of {len(results)} trials are feasible; the best has accuracy {best['accuracy']:.3f}", end=" ")
-print(f"and size {best['size']:.1f}", end="; ")
-print(f"best_result has accuracy {reported['accuracy']:.3f} and size {reported['size']:.1f}")
+print(f"and size {best['size']:.1f}; best_result has accuracy {reported['accuracy']:.3f}", end=" ")
+print(f"and size {reported['size']:.1f}")
 assert reported["size"] > LIMIT, reported
 assert reported["accuracy"] == max(result["accuracy"] for result in results)
 PYTHON
