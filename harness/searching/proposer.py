@@ -111,6 +111,8 @@ class Proposer:
         switches: Switches = ALL_ON,
         past: Past = NO_PAST,
         baselines: Sequence[Architecture] = (),
+        *,
+        has_short_runs: bool = False,
     ) -> None:
         """Start without trials.
 
@@ -120,6 +122,8 @@ class Proposer:
             switches: Enabled parts of the search.
             past: Prior observations and transfer mean of the surrogate model.
             baselines: Baselines to train first, in this order.
+            has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
+                trainings tells more about the data set than the transfer from other data sets.
         """
         self.space = space
         self.config = config
@@ -129,7 +133,9 @@ class Proposer:
         self.running: dict[int, Trial] = {}
         self.baselines = [Draw(network, ()) for network in baselines]
         # Prior observations replace the ladder; the start networks of ``--from`` are trained in any case.
-        skips_ladder = not switches.ladder or (past != NO_PAST and not config.known)
+        has_prior = past != NO_PAST and not config.known
+        self._has_short_ladder = has_short_runs and has_prior and not past.is_settled
+        skips_ladder = not switches.ladder or (has_prior and not self._has_short_ladder)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
         # Further choices of the latest batch, for the next proposals; valid while the largest cost is unchanged.
         self._batch: list[ScoredOption] = []
@@ -296,7 +302,7 @@ class Proposer:
         epochs = min(lengths)
         if origin == BASELINE:
             epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
-        elif choice is None and len(lengths) > 1:
+        elif choice is None and len(lengths) > 1 and not (origin == "ladder" and self._has_short_ladder):
             # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
             acquisition = finder.acquisition()
             ranking = acquisition.ranked(acquisition.forecast([option]))

@@ -606,3 +606,19 @@ def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_kn
     assert further is not None
     assert further.origin == "aim"
     assert further.decisions
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_ladder_of_short_runs_comes_first_unless_trainings_on_the_same_images_are_known(
+    is_settled: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1 if is_settled else 100)
+    config = searches.config(space_text=WIDE, sampler="surrogate", lengths=(5, 10))
+    drawer = Proposer(parse_space(WIDE, "test"), config, past=Past(LARGER_IS_BETTER), has_short_runs=True)
+
+    first, second = take(drawer, 2)[1]
+
+    for answer in (first, second):
+        assert answer.proposal is not None
+        assert answer.proposal.origin == ("aim" if is_settled else "ladder")
+        assert is_settled or answer.proposal.epochs == 5
