@@ -609,7 +609,7 @@ def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_kn
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
-def test_a_ladder_of_short_runs_comes_first_unless_trainings_on_the_same_images_are_known(
+def test_ladder_of_short_runs_comes_first_without_trainings_on_same_images(
     is_settled: bool, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1 if is_settled else 100)
