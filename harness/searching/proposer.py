@@ -1,8 +1,9 @@
 """The proposer: chooses the next network to train and the number of epochs.
 
-A search starts with the baselines (origin ``floor``). Without prior observations a ladder of sizes follows. Then the
-surrogate model chooses among many draws and mutations, or among all networks of a small space; a sampler requested by
-the user alternates with the surrogate model.
+A search starts with the baselines (origin ``floor``). Without prior observations, a ladder of sizes follows; on few
+images, a ladder of short trainings also follows if all prior observations are of other data sets. Then the surrogate
+model chooses among many draws and mutations, or among all networks of a small space; a sampler requested by the user
+alternates with the surrogate model.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Proposer:
         self.sampler_study = SamplerStudy(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
         self.baselines = [Draw(network, ()) for network in baselines]
-        # Prior observations replace the ladder; the start networks of ``--from`` are trained in any case.
+        # Prior observations replace the ladder, except short trainings and the start networks of ``--from``.
         has_prior = past != NO_PAST and not config.known
         self._has_short_ladder = has_short_runs and has_prior and not past.is_settled
         skips_ladder = not switches.ladder or (has_prior and not self._has_short_ladder)

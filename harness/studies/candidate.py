@@ -509,7 +509,7 @@ class NearestMiss:
 def allowed_errors(threshold_pct: float, size: int) -> int:
     """Return the most wrong images of a run on ``size`` images that reach a threshold of at most 100 per cent."""
     allowed = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
-    # ``statistics.reaches`` decides, with its tolerance for float rounding.
+    # ``reaches_threshold`` decides, with a tolerance for float rounding.
     while allowed > 0 and not reaches_threshold(allowed, size, threshold_pct):
         allowed -= 1
     return allowed
