@@ -127,7 +127,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
     """
     curves = []
     for index, network in enumerate(info.networks):
-        run = network.first
+        run = network.first_run
         if run is None or not run.validation_size or not run.history:
             continue
         errors_by_epoch = {

@@ -45,14 +45,13 @@ from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
 from harness.studies.candidate import CONFIRM_SEEDS, study_space
 from harness.studies.config import StudyConfig
-from harness.studies.events import Entry, RunEnded
-from harness.studies.events import Event as StudyEvent
+from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, sigint_blocked
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Event, Executor, Limits, Place, StretchEnded, run_all
+from harness.training.executors.base import Executor, JobEnded, Limits, Slot, WorkerEvent, run_all
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
@@ -171,7 +170,7 @@ class SimulatedExecutor(Executor):
         repeat: Seed of the repeat.
         end: Second at which the clock stops; jobs that end later have no result.
         clock: Seconds since the start.
-        jobs: Job of each place; None for an idle place.
+        jobs: Job of each slot; None for an idle slot.
     """
 
     def __init__(self, read: _Read, repeat: int, end: float) -> None:
@@ -182,20 +181,20 @@ class SimulatedExecutor(Executor):
         self.jobs: list[_RunningJob | None] = []
 
     def start(self, count: int) -> None:
-        """Create ``count`` places."""
+        """Create ``count`` slots."""
         self.jobs = [None] * count
 
-    def places(self) -> list[Place]:
-        """Return all places with their jobs."""
-        return [Place(running.job if running else None) for running in self.jobs]
+    def slots(self) -> list[Slot]:
+        """Return all slots with their jobs."""
+        return [Slot(running.job if running else None) for running in self.jobs]
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first idle place; ``job.spent_seconds`` of earlier stretches are subtracted."""
+        """Give a job to the first idle slot; ``job.spent_seconds`` of earlier jobs are subtracted."""
         outcome = self.read(job, self.repeat)
         until = self.clock + outcome.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
         self.jobs[self.jobs.index(None)] = _RunningJob(job, until)
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         """Advance the clock to the next end of a job, or to ``end``, and return the results of the jobs that ended.
 
         With ``seconds`` 0 the clock does not advance and the result is empty.
@@ -203,16 +202,16 @@ class SimulatedExecutor(Executor):
         if not seconds:
             return []
         self.clock = min([self.end, *(running.until for running in self.jobs if running)])
-        events: list[Event] = []
-        # Jobs that end at the same time are returned in the order of their places.
+        events: list[WorkerEvent] = []
+        # Jobs that end at the same time are returned in the order of their slots.
         for index, running in enumerate(self.jobs):
             if running and running.until <= self.clock:
                 self.jobs[index] = None
-                events.append(StretchEnded(running.job, _result_of(running.job, self.read(running.job, self.repeat))))
+                events.append(JobEnded(running.job, _result_of(running.job, self.read(running.job, self.repeat))))
         return events
 
     def stop(self) -> None:
-        """Remove all places and jobs."""
+        """Remove all slots and jobs."""
         self.jobs = []
 
     def now(self) -> float:
@@ -503,7 +502,7 @@ class _Watch:
         if moment.elapsed >= self.seconds and self.search is not None:
             self.search.interrupted = True
 
-    def on_entry(self, state: StudyState, entry: Entry[StudyEvent]) -> None:
+    def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
         """Count the ended runs."""
         if isinstance(entry.event, RunEnded):
             self.runs += 1

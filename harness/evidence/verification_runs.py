@@ -26,7 +26,7 @@ from harness.system.errors import ContentError, DataError, UsageError, as_comman
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
 from harness.training import result
-from harness.training.executors.base import DataLocation, Event, ExecutorFactory, Limits, run_all
+from harness.training.executors.base import DataLocation, ExecutorFactory, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
@@ -284,13 +284,13 @@ def run_seeds(
     workspace: Workspace,
     source: DataLocation,
     limits: Limits,
-    on_event: Callable[[Event], None],
+    on_event: Callable[[WorkerEvent], None],
     make_executor: ExecutorFactory = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     on_begin: Callable[[int, Set[int]], None] = lambda count, recorded: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Verdict:
-    """Run the seeds of a plan on the places of an executor, and add the results to the record.
+    """Run the seeds of a plan on the slots of an executor, and add the results to the record.
 
     Each seed enters the record as soon as its training ends, so an interrupted call does not repeat finished seeds.
 

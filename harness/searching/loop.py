@@ -28,9 +28,9 @@ from harness.searching.turn import WEIGHTS, turn_at
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
 from harness.studies.events import (
     Confirmed,
+    DrawsRejected,
     EndReason,
     FailedConfirmation,
-    Looked,
     Quoted,
     RunEnded,
     SessionBegan,
@@ -41,8 +41,7 @@ from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, DataLocation, ExecutorFactory, StretchEnded, feed
-from harness.training.executors.base import Event as WorkerEvent
+from harness.training.executors.base import DataLocation, ExecutorFactory, JobEnded, JobFailed, WorkerEvent, feed
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
@@ -83,7 +82,8 @@ def run_search(search: Search, command: list[str]) -> None:
             search.executor.stop()
         reason = EndReason.INTERRUPTED if search.interrupted else search.end_reason
         assert reason is not None, "the end of a search has a reason"
-        search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
+        message = search.why_no_proposal
+        search.add(SessionEnded(reason=reason, message=message, seconds=effort.seconds, trials=effort.trials))
 
 
 def open_search(
@@ -158,15 +158,15 @@ def explore(search: Search) -> None:
 def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
-    if not search.interrupted and all(slot.job is not None for slot in search.executor.places()):
+    if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
         _quote_if_due(search)
     for event in events:
         match event:
-            case StretchEnded(job, result) if result.status is Status.RUNNING:
+            case JobEnded(job, result) if result.status is Status.RUNNING:
                 _decide_at_rung(search, job, result)
-            case StretchEnded(job, result):
+            case JobEnded(job, result):
                 _end_run(search, job, result)
-            case Broken(job, status, message):
+            case JobFailed(job, status, message):
                 _retry_or_fail(search, job, status, message)
     search.tick()
 
@@ -199,7 +199,6 @@ def choose(search: Search) -> WinnerChosen | None:
         The winner; None if there is no candidate to choose from.
     """
     verdicts = search.state.verdicts
-    candidates = search.state.candidates.values()
     may_look = race.may_look(search.state)
 
     def is_eligible(candidate: Candidate) -> bool:
@@ -208,7 +207,7 @@ def choose(search: Search) -> WinnerChosen | None:
             return candidate.is_confirmed and may_look
         return verdict.passed is not False
 
-    choices = sorted(filter(is_eligible, candidates), key=lambda each: each.order)
+    choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
         # ``conclude`` calls again after each verification, so return unverified candidates first, then the cheapest.
         front = confirmed_front(choices)
@@ -244,7 +243,7 @@ def _next_job(search: Search) -> Job | None:
     if search.waiting:
         return search.waiting.pop(0)
     # Asked for each job: an earlier job of the same pass through the idle workers may have used the last trial.
-    explored = _stop_reason(search) is EndReason.TRIALS or bool(search.exhausted)
+    explored = _stop_reason(search) is EndReason.TRIALS or bool(search.why_no_proposal)
     candidate = _confirmable(search, explored=explored)
     if candidate is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
@@ -263,13 +262,13 @@ def _propose(search: Search) -> Job | None:
         if answer.proposal is not None:
             break
     if answer.proposal is None:
-        # The answer stays the same until a further run ends, which resets ``exhausted``.
-        search.exhausted = answer.why
+        # The answer stays the same until a further run ends, which resets ``why_no_proposal``.
+        search.why_no_proposal = answer.why_no_proposal
         search.lacks_time = answer.lacks_time
         return None
     search.add(answer.proposal)
     if answer.rejected_draws:
-        search.add(Looked(rejected=dict(answer.rejected_draws)))
+        search.add(DrawsRejected(rejected=dict(answer.rejected_draws)))
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
@@ -288,17 +287,16 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     confirming = [job for job in search.at_work if job.purpose is Purpose.CONFIRM]
     being_confirmed = Counter(job.trial for job in confirming if job.trial is not None)
 
-    def most_worth(candidates: list[Candidate]) -> Candidate | None:
+    def most_valuable(candidates: list[Candidate]) -> Candidate | None:
         return race.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
 
     # Contenders include candidates in the first run, which need no fresh seeds yet.
-    candidates = [each for each in search.state.contenders.values() if each.first is not None]
-    workers = search.workers
-    in_time = [each for each in candidates if search.remaining_seconds(each, workers) <= search.seconds_left]
-    candidate = most_worth(in_time)
+    candidates = [each for each in search.state.contenders.values() if each.first_run is not None]
+    in_time = [each for each in candidates if search.remaining_seconds(each, search.workers) <= search.seconds_left]
+    candidate = most_valuable(in_time)
     if search.state.incumbent is None:
         # A later session with more time can verify the confirmed candidate.
-        return candidate or most_worth(candidates)
+        return candidate or most_valuable(candidates)
     if candidate is None or explored:
         return candidate
     is_likely = candidate.chance_to_confirm >= race.LIKELY
@@ -335,7 +333,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     # With this result the proposer may find a further network.
-    search.exhausted = ""
+    search.why_no_proposal = ""
     search.crashes_in_a_row = search.crashes_in_a_row + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
@@ -361,7 +359,7 @@ def _quote_if_due(search: Search) -> None:
     if not search.logs_forecast or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
-    trained = [each for each in candidates if each.first is not None and each.proposal.origin != BASELINE]
+    trained = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
     if len(trained) < _QUOTED_TRAININGS:
         return
     finder = search.proposer.finder(search.inquiry(search.turn.limit))

@@ -77,15 +77,15 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
 def test_runs_without_an_error_on_few_images_prove_little():
     """Two runs on ten images without an error confirm no target of 98 %; sixty images are needed."""
-    few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh]
-    plain = replace(make_candidate(), first=few[0], threshold_pct=98.0)
-    networks = [replace(plain, fresh=few[:count]) for count in range(2, 7)]
+    few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh_runs]
+    plain = replace(make_candidate(), first_run=few[0], threshold_pct=98.0)
+    networks = [replace(plain, fresh_runs=few[:count]) for count in range(2, 7)]
 
     assert [network.is_confirmed for network in networks] == [False, False, False, False, True]
     assert not any(network.is_refuted for network in networks)
     # A single error of 20 images is too many.
     wrong = [replace(few[0], validation_errors=1), *few[1:]]
-    assert not replace(networks[0], fresh=wrong).is_confirmed
+    assert not replace(networks[0], fresh_runs=wrong).is_confirmed
 
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
@@ -240,7 +240,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
     below = min(standing, default=BUDGET + 1)
 
     def worth(network: Candidate) -> float:
-        trial, known = network.proposal.trial, len(network.fresh)
+        trial, known = network.proposal.trial, len(network.fresh_runs)
         wanted = network.seeds_wanted - known - flying.get(trial, 0)
         if wanted <= 0 or network.is_confirmed or network.is_refuted:
             return 0.0

@@ -17,7 +17,7 @@ from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
-from harness.training.executors.base import Event as WorkerEvent
+from harness.training.executors.base import WorkerEvent
 from harness.training.result import Purpose
 from search_spaces.space import Metric
 from tests import searches
@@ -82,11 +82,11 @@ def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int,
             return proposal
         candidate = rng.choice(list(candidates.values()))
         trial = candidate.proposal.trial
-        if candidate.first is not None and rng.random() < 0.2:
+        if candidate.first_run is not None and rng.random() < 0.2:
             return Repeated(trial=trial)
-        purpose = Purpose.SEARCH if candidate.first is None else Purpose.CONFIRM
+        purpose = Purpose.SEARCH if candidate.first_run is None else Purpose.CONFIRM
         run = make_result(
-            errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(candidate.fresh), trial=trial
+            errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(candidate.fresh_runs), trial=trial
         )
         return RunEnded(run=run)
 
