@@ -19,7 +19,7 @@ import pytest
 from harness.bench import replay
 from harness.data.datasets import dataset
 from harness.evidence import verification_runs
-from harness.searching import proposer, race
+from harness.searching import proposer, scheduler
 from harness.system import files
 from harness.training.executors import processes
 from harness.training.executors.base import Executor, JobEnded, Slot, WorkerEvent
@@ -206,7 +206,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, unlike measured runs.
-    monkeypatch.setattr(race, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
+    monkeypatch.setattr(scheduler, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(trainer, monkeypatch)
     return trainer
 

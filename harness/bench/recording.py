@@ -24,7 +24,7 @@ import torch
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
 from harness.studies.config import check_config, open_study, read_config, study_exists
 from harness.studies.events import Entry, Proposal, RunEnded
@@ -244,7 +244,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
     if rungs is None:
         # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
-        rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
+        rungs = tuple(sorted({max(1, epochs // 8), *scheduler.rungs(epochs), epochs}))
     is_ascending = all(before < after for before, after in pairwise((0, *rungs)))
     if not is_ascending or rungs[-1] != epochs:
         raise UsageError(

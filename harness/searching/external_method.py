@@ -135,7 +135,7 @@ class Asker:
 
     @property
     def is_hopeless(self) -> Callable[[Result], bool] | None:
-        """Pruning rule for ``race.at_rung``; None if the method does not prune."""
+        """Pruning rule for ``scheduler.at_rung``; None if the method does not prune."""
         stop = self.stop
         if stop is None:
             return None

@@ -1,7 +1,7 @@
 """Main loop of a search: propose candidates, submit runs to workers, prune, confirm, and choose a winner.
 
 A single coordinator makes all decisions; workers only train. Each event is in the log of the study before the next
-decision, so a killed search can be resumed. ``search_state`` has the state, ``race`` the pruning and confirmation
+decision, so a killed search can be resumed. ``search_state`` has the state, ``scheduler`` the pruning and confirmation
 rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``conclude`` the verification.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import FrameType
 
 from harness.data.datasets import dataset
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.baselines import trials_beside_baselines
 from harness.searching.external_method import method_of
 from harness.searching.forecast import Outlook, quote
@@ -186,20 +186,20 @@ def choose(search: Search) -> WinnerChosen | None:
     """Log and return the winner: the first candidate whose verification fits the time left, else the first of all.
 
     Eligible are verified candidates that did not miss the target, which take no further time, and confirmed candidates
-    without a verification, as long as ``race.may_look`` allows a further verification. The order is:
+    without a verification, as long as ``scheduler.may_look`` allows a further verification. The order is:
 
     - by cost;
     - after a missed verification, if no eligible candidate is verified, by ``surest_first``;
     - for two metrics, the Pareto front with unverified candidates first.
 
-    If none is eligible and ``race.may_look`` allows a verification, the unconfirmed candidates that reach the target on
-    fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
+    If none is eligible and ``scheduler.may_look`` allows a verification, the unconfirmed candidates that reach the
+    target on fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
 
     Returns:
         The winner; None if there is no candidate to choose from.
     """
     verdicts = search.state.verdicts
-    may_look = race.may_look(search.state)
+    may_look = scheduler.may_look(search.state)
 
     def is_eligible(candidate: Candidate) -> bool:
         verdict = verdicts.get(candidate.proposal.trial)
@@ -288,7 +288,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     being_confirmed = Counter(job.trial for job in confirming if job.trial is not None)
 
     def most_valuable(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
+        return scheduler.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
 
     # Contenders include candidates in the first run, which need no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first_run is not None]
@@ -299,7 +299,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
         return candidate or most_valuable(candidates)
     if candidate is None or explored:
         return candidate
-    is_likely = candidate.chance_to_confirm >= race.LIKELY
+    is_likely = candidate.chance_to_confirm >= scheduler.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 
@@ -307,10 +307,10 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     """Log the pruning decision; queue the next part of the run before all waiting jobs, or end the pruned run."""
     threshold_pct = search.config.threshold_pct
-    rung = race.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
+    rung = scheduler.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
     if not rung.pruned:
-        until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
+        until = scheduler.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
     message = "by the rule of the method"

@@ -18,7 +18,7 @@ from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import QUANTILES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.race import next_to_confirm
+from harness.searching.scheduler import next_to_confirm
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from harness.data.datasets import Dataset
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
@@ -100,7 +100,7 @@ class Search:
         observers: Objects that receive each log entry and each snapshot.
         session_start: Start of this session on the executor's clock, in seconds.
         earlier_seconds: Seconds of the earlier sessions.
-        is_hopeless: Pruning rule of an external method; None for the rule of ``race.at_rung``.
+        is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
         switches: Enabled parts of the search.
         logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
         timing: Measured over estimated seconds of the runs.
@@ -156,7 +156,7 @@ class Search:
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashes_in_a_row = 0
         self.interrupted = False
-        self.finished = is_spent(effort, state) or not race.may_look(state)
+        self.finished = is_spent(effort, state) or not scheduler.may_look(state)
         self.lacks_time = False
         self.why_no_proposal = ""
         self.end_reason: EndReason | None = None
@@ -226,7 +226,7 @@ class Search:
             study_seed=self.config.run_seed,
             device=self.effort.device,
             engine=self.effort.engine,
-            until_epoch=race.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
+            until_epoch=scheduler.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
             checkpoint=StudyLog(self.folder).checkpoint(proposal.trial, purpose, seed_index),
             study=self.folder.name,
             trial=proposal.trial,

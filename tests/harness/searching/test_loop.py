@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from torch import nn
 
-from harness.searching import loop, race
+from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
@@ -231,7 +231,7 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
 ):
     opened = searches.opened(tmp_path, networks, workers=2, trials=trials)
     last = opened.state.candidates[len(networks) - 1].chance_to_confirm
-    assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
+    assert (last >= scheduler.LIKELY) is (networks[-1].first == LIKELY)
     assert last > _REFUTED_BELOW
 
     assert begun(opened) == jobs
@@ -312,7 +312,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trainer.accuracy_pct = constant(98.0)
-    monkeypatch.setattr(race, "_EXEMPT_ONE_IN", 1)
+    monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1)
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
@@ -327,7 +327,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(race, "_EXEMPT_ONE_IN", 1 << 60)
+    monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1 << 60)
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 
@@ -546,7 +546,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     assert standing is not None
     assert standing.proposal.trial == smallest_first[missed]
     assert opened.max_cost == standing.cost - 1
-    assert race.may_look(opened.state) is (missed < 2)
+    assert scheduler.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
     resumed = searches.taken_up(tmp_path, opened.config, opened.effort)
     assert resumed.finished is (missed == 2)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.searching import loop, race
+from harness.searching import loop, scheduler
 from harness.searching.loop import on_worker_events
-from harness.searching.race import next_rung
+from harness.searching.scheduler import next_rung
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.surrogate.past import shipped, write_prior
@@ -71,7 +71,7 @@ def test_refuted_candidate_becomes_contender_again_after_good_late_seeds(trainer
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int, trainer: Trainer, tmp_path: Path):
+def test_scheduler_gives_same_answers_for_contenders_as_for_all_candidates(seed: int, trainer: Trainer, tmp_path: Path):
     rng, search = random.Random(seed), searches.opened(tmp_path, [])
     candidates = search.state.candidates
     turn = Turn(Metric.PARAMETERS, 5_000)
@@ -96,7 +96,7 @@ def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int,
 
         assert confirmed_by_cost(contenders) == confirmed_by_cost(all_candidates)
         assert search.state.incumbent is next(iter(confirmed_by_cost(all_candidates)), None)
-        assert race.next_to_confirm(contenders, turn, {}) is race.next_to_confirm(all_candidates, turn, {})
+        assert scheduler.next_to_confirm(contenders, turn, {}) is scheduler.next_to_confirm(all_candidates, turn, {})
     assert len(search.state.contenders) < len(candidates)
 
 

@@ -1,4 +1,4 @@
-"""Decisions of a search about candidates, as pure functions: pruning, the next confirmation run, further verifications.
+"""Scheduler of a search, as pure functions: pruning, the next confirmation run, and further verifications.
 
 A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. One network
 in ten is exempt from pruning.
