@@ -33,8 +33,8 @@ from harness.interface.session import SearchReporter
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.loop import explore, open_search
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches
-from harness.searching.race import rungs
 from harness.searching.resolve import LENGTHS
+from harness.searching.scheduler import rungs
 from harness.searching.search_state import Search
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort

@@ -201,7 +201,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
             kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
             if network.hash in front:
                 kind = "on the Pareto front"
-        macs = None if network.first is None else network.first.macs
+        macs = None if network.first_run is None else network.first_run.macs
         if info.config.minimised[0] is Metric.MACS:
             macs = network.cost  # known before the first run has ended
         values: dict[str, Any] = {

@@ -127,7 +127,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
     """
     curves = []
     for index, network in enumerate(info.networks):
-        run = network.first
+        run = network.first_run
         if run is None or not run.validation_size or not run.history:
             continue
         errors_by_epoch = {
@@ -268,10 +268,10 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     """Return an estimate of the share of pruned runs that would have reached the threshold, per number of epochs.
 
-    10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/race.py``). Only exempt networks
-    show the end of runs that pruning would have stopped. Each item has ``epochs``, ``pruned`` (networks pruned),
-    ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold) and
-    ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
+    10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/scheduler.py``). Only exempt
+    networks show the end of runs that pruning would have stopped. Each item has ``epochs``, ``pruned`` (networks
+    pruned), ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold)
+    and ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
     """
     first_runs = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
     pruned_trials = defaultdict[int, set[int]](set)  # by number of epochs

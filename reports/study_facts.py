@@ -57,9 +57,9 @@ class NetworkFacts:
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
             accuracy of a pruned network comes from the epoch at which the run was stopped.
         validation_size: Number of validation images.
-        fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
+        is_fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
         fresh_pct: Validation accuracies of fresh seeds in per cent.
-        first: First run, by whose accuracy the search selected the network.
+        first_run: First run, by whose accuracy the search selected the network.
         row: Best row of the leaderboard.
         remark: Early ends of runs, and the reason of a failed confirmation; may be empty.
         epochs: Deciding number of epochs; None for the epochs of the recipe, if no run has ended.
@@ -78,9 +78,9 @@ class NetworkFacts:
     state: NetworkState
     validation_accuracies_pct: tuple[float, ...] = ()
     validation_size: int | None = None
-    fresh: bool = False
+    is_fresh: bool = False
     fresh_pct: tuple[float, ...] = ()
-    first: Result | None = None
+    first_run: Result | None = None
     row: LeaderboardRow | None = None
     remark: str = ""
     epochs: int | None = None
@@ -106,7 +106,7 @@ class NetworkFacts:
     @property
     def first_pct(self) -> float | None:
         """Accuracy of the first run, biased upwards by selection; None before a complete training."""
-        return self.first.validation_accuracy_pct if self.first and self.complete else None
+        return self.first_run.validation_accuracy_pct if self.first_run and self.complete else None
 
 
 def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[NetworkFacts, ...]:
@@ -188,9 +188,9 @@ def _network(
         state=study.network_states[proposal.hash],
         validation_accuracies_pct=_accuracies(progress.counted_runs),
         validation_size=next((run.validation_size for run in deciding_runs if run.validation_size), None),
-        fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
+        is_fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
         fresh_pct=_accuracies(confirming_runs),
-        first=next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None),
+        first_run=next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None),
         row=row,
         remark=_remark(decision, study.config.group_folds or MOST_SEEDS, progress.early_end_text, pruned_texts),
         epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,

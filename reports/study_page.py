@@ -244,23 +244,24 @@ def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
         row = network.row
         accuracies = network.validation_accuracies_pct
         tier = "searched" if network.complete else None
+        test_values: tuple[float | bool | None, ...] = (None, None, None, 0, False)
+        if row is not None:
+            tier = row.tier
+            figures = (row.mean_test_accuracy_pct, row.std_test_accuracy_pct, row.lower_bound_pct)
+            test_values = (*map(finite, figures), row.seeds, row.reached)
         values = (
             rank,
             network.hash,
             network.parameters,
-            row.tier if row else tier,
+            tier,
             network.state,
             network.remark,
             network.epochs,
             finite(network.accuracy_pct),
             finite(statistics.standard_deviation(accuracies)),
             len(accuracies),
-            network.fresh,
-            finite(row.mean_test_accuracy_pct) if row else None,
-            finite(row.std_test_accuracy_pct) if row else None,
-            finite(row.lower_bound_pct) if row else None,
-            row.seeds if row else 0,
-            row.reached if row else False,
+            network.is_fresh,
+            *test_values,
             network.trial,
             network.origin,
             str(network.architecture),

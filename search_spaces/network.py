@@ -246,18 +246,14 @@ class Analysis:
         return round(CORES["rv32imc"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
 
     @property
-    def _ops(self) -> list[tuple[Op, Shape]]:
-        """All ops with input shapes, including ops inside residual sums."""
-        return list(walk([each.op for each in self.costed_ops], self.task.input_shape))
-
-    @property
     def stored_numbers(self) -> int:
         """Number of parameters and running statistics, as in a file of weights: BN is not folded into the kernels.
 
         BN has a mean and a variance per channel, or per group of channels with ``shared``.
         """
         statistics: dict[str | int | None, int] = {}
-        for index, (op, before) in enumerate(self._ops):
+        ops = walk([each.op for each in self.costed_ops], self.task.input_shape)
+        for index, (op, before) in enumerate(ops):
             layer = op.tie if op.is_joint else index  # all uses of a joint tie are one layer
             statistics[layer] = op.statistics(before)
         return self.parameters + sum(statistics.values())

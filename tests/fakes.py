@@ -19,10 +19,10 @@ import pytest
 from harness.bench import replay
 from harness.data.datasets import dataset
 from harness.evidence import verification_runs
-from harness.searching import proposer, race
+from harness.searching import proposer, scheduler
 from harness.system import files
 from harness.training.executors import processes
-from harness.training.executors.base import Event, Executor, Place, StretchEnded
+from harness.training.executors.base import Executor, JobEnded, Slot, WorkerEvent
 from harness.training.executors.processes import Processes
 from harness.training.result import Environment, Result, Status
 from harness.training.run import Job, initial_result
@@ -64,7 +64,7 @@ def mirror(contents: dict[str, bytes]) -> Iterator[str]:
 class InstantExecutor(Executor):
     """Who does not wait hears nothing; ``watch`` is called before a job is taken, and before it is answered."""
 
-    answer: Callable[[Job], Event]
+    answer: Callable[[Job], WorkerEvent]
     watch: Callable[[], None] = lambda: None
     jobs: list[Job | None] = field(default_factory=list)
     stopped: int = 0
@@ -72,14 +72,14 @@ class InstantExecutor(Executor):
     def start(self, count: int) -> None:
         self.jobs = [None] * count
 
-    def places(self) -> list[Place]:
-        return [Place(job) for job in self.jobs]
+    def slots(self) -> list[Slot]:
+        return [Slot(job) for job in self.jobs]
 
     def submit(self, job: Job) -> None:
         self.watch()
         self.jobs[self.jobs.index(None)] = job
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         events = []
         for number, job in enumerate(self.jobs) if seconds else ():
             if job is not None:
@@ -95,7 +95,7 @@ class InstantExecutor(Executor):
 
 def replace_processes(executor: InstantExecutor, monkeypatch: pytest.MonkeyPatch) -> InstantExecutor:
     """Let all processes that are made be this executor."""
-    for name in ("start", "places", "submit", "wait", "stop"):
+    for name in ("start", "slots", "submit", "wait", "stop"):
         ours = getattr(executor, name)
         monkeypatch.setattr(Processes, name, lambda self, *arguments, ours=ours: ours(*arguments))
     return executor
@@ -157,7 +157,7 @@ class Trainer:
     """
 
     accuracy_pct: Callable[[int, int], float]
-    special: Callable[[Job], Event | None] = lambda job: None
+    special: Callable[[Job], WorkerEvent | None] = lambda job: None
     asked: list[Job] = field(default_factory=list)
     completed: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     epochs_done: dict[Path, int] = field(default_factory=dict)
@@ -171,12 +171,12 @@ class Trainer:
         if self.points == self.kill_at:
             raise Killed
 
-    def answer(self, job: Job) -> Event:
+    def answer(self, job: Job) -> WorkerEvent:
         """Return the report of a worker, at once."""
         self.asked.append(job)
         if (event := self.special(job)) is not None:
             return event
-        return StretchEnded(job, self._trained(job))
+        return JobEnded(job, self._trained(job))
 
     def _trained(self, job: Job) -> Result:
         assert job.checkpoint is not None
@@ -206,7 +206,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, unlike measured runs.
-    monkeypatch.setattr(race, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
+    monkeypatch.setattr(scheduler, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(trainer, monkeypatch)
     return trainer
 
@@ -300,13 +300,13 @@ class Seeds:
             started_utc=f"2026-11-20T08:{number // 60:02d}:{number % 60:02d}+00:00",
         )
 
-    def trained(self, waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[StretchEnded]:
+    def trained(self, waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[JobEnded]:
         """Stand in for ``run_all``."""
         launched: list[Job] = []
         while waiting or launched:
             while waiting and len(launched) < self.in_flight:
                 launched.append(waiting.pop(0))
-            yield StretchEnded(job := launched.pop(0), self.answer(job, executor.source.dataset))
+            yield JobEnded(job := launched.pop(0), self.answer(job, executor.source.dataset))
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
@@ -41,8 +41,8 @@ from harness.system.errors import ContentError, UsageError, reason
 from search_spaces.space import SearchSpace
 from search_spaces.space_errors import nearest
 
-# Rule that prunes runs at rungs: none, the rule of a search (``race.at_rung``), or successive halving.
-Stops = Enum("Stops", "NEVER RACE HALVING")
+# Rule that prunes runs at rungs: none, the rule of a search (``scheduler.at_rung``), or successive halving.
+Pruning = Enum("Pruning", "NONE SEARCH HALVING")
 
 # Only the sampler and the confirmation on fresh seeds.
 _BARE = Switches(ladder=False, surrogate=False, falling_budget=False, repeats=False)
@@ -56,8 +56,8 @@ class Method:
         says: Description for the report.
         sampler: Name of the sampler.
         switches: Enabled parts of the search.
-        learns_elsewhere: Whether the surrogate model starts with the shipped prior observations of other data sets.
-        stops: Rule at the rungs.
+        uses_transfer: Whether the surrogate model starts with the shipped prior observations of other data sets.
+        pruning: Rule at the rungs.
         is_variant: Whether the method is the default with a single change.
         command: Program of a user-defined method, as words; empty for other methods.
         function: Function of a user-defined method, ``module:name``; empty for other methods.
@@ -67,17 +67,17 @@ class Method:
     says: str
     sampler: str = "random"
     switches: Switches = _BARE
-    learns_elsewhere: bool = False
-    stops: Stops = Stops.NEVER
+    uses_transfer: bool = False
+    pruning: Pruning = Pruning.NONE
     is_variant: bool = False
     command: tuple[str, ...] = ()
     function: str = ""
 
     def rungs(self, validated_epochs: tuple[int, ...]) -> tuple[int, ...]:
         """Return the epochs after which a built-in method prunes; ``validated_epochs`` include the last epoch."""
-        if self.stops is Stops.RACE:
-            return race.rungs(validated_epochs[-1])
-        return validated_epochs[:-1] if self.stops is Stops.HALVING else ()
+        if self.pruning is Pruning.SEARCH:
+            return scheduler.rungs(validated_epochs[-1])
+        return validated_epochs[:-1] if self.pruning is Pruning.HALVING else ()
 
     def entry(self, task: SearchTask) -> MethodEntry:
         """Return the entry of the method in a comparison.
@@ -110,8 +110,8 @@ _DEFAULT_METHOD = Method(
     says="the search of harness, with a prior from different data sets",
     sampler=DEFAULT_SAMPLER,
     switches=ALL_ON,
-    learns_elsewhere=True,
-    stops=Stops.RACE,
+    uses_transfer=True,
+    pruning=Pruning.SEARCH,
 )
 
 
@@ -130,14 +130,14 @@ _MAIN = (
         sampler="evolution",
         says="aging evolution (Real et al. 2019), each network trained completely",
     ),
-    Method(name="halving", says="uniform draws under asynchronous successive halving", stops=Stops.HALVING),
+    Method(name="halving", says="uniform draws under asynchronous successive halving", pruning=Pruning.HALVING),
     *(
         Method(
             name=f"{sampler}-aided",
             says=f"{sampler}, with the rungs and the falling budget of the default",
             sampler=sampler,
             switches=replace(_BARE, falling_budget=True),
-            stops=Stops.RACE,
+            pruning=Pruning.SEARCH,
         )
         for sampler in ("random", "tpe", "nsga2", "evolution")
     ),
@@ -145,11 +145,11 @@ _MAIN = (
 )
 # The default with a single part changed.
 _ABLATIONS = (
-    replace(_variant("no-rungs", "every run is trained completely"), stops=Stops.NEVER),
+    replace(_variant("no-rungs", "every run is trained completely"), pruning=Pruning.NONE),
     _variant("no-falling-budget", "sizes above the incumbent are also proposed", falling_budget=False),
     _variant("no-confirmation", "the first run of a network confirms the network", confirmation=False),
-    replace(_variant("no-prior", "without prior"), learns_elsewhere=False),
-    replace(_variant("no-ladder", "without prior and without ladder of sizes", ladder=False), learns_elsewhere=False),
+    replace(_variant("no-prior", "without prior"), uses_transfer=False),
+    replace(_variant("no-ladder", "without prior and without ladder of sizes", ladder=False), uses_transfer=False),
     _variant("no-aim", "networks after the ladder are uniform draws, not chosen by the surrogate", surrogate=False),
     *(
         replace(_variant(f"with-{sampler}", f"{sampler} alternates with the surrogate"), sampler=sampler)

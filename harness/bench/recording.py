@@ -24,7 +24,7 @@ import torch
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
 from harness.studies.config import check_config, open_study, read_config, study_exists
 from harness.studies.events import Entry, Proposal, RunEnded
@@ -34,7 +34,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Broken, DataLocation, Event, ExecutorFactory, Limits, run_all
+from harness.training.executors.base import DataLocation, ExecutorFactory, JobFailed, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, EngineChoice, choose_engine
 from harness.training.progress import Reporter
@@ -219,11 +219,6 @@ class TableRequest:
         if self.near is not None and self.near_seeds <= self.seeds:
             raise UsageError(f"--near-seeds {self.near_seeds} must be larger than --seeds {self.seeds}")
 
-    @property
-    def further_runs(self) -> Near | None:
-        """Rule for further runs, None for no further runs."""
-        return None if self.near is None else Near(self.near, self.within, self.near_seeds)
-
 
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     """Return the recording: choose networks, load data and read the state in ``folder``; no file is written.
@@ -246,10 +241,10 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         )
     epochs = named.recipe.epochs
     rungs = request.rungs
-    near = request.further_runs
+    near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
     if rungs is None:
         # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
-        rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
+        rungs = tuple(sorted({max(1, epochs // 8), *scheduler.rungs(epochs), epochs}))
     is_ascending = all(before < after for before, after in pairwise((0, *rungs)))
     if not is_ascending or rungs[-1] != epochs:
         raise UsageError(
@@ -404,8 +399,8 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
                 )
             )
 
-    def say(event: Event) -> None:
-        if isinstance(event, Broken):
+    def say(event: WorkerEvent) -> None:
+        if isinstance(event, JobFailed):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
     def job_of(number: int, seed: int) -> Job:

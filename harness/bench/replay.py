@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.bench.comparison import BenchAnswer, Comparison, Judged, SearchTask, Trace, append_trace
-from harness.bench.methods import Method, Stops, asking
+from harness.bench.methods import Method, Pruning, asking
 from harness.bench.table import Machine, Row, Table
 from harness.data.training_images import ImageData, load
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.external_method import Asker, Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
@@ -45,25 +45,24 @@ from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
 from harness.studies.candidate import CONFIRM_SEEDS, study_space
 from harness.studies.config import StudyConfig
-from harness.studies.events import Entry, RunEnded
-from harness.studies.events import Event as StudyEvent
+from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, sigint_blocked
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Event, Executor, Limits, Place, StretchEnded, run_all
+from harness.training.executors.base import Executor, JobEnded, Limits, Slot, WorkerEvent, run_all
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 
-_LENDERS = 20  # networks with the nearest errors whose seed deviations are used under ``pooled``
+_NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
 _REDUCTION = 2
 # Default time limit: enough to train this fraction of the table's networks, so that no method can try all of them.
-_TRAINED = 1 / 8
+_TRAINED_SHARE = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +95,9 @@ class _TableRuns:
         spread: How runs are drawn, ``pooled`` or ``recorded``.
         size: Number of validation images.
         means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
-        lenders: For each of these runs, the mean errors of the network at the last rung and the relative deviations
-            from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
-        lent: Number of neighbours in ``lenders`` from which a deviation is drawn.
+        deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the relative
+            deviations from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
+        neighbour_count: Number of neighbours in ``deviations_by_mean`` from which a deviation is drawn.
     """
 
     def __init__(self, table: Table, spread: str = "pooled") -> None:
@@ -107,7 +106,7 @@ class _TableRuns:
         # Folds may differ in size by an image; convert accuracies to errors with the size of the first fold.
         self.size = table.data.validation_size
         self.means: dict[str, dict[int, float]] = {}
-        self.lenders: list[tuple[float, dict[int, float]]] = []
+        self.deviations_by_mean: list[tuple[float, dict[int, float]]] = []
         rungs = table.facts.rungs
         for key, runs in table.runs.items():
             complete = [run for run in runs.values() if run[rungs[-1]].status is Status.COMPLETE]
@@ -120,10 +119,10 @@ class _TableRuns:
                 for index in range(len(complete)):
                     ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
                     deviations = {rung: correction * (ratio - 1) for rung, ratio in ratios.items()}
-                    self.lenders.append((means[rungs[-1]], deviations))
+                    self.deviations_by_mean.append((means[rungs[-1]], deviations))
         # The sort is stable: equal means keep the fixed order of the table.
-        self.lenders.sort(key=lambda pair: pair[0])
-        self.lent = min(_LENDERS * max(map(len, table.runs.values())), len(self.lenders))
+        self.deviations_by_mean.sort(key=lambda pair: pair[0])
+        self.neighbour_count = min(_NEIGHBOURS * max(map(len, table.runs.values())), len(self.deviations_by_mean))
 
     def _errors(self, row: Row) -> int:
         return self._whole((1 - row.validation_accuracy_pct / 100) * self.size)
@@ -146,11 +145,11 @@ class _TableRuns:
         rungs = self.table.facts.rungs
         first = own[rungs[0]]
         errors = {rung: self._errors(row) for rung, row in own.items()}
-        if self.spread == "pooled" and first.status is Status.COMPLETE and self.lenders:
+        if self.spread == "pooled" and first.status is Status.COMPLETE and self.deviations_by_mean:
             means = self.means[network_hash]
-            middle = bisect_left(self.lenders, means[rungs[-1]], key=lambda pair: pair[0])
-            low = min(max(0, middle - self.lent // 2), len(self.lenders) - self.lent)
-            _, deviations = self.lenders[low + rng.randrange(self.lent)]
+            middle = bisect_left(self.deviations_by_mean, means[rungs[-1]], key=lambda pair: pair[0])
+            low = min(max(0, middle - self.neighbour_count // 2), len(self.deviations_by_mean) - self.neighbour_count)
+            _, deviations = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
             errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in own}
         seconds = {rung: row.seconds for rung, row in own.items()}
         return RunOutcome(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
@@ -171,7 +170,7 @@ class SimulatedExecutor(Executor):
         repeat: Seed of the repeat.
         end: Second at which the clock stops; jobs that end later have no result.
         clock: Seconds since the start.
-        jobs: Job of each place; None for an idle place.
+        jobs: Job of each slot; None for an idle slot.
     """
 
     def __init__(self, read: _Read, repeat: int, end: float) -> None:
@@ -182,20 +181,20 @@ class SimulatedExecutor(Executor):
         self.jobs: list[_RunningJob | None] = []
 
     def start(self, count: int) -> None:
-        """Create ``count`` places."""
+        """Create ``count`` slots."""
         self.jobs = [None] * count
 
-    def places(self) -> list[Place]:
-        """Return all places with their jobs."""
-        return [Place(running.job if running else None) for running in self.jobs]
+    def slots(self) -> list[Slot]:
+        """Return all slots with their jobs."""
+        return [Slot(running.job if running else None) for running in self.jobs]
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first idle place; ``job.spent_seconds`` of earlier stretches are subtracted."""
+        """Give a job to the first idle slot; ``job.spent_seconds`` of earlier jobs are subtracted."""
         outcome = self.read(job, self.repeat)
         until = self.clock + outcome.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
         self.jobs[self.jobs.index(None)] = _RunningJob(job, until)
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         """Advance the clock to the next end of a job, or to ``end``, and return the results of the jobs that ended.
 
         With ``seconds`` 0 the clock does not advance and the result is empty.
@@ -203,16 +202,16 @@ class SimulatedExecutor(Executor):
         if not seconds:
             return []
         self.clock = min([self.end, *(running.until for running in self.jobs if running)])
-        events: list[Event] = []
-        # Jobs that end at the same time are returned in the order of their places.
+        events: list[WorkerEvent] = []
+        # Jobs that end at the same time are returned in the order of their slots.
         for index, running in enumerate(self.jobs):
             if running and running.until <= self.clock:
                 self.jobs[index] = None
-                events.append(StretchEnded(running.job, _result_of(running.job, self.read(running.job, self.repeat))))
+                events.append(JobEnded(running.job, _result_of(running.job, self.read(running.job, self.repeat))))
         return events
 
     def stop(self) -> None:
-        """Remove all places and jobs."""
+        """Remove all slots and jobs."""
         self.jobs = []
 
     def now(self) -> float:
@@ -404,7 +403,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     if request.target is not None:
         target_pct = request.target
     run_seconds = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
-    default_seconds = statistics.mean(run_seconds) * len(table.runs) * _TRAINED / request.workers
+    default_seconds = statistics.mean(run_seconds) * len(table.runs) * _TRAINED_SHARE / request.workers
     # Keep the unrounded value if rounding gives 0.
     seconds = request.seconds or round(default_seconds, 1) or default_seconds
     if not seconds:
@@ -438,7 +437,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         sampler="random",
         recipe=recipe.recipe,
         recipe_name=recipe.name,
-        rungs=tuple(sorted({*doubled, *race.rungs(epochs), epochs})),
+        rungs=tuple(sorted({*doubled, *scheduler.rungs(epochs), epochs})),
         seed=0,
     )
     own_data = data.dataset if data.dataset.is_own else None
@@ -503,7 +502,7 @@ class _Watch:
         if moment.elapsed >= self.seconds and self.search is not None:
             self.search.interrupted = True
 
-    def on_entry(self, state: StudyState, entry: Entry[StudyEvent]) -> None:
+    def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
         """Count the ended runs."""
         if isinstance(entry.event, RunEnded):
             self.runs += 1
@@ -558,10 +557,10 @@ def _run_repeat(
         is_hopeless = None if asker is None else asker.is_hopeless
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
-        elif method.stops is Stops.HALVING:
+        elif method.pruning is Pruning.HALVING:
             is_hopeless = _HalvingRule(config.target_pct).is_hopeless
         past = NO_PAST
-        if method.learns_elsewhere:
+        if method.uses_transfer:
             # Prior runs on the data set of the table would reveal the answer.
             past = Past((), transfer(elsewhere(config.dataset), config.recipe))
         # User-defined methods are asked for proposals; built-in methods use the proposer of a search.

@@ -85,7 +85,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
             ``feasible_share`` has both ends of a confidence interval, which are equal if ``exact``, that is, if all
             configurations were counted. ``lengths`` are the numbers of epochs to choose from.
     """
-    from harness.searching.race import RUNG_SHARES
+    from harness.searching.scheduler import RUNG_SHARES
 
     config = document["config"]
     effort = document["effort"]

@@ -196,15 +196,15 @@ def _table_faults() -> Iterator[str]:
 
 def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own: _History) -> Iterator[str]:
     """Yield the faults of a ledger and the shipped ledger; ``own`` is the history of the records of the workspace."""
-    entered = ledger.read(path)
+    entries = ledger.read(path)
     evidence_of = {evidence.key: evidence for evidence in records}
-    yield from _attempt_faults(path, entered, evidence_of, shipped, own)
-    yield from _spending_faults(path, entered)
-    for promise in entered.promises:
-        begun_utc = [run.started_utc for run in _seeds_of(promise, evidence_of)]
-        if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
-            yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, first run began {min(begun_utc)}"
-    for item in entered.registrations:
+    yield from _attempt_faults(path, entries, evidence_of, shipped, own)
+    yield from _spending_faults(path, entries)
+    for entry in entries.seed_declarations:
+        starts_utc = [run.started_utc for run in _seeds_of(entry, evidence_of)]
+        if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):
+            yield f"{path}: seeds of {entry.hash}: declared {entry.declared_utc}, first run began {min(starts_utc)}"
+    for item in entries.registrations:
         stated = item.lower_bound_pct
         computed = bounds.over_seeds(item.errors, item.images)
         if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
@@ -213,12 +213,12 @@ def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own
 
 
 def _attempt_faults(
-    path: Path, entered: ledger.Ledger, evidence_of: _Evidence, shipped: _History, own: _History
+    path: Path, entries: ledger.Ledger, evidence_of: _Evidence, shipped: _History, own: _History
 ) -> Iterator[str]:
     """Yield a fault for each attempt without a record or end, or with seeds of a beacon that did not declare it."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
     shipped_lines = files.log_text(shipped_path).splitlines()
-    for attempt in entered.attempts:
+    for attempt in entries.attempts:
         name = f"{path}: attempt {attempt.number}"
         evidence = evidence_of.get(attempt.key)
         if evidence is None and attempt.outcome is not AttemptOutcome.OPEN:
@@ -238,17 +238,17 @@ def _attempt_faults(
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
 
 
-def _seeds_of(promise: Attempt | Declaration, evidence_of: _Evidence) -> list[SeedRun]:
-    """Return the recorded runs of the promised seeds."""
-    evidence = evidence_of.get(promise.key)
-    return [] if evidence is None else [run for run in evidence.seeds if run.index in promise.indices]
+def _seeds_of(declaration: Attempt | Declaration, evidence_of: _Evidence) -> list[SeedRun]:
+    """Return the recorded runs of the declared seeds."""
+    evidence = evidence_of.get(declaration.key)
+    return [] if evidence is None else [run for run in evidence.seeds if run.index in declaration.indices]
 
 
-def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
+def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
     """Yield a fault for each entry that spends more than was due, and if the sum exceeds ``ledger.ALPHA``."""
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
-    for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
+    for entry in sorted(entries.spending, key=lambda entry: entry.declared_utc):
         allowed = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
         is_of_old_rules = isinstance(entry, Attempt) and entry.rules < 2
         if entry.alpha > allowed and not is_of_old_rules:

@@ -181,11 +181,11 @@ class Survey(NamedTuple):
     undeclared: tuple[Record, ...]
 
 
-def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
+def _columns_of_decision(evidence: Record, entries: Ledger) -> dict[str, Any]:
     """Return the tier of a record, and the bound that decides the tier with its confidence."""
-    if not evidence.seeds or undeclared(evidence, entered):
+    if not evidence.seeds or undeclared(evidence, entries):
         return {"tier": Tier.MEASURED, "reached": False}
-    for attempt in entered.attempts:
+    for attempt in entries.attempts:
         if attempt.key == evidence.key and bounds.is_certified(attempt, evidence):
             return {
                 "tier": Tier.CERTIFIED,
@@ -194,20 +194,20 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
                 "lower_bound_pct": bounds.attempt_bound(attempt, evidence),
             }
     errors = {run.index: run.test_errors for run in evidence.seeds}
-    promised = entered.promised(evidence.key, errors)
+    declared = entries.declared_indices(evidence.key, errors)
     images = evidence.seeds[0].test_size
     groups = bounds.groups_of(evidence)
-    confidence = 1 - entered.look_alpha(evidence.key)
-    judgement = bounds.judgement_of(errors, images, evidence.target_pct, promised, confidence=confidence, groups=groups)
+    confidence = 1 - entries.look_alpha(evidence.key)
+    judgement = bounds.judgement_of(errors, images, evidence.target_pct, declared, confidence=confidence, groups=groups)
     tier = _TIERS[judgement]
-    bound = bounds.deciding_bound_pct(errors, images, promised, confidence, groups=groups)
+    bound = bounds.deciding_bound_pct(errors, images, declared, confidence, groups=groups)
     stated = None if bound is None else confidence
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated, "lower_bound_pct": bound}
 
 
-def undeclared(evidence: Record, entered: Ledger) -> list[int]:
+def undeclared(evidence: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
-    declared = {index for item in entered.promises if item.key == evidence.key for index in item.indices}
+    declared = {index for item in entries.seed_declarations if item.key == evidence.key for index in item.indices}
     return [run.index for run in evidence.seeds if run.index not in declared and run.started_utc > _DECLARED_SINCE_UTC]
 
 
@@ -225,10 +225,10 @@ def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
     return sorted(names)
 
 
-def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
-    """Return the row of a record; ``entered`` is the whole ledger."""
+def row_of_record(evidence: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
+    """Return the row of a record; ``entries`` is the whole ledger."""
     goal = (evidence.dataset, evidence.target_pct)
-    attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entered.attempts)
+    attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
     of_search = {}
     if evidence.found is not None:
         columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
@@ -242,10 +242,10 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         dataset=evidence.dataset,
         recipe=evidence.recipe_name,
         recipe_hash=evidence.recipe_hash,
-        note="; ".join(_notes_of(evidence, entered)),
+        note="; ".join(_notes_of(evidence, entries)),
         protocol_version=evidence.protocol_version,
         **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
-        **_columns_of_decision(evidence, entered),
+        **_columns_of_decision(evidence, entries),
         **_columns_of_seeds(evidence.seeds, evidence.target_pct, dataset(evidence.dataset).test_group_sizes),
         **of_search,
     )
@@ -287,20 +287,20 @@ def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, ta
     }
 
 
-def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
+def _notes_of(evidence: Record, entries: Ledger) -> Iterator[str]:
     """Yield the parts of the note: assumptions, groups, outdated certifications, evaluations on other images."""
     if evidence.assumed:
         yield f"recipe fields assumed: {', '.join(evidence.assumed)}"
     if warning := bounds.group_warning(dataset(evidence.dataset)):
         yield warning
-    for attempt in entered.attempts:
+    for attempt in entries.attempts:
         if attempt.key == evidence.key and attempt.outcome is AttemptOutcome.CERTIFIED:
             outcome, bound = bounds.ending(attempt, evidence)
             if outcome is AttemptOutcome.FAILED:
                 text = "none" if bound is None else f"{bound:.3f} %"
                 yield f"attempt {attempt.number} was certified by an earlier bound over groups; the bound now is {text}"
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
-    for item in entered.registrations:
+    for item in entries.registrations:
         if item.errors and item.subject == subject:
             mean = 100 - 100 * statistics.mean(item.errors) / item.images
             over_seeds = item.lower_bound_pct
@@ -497,18 +497,18 @@ def survey(workspace: Workspace) -> Survey:
         damage.extend(faults)
         return chain(*documents)
 
-    entered = ledger.read(workspace.ledger, damage)
+    entries = ledger.read(workspace.ledger, damage)
     records = []
     for item in record.read_all(workspace.records, damage):
-        if (fault := _ledger_fault(item, entered.attempts)) is None:
+        if (fault := _ledger_fault(item, entries.attempts)) is None:
             records.append(item)
         else:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
     rows = []
     lacking_declarations = []
     for item in records:
-        rows.append(row_of_record(item, entered))
-        if indices := undeclared(item, entered):
+        rows.append(row_of_record(item, entries))
+        if indices := undeclared(item, entries):
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))

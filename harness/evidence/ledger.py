@@ -71,8 +71,8 @@ class _LedgerEntry:
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Promise(_LedgerEntry):
-    """A promise: seeds of a row that are declared and are to be run; base of ``Attempt`` and ``Declaration``.
+class _SeedDeclaration(_LedgerEntry):
+    """Seeds of a row that are declared and are to be run; base of ``Attempt`` and ``Declaration``.
 
     Attributes:
         test_sketch: Digests of the test images (``harness.data.testset.sketch_of_test_part``); empty in older lines.
@@ -97,7 +97,7 @@ class _Promise(_LedgerEntry):
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt(_Promise):
+class Attempt(_SeedDeclaration):
     """An attempt to certify a row.
 
     Attributes:
@@ -137,7 +137,7 @@ class Attempt(_Promise):
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration(_Promise):
+class Declaration(_SeedDeclaration):
     """Declaration of the seeds of a verification, none run before; the row is verified only after all have been run.
 
     Attributes:
@@ -200,29 +200,29 @@ class Ledger:
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
     @property
-    def promises(self) -> list[Attempt | Declaration]:
+    def seed_declarations(self) -> list[Attempt | Declaration]:
         """Entries that declare seeds, in the order of the declarations."""
         return sorted([*self.attempts, *self.declarations], key=lambda item: item.declared_utc)
 
     def look_alpha(self, key: RowKey) -> float:
         """Return the false-verification probability spent by the look at a row, by default ``FIRST_LOOK_ALPHA``."""
-        looks = [item.look_alpha for item in self.promises if item.key == key]
+        looks = [item.look_alpha for item in self.seed_declarations if item.key == key]
         # Skipped are 0 (further seeds of the row) and None (an older line).
         return next(filter(None, looks), FIRST_LOOK_ALPHA)
 
-    def promised(self, key: RowKey, recorded: Container[int]) -> list[list[int]]:
+    def declared_indices(self, key: RowKey, recorded: Container[int]) -> list[list[int]]:
         """Return the seed indices of each declaration of a row, in the order of the declarations.
 
         Args:
             key: Key of the row.
             recorded: Seed indices that have been run. A futile attempt counts with these seeds only.
         """
-        promised = []
-        for item in self.promises:
+        declared = []
+        for item in self.seed_declarations:
             if item.key == key:
                 is_futile = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
-                promised.append([index for index in item.indices if index in recorded or not is_futile])
-        return promised
+                declared.append([index for index in item.indices if index in recorded or not is_futile])
+        return declared
 
 
 def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: bool = True) -> Ledger:
@@ -320,7 +320,7 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     spent = 0.0
     rows: set[RowKey] = set()
     damage: list[ContentError] = []
-    for item in read(path, damage, with_shipped=False).promises:
+    for item in read(path, damage, with_shipped=False).seed_declarations:
         if item.shares_images(dataset, test_sketch):
             # Older lines have no ``look_alpha``: the first line of a row spent the share that was due, further lines 0.
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent)
@@ -331,8 +331,8 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
 
 def confidence_of_next_look(path: Path, key: RowKey) -> float:
     """Return the confidence of the bound that verifies the next network on the test images of a row."""
-    promises = read(path, [], with_shipped=False).promises
-    test_sketch = next((item.test_sketch for item in promises if item.key == key), ())
+    declarations = read(path, [], with_shipped=False).seed_declarations
+    test_sketch = next((item.test_sketch for item in declarations if item.key == key), ())
     return 1 - next_look_alpha(path, key.dataset, test_sketch)
 
 
@@ -364,8 +364,8 @@ def declare_attempt(
 def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
     """Return ``next_alpha`` of a ledger; raise ContentError if nothing is left to spend on these test images."""
     damage: list[ContentError] = []
-    entered = read(path, damage)
-    alpha = next_alpha(entered.spending, dataset, test_sketch, len(damage))
+    entries = read(path, damage)
+    alpha = next_alpha(entries.spending, dataset, test_sketch, len(damage))
     if alpha <= 0:
         raise ContentError(f"certification attempts on {dataset} have spent the total error probability of {ALPHA:g}")
     return alpha
@@ -413,7 +413,7 @@ def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> flo
     Raises:
         ContentError: Nothing is left to spend on these test images.
     """
-    if any(item.key == key for item in read(path).promises):
+    if any(item.key == key for item in read(path).seed_declarations):
         return 0.0
     look_alpha = next_look_alpha(path, key.dataset, test_sketch)
     if look_alpha <= 0:
@@ -425,7 +425,7 @@ def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> flo
 
 
 def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of a new promise: row, time, commit, test images and look."""
+    """Return the fields of a new declaration of seeds: row, time, commit, test images and look."""
     look_alpha = _look_alpha_of(path, key, test_sketch)
     fields = {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch, "look_alpha": look_alpha}
     return key._asdict() | fields

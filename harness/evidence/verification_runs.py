@@ -26,7 +26,7 @@ from harness.system.errors import ContentError, DataError, UsageError, as_comman
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
 from harness.training import result
-from harness.training.executors.base import DataLocation, Event, ExecutorFactory, Limits, run_all
+from harness.training.executors.base import DataLocation, ExecutorFactory, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
@@ -221,7 +221,7 @@ def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declar
     for evidence in record.read_all(workspace.records):
         if is_meant(evidence):
             used.update(run.index for run in evidence.seeds)
-    for entry in ledger.read(workspace.ledger).promises:
+    for entry in ledger.read(workspace.ledger).seed_declarations:
         if is_meant(entry):
             used.update(entry.indices)
     return used
@@ -235,9 +235,9 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     depend on a commit.
     """
     evidence = _record_of(plan, workspace)
-    entered = ledger.read(workspace.ledger)
+    entries = ledger.read(workspace.ledger)
     run_indices = {run.index for run in evidence.seeds}
-    declared = {index for item in entered.declarations if item.key == evidence.key for index in item.indices}
+    declared = {index for item in entries.declarations if item.key == evidence.key for index in item.indices}
     own = run_indices | declared
     training = (evidence.hash, evidence.recipe_hash, evidence.dataset)
 
@@ -245,7 +245,7 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
         return (item.hash, item.recipe_hash, item.dataset) == training and item.key != evidence.key
 
     excluded = _indices(workspace, is_of_another_row)
-    excluded |= {index for item in entered.attempts if item.key == evidence.key for index in item.indices}
+    excluded |= {index for item in entries.attempts if item.key == evidence.key for index in item.indices}
     available = (index for index in count(min(own, default=0)) if index in own or index not in excluded)
     indices = [*islice(available, seeds)]
     not_run = sorted(declared - run_indices - {*indices})
@@ -284,13 +284,13 @@ def run_seeds(
     workspace: Workspace,
     source: DataLocation,
     limits: Limits,
-    on_event: Callable[[Event], None],
+    on_event: Callable[[WorkerEvent], None],
     make_executor: ExecutorFactory = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     on_begin: Callable[[int, Set[int]], None] = lambda count, recorded: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Verdict:
-    """Run the seeds of a plan on the places of an executor, and add the results to the record.
+    """Run the seeds of a plan on the slots of an executor, and add the results to the record.
 
     Each seed enters the record as soon as its training ends, so an interrupted call does not repeat finished seeds.
 
@@ -467,9 +467,9 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
         repeated_errors = [run.test_errors for run in collector.repeated.values()]
         recorded_errors = [run.test_errors for run in evidence.seeds]
         contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
-    entered = ledger.read(collector.workspace.ledger)
-    promised = entered.promised(evidence.key, recorded)
-    lacks_seeds = any(index not in recorded for index in chain.from_iterable(promised))
+    entries = ledger.read(collector.workspace.ledger)
+    declared = entries.declared_indices(evidence.key, recorded)
+    lacks_seeds = any(index not in recorded for index in chain.from_iterable(declared))
     for name in tested_before(evidence, record.read_all(collector.workspace.records)):
         if _have_equal_test_images(name, evidence.dataset):
             continue
@@ -478,8 +478,8 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
-    row = row_of_record(evidence, entered)
-    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(evidence, entered))}
+    row = row_of_record(evidence, entries)
+    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(evidence, entries))}
     return Verdict(evidence, row, runs, reruns, contradicted, attempt=collector.ended_attempt, **lacks)
 
 

@@ -628,7 +628,7 @@ class Study(TextResult):
 
     def _trial(self, candidate: Candidate) -> Trial:
         proposal = candidate.proposal
-        first = candidate.first
+        first = candidate.first_run
         config = self.config
         recipe, recipe_name = config.recipe_of(proposal.epochs)
         return Trial(

@@ -30,7 +30,7 @@ from harness.system.files import Workspace, check_writable, workspace, write_tex
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
-from harness.training.executors.base import Event as WorkerEvent
+from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
 from harness.training.result import Purpose, Result, Status
 from search_spaces.space import Metric, size_text
@@ -431,7 +431,7 @@ class SearchReporter(Reporter):
         # ``jobs`` is as of the last tick, and still contains the job that has just ended.
         jobs = () if self._moment is None else self._moment.jobs
         training_seeds = {job.seed_index for job in jobs if job is not None and job.trial == trial}
-        if training_seeds - {run.seed_index for run in candidate.fresh}:
+        if training_seeds - {run.seed_index for run in candidate.fresh_runs}:
             self._postponed_refutations.add(trial)
             return
         was_incumbent = self._moment is not None and candidate is self._moment.incumbent
@@ -469,7 +469,7 @@ class SearchReporter(Reporter):
 
 
 def _fresh_text(candidate: Candidate) -> str:
-    return f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh), 'seed')})"
+    return f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh_runs), 'seed')})"
 
 
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:

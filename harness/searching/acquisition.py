@@ -1,17 +1,17 @@
 """Acquisition function: rank pairs of a network and a number of training epochs.
 
 The ``Surrogate`` predicts the log errors of each pair. ``Acquisition`` derives the probability of confirmation,
-the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``).
+the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.value``).
 ``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
 n: Smallest number of fresh seeds of a confirmation, ``Acquisition.seeds``.
-N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Acquisition.needed``.
+N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Acquisition.confirmed_errors``.
 mu, sigma: Predicted mean and standard deviation of the log errors, with the errors averaged over seeds.
 tau: Standard deviation of the log of the mean errors on n fresh seeds.
 z: Number of standard deviations tau by which the log errors are below log N.
 p: Probability that the candidate is confirmed.
 t, T: Seconds of a training; seconds left of the search, infinite without a time limit.
-c, F: Cost of a candidate; expected reduction of the log cost if it is confirmed.
+c, F: Cost of a candidate; expected improvement if the candidate is confirmed, a reduction of the log cost.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class NetworkOption:
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
         """Return the expected seconds of a training of ``epochs`` epochs."""
-        return time_left.takes(epochs, self.work, self.form)
+        return time_left.training_seconds(epochs, self.work, self.form)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
         """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
-        return time_left.has(epochs, self.work, self.form)
+        return time_left.fits(epochs, self.work, self.form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +122,21 @@ class ScoredOption:
         option: Network.
         epochs: Number of training epochs.
         chance: Predicted probability that the candidate is confirmed, p.
-        worth: Acquisition value (``Acquisition.ranked``).
+        value: Acquisition value (``Acquisition.ranked``).
     """
 
     option: NetworkOption
     epochs: int
     chance: float
-    worth: float
+    value: float
 
     def is_timely(self, time_left: TimeLeft) -> bool:
         """Return whether an earlier choice still fits the time left and has the smallest chance for this time.
 
-        Without an incumbent (``TimeLeft.spare`` is infinite) any chance is enough.
+        Without an incumbent (``TimeLeft.spare_seconds`` is infinite) any chance is enough.
         """
         seconds = self.option.seconds(self.epochs, time_left)
-        is_likely = math.isinf(time_left.spare) or self.chance >= _least_chances(time_left, seconds)
+        is_likely = math.isinf(time_left.spare_seconds) or self.chance >= _least_chances(time_left, seconds)
         return self.option.fits(self.epochs, time_left) and bool(is_likely)
 
 
@@ -155,7 +155,7 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
     confirmed: dict[str, float] = defaultdict(float)
     for candidate in candidates:
         chance = candidate.proposal.chance
-        if candidate.first is None or chance is None:
+        if candidate.first_run is None or chance is None:
             continue
         form = candidate.proposal.architecture.form
         predicted[form] += chance
@@ -174,7 +174,7 @@ def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
         time_left: Time left of the search.
         seconds: Training times t, a number or an array; the answer has the same shape.
     """
-    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
+    return np.where(CAUTION * seconds <= time_left.spare_seconds, LEAST_CHANCE, UNLIKELY)
 
 
 class Forecast(NamedTuple):
@@ -185,14 +185,14 @@ class Forecast(NamedTuple):
         margins: Predicted margins z to the errors allowed for a confirmation.
         chances: Probabilities of confirmation p.
         seconds: Training times t, in s.
-        falls: Expected reductions of the log cost F, from ``_expected_falls``.
+        improvements: Expected improvements F, from ``_expected_improvements``.
     """
 
     pairs: list[tuple[NetworkOption, int]]
     margins: Any
     chances: Any
     seconds: Any
-    falls: Any
+    improvements: Any
 
     @staticmethod
     def empty() -> Forecast:
@@ -230,8 +230,8 @@ class Acquisition:
         allowed: Largest number of validation errors per 10,000 images at the threshold.
         images: Number of validation images.
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
-        below: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
-        open: Cost and probability of confirmation of each candidate in training or confirmation.
+        cost_bound: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
+        open_candidates: Cost and probability of confirmation of each candidate in training or confirmation.
         has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
         seeds: Smallest number of fresh seeds of a confirmation, n.
@@ -245,8 +245,8 @@ class Acquisition:
     allowed: float
     images: int
     calibration: Mapping[str, float]
-    below: int
-    open: tuple[tuple[int, float], ...]
+    cost_bound: int
+    open_candidates: tuple[tuple[int, float], ...]
     has_incumbent: bool
     time_left: TimeLeft
     seeds: int = CONFIRM_SEEDS
@@ -276,38 +276,39 @@ class Acquisition:
         if not pairs:
             return Forecast.empty()
         means, deviations, spread = self.predictions(pairs)
-        margins = (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
+        margins = (math.log(max(1e-9, self.confirmed_errors)) - means - _SELECTION_BIAS_SD * deviations) / spread
         chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])
         seconds = np.array([option.seconds(epochs, self.time_left) for option, epochs in pairs])
-        fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
-        falls = np.array([fall_of[option.cost] for option, _ in pairs])
-        return Forecast(pairs, margins, chances, seconds, falls)
+        costs = [option.cost for option, _ in pairs]
+        improvement_by_cost = _expected_improvements(set(costs), self.cost_bound, self.open_candidates)
+        improvements = np.array([improvement_by_cost[cost] for cost in costs])
+        return Forecast(pairs, margins, chances, seconds, improvements)
 
     def ranked(self, forecast: Forecast) -> Ranking:
         """Return the pairs of a forecast by descending acquisition value, each network once with the best epochs.
 
-        If there is an incumbent (``has_incumbent``), worth is the expected log cost reduction per second. The n fresh
+        If there is an incumbent (``has_incumbent``), the value is the expected improvement per second. The n fresh
         seeds take r = ``rounds(n, workers)`` rounds, and run only if the first run passes::
 
             t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
-            worth = p * F / (t' * (1 + r * p))
+            value = p * F / (t' * (1 + r * p))
 
         If T is finite, pairs with p < ``LEAST_CHANCE`` are dropped, and pairs that would use the time of a second
-        verification (``CAUTION * t > TimeLeft.spare``) if p < ``UNLIKELY``. If no pair is left, the ranking is in
-        doubt: the pairs that leave this time are ranked by p; none, if their best z is more than ``_DOUBT_SD`` below
+        verification (``CAUTION * t > TimeLeft.spare_seconds``) if p < ``UNLIKELY``. If no pair is left, the ranking is
+        in doubt: the pairs that leave this time are ranked by p; none, if their best z is more than ``_DOUBT_SD`` below
         the best of all pairs.
 
-        Otherwise, worth depends on the probability P that at least one of m similar networks is confirmed by the
+        Otherwise, the value depends on the probability P that at least one of m similar networks is confirmed by the
         deadline. With the worker seconds W until the deadline and the seconds V(t) of a verification::
 
             W = workers * min(max(_SECURE_SECONDS - passed, _LEAST_SECURE_SECONDS), _SECURE_SHARE * T)
             m = min(_MOST_ATTEMPTS, W / (t * (1 + n * p)))
             P = min(1, m) * (1 - (1 - p)^max(1, m))
-            worth = P^_CERTAINTY * F * max(0, 1 - V(t) / T)
+            value = P^_CERTAINTY * F * max(0, 1 - V(t) / T)
 
         Ties are ordered by descending z.
         """
-        pairs, margins, chances, seconds, falls = forecast
+        pairs, margins, chances, seconds, improvements = forecast
         if not pairs:
             return Ranking([], is_doubted=False)
         time_left = self.time_left
@@ -316,40 +317,40 @@ class Acquisition:
         is_doubted = False
         if self.has_incumbent:
             more = rounds(self.seeds, workers)  # r
-            if not math.isinf(time_left.left):
+            if not math.isinf(time_left.seconds_left):
                 least_chances = _least_chances(time_left, seconds)
                 is_eligible = chances >= least_chances
                 is_doubted = not is_eligible.any()
-                seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)  # t'
-            worths = chances * falls / (seconds * (1 + more * chances))
+                seconds = seconds + _STRIDE_SHARE * time_left.seconds_left / (1 + more)  # t'
+            values = chances * improvements / (seconds * (1 + more * chances))
             if is_doubted:
                 # Only trainings of networks close to the target can correct a wrong surrogate.
                 is_eligible = least_chances < UNLIKELY
                 if margins.max(where=is_eligible, initial=-math.inf) < margins.max() - _DOUBT_SD:
                     is_eligible[:] = False
-                worths = chances
+                values = chances
         else:
-            seconds_to_deadline = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)
-            worker_seconds = min(seconds_to_deadline, _SECURE_SHARE * time_left.left) * workers  # W
+            seconds_to_deadline = max(_SECURE_SECONDS - time_left.elapsed, _LEAST_SECURE_SECONDS)
+            worker_seconds = min(seconds_to_deadline, _SECURE_SHARE * time_left.seconds_left) * workers  # W
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
             log_no_success = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
             reserved = np.array([verification_seconds(float(each), workers) for each in seconds])  # V(t)
-            free = np.maximum(0.0, 1 - reserved / time_left.left)
-            worths = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** _CERTAINTY * falls * free
+            free = np.maximum(0.0, 1 - reserved / time_left.seconds_left)
+            values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** _CERTAINTY * improvements * free
         choices: dict[str, ScoredOption] = {}
-        # The margin breaks ties, as all worths may underflow to 0.
-        for index in np.lexsort((-margins, -worths)):
+        # The margin breaks ties, as all values may underflow to 0.
+        for index in np.lexsort((-margins, -values)):
             if is_eligible[index]:
                 option, epochs = pairs[index]
-                choice = ScoredOption(option, epochs, chance=float(chances[index]), worth=float(worths[index]))
+                choice = ScoredOption(option, epochs, chance=float(chances[index]), value=float(values[index]))
                 choices.setdefault(option.hash, choice)
             if len(choices) == _MOST_RANKED:
                 break
         return Ranking(list(choices.values()), is_doubted)
 
     @property
-    def needed(self) -> float:
+    def confirmed_errors(self) -> float:
         """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
         return self.allowed * self.confirmed_share
 
@@ -365,53 +366,58 @@ class Acquisition:
         # Training features by number of epochs: the ends of the rows.
         ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
         means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
-        spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / self.seeds)
+        spread = np.sqrt(deviations**2 + seed_variance(self.confirmed_errors, self.images) / self.seeds)
         return means, deviations, spread
 
-    def one_by_one(self, ranked: Sequence[ScoredOption], count: int) -> list[ScoredOption]:
+    def select_batch(self, ranked: Sequence[ScoredOption], count: int) -> list[ScoredOption]:
         """Return up to ``count`` choices, selected greedily as a sequential batch.
 
         Each selected choice joins the open candidates, which changes F of the remaining choices to F'. The acquisition
-        value is proportional to F, so ``worth' = worth * F' / F``; 0 if F is 0.
+        value is proportional to F, so ``value' = value * F' / F``; 0 if F is 0.
 
         Args:
             ranked: Choices in descending order of the acquisition value; the first is always selected.
             count: Size of the batch.
         """
         choices = list(ranked[:1])
-        open_ = list(self.open)
+        rivals = list(self.open_candidates)
         shortlist = list(ranked[1 : _SHORTLIST_FACTOR * count])
         costs = {each.option.cost for each in shortlist}
-        falls_before = _expected_falls(costs, self.below, open_)
+        previous = _expected_improvements(costs, self.cost_bound, rivals)
         while shortlist and len(choices) < count:
-            open_.append((choices[-1].option.cost, choices[-1].chance))
-            falls = _expected_falls(costs, self.below, open_)
-            worths = []
+            rivals.append((choices[-1].option.cost, choices[-1].chance))
+            improvements = _expected_improvements(costs, self.cost_bound, rivals)
+            values = []
             for choice in shortlist:
                 cost = choice.option.cost
-                worths.append(choice.worth * falls[cost] / falls_before[cost] if falls_before[cost] else 0.0)
-            choices.append(shortlist.pop(worths.index(max(worths))))
+                values.append(choice.value * improvements[cost] / previous[cost] if previous[cost] else 0.0)
+            choices.append(shortlist.pop(values.index(max(values))))
         return choices
 
 
-def _expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:
-    """Return the expected reduction F of the log cost for a confirmed candidate of each cost c.
+def _expected_improvements(costs: Iterable[int], bound: int, rivals: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """Return the expected improvement F, a reduction of the log cost, for a confirmed candidate of each cost c.
 
-    This is the expected improvement over the cheapest confirmed rival, or over ``below``. The rivals ``open_`` with
-    costs c_i < ``below``, in ascending order, are confirmed independently with the probabilities p_i::
+    The improvement is over the cheapest confirmed rival, or over ``bound``. The rivals with costs
+    c_i < ``bound``, in ascending order, are confirmed independently with the probabilities p_i::
 
         F(c) = sum_{i: c_i > c} p_i * log(c_i / c) * prod_{j < i} (1 - p_j)
-               + max(0, log(below / c)) * prod_j (1 - p_j)
+               + max(0, log(bound / c)) * prod_j (1 - p_j)
+
+    Args:
+        costs: Costs c.
+        bound: Exclusive upper bound of the costs (``Acquisition.cost_bound``).
+        rivals: Cost c_i and probability of confirmation p_i of each rival (``Acquisition.open_candidates``).
     """
-    rivals = sorted((cost, chance) for cost, chance in open_ if cost < below)
+    cheaper = sorted((cost, chance) for cost, chance in rivals if cost < bound)
     # Item i: probability that no rival before i is confirmed.
-    none_before = list(itertools.accumulate((1 - chance for _, chance in rivals), operator.mul, initial=1.0))
-    falls = {}
+    none_before = list(itertools.accumulate((1 - chance for _, chance in cheaper), operator.mul, initial=1.0))
+    improvements = {}
     for cost in costs:
-        fall = 0.0
+        improvement = 0.0
         # A confirmed rival of cost <= c leaves no reduction.
-        for index in range(bisect_right(rivals, (cost, math.inf)), len(rivals)):
-            rival_cost, chance = rivals[index]
-            fall += none_before[index] * chance * math.log(rival_cost / cost)
-        falls[cost] = fall + none_before[-1] * max(0.0, math.log(below / cost))
-    return falls
+        for index in range(bisect_right(cheaper, (cost, math.inf)), len(cheaper)):
+            rival_cost, chance = cheaper[index]
+            improvement += none_before[index] * chance * math.log(rival_cost / cost)
+        improvements[cost] = improvement + none_before[-1] * max(0.0, math.log(bound / cost))
+    return improvements

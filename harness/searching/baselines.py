@@ -54,9 +54,9 @@ def baseline_epochs(network_work: float, lengths: Iterable[int], time_left: Time
         time_left: Time left of the search, with the pace of this machine.
         form: Form of the network, for its measured speed; empty for average speed.
     """
-    time_limit = time_left.passed + time_left.left
+    time_limit = time_left.elapsed + time_left.seconds_left
     free_seconds = _SHARE_OF_TIME * min(time_limit, _MOST_SECONDS)
-    free = [epochs for epochs in lengths if time_left.takes(epochs, network_work, form) <= free_seconds]
+    free = [epochs for epochs in lengths if time_left.training_seconds(epochs, network_work, form) <= free_seconds]
     return max(free, default=min(lengths))
 
 
@@ -68,7 +68,7 @@ def trials_beside_baselines(candidates: Iterable[Candidate]) -> int:
 def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     """Return the run of the linear baseline with the fewest validation errors; None if no such run is complete."""
     linear = [each for each in candidates if is_linear(each.proposal.origin, each.proposal.architecture)]
-    runs = [each.first for each in linear if each.first is not None]
+    runs = [each.first_run for each in linear if each.first_run is not None]
     complete = [run for run in runs if run.status is Status.COMPLETE and run.validation is not None]
     return min(complete, key=lambda run: run.required_validation.wrong, default=None)
 

@@ -14,14 +14,14 @@ from harness.searching.search_state import Search
 from harness.searching.time_budget import VERIFY_FACTOR, verify_seeds
 from harness.studies.events import Postponed, Verified, WinnerChosen
 from harness.system.terminal import counted, duration_text
-from harness.training.executors.base import Event
+from harness.training.executors.base import WorkerEvent
 from search_spaces.space import size_text
 
 
 def conclude(
     plan: SearchPlan,
     search: Search,
-    on_event: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[WorkerEvent], None] = lambda event: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Verdict | None:
     """Verify the winner of a study and rewrite the leaderboard.
@@ -62,7 +62,7 @@ def _verified(
     plan: SearchPlan,
     search: Search,
     winner: WinnerChosen,
-    on_event: Callable[[Event], None],
+    on_event: Callable[[WorkerEvent], None],
     say: Callable[[str], None],
 ) -> Verdict | None:
     """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""

@@ -134,7 +134,7 @@ def _outcome(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen
         return Outcome.UNVERIFIED
     if row is not None or state.is_over:
         return Outcome.MISSED
-    firsts = (candidate.first for candidate in state.candidates.values())
+    firsts = (candidate.first_run for candidate in state.candidates.values())
     is_trained = any(first is not None and first.status is Status.COMPLETE for first in firsts)
     return Outcome.NO_VERDICT if is_trained else Outcome.NO_RESULT
 

@@ -135,7 +135,7 @@ class Asker:
 
     @property
     def is_hopeless(self) -> Callable[[Result], bool] | None:
-        """Pruning rule for ``race.at_rung``; None if the method does not prune."""
+        """Pruning rule for ``scheduler.at_rung``; None if the method does not prune."""
         stop = self.stop
         if stop is None:
             return None
@@ -165,7 +165,7 @@ class Asker:
                 continue
             # A method chooses networks only. The longest training is closest to the epochs that the method knows.
             network_work = work_of(analysis)
-            epochs_in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
+            epochs_in_time = [each for each in lengths if time_left.fits(each, network_work, architecture.form)]
             epochs = max(epochs_in_time, default=None)
             # ``_answer`` has judged the network by the budget of the problem; the limit of the inquiry may be lower.
             feasibility = judge(self.space, architecture, limit=inquiry.max_cost, objective=inquiry.objective)
@@ -219,7 +219,7 @@ class Asker:
 
 
 def _tried(candidate: Candidate, missed: Set[int]) -> TriedNetwork:
-    first = candidate.first
+    first = candidate.first_run
     return TriedNetwork(
         network=str(candidate.proposal.architecture),
         parameters=candidate.proposal.parameters,

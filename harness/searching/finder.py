@@ -100,7 +100,8 @@ class _Optimization:
         further_parents: Networks to mutate in the first round, in addition to the best.
         patience: Rounds without a rise by ``_RISE`` after which the climb ends.
         forecast: Forecast of all networks so far.
-        worths: Best acquisition value after each call; 0 after the first call, so that the climb does not end at once.
+        best_values: Best acquisition value after each call; 0 after the first call, so that the climb does not end
+            at once.
         parent_hashes: Hashes of the networks that were mutated because they were among the best.
     """
 
@@ -108,7 +109,7 @@ class _Optimization:
     further_parents: Sequence[Draw]
     patience: int
     forecast: Forecast
-    worths: list[float] = field(default_factory=list)
+    best_values: list[float] = field(default_factory=list)
     parent_hashes: set[str] = field(default_factory=set)
 
     def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
@@ -118,10 +119,11 @@ class _Optimization:
         """
         self.forecast = self.forecast.with_others(self.acquisition.forecast(options))
         choices = self.acquisition.ranked(self.forecast).choices
-        is_beginning = not self.worths
-        self.worths.append(0.0 if is_beginning or not choices else choices[0].worth)
-        has_risen = len(self.worths) <= self.patience or self.worths[-1] > (1 + _RISE) * self.worths[-1 - self.patience]
-        if len(self.worths) > _MOST_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
+        is_beginning = not self.best_values
+        self.best_values.append(0.0 if is_beginning or not choices else choices[0].value)
+        rounds = len(self.best_values)
+        has_risen = rounds <= self.patience or self.best_values[-1] > (1 + _RISE) * self.best_values[-1 - self.patience]
+        if rounds > _MOST_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
             return []
         best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
         self.parent_hashes |= {option.hash for option in best}
@@ -267,7 +269,7 @@ class Finder:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
-        firsts = (candidate.first for candidate in self.candidates.values())
+        firsts = (candidate.first_run for candidate in self.candidates.values())
         images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
         if self.past.is_settled:
             model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
@@ -284,8 +286,8 @@ class Finder:
             seeds=confirm_seeds_of(config),
             confirmed_share=needed_share(confirm_seeds_of(config), config.groups, self._fold_errors()),
             calibration=form_calibration(self.candidates.values()),
-            below=self.max_cost + 1,
-            open=tuple(self._open_candidates()),
+            cost_bound=self.max_cost + 1,
+            open_candidates=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
         )
@@ -294,7 +296,7 @@ class Finder:
         """Return the error rates of the complete fresh seeds, in per cent, by candidate and seed."""
         rates = []
         for candidate in self.candidates.values():
-            accuracies = [run.validation_accuracy_pct for run in candidate.fresh if run.status is Status.COMPLETE]
+            accuracies = [run.validation_accuracy_pct for run in candidate.fresh_runs if run.status is Status.COMPLETE]
             rates.append([100 - accuracy for accuracy in accuracies if accuracy is not None])
         return rates
 
@@ -313,7 +315,7 @@ class Finder:
     def _observation_of(self, candidate: Candidate, ratios: Mapping[float, float]) -> Observation | None:
         """Return the observation of a candidate; None without a usable run, and for linear baselines."""
         errors = candidate.expected_errors(ratios)
-        first = candidate.first
+        first = candidate.first_run
         # The errors of linear models are not informative about convolutional networks.
         is_linear_model = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
         if errors is None or first is None or not first.validation_size or is_linear_model:
@@ -324,13 +326,13 @@ class Finder:
         row = row_of(network, self.space.task, epochs, recipe.batch_size, recipe.augmented_share)
         images = first.validation_size
         doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
-        return Observation(row, errors * IMAGES / images, runs=1 + len(candidate.fresh), doubt=doubt, images=images)
+        return Observation(row, errors * IMAGES / images, len(candidate.runs), doubt=doubt, images=images)
 
     def _open_candidates(self) -> Iterator[tuple[int, float]]:
         """Yield the cost and the probability of confirmation of candidates in training or in confirmation."""
         for candidate in self.rivals:
             cost = combined_cost(candidate.costs, self.objective)
-            if candidate.first is None:
+            if candidate.first_run is None:
                 if candidate.proposal.chance is not None:
                     yield cost, candidate.proposal.chance
             elif candidate.passed_first and not candidate.is_confirmed and not candidate.is_refuted:
@@ -359,11 +361,12 @@ class Finder:
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
             # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.
-            endless = replace(acquisition, time_left=replace(acquisition.time_left, seconds=None, spare=math.inf))
+            unlimited = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
+            endless = replace(acquisition, time_left=unlimited)
             ranking = endless.ranked(endless.forecast(options))
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
         self.best_options = [each.option for each in choices[:_KEPT]]
-        return acquisition.one_by_one(choices, self._choices_at_once(choices))
+        return acquisition.select_batch(choices, self._choices_at_once(choices))
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
@@ -379,7 +382,7 @@ class Finder:
         """Return the batch size: for short trainings, the number of runs that end during an optimization."""
         workers = self.time_left.workers
         count = max(1, workers // _WORKERS_PER_CHOICE)
-        if not choices or math.isinf(self.time_left.left):
+        if not choices or math.isinf(self.time_left.seconds_left):
             return count
         best = choices[0]
         seconds = max(best.option.seconds(best.epochs, self.time_left), _OPTIMIZATION_SECONDS / _MOST_AT_ONCE)
@@ -437,8 +440,8 @@ class Finder:
             return "the time limit was reached before a further network was found", True
         cost_text = f"at most {self.max_cost:,} {self.objective.unit}"
         time_text = ""
-        if self.time_left.seconds is not None:
-            seconds = f"{self.time_left.seconds:.0f} s"
+        if not math.isinf(self.time_left.longest_training):
+            seconds = f"{self.time_left.longest_training:.0f} s"
             time_text = f" and at most {seconds} of training, with time reserved for the verification"
         # With sampler ``surrogate``, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
@@ -461,8 +464,9 @@ class Finder:
 
     def _has_option_with_endless_time(self) -> bool:
         """Return whether random draws contain a new network if the time limit of a training is removed."""
-        if self.time_left.seconds is None:
+        if math.isinf(self.time_left.longest_training):
             return False
-        inquiry = Inquiry(self.max_cost, self.candidates, replace(self.time_left, seconds=None), self.objective)
+        unlimited = replace(self.time_left, longest_training=math.inf)
+        inquiry = Inquiry(self.max_cost, self.candidates, unlimited, self.objective)
         finder = Finder(self.space, self.config, inquiry, self.past)
         return next(finder.draw_options(random.Random(0)), None) is not None

@@ -110,7 +110,7 @@ class Outlook:
         acquisition: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
         predictions: Predictions for ``pairs``.
-        needed: Largest mean errors per ``IMAGES`` images for a confirmation.
+        confirmed_errors: Largest mean errors per ``IMAGES`` images for a confirmation.
     """
 
     def __init__(self, finder: Finder) -> None:
@@ -118,7 +118,7 @@ class Outlook:
         rng = random.Random(0)
         self.finder = finder
         self.acquisition = finder.acquisition()
-        self.needed = self.acquisition.needed
+        self.confirmed_errors = self.acquisition.confirmed_errors
         self.pairs: list[tuple[NetworkOption, int]] = []
         self.predictions = self._predictions([])
         # All networks of a small space are listed.
@@ -141,7 +141,7 @@ class Outlook:
 
         None without such a network among the trainings of at most ``most_seconds``.
         """
-        index = self.predictions.smallest(self.needed, chance, most_seconds)
+        index = self.predictions.smallest(self.confirmed_errors, chance, most_seconds)
         return None if index is None else self.pairs[index]
 
     def length(self) -> float:
@@ -152,9 +152,9 @@ class Outlook:
         training, confirmation and verification.
         """
         time_left = self.finder.time_left
-        if not math.isinf(time_left.left):
-            return time_left.passed + time_left.left
-        able = self.predictions.chances(self.needed) >= QUANTILES[1]
+        if not math.isinf(time_left.seconds_left):
+            return time_left.elapsed + time_left.seconds_left
+        able = self.predictions.chances(self.confirmed_errors) >= QUANTILES[1]
         fastest = float(self.predictions.seconds[able].min(initial=math.inf))
         if math.isinf(fastest):
             return least_seconds(time_left.images)
@@ -171,7 +171,7 @@ class Outlook:
 
     def _smallest_options(self, chance: float) -> list[NetworkOption]:
         """Return up to ``_PARENTS`` networks: the smallest with at least this chance, else the likeliest to pass."""
-        chances = self.predictions.chances(self.needed)
+        chances = self.predictions.chances(self.confirmed_errors)
         able = np.flatnonzero(chances >= chance)
         order = sorted(able.tolist(), key=lambda index: self.predictions.sizes[index])
         order = order or np.argsort(-chances).tolist()
@@ -199,7 +199,7 @@ def quote(outlook: Outlook) -> Quoted:
     lowest, median, highest = QUANTILES
     fast, usual, slow = (round(share * length, 1) for share in _ANSWER_SHARES)
     in_time = outlook.predictions.seconds <= most_seconds
-    chance = float(outlook.predictions.chances(outlook.needed).max(where=in_time, initial=0.0))
+    chance = float(outlook.predictions.chances(outlook.confirmed_errors).max(where=in_time, initial=0.0))
     return Quoted(
         parameters=_widened(sizes),
         chance=1.0 if confirmed else round(chance, 4),

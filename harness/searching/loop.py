@@ -1,7 +1,7 @@
 """Main loop of a search: propose candidates, submit runs to workers, prune, confirm, and choose a winner.
 
 A single coordinator makes all decisions; workers only train. Each event is in the log of the study before the next
-decision, so a killed search can be resumed. ``search_state`` has the state, ``race`` the pruning and confirmation
+decision, so a killed search can be resumed. ``search_state`` has the state, ``scheduler`` the pruning and confirmation
 rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``conclude`` the verification.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import FrameType
 
 from harness.data.datasets import dataset
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.baselines import trials_beside_baselines
 from harness.searching.external_method import method_of
 from harness.searching.forecast import Outlook, quote
@@ -28,9 +28,9 @@ from harness.searching.turn import WEIGHTS, turn_at
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
 from harness.studies.events import (
     Confirmed,
+    DrawsRejected,
     EndReason,
     FailedConfirmation,
-    Looked,
     Quoted,
     RunEnded,
     SessionBegan,
@@ -41,8 +41,7 @@ from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, DataLocation, ExecutorFactory, StretchEnded, feed
-from harness.training.executors.base import Event as WorkerEvent
+from harness.training.executors.base import DataLocation, ExecutorFactory, JobEnded, JobFailed, WorkerEvent, feed
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
@@ -83,7 +82,8 @@ def run_search(search: Search, command: list[str]) -> None:
             search.executor.stop()
         reason = EndReason.INTERRUPTED if search.interrupted else search.end_reason
         assert reason is not None, "the end of a search has a reason"
-        search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
+        message = search.why_no_proposal
+        search.add(SessionEnded(reason=reason, message=message, seconds=effort.seconds, trials=effort.trials))
 
 
 def open_search(
@@ -158,15 +158,15 @@ def explore(search: Search) -> None:
 def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
-    if not search.interrupted and all(slot.job is not None for slot in search.executor.places()):
+    if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
         _quote_if_due(search)
     for event in events:
         match event:
-            case StretchEnded(job, result) if result.status is Status.RUNNING:
+            case JobEnded(job, result) if result.status is Status.RUNNING:
                 _decide_at_rung(search, job, result)
-            case StretchEnded(job, result):
+            case JobEnded(job, result):
                 _end_run(search, job, result)
-            case Broken(job, status, message):
+            case JobFailed(job, status, message):
                 _retry_or_fail(search, job, status, message)
     search.tick()
 
@@ -186,21 +186,20 @@ def choose(search: Search) -> WinnerChosen | None:
     """Log and return the winner: the first candidate whose verification fits the time left, else the first of all.
 
     Eligible are verified candidates that did not miss the target, which take no further time, and confirmed candidates
-    without a verification, as long as ``race.may_look`` allows a further verification. The order is:
+    without a verification, as long as ``scheduler.may_look`` allows a further verification. The order is:
 
     - by cost;
     - after a missed verification, if no eligible candidate is verified, by ``surest_first``;
     - for two metrics, the Pareto front with unverified candidates first.
 
-    If none is eligible and ``race.may_look`` allows a verification, the unconfirmed candidates that reach the target on
-    fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
+    If none is eligible and ``scheduler.may_look`` allows a verification, the unconfirmed candidates that reach the
+    target on fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
 
     Returns:
         The winner; None if there is no candidate to choose from.
     """
     verdicts = search.state.verdicts
-    candidates = search.state.candidates.values()
-    may_look = race.may_look(search.state)
+    may_look = scheduler.may_look(search.state)
 
     def is_eligible(candidate: Candidate) -> bool:
         verdict = verdicts.get(candidate.proposal.trial)
@@ -208,7 +207,7 @@ def choose(search: Search) -> WinnerChosen | None:
             return candidate.is_confirmed and may_look
         return verdict.passed is not False
 
-    choices = sorted(filter(is_eligible, candidates), key=lambda each: each.order)
+    choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
         # ``conclude`` calls again after each verification, so return unverified candidates first, then the cheapest.
         front = confirmed_front(choices)
@@ -244,7 +243,7 @@ def _next_job(search: Search) -> Job | None:
     if search.waiting:
         return search.waiting.pop(0)
     # Asked for each job: an earlier job of the same pass through the idle workers may have used the last trial.
-    explored = _stop_reason(search) is EndReason.TRIALS or bool(search.exhausted)
+    explored = _stop_reason(search) is EndReason.TRIALS or bool(search.why_no_proposal)
     candidate = _confirmable(search, explored=explored)
     if candidate is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
@@ -263,13 +262,13 @@ def _propose(search: Search) -> Job | None:
         if answer.proposal is not None:
             break
     if answer.proposal is None:
-        # The answer stays the same until a further run ends, which resets ``exhausted``.
-        search.exhausted = answer.why
+        # The answer stays the same until a further run ends, which resets ``why_no_proposal``.
+        search.why_no_proposal = answer.why_no_proposal
         search.lacks_time = answer.lacks_time
         return None
     search.add(answer.proposal)
     if answer.rejected_draws:
-        search.add(Looked(rejected=dict(answer.rejected_draws)))
+        search.add(DrawsRejected(rejected=dict(answer.rejected_draws)))
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
@@ -288,20 +287,19 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     confirming = [job for job in search.at_work if job.purpose is Purpose.CONFIRM]
     being_confirmed = Counter(job.trial for job in confirming if job.trial is not None)
 
-    def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
+    def most_valuable(candidates: list[Candidate]) -> Candidate | None:
+        return scheduler.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
 
     # Contenders include candidates in the first run, which need no fresh seeds yet.
-    candidates = [each for each in search.state.contenders.values() if each.first is not None]
-    workers = search.workers
-    in_time = [each for each in candidates if search.remaining_seconds(each, workers) <= search.seconds_left]
-    candidate = most_worth(in_time)
+    candidates = [each for each in search.state.contenders.values() if each.first_run is not None]
+    in_time = [each for each in candidates if search.remaining_seconds(each, search.workers) <= search.seconds_left]
+    candidate = most_valuable(in_time)
     if search.state.incumbent is None:
         # A later session with more time can verify the confirmed candidate.
-        return candidate or most_worth(candidates)
+        return candidate or most_valuable(candidates)
     if candidate is None or explored:
         return candidate
-    is_likely = candidate.chance_to_confirm >= race.LIKELY
+    is_likely = candidate.chance_to_confirm >= scheduler.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 
@@ -309,10 +307,10 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     """Log the pruning decision; queue the next part of the run before all waiting jobs, or end the pruned run."""
     threshold_pct = search.config.threshold_pct
-    rung = race.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
+    rung = scheduler.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
     if not rung.pruned:
-        until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
+        until = scheduler.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
     message = "by the rule of the method"
@@ -335,7 +333,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     # With this result the proposer may find a further network.
-    search.exhausted = ""
+    search.why_no_proposal = ""
     search.crashes_in_a_row = search.crashes_in_a_row + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
@@ -361,7 +359,7 @@ def _quote_if_due(search: Search) -> None:
     if not search.logs_forecast or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
-    trained = [each for each in candidates if each.first is not None and each.proposal.origin != BASELINE]
+    trained = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
     if len(trained) < _QUOTED_TRAININGS:
         return
     finder = search.proposer.finder(search.inquiry(search.turn.limit))

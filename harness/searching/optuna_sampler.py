@@ -317,7 +317,7 @@ class SamplerStudy:
 
         Failed, diverged and running candidates are marked as failed.
         """
-        first = candidate.first
+        first = candidate.first_run
         accuracy_pct = None if first is None else first.validation_accuracy_pct
         if first is None or accuracy_pct is None or first.status not in (Status.COMPLETE, Status.PRUNED):
             self.forget(trial)

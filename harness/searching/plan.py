@@ -19,7 +19,6 @@ from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import SHORT_CHOICE, choose
 from harness.searching.optuna_sampler import sampler_name
-from harness.searching.race import rungs
 from harness.searching.request import SearchRequest
 from harness.searching.resolve import (
     Goal,
@@ -31,6 +30,7 @@ from harness.searching.resolve import (
     training_of,
     upper_bounds,
 )
+from harness.searching.scheduler import rungs
 from harness.searching.start_networks import networks_of, suitable
 from harness.searching.surrogate.past import (
     PastTraining,

@@ -18,7 +18,7 @@ from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import QUANTILES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.race import next_to_confirm
+from harness.searching.scheduler import next_to_confirm
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
@@ -30,7 +30,7 @@ from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
 from harness.system.terminal import duration_text
-from harness.training.executors.base import StretchEnded, feed
+from harness.training.executors.base import JobEnded, feed
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
@@ -116,7 +116,7 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
         search.executor.stop()
     return Probed(
         plan=plan,
-        quote=quote(Outlook(probes.finder(None))),
+        quote=quote(Outlook(probes.finder(math.inf))),
         trained=len(probes.trained),
         seconds=elapsed,
         linear=best_linear(probes.trained),
@@ -156,18 +156,18 @@ class _Probes:
     @property
     def trained(self) -> list[Candidate]:
         """Networks whose run has ended, failed runs included."""
-        return [candidate for candidate in self.search.state.candidates.values() if candidate.first is not None]
+        return [candidate for candidate in self.search.state.candidates.values() if candidate.first_run is not None]
 
-    def finder(self, seconds: float | None) -> Finder:
-        """Return a finder for networks whose training takes at most ``seconds``; None for a search without a limit."""
+    def finder(self, seconds: float) -> Finder:
+        """Return a finder for networks whose training takes at most ``seconds``; infinite for no time limit."""
         search = self.search
         time_left = TimeLeft(
             search.timing.images,
             search.timing.measured_pace,
-            seconds=seconds,
-            left=math.inf if seconds is None else max(0.0, self.seconds_left),
+            longest_training=seconds,
+            seconds_left=math.inf if math.isinf(seconds) else max(0.0, self.seconds_left),
             workers=self.plan.effort.workers,
-            passed=search.elapsed,
+            elapsed=search.elapsed,
         )
         turn = turn_at(search.config, trial=0)  # two metrics count equally in turn 0
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
@@ -184,7 +184,7 @@ class _Probes:
         ended = []
         for events in feed(self.search.executor, lambda: next(waiting, None), lambda: self.seconds_left <= 0):
             for event in events:
-                if not isinstance(event, StretchEnded):
+                if not isinstance(event, JobEnded):
                     self.messages.append(event.message)
                     continue
                 ended.append((event.job, event.result))
@@ -266,7 +266,7 @@ class _Probes:
         """
         search = self.search
         ladder = [candidate for candidate in self.trained if candidate.proposal.origin != BASELINE]
-        complete = [each for each in ladder if each.first is not None and each.first.status is Status.COMPLETE]
+        complete = [each for each in ladder if each.first_run is not None and each.first_run.status is Status.COMPLETE]
         complete.sort(key=lambda candidate: candidate.proposal.parameters)
         if len(complete) < 2:
             return None

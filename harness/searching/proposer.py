@@ -63,14 +63,14 @@ class InquiryAnswer:
     Attributes:
         proposal: Network to train; None if no network was found.
         rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
-        why: Reason for having no proposal, a clause for users; empty with a proposal.
+        why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
         lacks_time: Whether more time might yield a proposal; False with a proposal.
         rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
     """
 
     proposal: Proposal | None
     rejected_proposals: tuple[Rejected | Repeated, ...]
-    why: str = ""
+    why_no_proposal: str = ""
     lacks_time: bool = False
     rejected_draws: Mapping[str, int] = field(default_factory=dict)
 

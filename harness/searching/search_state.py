@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from harness.data.datasets import Dataset
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
@@ -98,9 +98,9 @@ class Search:
         executor: Executor that trains, and the clock of the search.
         proposer: Object that proposes the networks.
         observers: Objects that receive each log entry and each snapshot.
-        began: Start of this session on the executor's clock, in seconds.
-        before: Seconds of the earlier sessions.
-        is_hopeless: Pruning rule of an external method; None for the rule of ``race.at_rung``.
+        session_start: Start of this session on the executor's clock, in seconds.
+        earlier_seconds: Seconds of the earlier sessions.
+        is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
         switches: Enabled parts of the search.
         logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
         timing: Measured over estimated seconds of the runs.
@@ -110,8 +110,8 @@ class Search:
         crashes_in_a_row: Number of consecutive runs that ended as crashed.
         interrupted: Whether the user has asked to stop; no job is started any more.
         finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
-        exhausted: Reason why the proposer finds no network; empty otherwise.
-        lacks_time: If ``exhausted``, whether more time might yield a proposal.
+        why_no_proposal: Reason why the proposer finds no network; empty otherwise.
+        lacks_time: If ``why_no_proposal``, whether more time might yield a proposal.
         end_reason: Reason for the end of the search; None while running.
     """
 
@@ -144,19 +144,21 @@ class Search:
         self.switches = switches
         self.logs_forecast = logs_forecast
         self.is_hopeless = is_hopeless
-        self.began = executor.now() - planning_seconds
-        self.before = state.seconds
+        self.session_start = executor.now() - planning_seconds
+        self.earlier_seconds = state.seconds
         self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):
             self._add_timing(entry.event.run)
         self.turn = turn_at(config, len(state.candidates))
-        self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first is None]
+        self.waiting = [
+            self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first_run is None
+        ]
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashes_in_a_row = 0
         self.interrupted = False
-        self.finished = is_spent(effort, state) or not race.may_look(state)
+        self.finished = is_spent(effort, state) or not scheduler.may_look(state)
         self.lacks_time = False
-        self.exhausted = ""
+        self.why_no_proposal = ""
         self.end_reason: EndReason | None = None
 
     def add(self, event: Event) -> None:
@@ -170,7 +172,7 @@ class Search:
 
     def tick(self) -> None:
         """Send a snapshot of the search to the observers."""
-        slots = self.executor.places()
+        slots = self.executor.slots()
         moment = Moment(
             elapsed=self.elapsed,
             state=self.state,
@@ -224,7 +226,7 @@ class Search:
             study_seed=self.config.run_seed,
             device=self.effort.device,
             engine=self.effort.engine,
-            until_epoch=race.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
+            until_epoch=scheduler.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
             checkpoint=StudyLog(self.folder).checkpoint(proposal.trial, purpose, seed_index),
             study=self.folder.name,
             trial=proposal.trial,
@@ -234,12 +236,12 @@ class Search:
     @property
     def at_work(self) -> list[Job]:
         """Jobs in training."""
-        return [slot.job for slot in self.executor.places() if slot.job is not None]
+        return [slot.job for slot in self.executor.slots() if slot.job is not None]
 
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest index of a fresh seed that is neither finished nor in training."""
         key = (Purpose.CONFIRM, candidate.proposal.trial)
-        used = {run.seed_index for run in candidate.fresh}
+        used = {run.seed_index for run in candidate.fresh_runs}
         used |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == key}
         return next(index for index in itertools.count() if index not in used)
 
@@ -248,7 +250,7 @@ class Search:
     @property
     def elapsed(self) -> float:
         """Seconds of all sessions of the study."""
-        return self.before + self.executor.now() - self.began
+        return self.earlier_seconds + self.executor.now() - self.session_start
 
     @property
     def seconds_left(self) -> float:
@@ -258,14 +260,13 @@ class Search:
     @property
     def workers(self) -> int:
         """Number of workers now (cluster nodes come and go); the planned number before the executor has started."""
-        return len(self.executor.places()) or self.effort.workers
+        return len(self.executor.slots()) or self.effort.workers
 
     def time_left(self) -> TimeLeft:
         """Return the time limits of the next training, such that the network can still be confirmed and verified."""
         workers = self.workers
-        pace = self.timing.measured_pace
         factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
-        time_left = TimeLeft(images=self.timing.images, pace=pace, workers=workers, form_factors=factors)
+        time_left = TimeLeft(self.timing.images, self.timing.measured_pace, workers=workers, form_factors=factors)
         if self.effort.seconds is None:
             return time_left
         left = self.seconds_left
@@ -276,10 +277,10 @@ class Search:
             spare = left - reserved[0] - others
         return replace(
             time_left,
-            seconds=longest_training(left, workers, confirm_seeds_of(self.config)),
-            left=left,
-            passed=self.elapsed,
-            spare=spare,
+            longest_training=longest_training(left, workers, confirm_seeds_of(self.config)),
+            seconds_left=left,
+            elapsed=self.elapsed,
+            spare_seconds=spare,
             is_over=lambda: self.seconds_left <= 0,
         )
 
@@ -354,5 +355,5 @@ class Search:
         if self.effort.seconds is None:
             return 0.0
         seconds = self.run_seconds(candidate)
-        missing = max(0, confirm_seeds_of(self.config) - len(candidate.fresh))
+        missing = max(0, confirm_seeds_of(self.config) - len(candidate.fresh_runs))
         return CAUTION * rounds(missing, confirming) * seconds + verification_seconds(seconds, self.workers)

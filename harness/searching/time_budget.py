@@ -190,34 +190,35 @@ class TimeLeft:
     Attributes:
         images: Training images per epoch.
         pace: Measured pace.
-        seconds: Longest training whose network can still be confirmed and verified; None for no limit.
-        left: Remaining seconds of the search, verification included; infinite for no limit.
+        longest_training: Seconds of the longest training whose network can still be confirmed and verified; infinite
+            for no limit.
+        seconds_left: Remaining seconds of the search, verification included; infinite for no limit.
         workers: Number of parallel trainings.
-        passed: Elapsed seconds of the search; 0 without a time limit.
+        elapsed: Elapsed seconds of the search; 0 without a time limit.
         form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
-        spare: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if there is
-            one, or for two metrics after verifying the whole front; infinite without a time limit or a network to
-            verify.
+        spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
+            there is one, or for two metrics after verifying the whole front; infinite without a time limit or a
+            network to verify.
         is_over: Function that returns whether the time of the search has ended, so that the choice of a network stops.
     """
 
     images: int
     pace: Pace
-    seconds: float | None = None
-    left: float = math.inf
+    longest_training: float = math.inf
+    seconds_left: float = math.inf
     workers: int = 1
-    passed: float = 0.0
+    elapsed: float = 0.0
     form_factors: Mapping[str, float] = field(default_factory=dict)
-    spare: float = math.inf
+    spare_seconds: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 
-    def takes(self, epochs: int, network_work: float, form: str = "") -> float:
+    def training_seconds(self, epochs: int, network_work: float, form: str = "") -> float:
         """Return the expected seconds of a training; with an empty ``form``, of a network of average speed."""
         return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, network_work)
 
-    def has(self, epochs: int, network_work: float, form: str = "") -> bool:
-        """Return whether the training fits into ``seconds``."""
-        return self.seconds is None or self.takes(epochs, network_work, form) <= self.seconds
+    def fits(self, epochs: int, network_work: float, form: str = "") -> bool:
+        """Return whether a training takes at most ``longest_training`` seconds."""
+        return self.training_seconds(epochs, network_work, form) <= self.longest_training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

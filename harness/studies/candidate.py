@@ -133,8 +133,8 @@ class Candidate:
     Attributes:
         proposal: Proposal of the network.
         cost: Value of the minimised metric; if two are minimised, the geometric mean of both values.
-        first: Run in the search; None until this run has ended.
-        fresh: Ended runs on fresh seeds, in the order of the seeds.
+        first_run: Run in the search; None until this run has ended.
+        fresh_runs: Ended runs on fresh seeds, in the order of the seeds.
         repeats: Number of repeated proposals of the network.
         confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
         threshold_pct: Validation accuracy to reach, per cent.
@@ -145,8 +145,8 @@ class Candidate:
 
     proposal: Proposal
     cost: int
-    first: Result | None = None
-    fresh: list[Result] = field(default_factory=list)
+    first_run: Result | None = None
+    fresh_runs: list[Result] = field(default_factory=list)
     repeats: int = 0
     confirm_seeds: int = CONFIRM_SEEDS
     threshold_pct: float = field(kw_only=True)
@@ -166,7 +166,7 @@ class Candidate:
     @property
     def runs(self) -> list[Result]:
         """All ended runs."""
-        return [*self.fresh] if self.first is None else [self.first, *self.fresh]
+        return [*self.fresh_runs] if self.first_run is None else [self.first_run, *self.fresh_runs]
 
     @property
     def guessing_pct(self) -> float:
@@ -176,13 +176,13 @@ class Candidate:
     @property
     def fresh_pct(self) -> list[float]:
         """Accuracies on the fresh seeds, per cent; ``guessing_pct`` for a run that ended without an accuracy."""
-        accuracies = [result.validation_accuracy_pct for result in self.fresh]
+        accuracies = [result.validation_accuracy_pct for result in self.fresh_runs]
         return [self.guessing_pct if accuracy is None else accuracy for accuracy in accuracies]
 
     @property
     def passed_first(self) -> bool:
         """Whether the first run reached the threshold (``reaches_threshold``)."""
-        first = self.first
+        first = self.first_run
         if first is None or first.status is not Status.COMPLETE or first.validation is None:
             return False
         return reaches_threshold(first.validation.wrong, first.validation.images, self.threshold_pct)
@@ -193,14 +193,14 @@ class Candidate:
         if not self.confirm_seeds:
             return self.passed_first
         confidence = CONFIDENCE if self.groups is None else GROUP_CONFIDENCE
-        return len(self.fresh) >= self.confirm_seeds and self.chance_to_verify >= confidence
+        return len(self.fresh_runs) >= self.confirm_seeds and self.chance_to_verify >= confidence
 
     @property
     def is_refuted(self) -> bool:
         """Whether further seeds would be wasted: ``most_seeds`` were run, or ``chance_to_confirm`` is too low."""
-        if not self.fresh or self.is_confirmed:
+        if not self.fresh_runs or self.is_confirmed:
             return False
-        return len(self.fresh) >= self.most_seeds or self.chance_to_confirm < _REFUTED_BELOW
+        return len(self.fresh_runs) >= self.most_seeds or self.chance_to_confirm < _REFUTED_BELOW
 
     @property
     def most_seeds(self) -> int:
@@ -210,9 +210,9 @@ class Candidate:
     @property
     def is_contender(self) -> bool:
         """Whether the candidate is confirmed or due another run; verifications are not considered here."""
-        if self.first is None or self.is_confirmed:
+        if self.first_run is None or self.is_confirmed:
             return True
-        return self.seeds_wanted > len(self.fresh) and not self.is_refuted
+        return self.seeds_wanted > len(self.fresh_runs) and not self.is_refuted
 
     @property
     def seeds_wanted(self) -> int:
@@ -225,9 +225,9 @@ class Candidate:
         """
         if self.passed_first:
             if self.chance_to_confirm >= _REFUTED_BELOW:
-                return max(self.confirm_seeds, len(self.fresh) + 1)
-            return max(min(1, self.confirm_seeds), len(self.fresh))
-        is_complete = self.first is not None and self.first.status is Status.COMPLETE
+                return max(self.confirm_seeds, len(self.fresh_runs) + 1)
+            return max(min(1, self.confirm_seeds), len(self.fresh_runs))
+        is_complete = self.first_run is not None and self.first_run.status is Status.COMPLETE
         return self.repeats if is_complete else 0
 
     @property
@@ -274,8 +274,8 @@ class Candidate:
         (``GroupCounts.fold_square``).
         """
         first_pct = self.guessing_pct
-        if self.first is not None and self.first.validation_accuracy_pct is not None:
-            first_pct = self.first.validation_accuracy_pct
+        if self.first_run is not None and self.first_run.validation_accuracy_pct is not None:
+            first_pct = self.first_run.validation_accuracy_pct
         bias_factor = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
         fresh_errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
         errors_pct = [bias_factor * (100 - first_pct), *fresh_errors_pct]
@@ -301,7 +301,7 @@ class Candidate:
         Returns:
             The errors; None if the first run has no error count, diverged, or has not ended.
         """
-        first = self.first
+        first = self.first_run
         if first is None or first.validation_errors is None:
             return None
         if first.status is Status.COMPLETE:
@@ -320,7 +320,7 @@ class Candidate:
             "hash": self.proposal.hash,
             "parameters": self.proposal.parameters,
             "validation_accuracy_pct": statistics.mean(self.fresh_pct),
-            "validation_seeds": len(self.fresh),
+            "validation_seeds": len(self.fresh_runs),
         }
 
 
@@ -466,7 +466,7 @@ def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candid
         candidates: Candidates to choose from, confirmed or not.
         target_pct: Test accuracy to reach, per cent; the threshold, which a confirmation requires, may differ.
     """
-    reaching = [each for each in candidates if each.fresh and statistics.mean(each.fresh_pct) >= target_pct]
+    reaching = [each for each in candidates if each.fresh_runs and statistics.mean(each.fresh_pct) >= target_pct]
     return sorted(reaching, key=lambda each: (-each.chance_to_verify, each.order))
 
 
@@ -526,7 +526,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         images = first.required_validation.images
         # A failed fresh run has the accuracy of guessing, as in ``fresh_pct``.
         failed = Errors(round((1 - candidate.guessing_pct / 100) * images), images)
-        evaluations = [failed if run.validation is None else run.validation for run in candidate.fresh or [first]]
+        evaluations = [failed if run.validation is None else run.validation for run in candidate.fresh_runs or [first]]
         # Folds may have different sizes.
         errors = [each.wrong if each.images == images else each.wrong * images / each.images for each in evaluations]
         # A count of a single run stays an integer.
@@ -534,7 +534,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
     usable = []
     for candidate in candidates:
-        first = candidate.first
+        first = candidate.first_run
         if first is None or first.validation is None or first.status not in (Status.COMPLETE, Status.PRUNED):
             continue
         rank = (first.status is Status.PRUNED, errors_of(candidate, first), candidate.order)
@@ -549,7 +549,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
                 parameters=candidate.proposal.parameters,
                 epochs=first.recipe.epochs,
                 errors=errors,
-                runs=max(1, len(candidate.fresh)),
+                runs=max(1, len(candidate.fresh_runs)),
                 allowed=allowed_errors(candidate.threshold_pct, size),
                 size=size,
                 pruned_after=len(first.history) if is_pruned else None,

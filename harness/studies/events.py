@@ -104,7 +104,7 @@ class Proposal(Event, word="proposed"):
     chance: float | None = None
 
 
-class Looked(Event, word="looked"):
+class DrawsRejected(Event, word="looked"):
     """Number of draws and mutations that were rejected during the choice of a proposal, by reason."""
 
     rejected: Mapping[str, int]

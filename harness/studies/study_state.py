@@ -74,7 +74,7 @@ class StudyState:
         proposals: Networks that were chosen for training, by trial.
         candidates: Proposed networks with their runs, by trial.
         rejected: Number of networks that were rejected before they were built, by reason: single proposals
-            (``Rejected``), and draws and mutations (``Looked``).
+            (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeated: Number of proposals of known networks.
         ended: Entries of the ended runs, by (trial, purpose, index of the seed).
         trained: Number of first runs that ended with an accuracy, pruned runs included (``NetworkState.TRAINED``
@@ -137,7 +137,7 @@ class StudyState:
                 self.session = cast("Entry[events.SessionBegan] | Entry[events.SessionEnded]", entry)
             case events.Rejected():
                 self.rejected[event.reason] += 1
-            case events.Looked():
+            case events.DrawsRejected():
                 self.rejected.update(event.rejected)
             case events.Proposal():
                 self._on_proposal(event)
@@ -190,12 +190,12 @@ class StudyState:
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
-            candidate.first = run
+            candidate.first_run = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
             if run.validation_errors is not None:
                 self.trained += 1
         elif run.purpose is Purpose.CONFIRM:
-            candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
+            candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda other: other.seed_index)
         self._learn_ratios(run)
         self._update_contender(candidate)
 

@@ -9,7 +9,7 @@ from typing import Self
 from rich import progress
 
 from harness.system.terminal import console, duration_text, is_silent, printable, write
-from harness.training.executors.base import Broken, Event, StretchEnded
+from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 
 
 def status_interval_seconds(elapsed: float) -> float:
@@ -100,24 +100,24 @@ class Reporter:
         else:
             write(printable(line), err=True)
 
-    def on_worker_event(self, event: Event) -> None:
+    def on_worker_event(self, event: WorkerEvent) -> None:
         """Show the result of a seed of a verification behind the bar, and advance the bar; print a broken run.
 
-        A verification trains each seed in a single job, so each ``StretchEnded`` is the end of a run.
+        A verification trains each seed in a single job, so each ``JobEnded`` is the end of a run.
         """
-        if isinstance(event, Broken):
+        if isinstance(event, JobFailed):
             self.say(seed_line(event))
         else:
             self.show(seed_line(event))
             self.advance()
 
 
-def seed_line(event: Event) -> str:
+def seed_line(event: WorkerEvent) -> str:
     """Return a line with the status of a verification run, and with the test accuracy in per cent if known."""
     match event:
-        case StretchEnded(job, result):
+        case JobEnded(job, result):
             accuracy_pct = result.test_accuracy_pct
             accuracy = "" if accuracy_pct is None else f", {accuracy_pct:.2f} % test"
             return f"seed {job.seed_index}: {result.status}{accuracy}"
-        case Broken(job, status, message):
+        case JobFailed(job, status, message):
             return f"seed {job.seed_index}: {status}, {message}; the run is repeated"

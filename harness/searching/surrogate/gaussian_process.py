@@ -5,14 +5,13 @@ Symbols, for n observations and d features:
 - X: scaled features of the observations, (n, d); x: scaled features of a new point, (d,).
 - m: prior mean at a point, up to a constant (``Points.expected``), such as the mean transferred from other data sets.
 - y: observed values minus the prior mean, (n,); N: diagonal matrix of the noise variances, (n, n).
-- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` holds level, slope, bend, reach and
-  stretch_deviation.
+- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` has the parameters of k.
 
 The last term of k lets the observations correct the scale of the prior mean.
 
 Formulas (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2):
 
-    k(a, b)  = level^2 + slope^2 a.b + bend^2 exp(-|a - b|^2 / (2 reach^2)) + stretch_deviation^2 m(a) m(b)
+    k(a, b)  = constant^2 + linear^2 a.b + amplitude^2 exp(-|a - b|^2 / (2 length_scale^2)) + prior_scale^2 m(a) m(b)
     mean(x)  = k(x, X) (K + N)^-1 y
     var(x)   = k(x, x) + NUGGET^2 - k(x, X) (K + N)^-1 k(X, x)
     evidence = -y' (K + N)^-1 y / 2 - sum(log(diag(L)))
@@ -31,25 +30,25 @@ NUGGET = 0.045
 
 @dataclass(frozen=True, slots=True)
 class CovarianceKernel:
-    """Parameters of the covariance function, standard deviations except for ``reach``.
+    """Parameters of the covariance function, standard deviations except for ``length_scale``.
 
     Attributes:
-        level: Constant term.
-        slope: Coefficient of each scaled feature in the linear term.
-        bend: Amplitude of the RBF term.
-        reach: Length scale of the RBF term, in widths of the features (``features.Feature``).
-        stretch_deviation: Correction of the factor 1 of the prior mean m; 0 to keep the prior mean as it is.
+        constant: Constant term.
+        linear: Coefficient of each scaled feature in the linear term.
+        amplitude: Amplitude of the RBF term.
+        length_scale: Length scale of the RBF term, in widths of the features (``features.Feature``).
+        prior_scale: Correction of the factor 1 of the prior mean m; 0 to keep the prior mean as it is.
     """
 
-    level: float
-    slope: float
-    bend: float
-    reach: float
-    stretch_deviation: float = 0.0
+    constant: float
+    linear: float
+    amplitude: float
+    length_scale: float
+    prior_scale: float = 0.0
 
     def scaled(self, factor: float) -> CovarianceKernel:
-        """Return the kernel with ``slope`` and ``bend`` multiplied by ``factor``."""
-        return replace(self, slope=factor * self.slope, bend=factor * self.bend)
+        """Return the kernel with ``linear`` and ``amplitude`` multiplied by ``factor``."""
+        return replace(self, linear=factor * self.linear, amplitude=factor * self.amplitude)
 
     def covariance(self, left: Points, right: Points) -> Any:
         """Return k(left, right), shape (left points, right points)."""
@@ -59,22 +58,22 @@ class CovarianceKernel:
         # -|a - b|^2 / 2, in place because a proposal needs millions of covariances.
         smooth = covariances - 0.5 * left_squares[:, None]
         smooth -= 0.5 * right_squares
-        smooth /= self.reach**2
+        smooth /= self.length_scale**2
         # Rounding may give negative squared distances close to 0.
         np.minimum(smooth, 0.0, out=smooth)
         np.exp(smooth, out=smooth)
-        smooth *= self.bend**2
-        covariances *= self.slope**2
+        smooth *= self.amplitude**2
+        covariances *= self.linear**2
         covariances += smooth
-        covariances += self.level**2
-        if not self.stretch_deviation:
+        covariances += self.constant**2
+        if not self.prior_scale:
             return covariances
-        return covariances + self.stretch_deviation**2 * np.outer(left.expected, right.expected)
+        return covariances + self.prior_scale**2 * np.outer(left.expected, right.expected)
 
     def variance(self, points: Points) -> Any:
         """Return k(x, x) at each point, shape (points,)."""
-        linear = self.slope**2 * (points.features**2).sum(axis=1)
-        return self.level**2 + linear + self.bend**2 + self.stretch_deviation**2 * points.expected**2
+        linear_term = self.linear**2 * (points.features**2).sum(axis=1)
+        return self.constant**2 + linear_term + self.amplitude**2 + self.prior_scale**2 * points.expected**2
 
 
 @dataclass(frozen=True, slots=True)

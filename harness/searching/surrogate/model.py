@@ -40,12 +40,12 @@ PRIOR_ERRORS = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
 # predicted held-out forms better than the optimum (diary 13).
-SETTLED = CovarianceKernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
+SETTLED = CovarianceKernel(constant=0.5, linear=0.045, amplitude=0.4, length_scale=4.0)
 _SETTLED_OBSERVATIONS = 300  # observations from which ``SETTLED`` is used
 # Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
-# ``stretch_deviation`` is the standard deviation of a factor of m; each ``stretch_s`` is a factor itself.
-OPEN = CovarianceKernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch_deviation=0.5)
-# Candidate factors of slope and bend; the factor with the highest evidence times a log-normal prior is used.
+# ``prior_scale`` is the standard deviation of a factor of m; each ``stretch_s`` is a factor itself.
+OPEN = CovarianceKernel(constant=0.7, linear=0.03, amplitude=0.4, length_scale=3.0, prior_scale=0.5)
+# Candidate factors of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0  # standard deviation of the log factor in the prior
 _FACTOR_OBSERVATIONS = 200  # latest observations that the factor is fitted to, as each of ``_FACTORS`` needs a fit
@@ -118,7 +118,7 @@ class Transfer:
     # function.
     _PRIOR_SHARE = 0.02
     _SET_DEVIATION = 0.15  # standard deviation of (log errors - shift_s) / stretch_s around the shared function
-    _KERNEL = CovarianceKernel(level=0.1, slope=0.045, bend=0.4, reach=4.0)
+    _KERNEL = CovarianceKernel(constant=0.1, linear=0.045, amplitude=0.4, length_scale=4.0)
 
     def __init__(self, sets: Sequence[Sequence[Observation]]) -> None:
         """Fit the shared function to ``sets``, the observations of each data set."""

@@ -1,8 +1,8 @@
 """Executors: the interface of the workers that train, and the loop that gives jobs to an executor.
 
-A job is a stretch of a training, from a checkpoint to the next rung or to the end. An executor has places that run one
-job each; a job leaves only a result and files. Executors are the processes of this machine, the nodes of a cluster, and
-the bench's table of recorded runs with a simulated clock, so that the bench judges the code that searches.
+A job is a part of a training, from a checkpoint to the next rung or to the end. An executor has slots that run one job
+each; a job leaves only a result and files. There are three executors: processes of this machine, nodes of a cluster,
+and recorded runs of a table on a simulated clock, with which the bench runs the same loop as a search.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.system.errors import HarnessError
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-RETRIES = 2  # retries of a job that broke; a third failure is a fault of the job, not of the machine
+RETRIES = 2  # retries of a failed job; a third failure is a fault of the job, not of the machine
 _WAIT_SECONDS = 0.5  # longest wait for events
 
 
@@ -39,26 +39,26 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class StretchEnded:
-    """Event: a job has a result, with status ``running`` if the training has epochs left."""
+class JobEnded:
+    """Event: a job has ended with a result, whose status is ``running`` if the training has epochs left."""
 
     job: Job
     result: Result
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """Event: a job reached a limit or crashed, without a result. The job may be submitted again."""
+class JobFailed:
+    """Event: a job has reached a limit or crashed, without a result. The job may be submitted again."""
 
     job: Job
     status: Status  # ``timed_out``, ``out_of_memory`` or ``crashed``
     message: str
 
 
-Event = StretchEnded | Broken
+WorkerEvent = JobEnded | JobFailed
 
 
-class Place(NamedTuple):
+class Slot(NamedTuple):
     """A slot for one job."""
 
     job: Job | None = None  # the present job; None if idle
@@ -66,25 +66,25 @@ class Place(NamedTuple):
 
 
 class Executor(Protocol):
-    """Interface of an executor: places with one job each, and a clock.
+    """Interface of an executor: slots with one job each, and a clock.
 
     ``submit`` and ``wait`` may raise a HarnessError if no further job can run, such as DataError for missing data.
     """
 
     def start(self, count: int) -> None:
-        """Make ``count`` places; a cluster ignores ``count`` and has the places of its nodes."""
+        """Make ``count`` slots; a cluster ignores ``count`` and has the slots of its nodes."""
 
-    def places(self) -> Sequence[Place]:
-        """Return all places, at least one; the places of a cluster come and go."""
+    def slots(self) -> Sequence[Slot]:
+        """Return all slots, at least one; the slots of a cluster come and go."""
 
     def idle(self) -> int:
-        """Return the number of places without a job."""
-        return len([slot for slot in self.places() if slot.job is None])
+        """Return the number of slots without a job."""
+        return len([slot for slot in self.slots() if slot.job is None])
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first idle place."""
+        """Give a job to the first idle slot."""
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         """Return new events as soon as there are any, or an empty list after ``seconds``."""
 
     def stop(self) -> None:
@@ -101,14 +101,14 @@ ExecutorFactory = Callable[[DataLocation, Limits], Executor]
 
 def feed(
     executor: Executor, next_job: Callable[[], Job | None], is_over: Callable[[], bool] = lambda: False
-) -> Generator[list[Event]]:
-    """Give jobs to the idle places of a started executor, and yield its events after each wait.
+) -> Generator[list[WorkerEvent]]:
+    """Give jobs to the idle slots of a started executor, and yield its events after each wait.
 
     The loop ends when no job is running and ``next_job`` has none left.
 
     Args:
         executor: Executor, which the caller starts and stops.
-        next_job: Called for each idle place; returns None if there is no job at the moment.
+        next_job: Called for each idle slot; returns None if there is no job at the moment.
         is_over: Called before each round; True ends the loop, although jobs are running or left.
     """
     while not is_over():
@@ -120,7 +120,7 @@ def feed(
                 has_submitted = True
                 # The choice of the next job may take seconds, so yield the events before this choice.
                 yield executor.wait(0.0)
-        is_busy = any(slot.job is not None for slot in executor.places())
+        is_busy = any(slot.job is not None for slot in executor.slots())
         if not is_busy and not has_submitted:
             return
         # If no job is running, collect the results of short jobs without waiting.
@@ -131,21 +131,21 @@ def run_all(
     queue: list[Job],
     executor: Executor,
     count: int,
-    on_event: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[WorkerEvent], None] = lambda event: None,
     on_wait: Callable[[], None] = lambda: None,
-) -> Generator[StretchEnded]:
-    """Run the jobs of a queue on ``count`` places, and yield each result as soon as its job ends.
+) -> Generator[JobEnded]:
+    """Run the jobs of a queue on ``count`` slots, and yield each result as soon as its job ends.
 
     Args:
-        queue: Jobs to run, in order. Each job is removed when it starts, and appended again if it broke. The caller may
-            empty or extend the list after each result.
+        queue: Jobs to run, in order. Each job is removed when it starts, and appended again if it failed. The caller
+            may empty or extend the list after each result.
         executor: Executor that is not started yet; it is stopped at the end.
-        count: Largest number of places.
+        count: Largest number of slots.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
 
     Raises:
-        HarnessError: A job broke more than ``RETRIES`` times.
+        HarnessError: A job failed more than ``RETRIES`` times.
     """
     if not queue:
         return
@@ -155,7 +155,7 @@ def run_all(
         for events in feed(executor, lambda: queue.pop(0) if queue else None):
             on_wait()
             for event in events:
-                if isinstance(event, StretchEnded):
+                if isinstance(event, JobEnded):
                     on_event(event)
                     yield event
                     continue

@@ -37,7 +37,7 @@ from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import check_may_start, die_with, sigint_blocked
 from harness.system.user_code import OtherCode
-from harness.training.executors.base import Broken, DataLocation, Event, Executor, Limits, Place, StretchEnded
+from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, Slot, WorkerEvent
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
@@ -50,123 +50,123 @@ _KEPT_BYTES = 1 << 30  # threshold above the size of every tensor of a training 
 
 
 @dataclass(slots=True)
-class _Desk:
+class _Worker:
     """A pool of one process, so that locks or partial messages of a killed process affect no other worker."""
 
     pool: ProcessPool
     job: Job | None = None  # the present job; None if idle
-    future: Future[Event] = field(default_factory=Future)  # outcome of the present job
+    future: Future[WorkerEvent] = field(default_factory=Future)  # outcome of the present job
     has_begun: bool = False  # whether the process has taken the job
     since: float = 0.0  # time at which the job was submitted or, later, taken, on the monotonic clock
 
 
 @dataclass(slots=True)
 class Processes(Executor):
-    """Executor on worker processes, one per desk; a broken process is replaced."""
+    """Executor on worker processes of this machine; a broken process is replaced."""
 
     source: DataLocation
     limits: Limits
-    desks: list[_Desk] = field(default_factory=list)
+    workers: list[_Worker] = field(default_factory=list)
 
     def start(self, count: int) -> None:
         """Start ``count`` processes, which load the data; raise UsageError if this process may not start processes."""
         check_may_start()
         for _ in range(count):
-            self.desks.append(_Desk(_idle_pool(self.source) or _opened(self.source)))
+            self.workers.append(_Worker(_idle_pool(self.source) or _opened(self.source)))
 
-    def places(self) -> list[Place]:
-        """Return a place per process."""
-        return [Place(desk.job) for desk in self.desks]
+    def slots(self) -> list[Slot]:
+        """Return a slot per process."""
+        return [Slot(worker.job) for worker in self.workers]
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle process, which is replaced first if dead."""
-        desk = next(desk for desk in self.desks if desk.job is None)
-        if not desk.pool.active:
-            self._replace(desk)
-        desk.job = job
-        desk.has_begun = False
-        desk.since = time.monotonic()
-        self._schedule(desk)
+        worker = next(worker for worker in self.workers if worker.job is None)
+        if not worker.pool.active:
+            self._replace(worker)
+        worker.job = job
+        worker.has_begun = False
+        worker.since = time.monotonic()
+        self._schedule(worker)
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         """Return new events after at most ``seconds``."""
-        futures = [desk.future for desk in self.desks if desk.job is not None]
+        busy = [worker for worker in self.workers if worker.job is not None]
+        futures = [worker.future for worker in busy]
         if not futures:
             time.sleep(seconds)
         concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
-        ended = [desk for desk in self.desks if desk.job is not None and (desk.future.done() or self._is_late(desk))]
-        events = map(self._event, ended)
+        events = map(self._event, [worker for worker in busy if worker.future.done() or self._is_late(worker)])
         return [event for event in events if event is not None]
 
     def stop(self) -> None:
         """End all processes immediately, except those that ``kept_processes`` keeps; checkpoints remain."""
         idle_pools = _IDLE_POOLS.get()
-        desks = self.desks
+        workers = self.workers
         if idle_pools is not None:
-            idle_pools += [(self.source, desk.pool) for desk in desks if desk.job is None]
-            desks = [desk for desk in desks if desk.job is not None]
-        _end([desk.pool for desk in desks])
-        for job in filter(None, (desk.job for desk in desks)):
+            idle_pools += [(self.source, worker.pool) for worker in workers if worker.job is None]
+            workers = [worker for worker in workers if worker.job is not None]
+        _end([worker.pool for worker in workers])
+        for job in filter(None, (worker.job for worker in workers)):
             _sweep(job)
-        self.desks = []
+        self.workers = []
 
-    def _schedule(self, desk: _Desk) -> None:
-        desk.future = desk.pool.schedule(train, (desk.job, self.source, self.limits.memory_mb))
+    def _schedule(self, worker: _Worker) -> None:
+        worker.future = worker.pool.schedule(train, (worker.job, self.source, self.limits.memory_mb))
 
-    def _event(self, desk: _Desk) -> Event | None:
-        """Return the event of a job that has ended or is late, and make the desk idle, with a new process if needed.
+    def _event(self, worker: _Worker) -> WorkerEvent | None:
+        """Return the event of a job that has ended or is late, and make the worker idle, with a new process if needed.
 
         The result is None if the job was given to a new process.
 
         Raises:
             DataError, OtherCode, StorageError: Raised by the job (``train``); no further job could run.
         """
-        job = desk.job
-        desk.job = None
-        assert job is not None, "a desk with an outcome has a job"
+        job = worker.job
+        worker.job = None
+        assert job is not None, "a worker with an outcome has a job"
         status = Status.CRASHED
         try:
-            return replace(desk.future.result(timeout=0), job=job)
+            return replace(worker.future.result(timeout=0), job=job)
         except ProcessExpired as error:
             # A negative exit code is the number of a signal.
             ending = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
             message = f"the worker process ended with {ending}"
         except (BrokenProcessPool, TimeoutError):
             # TimeoutError: the future is not done, so ``_is_late`` is true.
-            if desk.pool.active and desk.has_begun:
+            if worker.pool.active and worker.has_begun:
                 status = Status.TIMED_OUT
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
-            elif desk.pool.active:
+            elif worker.pool.active:
                 message = "the worker process did not start"
-            elif time.monotonic() - desk.since < _BEGIN_SECONDS:
+            elif time.monotonic() - worker.since < _BEGIN_SECONDS:
                 # Not caused by the job, so the job is given to a new process.
-                self._replace(desk)
-                desk.job = job
-                self._schedule(desk)
+                self._replace(worker)
+                worker.job = job
+                self._schedule(worker)
                 return None
             else:
                 message = "the worker process ended before training started"
-        self._replace(desk)
+        self._replace(worker)
         _sweep(job)
-        return Broken(job, status, message)
+        return JobFailed(job, status, message)
 
-    def _is_late(self, desk: _Desk) -> bool:
+    def _is_late(self, worker: _Worker) -> bool:
         """Return whether a job has exceeded a time limit, or its pool has ended."""
-        assert desk.job is not None, "only a desk with a job can be late"
+        assert worker.job is not None, "only a worker with a job can be late"
         # Pebble forgets a job that is scheduled just when the pool is closed because its idle process has died.
-        if not desk.pool.active:
+        if not worker.pool.active:
             return True
         # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
-        if not desk.has_begun and desk.future.running():
-            desk.has_begun = True
-            desk.since = time.monotonic()
-        allowed = self.limits.seconds - desk.job.spent_seconds if desk.has_begun else _LOST_SECONDS
-        return time.monotonic() - desk.since > allowed
+        if not worker.has_begun and worker.future.running():
+            worker.has_begun = True
+            worker.since = time.monotonic()
+        allowed = self.limits.seconds - worker.job.spent_seconds if worker.has_begun else _LOST_SECONDS
+        return time.monotonic() - worker.since > allowed
 
-    def _replace(self, desk: _Desk) -> None:
-        """Kill the process of a desk and start a new one."""
-        _end([desk.pool])
-        desk.pool = _opened(self.source)
+    def _replace(self, worker: _Worker) -> None:
+        """Kill the process of a worker and start a new one."""
+        _end([worker.pool])
+        worker.pool = _opened(self.source)
 
 
 # Pools of idle processes, each with the data that its process has loaded; None outside of ``kept_processes``.
@@ -279,10 +279,10 @@ def _data(source: DataLocation) -> TrainingData:
     return TrainingData(load(source.dataset, source.folder, allow_download=False))
 
 
-def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
+def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
     """Run a job in this process, which keeps the data for the next job.
 
-    Errors of the training become a `Broken` event. An unknown error after the first use of a GPU ends the process.
+    Errors of the training become a ``JobFailed`` event. An unknown error after the first use of a GPU ends the process.
 
     Args:
         job: Job to run.
@@ -297,7 +297,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
     try:
         loaded = _data(source)
         with _limited(job, memory_mb):
-            return StretchEnded(job, execute(job, loaded))
+            return JobEnded(job, execute(job, loaded))
     except (DataError, OtherCode):
         raise
     except Exception as error:
@@ -305,15 +305,15 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
         if isinstance(refusal, StorageError):
             raise refusal from None
         if isinstance(error, HarnessError):
-            return Broken(job, Status.CRASHED, error.message)
+            return JobFailed(job, Status.CRASHED, error.message)
         if refusal is not None:
-            return Broken(job, Status.OUT_OF_MEMORY, refusal.message)
+            return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message)
         # Print the traceback, so that the log of the search contains it.
         sys.excepthook(type(error), error, error.__traceback__)
         # A fault in a kernel destroys the context of the GPU, so all later calls would fail too.
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             os._exit(_DEVICE_LOST)
-        return Broken(job, Status.CRASHED, f"{type(error).__name__}: {error}")
+        return JobFailed(job, Status.CRASHED, f"{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Executor on the nodes of a Ray cluster: one Ray task per job (``docs/decisions.md#25``).
 
-Ray never retries a task. The coordinator gives a job to a node with free places; if the node is lost, the job waits for
-a free place and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
+Ray never retries a task. The coordinator gives a job to a node with free slots; if the node is lost, the job waits for
+a free slot and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
 No other module uses Ray, which is imported only if a cluster is requested.
 """
 
@@ -31,14 +31,14 @@ from harness.system.errors import DataError, DeviceError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy, counted
 from harness.training.executors.base import (
-    Broken,
     DataLocation,
-    Event,
     Executor,
     ExecutorFactory,
+    JobEnded,
+    JobFailed,
     Limits,
-    Place,
-    StretchEnded,
+    Slot,
+    WorkerEvent,
 )
 from harness.training.executors.processes import Processes, settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
@@ -87,12 +87,12 @@ class _Facts(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node: first asked for its facts, then refused or given places."""
+    """A node: first asked for its facts, then refused or given slots."""
 
     info: NodeInfo
     asking: Any  # Ray's reference of the facts; None after the answer
     source: DataLocation | None = None  # location of the data on the node; None until the node has joined
-    room: int = 0  # number of places
+    room: int = 0  # number of slots
     refused: str = ""  # reason of a refusal; empty if not refused
 
 
@@ -144,7 +144,9 @@ def _facts(
     return _Facts(source, replace(environment(chosen, data_hash, name), threads=1), processor_name())
 
 
-def _train(job: Job, state: bytes | None, source: DataLocation, memory_mb: float) -> tuple[Event, dict[str, bytes]]:
+def _train(
+    job: Job, state: bytes | None, source: DataLocation, memory_mb: float
+) -> tuple[WorkerEvent, dict[str, bytes]]:
     """Run a job on a node; return the event, and the contents of the output files by field of ``Job``.
 
     Args:
@@ -195,7 +197,7 @@ class Nodes(Executor):
         limits: Limits of a job.
         device: Device as in `Job`; so is ``engine``.
         processes: Largest number of jobs per node; None for one per core or GPU.
-        most: Largest number of places of all nodes together; None for no limit.
+        most: Largest number of slots of all nodes together; None for no limit.
         kinds: Nodes that may join.
         nodes: Present nodes by id, refused nodes included.
         work: Jobs that are running or waiting for a place.
@@ -247,29 +249,29 @@ class Nodes(Executor):
                 why = "; ".join(reasons) or "no node offers processors or GPUs"
                 raise DeviceError(f"no node of the cluster can train: {why}")
 
-    def places(self) -> list[Place]:
-        """Return the places of all nodes and a place per waiting job, or else a single idle place."""
+    def slots(self) -> list[Slot]:
+        """Return the slots of all nodes and a slot per waiting job, or else a single idle slot."""
         slots = []
         for node in self.nodes.values():
             jobs = [work.job for work in self.work if work.node is node]
-            slots += [Place(job, node.info.name) for job in jobs]
-            slots += [Place(None, node.info.name)] * (node.room - len(jobs))
-        slots += [Place(work.job) for work in self.work if work.node is None]
-        return slots or [Place()]
+            slots += [Slot(job, node.info.name) for job in jobs]
+            slots += [Slot(None, node.info.name)] * (node.room - len(jobs))
+        slots += [Slot(work.job) for work in self.work if work.node is None]
+        return slots or [Slot()]
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first node with a free place; without a free place the job waits."""
+        """Give a job to the first node with a free slot; without a free slot the job waits."""
         self.work.append(_Work(job))
         self._begin()
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         """Return new events after at most ``seconds``; new nodes are asked to join."""
         if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
         questions = {node.asking: node for node in self.nodes.values() if node.asking is not None}
         attempts = {work.ref: work for work in self.work if work.ref is not None}
-        events: list[Event] = []
+        events: list[WorkerEvent] = []
         if not questions and not attempts:
             time.sleep(seconds)
         else:
@@ -283,7 +285,7 @@ class Nodes(Executor):
                 self._leave(work)
                 self.work.remove(work)
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
-                events.append(Broken(work.job, Status.TIMED_OUT, message))
+                events.append(JobFailed(work.job, Status.TIMED_OUT, message))
         return events
 
     def stop(self) -> None:
@@ -305,7 +307,7 @@ class Nodes(Executor):
                 self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *arguments))
 
     def _introduce(self, node: _Node) -> None:
-        """Give places to a node that has answered, or refuse the node."""
+        """Give slots to a node that has answered, or refuse the node."""
         ref = node.asking
         node.asking = None
         try:
@@ -342,7 +344,7 @@ class Nodes(Executor):
                 self._leave(work)
 
     def _begin(self) -> None:
-        """Start waiting jobs in the order of submission while places are free; log reads of the test set first."""
+        """Start waiting jobs in the order of submission while slots are free; log reads of the test set first."""
         for work in self.work:
             if work.node is not None:
                 continue
@@ -369,7 +371,7 @@ class Nodes(Executor):
         # No retries by Ray, because Ray cannot know whether a lost attempt had effects.
         return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
-    def _ended(self, work: _Work) -> list[Event]:
+    def _ended(self, work: _Work) -> list[WorkerEvent]:
         """Write the output files of an attempt that has ended, and return its event; none if the job waits again."""
         node = work.node
         job = work.job
@@ -378,19 +380,19 @@ class Nodes(Executor):
             event, content = self.ray.get(work.ref)
             for name, written in content.items():
                 files.write_bytes(getattr(job, name), written)
-            if isinstance(event, StretchEnded):
+            if isinstance(event, JobEnded):
                 event = replace(event, result=replace(event.result, node=node.info.name))
         except self.ray.exceptions.OutOfMemoryError:
             message = f"Ray ended the run because node {node.info.name} is short of memory"
-            event = Broken(job, Status.OUT_OF_MEMORY, message)
+            event = JobFailed(job, Status.OUT_OF_MEMORY, message)
         except self.ray.exceptions.WorkerCrashedError:
-            event = Broken(job, Status.CRASHED, f"the worker process on {node.info.name} died")
+            event = JobFailed(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
             # The node is lost, or has no data or disk any more.
             self._lose(node, str(getattr(error, "cause", "")))
             if work.attempt < _MOST_ATTEMPTS:
                 return []
-            event = Broken(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")
+            event = JobFailed(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")
         self.work.remove(work)
         return [replace(event, job=job)]  # the event of the node has a copy of the job with paths of the node
 

@@ -24,7 +24,7 @@ from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
-from harness.training.executors.base import RETRIES, Broken, Event, StretchEnded
+from harness.training.executors.base import RETRIES, JobEnded, JobFailed, WorkerEvent
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
@@ -219,19 +219,19 @@ class Trainer:
         if self.disk_accesses == self.kill_at:
             raise Killed
 
-    def answer(self, job: Job) -> Event:
+    def answer(self, job: Job) -> WorkerEvent:
         key = (str(job.architecture), job.seed_index)
         self.jobs.append(job)
         if self.breaks[key]:
             self.breaks[key] -= 1
-            return Broken(job, Status.CRASHED, "no reason")
+            return JobFailed(job, Status.CRASHED, "no reason")
         assert job.checkpoint is not None
         start = int(job.checkpoint.read_text()) if job.checkpoint.exists() else 0
         stop = max(start, job.until_epoch or 4)
         self.epochs[key] += stop - start
         files.write_text(job.checkpoint, str(stop))
         status = Status.COMPLETE if stop == 4 else Status.RUNNING
-        return StretchEnded(job, run_result(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:stop], status=status))
+        return JobEnded(job, run_result(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:stop], status=status))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ from harness.data.training_images import load
 from harness.searching.external_method import Ask, Asker, Problem, TriedNetwork
 from harness.searching.time_budget import Effort
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executors.base import DataLocation, Event, Executor, StretchEnded
+from harness.training.executors.base import DataLocation, Executor, JobEnded, WorkerEvent
 from harness.training.executors.base import Limits as RunLimits
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
@@ -90,7 +90,7 @@ def next_ends(simulator: SimulatedExecutor) -> list[tuple[int | None, float]]:
 def result_of(simulator: SimulatedExecutor, job: Job) -> Result:
     simulator.submit(job)
     (event,) = simulator.wait(0.5)
-    assert isinstance(event, StretchEnded)
+    assert isinstance(event, JobEnded)
     return event.result
 
 
@@ -106,7 +106,7 @@ def test_jobs_end_in_order_of_schedule_and_clock_stops_at_time_limit():
     workers.submit(JOB)
     assert next_ends(workers) == [(0, 12.0)]
     assert (next_ends(workers), workers.now()) == ([], 15.0)
-    assert [place.job.trial for place in workers.places() if place.job] == [2]
+    assert [place.job.trial for place in workers.slots() if place.job] == [2]
 
 
 def test_simultaneous_ends_are_reported_together_in_order_of_places():
@@ -421,7 +421,7 @@ def warm_executor() -> tuple[Processes, float]:
         for place in range(2):
             executor.submit(replace(WARM_JOB, recipe=recipe, seed_index=place))
         while executor.idle() < 2:
-            seconds += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, StretchEnded)]
+            seconds += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, JobEnded)]
     return executor, sum(seconds[2:]) / 2
 
 
@@ -439,10 +439,10 @@ class RecordingExecutor:
         self.inner.start(count)
         self.start_time = self.inner.now()
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         events = self.inner.wait(seconds)
         for event in events:
-            if isinstance(event, StretchEnded):
+            if isinstance(event, JobEnded):
                 result, key = event.result, key_of(event.job)
                 validated = [epoch for epoch in result.history if epoch.validation_errors is not None]
                 errors = {epoch.epoch: epoch.validation_errors or 0 for epoch in validated}

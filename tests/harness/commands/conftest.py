@@ -16,7 +16,7 @@ from harness.data.training_images import load
 from harness.evidence import record, verification_runs
 from harness.evidence.record import Record
 from harness.system.files import Workspace
-from harness.training.executors.base import StretchEnded
+from harness.training.executors.base import JobEnded
 from harness.training.run import Job, TrainingData, execute
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
@@ -33,12 +33,12 @@ class Trainer:
         self.bench.data = subset
         self.shift = 0
 
-    def run_all(self, waiting: list[Job], *_: Any) -> Iterator[StretchEnded]:
+    def run_all(self, waiting: list[Job], *_: Any) -> Iterator[JobEnded]:
         """Replace ``run_all``."""
         while waiting:
             job = waiting.pop(0)
             result = execute(replace(job, seed_index=job.seed_index + self.shift), self.bench)
-            yield StretchEnded(job, replace(result, seed_index=job.seed_index))
+            yield JobEnded(job, replace(result, seed_index=job.seed_index))
 
 
 @pytest.fixture(scope="session")

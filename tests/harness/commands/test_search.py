@@ -21,7 +21,7 @@ from harness.studies import config as study
 from harness.system import user_code
 from harness.system.errors import DataError
 from harness.system.files import Workspace
-from harness.training.executors.base import Broken
+from harness.training.executors.base import JobFailed
 from harness.training.result import Status
 from reports import study_page
 from reports.study_facts import read_study
@@ -310,7 +310,7 @@ def test_advised_command_extends_exhausted_limit(
 
 
 def test_out_of_memory_runs_are_not_counted_as_trained(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
-    trainer.special = lambda job: Broken(job, Status.OUT_OF_MEMORY, "took 300 MiB; 64 MiB allowed")
+    trainer.special = lambda job: JobFailed(job, Status.OUT_OF_MEMORY, "took 300 MiB; 64 MiB allowed")
     document = document_of(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
 
     assert (document["trained"], document["last_words"]["why"]) == (0, "trials")

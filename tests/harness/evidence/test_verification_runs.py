@@ -27,7 +27,7 @@ from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
-from harness.training.executors.base import StretchEnded
+from harness.training.executors.base import JobEnded
 from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, derive_seed
@@ -68,11 +68,11 @@ def run_until_interrupt(place: Workspace, seeds: Seeds, index: int, indices: ran
     seeds.watch = lambda job: None
 
 
-def run_all_locally(waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[StretchEnded]:
+def run_all_locally(waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[JobEnded]:
     """Stand in for ``run_all`` without worker processes, which take seconds to start."""
     training_data = TrainingData(load(executor.source.dataset, executor.source.folder, allow_download=False))
     while waiting:
-        yield StretchEnded(job := waiting.pop(0), execute(job, training_data))
+        yield JobEnded(job := waiting.pop(0), execute(job, training_data))
 
 
 # Choice of seeds -----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import sigint_blocked
 from harness.system.user_code import Listener, OtherCode, function_of, guarding_user_code, source_sha256
 from harness.training.executors import processes
-from harness.training.executors.base import Broken, DataLocation
+from harness.training.executors.base import DataLocation, JobFailed
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
@@ -167,7 +167,7 @@ def test_user_method_prunes_at_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     config = searches.config(sampler=f"{module}:judging", space_text="net = conv3x3(1..9) gap linear(10);")
     search = searches.run(tmp_path / "study", config, searches.effort(trials=3))
     # The rule of the search would stop all three trainings, which are far below the target.
-    first_runs = [candidate.first for candidate in search.state.candidates.values()]
+    first_runs = [candidate.first_run for candidate in search.state.candidates.values()]
     assert [first.status for first in first_runs if first] == [Status.PRUNED, Status.COMPLETE, Status.COMPLETE]
     config = replace(config, sampler=f"{module}:undecided")
     with pytest.raises(ContentError, match=r"undecided failed: TypeError: .* got NoneType"):
@@ -186,9 +186,9 @@ def test_user_method_keeps_lengths_limit_and_time(module: str, tmp_path: Path, m
     # The time left limits the length of a training; if too little is left, nothing is proposed.
     asker = method_of(config, parse_space(config.space_text), 1)
     assert asker is not None
-    time_left = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # an epoch takes 5 of 12 seconds
+    time_left = TimeLeft(5_000, Pace(1e-3, 0.0), longest_training=12.0)  # an epoch takes 5 of 12 seconds
     assert asker.propose(Inquiry(1000, {}, time_left)).proposal.epochs == 2  # type: ignore[union-attr]
-    without_time = asker.propose(Inquiry(1000, {}, replace(time_left, seconds=1.0)))
+    without_time = asker.propose(Inquiry(1000, {}, replace(time_left, longest_training=1.0)))
     assert (without_time.lacks_time, set(without_time.rejected_draws)) == (True, {"time"})
     # A network that missed the target on the test images cannot be the answer.
     confirmed = {trial for trial, each in search.state.candidates.items() if each.is_confirmed}
@@ -258,7 +258,7 @@ def test_trainer_that_exits_is_a_crashed_run(
     monkeypatch.setattr(processes, "_data", lambda source: training_data)
     with sigint_blocked():  # as in every worker
         event = processes.train(job(f"{module}:{function}"), DataLocation("toy", None), 1e6)
-    assert isinstance(event, Broken)
+    assert isinstance(event, JobFailed)
     assert event.status is Status.CRASHED
     # The message names file and line of the trainer.
     assert re.fullmatch(rf"trainer {module}:{function} failed: {module}\.py:\d+: {message}", event.message)

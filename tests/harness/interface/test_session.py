@@ -51,7 +51,7 @@ def validated(errors: int | None, status: Status = Status.COMPLETE, message: str
 def candidate_with_fresh_runs(*errors: int) -> Candidate:
     """Return a candidate with runs on fresh seeds that have these numbers of errors."""
     fresh = [validated(each, purpose=Purpose.CONFIRM, seed_index=index) for index, each in enumerate(errors, start=1)]
-    return Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh, threshold_pct=99.0)
+    return Candidate(PROPOSAL, PROPOSAL.parameters, fresh_runs=fresh, threshold_pct=99.0)
 
 
 def confirmed(candidate: Candidate) -> Confirmed:
@@ -71,13 +71,13 @@ def test_failed_confirmation_is_not_reported_while_a_seed_trains(
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
     progress.on_tick(Moment(31.0, STATE, None, jobs))
     capsys.readouterr()
-    for event in (RunEnded(run=network.fresh[-1]), FailedConfirmation(**network.on_fresh_seeds)):
+    for event in (RunEnded(run=network.fresh_runs[-1]), FailedConfirmation(**network.on_fresh_seeds)):
         progress.on_entry(state, Entry(31.1, event))
     assert capsys.readouterr().err == ""
 
     progress.on_tick(Moment(31.2, STATE, None, jobs[1:]))
-    network.fresh.append(validated(last_errors, purpose=Purpose.CONFIRM, seed_index=3))
-    progress.on_entry(state, Entry(31.3, RunEnded(run=network.fresh[-1])))
+    network.fresh_runs.append(validated(last_errors, purpose=Purpose.CONFIRM, seed_index=3))
+    progress.on_entry(state, Entry(31.3, RunEnded(run=network.fresh_runs[-1])))
     if message == "confirmed":
         progress.on_entry(state, Entry(31.3, confirmed(network)))
 

@@ -17,7 +17,7 @@ from harness.searching.acquisition import (
     Acquisition,
     NetworkOption,
     ScoredOption,
-    _expected_falls,
+    _expected_improvements,
     form_calibration,
 )
 from harness.searching.surrogate.features import row_of, training_row
@@ -59,8 +59,8 @@ def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: An
         allowed=100.0,
         images=10_000,
         calibration={},
-        below=20_001,
-        open=(),
+        cost_bound=20_001,
+        open_candidates=(),
         has_incumbent=False,
         time_left=ROOM,
     )
@@ -88,7 +88,7 @@ def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, flo
 
 @given(st.integers(100, 1_000), st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5))
 def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
-    found = _expected_falls([parameters], 1_000, open_)
+    found = _expected_improvements([parameters], 1_000, open_)
 
     assert found == {parameters: pytest.approx(fall_by_outcomes(parameters, 1_000, open_))}
 
@@ -99,15 +99,15 @@ def test_several_choices_are_those_that_asking_again_would_give(
     errors: Sequence[float], has_incumbent: bool, metric: Metric, limit: int
 ):
     """Add each choice to the open rivals, and compute the whole order again."""
-    question = acquisition(errors, has_incumbent=has_incumbent, below=limit)
+    question = acquisition(errors, has_incumbent=has_incumbent, cost_bound=limit)
     ranked, again = choices_of(question, options(metric)), question
     expected: list[str] = []
     while len(expected) < 4:
         best = next(each for each in choices_of(again, options(metric)) if each.option.hash not in expected)
         expected.append(best.option.hash)
-        again = replace(again, open=(*again.open, (best.option.cost, best.chance)))
+        again = replace(again, open_candidates=(*again.open_candidates, (best.option.cost, best.chance)))
 
-    assert [each.option.hash for each in question.one_by_one(ranked, 4)] == expected
+    assert [each.option.hash for each in question.select_batch(ranked, 4)] == expected
     assert expected != [each.option.hash for each in ranked[:4]]
 
 
@@ -134,8 +134,8 @@ def test_each_network_is_chosen_once_with_its_best_length():
     every = [choices_of(acquisition(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
     for choice in found:
         alone = {each.epochs: each for each in itertools.chain(*every) if each.option.hash == choice.option.hash}
-        assert choice.worth == pytest.approx(max(each.worth for each in alone.values()))
-        assert choice == replace(alone[choice.epochs], worth=choice.worth, chance=choice.chance)
+        assert choice.value == pytest.approx(max(each.value for each in alone.values()))
+        assert choice == replace(alone[choice.epochs], value=choice.value, chance=choice.chance)
         assert choice.chance == pytest.approx(alone[choice.epochs].chance)
 
 
@@ -143,13 +143,13 @@ def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_fi
     # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes. A
     # twentieth of the time left, by the rounds of a network, is added to the time of every training.
     for workers, rounds, left in ((1, 2, math.inf), (2, 1, math.inf), (5, 1, 900.0)):
-        time_left = replace(ROOM, workers=workers, left=left)
+        time_left = replace(ROOM, workers=workers, seconds_left=left)
         found = choices_of(acquisition(time_left=time_left, has_incumbent=True), options())
         assert len(found) >= 3
         for choice in found:
             seconds = 8e-6 * choice.option.work + (0.05 * left / (1 + rounds) if left < math.inf else 0)
             fall = math.log(20_001 / choice.option.cost)
-            assert choice.worth == pytest.approx(choice.chance * fall / (seconds * (1 + rounds * choice.chance)))
+            assert choice.value == pytest.approx(choice.chance * fall / (seconds * (1 + rounds * choice.chance)))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
     passed: float, left: float, workers: int, seconds: float
 ):
     # Worker seconds until the first confirmed network: 75, later 60, or a third of the time left.
-    time_left = replace(ROOM, workers=workers, left=left, passed=passed)
+    time_left = replace(ROOM, workers=workers, seconds_left=left, elapsed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
         (choice,) = choices_of(acquisition(time_left=time_left), [network])
@@ -177,12 +177,12 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
         # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
         verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 12
         free = max(0, 1 - verification / left)
-        assert choice.worth == pytest.approx(sure**4 * math.log(20_001 / network.cost) * free)
+        assert choice.value == pytest.approx(sure**4 * math.log(20_001 / network.cost) * free)
 
 
 def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
     # 8 epochs of the network of 16 channels.
-    first, enough = options()[0], replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
+    first, enough = options()[0], replace(ROOM, longest_training=ROOM.training_seconds(8, options()[2].work))
 
     assert sorted(widths(choices_of(acquisition(time_left=enough), options()))) == [4, 8, 16]
     lengths = {
@@ -191,7 +191,7 @@ def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
     }
     assert len(lengths) == 4
     assert lengths[options()[3].hash] == 4
-    assert choices_of(acquisition(time_left=replace(ROOM, seconds=0.0)), options()) == []
+    assert choices_of(acquisition(time_left=replace(ROOM, longest_training=0.0)), options()) == []
     (best,) = choices_of(acquisition(lengths=(5, 8)), [first])
     (other,) = choices_of(acquisition(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})), [first])
     assert {best.epochs, other.epochs} == {5, 8}
@@ -206,7 +206,7 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
 
     endless = {choice.option.hash: choice for choice in choices_of(question, [hopeless, even])}
     assert endless["hopeless"].chance < LEAST_CHANCE < endless["even"].chance
-    ended = replace(question, time_left=replace(ROOM, left=1_000.0))
+    ended = replace(question, time_left=replace(ROOM, seconds_left=1_000.0))
     assert [choice.option.hash for choice in choices_of(ended, [hopeless, even])] == ["even"]
 
 
@@ -218,10 +218,10 @@ def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     assert LEAST_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
     for spare, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
-        time_left = replace(ROOM, left=1_000.0, spare=spare)
+        time_left = replace(ROOM, seconds_left=1_000.0, spare_seconds=spare)
         assert {choice.option.hash for choice in choices_of(replace(question, time_left=time_left), both)} == expected
         # An earlier choice is asked about again.
-        earlier = choices_of(replace(question, time_left=replace(time_left, spare=math.inf)), both)
+        earlier = choices_of(replace(question, time_left=replace(time_left, spare_seconds=math.inf)), both)
         assert {choice.option.hash for choice in earlier if choice.is_timely(time_left)} == expected
 
 
@@ -232,24 +232,23 @@ def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(has_i
 
 def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_verification_has_time():
     # The larger a network, the nearer to the target; each smaller network is worth more by size.
-    question = acquisition(
-        errors=(900, 800, 700, 600, 500), has_incumbent=True, time_left=replace(ROOM, left=1_000.0, spare=100.0)
-    )
+    little_time = replace(ROOM, seconds_left=1_000.0, spare_seconds=100.0)
+    question = acquisition(errors=(900, 800, 700, 600, 500), has_incumbent=True, time_left=little_time)
     ranking = question.ranked(question.forecast(options()))
 
     assert ranking.is_doubted
     assert widths(ranking.choices) == [*reversed(WIDTHS)]
     assert max(choice.chance for choice in ranking.choices) < LEAST_CHANCE
-    short = replace(question, time_left=replace(question.time_left, spare=0.0))
+    short = replace(question, time_left=replace(question.time_left, spare_seconds=0.0))
     assert short.ranked(short.forecast(options())).choices == []
 
 
 def test_nothing_is_trained_in_doubt_where_only_trainings_far_from_the_target_leave_time():
     small, *_, large = options()
-    seconds = [ROOM.takes(8, each.work) for each in (small, large)]
+    seconds = [ROOM.training_seconds(8, each.work) for each in (small, large)]
     question = acquisition(errors=(900, 800, 700, 600, 500), has_incumbent=True)
-    between = replace(ROOM, left=1_000.0, spare=1.1 * seconds[0])
-    both = replace(ROOM, left=1_000.0, spare=1.1 * seconds[1])
+    between = replace(ROOM, seconds_left=1_000.0, spare_seconds=1.1 * seconds[0])
+    both = replace(ROOM, seconds_left=1_000.0, spare_seconds=1.1 * seconds[1])
 
     assert choices_of(replace(question, time_left=between), [small, large]) == []
     assert widths(choices_of(replace(question, time_left=both), [small, large])) == [WIDTHS[-1], WIDTHS[0]]

@@ -64,7 +64,7 @@ def test_search_begins_with_baselines_within_limits():
 @pytest.mark.parametrize(("left", "epochs"), [(1_000.0, 2), (10_000.0, 8), (1.0, 2), (math.inf, 8)])
 def test_baseline_epochs_are_bounded_by_share_of_time_limit(left: float, epochs: int):
     # An epoch takes a second; a baseline may take 0.003 of the time limit, at most of an hour.
-    assert baseline_epochs(1.0, (2, 4, 8), replace(TIME, left=left)) == epochs
+    assert baseline_epochs(1.0, (2, 4, 8), replace(TIME, seconds_left=left)) == epochs
 
 
 def test_best_linear_is_complete_linear_baseline_with_fewest_errors():

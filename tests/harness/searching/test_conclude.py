@@ -283,7 +283,7 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
 
     def spend_time(job: Job) -> None:
         let_winner_miss(job)
-        search.before += 12.0
+        search.earlier_seconds += 12.0
 
     seeds.watch = spend_time
     search.effort = replace(search.effort, seconds=search.elapsed + 70.0)
@@ -337,8 +337,8 @@ def test_outcome_names_smaller_confirmed_network_without_time_for_verification(
 ):
     plan, search = finished(tmp_path)
     smaller = next(each for each in search.state.candidates.values() if each.proposal.hash == WINNER.hash)
-    slow_runs = [replace(run, train_seconds=1_000.0) for run in smaller.fresh]
-    smaller.first, smaller.fresh = replace(slow_runs[0], purpose=Purpose.SEARCH), slow_runs
+    slow_runs = [replace(run, train_seconds=1_000.0) for run in smaller.fresh_runs]
+    smaller.first_run, smaller.fresh_runs = replace(slow_runs[0], purpose=Purpose.SEARCH), slow_runs
     search.effort = replace(search.effort, seconds=search.elapsed + 300.0)
     # The time left is too short for the smaller network, so ``choose`` returns the larger one.
     assert loop.choose(search) is not None

@@ -118,7 +118,7 @@ def test_a_baseline_is_an_answer_if_fresh_seeds_confirm_it(fresh_seeds: int):
     for seed_index in range(fresh_seeds):
         job = searches.first_job(baseline.proposal)
         run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
-        baseline.fresh.append(replace(run, purpose=Purpose.CONFIRM, seed_index=seed_index))
+        baseline.fresh_runs.append(replace(run, purpose=Purpose.CONFIRM, seed_index=seed_index))
     low, middle, high = quoted(*LADDER, baseline).parameters
     assert (middle == baseline.proposal.parameters) is bool(fresh_seeds)
     assert low is not None
@@ -240,7 +240,7 @@ def test_probes_train_fresh_seeds_of_passed_baselines_until_these_are_decided(ac
     probes.trained = (*baselines, *LADDER)  # type: ignore[assignment]
     probes.search.turn = turn_at(searches.config(), trial=0)
     probes.search.at_work = []
-    probes.search.free_index = lambda candidate: len(candidate.fresh)
+    probes.search.free_index = lambda candidate: len(candidate.fresh_runs)
     probes.search.job = lambda candidate, purpose, index: replace(
         searches.first_job(candidate.proposal), purpose=purpose, seed_index=index
     )
@@ -248,6 +248,6 @@ def test_probes_train_fresh_seeds_of_passed_baselines_until_these_are_decided(ac
     for job in probes.jobs_of_passed_baselines():
         assert job is not None
         assert job.trial == 1
-        baselines[0].fresh.append(make_job_result(job, lambda parameters, seed: accuracy_pct, job.recipe.epochs))
+        baselines[0].fresh_runs.append(make_job_result(job, lambda parameters, seed: accuracy_pct, job.recipe.epochs))
         count += 1
     assert count == seeds

@@ -10,14 +10,14 @@ import pytest
 from optuna.trial import TrialState
 from torch import nn
 
-from harness.searching import loop, race
+from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
 from harness.studies.events import EndReason, Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import torch_network
-from harness.training.executors.base import Broken, Event, StretchEnded
+from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST
@@ -108,7 +108,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
     assert searches.events(tmp_path, "standing", "winner") == []
     assert {event["trial"] for event in searches.events(tmp_path, "refuted")} == {0, 1, 2}
     # Two fresh seeds that agree are enough to give a network up.
-    assert [len(candidate.fresh) for candidate in search.state.candidates.values()] == [2, 2, 2]
+    assert [len(candidate.fresh_runs) for candidate in search.state.candidates.values()] == [2, 2, 2]
 
 
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
@@ -138,7 +138,7 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
     assert {trial: candidate.repeats for trial, candidate in search.state.candidates.items()} == repeats
     for trial, candidate in search.state.candidates.items():
         # A single seed refutes the network; two further seeds may have been at work.
-        assert min(repeats[trial], 1) <= len(candidate.fresh) <= min(repeats[trial], 3)
+        assert min(repeats[trial], 1) <= len(candidate.fresh_runs) <= min(repeats[trial], 3)
     seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
     assert len(seeds) == len(set(seeds))
 
@@ -151,7 +151,7 @@ def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer,
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=4, workers=workers))
 
     assert len(searches.events(tmp_path, "proposed")) == len(search.state.candidates) == 4
-    assert all(candidate.first for candidate in search.state.candidates.values())
+    assert all(candidate.first_run for candidate in search.state.candidates.values())
     assert search.end_reason is EndReason.TRIALS
 
 
@@ -167,7 +167,7 @@ def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Tra
     opened = searches.opened(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
     assert loop._stop_reason(opened) is None
 
-    opened.before = 1_000.0 - opened.closing_seconds()
+    opened.earlier_seconds = 1_000.0 - opened.closing_seconds()
 
     assert loop._stop_reason(opened) is EndReason.TIME
     loop.explore(opened)
@@ -182,7 +182,7 @@ def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
 
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=5, seconds=100.5))
 
-    assert search.before == 100.0
+    assert search.earlier_seconds == 100.0
     assert search.seconds_left < 0.5
 
 
@@ -231,7 +231,7 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
 ):
     opened = searches.opened(tmp_path, networks, workers=2, trials=trials)
     last = opened.state.candidates[len(networks) - 1].chance_to_confirm
-    assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
+    assert (last >= scheduler.LIKELY) is (networks[-1].first == LIKELY)
     assert last > _REFUTED_BELOW
 
     assert begun(opened) == jobs
@@ -244,7 +244,7 @@ def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
 ):
     seconds = 8.8 + 31.68 + 12 + spare
     opened = searches.opened(tmp_path, [STANDING, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
-    opened.began = opened.executor.now()
+    opened.session_start = opened.executor.now()
 
     assert (loop._confirmable(opened, explored=False) is not None) is confirmed
 
@@ -253,7 +253,7 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
     trainer: Trainer, tmp_path: Path
 ):
     opened = searches.opened(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
-    opened.began = opened.executor.now()
+    opened.session_start = opened.executor.now()
 
     assert loop._confirmable(opened, explored=False) is opened.state.candidates[0]
 
@@ -265,11 +265,11 @@ def constant(accuracy_pct: float) -> Callable[[int, int], float]:
     return lambda parameters, seed: accuracy_pct
 
 
-def broken(job: Job, status: Status) -> Event:
+def broken(job: Job, status: Status) -> WorkerEvent:
     """Return the report of a worker on a failed run; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
-        return StretchEnded(job, replace(make_job_result(job, constant(10.0), 3), status=status))
-    return Broken(job, status, f"it was {status}")
+        return JobEnded(job, replace(make_job_result(job, constant(10.0), 3), status=status))
+    return JobFailed(job, status, f"it was {status}")
 
 
 def states(found: Search) -> list[str]:
@@ -288,7 +288,7 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     (rung,) = searches.events(tmp_path, "rung")
     assert (rung["epoch"], rung["validation_errors"], rung["pruned"], rung["exempt"]) == (2, 347, True, False)
     assert (rung["ratio"], rung["predicted_pct"]) == (0.3, pytest.approx(100 - 1.041))
-    first = search.state.candidates[0].first
+    first = search.state.candidates[0].first_run
     assert first is not None
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
@@ -304,8 +304,7 @@ def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trai
 
     assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
     assert [event["pruned"] for event in searches.events(tmp_path, "rung")] == [False, False]
-    assert search.state.candidates[0].first is not None
-    assert search.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].runs[0].status is Status.COMPLETE
     assert states(search) == ["COMPLETE"]
 
 
@@ -313,7 +312,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trainer.accuracy_pct = constant(98.0)
-    monkeypatch.setattr(race, "_EXEMPT_ONE_IN", 1)
+    monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1)
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
@@ -322,20 +321,19 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
         (2, False, True),
         (4, False, True),
     ]
-    assert search.state.candidates[0].first is not None
-    assert search.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(race, "_EXEMPT_ONE_IN", 1 << 60)
+    monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1 << 60)
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 
     search = searches.run(tmp_path, searches.config(sampler="random", rungs=(2,)), searches.effort(trials=12))
 
-    ends = [search.state.candidates[trial].first for trial in range(12)]
+    ends = [search.state.candidates[trial].first_run for trial in range(12)]
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
 
 
@@ -348,15 +346,15 @@ def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status,
 
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=6))
 
-    failed = search.state.candidates[1].first
+    failed = search.state.candidates[1].first_run
     assert failed is not None
     assert failed.status is status
     assert failed.message == ("" if status is Status.DIVERGED else f"it was {status}")
-    others = [candidate.first for trial, candidate in search.state.candidates.items() if trial != 1]
+    others = [candidate.first_run for trial, candidate in search.state.candidates.items() if trial != 1]
     assert len(others) == 5
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
     assert searches.proposer_of(search).sampler_study.study.trials[1].state is TrialState.FAIL
-    assert search.state.candidates[1].fresh == []
+    assert search.state.candidates[1].fresh_runs == []
     jobs = [job for job in trainer.asked if job.trial == 1]
     assert len(jobs) == (2 if status is Status.CRASHED else 1)
     assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed]
@@ -366,14 +364,13 @@ def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Tra
     trainer.accuracy_pct = constant(99.5)
     crashes = iter([True])
     trainer.special = lambda job: (
-        Broken(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
+        JobFailed(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
     )
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
-    assert search.state.candidates[0].first is not None
-    assert search.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("status", FAILURES)
@@ -387,12 +384,12 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
 
     assert searches.events(tmp_path, "winner") == []
     for candidate in search.state.candidates.values():
-        assert [run.status for run in candidate.fresh][1] is status
+        assert [run.status for run in candidate.fresh_runs][1] is status
         assert not candidate.is_confirmed
 
 
 def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trainer, tmp_path: Path):
-    trainer.special = lambda job: Broken(job, Status.CRASHED, f"CUDA error {job.trial}")
+    trainer.special = lambda job: JobFailed(job, Status.CRASHED, f"CUDA error {job.trial}")
 
     with pytest.raises(HarnessError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
         searches.run(tmp_path, searches.config(), searches.effort())
@@ -402,7 +399,7 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
 
 
 def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def gone(job: Job) -> Event:
+    def gone(job: Job) -> WorkerEvent:
         raise DataError("the data went away")
 
     trainer.special = gone
@@ -428,9 +425,9 @@ def winner_of(folder: Path) -> dict[str, object]:
 def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
     """Set the training time of all runs of a network."""
     candidate = opened.state.candidates[trial]
-    assert candidate.first is not None
-    candidate.first = replace(candidate.first, train_seconds=seconds)
-    candidate.fresh = [replace(run, train_seconds=seconds) for run in candidate.fresh]
+    assert candidate.first_run is not None
+    candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
+    candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
     return candidate
 
 
@@ -549,7 +546,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     assert standing is not None
     assert standing.proposal.trial == smallest_first[missed]
     assert opened.max_cost == standing.cost - 1
-    assert race.may_look(opened.state) is (missed < 2)
+    assert scheduler.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
     resumed = searches.taken_up(tmp_path, opened.config, opened.effort)
     assert resumed.finished is (missed == 2)

@@ -185,14 +185,14 @@ def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is
     assert {repeat.trial for repeat in repeats} == {0, 1}
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
-    assert answers[-1].why == "the space has no further network with at most 162 parameters"
+    assert answers[-1].why_no_proposal == "the space has no further network with at most 162 parameters"
     assert len(answers[-1].rejected_proposals) == proposer.MOST_ANSWERS
 
 
 def test_limits_are_named_once_each():
     limits = "where parameters <= 162; where parameters <= 300, macs <= 99999, parameters >= 9; where macs <= 99999;"
     _, answers = take(new(f"{FEW} {limits}", NO_LADDER, budget=162), 3, budget=162)
-    assert answers[-1].why.endswith("with at most 162 parameters and macs <= 99999 and parameters >= 9")
+    assert answers[-1].why_no_proposal.endswith("with at most 162 parameters and macs <= 99999 and parameters >= 9")
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
@@ -202,7 +202,8 @@ def test_a_limit_that_no_draw_keeps_is_answered_by_the_least_that_was_reached(me
     net = "net = conv3x3(2..71) conv3x3(2..73, pad={0, 1}) gap linear(10)"
     answer = proposed(new(f"{net}; where {metric} <= 9", NO_LADDER, sampler=sampler))
 
-    least = re.search(rf"; nearest draw: {metric} is ([\d,]+), but the space requires {metric} <= 9$", answer.why)
+    pattern = rf"; nearest draw: {metric} is ([\d,]+), but the space requires {metric} <= 9$"
+    least = re.search(pattern, answer.why_no_proposal)
 
     assert least is not None
     # The smallest network of the space has two channels in both convolutions.
@@ -236,7 +237,7 @@ def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatc
 
 
 def time_for(channels: int, epochs: int) -> TimeLeft:
-    return replace(ROOM, seconds=ROOM.takes(epochs, work(one_convolution(channels), MNIST)) + 1e-6)
+    return replace(ROOM, longest_training=ROOM.training_seconds(epochs, work(one_convolution(channels), MNIST)) + 1e-6)
 
 
 @pytest.mark.parametrize("ladder", [True, False])
@@ -260,13 +261,13 @@ def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: boo
     monkeypatch.setattr(finder_module, "DRAWS", 50)
 
     drawer = new(WIDE, NO_LADDER, sampler=sampler)
-    proposals = proposed(drawer, time_left=replace(ROOM, seconds=0.25))
+    proposals = proposed(drawer, time_left=replace(ROOM, longest_training=0.25))
     calls = itertools.count(1)
-    over = proposed(drawer, time_left=replace(ROOM, seconds=0.0, is_over=lambda: next(calls) > 20))
+    over = proposed(drawer, time_left=replace(ROOM, longest_training=0.0, is_over=lambda: next(calls) > 20))
 
     assert proposals.proposal is None
     assert proposals.lacks_time
-    assert "at most 20,000 parameters and at most 0 s" in proposals.why
+    assert "at most 20,000 parameters and at most 0 s" in proposals.why_no_proposal
     assert over.proposal is None
     assert over.lacks_time
     assert sum(over.rejected_draws.values()) <= 20
@@ -276,9 +277,10 @@ def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: boo
 def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
     candidates, _ = take(new(FEW, NO_LADDER, sampler=sampler), 3)
 
-    used_up = proposed(new(FEW, NO_LADDER, sampler=sampler), *candidates.values(), time_left=replace(ROOM, seconds=1e3))
+    enough = replace(ROOM, longest_training=1e3)
+    used_up = proposed(new(FEW, NO_LADDER, sampler=sampler), *candidates.values(), time_left=enough)
     slow = new(FEW, NO_LADDER, sampler=sampler).propose(
-        Inquiry(20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, seconds=0.0))
+        Inquiry(20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, longest_training=0.0))
     )
 
     assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
@@ -301,7 +303,7 @@ def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
 
 def test_once_something_stands_what_has_no_chance_is_proposed_in_doubt_while_a_second_verification_has_time():
     standing, budget = network(0, 60, 50, fresh=(60, 60)), 10 + 19 * 6
-    limits = replace(ROOM, seconds=1_000.0, left=3_600.0)
+    limits = replace(ROOM, longest_training=1_000.0, seconds_left=3_600.0)
     # Six channels at most, which make 700 errors.
     doubtful = proposed(aiming(), standing, budget=budget, time_left=limits).proposal
     assert doubtful is not None
@@ -310,10 +312,10 @@ def test_once_something_stands_what_has_no_chance_is_proposed_in_doubt_while_a_s
     assert doubtful.chance < LEAST_CHANCE
 
     # The reason is not the time: with more time no network has a chance either.
-    without_spare = proposed(aiming(), standing, budget=budget, time_left=replace(limits, spare=0.0))
+    without_spare = proposed(aiming(), standing, budget=budget, time_left=replace(limits, spare_seconds=0.0))
     assert without_spare.proposal is None
     assert not without_spare.lacks_time
-    assert "20 % or more" in without_spare.why
+    assert "20 % or more" in without_spare.why_no_proposal
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 
@@ -343,9 +345,9 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
         seen.append(list(options))
         return forecast(acquisition, seen[-1])
 
-    def highest_worth(networks: Sequence[NetworkOption]) -> float:
+    def highest_value(networks: Sequence[NetworkOption]) -> float:
         return max(
-            choice.worth for choice in asked.acquisition().ranked(forecast(asked.acquisition(), networks)).choices
+            choice.value for choice in asked.acquisition().ranked(forecast(asked.acquisition(), networks)).choices
         )
 
     monkeypatch.setattr(Acquisition, "forecast", spy)
@@ -356,8 +358,8 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
     # Each is looked at once.
     assert len({each.hash for each in every}) == len(every)
     assert max(each.cost for each in every) <= 4_000
-    assert best.worth == pytest.approx(highest_worth(every))
-    assert best.worth >= highest_worth(drawn)
+    assert best.value == pytest.approx(highest_value(every))
+    assert best.value >= highest_value(drawn)
 
 
 def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.MonkeyPatch):
@@ -374,7 +376,7 @@ def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.Monk
     monkeypatch.setattr(Acquisition, "forecast", spy)
     (again, *_) = second.choose_by_surrogate(random.Random(1))
 
-    assert again.worth >= best.worth
+    assert again.value >= best.value
     assert {each.hash for each in first.best_options} <= {each.hash for each in beginnings[0]}
 
 
@@ -407,11 +409,11 @@ def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
 
 def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     trained = network(0, 20, 300)
-    assert trained.first is not None
-    stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
-    failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
+    assert trained.first_run is not None
+    stopped = replace(trained.first_run, status=Status.PRUNED, history=trained.first_run.history[:2])
+    failed = replace(trained.first_run, status=Status.DIVERGED, validation_errors=None, validation_size=None)
     guess, *nothing = (
-        finder_of()._observation_of(replace(trained, first=first), TYPICAL_RATIO) for first in (stopped, failed, None)
+        finder_of()._observation_of(replace(trained, first_run=run), TYPICAL_RATIO) for run in (stopped, failed, None)
     )
 
     assert guess is not None
@@ -438,13 +440,13 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
 
     acquisition = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
 
-    assert (acquisition.below, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
-    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_confirm))
+    assert (acquisition.cost_bound, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
+    assert acquisition.open_candidates == ((580, 0.3), (770, passed.chance_to_confirm))
     assert not finder_of(passed, missed, refuted).acquisition().has_incumbent
     # Networks that missed the target on the test images cannot be the answer, confirmed or not.
     after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).acquisition()
     assert not after_misses.has_incumbent
-    assert after_misses.open == ((580, 0.3),)
+    assert after_misses.open_candidates == ((580, 0.3),)
 
 
 def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
@@ -471,7 +473,7 @@ def test_networks_that_train_faster_than_a_look_takes_are_chosen_several_at_once
     seconds: float, workers: int, left: float, expected: int
 ):
     # Every training takes as long, whatever the network.
-    time_left = TimeLeft(images=5_000, pace=Pace(seconds / 5_000 / 10, 0.0), workers=workers, left=left)
+    time_left = TimeLeft(images=5_000, pace=Pace(seconds / 5_000 / 10, 0.0), workers=workers, seconds_left=left)
     finder = finder_of(time_left=time_left, lengths=(10,))
 
     assert len(finder.choose_by_surrogate(random.Random(0))) == expected
@@ -509,7 +511,7 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
 
     for number, each in enumerate(found):
         known = finder_of(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
-        assert known.acquisition().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
+        assert known.acquisition().open_candidates == tuple((one.cost, one.proposal.chance) for one in found[:number])
         (first,) = known.choose_by_surrogate(questions.generator())
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
         questions.start_fixed_trial(each.proposal.decisions)
@@ -527,7 +529,7 @@ def test_a_choice_made_ahead_is_passed_over_where_it_is_known_or_takes_too_long(
         Candidate(replace(again, epochs=known.epochs), again.parameters, threshold_pct=99.0),
     ]
 
-    found = proposed(asked, *candidates, time_left=replace(MANY, seconds=1e6)).proposal
+    found = proposed(asked, *candidates, time_left=replace(MANY, longest_training=1e6)).proposal
 
     assert found is not None
     assert (found.hash, found.epochs, found.chance) == (good.option.hash, good.epochs, good.chance)
@@ -551,8 +553,8 @@ def test_a_restored_proposer_without_surrogate_continues_with_the_same_network()
     candidates, answers = take(asked, 3)
     events: list[Event] = []
     for answer, candidate in zip(answers, candidates.values(), strict=True):
-        assert candidate.first is not None
-        events += [*answer.rejected_proposals, candidate.proposal, RunEnded(run=candidate.first)]
+        assert candidate.first_run is not None
+        events += [*answer.rejected_proposals, candidate.proposal, RunEnded(run=candidate.first_run)]
 
     restored.restore(events, candidates)
 

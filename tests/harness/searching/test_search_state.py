@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.searching import loop, race
+from harness.searching import loop, scheduler
 from harness.searching.loop import on_worker_events
-from harness.searching.race import next_rung
+from harness.searching.scheduler import next_rung
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
-from harness.training.executors.base import Event as WorkerEvent
+from harness.training.executors.base import WorkerEvent
 from harness.training.result import Purpose
 from search_spaces.space import Metric
 from tests import searches
@@ -71,7 +71,7 @@ def test_refuted_candidate_becomes_contender_again_after_good_late_seeds(trainer
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int, trainer: Trainer, tmp_path: Path):
+def test_scheduler_gives_same_answers_for_contenders_as_for_all_candidates(seed: int, trainer: Trainer, tmp_path: Path):
     rng, search = random.Random(seed), searches.opened(tmp_path, [])
     candidates = search.state.candidates
     turn = Turn(Metric.PARAMETERS, 5_000)
@@ -82,11 +82,11 @@ def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int,
             return proposal
         candidate = rng.choice(list(candidates.values()))
         trial = candidate.proposal.trial
-        if candidate.first is not None and rng.random() < 0.2:
+        if candidate.first_run is not None and rng.random() < 0.2:
             return Repeated(trial=trial)
-        purpose = Purpose.SEARCH if candidate.first is None else Purpose.CONFIRM
+        purpose = Purpose.SEARCH if candidate.first_run is None else Purpose.CONFIRM
         run = make_result(
-            errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(candidate.fresh), trial=trial
+            errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(candidate.fresh_runs), trial=trial
         )
         return RunEnded(run=run)
 
@@ -96,7 +96,7 @@ def test_race_gives_same_answers_for_contenders_as_for_all_candidates(seed: int,
 
         assert confirmed_by_cost(contenders) == confirmed_by_cost(all_candidates)
         assert search.state.incumbent is next(iter(confirmed_by_cost(all_candidates)), None)
-        assert race.next_to_confirm(contenders, turn, {}) is race.next_to_confirm(all_candidates, turn, {})
+        assert scheduler.next_to_confirm(contenders, turn, {}) is scheduler.next_to_confirm(all_candidates, turn, {})
     assert len(search.state.contenders) < len(candidates)
 
 

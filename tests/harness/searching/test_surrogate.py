@@ -51,8 +51,8 @@ from tests.study_logs import write_runs
 
 WIDTH = len(FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
-# Stated again: deviations of level, slope, bend, network and seed, and the length scale of the kernel.
-LEVEL, SLOPE, BEND, NETWORK, SEED, REACH = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
+# Stated again: parameters of the kernel, and the deviations between networks and between seeds.
+CONSTANT, LINEAR, AMPLITUDE, NETWORK, SEED, LENGTH_SCALE = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
 
 
 def some_rows(count: int, seed: int = 0) -> list[Row]:
@@ -79,9 +79,9 @@ def before(row: Row) -> float:
 
 
 def covariance(left: Row, right: Row) -> float:
-    linear = SLOPE**2 * sum(one * two for one, two in zip(left, right, strict=True))
-    square = sum(((one - two) / REACH) ** 2 for one, two in zip(left, right, strict=True))
-    return LEVEL**2 + linear + BEND**2 * math.exp(-square / 2)
+    linear = LINEAR**2 * sum(one * two for one, two in zip(left, right, strict=True))
+    square = sum(((one - two) / LENGTH_SCALE) ** 2 for one, two in zip(left, right, strict=True))
+    return CONSTANT**2 + linear + AMPLITUDE**2 * math.exp(-square / 2)
 
 
 def conditioned(observations: Sequence[Observation], row: Row) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def test_few_errors_are_a_count_of_poisson_s_kind(counted: int, images: int):
     """The oracle is the mode of count and normal prior; the spread of seeds and networks hardly moves the mode."""
     (mean,), (deviation,) = Surrogate([Observation(CENTRE, counted * 10_000 / images, images=images)]).predict([CENTRE])
 
-    prior = LEVEL**2 + BEND**2
+    prior = CONSTANT**2 + AMPLITUDE**2
 
     def against(log: float) -> float:
         return (log - before(CENTRE)) ** 2 / (2 * prior) - counted * log + images / 10_000 * math.exp(log)

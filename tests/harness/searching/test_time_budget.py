@@ -219,7 +219,7 @@ def file(opened: Search, *seconds: float) -> Candidate:
 
 def test_a_run_takes_what_the_whole_ones_before_took(opened: Search):
     candidate = file(opened, 8.0, 8.0)
-    candidate.first = replace(candidate.fresh[0], status=Status.PRUNED, train_seconds=1.0)
+    candidate.first_run = replace(candidate.fresh_runs[0], status=Status.PRUNED, train_seconds=1.0)
 
     assert opened.run_seconds(candidate) == pytest.approx(8.0)
 
@@ -249,10 +249,10 @@ def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(worker
     time_left = opened.time_left()
 
     # Raised by 15 %, and 20 s for all work besides training.
-    assert time_left.seconds == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
-    assert time_left.left == pytest.approx(1_000, rel=1e-3)
-    opened.before = 990.0
-    assert opened.time_left().seconds == 0.0
+    assert time_left.longest_training == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
+    assert time_left.seconds_left == pytest.approx(1_000, rel=1e-3)
+    opened.earlier_seconds = 990.0
+    assert opened.time_left().longest_training == 0.0
 
 
 # Each made-up run takes 8 s; a verification trains on a fifth more images. All is raised by 10 %, and 12 s are kept for
@@ -265,7 +265,7 @@ def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
     opened = searches.opened(tmp_path, networks, seconds=1000.0, workers=workers)
     opened.timing.slowdowns.clear()  # the pace is constant
     large = opened.state.candidates[0]
-    large.fresh = [replace(run, train_seconds=1_000.0) for run in large.fresh]
+    large.fresh_runs = [replace(run, train_seconds=1_000.0) for run in large.fresh_runs]
 
     assert opened.closing_seconds() == pytest.approx(1.1 * 1.2 * rounds * 8 + 12)
     assert opened.verify_seconds(opened.state.candidates[1], 4) == pytest.approx(1.1 * 1.2 * -(-4 // workers) * 8 + 12)
@@ -278,20 +278,20 @@ def test_no_time_is_kept_for_a_verification_that_does_not_fit_any_more(trainer: 
 
     def slow(trial: int) -> None:
         each = opened.state.candidates[trial]
-        assert each.first is not None
-        each.first = replace(each.first, train_seconds=180.0)  # a verification takes 1,080 s
-        each.fresh = [replace(run, train_seconds=180.0) for run in each.fresh]
+        assert each.first_run is not None
+        each.first_run = replace(each.first_run, train_seconds=180.0)  # a verification takes 1,080 s
+        each.fresh_runs = [replace(run, train_seconds=180.0) for run in each.fresh_runs]
 
     slow(1)
     assert opened.closing_seconds() == pytest.approx(1.1 * 1.2 * 5 * 8 + 12)
     slow(0)
     assert opened.closing_seconds() == 0.0
-    assert opened.time_left().spare == math.inf
+    assert opened.time_left().spare_seconds == math.inf
     # Neither for an unconfirmed network.
     likeliest = searches.opened(tmp_path / "likeliest", [Trial(8, fresh=(99.02, 98.98))], seconds=1000.0)
     assert likeliest.state.incumbent is None
     assert likeliest.closing_seconds() > 0.0
-    likeliest.before = 990.0
+    likeliest.earlier_seconds = 990.0
     assert likeliest.closing_seconds() == 0.0
 
 
@@ -301,15 +301,15 @@ def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_ot
     opened.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
         each = opened.state.candidates[trial]
-        assert each.first is not None
-        each.first = replace(each.first, train_seconds=seconds)
-        each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
+        assert each.first_run is not None
+        each.first_run = replace(each.first_run, train_seconds=seconds)
+        each.fresh_runs = [replace(run, train_seconds=seconds) for run in each.fresh_runs]
 
     two_verifications = 1.1 * 1.2 * 5 * (40 + 20) + 2 * 12
-    assert opened.time_left().spare == pytest.approx(1000 - two_verifications, abs=0.5)
+    assert opened.time_left().spare_seconds == pytest.approx(1000 - two_verifications, abs=0.5)
     alone = searches.opened(tmp_path / "alone", [Trial(8, fresh=STANDS)], seconds=1000.0)
     alone.timing.slowdowns.clear()
-    assert alone.time_left().spare == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
+    assert alone.time_left().spare_seconds == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
 
 
 def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_one_that_has_met_the_target(
@@ -320,19 +320,19 @@ def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_on
     opened.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
         each = opened.state.candidates[trial]
-        assert each.first is not None
-        each.first = replace(each.first, train_seconds=seconds)
-        each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
+        assert each.first_run is not None
+        each.first_run = replace(each.first_run, train_seconds=seconds)
+        each.fresh_runs = [replace(run, train_seconds=seconds) for run in each.fresh_runs]
     one = 1.1 * 1.2 * 5
 
     opened.state.verdicts[2] = Verified(passed=False)
     assert opened.closing_seconds() == pytest.approx(one * 40 + 12)
-    assert opened.time_left().spare == pytest.approx(1000 - one * (40 + 10) - 24, abs=0.5)
+    assert opened.time_left().spare_seconds == pytest.approx(1000 - one * (40 + 10) - 24, abs=0.5)
     opened.state.verdicts[1] = Verified(passed=True)
     assert opened.closing_seconds() == 0.0
     del opened.state.verdicts[2]
     assert opened.closing_seconds() == pytest.approx(one * 20 + 12)
-    assert opened.time_left().spare == pytest.approx(1000 - one * 20 - 12, abs=0.5)
+    assert opened.time_left().spare_seconds == pytest.approx(1000 - one * 20 - 12, abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import torch
 from harness.bench.replay import RunOutcome, SimulatedExecutor
 from harness.system.errors import DataError, HarnessError, StorageError
 from harness.training.executors import processes, ray
-from harness.training.executors.base import Broken, DataLocation, Event, Executor, Limits, StretchEnded, run_all
+from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
@@ -87,14 +87,14 @@ def executor(request: pytest.FixtureRequest) -> Any:
     """An executor that was started once, with two idle places."""
     made = request.getfixturevalue(request.param)
     made.limits = LIMITS
-    assert (made.idle(), len(made.places())) == (2, 2)
+    assert (made.idle(), len(made.slots())) == (2, 2)
     return made
 
 
-def ended(executor: Executor) -> list[Event]:
+def ended(executor: Executor) -> list[WorkerEvent]:
     """Wait until all is done."""
-    events: list[Event] = []
-    while executor.idle() < len(executor.places()):
+    events: list[WorkerEvent] = []
+    while executor.idle() < len(executor.slots()):
         events += executor.wait(5.0)
     return events
 
@@ -102,15 +102,15 @@ def ended(executor: Executor) -> list[Event]:
 def result(executor: Executor, job: Job) -> Result:
     executor.submit(job)
     (event,) = ended(executor)
-    assert isinstance(event, StretchEnded), event
+    assert isinstance(event, JobEnded), event
     assert event.job == job
     return event.result
 
 
-def broken(executor: Executor, job: Job) -> Broken:
+def broken(executor: Executor, job: Job) -> JobFailed:
     executor.submit(job)
     (event,) = ended(executor)
-    assert isinstance(event, Broken), event
+    assert isinstance(event, JobFailed), event
     assert event.job == job
     return event
 
@@ -119,14 +119,14 @@ def broken(executor: Executor, job: Job) -> Broken:
 def test_a_job_takes_the_first_idle_place_until_it_ends(executor: Executor):
     other = replace(JOB, seed_index=1)
     executor.submit(JOB)
-    assert [place.job for place in executor.places()] == [JOB, None]
+    assert [place.job for place in executor.slots()] == [JOB, None]
     executor.submit(other)
     assert (executor.idle(), executor.wait(0.0)) == (0, [])
 
     events = ended(executor)
 
-    assert {event.job.seed_index for event in events if isinstance(event, StretchEnded)} == {0, 1}
-    assert [place.job for place in executor.places()] == [None, None]
+    assert {event.job.seed_index for event in events if isinstance(event, JobEnded)} == {0, 1}
+    assert [place.job for place in executor.slots()] == [None, None]
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
@@ -159,7 +159,7 @@ class Kept:
         """Do nothing."""
 
 
-def all_of(jobs: list[Job], executor: Any, seen: list[Event] | None = None) -> Iterator[StretchEnded]:
+def all_of(jobs: list[Job], executor: Any, seen: list[WorkerEvent] | None = None) -> Iterator[JobEnded]:
     return run_all(jobs, Kept(executor), 2, (seen if seen is not None else []).append)
 
 
@@ -221,9 +221,9 @@ def test_a_process_that_is_killed_breaks_its_job_alone_and_is_replaced(executor:
     os.kill(number, signal.SIGKILL)
     events = ended(executor)
 
-    (crash,) = [event for event in events if isinstance(event, Broken)]
+    (crash,) = [event for event in events if isinstance(event, JobFailed)]
     assert crash.status is Status.CRASHED
-    assert [event.job for event in events if isinstance(event, StretchEnded)] == [other]
+    assert [event.job for event in events if isinstance(event, JobEnded)] == [other]
     if isinstance(executor, Processes):
         assert "signal 9" in crash.message
         assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
@@ -231,24 +231,24 @@ def test_a_process_that_is_killed_breaks_its_job_alone_and_is_replaced(executor:
 
 
 def test_a_job_that_breaks_is_done_again():
-    breaks, seen = Counter({0: 2}), list[Event]()
+    breaks, seen = Counter({0: 2}), list[WorkerEvent]()
 
-    def answer(job: Job) -> Event:
+    def answer(job: Job) -> WorkerEvent:
         breaks[job.seed_index] -= 1
         if breaks[job.seed_index] >= 0:
-            return Broken(job, Status.CRASHED, "signal 9")
-        return StretchEnded(job, replace(RESULT, seed_index=job.seed_index))
+            return JobFailed(job, Status.CRASHED, "signal 9")
+        return JobEnded(job, replace(RESULT, seed_index=job.seed_index))
 
-    desks = InstantExecutor(answer)
-    results = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], desks, 9, seen.append))
+    workers = InstantExecutor(answer)
+    results = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], workers, 9, seen.append))
     assert [finished.result.seed_index for finished in results] == [1, 0]
-    assert [type(event) for event in seen if event.job.seed_index == 0] == [Broken, Broken, StretchEnded]
-    assert desks.stopped == 1
+    assert [type(event) for event in seen if event.job.seed_index == 0] == [JobFailed, JobFailed, JobEnded]
+    assert workers.stopped == 1
 
     breaks[1] = 3
     with pytest.raises(HarnessError):
-        list(run_all([replace(JOB, seed_index=1)], desks, 1))
-    assert desks.stopped == 2
+        list(run_all([replace(JOB, seed_index=1)], workers, 1))
+    assert workers.stopped == 2
 
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
@@ -314,7 +314,7 @@ class Forgetful:
 
     active = True
 
-    def schedule(self, *given: Any) -> Future[Event]:
+    def schedule(self, *given: Any) -> Future[WorkerEvent]:
         self.active = False
         return Future()
 
@@ -325,8 +325,8 @@ class Forgetful:
 
 
 def test_a_job_that_a_broken_pool_has_forgotten_is_begun_again(pool: Processes):
-    pool.desks[0].pool.stop()  # type: ignore[no-untyped-call]
-    pool.desks[0].pool = Forgetful()  # type: ignore[assignment]
+    pool.workers[0].pool.stop()  # type: ignore[no-untyped-call]
+    pool.workers[0].pool = Forgetful()  # type: ignore[assignment]
     assert result(pool, JOB).status is Status.COMPLETE
 
 
@@ -341,13 +341,13 @@ def test_one_that_is_stopped_is_replaced_at_its_limit(
     monkeypatch.setattr(pool, "limits", replace(LIMITS, seconds=1.0))
     if not is_idle:
         pool.submit(LONG)
-        while not pool.desks[0].has_begun:
+        while not pool.workers[0].has_begun:
             assert pool.wait(0.1) == []
     os.kill(number, signal.SIGSTOP)
     if is_idle:
         pool.submit(LONG)
     (event,) = ended(pool)
-    assert isinstance(event, Broken)
+    assert isinstance(event, JobFailed)
     # A job that has not begun may be done again.
     assert event.status is (Status.CRASHED if is_idle else Status.TIMED_OUT)
     assert not is_running(number)
@@ -376,7 +376,7 @@ def test_stopping_ends_what_is_at_work(tmp_path: Path):
     executor.stop()
     assert time.monotonic() - began < 2.0
     assert not is_running(number)
-    assert executor.places() == []
+    assert executor.slots() == []
 
 
 def test_idle_processes_are_kept_for_later_executors_on_the_same_data():
@@ -387,18 +387,18 @@ def test_idle_processes_are_kept_for_later_executors_on_the_same_data():
 
     with processes.kept_processes():
         first = opened(SOURCE, 2)
-        busy, idle = (desk.pool for desk in first.desks)
+        busy, idle = (worker.pool for worker in first.workers)
         first.submit(LONG)
         first.stop()
         assert (busy.active, idle.active) == (False, True)
         other = opened(DataLocation("mnist", None), 1)
         later = opened(SOURCE, 1)
-        assert [desk.pool is idle for desk in (*other.desks, *later.desks)] == [False, True]
+        assert [worker.pool is idle for worker in (*other.workers, *later.workers)] == [False, True]
         other.stop()
         later.stop()
     assert not idle.active
     alone = opened(SOURCE, 1)
-    pool = alone.desks[0].pool
+    pool = alone.workers[0].pool
     alone.stop()
     assert not pool.active
 
@@ -459,5 +459,5 @@ def test_a_fault_in_a_run_is_typed(error: Exception, status: Status | None, monk
             processes.train(JOB, SOURCE, 4096)
     else:
         event = processes.train(JOB, SOURCE, 4096)
-        assert isinstance(event, Broken)
+        assert isinstance(event, JobFailed)
         assert event.status is status

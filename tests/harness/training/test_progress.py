@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.training import progress
-from harness.training.executors.base import Event, Place, StretchEnded, run_all
+from harness.training.executors.base import JobEnded, Slot, WorkerEvent, run_all
 from harness.training.progress import Reporter
 from harness.training.result import Purpose
 from harness.training.run import Job
@@ -63,18 +63,18 @@ class SlowExecutor:
     def idle(self) -> int:
         return int(self.job is None)
 
-    def places(self) -> list[Place]:
-        return [Place(self.job)]
+    def slots(self) -> list[Slot]:
+        return [Slot(self.job)]
 
     def submit(self, job: Job) -> None:
         self.job = job
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[WorkerEvent]:
         self.waits += 1
         if self.job is None or self.waits < 4:
             return []
         job, self.job = self.job, None
-        return [StretchEnded(job, RESULT)]
+        return [JobEnded(job, RESULT)]
 
     def now(self) -> float:
         return 0.0

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.searching import race
+from harness.searching import scheduler
 from harness.searching.turn import Turn
 from harness.studies.candidate import (
     Candidate,
@@ -77,15 +77,15 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
 def test_runs_without_an_error_on_few_images_prove_little():
     """Two runs on ten images without an error confirm no target of 98 %; sixty images are needed."""
-    few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh]
-    plain = replace(make_candidate(), first=few[0], threshold_pct=98.0)
-    networks = [replace(plain, fresh=few[:count]) for count in range(2, 7)]
+    few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh_runs]
+    plain = replace(make_candidate(), first_run=few[0], threshold_pct=98.0)
+    networks = [replace(plain, fresh_runs=few[:count]) for count in range(2, 7)]
 
     assert [network.is_confirmed for network in networks] == [False, False, False, False, True]
     assert not any(network.is_refuted for network in networks)
     # A single error of 20 images is too many.
     wrong = [replace(few[0], validation_errors=1), *few[1:]]
-    assert not replace(networks[0], fresh=wrong).is_confirmed
+    assert not replace(networks[0], fresh_runs=wrong).is_confirmed
 
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
@@ -208,8 +208,8 @@ def test_a_network_that_just_passed_gets_one_fresh_seed_whatever_its_chance():
     assert lucky.chance_to_confirm < 0.25
 
     assert [lucky.seeds_wanted, make_candidate(110, first=100).seeds_wanted] == [1, 1]
-    assert race.next_to_confirm([lucky], TURN, {}) is lucky
-    assert race.next_to_confirm([lucky], TURN, {0: 1}) is None
+    assert scheduler.next_to_confirm([lucky], TURN, {}) is lucky
+    assert scheduler.next_to_confirm([lucky], TURN, {0: 1}) is None
     # A good first seed raises the chance, so a second seed follows.
     assert make_candidate(80, first=100).seeds_wanted == 2
 
@@ -220,8 +220,8 @@ def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again
     assert missed.seeds_wanted == 0
     missed.repeats = 2
     assert missed.seeds_wanted == 2
-    assert race.next_to_confirm([missed], TURN, {0: 1}) is missed
-    assert race.next_to_confirm([missed], TURN, {0: 2}) is None
+    assert scheduler.next_to_confirm([missed], TURN, {0: 1}) is missed
+    assert scheduler.next_to_confirm([missed], TURN, {0: 2}) is None
 
 
 SOME = st.tuples(
@@ -240,7 +240,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
     below = min(standing, default=BUDGET + 1)
 
     def worth(network: Candidate) -> float:
-        trial, known = network.proposal.trial, len(network.fresh)
+        trial, known = network.proposal.trial, len(network.fresh_runs)
         wanted = network.seeds_wanted - known - flying.get(trial, 0)
         if wanted <= 0 or network.is_confirmed or network.is_refuted:
             return 0.0
@@ -249,7 +249,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
         lacking = max(1, 2 - known - flying.get(trial, 0))
         return network.chance_to_confirm * fall / (lacking * seconds[trial])
 
-    found = race.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
+    found = scheduler.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
 
     best = max(map(worth, networks), default=0.0)
     assert (found is None) == (best == 0)
@@ -273,7 +273,7 @@ def test_the_chance_to_be_confirmed_is_that_of_all_runs_the_first_discounted():
     [(1, ()), (2, (1,)), (3, (1, 2)), (4, (1, 2)), (5, (2, 3)), (8, (2, 4)), (15, (4, 8)), (30, (8, 15))],
 )
 def test_rungs_are_a_quarter_and_a_half_of_the_epochs(epochs: int, expected: tuple[int, ...]):
-    assert race.rungs(epochs) == expected
+    assert scheduler.rungs(epochs) == expected
 
 
 def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
@@ -294,7 +294,7 @@ def reached(known: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, thr
     """Return the decision about a run with these errors after an epoch."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
     run = make_result(errors=errors, history=history, recipe=Recipe(epochs=epochs))
-    return race.at_rung(run, known, threshold)
+    return scheduler.at_rung(run, known, threshold)
 
 
 def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end():
@@ -308,8 +308,8 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end(
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
-    assert reached(ratios([*seven, *others])).ratio == race._PRIOR_RATIO[0.25]
-    assert reached(ratios(seven), epoch=8).ratio == race._PRIOR_RATIO[0.5]
+    assert reached(ratios([*seven, *others])).ratio == scheduler._PRIOR_RATIO[0.25]
+    assert reached(ratios(seven), epoch=8).ratio == scheduler._PRIOR_RATIO[0.5]
     assert reached(ratios([*seven, full_run(200, 180)])).ratio == 0.9
 
 
@@ -325,9 +325,9 @@ def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    rung_ratios = [reached({}, epoch=rung, epochs=epochs).ratio for rung in race.rungs(epochs)]
+    rung_ratios = [reached({}, epoch=rung, epochs=epochs).ratio for rung in scheduler.rungs(epochs)]
 
-    assert rung_ratios == [race._PRIOR_RATIO[share] for share in shares]
+    assert rung_ratios == [scheduler._PRIOR_RATIO[share] for share in shares]
 
 
 @given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))
@@ -347,12 +347,12 @@ def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides()
     run = make_result(errors=5_000, history=full_run(5_000, 1).history[:4])
     runs = [replace(run, hash=f"{number:012x}") for number in range(1000)]
 
-    decisions = [race.at_rung(each, {}, 99.0) for each in runs]
+    decisions = [scheduler.at_rung(each, {}, 99.0) for each in runs]
 
     assert [number for number, each in enumerate(decisions) if each.exempt] == [*range(0, 1000, 10)]
     assert all(each.pruned is not each.exempt for each in decisions)
-    assert race.at_rung(runs[0], {}, 99.0, lambda run: True).pruned
-    assert not race.at_rung(runs[1], {}, 99.0, lambda run: False).pruned
+    assert scheduler.at_rung(runs[0], {}, 99.0, lambda run: True).pruned
+    assert not scheduler.at_rung(runs[1], {}, 99.0, lambda run: False).pruned
 
 
 # Nearest miss -----------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def test_first_run_passes_up_to_half_an_image_above_threshold(
     assert candidate.passed_first is passes
 
     # All earlier runs had as many errors at the end as at this rung.
-    rung = race.at_rung(first, {(first.recipe.epochs, 1): [1.0] * 8}, threshold_pct)
+    rung = scheduler.at_rung(first, {(first.recipe.epochs, 1): [1.0] * 8}, threshold_pct)
     assert rung.pruned is not passes
 
 

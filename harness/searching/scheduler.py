@@ -1,4 +1,4 @@
-"""Decisions of a search about candidates, as pure functions: pruning, the next confirmation run, further verifications.
+"""Scheduler of a search, as pure functions: pruning, the next confirmation run, and further verifications.
 
 A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. One network
 in ten is exempt from pruning.
@@ -106,7 +106,7 @@ def next_to_confirm(
     cost_bound = min(confirmed, default=turn.limit + 1)  # exclusive
 
     def seeds_begun(candidate: Candidate) -> int:
-        return len(candidate.fresh) + being_confirmed.get(candidate.proposal.trial, 0)
+        return len(candidate.fresh_runs) + being_confirmed.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         # Beyond the fewest seeds of a confirmation, seeds are added one at a time.
