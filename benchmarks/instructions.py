@@ -26,11 +26,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from benchmarks.kernels import _library
+from benchmarks.exported_c import checked_emulation, random_library
 from harness.deployment.c_library import Library
-from harness.deployment.emulated import FAMILIES, emulate
-from harness.system.errors import ContentError, DeviceError, HarnessError
-from harness.training.integer import integer_logits
+from harness.deployment.emulated import FAMILIES
+from harness.system.errors import ContentError, DeviceError
 from search_spaces.catalog import space
 from search_spaces.cores import CORES, Repetitions, repetitions_of
 from search_spaces.fast_kernels import Optimisation
@@ -91,7 +90,7 @@ def draw_networks() -> Iterator[tuple[str, str, Library]]:
             if not _MACS[0] <= analysis.macs <= _MACS[1] or analysis.plan.missing or steps in known:
                 continue
             try:
-                library = _library(network)
+                library = random_library(network)
             except ContentError:
                 continue  # the sums of these random weights exceed 32 bits
             known.add(steps)
@@ -108,14 +107,10 @@ def measure() -> None:
         for name, network, library in networks:
             if (network, core) in known or (name == "fit" and core in _JUDGED_ONLY):
                 continue
-            logits = integer_logits(library.network, library.examples)
             row: dict[str, str | int] = {"set": name, "core": core, "architecture": network}
             try:
                 for optimise in Optimisation:
-                    result = emulate(replace(library, optimise=optimise), library.examples, family)
-                    if not np.array_equal(result.logits, logits):
-                        raise HarnessError(f"the logits of {network} differ on {core}")
-                    row[optimise.value] = result.work
+                    row[optimise.value] = checked_emulation(replace(library, optimise=optimise), family).work
             except DeviceError as error:
                 row["unknown"] = error.message
             with RESULTS.open("a", encoding="utf-8") as file:
@@ -174,14 +169,12 @@ def measure_packed(core: str) -> None:
     for row in rows_of("judged", core)[:_PACKED_NETWORKS]:
         architecture = parse_network(row["architecture"])
         for bits in _PACKED_BITS:
-            library = _library(architecture, bits)
+            library = random_library(architecture, bits)
             try:
-                result = emulate(library, library.examples, _EMULATED_FAMILIES[core])
+                result = checked_emulation(library, _EMULATED_FAMILIES[core])
             except DeviceError as error:
                 print(f"{core}, {bits} bits, {architecture}: {error.message}")
                 continue
-            if not np.array_equal(result.logits, integer_logits(library.network, library.examples)):
-                raise HarnessError(f"the logits of {architecture} with {bits} bits differ on {core}")
             unpacked = repetitions_of(library.network.plan, Optimisation.SIZE).unpacked
             extra.append((result.work - row[Optimisation.SIZE.value]) / unpacked)
             print(f"{core}, {bits} bits, {unpacked:,} weights: {extra[-1]:.2f} per weight; code {result.code_bytes}")

@@ -18,24 +18,17 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from harness.data.datasets import Dataset, dataset
+from benchmarks.exported_c import checked_emulation, random_library
 from harness.deployment.c_library import Library, emulated_program
 from harness.deployment.compiled import write_files
-from harness.deployment.emulated import FAMILIES, Family, emulate
+from harness.deployment.emulated import FAMILIES, Family
 from harness.system.errors import HarnessError
-from harness.training.integer import MAP_SCALES, WEIGHT_BITS, integer_logits, integers_of, map_scales
-from harness.training.torch_network import Images, TorchNetwork, build
-from search_spaces.deployment import WIDE_BITS, integer_plan
 from search_spaces.fast_kernels import Optimisation
-from search_spaces.network import Architecture, analyse
+from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 
 _FLAG = "-O2"  # option of the compilers, for both variants
 _CHIPS = ("Cortex-M0", "RV32IMC")  # keys of ``FAMILIES``
-_IMAGES = 20  # random images from which the ranges of maps are measured
 NETWORKS = (
     "conv3x3(8) bn relu maxpool conv3x3(16) bn relu maxpool conv3x3(16) bn relu | gap | linear(10)",
     "conv5x5(6) relu maxpool conv5x5(12, pad=0) relu maxpool | linear(10)",
@@ -51,56 +44,17 @@ NETWORKS = (
 )
 
 
-def _library(architecture: Architecture, weight_bits: int = WIDE_BITS) -> Library:
-    """Return the C library of a network with random weights; the first random image is the example."""
-    spec = dataset("mnist")
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (_IMAGES, *spec.image_shape), dtype=torch.uint8, generator=generator)
-    torch.manual_seed(0)
-    network = build(architecture, spec.task).eval()
-    network.register_buffer(WEIGHT_BITS, torch.tensor(float(weight_bits)))
-    return integer_library(network, architecture, spec, Images(pixels, torch.zeros(_IMAGES), spec.mean, spec.std))
-
-
-def integer_library(network: TorchNetwork, architecture: Architecture, spec: Dataset, images: Images) -> Library:
-    """Return the C library of a network; the first image is the example.
-
-    Args:
-        network: Network in evaluation mode; without scales of maps, it gets scales from the ranges on ``images``.
-        architecture: Architecture of the network.
-        spec: Data set of the network.
-        images: Images for the ranges and the example.
-    """
-    if MAP_SCALES not in network.state_dict():
-        plan = integer_plan(architecture.ops, spec.task.input_shape)
-        network.register_buffer(MAP_SCALES, map_scales(network, plan, images))
-    integers = integers_of(network, architecture, spec)
-    return Library(network=integers, dataset=spec, examples=images.pixels[:1].numpy())
-
-
 def _inner_share(library: Library, family: Family) -> float:
     """Return the share of the instructions of an image in the inner loops, from 0 to 1."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(library, folder)
         (folder / "main.c").write_text(emulated_program(library, library.examples, passes=1), encoding="utf-8")
-        words = [
-            f"{family.tool_prefix}-gcc",
-            *family.flags,
-            _FLAG,
-            "-std=c99",
-            "-Isrc",
-            "main.c",
-            f"src/{library.name}.c",
-        ]
-        subprocess.run([*words, *family.link_flags, "-o", "program"], cwd=folder, check=True)
-        symbols = subprocess.run(
-            [f"{family.tool_prefix}-nm", "--numeric-sort", "program"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        compiler = [f"{family.tool_prefix}-gcc", *family.flags, _FLAG, "-std=c99", "-Isrc"]
+        sources = ["main.c", f"src/{library.name}.c"]
+        subprocess.run([*compiler, *sources, *family.link_flags, "-o", "program"], cwd=folder, check=True)
+        lister = [f"{family.tool_prefix}-nm", "--numeric-sort", "program"]
+        symbols = subprocess.run(lister, cwd=folder, capture_output=True, text=True, check=True).stdout
         # Arm marks the beginning of code and data by names with "$".
         rows = [row.split() for row in symbols.splitlines() if re.search(r" [tT] [^$]", row)]
         *command, kernel = family.emulator
@@ -142,17 +96,13 @@ def main() -> None:
           " inner loops, speed | code, size | speed | stack, size | speed |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for text in NETWORKS:
-        library = _library(parse_network(text))
+        library = random_library(parse_network(text))
         macs = analyse(parse_network(text), library.dataset.task).macs
-        expected = integer_logits(library.network, library.examples)
         for chip in _CHIPS:
-            results = [
-                emulate(replace(library, optimise=optimise), library.examples, FAMILIES[chip], _FLAG)
-                for optimise in Optimisation
-            ]
-            if not all(np.array_equal(result.logits, expected) for result in results):
-                raise HarnessError(f"the logits of {text} differ on {chip}")
-            share = _inner_share(replace(library, optimise=Optimisation.SPEED), FAMILIES[chip])
+            family = FAMILIES[chip]
+            variants = [replace(library, optimise=optimise) for optimise in Optimisation]
+            results = [checked_emulation(variant, family, _FLAG) for variant in variants]
+            share = _inner_share(replace(library, optimise=Optimisation.SPEED), family)
             works = " | ".join(f"{result.work / macs:.2f}" for result in results)
             codes = " | ".join(f"{result.code_bytes:,}" for result in results)
             stacks = " | ".join(f"{result.stack_bytes:,}" for result in results)
