@@ -17,9 +17,9 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 28_232,
     "test lines": 27_734,
-    "benchmark lines": 3_785,
+    "benchmark lines": 3_786,
     "public names": 1_186,
-    "files": 1_060,
+    "files": 1_061,
 }
 
 
