@@ -25,29 +25,41 @@ SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
 
 @pytest.fixture(scope="module")
 def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the search space of the example of ``search``, which creates the study ``mine``."""
+    """A workspace with the search space of the example of ``search``."""
     folder = tmp_path_factory.mktemp("api")
     (folder / "mine.space").write_text(SPACE, encoding="utf-8")
     return folder
 
 
+def _enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("HARNESS_WORKSPACE", str(folder))
+    patch.delenv("HARNESS_DATA", raising=False)
+    patch.chdir(folder)
+
+
 @pytest.fixture
 def in_example_folder(example_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(example_folder))
-    monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.chdir(example_folder)
+    _enter(example_folder, monkeypatch)
 
 
-def test_examples_of_all_functions_run(in_example_folder: None):
-    names = dict(vars(api))
-    # These examples create the study and the record that later examples read.
+@pytest.fixture(scope="module")
+def failed_examples(example_folder: Path) -> dict[str, int]:
+    """The number of failed lines in the example of each function; ``search`` creates the study that others read."""
     first = ["search", "verify"]
-    for name in [*first, *sorted({*harness.__all__} & {*vars(api)} - {*first})]:
-        [example] = doctest.DocTestFinder(recurse=False).find(getattr(api, name), globs=names)
-        assert example.examples, name
-        assert (
-            doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, clear_globs=False).failed == 0
-        )
+    names = dict(vars(api))
+    failed = {}
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(example_folder, patch)
+        for name in [*first, *sorted({*harness.__all__} & {*vars(api)} - {*first})]:
+            [example] = doctest.DocTestFinder(recurse=False).find(getattr(api, name), globs=names)
+            assert example.examples, name
+            runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+            failed[name] = runner.run(example, clear_globs=False).failed
+    return failed
+
+
+def test_examples_of_all_functions_run(failed_examples: dict[str, int]):
+    assert {name: lines for name, lines in failed_examples.items() if lines} == {}
 
 
 def test_wrong_arguments_raise_exceptions_with_hints(in_example_folder: None):
@@ -114,7 +126,7 @@ def test_import_does_not_load_torch_or_click():
     assert child.stdout == "\n"
 
 
-def test_study_has_trials_table_and_html(in_example_folder: None):
+def test_study_has_trials_table_and_html(failed_examples: dict[str, int], in_example_folder: None):
     study = harness.study("mine")
 
     # Two requested trials after four baselines.
@@ -129,7 +141,7 @@ def test_study_has_trials_table_and_html(in_example_folder: None):
     assert "<svg" in html
 
 
-def test_trial_is_verified_with_own_recipe_and_target(in_example_folder: None):
+def test_trial_is_verified_with_own_recipe_and_target(failed_examples: dict[str, int], in_example_folder: None):
     trial = harness.study("mine").trials[-1]
 
     verdict = harness.verify(trial, 1, engine="torch", workers=1)
