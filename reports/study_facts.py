@@ -175,22 +175,24 @@ def _network(
         _pruned_text(run, predicted_pct_by_trial) for run in other_length_runs if run.status is Status.PRUNED
     ]
     costs = costs_of(proposal, study.config)
+    first_run = next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None)
+    validation_sizes = [run.validation_size for run in deciding_runs if run.validation_size]
     return NetworkFacts(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
         cost=costs[0],
-        second=costs[1] if costs[1:] else None,
+        second=next(iter(costs[1:]), None),
         label=proposal.hash[:DIGITS],
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
         state=study.network_states[proposal.hash],
         validation_accuracies_pct=_accuracies(progress.counted_runs),
-        validation_size=next((run.validation_size for run in deciding_runs if run.validation_size), None),
+        validation_size=next(iter(validation_sizes), None),
         is_fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
         fresh_pct=_accuracies(confirming_runs),
-        first_run=next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None),
+        first_run=first_run,
         row=row,
         remark=_remark(decision, study.config.group_folds or MOST_SEEDS, progress.early_end_text, pruned_texts),
         epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,

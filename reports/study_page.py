@@ -54,6 +54,8 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
     task = dataset(info.config.dataset).task
     filters = _filters(info)
     scripts = ["study.js", "live.js"] if live else ["study.js"]
+    pruning = history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else []
+    mistakes_of_answer = mistakes(info.proof.record, info.proof.inspections) if info.proof else None
     remarks = {str(number): network.remark for number, network in enumerate(info.networks) if network.remark}
     return render.page(
         "study.html",
@@ -75,12 +77,12 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         accounting=history.accounting(info),
         seeds=history.seed_spread(info),
         spared=history.saved_by_pruning(info),
-        pruning=history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
+        pruning=pruning,
         caveats=_caveats(info),
         weights=_weights(info),
         tryout_page=_tryout_page(info),
         commands=commands(info),
-        mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
+        mistakes=mistakes_of_answer,
         analysis=analyse(info.network.architecture, task) if info.network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
@@ -368,27 +370,31 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
         for image, prediction in run.wrong:
             predictions_of_image[image][prediction] += 1
     # Reversed, so that the first inspection wins; all inspections of an image have the same label and pixels.
-    misses = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
+    inspected = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
+    labels = {index: image.label for index, image in inspected.items()}
+    pixels = {index: unpacked(image.pixels) for index, image in inspected.items()}
     mislabelled = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     wrong = [
         _Mistake(
             image=image,
-            label=misses[image].label if image in misses else None,
+            label=labels.get(image),
             said=tuple(sorted(predictions.items(), key=lambda pair: (-pair[1], pair[0]))),
             seeds=predictions.total(),
             mislabelled=image in mislabelled,
-            pixels=unpacked(misses[image].pixels) if image in misses else None,
+            pixels=pixels.get(image),
         )
         for image, predictions in predictions_of_image.items()
     ]
     areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
     confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
+    scores = () if confusion is None else statistics.class_scores(confusion, len(record.seeds))
+    image_shape = inspections[0].image_shape if inspections else None
     return _Mistakes(
         seeds=len(record.seeds),
         mistakes=tuple(sorted(wrong, key=lambda mistake: (-mistake.seeds, mistake.image))),
         confusion=confusion,
-        scores=() if confusion is None else statistics.class_scores(confusion, len(record.seeds)),
-        image_shape=inspections[0].image_shape if inspections else None,
+        scores=scores,
+        image_shape=image_shape,
         roc_auc=statistics.mean(areas) if areas else None,
     )
 

@@ -166,11 +166,9 @@ def fast_buffers(plan: IntegerPlan) -> FastBuffers:
         groups = _groups(plan, step)
         outputs = plan.maps[step.target].shape[0]
         weights = places * channels  # of a filter
-        is_ordered = groups > 1 or (step.form.poses > 1 and not has_expanded_kernels)
-        size = FastBuffers(
-            window=weights * groups, inputs=weights if is_ordered else 0, results=outputs, sums=outputs // groups,
-            filters=outputs if has_expanded_kernels else filters,
-            kernel=weights * outputs if has_expanded_kernels else 0,
-        )  # fmt: skip
-        sizes.append(size)
+        sizes.append(FastBuffers(window=weights * groups, results=outputs, sums=outputs // groups, filters=filters))
+        if has_expanded_kernels:
+            sizes.append(FastBuffers(filters=outputs, kernel=weights * outputs))
+        if groups > 1 or (step.form.poses > 1 and not has_expanded_kernels):
+            sizes.append(FastBuffers(inputs=weights))
     return FastBuffers(*map(max, zip(*map(astuple, sizes), strict=True)))

@@ -317,8 +317,8 @@ class Weighted:
     weight: float
 
     def __str__(self) -> str:
-        powers = zip(self.metrics, (self.weight, 1 - self.weight), strict=True)
-        return " ".join(str(metric) if power == 1 else f"{metric}^{power:g}" for metric, power in powers if power)
+        powers = [pair for pair in zip(self.metrics, (self.weight, 1 - self.weight), strict=True) if pair[1]]
+        return " ".join(str(metric) if power == 1 else f"{metric}^{power:g}" for metric, power in powers)
 
     @property
     def unit(self) -> str:

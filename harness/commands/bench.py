@@ -95,7 +95,8 @@ def table(
     has_names_of_a_merge = into is not None and len(names) > 1
     has_one_name = into is None and len(names) == 1
     names_fit = has_names_of_a_merge if merge else has_one_name
-    if not is_one_action or not names_fit or (only_plan and not is_recording):
+    is_plan_of_a_table = only_plan and not is_recording
+    if is_plan_of_a_table or not is_one_action or not names_fit:
         raise UsageError("use NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
     from harness.bench.table import export_table, merged, read_table, table_folder, write_table
 
@@ -340,7 +341,8 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
     has_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
         raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
-    if not has_table and (not request.live or None in (request.space, request.target, request.seconds)):
+    lacks_a_task = not request.live or None in (request.space, request.target, request.seconds)
+    if lacks_a_task and not has_table:
         raise UsageError("a TABLE is required, or --live with --space, --target and --time")
     kind = "live runs" if request.live else "a replay"
     refused: tuple[str, ...] = _ONLY_REPLAYED if request.live else _ONLY_LIVE

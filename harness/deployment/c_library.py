@@ -516,6 +516,11 @@ class _CStep:
         constants = self.constants
         *counts, _ = self.counts
         outputs = self.counts.output_channels
+        orders: list[str] = []
+        blocks: list[int] = []
+        if self.is_fast:
+            orders = [self.order]
+            blocks = [self.block_filters, tile_columns(self.network.plan, self.planned)]
         takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
         is_signed = self.target is None or self.target.signed
         low, high = (-127, 127) if is_signed else (0, 255)
@@ -523,18 +528,21 @@ class _CStep:
         if constants.slope == 0:
             low = 0
         return [
-            "0" if self.planned.kernel is None else f"kernel_{self.planned.kernel}",
-            f"multipliers_{self.index}" if len(constants.multipliers) else "0",
-            f"biases_{self.index}" if len(constants.biases) else "0",
-            *([self.order] if self.is_fast else []),
-            *self.extents, int(takes_mean),
-            *self._byte_codes(),
+            *self._array_names(), *orders, *self.extents, int(takes_mean), *self._byte_codes(),
             _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
             constants.sum_bits, constants.bias_bits, constants.output_bits,
-            *counts,
-            *([self.block_filters, tile_columns(self.network.plan, self.planned)] if self.is_fast else []),
+            *counts, *blocks,
             constants.skip_multiplier, constants.slope or 0, low, high,
         ]  # fmt: skip
+
+    def _array_names(self) -> list[str]:
+        """Return the names of the kernel, the multipliers and the biases in C; 0, the null pointer, if absent."""
+        names = {
+            f"kernel_{self.planned.kernel}": self.planned.kernel is not None,
+            f"multipliers_{self.index}": len(self.constants.multipliers) > 0,
+            f"biases_{self.index}": len(self.constants.biases) > 0,
+        }
+        return [name if is_present else "0" for name, is_present in names.items()]
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""

@@ -365,7 +365,8 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     stated = attempt.lower_bound_pct
     outcome, bound = ending(attempt, evidence)
     is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE
-    if (outcome is attempt.outcome and is_equal) or (attempt.rules > 3 and groups_of(evidence).sizes):
+    is_compared = attempt.rules <= 3 or not groups_of(evidence).sizes
+    if not is_compared or (outcome is attempt.outcome and is_equal):
         return None
     return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
 

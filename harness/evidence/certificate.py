@@ -163,6 +163,7 @@ def check(path: Path) -> Certificate:
     alpha = certificate.alpha
     most = ALPHA_SHARE * ALPHA
     first = indices[0] if indices else 0
+    has_valid_sizes = not sizes or (min(sizes) > 0 and sum(sizes) == images)
     # Whether each requirement holds, by the message if not.
     requirements = {
         f"test_size: {images} stated, at least 1 required": images > 0,
@@ -173,8 +174,7 @@ def check(path: Path) -> Certificate:
         "indices: not consecutive": first >= 0 and indices == tuple(range(first, first + count)),
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
-        f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": not sizes
-        or (min(sizes) > 0 and sum(sizes) == images),
+        f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": has_valid_sizes,
         "group_errors: not the test errors of each seed by group": _are_errors_by_group(group_errors, sizes, errors),
     }
     for fault, holds in requirements.items():

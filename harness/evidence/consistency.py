@@ -310,7 +310,8 @@ def publish(workspace: Workspace, network: str) -> None:
         shipped_lines = set(files.log_text(target).splitlines())
         for line in files.log_text(path).splitlines():
             # Only lines of certification attempts have a number.
-            if line not in shipped_lines and ('"number": ' in line or any(each in line for each in hashes)):
+            is_published = '"number": ' in line or any(each in line for each in hashes)
+            if is_published and line not in shipped_lines:
                 files.append_line(target, line)
     rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
     rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}

@@ -70,6 +70,8 @@ class SearchOutcome:
         end = self.ending
         advice = self._printed_advice
         rejected = study.rejected.total()
+        winner = None if self.verdict is None else document_of(self.verdict.row)
+        nearest = None if self.nearest is None else asdict(self.nearest)
         front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
         return {
             "study": self.plan.folder.name,
@@ -84,12 +86,12 @@ class SearchOutcome:
             "repeated": study.repeated,
             "trained": sum(run.purpose is Purpose.SEARCH and run.status not in FAILURES for run in study.results),
             "seconds": study.seconds,
-            "winner": None if self.verdict is None else document_of(self.verdict.row),
+            "winner": winner,
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for verdict, _ in end.missed],
             "linear": self._linear(),
             "quote": self._quote(),
-            "nearest_miss": None if self.nearest is None else asdict(self.nearest),
+            "nearest_miss": nearest,
             # A published key: the advice.
             "last_words": None if advice is None else asdict(advice) | {"command": advice.command},
             "report": str(report),

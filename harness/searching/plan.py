@@ -224,6 +224,9 @@ def _config(
 ) -> StudyConfig:
     """Return the configuration of a study; ``plan_search`` adds the hash of the images and the sampler."""
     recipe = training.named_recipe.recipe
+    # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
+    # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
+    has_rungs = not recipe.trainer and recipe.starts == 1
     return StudyConfig(
         dataset=goal.data.name,
         data_hash="",
@@ -235,15 +238,13 @@ def _config(
         sampler="",
         recipe=recipe,
         recipe_name=training.named_recipe.name,
-        # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
-        # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
-        rungs=() if recipe.trainer or recipe.starts > 1 else rungs(recipe.epochs),
+        rungs=rungs(recipe.epochs) if has_rungs else (),
         seed=request.seed,
         lengths=training.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
         objectives=limited.objectives,
-        start_from="" if request.start_from is None else request.start_from,
+        start_from=request.start_from or "",
         group_folds=goal.data.group_folds,
         validation_groups=_effective_groups(goal.data, goal.data.validation_group_sizes),
         test_groups=_effective_groups(goal.data, goal.data.test_group_sizes),

@@ -120,7 +120,8 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
             # In site-packages, follow only the package of the module itself. This program is left out, because all
             # results state the version of the program.
             top = "".join(parts[:1])
-            if (package and top != package) or (not package and top in _OURS):
+            is_left_out = top != package if package else top in _OURS
+            if is_left_out:
                 continue
             # The import of ``a.b`` also runs the file of the package ``a``.
             for end in range(1, len(parts) + 1):

@@ -418,10 +418,9 @@ def predicting_state(run: Training) -> list[Tensor]:
 
     The tensors are in the order of ``state_tensors``; they are not copies.
     """
-    is_recomputed = run.recipe.average_statistics == "recomputed"
-    assert run.finished_average is not None or not (
-        run.rounded_kernels or (run.average is not None and is_recomputed)
-    ), "finish_average must be called before predictions"
+    is_recomputed = run.average is not None and run.recipe.average_statistics == "recomputed"
+    is_unfinished = run.finished_average is None and (run.rounded_kernels or is_recomputed)
+    assert not is_unfinished, "finish_average must be called before predictions"
     return run.finished_average or run.average or run.state
 
 
