@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
 from harness.data.datasets import dataset, task_or_mnist
-from harness.evidence import bounds, leaderboard_table, ledger, record
+from harness.evidence import bounds, leaderboard_table, ledger
 from harness.evidence.leaderboard_table import LeaderboardRow
-from harness.evidence.record import Record
+from harness.evidence.record import Record, read_all
 from harness.studies import candidate
 from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig, settings_of
@@ -115,7 +115,7 @@ class _Side(NamedTuple):
 def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
     """Return the evidence of a workspace on ``networks``, pairs of a name (may be empty) and an architecture."""
     hashes = {architecture.hash for _, architecture in networks}
-    records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
+    records = [item for item in read_all(workspace.records) if item.hash in hashes]
     ledger_entries = ledger.read(workspace.ledger)
     rows = [(leaderboard_table.row_of_record(item, ledger_entries), item) for item in records]
     positions = {row.key: index for index, row in enumerate(leaderboard_table.ranked([row for row, _ in rows]))}

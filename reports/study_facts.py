@@ -15,9 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from harness.evidence import leaderboard_table, record
+from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, validation_runs
-from harness.evidence.record import Record
+from harness.evidence.record import Record, path_of
 from harness.searching.ending import ending
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import MOST_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
@@ -431,10 +431,10 @@ def read_study(
     )
 
 
-def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+def inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
-    weights = {run.index: run.weights_sha256 for run in evidence.seeds}
-    inspections = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
+    weights = {run.index: run.weights_sha256 for run in record.seeds}
+    inspections = read_inspections(workspace.runs, path_of(workspace.records, record).stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 

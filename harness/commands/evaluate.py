@@ -77,25 +77,25 @@ def evaluate(
     from harness.interface.lookup import read_record
 
     workspace = files.workspace()
-    evidence = read_record(network, workspace, dataset, recipe)
+    record = read_record(network, workspace, dataset, recipe)
     # Without kept weights, seed 0 leads to the message that states how to get weights.
-    indices = [seed] if seed is not None else kept_indices(workspace.records, evidence) or [0]
+    indices = [seed] if seed is not None else kept_indices(workspace.records, record) or [0]
     if in_c:
-        return _compare_c(evidence, indices, workspace, data, as_json)
+        return _compare_c(record, indices, workspace, data, as_json)
     if images is not None:
-        return _classify(evidence, indices, images, workspace, as_json)
+        return _classify(record, indices, images, workspace, as_json)
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
-        seeds, entry = evaluate_seeds(evidence, indices, workspace, data, other_data)
-    part = f"{evidence.dataset} test" if entry is None else entry.on
+        seeds, entry = evaluate_seeds(record, indices, workspace, data, other_data)
+    part = f"{record.dataset} test" if entry is None else entry.on
     mean_pct = statistics.mean([item.accuracy_pct for item in seeds])
-    bound_pct, images_bound_pct = bounds_of(evidence, seeds)
-    rows = _class_rows(evidence, seeds)
+    bound_pct, images_bound_pct = bounds_of(record, seeds)
+    rows = _class_rows(record, seeds)
     fields = ("errors", "accuracy_pct", "as_recorded")
     document = {
-        "hash": evidence.hash,
-        "parameters": evidence.parameters,
-        "dataset": evidence.dataset,
-        "recipe": evidence.recipe_name,
+        "hash": record.hash,
+        "parameters": record.parameters,
+        "dataset": record.dataset,
+        "recipe": record.recipe_name,
         "images": part,
         "mean_accuracy_pct": mean_pct,
         "lower_bound_pct": bound_pct,
@@ -105,12 +105,12 @@ def evaluate(
         "class_scores": rows,
     }
     lines = [
-        f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
-        f"{evidence.dataset}; {seeds[0].images:,} {part} images",
+        f"{record.hash}, {record.parameters:,} parameters, recipe {record.recipe_name}, trained on "
+        f"{record.dataset}; {seeds[0].images:,} {part} images",
         *map(_seed_line, seeds),
     ]
     if len(seeds) > 1:
-        line = f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {mean_pct:.3f} %"
+        line = f"{len(seeds)} of {len(record.seeds)} recorded seeds: mean {mean_pct:.3f} %"
         if bound_pct is not None:
             line += f"; 99 % lower bound {bound_pct:.3f} %, over seeds and images {images_bound_pct:.3f} %"
         lines.append(line)
@@ -126,12 +126,12 @@ def evaluate(
     return TargetMissed.exit_code if any(item.as_recorded is False for item in seeds) else 0
 
 
-def _class_rows(evidence: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:
+def _class_rows(record: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Return the scores of each class over the predictions of all seeds, with the names of the classes."""
     import numpy as np
 
     confusion = np.sum([item.confusion for item in seeds], axis=0).tolist()
-    names = datasets.dataset(evidence.dataset).class_names or map(str, range(len(confusion)))
+    names = datasets.dataset(record.dataset).class_names or map(str, range(len(confusion)))
     scores = statistics.class_scores(confusion, len(seeds))
     return [{"class": name, **asdict(item)} for name, item in zip(names, scores, strict=True)]
 
@@ -154,26 +154,26 @@ def _seed_line(seed: Evaluation) -> str:
     return line
 
 
-def _compare_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
+def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
     """Compile each seed, compare the logits of the test images with the reference, and return the exit code."""
     from harness.deployment.c_folder import compare_seed
 
     comparisons = []
     for index in indices:
         with busy(f"comparing seed {index}"):
-            comparisons.append(compare_seed(evidence, index, workspace, data))
+            comparisons.append(compare_seed(record, index, workspace, data))
     lines = [
         f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
         f"{item.errors:,} errors in {item.images:,} images"
         for item in comparisons
     ]
-    document = {"hash": evidence.hash, "dataset": evidence.dataset, "seeds": [asdict(item) for item in comparisons]}
+    document = {"hash": record.hash, "dataset": record.dataset, "seeds": [asdict(item) for item in comparisons]}
     options.print_result(as_json, document, "\n".join(lines))
     is_equal = all(not item.differing and item.errors == item.recorded_errors for item in comparisons)
     return 0 if is_equal else TargetMissed.exit_code
 
 
-def _classify(evidence: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
+def _classify(record: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
     """Classify pictures by the mean over the seeds of the class probabilities, and return the exit code."""
     import numpy as np
     import torch
@@ -182,9 +182,9 @@ def _classify(evidence: Record, indices: list[int], images: Path, workspace: Wor
     from harness.evidence.evaluation import probabilities
     from harness.evidence.record import read_recorded
 
-    weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
-    spec = datasets.dataset(evidence.dataset)
-    precision = evidence.recipe.precision
+    weight_files = [read_recorded(workspace.records, record, index) for index in indices]
+    spec = datasets.dataset(record.dataset)
+    precision = record.recipe.precision
     pictures, faults = own_images(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))
     class_names = spec.class_names or range(spec.classes)
@@ -202,7 +202,7 @@ def _classify(evidence: Record, indices: list[int], images: Path, workspace: Wor
         line += f"{100 * next_confidence:.1f} %"
         # ``done`` names the conversion of the picture, such as "inverted".
         lines.append(f"{line}  ({picture.done})" if picture.done else line)
-    document = {"hash": evidence.hash, "dataset": evidence.dataset, "images": rows}
+    document = {"hash": record.hash, "dataset": record.dataset, "images": rows}
     options.print_result(as_json, document, "\n".join(lines))
     options.say_left_out(fault.message for fault in faults)
     return DataError.exit_code if faults else 0

@@ -179,11 +179,11 @@ class LogitComparison:
     compiler: str
 
 
-def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
+def compare_seed(record: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
     """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
 
     Args:
-        evidence: Record of the network.
+        record: Record of the network.
         index: Index of the seed.
         workspace: Workspace with the weights and the log of test set reads.
         folder: Folder of the data set, or None for the default.
@@ -192,21 +192,21 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
         ContentError: The record has no integer network, or the weights are not kept.
         DeviceError: No C compiler is available, or the compiler or the program fails.
     """
-    if evidence.recipe.precision != "int8":
-        export = as_command("export", evidence.hash, "--c", "FOLDER")
+    if record.recipe.precision != "int8":
+        export = as_command("export", record.hash, "--c", "FOLDER")
         raise ContentError(
-            f"{evidence.hash} with recipe {evidence.recipe_name} is not an integer network",
+            f"{record.hash} with recipe {record.recipe_name} is not an integer network",
             hint=f"'{export}' quantises the network and counts the errors",
         )
     command = find_compiler()
     if command is None:
         raise DeviceError("no C compiler was found; install a compiler or set CC")
-    integers = _recorded_integers(evidence, index, workspace)
-    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {index} in C"
-    pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
+    integers = _recorded_integers(record, index, workspace)
+    purpose = f"evaluate {record.hash} {record.recipe_name} seed {index} in C"
+    pixels, labels = read_test_set(load(record.dataset, folder), purpose=purpose, log=workspace.test_log)
     logits = integer_logits(integers, pixels.numpy())
-    library = Library(network=integers, dataset=dataset(evidence.dataset), examples=pixels[:1].numpy())
-    run = evidence.seed(index)
+    library = Library(network=integers, dataset=dataset(record.dataset), examples=pixels[:1].numpy())
+    run = record.seed(index)
     return LogitComparison(
         index=index,
         images=len(labels),
@@ -218,24 +218,24 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
     )
 
 
-def recorded_page(evidence: Record, index: int, workspace: Workspace, images: ImageData) -> dict[str, Any]:
+def recorded_page(record: Record, index: int, workspace: Workspace, images: ImageData) -> dict[str, Any]:
     """Return the data of the interactive page for the integer network of a recorded seed.
 
     Raises:
         ContentError: The weights are not kept, or differ from the weights of the record.
     """
     library = Library(
-        network=_recorded_integers(evidence, index, workspace),
+        network=_recorded_integers(record, index, workspace),
         dataset=images.dataset,
         examples=images.train_images[images.examples(EXAMPLES)].numpy(),
-        title=_title(evidence.parameters, images.dataset),
-        origin=_origin(evidence.hash, evidence.recipe_name, index),
+        title=_title(record.parameters, images.dataset),
+        origin=_origin(record.hash, record.recipe_name, index),
     )
     return page_document(library)
 
 
-def _recorded_integers(evidence: Record, index: int, workspace: Workspace) -> IntegerNetwork:
+def _recorded_integers(record: Record, index: int, workspace: Workspace) -> IntegerNetwork:
     """Return the integer network of a recorded seed; errors as for ``recorded_page``."""
-    spec = dataset(evidence.dataset)
-    weights = read_recorded(workspace.records, evidence, index)
-    return integers_of(network_of(weights, spec.task), evidence.architecture, spec)
+    spec = dataset(record.dataset)
+    weights = read_recorded(workspace.records, record, index)
+    return integers_of(network_of(weights, spec.task), record.architecture, spec)

@@ -83,20 +83,20 @@ class Groups(NamedTuple):
 _NO_GROUPS = Groups()
 
 
-def groups_of(evidence: Record) -> Groups:
+def groups_of(record: Record) -> Groups:
     """Return the errors of a record by group of the test images.
 
     Data sets of earlier versions do not state the group of each test image. The errors are then assumed to lie in as
     few groups as possible: in the largest groups.
     """
-    spec = dataset(evidence.dataset)
+    spec = dataset(record.dataset)
     sizes = spec.test_group_sizes
     if not sizes:
         return _NO_GROUPS
     largest_first = sorted(range(len(sizes)), key=lambda group: -sizes[group])
     group_of = spec.test_groups or [group for group in largest_first for _ in range(sizes[group])]
     errors = {}
-    for run in evidence.seeds:
+    for run in record.seeds:
         images = [image for image, _ in run.wrong] if spec.test_groups else range(run.test_errors)
         counts = Counter(group_of[image] for image in images)
         errors[run.index] = [counts[group] for group in range(len(sizes))]
@@ -313,35 +313,35 @@ def attempt_confidence(attempt: Attempt) -> float:
     return 1 - attempt.alpha if attempt.rules < 3 else certifying_confidence(attempt.alpha)
 
 
-def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:
+def attempt_bound(attempt: Attempt, record: Record) -> float | None:
     """Return the lower bound, per cent, of the recorded seeds of an attempt; None below two seeds.
 
     Before rules 3, Student's bound alone (``statistics.lower_bound``), which assumes normal seeds. Before rules 4, the
     bound over seeds alone for grouped test images too.
     """
-    runs = [run for run in evidence.seeds if run.index in attempt.indices]
+    runs = [run for run in record.seeds if run.index in attempt.indices]
     confidence = attempt_confidence(attempt)
     if attempt.rules < 3 or not runs:
         return finite(statistics.lower_bound([run.accuracy_pct for run in runs], confidence))
     errors = {run.index: run.test_errors for run in runs}
-    groups = groups_of(evidence) if attempt.rules > 3 else _NO_GROUPS
+    groups = groups_of(record) if attempt.rules > 3 else _NO_GROUPS
     return finite(_bound_pct(errors, runs[0].test_size, [*errors], confidence, groups))
 
 
-def ending(attempt: Attempt, evidence: Record) -> tuple[AttemptOutcome, float | None]:
+def ending(attempt: Attempt, record: Record) -> tuple[AttemptOutcome, float | None]:
     """Return the outcome and the lower bound computed from the recorded seeds of an attempt.
 
     OPEN and None until all seeds are recorded. Futility is not recomputed, because a stop depends on the order in which
     the seeds ended, and a stopped attempt cannot pass.
     """
-    if any(evidence.seed(index) is None for index in attempt.indices):
+    if any(record.seed(index) is None for index in attempt.indices):
         return AttemptOutcome.OPEN, None
-    bound = attempt_bound(attempt, evidence)
-    passed = bound is not None and statistics.reaches(bound, evidence.target_pct)
+    bound = attempt_bound(attempt, record)
+    passed = bound is not None and statistics.reaches(bound, record.target_pct)
     return (AttemptOutcome.CERTIFIED if passed else AttemptOutcome.FAILED), bound
 
 
-def contradiction(attempt: Attempt, evidence: Record) -> str | None:
+def contradiction(attempt: Attempt, record: Record) -> str | None:
     """Return the first difference between the stated result of an attempt and its record; None if they agree.
 
     The stated result of grouped test images from rules 4 on is not compared: the bound over groups was corrected while
@@ -355,27 +355,27 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
         return None
     if attempt.seeds < FEWEST_SEEDS:
         return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} required"
-    beacons = {run.beacon for run in evidence.seeds if run.index in attempt.indices}
+    beacons = {run.beacon for run in record.seeds if run.index in attempt.indices}
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
         stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
         return f"{name}: beacon: {stated_beacons} stated by the seeds, a single beacon required"
-    lacking = next((index for index in attempt.indices if evidence.seed(index) is None), None)
+    lacking = next((index for index in attempt.indices if record.seed(index) is None), None)
     if lacking is not None:
         return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {lacking}"
     stated = attempt.lower_bound_pct
-    outcome, bound = ending(attempt, evidence)
+    outcome, bound = ending(attempt, record)
     is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE
-    is_compared = attempt.rules <= 3 or not groups_of(evidence).sizes
+    is_compared = attempt.rules <= 3 or not groups_of(record).sizes
     if not is_compared or (outcome is attempt.outcome and is_equal):
         return None
     return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
 
 
-def is_certified(attempt: Attempt, evidence: Record) -> bool:
+def is_certified(attempt: Attempt, record: Record) -> bool:
     """Return whether an attempt states a certification that follows from its record."""
-    if attempt.outcome is not AttemptOutcome.CERTIFIED or contradiction(attempt, evidence) is not None:
+    if attempt.outcome is not AttemptOutcome.CERTIFIED or contradiction(attempt, record) is not None:
         return False
-    return ending(attempt, evidence)[0] is AttemptOutcome.CERTIFIED
+    return ending(attempt, record)[0] is AttemptOutcome.CERTIFIED
 
 
 def _breach(attempt: Attempt) -> str | None:

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.evidence import bounds, ledger, record
+from harness.evidence import bounds, ledger
+from harness.evidence import record as record_files
 from harness.evidence.leaderboard_table import (
     LeaderboardRow,
     Tier,
@@ -70,11 +71,11 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     if not messages:
         try:
             messages += _table_faults()
-            for evidence in standings.records:
-                messages += _module_faults(evidence)
-                for index in record.kept_indices(workspace.records, evidence):
+            for record in standings.records:
+                messages += _module_faults(record)
+                for index in record_files.kept_indices(workspace.records, record):
                     try:
-                        record.read_recorded(workspace.records, evidence, index)
+                        record_files.read_recorded(workspace.records, record, index)
                     except ContentError as error:
                         messages.append(error.one_line)
             messages += _ledger_faults(workspace.ledger, standings.records, shipped_history, own_history)
@@ -83,16 +84,16 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     return list(dict.fromkeys(messages))
 
 
-def _module_faults(evidence: Record) -> Iterator[str]:
+def _module_faults(record: Record) -> Iterator[str]:
     """Yield a fault if the code of a PyTorch module of the user has changed since the record."""
-    module = evidence.architecture.user_module
+    module = record.architecture.user_module
     if module is not None:
         from harness.training.user_module import check_code
 
         try:
             check_code(module)
         except HarnessError as error:
-            yield f"{evidence.hash}: {error.one_line}"
+            yield f"{record.hash}: {error.one_line}"
 
 
 def _history_of(folder: Path) -> _History:
@@ -197,11 +198,11 @@ def _table_faults() -> Iterator[str]:
 def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own: _History) -> Iterator[str]:
     """Yield the faults of a ledger and the shipped ledger; ``own`` is the history of the records of the workspace."""
     entries = ledger.read(path)
-    evidence_of = {evidence.key: evidence for evidence in records}
-    yield from _attempt_faults(path, entries, evidence_of, shipped, own)
+    record_of = {record.key: record for record in records}
+    yield from _attempt_faults(path, entries, record_of, shipped, own)
     yield from _spending_faults(path, entries)
     for entry in entries.seed_declarations:
-        starts_utc = [run.started_utc for run in _seeds_of(entry, evidence_of)]
+        starts_utc = [run.started_utc for run in _seeds_of(entry, record_of)]
         if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):
             yield f"{path}: seeds of {entry.hash}: declared {entry.declared_utc}, first run began {min(starts_utc)}"
     for item in entries.registrations:
@@ -213,23 +214,23 @@ def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own
 
 
 def _attempt_faults(
-    path: Path, entries: ledger.Ledger, evidence_of: _Evidence, shipped: _History, own: _History
+    path: Path, entries: ledger.Ledger, record_of: _Evidence, shipped: _History, own: _History
 ) -> Iterator[str]:
     """Yield a fault for each attempt without a record or end, or with seeds of a beacon that did not declare it."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
     shipped_lines = files.log_text(shipped_path).splitlines()
     for attempt in entries.attempts:
         name = f"{path}: attempt {attempt.number}"
-        evidence = evidence_of.get(attempt.key)
-        if evidence is None and attempt.outcome is not AttemptOutcome.OPEN:
+        record = record_of.get(attempt.key)
+        if record is None and attempt.outcome is not AttemptOutcome.OPEN:
             yield f"{name}: outcome: {attempt.outcome} stated, {attempt.hash} has no record"
-        if evidence and attempt.outcome is AttemptOutcome.OPEN:
-            outcome, bound = bounds.ending(attempt, evidence)
+        if record and attempt.outcome is AttemptOutcome.OPEN:
+            outcome, bound = bounds.ending(attempt, record)
             if bound is not None:
                 yield f"{name}: outcome: open stated, {outcome} computed"
         if attempt.rules < 2:
             continue
-        beacons = {run.beacon for run in _seeds_of(attempt, evidence_of)}
+        beacons = {run.beacon for run in _seeds_of(attempt, record_of)}
         is_shipped = any(ledger.is_declaration(line, attempt) for line in shipped_lines)
         ledger_path, history = (shipped_path, shipped) if is_shipped else (path, own)
         beacon = _declared_in([history], attempt)
@@ -238,10 +239,10 @@ def _attempt_faults(
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
 
 
-def _seeds_of(declaration: Attempt | Declaration, evidence_of: _Evidence) -> list[SeedRun]:
+def _seeds_of(declaration: Attempt | Declaration, record_of: _Evidence) -> list[SeedRun]:
     """Return the recorded runs of the declared seeds."""
-    evidence = evidence_of.get(declaration.key)
-    return [] if evidence is None else [run for run in evidence.seeds if run.index in declaration.indices]
+    record = record_of.get(declaration.key)
+    return [] if record is None else [run for run in record.seeds if run.index in declaration.indices]
 
 
 def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
@@ -302,9 +303,9 @@ def publish(workspace: Workspace, network: str) -> None:
         raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
     everything = collect(workspace)
     hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
-    for evidence in record.read_all(workspace.records):
-        if evidence.hash in hashes and record.path_of(workspace.records, evidence).exists():
-            _publish_record(workspace, evidence, folder)
+    for record in record_files.read_all(workspace.records):
+        if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
+            _publish_record(workspace, record, folder)
     for path in (workspace.ledger, workspace.test_log):
         target = folder / path.name
         shipped_lines = set(files.log_text(target).splitlines())
@@ -318,10 +319,10 @@ def publish(workspace: Workspace, network: str) -> None:
     files.write_text(table, to_csv(ranked(list(rows.values()))))
 
 
-def _publish_record(workspace: Workspace, evidence: Record, folder: Path) -> None:
+def _publish_record(workspace: Workspace, record: Record, folder: Path) -> None:
     """Write a record and the weights of its seeds that the workspace has to the folder of the shipped records."""
-    for run in evidence.seeds:
-        weights = record.weights_path(workspace.records, evidence, run.index)
-        if weights == record.kept_weights(workspace.records, evidence, run.index):
-            files.write_bytes(record.weights_path(folder, evidence, run.index), weights.read_bytes())
-    record.write(folder, evidence)
+    for run in record.seeds:
+        weights = record_files.weights_path(workspace.records, record, run.index)
+        if weights == record_files.kept_weights(workspace.records, record, run.index):
+            files.write_bytes(record_files.weights_path(folder, record, run.index), weights.read_bytes())
+    record_files.write(folder, record)

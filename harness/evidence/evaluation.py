@@ -150,7 +150,7 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
 
 
 def evaluate_seeds(
-    evidence: Record, indices: Sequence[int], workspace: Workspace, folder: Path | None, other: str | None = None
+    record: Record, indices: Sequence[int], workspace: Workspace, folder: Path | None, other: str | None = None
 ) -> tuple[list[Evaluation], ledger.Registration | None]:
     """Evaluate recorded seeds on the test images or on ``other`` labelled images.
 
@@ -159,7 +159,7 @@ def evaluate_seeds(
     too.
 
     Args:
-        evidence: Record of the network.
+        record: Record of the network.
         indices: Seed indices.
         workspace: Workspace of weights, test log and ledger.
         folder: Folder of the data files; None for the cache.
@@ -173,24 +173,24 @@ def evaluate_seeds(
         ContentError: Weights are missing or differ from the record.
         DataError: Images are missing or damaged, or some of the ``other`` images are training images.
     """
-    weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
-    spec = dataset(evidence.dataset)
-    precision = evidence.recipe.precision
+    weight_files = [read_recorded(workspace.records, record, index) for index in indices]
+    spec = dataset(record.dataset)
+    precision = record.recipe.precision
     entry = None
     if other is None:
         noun = "seeds" if len(indices) > 1 else "seed"
-        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {noun} {', '.join(map(str, indices))}"
-        pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
+        purpose = f"evaluate {record.hash} {record.recipe_name} {noun} {', '.join(map(str, indices))}"
+        pixels, labels = read_test_set(load(record.dataset, folder), purpose=purpose, log=workspace.test_log)
     else:
         images = labelled_images(other, spec, folder)
-        _refuse_trained(images.pixels, evidence.dataset, folder, other)
+        _refuse_trained(images.pixels, record.dataset, folder, other)
         pixels = images.pixels
         labels = images.labels
         registration = ledger.Registration(
-            hash=evidence.hash,
-            recipe_hash=evidence.recipe_hash,
-            dataset=evidence.dataset,
-            protocol_version=evidence.protocol_version,
+            hash=record.hash,
+            recipe_hash=record.recipe_hash,
+            dataset=record.dataset,
+            protocol_version=record.protocol_version,
             on=images.name,
             on_sha256=images.sha256,
             images=len(labels),
@@ -201,12 +201,12 @@ def evaluate_seeds(
         entry = ledger.register(workspace.ledger, registration)
     evaluations = []
     for index, weights in zip(indices, weight_files, strict=True):
-        run = evidence.seed(index) if entry is None else None
+        run = record.seed(index) if entry is None else None
         evaluation = evaluated(index, probabilities(weights, pixels, spec, precision), labels, precision, run)
         evaluations.append(replace(evaluation, repeated=run is not None and weights.sha256 != run.weights_sha256))
     if entry is not None and not entry.errors:
         errors = tuple(item.errors for item in evaluations)
-        bound, images_bound = bounds_of(evidence, evaluations)
+        bound, images_bound = bounds_of(record, evaluations)
         ledger.close(workspace.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
     return evaluations, entry
 
@@ -222,12 +222,12 @@ def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) 
         )
 
 
-def bounds_of(evidence: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:
+def bounds_of(record: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % bounds over seeds, and over seeds and images; None unless all recorded seeds are evaluated.
 
     A subset of seeds, chosen by a user or by the existing weight files, may not be a random sample.
     """
-    if len(evaluations) < len(evidence.seeds):
+    if len(evaluations) < len(record.seeds):
         return None, None
     images = evaluations[0].images  # equal for all seeds
     wrong = [[image for image, _ in item.wrong] for item in evaluations]

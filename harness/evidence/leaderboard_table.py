@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
-from harness.evidence import bounds, ledger, record
+from harness.evidence import bounds, ledger
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
-from harness.evidence.record import Record, RowKey, SeedRun
+from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
 from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
@@ -181,72 +181,72 @@ class Survey(NamedTuple):
     undeclared: tuple[Record, ...]
 
 
-def _columns_of_decision(evidence: Record, entries: Ledger) -> dict[str, Any]:
+def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     """Return the tier of a record, and the bound that decides the tier with its confidence."""
-    if not evidence.seeds or undeclared(evidence, entries):
+    if not record.seeds or undeclared(record, entries):
         return {"tier": Tier.MEASURED, "reached": False}
     for attempt in entries.attempts:
-        if attempt.key == evidence.key and bounds.is_certified(attempt, evidence):
+        if attempt.key == record.key and bounds.is_certified(attempt, record):
             return {
                 "tier": Tier.CERTIFIED,
                 "reached": True,
                 "confidence": bounds.attempt_confidence(attempt),
-                "lower_bound_pct": bounds.attempt_bound(attempt, evidence),
+                "lower_bound_pct": bounds.attempt_bound(attempt, record),
             }
-    errors = {run.index: run.test_errors for run in evidence.seeds}
-    declared = entries.declared_indices(evidence.key, errors)
-    images = evidence.seeds[0].test_size
-    groups = bounds.groups_of(evidence)
-    confidence = 1 - entries.look_alpha(evidence.key)
-    judgement = bounds.judgement_of(errors, images, evidence.target_pct, declared, confidence=confidence, groups=groups)
+    errors = {run.index: run.test_errors for run in record.seeds}
+    declared = entries.declared_indices(record.key, errors)
+    images = record.seeds[0].test_size
+    groups = bounds.groups_of(record)
+    confidence = 1 - entries.look_alpha(record.key)
+    judgement = bounds.judgement_of(errors, images, record.target_pct, declared, confidence=confidence, groups=groups)
     tier = _TIERS[judgement]
     bound = bounds.deciding_bound_pct(errors, images, declared, confidence, groups=groups)
     stated = None if bound is None else confidence
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated, "lower_bound_pct": bound}
 
 
-def undeclared(evidence: Record, entries: Ledger) -> list[int]:
+def undeclared(record: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
-    declared = {index for item in entries.seed_declarations if item.key == evidence.key for index in item.indices}
-    return [run.index for run in evidence.seeds if run.index not in declared and run.started_utc > _DECLARED_SINCE_UTC]
+    declared = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
+    return [run.index for run in record.seeds if run.index not in declared and run.started_utc > _DECLARED_SINCE_UTC]
 
 
-def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
+def tested_before(record: Record, records: Iterable[Record]) -> list[str]:
     """Return the other data sets on which equal weights had been tested before the seeds of a record.
 
     Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
     """
-    with_weights = [run for run in evidence.seeds if run.weights_sha256 is not None]
+    with_weights = [run for run in record.seeds if run.weights_sha256 is not None]
     begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
     names: set[str] = set()
     for other in records:
-        if other.dataset != evidence.dataset:
+        if other.dataset != record.dataset:
             names |= {other.dataset for run in other.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
     return sorted(names)
 
 
-def row_of_record(evidence: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
+def row_of_record(record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row of a record; ``entries`` is the whole ledger."""
-    goal = (evidence.dataset, evidence.target_pct)
+    goal = (record.dataset, record.target_pct)
     attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
     of_search = {}
-    if evidence.found is not None:
+    if record.found is not None:
         columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
-        of_search = {column: getattr(evidence.found, column) for column in columns}
+        of_search = {column: getattr(record.found, column) for column in columns}
     return LeaderboardRow(
-        name=evidence.name or name_of(evidence.hash) or "",
-        target_pct=evidence.target_pct,
+        name=record.name or name_of(record.hash) or "",
+        target_pct=record.target_pct,
         attempts=attempts,
-        epochs=evidence.recipe.epochs,
-        teacher_seconds=evidence.teacher_seconds,
-        dataset=evidence.dataset,
-        recipe=evidence.recipe_name,
-        recipe_hash=evidence.recipe_hash,
-        note="; ".join(_notes_of(evidence, entries)),
-        protocol_version=evidence.protocol_version,
-        **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
-        **_columns_of_decision(evidence, entries),
-        **_columns_of_seeds(evidence.seeds, evidence.target_pct, dataset(evidence.dataset).test_group_sizes),
+        epochs=record.recipe.epochs,
+        teacher_seconds=record.teacher_seconds,
+        dataset=record.dataset,
+        recipe=record.recipe_name,
+        recipe_hash=record.recipe_hash,
+        note="; ".join(_notes_of(record, entries)),
+        protocol_version=record.protocol_version,
+        **_columns_of(record.architecture, dataset(record.dataset).task),
+        **_columns_of_decision(record, entries),
+        **_columns_of_seeds(record.seeds, record.target_pct, dataset(record.dataset).test_group_sizes),
         **of_search,
     )
 
@@ -287,19 +287,19 @@ def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, ta
     }
 
 
-def _notes_of(evidence: Record, entries: Ledger) -> Iterator[str]:
+def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
     """Yield the parts of the note: assumptions, groups, outdated certifications, evaluations on other images."""
-    if evidence.assumed:
-        yield f"recipe fields assumed: {', '.join(evidence.assumed)}"
-    if warning := bounds.group_warning(dataset(evidence.dataset)):
+    if record.assumed:
+        yield f"recipe fields assumed: {', '.join(record.assumed)}"
+    if warning := bounds.group_warning(dataset(record.dataset)):
         yield warning
     for attempt in entries.attempts:
-        if attempt.key == evidence.key and attempt.outcome is AttemptOutcome.CERTIFIED:
-            outcome, bound = bounds.ending(attempt, evidence)
+        if attempt.key == record.key and attempt.outcome is AttemptOutcome.CERTIFIED:
+            outcome, bound = bounds.ending(attempt, record)
             if outcome is AttemptOutcome.FAILED:
                 text = "none" if bound is None else f"{bound:.3f} %"
                 yield f"attempt {attempt.number} was certified by an earlier bound over groups; the bound now is {text}"
-    subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
+    subject = (record.hash, record.recipe_hash, record.dataset, record.protocol_version)
     for item in entries.registrations:
         if item.errors and item.subject == subject:
             mean = 100 - 100 * statistics.mean(item.errors) / item.images
@@ -499,7 +499,7 @@ def survey(workspace: Workspace) -> Survey:
 
     entries = ledger.read(workspace.ledger, damage)
     records = []
-    for item in record.read_all(workspace.records, damage):
+    for item in read_all(workspace.records, damage):
         if (fault := _ledger_fault(item, entries.attempts)) is None:
             records.append(item)
         else:
@@ -541,21 +541,21 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
     return rows
 
 
-def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
+def _ledger_fault(record: Record, attempts: Iterable[Attempt]) -> str | None:
     """Return the first contradiction between a record and the attempts of the ledger; None if there is none."""
-    own = [attempt for attempt in attempts if attempt.key == evidence.key]
+    own = [attempt for attempt in attempts if attempt.key == record.key]
     for attempt in own:
-        if (fault := bounds.contradiction(attempt, evidence)) is not None:
+        if (fault := bounds.contradiction(attempt, record)) is not None:
             return fault
-    for number in {run.attempt for run in evidence.seeds} - {None, *(attempt.number for attempt in own)}:
-        return f"attempt {number}: lacking, but {evidence.hash} has seeds of the attempt"
+    for number in {run.attempt for run in record.seeds} - {None, *(attempt.number for attempt in own)}:
+        return f"attempt {number}: lacking, but {record.hash} has seeds of the attempt"
     return None
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
     """Return all rows of a workspace, ranked; damaged documents are left out and reported once."""
     standings = survey(workspace)
-    record.report_damage(standings.damage)
+    report_damage(standings.damage)
     return list(standings.rows)
 
 

@@ -195,22 +195,22 @@ def write(folder: Path, record: Record) -> None:
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
-            evidence = read(path)
-            if evidence.key != record.key:
+            stored = read(path)
+            if stored.key != record.key:
                 raise ContentError(
-                    f"{path} contains the row {(*evidence.key,)}; cannot write the row {(*record.key,)} to this file"
+                    f"{path} contains the row {(*stored.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
-            record = _joined(evidence, record)
+            record = _joined(stored, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
-def _joined(evidence: Record, record: Record) -> Record:
-    """Return ``record`` with the seeds of both, where seeds of ``evidence`` have priority; empty fields are filled."""
+def _joined(stored: Record, record: Record) -> Record:
+    """Return ``record`` with the seeds of both, where seeds of ``stored`` have priority; empty fields are filled."""
     return replace(
         record,
-        seeds=with_seeds(evidence, *record.seeds).seeds,
-        found=record.found or evidence.found,
-        name=record.name or evidence.name,
+        seeds=with_seeds(stored, *record.seeds).seeds,
+        found=record.found or stored.found,
+        name=record.name or stored.name,
     )
 
 
@@ -356,21 +356,21 @@ class WeightFile:
         return digest.hexdigest()
 
 
-def weights_path(records: Path, evidence: Record, index: int) -> Path:
+def weights_path(records: Path, record: Record, index: int) -> Path:
     """Return the path of the weights of a seed, which does not depend on the target."""
-    row = f"{evidence.hash}-{evidence.recipe_hash}-{evidence.dataset}"
+    row = f"{record.hash}-{record.recipe_hash}-{record.dataset}"
     return records / "weights" / row / f"seed-{index:04d}.safetensors"
 
 
-def kept_weights(own: Path, evidence: Record, index: int) -> Path | None:
+def kept_weights(own: Path, record: Record, index: int) -> Path | None:
     """Return the existing weight file of a seed, shipped or in ``own``; None if there is none."""
-    paths = (weights_path(folder, evidence, index) for folder in (files.SHIPPED / "records", own))
+    paths = (weights_path(folder, record, index) for folder in (files.SHIPPED / "records", own))
     return next((path for path in paths if path.exists()), None)
 
 
-def kept_indices(own: Path, evidence: Record) -> list[int]:
+def kept_indices(own: Path, record: Record) -> list[int]:
     """Return the indices of the recorded seeds that have weight files, in order."""
-    return [run.index for run in evidence.seeds if kept_weights(own, evidence, run.index)]
+    return [run.index for run in record.seeds if kept_weights(own, record, run.index)]
 
 
 def read_weights(path: Path) -> WeightFile:
@@ -397,39 +397,39 @@ def read_weights(path: Path) -> WeightFile:
     return WeightFile(path, arrays, about, tied, state)
 
 
-def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
+def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
     """Read the weights of a recorded seed and check the file against the record.
 
     Raises:
         ContentError: There is no weight file, or the file is damaged or not the file of this seed.
     """
-    run = evidence.seed(index)
-    path = kept_weights(own, evidence, index)
+    run = record.seed(index)
+    path = kept_weights(own, record, index)
     if run is None or path is None:
-        indices = ", ".join(map(str, kept_indices(own, evidence)))
+        indices = ", ".join(map(str, kept_indices(own, record)))
         others = f"stored seeds: {indices}" if indices else "no weights are stored"
-        hint = f"{as_command('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests the seed again"
+        hint = f"{as_command('verify', record.hash, '--seeds', str(index + 1))} trains and tests the seed again"
         raise ContentError(
-            f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {others}",
+            f"no weights of seed {index} of {record.hash} with recipe {record.recipe_name}: {others}",
             hint=None if indices else hint,
         )
     weights = read_weights(path)
     # The weights must be the recorded weights, or the weights of a repeat with the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
-    repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
+    repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, record, run)
     expected = {
         "weights": repeated or run.weights_sha256,
         # The metadata must match, too: the digest covers only the numbers, and in another order of ops the same numbers
         # are a different network.
-        "architecture": evidence.hash,
-        "hash": evidence.hash,
-        "recipe_hash": evidence.recipe_hash,
-        "dataset": evidence.dataset,
+        "architecture": record.hash,
+        "hash": record.hash,
+        "recipe_hash": record.recipe_hash,
+        "dataset": record.dataset,
         "seed_index": str(run.index),
         "seed": str(run.seed),
-        "parameters": str(evidence.parameters),
+        "parameters": str(record.parameters),
         "weights_sha256": weights.sha256,
-        **pixel_properties(dataset_of(evidence.dataset, path)),
+        **pixel_properties(dataset_of(record.dataset, path)),
     }
     stated = {**dict.fromkeys(expected, None), **weights.about, "weights": weights.sha256}
     with suppress(NotationError):
@@ -442,10 +442,10 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     return weights
 
 
-def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
+def _repeat_of(path: Path, record: Record, run: SeedRun) -> str | None:
     """Return the digest of a repeat of a seed with the recorded errors but other last bits; None without a repeat."""
     identity = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
-    identity |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
+    identity |= {name: getattr(record, name) for name in ("hash", "recipe_hash", "dataset")}
     for line in files.log_text(path).splitlines():
         try:
             repeat = parse_json(line)

@@ -15,7 +15,8 @@ from itertools import chain, count, islice
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.evidence import bounds, ledger, record
+from harness.evidence import bounds, ledger
+from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
 from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
@@ -87,12 +88,12 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         seeds=(),
         found=plan.found,
     )
-    path = record.path_of(workspace.records, fresh)
+    path = record_files.path_of(workspace.records, fresh)
     if path.exists():
         # ``read_all`` leaves a damaged record out, but the seeds of this record must not be run again.
-        record.read(path)
-    evidence = next((each for each in record.read_all(workspace.records) if each.key == fresh.key), fresh)
-    return replace(evidence, name=evidence.name or fresh.name, found=evidence.found or fresh.found)
+        record_files.read(path)
+    record = next((each for each in record_files.read_all(workspace.records) if each.key == fresh.key), fresh)
+    return replace(record, name=record.name or fresh.name, found=record.found or fresh.found)
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
@@ -166,12 +167,12 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
     Raises:
         ContentError: An op of the network has no effect, or nothing is left to spend on these test images.
     """
-    evidence = _declarable(plan, workspace)
-    if (attempt := ledger.open_attempt(workspace.ledger, evidence.key)) is not None:
+    record = _declarable(plan, workspace)
+    if (attempt := ledger.open_attempt(workspace.ledger, record.key)) is not None:
         return attempt
-    first = _first_unused(evidence, workspace)
+    first = _first_unused(record, workspace)
     sketch = _test_sketch(plan, None)
-    return ledger.declare_attempt(workspace.ledger, evidence.key, first, seeds, code_version()[0], sketch)
+    return ledger.declare_attempt(workspace.ledger, record.key, first, seeds, code_version()[0], sketch)
 
 
 def _test_sketch(plan: VerifyPlan, folder: Path | None) -> tuple[str, ...]:
@@ -191,15 +192,15 @@ def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> D
     Raises:
         ContentError: As for ``declare_attempt``.
     """
-    evidence = _declarable(plan, workspace)
+    record = _declarable(plan, workspace)
     for item in ledger.read(workspace.ledger).declarations:
-        if item.key == evidence.key and item.alpha:
+        if item.key == record.key and item.alpha:
             return item
-    first = _first_unused(evidence, workspace)
+    first = _first_unused(record, workspace)
     indices = range(first, first + seeds)
     sketch = _test_sketch(plan, None)
     data = dataset(plan.dataset)
-    return ledger.declare_certificate(workspace.ledger, evidence.key, indices, code_version()[0], sketch, data)
+    return ledger.declare_certificate(workspace.ledger, record.key, indices, code_version()[0], sketch, data)
 
 
 def _declarable(plan: VerifyPlan, workspace: Workspace) -> Record:
@@ -209,18 +210,18 @@ def _declarable(plan: VerifyPlan, workspace: Workspace) -> Record:
     return _record_of(plan, workspace)
 
 
-def _first_unused(evidence: Record, workspace: Workspace) -> int:
+def _first_unused(record: Record, workspace: Workspace) -> int:
     # Without a beacon, a seed is the same for all targets and data sets, so results may be known from another row.
-    subject = (evidence.hash, evidence.recipe_hash)
+    subject = (record.hash, record.recipe_hash)
     return max(_indices(workspace, lambda item: (item.hash, item.recipe_hash) == subject), default=-1) + 1
 
 
 def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
     """Return the seed indices that were run or declared for the rows selected by ``is_meant``."""
     used: set[int] = set()
-    for evidence in record.read_all(workspace.records):
-        if is_meant(evidence):
-            used.update(run.index for run in evidence.seeds)
+    for record in record_files.read_all(workspace.records):
+        if is_meant(record):
+            used.update(run.index for run in record.seeds)
     for entry in ledger.read(workspace.ledger).seed_declarations:
         if is_meant(entry):
             used.update(entry.indices)
@@ -234,18 +235,18 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     network, recipe and data set, because the results are known, and indices of a certification, because the seeds
     depend on a commit.
     """
-    evidence = _record_of(plan, workspace)
+    record = _record_of(plan, workspace)
     entries = ledger.read(workspace.ledger)
-    run_indices = {run.index for run in evidence.seeds}
-    declared = {index for item in entries.declarations if item.key == evidence.key for index in item.indices}
+    run_indices = {run.index for run in record.seeds}
+    declared = {index for item in entries.declarations if item.key == record.key for index in item.indices}
     own = run_indices | declared
-    training = (evidence.hash, evidence.recipe_hash, evidence.dataset)
+    training = (record.hash, record.recipe_hash, record.dataset)
 
     def is_of_another_row(item: Record | Attempt | Declaration) -> bool:
-        return (item.hash, item.recipe_hash, item.dataset) == training and item.key != evidence.key
+        return (item.hash, item.recipe_hash, item.dataset) == training and item.key != record.key
 
     excluded = _indices(workspace, is_of_another_row)
-    excluded |= {index for item in entries.attempts if item.key == evidence.key for index in item.indices}
+    excluded |= {index for item in entries.attempts if item.key == record.key for index in item.indices}
     available = (index for index in count(min(own, default=0)) if index in own or index not in excluded)
     indices = [*islice(available, seeds)]
     not_run = sorted(declared - run_indices - {*indices})
@@ -269,13 +270,13 @@ def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
 
 
-def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
+def _refuse_equal_weights(run: SeedRun, record: Record) -> None:
     # Two seeds with equal weights are a single sample, so the bounds over seeds would be wrong.
     is_trained = run.status is Status.COMPLETE and bool(run.weights_sha256)
-    for other in evidence.seeds:
+    for other in record.seeds:
         if is_trained and other.weights_sha256 == run.weights_sha256:
             raise ContentError(
-                f"seeds {other.index} and {run.index} of {evidence.hash} have equal weights; the training ignores seeds"
+                f"seeds {other.index} and {run.index} of {record.hash} have equal weights; the training ignores seeds"
             )
 
 
@@ -314,17 +315,17 @@ def run_seeds(
     with owned(folder):
         if plan.certify:
             plan = _as_declared(plan, workspace)
-        evidence = _record_of(plan, workspace)
-        _declare_fresh(plan, workspace, evidence, source.folder)
+        record = _record_of(plan, workspace)
+        _declare_fresh(plan, workspace, record, source.folder)
         # Killed processes leave half-written files.
-        stem = record.path_of(workspace.records, evidence).stem
+        stem = record_files.path_of(workspace.records, record).stem
         files.sweep(workspace.records, f"{stem}.json")
-        files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
+        files.sweep(record_files.weights_path(workspace.records, record, 0).parent)
         files.sweep(result.inspection_folder(workspace.runs, stem))
-        recorded = {run.index: run for run in evidence.seeds}
-        collector = _SeedCollector(plan, workspace, evidence, recorded)
+        recorded = {run.index: run for run in record.seeds}
+        collector = _SeedCollector(plan, workspace, record, recorded)
         collector.close_if_futile()
-        waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
+        waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, record)
         on_begin(len(waiting), recorded.keys())
         with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
             for event in results:
@@ -341,16 +342,16 @@ def run_seeds(
     return verdict
 
 
-def _declare_fresh(plan: VerifyPlan, workspace: Workspace, evidence: Record, folder: Path | None) -> None:
+def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folder: Path | None) -> None:
     """Declare the seeds of a plan that are neither declared nor run; a certification is declared already."""
     if plan.attempt is not None:
         return
     declarations = ledger.read(workspace.ledger).declarations
-    declared = chain.from_iterable(item.indices for item in declarations if item.key == evidence.key)
-    used = {*declared, *(run.index for run in evidence.seeds)}
+    declared = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
+    used = {*declared, *(run.index for run in record.seeds)}
     if fresh := [index for index in plan.indices if index not in used]:
         sketch = _test_sketch(plan, folder)
-        ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0], sketch)
+        ledger.declare_verification(workspace.ledger, record.key, fresh, code_version()[0], sketch)
 
 
 @dataclass(slots=True)
@@ -358,7 +359,7 @@ class _SeedCollector:
     """Collector that adds ended seeds to the record, and the end of a certification to the ledger.
 
     Attributes:
-        evidence: Record of the row, with the seeds that have ended.
+        record: Record of the row, with the seeds that have ended.
         recorded: Seeds recorded before this call, by index; a rerun does not change the record.
         repeated: Reruns by seed index.
         ended_attempt: Certification attempt as ended; None while open and without a certification.
@@ -366,7 +367,7 @@ class _SeedCollector:
 
     plan: VerifyPlan
     workspace: Workspace
-    evidence: Record
+    record: Record
     recorded: Mapping[int, SeedRun]
     repeated: dict[int, SeedRun] = field(default_factory=dict)
     ended_attempt: Attempt | None = None
@@ -375,34 +376,34 @@ class _SeedCollector:
         """Enter the result of a seed, weights before the record that names the weights; end a futile attempt."""
         attempt = self.plan.attempt
         number = None if attempt is None else attempt.number
-        run = record.seed_run(seed_result, number, self.plan.beacon)
+        run = record_files.seed_run(seed_result, number, self.plan.beacon)
         original = self.recorded.get(run.index)
         # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
         if original is None or run.weights_sha256 == original.weights_sha256:
             weights_file = _weights_file(_folder_of(self.plan, self.workspace), run.index)
-            path = record.weights_path(self.workspace.records, self.evidence, run.index)
+            path = record_files.weights_path(self.workspace.records, self.record, run.index)
             # Shipped weights are not copied.
-            is_own = record.kept_weights(self.workspace.records, self.evidence, run.index) in (None, path)
+            is_own = record_files.kept_weights(self.workspace.records, self.record, run.index) in (None, path)
             if is_own and weights_file.exists():
                 files.write_bytes(path, weights_file.read_bytes())
         if original is not None:
             self.repeated[run.index] = run
             return
-        _refuse_equal_weights(run, self.evidence)
-        self.evidence = record.with_seeds(self.evidence, run)
-        record.write(self.workspace.records, self.evidence)
+        _refuse_equal_weights(run, self.record)
+        self.record = record_files.with_seeds(self.record, run)
+        record_files.write(self.workspace.records, self.record)
         self.close_if_futile()
 
     def close_if_futile(self) -> None:
         """End a futile attempt at once, so that running seeds or a later call cannot improve the outcome."""
         attempt = self.plan.attempt
-        runs = [run for index in self.plan.indices if (run := self.evidence.seed(index)) is not None]
+        runs = [run for index in self.plan.indices if (run := self.record.seed(index)) is not None]
         if attempt is None or self.ended_attempt is not None or not runs:
             return
         errors = [run.test_errors for run in runs]
         confidence = bounds.attempt_confidence(attempt)
         if bounds.is_futile(errors, runs[0].test_size, len(self.plan.indices), self.plan.target_pct, confidence):
-            bound = bounds.attempt_bound(attempt, self.evidence)
+            bound = bounds.attempt_bound(attempt, self.record)
             outcome = AttemptOutcome.FUTILE
             self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
@@ -410,15 +411,15 @@ class _SeedCollector:
         """Enter the end of an attempt, computed from the record alone; reruns do not count."""
         attempt = self.plan.attempt
         if attempt is not None and self.ended_attempt is None:
-            outcome, bound = bounds.ending(attempt, self.evidence)
+            outcome, bound = bounds.ending(attempt, self.record)
             self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
 
-def _jobs_of(plan: VerifyPlan, workspace: Workspace, evidence: Record) -> list[Job]:
+def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job]:
     """Return the jobs of the seeds that are not recorded; if all are recorded, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
-    stem = record.path_of(workspace.records, evidence).stem
-    recorded = {run.index: run for run in evidence.seeds}
+    stem = record_files.path_of(workspace.records, record).stem
+    recorded = {run.index: run for run in record.seeds}
     missing = [index for index in plan.indices if index not in recorded]
     to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
@@ -456,31 +457,31 @@ def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
 
 def _verdict_of(collector: _SeedCollector) -> Verdict:
     """Return the verdict on the record of a collector; warns of equal weights tested on another data set before."""
-    evidence = collector.evidence
-    recorded = {run.index: run for run in evidence.seeds}
+    record = collector.record
+    recorded = {run.index: run for run in record.seeds}
     last_runs = recorded | collector.repeated
     runs = tuple(last_runs[index] for index in collector.plan.indices if index in last_runs)
-    reruns = _reruns_of(evidence, collector.repeated)
+    reruns = _reruns_of(record, collector.repeated)
     contradicted = False
     # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
     if not all(rerun.identical for rerun in reruns):
         repeated_errors = [run.test_errors for run in collector.repeated.values()]
-        recorded_errors = [run.test_errors for run in evidence.seeds]
-        contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
+        recorded_errors = [run.test_errors for run in record.seeds]
+        contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
     entries = ledger.read(collector.workspace.ledger)
-    declared = entries.declared_indices(evidence.key, recorded)
+    declared = entries.declared_indices(record.key, recorded)
     lacks_seeds = any(index not in recorded for index in chain.from_iterable(declared))
-    for name in tested_before(evidence, record.read_all(collector.workspace.records)):
-        if _have_equal_test_images(name, evidence.dataset):
+    for name in tested_before(record, record_files.read_all(collector.workspace.records)):
+        if _have_equal_test_images(name, record.dataset):
             continue
         say_once(
-            f"equal weights of {evidence.hash} were tested on {name} before: {evidence.dataset} has the same training "
+            f"equal weights of {record.hash} were tested on {name} before: {record.dataset} has the same training "
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
-    row = row_of_record(evidence, entries)
-    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(evidence, entries))}
-    return Verdict(evidence, row, runs, reruns, contradicted, attempt=collector.ended_attempt, **lacks)
+    row = row_of_record(record, entries)
+    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(record, entries))}
+    return Verdict(record, row, runs, reruns, contradicted, attempt=collector.ended_attempt, **lacks)
 
 
 def _have_equal_test_images(first: str, second: str) -> bool:
@@ -492,10 +493,10 @@ def _have_equal_test_images(first: str, second: str) -> bool:
     return False
 
 
-def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:
+def _reruns_of(record: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:
     reruns = []
     for index, run in sorted(repeated.items()):
-        original = evidence.seed(index)
+        original = record.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
         identical: bool | None = run.weights_sha256 == original.weights_sha256
         if not identical and not result.same_bits_due(run.environment, original.environment):

@@ -277,7 +277,7 @@ def export(
         if optimise is not None:
             fit = Fit(fit.chip, analysis, variant)
         variant = fit.optimise
-        target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
+        target = None if wanted.record is None else f"{wanted.record.target_pct:g}"
         _check_fit(fit, {"--dataset": wanted.dataset, "--target": target, "--recipe": recipe})
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
@@ -568,12 +568,12 @@ def load(
     from harness.evidence.record import kept_indices, read_recorded
 
     workspace = files.workspace()
-    evidence = _record(network, dataset, recipe)
-    spec = datasets.dataset(evidence.dataset)
+    record = _record(network, dataset, recipe)
+    spec = datasets.dataset(record.dataset)
     if seed is None:
-        seed = next(iter(kept_indices(workspace.records, evidence)), 0)
-    model = network_of(read_recorded(workspace.records, evidence, seed), spec.task)
-    return RawInputNetwork(model, spec, evidence.architecture).eval()
+        seed = next(iter(kept_indices(workspace.records, record)), 0)
+    model = network_of(read_recorded(workspace.records, record, seed), spec.task)
+    return RawInputNetwork(model, spec, record.architecture).eval()
 
 
 def _record(network: _Recorded, dataset: str, recipe: str | None) -> Record:
@@ -618,8 +618,8 @@ def evaluate(
     """
     from harness.evidence.evaluation import evaluate_seeds
 
-    evidence = _record(network, dataset, recipe)
-    [evaluation], _ = evaluate_seeds(evidence, [seed], files.workspace(), Path(data) if data else None)
+    record = _record(network, dataset, recipe)
+    [evaluation], _ = evaluate_seeds(record, [seed], files.workspace(), Path(data) if data else None)
     return evaluation
 
 

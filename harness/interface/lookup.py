@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.data.datasets import AUTO, task_of_option
-from harness.evidence import leaderboard_table, record
+from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
-from harness.evidence.record import Record
+from harness.evidence.record import Record, read_all, report_damage
 from harness.interface.results import Study, Trial
 from harness.searching.start_networks import leaderboard_rows
 from harness.studies.log import read_state
@@ -159,9 +159,9 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
-def row_of(evidence: Record) -> KnownRow:
+def row_of(record: Record) -> KnownRow:
     """Return the row of a record."""
-    return KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct)
+    return KnownRow(record.recipe, record.recipe_name, record.dataset, record.target_pct)
 
 
 def is_hash_or_name(argument: str) -> bool:
@@ -372,7 +372,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         [row] = argument.rows
         dataset = row.dataset or dataset
         recipe = recipe or row.recipe_name
-    records = [each for each in record.read_all(workspace.records) if each.hash == network_hash]
+    records = [each for each in read_all(workspace.records) if each.hash == network_hash]
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
     if not fitting:
@@ -389,7 +389,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
 def read_studies(workspace: Workspace) -> list[StudyState]:
     """Return all readable studies; damaged studies are left out and reported once."""
     states, damage = read_each(read_state, studies(workspace).values())
-    record.report_damage(damage)
+    report_damage(damage)
     return states
 
 
@@ -418,12 +418,12 @@ def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
 
     A network is repeated for each of its rows.
     """
-    records = record.read_all(workspace.records)
-    recorded = [evidence for evidence in records if _matches(name, evidence)]
-    for evidence in recorded:
-        yield NetworkArgument(evidence.architecture, evidence.name, rows=(row_of(evidence),))
+    records = read_all(workspace.records)
+    recorded = [record for record in records if _matches(name, record)]
+    for record in recorded:
+        yield NetworkArgument(record.architecture, record.name, rows=(row_of(record),))
     if not recorded:
-        recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
+        recipes = {record.recipe_hash: record.recipe for record in records}
         yield from _without_record(name, workspace, recipes)
 
 

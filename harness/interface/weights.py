@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.data import datasets
-from harness.evidence import record
+from harness.evidence import record as record_files
 from harness.evidence.record import Record, SeedRun
 from harness.interface import options
 from harness.interface.lookup import NetworkArgument, only_row, recipe_of, row_of
@@ -36,7 +36,7 @@ class SeedOfNetwork:
         recipe: Recipe of the training.
         dataset: Name of the data set of the network's row, else the requested data set, which may be ``auto``.
         index: Index of the seed.
-        evidence: Record of the network; None without a record.
+        record: Record of the network; None without a record.
         recorded: Run of the seed in the record; None if the seed is not recorded.
         retrain: Train again, even if weights are kept.
     """
@@ -45,7 +45,7 @@ class SeedOfNetwork:
     recipe: NamedRecipe
     dataset: str
     index: int
-    evidence: Record | None
+    record: Record | None
     recorded: SeedRun | None
     retrain: bool
 
@@ -96,7 +96,7 @@ def seed_of_network(
         ContentError: Several rows fit.
     """
     architecture = argument.architecture
-    records = [each for each in record.read_all(workspace.records) if each.hash == architecture.hash]
+    records = [each for each in record_files.read_all(workspace.records) if each.hash == architecture.hash]
     # Weights do not depend on the target of a row.
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
     dataset_name = None if dataset == datasets.AUTO else dataset
@@ -108,15 +108,15 @@ def seed_of_network(
     same_recipe = [each for each in records if each.recipe_hash == named.recipe.hash]
     fitting = [each for each in same_recipe if dataset_name in (None, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
-    evidence = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
-    if evidence is not None and not retrain:
-        kept_seeds = record.kept_indices(workspace.records, evidence)
+    record = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    if record is not None and not retrain:
+        kept_seeds = record_files.kept_indices(workspace.records, record)
         if seed not in kept_seeds:
             seeds_text = ", ".join(map(str, kept_seeds)) or "none"
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
             raise UsageError(f"{message}; --retrain trains the seed again")
-    recorded = None if evidence is None else evidence.seed(seed)
-    return SeedOfNetwork(architecture, named, dataset_name or dataset, seed, evidence, recorded, retrain)
+    recorded = None if record is None else record.seed(seed)
+    return SeedOfNetwork(architecture, named, dataset_name or dataset, seed, record, recorded, retrain)
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
@@ -127,12 +127,12 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         DeviceError: The device is not available.
         TargetMissed: The training did not complete.
     """
-    if seed.evidence is None or seed.recorded is None or seed.retrain:
+    if seed.record is None or seed.recorded is None or seed.retrain:
         return _fresh_weights(seed, images, device=device, engine=engine)
     from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import network_of
 
-    weights = record.read_recorded(workspace.records, seed.evidence, seed.index)
+    weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
     about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
     network = TrainedNetwork(
         seed.architecture,
@@ -140,7 +140,7 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         about,
         images,
         seed.recipe.recipe,
-        record=seed.evidence,
+        record=seed.record,
         recorded=seed.recorded,
     )
     match = "identical" if weights.sha256 == seed.recorded.weights_sha256 else "repeated"
@@ -174,14 +174,14 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {seed.index} {result.status}: {result.message}; nothing was written")
     about = properties(result, images.dataset)
-    match = record.match(result, recorded)
+    match = record_files.match(result, recorded)
     network = TrainedNetwork(
         seed.architecture,
         final_network(training),
         about,
         images,
         seed.recipe.recipe,
-        record=seed.evidence,
+        record=seed.record,
         recorded=recorded if match == "identical" else None,
     )
     return Weights(seed, network, result, match, len(result.history))
