@@ -165,6 +165,7 @@ def _network(
     row: LeaderboardRow | None,
     predicted_pct_by_trial: Mapping[int, float | None],
 ) -> NetworkFacts:
+    """Return the facts of a network from its proposals, its ended runs and its last decision."""
     deciding_runs, other_length_runs = _by_length(results, decision)
     # The latest proposal if no run has ended.
     deciding_trials = [run.trial for run in deciding_runs[:1]]

@@ -139,6 +139,7 @@ def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
 
 
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
+    """Write the sheet Inputs: example, first weights and learning rate as input cells, and the results."""
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)  # one page wide, any number of pages high
     for column, width in enumerate((16, 12, 44)):
@@ -175,6 +176,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
 
 
 def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
+    """Write the sheet of the training: a row per iteration, with formulas and their computed values."""
     sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
     first = 1
     for title, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):

@@ -125,16 +125,16 @@ def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Replay the repeats of a comparison in this process, for the same reason; return the list of those done."""
     repeats: list[int] = []
 
-    def run_repeats(methods, design, table, processes, earlier_traces, on_trace):
-        readings = replay._TableRuns(table, design.spread)
+    def run_repeats(methods, comparison, table, processes, earlier_traces, on_trace):
+        readings = replay._TableRuns(table, comparison.spread)
         traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
         for method in methods:
-            for repeat in range(design.repeats):
+            for repeat in range(comparison.repeats):
                 if (method.name, repeat) not in traces:
                     repeats.append(repeat)
-                    traces[method.name, repeat] = replay.replay(method, design, readings.read, repeat)
+                    traces[method.name, repeat] = replay.replay(method, comparison, readings.read, repeat)
                     on_trace(traces[method.name, repeat])
-        return [traces[method.name, repeat] for method in methods for repeat in range(design.repeats)]
+        return [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
 
     monkeypatch.setattr(replay, "run_repeats", run_repeats)
     return repeats

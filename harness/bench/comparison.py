@@ -166,7 +166,7 @@ class Judged:
 # On disk ----------------------------------------------------------------------------------------------------
 
 
-def begin(folder: Path, design: Comparison) -> list[Trace]:
+def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     """Write the design of a comparison, or check that the folder has an equal design; return the stored traces.
 
     Raises:
@@ -175,11 +175,11 @@ def begin(folder: Path, design: Comparison) -> list[Trace]:
     path = folder / _DESIGN
     log = folder / _TRACES
     if not path.exists():
-        files.write_json(path, design.document)
+        files.write_json(path, comparison.document)
         return []
-    earlier = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
-    if earlier != design:
-        names = [item.name for item in fields(Comparison) if getattr(earlier, item.name) != getattr(design, item.name)]
+    old = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
+    if old != comparison:
+        names = [item.name for item in fields(Comparison) if getattr(old, item.name) != getattr(comparison, item.name)]
         raise ContentError(f"{folder} has a comparison with a different {', '.join(names)}; choose a new --out")
     if not log.exists():
         return []
@@ -475,17 +475,17 @@ class Findings(NamedTuple):
     scores: Scores
 
 
-def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
+def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
     """Return the evaluation of a comparison; all methods have the same repeats.
 
     The document has for each method ``ratio``, the geometric mean over repeats and time of size / smallest feasible
     size; ``final_size``, the median size at the end; ``answered``, the share of repeats with an answer at the end;
     ``false``, the share of these answers that miss the target; ``networks`` and ``runs``, mean counts per repeat.
     """
-    task = design.task
+    task = comparison.task
     seconds = task.seconds
     reference = _Reference.of(task.study, judged)
-    traces_of: dict[str, list[Trace]] = {entry.name: [] for entry in design.methods}
+    traces_of: dict[str, list[Trace]] = {entry.name: [] for entry in comparison.methods}
     for trace in traces:
         traces_of[trace.method].append(trace)
     steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
@@ -493,12 +493,12 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
         OVER_TIME: _scores(steps, lambda repeat: repeat.score(reference, seconds)),
         AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(reference, seconds)),
     }
-    main_names = [entry.name for entry in design.methods if not entry.is_variant]
+    main_names = [entry.name for entry in comparison.methods if not entry.is_variant]
     ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in main_names})
     times = [seconds * step / _STEPS for step in range(_STEPS + 1)]
     curves = {name: _curve(repeats, times) for name, repeats in steps.items()}
     methods = []
-    for entry in design.methods:
+    for entry in comparison.methods:
         name = entry.name
         method = {
             "name": name,
@@ -515,15 +515,15 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
             runtimes = [_runtime(steps[name], size, seconds) for size in sizes]
         methods.append(method | _answers(traces_of[name], reference) | {"runtimes": runtimes})
     compared = _pairs(scored, list(combinations(main_names, 2)))
-    variants = _pairs(scored, [(entry.name, DEFAULT) for entry in design.methods if entry.is_variant])
+    variants = _pairs(scored, [(entry.name, DEFAULT) for entry in comparison.methods if entry.is_variant])
     document = {
-        "table": design.table,
-        "repeats": design.repeats,
+        "table": comparison.table,
+        "repeats": comparison.repeats,
         "seconds": seconds,
         "workers": task.workers,
         "target_pct": task.study.target_pct,
         "smallest": judged.smallest,
-        "sentences": _sentences(design.repeats, ranks, compared, variants),
+        "sentences": _sentences(comparison.repeats, ranks, compared, variants),
         "friedman_p": finite(friedman_p),
         "methods": methods,
         "pairs": compared,
@@ -625,7 +625,7 @@ def write_figures(folder: Path, result: Findings) -> list[Path]:
     return list(contents)
 
 
-def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
+def figures_text(comparison: Comparison, document: Mapping[str, Any]) -> str:
     """Return the comparison as a text table."""
     lines = [("method", "over time", "at the end", "false answers", "rank")]
     for method in document["methods"]:
@@ -633,9 +633,9 @@ def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
         final_size = number_text(method["final_size"], ",.0f")
         rank = number_text(method["mean_rank"], ".2f")
         lines.append((method["name"], ratio, final_size, f"{100 * method['false']:.0f} %", rank))
-    task = design.task
-    source = f"table {design.table}" if design.table else f"live runs in {task.study.space}"
-    head = f"{source}: {counted(design.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
+    task = comparison.task
+    source = f"table {comparison.table}" if comparison.table else f"live runs in {task.study.space}"
+    head = f"{source}: {counted(comparison.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
     head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % on validation images"
     note = "over time: geometric mean of answer size / smallest size at the target; at the end: median size"
     return "\n".join([head, *aligned(lines), note, *document["sentences"]])

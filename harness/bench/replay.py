@@ -306,7 +306,7 @@ class ReplayedContest(NamedTuple):
     """Methods that are compared on the recorded runs of a table."""
 
     methods: Sequence[Method]
-    design: Comparison
+    comparison: Comparison
     table: Table
 
 
@@ -314,7 +314,7 @@ class LiveContest(NamedTuple):
     """Methods that are compared in live runs on the device of ``effort``."""
 
     methods: Sequence[Method]
-    design: Comparison
+    comparison: Comparison
     effort: Effort
 
 
@@ -335,13 +335,13 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
     most = max(math.inf if limit is None else limit for limit in limits)
     if task.study.budget > most:
         raise ContentError(f"the table {table.facts.name!r} has only networks of at most {most:,} parameters")
-    design = replace(
+    comparison = replace(
         _comparison(request, methods, task),
         table=table.facts.name,
         table_sha256=hashlib.sha256(table.content).hexdigest(),
         spread=request.spread,
     )
-    return ReplayedContest(methods, design, table)
+    return ReplayedContest(methods, comparison, table)
 
 
 def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> LiveContest:
@@ -370,8 +370,8 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     )
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
-    design = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
-    return LiveContest(methods, design, effort)
+    comparison = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
+    return LiveContest(methods, comparison, effort)
 
 
 def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
@@ -510,7 +510,7 @@ class _Watch:
 
 def _run_repeat(
     method: Method,
-    design: Comparison,
+    comparison: Comparison,
     repeat: int,
     make_executor: Callable[[int], Executor],
     folder: Path = Path("unused"),
@@ -520,16 +520,16 @@ def _run_repeat(
 
     Args:
         method: Method to run.
-        design: Comparison with the task.
+        comparison: Comparison with the task.
         repeat: Index of the repeat.
         make_executor: Function from the seed of the repeat to an executor.
         folder: Folder for checkpoints; not used on a table.
         effort: Device, engine and limits; None on a table.
     """
     # All methods get the same seed. 31 bits are valid for all random number generators.
-    digest = hashlib.sha256(f"bench|{design.seed}|{repeat}".encode()).digest()
+    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big") >> 1
-    task = design.task
+    task = comparison.task
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
     executor = make_executor(seed)
     watch = _Watch(task.seconds)
@@ -551,7 +551,7 @@ def _run_repeat(
     began = executor.now()
     asking_program: AbstractContextManager[Asker | None] = nullcontext()
     if method.command or method.function:
-        asking_program = asking(method, repeat, space, problem, design.answer_seconds)
+        asking_program = asking(method, repeat, space, problem, comparison.answer_seconds)
     with asking_program as asker:
         first_answer_seconds = executor.now() - began
         is_hopeless = None if asker is None else asker.is_hopeless
@@ -602,9 +602,9 @@ def _run_repeat(
     )
 
 
-def replay(method: Method, design: Comparison, read: _Read, repeat: int) -> Trace:
+def replay(method: Method, comparison: Comparison, read: _Read, repeat: int) -> Trace:
     """Run a repeat on a simulated clock."""
-    return _run_repeat(method, design, repeat, lambda seed: SimulatedExecutor(read, seed, design.task.seconds))
+    return _run_repeat(method, comparison, repeat, lambda seed: SimulatedExecutor(read, seed, comparison.task.seconds))
 
 
 # All repeats ------------------------------------------------------------------------------------------------
@@ -612,11 +612,11 @@ def replay(method: Method, design: Comparison, read: _Read, repeat: int) -> Trac
 _PREPARED: tuple[Comparison, _Read] | None = None  # set once in each process of the pool
 
 
-def _prepare(parent: int, design: Comparison, table: Table) -> None:
+def _prepare(parent: int, comparison: Comparison, table: Table) -> None:
     """Initialise a process of the pool, which ends with the process ``parent``."""
     global _PREPARED
     die_with(parent)
-    _PREPARED = design, _TableRuns(table, design.spread or "pooled").read
+    _PREPARED = comparison, _TableRuns(table, comparison.spread or "pooled").read
 
 
 def _replayed(method: Method, repeat: int) -> Trace:
@@ -626,7 +626,7 @@ def _replayed(method: Method, repeat: int) -> Trace:
 
 def run_repeats(
     methods: Sequence[Method],
-    design: Comparison,
+    comparison: Comparison,
     table: Table,
     processes: int,
     earlier_traces: Sequence[Trace],
@@ -635,8 +635,8 @@ def run_repeats(
     """Return the traces of all repeats on a table, by method, then by repeat.
 
     Args:
-        methods: Methods, in the order of the design.
-        design: Comparison with the task.
+        methods: Methods, in the order of the comparison.
+        comparison: Comparison with the task.
         table: Table of the runs.
         processes: Number of repeats at the same time.
         earlier_traces: Traces of finished repeats, which are not run again.
@@ -647,10 +647,10 @@ def run_repeats(
     """
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
-    repeats = [(method, repeat) for repeat in range(design.repeats) for method in methods]
+    repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
     remaining = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in done]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), design, table)) as pool:
+    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():
@@ -670,7 +670,7 @@ def run_repeats(
                     hint="run the same command again; --processes 1 needs the least memory",
                 ) from error
             raise
-    return [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
+    return [done[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
 
 
 def run_live(
@@ -688,30 +688,30 @@ def run_live(
     Returns:
         The traces by method, then by repeat, and the true accuracies of all answers.
     """
-    methods, design, effort = contest
+    methods, comparison, effort = contest
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     work = folder / "work"
-    for repeat in range(design.repeats):
+    for repeat in range(comparison.repeats):
         for method in methods:
             if (method.name, repeat) in done:
                 continue
-            say(f"{method.name}, repeat {repeat + 1} of {design.repeats}: {duration_text(design.task.seconds)}")
+            say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
             repeat_folder = work / f"{method.name}-{repeat}"
-            trace = _run_repeat(method, design, repeat, lambda seed: make_executor(), repeat_folder, effort)
+            trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), repeat_folder, effort)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
             done[method.name, repeat] = trace
-    traces = [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
+    traces = [done[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(traces, design, effort, make_executor())
+    judged = _judged(traces, comparison, effort, make_executor())
     shutil.rmtree(work, ignore_errors=True)
     return traces, judged
 
 
-def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor) -> Judged:
+def _judged(traces: Sequence[Trace], comparison: Comparison, effort: Effort, executor: Executor) -> Judged:
     """Return the true accuracies of all answers of live runs, from trainings on fresh seeds."""
-    assert design.judge_seeds is not None, "live runs have seeds that judge"
-    study = design.task.study
+    assert comparison.judge_seeds is not None, "live runs have seeds that judge"
+    study = comparison.task.study
     answers = dict.fromkeys(answer.architecture for trace in traces for answer in trace.answers)
     jobs = [
         Job(
@@ -725,11 +725,11 @@ def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executo
         )
         for network in answers
         if network is not None
-        for index in range(design.judge_seeds)
+        for index in range(comparison.judge_seeds)
     ]
     accuracies: dict[str, list[float]] = {}
     sizes: dict[str, int] = {}
-    for event in run_all(jobs, executor, design.task.workers):
+    for event in run_all(jobs, executor, comparison.task.workers):
         run = event.result
         # A diverged run has the accuracy of its last weights.
         accuracies.setdefault(run.hash, []).append(run.required_validation.accuracy_pct)

@@ -280,11 +280,11 @@ def _tables(names: Sequence[str]) -> list[Table]:
 
 def _folder_name(contests: Sequence[Contest]) -> str:
     """Return the default folder of the results, with a hash of the designs."""
-    design = contests[0].design
-    name = design.table or design.task.study.space
+    first = contests[0].comparison
+    name = first.table or first.task.study.space
     if len(contests) > 1:
         name = f"{len(contests)}-tables"
-    designs = json.dumps([contest.design.document for contest in contests], sort_keys=True)
+    designs = json.dumps([contest.comparison.document for contest in contests], sort_keys=True)
     return f"{name}-{hashlib.sha256(designs.encode()).hexdigest()[:6]}"
 
 
@@ -294,8 +294,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
     from harness.bench.replay import LiveContest
     from reports.comparison_page import write_bench_page
 
-    design = contest.design
-    earlier_traces = comparison.begin(folder, design)
+    earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
         say(f"resuming with {len(earlier_traces):,} finished repeats; delete {folder} to start again")
     if isinstance(contest, LiveContest):
@@ -303,9 +302,10 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
     else:
         traces, judged = _replay(request, contest, folder, earlier_traces)
     comparison.write_end(folder, traces, judged)
-    findings = comparison.findings(design, traces, judged)
-    paths = [*comparison.write_figures(folder, findings), write_bench_page(folder, design, findings)]
-    text = f"{comparison.figures_text(design, findings.document)}\nreport: {paths[-1]}"
+    findings = comparison.findings(contest.comparison, traces, judged)
+    page = write_bench_page(folder, contest.comparison, findings)
+    paths = [*comparison.write_figures(folder, findings), page]
+    text = f"{comparison.figures_text(contest.comparison, findings.document)}\nreport: {page}"
     return _BenchOutcome(findings, list(map(str, paths)), text)
 
 
@@ -319,7 +319,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
     paths: list[str] = []
     texts: list[str] = []
     for contest in contests:
-        name = contest.design.table
+        name = contest.comparison.table
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
         with owned(folder / name):
@@ -363,7 +363,7 @@ def _run_live(
     from harness.training.executors.ray import Kinds, executor_at
 
     effort = contest.effort
-    source = DataLocation(contest.design.task.study.dataset, request.data)
+    source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
     # machine join a cluster, and no additional workers.
     nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": Kinds.OURS}
@@ -381,17 +381,18 @@ def _replay(
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter
 
-    design = contest.design
+    comparison = contest.comparison
     table = contest.table
-    with Reporter(design.repeats * len(contest.methods), "repeats") as reporter:
+    processes = request.processes or core_count()
+    with Reporter(comparison.repeats * len(contest.methods), "repeats") as reporter:
         reporter.advance(len(earlier_traces))
 
         def store(trace: Trace) -> None:
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(contest.methods, design, table, request.processes or core_count(), earlier_traces, store)
-    study = design.task.study
+        traces = run_repeats(contest.methods, comparison, table, processes, earlier_traces, store)
+    study = comparison.task.study
     # No method may answer with the networks of the table above the budget.
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
     return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

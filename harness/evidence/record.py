@@ -258,6 +258,7 @@ def read(path: Path) -> Record:
 # A search reads all records before each proposal; equal bytes are checked only once.
 @lru_cache(4096)
 def _checked(path: Path, content: bytes) -> Record:
+    """Return the record in ``content``; raise ContentError if a stated fact does not follow from the record."""
     record = read_as(Record, content, f"the record {path}", BRING_BACK)
     # All facts below are recomputed, so that edited records are rejected.
     spec = dataset_of(record.dataset, path)

@@ -278,6 +278,7 @@ def _error_pct(errors: Errors) -> float:
 
 
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
+    """Return the Optuna trial of an ended first run; failed runs and runs without accuracy have the state FAIL."""
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 

@@ -370,7 +370,7 @@ def digits_table() -> Table:
 
 def test_live_runs_with_table_take_only_task_from_table(tmp_path: Path):
     contest = prepare_live(REQUEST, METHODS, digits_table())
-    design = contest.design
+    design = contest.comparison
 
     assert design.task == _table_task(digits_table(), REQUEST)
     assert (design.table, design.judge_seeds, contest.effort.engine) == (None, 3, "torch")
@@ -383,7 +383,7 @@ def test_live_runs_with_table_take_only_task_from_table(tmp_path: Path):
 
 
 def test_live_runs_without_table_take_task_from_options():
-    task = prepare_live(replace(REQUEST, target=99.2, seconds=60.0), METHODS, None).design.task
+    task = prepare_live(replace(REQUEST, target=99.2, seconds=60.0), METHODS, None).comparison.task
     study = task.study
     assert (study.space, study.recipe_name, study.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
     assert (study.rungs, task.networks) == ((1, 2, 4, 8, 15), None)
