@@ -16,10 +16,10 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_258,
-    "test lines": 27_734,
+    "test lines": 27_742,
     "benchmark lines": 3_786,
     "public names": 1_186,
-    "files": 1_061,
+    "files": 1_092,
 }
 
 
