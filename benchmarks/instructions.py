@@ -2,8 +2,8 @@
 
 Networks with random weights are drawn from the shipped spaces, some for the fit and others to judge it. An image of
 each network runs on an emulated chip; a row of the results is a network on a core, with instructions (AVR: cycles) of
-the C for size (``-Os``) and for speed (``-O2``). The coefficients are solution by non-negative least squares of the
-relative errors. ``--judge`` prints the errors for the other networks. Requires the cross compilers and emulators that
+the C for size (``-Os``) and for speed (``-O2``). The coefficients minimise the squares of the relative errors and are
+not negative. ``--judge`` prints the errors for the other networks. Requires the cross compilers and emulators that
 CONTRIBUTING lists, and ``qemu-system-arm`` with the boards ``mps2-an385`` and ``mps2-an386``.
 
 With ``--packed``, networks of the other set run with weights of 3, 5 and 6 bits instead, and the additional

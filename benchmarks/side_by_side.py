@@ -122,8 +122,10 @@ def _onnx(network: RecordedNetwork) -> Iterator[str]:
             run = subprocess.run(command, shell=True, cwd=name, capture_output=True, text=True, check=False)
             if run.returncode:
                 # onnx2c begins lines with the time and a level in brackets.
-                reason = run.stderr.splitlines()[0].rpartition("] ")[2]
-                yield f"{tool}, {kind} ONNX | | | | | refuses: {reason} | | "
+                reason = next(iter(run.stderr.splitlines()), "no message").rpartition("] ")[2]
+                is_missing = run.returncode == 127 or "No module named" in reason
+                verdict = "not installed" if is_missing else f"refuses: {reason}"
+                yield f"{tool}, {kind} ONNX | | | | | {verdict} | | "
                 continue
             text = (Path(name) / "other.c").read_text()
         # The chips have no heap: each map gets a static array.
@@ -159,8 +161,8 @@ def _litert(network: RecordedNetwork) -> Iterator[str]:
 def _measured(network: RecordedNetwork, name: str, flag: str, files: dict[str, str], expected: _Logits) -> str:
     """Return the cells of a tool: constants, code, RAM, instructions in millions, and the comparisons.
 
-    ``files`` are C files by name, which replace the code of the harness, ``expected`` the logits of the Python side for
-    the first images.
+    ``files`` are C files by name, written to ``src`` after the C of the harness; a file ``network.c`` replaces the code
+    of the harness. ``expected`` are the logits of the Python side for the first images.
     """
     library = network.library
     plan = library.network.plan

@@ -17,7 +17,7 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 28_258,
     "test lines": 27_742,
-    "benchmark lines": 3_786,
+    "benchmark lines": 3_788,
     "public names": 1_186,
     "files": 1_092,
 }

@@ -47,7 +47,7 @@ class _History(NamedTuple):
 
 
 # Records by ``Record.key``.
-_Evidence = Mapping[RowKey, Record]
+_RecordsByKey = Mapping[RowKey, Record]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
@@ -214,7 +214,7 @@ def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own
 
 
 def _attempt_faults(
-    path: Path, entries: ledger.Ledger, record_of: _Evidence, shipped: _History, own: _History
+    path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped: _History, own: _History
 ) -> Iterator[str]:
     """Yield a fault for each attempt without a record or end, or with seeds of a beacon that did not declare it."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
@@ -239,7 +239,7 @@ def _attempt_faults(
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
 
 
-def _seeds_of(declaration: Attempt | Declaration, record_of: _Evidence) -> list[SeedRun]:
+def _seeds_of(declaration: Attempt | Declaration, record_of: _RecordsByKey) -> list[SeedRun]:
     """Return the recorded runs of the declared seeds."""
     record = record_of.get(declaration.key)
     return [] if record is None else [run for run in record.seeds if run.index in declaration.indices]

@@ -174,8 +174,8 @@ def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
 def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> None:
     """Queue a job again after its first crash; log the run as failed after a second crash, a timeout or no memory."""
     run = (job.trial, job.purpose, job.seed_index)
-    search.broken[run] += 1
-    if status is Status.CRASHED and search.broken[run] == 1:
+    search.failures[run] += 1
+    if status is Status.CRASHED and search.failures[run] == 1:
         search.waiting.append(job)
     else:
         result = initial_result(job, search.data)

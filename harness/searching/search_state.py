@@ -106,12 +106,12 @@ class Search:
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
-        broken: Number of crashes or exceeded limits, by run (trial, purpose, index of the seed).
+        failures: Number of crashes or exceeded limits, by run (trial, purpose, index of the seed).
         crashes_in_a_row: Number of consecutive runs that ended as crashed.
         interrupted: Whether the user has asked to stop; no job is started any more.
         finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
         why_no_proposal: Reason why the proposer finds no network; empty otherwise.
-        lacks_time: If ``why_no_proposal``, whether more time might yield a proposal.
+        lacks_time: Whether more time might yield a proposal, if ``why_no_proposal`` is not empty.
         end_reason: Reason for the end of the search; None while running.
     """
 
@@ -153,7 +153,7 @@ class Search:
         self.waiting = [
             self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first_run is None
         ]
-        self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
+        self.failures: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashes_in_a_row = 0
         self.interrupted = False
         self.finished = is_spent(effort, state) or not scheduler.may_look(state)

@@ -101,7 +101,7 @@ class Reporter:
             write(printable(line), err=True)
 
     def on_worker_event(self, event: WorkerEvent) -> None:
-        """Show the result of a seed of a verification behind the bar, and advance the bar; print a broken run.
+        """Show the result of a seed of a verification behind the bar, and advance the bar; print a failed job.
 
         A verification trains each seed in a single job, so each ``JobEnded`` is the end of a run.
         """

@@ -98,7 +98,7 @@ class _Node:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A submitted job, which runs on a node or waits for a place."""
+    """A submitted job, which runs on a node or waits for a slot."""
 
     job: Job
     attempt: int = 0  # number of attempts so far; nodes may be lost
@@ -200,7 +200,7 @@ class Nodes(Executor):
         most: Largest number of slots of all nodes together; None for no limit.
         kinds: Nodes that may join.
         nodes: Present nodes by id, refused nodes included.
-        work: Jobs that are running or waiting for a place.
+        work: Jobs that are running or waiting for a slot.
         ray: The module Ray, set by ``start``.
         ours: Facts of this machine, set by ``start``.
         like: Facts of a machine of the required kind, for equal bits in about equal time; None for any kind.
@@ -328,10 +328,10 @@ class Nodes(Executor):
         node.room = node.info.room(self.device, self.processes)
         if self.most is not None:
             node.room = min(node.room, self.most - taken)
-        print(f"node {node.info.name} joined with {counted(node.room, 'place')}", file=sys.stderr, flush=True)
+        print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refused: str = "") -> None:
-        """Remove a lost node, or mark a node as refused so that it is not asked again; its jobs wait for a place."""
+        """Remove a lost node, or mark a node as refused so that it is not asked again; its jobs wait for a slot."""
         if node.room or refused:
             fate = f"refused: {refused}" if refused else "lost"
             print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
@@ -397,7 +397,7 @@ class Nodes(Executor):
         return [replace(event, job=job)]  # the event of the node has a copy of the job with paths of the node
 
     def _leave(self, work: _Work) -> None:
-        """Cancel the attempt of a job, which then waits for a place."""
+        """Cancel the attempt of a job, which then waits for a slot."""
         if work.ref is not None:
             self.ray.cancel(work.ref, force=True)
         work.node = work.ref = None

@@ -77,9 +77,9 @@ class FixedOutcomes:
         return RunOutcome("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
 
 
-def simulated_executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
+def simulated_executor(slots: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
     simulator = SimulatedExecutor(FixedOutcomes(status).read, 0, end)
-    simulator.start(places)
+    simulator.start(slots)
     return simulator
 
 
@@ -106,10 +106,10 @@ def test_jobs_end_in_order_of_schedule_and_clock_stops_at_time_limit():
     workers.submit(JOB)
     assert next_ends(workers) == [(0, 12.0)]
     assert (next_ends(workers), workers.now()) == ([], 15.0)
-    assert [place.job.trial for place in workers.slots() if place.job] == [2]
+    assert [slot.job.trial for slot in workers.slots() if slot.job] == [2]
 
 
-def test_simultaneous_ends_are_reported_together_in_order_of_places():
+def test_simultaneous_ends_are_reported_together_in_order_of_slots():
     workers = simulated_executor(3)
     for trial in (0, 1, 0):
         workers.submit(replace(JOB, trial=trial))
@@ -418,8 +418,8 @@ def warm_executor() -> tuple[Processes, float]:
     executor.start(2)
     seconds: list[float] = []
     for recipe in (Recipe(epochs=1), RECIPE):
-        for place in range(2):
-            executor.submit(replace(WARM_JOB, recipe=recipe, seed_index=place))
+        for index in range(2):
+            executor.submit(replace(WARM_JOB, recipe=recipe, seed_index=index))
         while executor.idle() < 2:
             seconds += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, JobEnded)]
     return executor, sum(seconds[2:]) / 2

@@ -1,4 +1,4 @@
-"""Choices of the acquisition function: worth, reduction and probability against simulation and enumeration."""
+"""Choices of the acquisition function: value, improvement and probability against simulation and enumeration."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_fi
         assert len(found) >= 3
         for choice in found:
             seconds = 8e-6 * choice.option.work + (0.05 * left / (1 + rounds) if left < math.inf else 0)
-            fall = math.log(20_001 / choice.option.cost)
-            assert choice.value == pytest.approx(choice.chance * fall / (seconds * (1 + rounds * choice.chance)))
+            improvement = math.log(20_001 / choice.option.cost)
+            assert choice.value == pytest.approx(choice.chance * improvement / (seconds * (1 + rounds * choice.chance)))
 
 
 @pytest.mark.parametrize(

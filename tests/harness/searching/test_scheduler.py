@@ -239,21 +239,21 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
     standing = [each.cost for each in networks if each.is_confirmed]
     below = min(standing, default=BUDGET + 1)
 
-    def worth(network: Candidate) -> float:
+    def value(network: Candidate) -> float:
         trial, known = network.proposal.trial, len(network.fresh_runs)
         wanted = network.seeds_wanted - known - flying.get(trial, 0)
         if wanted <= 0 or network.is_confirmed or network.is_refuted:
             return 0.0
         # Chance times the reduction below the incumbent, per missing seed; a confirmation needs two seeds.
-        fall = max(0.0, math.log(below / network.cost))
+        improvement = max(0.0, math.log(below / network.cost))
         lacking = max(1, 2 - known - flying.get(trial, 0))
-        return network.chance_to_confirm * fall / (lacking * seconds[trial])
+        return network.chance_to_confirm * improvement / (lacking * seconds[trial])
 
     found = scheduler.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
 
-    best = max(map(worth, networks), default=0.0)
+    best = max(map(value, networks), default=0.0)
     assert (found is None) == (best == 0)
-    assert found is None or worth(found) == pytest.approx(best)
+    assert found is None or value(found) == pytest.approx(best)
 
 
 def test_the_chance_to_be_confirmed_is_that_of_all_runs_the_first_discounted():

@@ -84,7 +84,7 @@ KINDS = ["simulated", *REAL]
 
 @pytest.fixture
 def executor(request: pytest.FixtureRequest) -> Any:
-    """An executor that was started once, with two idle places."""
+    """An executor that was started once, with two idle slots."""
     made = request.getfixturevalue(request.param)
     made.limits = LIMITS
     assert (made.idle(), len(made.slots())) == (2, 2)
@@ -107,7 +107,7 @@ def result(executor: Executor, job: Job) -> Result:
     return event.result
 
 
-def broken(executor: Executor, job: Job) -> JobFailed:
+def failed(executor: Executor, job: Job) -> JobFailed:
     executor.submit(job)
     (event,) = ended(executor)
     assert isinstance(event, JobFailed), event
@@ -116,26 +116,26 @@ def broken(executor: Executor, job: Job) -> JobFailed:
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
-def test_a_job_takes_the_first_idle_place_until_it_ends(executor: Executor):
+def test_a_job_takes_the_first_idle_slot_until_it_ends(executor: Executor):
     other = replace(JOB, seed_index=1)
     executor.submit(JOB)
-    assert [place.job for place in executor.slots()] == [JOB, None]
+    assert [slot.job for slot in executor.slots()] == [JOB, None]
     executor.submit(other)
     assert (executor.idle(), executor.wait(0.0)) == (0, [])
 
     events = ended(executor)
 
     assert {event.job.seed_index for event in events if isinstance(event, JobEnded)} == {0, 1}
-    assert [place.job for place in executor.slots()] == [None, None]
+    assert [slot.job for slot in executor.slots()] == [None, None]
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
-def test_a_training_in_stretches_gives_the_bits_of_one_that_was_not_interrupted(executor: Executor, tmp_path: Path):
+def test_a_training_in_parts_gives_the_bits_of_one_that_was_not_interrupted(executor: Executor, tmp_path: Path):
     whole = result(executor, JOB)
-    stretch = replace(JOB, checkpoint=tmp_path / "state.pt", until_epoch=1)
+    part = replace(JOB, checkpoint=tmp_path / "state.pt", until_epoch=1)
 
-    at_rung = result(executor, stretch)
-    end = result(executor, replace(stretch, until_epoch=None, spent_seconds=at_rung.train_seconds))
+    at_rung = result(executor, part)
+    end = result(executor, replace(part, until_epoch=None, spent_seconds=at_rung.train_seconds))
 
     assert (at_rung.status, end.status, whole.status) == (Status.RUNNING, Status.COMPLETE, Status.COMPLETE)
     assert [len(found.history) for found in (at_rung, end)] == [1, 2]
@@ -164,7 +164,7 @@ def all_of(jobs: list[Job], executor: Any, seen: list[WorkerEvent] | None = None
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
-def test_all_jobs_of_a_list_are_done_and_stretches_may_join_it(executor: Executor, tmp_path: Path):
+def test_all_jobs_of_a_list_are_done_and_parts_may_join_it(executor: Executor, tmp_path: Path):
     jobs = [replace(JOB, seed_index=seed, until_epoch=1, checkpoint=tmp_path / str(seed)) for seed in range(3)]
     rows = []
 
@@ -254,7 +254,7 @@ def test_a_job_that_breaks_is_done_again():
 @pytest.mark.parametrize("executor", REAL, indirect=True)
 def test_a_job_over_its_time_is_stopped_with_what_was_spent_before(executor: Any):
     executor.limits = Limits(seconds=100.3)
-    assert broken(executor, replace(LONG, spent_seconds=100.0)).status is Status.TIMED_OUT
+    assert failed(executor, replace(LONG, spent_seconds=100.0)).status is Status.TIMED_OUT
     assert result(executor, JOB).status is Status.COMPLETE
 
 
@@ -262,11 +262,11 @@ def test_a_job_over_its_time_is_stopped_with_what_was_spent_before(executor: Any
 @pytest.mark.parametrize("engine", ["torch", "native"])
 def test_a_job_over_its_memory_is_refused_it_and_the_next_one_is_done(executor: Any, engine: str):
     executor.limits = replace(LIMITS, memory_mb=1.0)
-    assert broken(executor, replace(JOB, engine=engine)).status is Status.OUT_OF_MEMORY
+    assert failed(executor, replace(JOB, engine=engine)).status is Status.OUT_OF_MEMORY
     executor.limits = replace(LIMITS, memory_mb=400.0)
     large = parse_network("conv3x3(64) relu | gap | linear(10)")
     recipe = replace(JOB.recipe, batch_size=4000, epochs=1)
-    assert broken(executor, replace(JOB, architecture=large, recipe=recipe, engine=engine)).status is (
+    assert failed(executor, replace(JOB, architecture=large, recipe=recipe, engine=engine)).status is (
         Status.OUT_OF_MEMORY
     )
     assert result(executor, JOB).status is Status.COMPLETE
@@ -274,7 +274,7 @@ def test_a_job_over_its_memory_is_refused_it_and_the_next_one_is_done(executor: 
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
 def test_what_is_wrong_with_a_job_is_its_outcome(executor: Executor):
-    told = broken(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
+    told = failed(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
     assert (told.status, "batch_size" in told.message) == (Status.CRASHED, True)
     assert result(executor, JOB).status is Status.COMPLETE
 
