@@ -103,15 +103,15 @@ def recorded_network(name: str, seed: int, data: ImageData, count: int) -> Recor
     spec = data.dataset
     record = read(_RECORDS / f"{name}.json")
     network = network_of(read_recorded(_RECORDS, record, seed), spec.task)
-    known = Images(data.train_images, torch.as_tensor(data.train_labels).long(), spec.mean, spec.std)
-    library = _integer_library(network, record.architecture, spec, known)
+    range_images = Images(data.train_images, torch.as_tensor(data.train_labels).long(), spec.mean, spec.std)
+    library = _integer_library(network, record.architecture, spec, range_images)
     pixels = data.train_images[:count]
     onnx = {
         "float": to_onnx(network, spec, pixels[:2], {})[0],
         "integer": integers_to_onnx(library.network, spec, pixels[:1], {})[0],
     }
     plain = _plain(network)
-    images, _ = known[:count]
+    images, _ = range_images[:count]
     with torch.inference_mode():
         classes = plain(images).flatten(1).argmax(1).numpy()
     return RecordedNetwork(record, library, plain, onnx, pixels, images, classes)

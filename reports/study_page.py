@@ -370,9 +370,9 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
         for image, prediction in run.wrong:
             predictions_of_image[image][prediction] += 1
     # Reversed, so that the first inspection wins; all inspections of an image have the same label and pixels.
-    inspected = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
-    labels = {index: image.label for index, image in inspected.items()}
-    pixels = {index: unpacked(image.pixels) for index, image in inspected.items()}
+    missed_images = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
+    labels = {index: image.label for index, image in missed_images.items()}
+    pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}
     mislabelled = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     wrong = [
         _Mistake(

@@ -359,9 +359,9 @@ def contradiction(attempt: Attempt, record: Record) -> str | None:
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
         stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
         return f"{name}: beacon: {stated_beacons} stated by the seeds, a single beacon required"
-    lacking = next((index for index in attempt.indices if record.seed(index) is None), None)
-    if lacking is not None:
-        return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {lacking}"
+    open_index = next((index for index in attempt.indices if record.seed(index) is None), None)
+    if open_index is not None:
+        return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {open_index}"
     stated = attempt.lower_bound_pct
     outcome, bound = ending(attempt, record)
     is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE

@@ -195,22 +195,22 @@ def write(folder: Path, record: Record) -> None:
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
-            stored = read(path)
-            if stored.key != record.key:
+            previous = read(path)
+            if previous.key != record.key:
                 raise ContentError(
-                    f"{path} contains the row {(*stored.key,)}; cannot write the row {(*record.key,)} to this file"
+                    f"{path} contains the row {(*previous.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
-            record = _joined(stored, record)
+            record = _joined(previous, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
-def _joined(stored: Record, record: Record) -> Record:
-    """Return ``record`` with the seeds of both, where seeds of ``stored`` have priority; empty fields are filled."""
+def _joined(previous: Record, record: Record) -> Record:
+    """Return ``record`` with the seeds of both, where seeds of ``previous`` have priority; empty fields are filled."""
     return replace(
         record,
-        seeds=with_seeds(stored, *record.seeds).seeds,
-        found=record.found or stored.found,
-        name=record.name or stored.name,
+        seeds=with_seeds(previous, *record.seeds).seeds,
+        found=record.found or previous.found,
+        name=record.name or previous.name,
     )
 
 

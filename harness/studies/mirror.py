@@ -197,7 +197,7 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     # Digests in place of long texts.
     digests = {"space_text": hashlib.sha256(config.space_text.encode()).hexdigest(), "recipe": config.recipe.hash}
     # Converted to JSON and back, for a comparison with values from the database.
-    expected = json.loads(json.dumps(config_document(config) | digests))
+    configuration = json.loads(json.dumps(config_document(config) | digests))
     # Not in ``warnings.catch_warnings``: filters restored by another thread would replace a temporary filter.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
@@ -206,15 +206,15 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     if not attributes and not trials:
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
     # Without trials, missing attributes are those of a study that was just created.
-    stored = attributes if trials else expected | attributes
-    different = [key for key, value in expected.items() if stored.get(key) != value]
+    comparable = attributes if trials else configuration | attributes
+    different = [key for key, value in configuration.items() if comparable.get(key) != value]
     if different:
         _close(study)
         key = different[0]
-        difference = f"{key}: {attributes.get(key)!r} stored, {expected[key]!r} expected"
+        difference = f"{key}: {attributes.get(key)!r} stored, {configuration[key]!r} expected"
         raise UsageError(f"the database of --storage contains a different study {name!r} ({difference})", hint=_RENAME)
-    for key in expected.keys() - attributes.keys():
-        study.set_user_attr(key, expected[key])
+    for key in configuration.keys() - attributes.keys():
+        study.set_user_attr(key, configuration[key])
     return study
 
 

@@ -47,15 +47,15 @@ def failed_examples(example_folder: Path) -> dict[str, int]:
     """The number of failed lines in the example of each function; ``search`` creates the study that others read."""
     first = ["search", "verify"]
     names = dict(vars(api))
-    failed = {}
+    lines = {}
     with pytest.MonkeyPatch.context() as patch:
         _enter(example_folder, patch)
         for name in [*first, *sorted({*harness.__all__} & {*vars(api)} - {*first})]:
             [example] = doctest.DocTestFinder(recurse=False).find(getattr(api, name), globs=names)
             assert example.examples, name
             runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-            failed[name] = runner.run(example, clear_globs=False).failed
-    return failed
+            lines[name] = runner.run(example, clear_globs=False).failed
+    return lines
 
 
 def test_examples_of_all_functions_run(failed_examples: dict[str, int]):

@@ -249,11 +249,11 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
         lacking = max(1, 2 - known - flying.get(trial, 0))
         return network.chance_to_confirm * improvement / (lacking * seconds[trial])
 
-    found = scheduler.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
+    candidate = scheduler.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
 
     best = max(map(value, networks), default=0.0)
-    assert (found is None) == (best == 0)
-    assert found is None or value(found) == pytest.approx(best)
+    assert (candidate is None) == (best == 0)
+    assert candidate is None or value(candidate) == pytest.approx(best)
 
 
 def test_the_chance_to_be_confirmed_is_that_of_all_runs_the_first_discounted():

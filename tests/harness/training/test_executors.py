@@ -274,8 +274,8 @@ def test_a_job_over_its_memory_is_refused_it_and_the_next_one_is_done(executor: 
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
 def test_what_is_wrong_with_a_job_is_its_outcome(executor: Executor):
-    told = failed(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
-    assert (told.status, "batch_size" in told.message) == (Status.CRASHED, True)
+    event = failed(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
+    assert (event.status, "batch_size" in event.message) == (Status.CRASHED, True)
     assert result(executor, JOB).status is Status.COMPLETE
 
 
