@@ -1,7 +1,7 @@
 """Replays of searches on recorded trainings propose the recorded networks at the recorded times, with the same answers.
 
-``replays.jsonl`` has a line per replay of ``harness bench run mnist-bench --target 98.69``: the result, and a digest of the rounded
-line in ``traces.jsonl``.
+``replays.jsonl`` has a line per replay of ``harness bench run mnist-bench --target 98.69``: the result, and a digest of
+the rounded line in ``traces.jsonl``.
 """
 
 from __future__ import annotations
