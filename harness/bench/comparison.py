@@ -214,7 +214,7 @@ AT_THE_END = "at the end"  # score of the size of the last answer
 LEVEL = 0.05  # significance level of corrected p-values
 _BASELINE = "random"  # method that a search must beat
 _STEPS = 60  # intervals of the time axis of the curves
-_DRAWS = 2_000  # bootstrap indices
+_DRAWS = 2_000  # bootstrap resamples
 _CONFIDENCE = 0.95  # confidence of intervals
 # Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)

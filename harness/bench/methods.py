@@ -23,7 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib.util import find_spec
@@ -284,9 +284,8 @@ class _Program:
 
     def _silence_text(self, elapsed_seconds: float) -> str:
         """Return the reason of a missing answer, with the last line of the error output."""
-        message = "ended without an answer"
-        if elapsed_seconds >= self.seconds:
-            message = f"gave no answer in {self.seconds:g} s"
+        is_late = elapsed_seconds >= self.seconds
+        message = f"gave no answer in {self.seconds:g} s" if is_late else "ended without an answer"
         self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - 4096))
         last_line = self.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
         if last_line:
@@ -318,11 +317,8 @@ def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Pro
             raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
         assert process.stdin is not None
         assert process.stdout is not None
-        program = _Program(name, process, process.stdin, process.stdout, stderr, seconds)
-        try:
+        with closing(_Program(name, process, process.stdin, process.stdout, stderr, seconds)) as program:
             yield program
-        finally:
-            program.close()
 
 
 @contextmanager

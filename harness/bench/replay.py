@@ -583,10 +583,8 @@ def _run_repeat(
         is_hopeless = _pruning_rule(method, asker, config.target_pct)
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
-        proposer: Proposing | None = asker
-        if proposer is None:
-            # Built-in methods use the proposer of a search.
-            proposer = Proposer(space, replace(config, rungs=()), switches, _past_of(method, config))
+        # Built-in methods use the proposer of a search.
+        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, _past_of(method, config))
         confirm_seeds = CONFIRM_SEEDS if switches.confirmation else 0
         state = StudyState(folder, config, confirm_seeds=confirm_seeds, counts_repeats=switches.repeats)
         executor.start(task.workers)

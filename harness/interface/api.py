@@ -257,7 +257,7 @@ def export(
 
     workspace = files.workspace()
     argument = network_argument(network, workspace, datasets.task_of_option(dataset))
-    network_seed = seed_of_network(
+    source = seed_of_network(
         argument, workspace, seed=seed, dataset=dataset, recipe=recipe, epochs=epochs, retrain=retrain
     )
 
@@ -267,27 +267,25 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
-        FORMATS[name].check(
-            network_seed.architecture, datasets.task_of_option(network_seed.dataset), network_seed.recipe.recipe
-        )
+        FORMATS[name].check(source.architecture, datasets.task_of_option(source.dataset), source.recipe.recipe)
     variant = Optimisation(optimise or Optimisation.SIZE)
     fit = None
     if chip is not None:
-        analysis = analyse(network_seed.architecture, datasets.task_of_option(network_seed.dataset))
-        analysis = replace(analysis, weight_bits=network_seed.recipe.recipe.weight_bits)
+        analysis = analyse(source.architecture, datasets.task_of_option(source.dataset))
+        analysis = replace(analysis, weight_bits=source.recipe.recipe.weight_bits)
         fit = fastest(cast(Chip, chip), analysis)
         if optimise is not None:
             fit = Fit(fit.chip, analysis, variant)
         variant = fit.optimise
-        target = None if network_seed.record is None else f"{network_seed.record.target_pct:g}"
-        _check_fit(fit, {"--dataset": network_seed.dataset, "--target": target, "--recipe": recipe})
-    images = load(network_seed.dataset, Path(data) if data else None)
-    check_batch(network_seed.recipe.recipe, len(images.train_labels))
-    check_network(network_seed.recipe.recipe, network_seed.architecture, images.dataset.task)
+        target = None if source.record is None else f"{source.record.target_pct:g}"
+        _check_fit(fit, {"--dataset": source.dataset, "--target": target, "--recipe": recipe})
+    images = load(source.dataset, Path(data) if data else None)
+    check_batch(source.recipe.recipe, len(images.train_labels))
+    check_network(source.recipe.recipe, source.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
         check_writable(workspace.test_log.parent, make=False)
-    weights = weights_of(network_seed, images, workspace, device=device, engine=engine)
+    weights = weights_of(source, images, workspace, device=device, engine=engine)
     return _exported(weights, targets, fit, variant)
 
 

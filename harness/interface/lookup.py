@@ -340,11 +340,8 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         best = min(rows, key=lambda row: not row.reached, default=None)  # the first of equals
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
-        further_hashes = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
-        say(
-            f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {further_hashes}",
-            "warning",
-        )
+        rest = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
+        say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {rest}", "warning")
         matches = [match for match in matches if match.architecture.hash == best.hash]
     return replace(matches[0], rows=tuple(row for match in matches for row in match.rows))
 
@@ -441,10 +438,8 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
                 yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     ranked = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
-    claim_rows = [
-        row for path in leaderboard_table.claim_paths(workspace) for row in leaderboard_table.read_claims(path)
-    ]
-    claims = [row for row in claim_rows if row.tier is Tier.CLAIMED]
+    paths = leaderboard_table.claim_paths(workspace)
+    claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
     for rows in (ranked, claims):
         new_rows = [row for row in rows if row.hash not in hashes and _matches(name, row)]
         hashes |= {row.hash for row in new_rows}

@@ -227,10 +227,8 @@ class SearchOutcome:
         status = "confirmed, but not verified" if waiting.hash in confirmed else "neither confirmed nor verified"
         sentence = f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is {status}"
         if seconds is not None:
-            seconds_text = duration_text(waiting.seconds - elapsed)
-            sentence += (
-                f": a verification takes up to about {seconds_text}, but {duration_text(seconds - elapsed)} were left"
-            )
+            need = duration_text(waiting.seconds - elapsed)
+            sentence += f": a verification takes up to about {need}, but {duration_text(seconds - elapsed)} were left"
         changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
         return self._advised("time", (sentence,), changes, f"{_RESUMES} and verifies the network")
 

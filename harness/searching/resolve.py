@@ -321,10 +321,8 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
     if request.recipe != AUTO:
         return (recipe.epochs,)
     factor = length_factor(images)
-    trained_images = factor * images
-    longer = [
-        length for length in _LONG_LENGTHS if trained_images >= _LEAST_SEEN and length * trained_images <= _MOST_SEEN
-    ]
+    count = factor * images
+    longer = [length for length in _LONG_LENGTHS if count >= _LEAST_SEEN and length * count <= _MOST_SEEN]
     return tuple(factor * length for length in (*LENGTHS, *longer))
 
 
