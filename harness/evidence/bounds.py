@@ -561,13 +561,13 @@ def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], scale: f
     degrees = (seeds - 1, images - 1, (seeds - 1) * (images - 1))
     mean_squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
     seeds_square, images_square, rest_square = mean_squares
-    both = max(0.0, seeds_square + images_square - rest_square)
+    answers_square = max(0.0, seeds_square + images_square - rest_square)
     spread = math.fsum(square**2 / freedom for square, freedom in zip(mean_squares, degrees, strict=True))
     return _Components(
         seeds_error_pct=scale * math.sqrt(seeds_square),
         images_error_pct=scale * math.sqrt(images_square),
-        error_pct=scale * math.sqrt(both),
-        freedom=both**2 / spread if spread else math.inf,
+        error_pct=scale * math.sqrt(answers_square),
+        freedom=answers_square**2 / spread if spread else math.inf,
     )
 
 

@@ -90,7 +90,7 @@ class _Node:
     """A node: first asked for its facts, then refused or given slots."""
 
     info: NodeInfo
-    asking: Any  # Ray's reference of the facts; None after the answer
+    facts_ref: Any  # Ray's reference of the facts; None after the answer
     source: DataLocation | None = None  # location of the data on the node; None until the node has joined
     room: int = 0  # number of slots
     refused: str = ""  # reason of a refusal; empty if not refused
@@ -269,7 +269,7 @@ class Nodes(Executor):
         if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
-        questions = {node.asking: node for node in self.nodes.values() if node.asking is not None}
+        questions = {node.facts_ref: node for node in self.nodes.values() if node.facts_ref is not None}
         attempts = {work.ref: work for work in self.work if work.ref is not None}
         events: list[WorkerEvent] = []
         if not questions and not attempts:
@@ -308,8 +308,8 @@ class Nodes(Executor):
 
     def _introduce(self, node: _Node) -> None:
         """Give slots to a node that has answered, or refuse the node."""
-        ref = node.asking
-        node.asking = None
+        ref = node.facts_ref
+        node.facts_ref = None
         try:
             # A node with an older installation, which is refused below, answers with a plain tuple.
             facts = _Facts(*self.ray.get(ref))
