@@ -486,12 +486,12 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
     normal seeds, flat prior). The standard deviation in the bound is assumed to stay at ``s``.
     """
     run = len(accuracies_pct)
-    remaining = declared - run
+    rest = declared - run
     centre = statistics.mean(accuracies_pct)
     deviation = statistics.standard_deviation(accuracies_pct)
     all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
-    rest_needs = (declared * all_need - run * centre) / remaining
-    spread = deviation * math.sqrt(1 / run + 1 / remaining)
+    rest_needs = (declared * all_need - run * centre) / rest
+    spread = deviation * math.sqrt(1 / run + 1 / rest)
     # A spread below 1e-9 is the float rounding of equal accuracies.
     if spread < 1e-9:
         return float(statistics.reaches(centre, rest_needs))

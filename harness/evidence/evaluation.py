@@ -154,9 +154,9 @@ def evaluate_seeds(
 ) -> tuple[list[Evaluation], ledger.Registration | None]:
     """Evaluate recorded seeds on the test images or on different labelled images.
 
-    A read of the test images is logged, and the evaluations are compared with the record. An evaluation on
-    different images is registered in the ledger before a network reads the images; the results of the first evaluation
-    are entered, too.
+    A read of the test images is logged, and the evaluations are compared with the record. An evaluation on different
+    images is registered in the ledger before a network reads the images; the results of the first evaluation are
+    entered, too.
 
     Args:
         record: Record of the network.
