@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_258,
-    "test lines": 27_742,
+    "product lines": 28_332,
+    "test lines": 27_763,
     "benchmark lines": 3_788,
     "public names": 1_186,
     "files": 1_092,

@@ -296,9 +296,9 @@ def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear
         count: Number of repeats.
         method: Method of ``np.quantile``.
     """
-    chosen = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
+    indices = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
     tail = (1 - _CONFIDENCE) / 2
-    return np.quantile(statistic(chosen), [tail, 1 - tail], axis=0, method=method)
+    return np.quantile(statistic(indices), [tail, 1 - tail], axis=0, method=method)
 
 
 def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
@@ -313,7 +313,7 @@ def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tup
         return np.partition(values, middle, axis=0)[middle]
 
     # "inverted_cdf" returns observed values; interpolation between a number and infinity is undefined.
-    ends = _interval(lambda chosen: np.array([median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
+    ends = _interval(lambda indices: np.array([median(sizes[rows]) for rows in indices]), len(repeats), "inverted_cdf")
     return list(zip(times, *(map(float, line) for line in (median(sizes), *ends)), strict=True))
 
 
@@ -563,7 +563,7 @@ def _sentences(
         variants: Pairs of a variant and the default.
     """
 
-    def sentence(pair: dict[str, Any], name: str, other: str) -> str:
+    def sentence(pair: dict[str, Any], name: str, rival: str) -> str:
         ratio = pair["ratio"]
         low = pair["low"]
         high = pair["high"]
@@ -574,15 +574,15 @@ def _sentences(
         if not pair["differs"]:
             relation = "not shown to differ from"
         return (
-            f"{name} is {relation} {other}: the size ratio of the answers {pair['when']} is {ratio:.3f} (uncorrected "
+            f"{name} is {relation} {rival}: the size ratio of the answers {pair['when']} is {ratio:.3f} (uncorrected "
             f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
     sentences = sentences_on_too_few_repeats(repeats, max(len(compared), len(variants)))
     best = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best)):
-        both = {DEFAULT, rival}
-        sentences += [sentence(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == both]
+        names = {DEFAULT, rival}
+        sentences += [sentence(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == names]
     if len(ranks) > 1:
         sentences.append(f"Ranked first over time: {best}.")
     return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in variants]

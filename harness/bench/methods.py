@@ -23,12 +23,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import scheduler
@@ -219,16 +219,106 @@ _LONGEST_ANSWER = 1 << 20  # bytes, far more than any network text
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
-class _Wanted(NamedTuple):
+class _RequiredField(NamedTuple):
     """Required field of an answer and the type of its value; ``example`` is shown in error messages."""
 
-    field: str
+    key: str
     kind: type
     example: str
 
 
-_NETWORK = _Wanted("network", str, '{"network": "..."}')
-_STOP = _Wanted("stop", bool, '{"stop": true} or {"stop": false}')
+_NETWORK = _RequiredField("network", str, '{"network": "..."}')
+_STOP = _RequiredField("stop", bool, '{"stop": true} or {"stop": false}')
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """Running program of a user-defined method, the leader of its process group.
+
+    Attributes:
+        name: Method and repeat, for error messages.
+        process: Process of the program.
+        stdin: Pipe for questions, a line each.
+        stdout: Pipe of the answers, a line each.
+        stderr: File with the error output.
+        seconds: Time limit for an answer.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    seconds: float
+
+    def answer_to(self, *questions: Mapping[str, Any], field: _RequiredField) -> dict[str, Any]:
+        """Send questions, a line each, and return the answer to the last question.
+
+        Raises:
+            ContentError: The answer is late, missing or invalid.
+        """
+        began = time.monotonic()
+        line = self._exchange(questions)
+        if not line:
+            raise ContentError(f"{self.name} {self._silence_text(time.monotonic() - began)}")
+        with suppress(ValueError, TypeError, KeyError):
+            document = parse_json(line)
+            if isinstance(document[field.key], field.kind):
+                return dict(document)
+        text = shown(line[: 4 * SHOWN].decode("utf-8", "replace"))
+        raise ContentError(f"{self.name} answered {text}, but {field.example} is required")
+
+    def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
+        """Send questions and return the next line of output, empty if the program has ended or is late."""
+        # Killing a late program closes its output, which ends the ``readline`` below.
+        timer = threading.Timer(self.seconds, self._kill)
+        timer.start()
+        try:
+            with suppress(BrokenPipeError):
+                self.stdin.write("".join(f"{json.dumps(question)}\n" for question in questions).encode())
+                self.stdin.flush()
+                return self.stdout.readline(_LONGEST_ANSWER)
+        finally:
+            timer.cancel()
+        return b""
+
+    def _silence_text(self, elapsed_seconds: float) -> str:
+        """Return the reason of a missing answer, with the last line of the error output."""
+        is_late = elapsed_seconds >= self.seconds
+        message = f"gave no answer in {self.seconds:g} s" if is_late else "ended without an answer"
+        self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - 4096))
+        last_line = self.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+        if last_line:
+            message += f"; last line of stderr: {last_line[: 2 * SHOWN]}"
+        return message
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process group and close the pipes."""
+        self._kill()
+        for pipe in (self.stdin, self.stdout):
+            with suppress(OSError):
+                pipe.close()
+        self.process.wait()
+
+
+@contextmanager
+def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Program]:
+    """Start a program, and kill the program and its process group on exit; arguments as in ``_Program``."""
+    with tempfile.TemporaryFile() as stderr:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with closing(_Program(name, process, process.stdin, process.stdout, stderr, seconds)) as program:
+            yield program
 
 
 @contextmanager
@@ -249,72 +339,21 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
     """
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
-    with tempfile.TemporaryFile() as stderr:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-            )
-        except (OSError, ValueError) as error:
-            raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
-        stdin = process.stdin
-        stdout = process.stdout
-        assert stdin is not None
-        assert stdout is not None
+    with _started(name, command, seconds) as program:
 
-        def kill() -> None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-        def answer_to(*questions: Mapping[str, Any], wanted: _Wanted) -> dict[str, Any]:
-            """Send questions, a line each, and return the answer to the last one."""
-            answer = b""
-            # Killing a late program closes its output, which ends the ``readline`` below.
-            timer = threading.Timer(seconds, kill)
-            began = time.monotonic()
-            timer.start()
-            try:
-                with suppress(BrokenPipeError):
-                    stdin.write("".join(f"{json.dumps(question)}\n" for question in questions).encode())
-                    stdin.flush()
-                    answer = stdout.readline(_LONGEST_ANSWER)
-            finally:
-                timer.cancel()
-            if not answer:
-                message = "ended without an answer"
-                if time.monotonic() - began >= seconds:
-                    message = f"gave no answer in {seconds:g} s"
-                stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
-                last_line = stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-                if last_line:
-                    message += f"; last line of stderr: {last_line[: 2 * SHOWN]}"
-                raise ContentError(f"{name} {message}")
-            with suppress(ValueError, TypeError, KeyError):
-                document = parse_json(answer)
-                if isinstance(document[wanted.field], wanted.kind):
-                    return dict(document)
-            text = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
-            raise ContentError(f"{name} answered {text}, but {wanted.example} is required")
-
-        def ask(tried: Sequence[TriedNetwork]) -> str:
-            question = {"tried": [asdict(trial) for trial in tried]}
-            answer = unread_answers.pop() if unread_answers else answer_to(question, wanted=_NETWORK)
+        def ask(trials: Sequence[TriedNetwork]) -> str:
+            question = {"tried": [asdict(trial) for trial in trials]}
+            answer = unread_answers.pop() if unread_answers else program.answer_to(question, field=_NETWORK)
             return str(answer["network"])
 
         def stop(rung: Rung) -> bool:
-            return bool(answer_to({"rung": asdict(rung)}, wanted=_STOP)["stop"])
+            return bool(program.answer_to({"rung": asdict(rung)}, field=_STOP)["stop"])
 
-        try:
-            # The first answer states whether the method judges rungs, which must be known before the search starts.
-            first_answer = answer_to({"begin": asdict(problem)}, {"tried": []}, wanted=_NETWORK)
-            unread_answers = [first_answer]
-            judges_rungs = first_answer.get("judges_rungs") is True
-            yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
-        finally:
-            kill()
-            for pipe in (stdin, stdout):
-                with suppress(OSError):
-                    pipe.close()
-            process.wait()
+        # The first answer states whether the method judges rungs, which must be known before the search starts.
+        first_answer = program.answer_to({"begin": asdict(problem)}, {"tried": []}, field=_NETWORK)
+        unread_answers = [first_answer]
+        judges_rungs = first_answer.get("judges_rungs") is True
+        yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
 
 
 def _host(name: str) -> None:

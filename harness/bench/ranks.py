@@ -45,8 +45,8 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
         ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
         repeat_ranks = _ranked(scores).mean(axis=0)  # (methods, repeats)
         within_repeats[when] = dict(zip(methods, repeat_ranks.tolist(), strict=True))
-    others = [name for name in methods if name != DEFAULT] if DEFAULT in methods else []
-    pairs = tested_pairs(within_repeats, [(DEFAULT, name) for name in others])
+    rivals = [name for name in methods if name != DEFAULT] if DEFAULT in methods else []
+    pairs = tested_pairs(within_repeats, [(DEFAULT, name) for name in rivals])
     methods_document = []
     for index, name in enumerate(methods):
         # Keys of JSON have underscores, the names of scores have spaces.

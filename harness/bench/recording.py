@@ -26,7 +26,7 @@ from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
-from harness.studies.config import check_config, open_study, read_config, study_exists
+from harness.studies.config import StudyConfig, check_config, open_study, read_config, study_exists
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
@@ -38,7 +38,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, JobFa
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, EngineChoice, choose_engine
 from harness.training.progress import Reporter
-from harness.training.recipe import check_batch, check_network, named_recipe
+from harness.training.recipe import NamedRecipe, check_batch, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
@@ -233,33 +233,19 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         ContentError: ``folder`` has a recording of a different machine or with different options.
         DrawError: No network meets the conditions and the budget.
     """
-    named = named_recipe(request.recipe, epochs=request.epochs)
-    if named.recipe.starts > 1:
-        raise UsageError(
-            f"recipe {named.name} has several starts, but a run of a table has a single start",
-            hint="use --recipe small, or a recipe with a single start",
-        )
-    epochs = named.recipe.epochs
-    rungs = request.rungs
+    recipe = _recipe_of(request)
+    rungs = _rungs_of(request, recipe.recipe.epochs)
     near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
-    if rungs is None:
-        # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
-        rungs = tuple(sorted({max(1, epochs // 8), *scheduler.rungs(epochs), epochs}))
-    is_ascending = all(before < after for before, after in pairwise((0, *rungs)))
-    if not is_ascending or rungs[-1] != epochs:
-        raise UsageError(
-            f"rungs {','.join(map(str, rungs))} must be ascending epochs up to the last epoch of the recipe, {epochs}"
-        )
     space = space_of(request.space, task_of_option(request.dataset))
     chosen = _choose(space, request.networks, request.seed, request.budget)
     for network in chosen.networks:
-        check_network(named.recipe, network, space.task)
+        check_network(recipe.recipe, network, space.task)
     device = choose_device(request.device)
-    choice = choose_engine(request.engine, named.recipe, device, space.op_types)
+    choice = choose_engine(request.engine, recipe.recipe, device, space.op_types)
     data = load(request.dataset, request.data)
     if data.dataset.group_folds:
         raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
-    check_batch(named.recipe, data.dataset.train_size)
+    check_batch(recipe.recipe, data.dataset.train_size)
     engine = TORCH if choice.engine is None else choice.engine.name
     workers = worker_count(request.workers, device)
     machine = Machine.here(device, data.data_hash, engine, workers)
@@ -271,8 +257,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         split_sha256=hashlib.sha256(validation.encode()).hexdigest(),
         space=space.text,
         space_name=space.name,
-        recipe=named.recipe,
-        recipe_name=named.name,
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
         rungs=rungs,
         samples=(chosen.sample,),
         machines=(machine,),
@@ -290,6 +276,38 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         "near": str(near),
         "machine": json.dumps(asdict(machine), sort_keys=True),
     }
+    state = _state_in(folder, config, origins)
+    source = DataLocation(data.dataset.name, request.data)
+    return Recording(state, facts, chosen, request.seeds, near, origins, source, device, choice)
+
+
+def _recipe_of(request: TableRequest) -> NamedRecipe:
+    """Return the requested recipe; UsageError if a training has several starts."""
+    recipe = named_recipe(request.recipe, epochs=request.epochs)
+    if recipe.recipe.starts > 1:
+        raise UsageError(
+            f"recipe {recipe.name} has several starts, but a run of a table has a single start",
+            hint="use --recipe small, or a recipe with a single start",
+        )
+    return recipe
+
+
+def _rungs_of(request: TableRequest, epochs: int) -> tuple[int, ...]:
+    """Return the requested or default rungs; UsageError unless the rungs are ascending up to the last epoch."""
+    rungs = request.rungs
+    if rungs is None:
+        # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
+        rungs = tuple(sorted({max(1, epochs // 8), *scheduler.rungs(epochs), epochs}))
+    is_ascending = all(before < after for before, after in pairwise((0, *rungs)))
+    if not is_ascending or rungs[-1] != epochs:
+        raise UsageError(
+            f"rungs {','.join(map(str, rungs))} must be ascending epochs up to the last epoch of the recipe, {epochs}"
+        )
+    return rungs
+
+
+def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> StudyState:
+    """Return the state of the recording in a folder; ContentError if the recording has a different origin."""
     state = StudyState(folder, config)
     if study_exists(folder):
         check_config(folder, config)
@@ -299,8 +317,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
                 "under a new name and merge the tables"
             )
         StudyLog(folder).fold_into(state)
-    source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, chosen, request.seeds, near, origins, source, device, choice)
+    return state
 
 
 def plan_document(recording: Recording) -> dict[str, Any]:
@@ -371,68 +388,74 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
         HarnessError: A run broke repeatedly (``run_all``).
     """
     facts = recording.facts
-    machine = facts.machines[0]
     networks = list(recording.chosen.networks)
     folder = recording.state.folder
     config = recording.state.config
     open_study(folder, config, recording.origins)
-    log = StudyLog(folder)
     # A new state: ``recording.state`` may already contain the entries of the log, which would be applied twice.
-    state = log.recover_into(StudyState(folder, config))
-    recording = replace(recording, state=state)
-
-    def add(event: Proposal | RunEnded) -> None:
-        entry = Entry(state.seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
-        log.append(entry)
-        state.apply(entry)
-
-    for number, (network, cost) in enumerate(recording.chosen.networks.items()):
-        if number not in state.proposals:
-            add(
-                Proposal(
-                    trial=number,
-                    architecture=network,
-                    hash=network.hash,
-                    parameters=cost.parameters,
-                    origin=config.sampler,
-                    decisions=(),
-                )
-            )
+    recording = replace(recording, state=StudyLog(folder).recover_into(StudyState(folder, config)))
+    _add_proposals(recording)
 
     def say(event: WorkerEvent) -> None:
         if isinstance(event, JobFailed):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
-    def job_of(number: int, seed: int) -> Job:
-        return Job(
-            architecture=networks[number],
-            recipe=facts.recipe,
-            recipe_name=facts.recipe_name,
-            purpose=Purpose.BENCH,
-            seed_index=seed,
-            device=str(recording.device),
-            engine=machine.engine,
-            until_epoch=facts.rungs[0],
-            checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
-            study=facts.name,
-            trial=number,
-        )
-
     # Repeat, since ``due`` grows by the further runs near the target after all first runs have ended.
-    while left := [key for key in recording.due if key not in recording.ended]:
+    while remaining := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
-        queue = [job_of(number, seed) for number, seed in left]
-        for event in run_all(queue, make_executor(recording.source, Limits()), machine.workers, say):
+        queue = [_first_job(recording, networks[number], number, seed) for number, seed in remaining]
+        for event in run_all(queue, make_executor(recording.source, Limits()), facts.machines[0].workers, say):
             run = event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
                 # ``run_all`` takes the jobs from the queue while it runs; the next part of this run comes first.
                 queue.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
-                add(RunEnded(run=run))
+                _add(recording.state, RunEnded(run=run))
                 reporter.advance()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return _table_of(recording)
+
+
+def _add(state: StudyState, event: Proposal | RunEnded) -> None:
+    """Append an event to the log of a recording, and apply the event to the state."""
+    entry = Entry(state.seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
+    StudyLog(state.folder).append(entry)
+    state.apply(entry)
+
+
+def _add_proposals(recording: Recording) -> None:
+    """Log the proposals of all networks that have none yet."""
+    state = recording.state
+    for number, (network, cost) in enumerate(recording.chosen.networks.items()):
+        if number not in state.proposals:
+            proposal = Proposal(
+                trial=number,
+                architecture=network,
+                hash=network.hash,
+                parameters=cost.parameters,
+                origin=state.config.sampler,
+                decisions=(),
+            )
+            _add(state, proposal)
+
+
+def _first_job(recording: Recording, network: Architecture, number: int, seed: int) -> Job:
+    """Return the job that trains the network with index ``number`` to the first rung."""
+    facts = recording.facts
+    return Job(
+        architecture=network,
+        recipe=facts.recipe,
+        recipe_name=facts.recipe_name,
+        purpose=Purpose.BENCH,
+        seed_index=seed,
+        device=str(recording.device),
+        engine=facts.machines[0].engine,
+        until_epoch=facts.rungs[0],
+        checkpoint=StudyLog(recording.state.folder).checkpoint(number, Purpose.BENCH, seed),
+        study=facts.name,
+        trial=number,
+    )
 
 
 def _table_of(recording: Recording) -> Table:

@@ -57,6 +57,7 @@ from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
+from search_spaces.space import SearchSpace
 
 _NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
@@ -459,7 +460,7 @@ class _HalvingRule:
     def __init__(self, target_pct: float) -> None:
         self.target_pct = target_pct
         # Ranks of the runs at each rung, best first.
-        self.seen = defaultdict[int, list[tuple[bool, int]]](list)
+        self.ranks = defaultdict[int, list[tuple[bool, int]]](list)
 
     def is_hopeless(self, result: Result) -> bool:
         """Add a run, which has reached a rung, to the runs at this rung, and return whether to stop the run."""
@@ -467,7 +468,7 @@ class _HalvingRule:
         rank = (True, validation.wrong)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
             rank = (False, result.parameters)
-        ranked = self.seen[len(result.history)]
+        ranked = self.ranks[len(result.history)]
         insort(ranked, rank)
         return rank > ranked[max(1, len(ranked) // _REDUCTION) - 1]
 
@@ -508,6 +509,43 @@ class _Watch:
             self.runs += 1
 
 
+def _seed_of(comparison: Comparison, repeat: int) -> int:
+    """Return the seed of a repeat, the same for all methods; its 31 bits are valid for all random number generators."""
+    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Problem:
+    """Return the problem that is sent to user-defined methods."""
+    return Problem(
+        space=config.space_text,
+        input_shape=space.task.input_shape,
+        classes=space.task.classes,
+        budget=config.budget,
+        target_pct=config.target_pct,
+        epochs=config.recipe.epochs,
+        workers=task.workers,
+        seed=config.seed,
+        rungs=task.study.rungs[:-1],
+        networks=task.networks,
+    )
+
+
+def _past_of(method: Method, config: StudyConfig) -> Past:
+    """Return the prior observations of a method, none from the data set of the task."""
+    if not method.uses_transfer:
+        return NO_PAST
+    # Prior runs on the data set of the table would reveal the answer.
+    return Past((), transfer(elsewhere(config.dataset), config.recipe))
+
+
+def _pruning_rule(method: Method, asker: Asker | None, target_pct: float) -> Callable[[Result], bool] | None:
+    """Return the rule of a method that stops runs at all rungs of the task; None for methods without such a rule."""
+    if asker is not None:
+        return asker.is_hopeless
+    return _HalvingRule(target_pct).is_hopeless if method.pruning is Pruning.HALVING else None
+
+
 def _run_repeat(
     method: Method,
     comparison: Comparison,
@@ -526,51 +564,29 @@ def _run_repeat(
         folder: Folder for checkpoints; not used on a table.
         effort: Device, engine and limits; None on a table.
     """
-    # All methods get the same seed. 31 bits are valid for all random number generators.
-    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
-    seed = int.from_bytes(digest[:4], "big") >> 1
+    seed = _seed_of(comparison, repeat)
     task = comparison.task
+    switches = method.switches
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
     executor = make_executor(seed)
     watch = _Watch(task.seconds)
     space = study_space(config, task.data.task)
     # Without limits: ``_Watch`` ends the search, and the methods must not know the time limit.
     effort = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
-    problem = Problem(
-        space=config.space_text,
-        input_shape=space.task.input_shape,
-        classes=space.task.classes,
-        budget=config.budget,
-        target_pct=config.target_pct,
-        epochs=config.recipe.epochs,
-        workers=task.workers,
-        seed=seed,
-        rungs=task.study.rungs[:-1],
-        networks=task.networks,
-    )
+    problem = _problem_of(task, config, space)
     began = executor.now()
-    asking_program: AbstractContextManager[Asker | None] = nullcontext()
+    program: AbstractContextManager[Asker | None] = nullcontext()
     if method.command or method.function:
-        asking_program = asking(method, repeat, space, problem, comparison.answer_seconds)
-    with asking_program as asker:
+        program = asking(method, repeat, space, problem, comparison.answer_seconds)
+    with program as asker:
         first_answer_seconds = executor.now() - began
-        is_hopeless = None if asker is None else asker.is_hopeless
+        is_hopeless = _pruning_rule(method, asker, config.target_pct)
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
-        elif method.pruning is Pruning.HALVING:
-            is_hopeless = _HalvingRule(config.target_pct).is_hopeless
-        past = NO_PAST
-        if method.uses_transfer:
-            # Prior runs on the data set of the table would reveal the answer.
-            past = Past((), transfer(elsewhere(config.dataset), config.recipe))
-        # User-defined methods are asked for proposals; built-in methods use the proposer of a search.
-        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), method.switches, past)
-        state = StudyState(
-            folder,
-            config,
-            confirm_seeds=CONFIRM_SEEDS if method.switches.confirmation else 0,
-            counts_repeats=method.switches.repeats,
-        )
+        # Built-in methods use the proposer of a search.
+        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, _past_of(method, config))
+        confirm_seeds = CONFIRM_SEEDS if switches.confirmation else 0
+        state = StudyState(folder, config, confirm_seeds=confirm_seeds, counts_repeats=switches.repeats)
         executor.start(task.workers)
         try:
             search = Search(
@@ -581,7 +597,7 @@ def _run_repeat(
                 data=task.data,
                 log=None,
                 observers=(watch,),
-                switches=method.switches,
+                switches=switches,
                 is_hopeless=is_hopeless,
                 planning_seconds=first_answer_seconds,
             )
@@ -645,10 +661,10 @@ def run_repeats(
     Raises:
         HarnessError: A process was killed.
     """
-    done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
+    traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
-    remaining = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in done]
+    remaining = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), comparison, table)) as pool:
         try:
@@ -658,7 +674,7 @@ def run_repeats(
             for future in as_completed(futures):
                 trace = future.result()
                 on_trace(trace)
-                done[trace.method, trace.repeat] = trace
+                traces[trace.method, trace.repeat] = trace
         except BaseException as error:
             # Kill the running repeats, otherwise leaving the pool would wait for all of them.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -670,7 +686,7 @@ def run_repeats(
                     hint="run the same command again; --processes 1 needs the least memory",
                 ) from error
             raise
-    return [done[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
+    return [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
 
 
 def run_live(
@@ -689,23 +705,23 @@ def run_live(
         The traces by method, then by repeat, and the true accuracies of all answers.
     """
     methods, comparison, effort = contest
-    done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
+    traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     work = folder / "work"
     for repeat in range(comparison.repeats):
         for method in methods:
-            if (method.name, repeat) in done:
+            if (method.name, repeat) in traces:
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
             repeat_folder = work / f"{method.name}-{repeat}"
             trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), repeat_folder, effort)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
-            done[method.name, repeat] = trace
-    traces = [done[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
+            traces[method.name, repeat] = trace
+    ordered_traces = [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(traces, comparison, effort, make_executor())
+    judged = _judged(ordered_traces, comparison, effort, make_executor())
     shutil.rmtree(work, ignore_errors=True)
-    return traces, judged
+    return ordered_traces, judged
 
 
 def _judged(traces: Sequence[Trace], comparison: Comparison, effort: Effort, executor: Executor) -> Judged:

@@ -228,6 +228,8 @@ class Table:
     def target_pct(self, budget: float = math.inf) -> float:
         """Return the default target in per cent: a quarter of the networks of at most ``budget`` parameters reach it.
 
+        The target is rounded down to two decimals, so that the networks at the quantile reach the target.
+
         Raises:
             ContentError: No network has at most ``budget`` parameters.
         """
@@ -235,7 +237,9 @@ class Table:
         accuracies = [accuracy for key, accuracy in self.true_accuracies_pct.items() if sizes[key] <= budget]
         if not accuracies:
             raise ContentError(f"the table {self.facts.name!r} has no network of at most {budget:,} parameters")
-        return round(sorted(accuracies, reverse=True)[int(_REACHING * (len(accuracies) - 1))], 2)
+        quantile = sorted(accuracies, reverse=True)[int(_REACHING * (len(accuracies) - 1))]
+        # The summand absorbs the error of the product, which may be below an integer.
+        return math.floor(100 * quantile + 1e-9) / 100
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
         """Return the accuracies of the runs of each network at a rung, by hash."""

@@ -105,7 +105,7 @@ def table(
         from harness.bench.recording import TableRequest
 
         return _record(names[0], TableRequest(**arguments), only_plan, as_json)
-    first, *others = (read_table(table_folder(name, workspace)) for name in names)
+    first, *further_tables = (read_table(table_folder(name, workspace)) for name in names)
     if export_to is not None:
         paths = [str(path) for path in export_table(first, export_to)]
         options.print_result(as_json, {"files": paths}, "\n".join(paths))
@@ -118,7 +118,7 @@ def table(
     has_recording = absolute.parent == workspace.tables.resolve() and workspace.recording(absolute.name).exists()
     if has_recording or (folder / "table.csv").exists() or (folder / "table.json").exists():
         raise UsageError(f"a table or a recording exists for {folder}; choose a new name for --into")
-    merged_table = merged([first, *others], folder.name)
+    merged_table = merged([first, *further_tables], folder.name)
     write_table(folder, merged_table)
     return _show_table(merged_table, as_json, folder)
 

@@ -19,6 +19,7 @@ from harness.system.terminal import Column, busy, console, counted, say, show_ta
 
 if TYPE_CHECKING:
     from harness.evidence.evaluation import Evaluation
+    from harness.evidence.ledger import Registration
     from harness.evidence.record import Record
 
 
@@ -72,7 +73,7 @@ def evaluate(
     if sum((other_data is not None, images is not None, in_c)) > 1:
         options_text = "--on (labelled images), --images (pictures without labels) and --c (C code)"
         raise UsageError(f"{options_text} cannot be combined")
-    from harness.evidence.evaluation import bounds_of, evaluate_seeds
+    from harness.evidence.evaluation import evaluate_seeds
     from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
 
@@ -86,44 +87,59 @@ def evaluate(
         return _classify(record, indices, images, workspace, as_json)
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
         seeds, entry = evaluate_seeds(record, indices, workspace, data, other_data)
-    part = f"{record.dataset} test" if entry is None else entry.on
-    mean_pct = statistics.mean([item.accuracy_pct for item in seeds])
-    bound_pct, images_bound_pct = bounds_of(record, seeds)
-    rows = _class_rows(record, seeds)
-    fields = ("errors", "accuracy_pct", "as_recorded")
-    document = {
-        "hash": record.hash,
-        "parameters": record.parameters,
-        "dataset": record.dataset,
-        "recipe": record.recipe_name,
-        "images": part,
-        "mean_accuracy_pct": mean_pct,
-        "lower_bound_pct": bound_pct,
-        "lower_bound_images_pct": images_bound_pct,
-        **({} if entry is None else {"on_sha256": entry.on_sha256}),
-        "seeds": [asdict(item) | {field: getattr(item, field) for field in fields} for item in seeds],
-        "class_scores": rows,
-    }
-    lines = [
-        f"{record.hash}, {record.parameters:,} parameters, recipe {record.recipe_name}, trained on "
-        f"{record.dataset}; {seeds[0].images:,} {part} images",
-        *map(_seed_line, seeds),
-    ]
-    if len(seeds) > 1:
-        line = f"{len(seeds)} of {len(record.seeds)} recorded seeds: mean {mean_pct:.3f} %"
-        if bound_pct is not None:
-            line += f"; 99 % lower bound {bound_pct:.3f} %, over seeds and images {images_bound_pct:.3f} %"
-        lines.append(line)
-    options.print_result(as_json, document, "\n".join(lines))
+    document = _document(record, seeds, entry)
+    options.print_result(as_json, document, _text(record, seeds, document))
     if not as_json:
-        columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
-        cells = [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
-        show_table(console(), cells, [""] * len(rows), columns)
+        _show_class_scores(document["class_scores"])
     if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
         say(f"an earlier evaluation of these seeds and images had different errors: {entry.errors}", "warning")
         return TargetMissed.exit_code
     # None: the images are not the recorded images.
     return TargetMissed.exit_code if any(item.as_recorded is False for item in seeds) else 0
+
+
+def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration | None) -> dict[str, Any]:
+    """Return the evaluation as plain JSON values; ``entry`` declares the use of different images."""
+    from harness.evidence.evaluation import bounds_of
+
+    bound_pct, images_bound_pct = bounds_of(record, seeds)
+    fields = ("errors", "accuracy_pct", "as_recorded")
+    return {
+        "hash": record.hash,
+        "parameters": record.parameters,
+        "dataset": record.dataset,
+        "recipe": record.recipe_name,
+        "images": f"{record.dataset} test" if entry is None else entry.on,
+        "mean_accuracy_pct": statistics.mean([item.accuracy_pct for item in seeds]),
+        "lower_bound_pct": bound_pct,
+        "lower_bound_images_pct": images_bound_pct,
+        **({} if entry is None else {"on_sha256": entry.on_sha256}),
+        "seeds": [asdict(item) | {field: getattr(item, field) for field in fields} for item in seeds],
+        "class_scores": _class_rows(record, seeds),
+    }
+
+
+def _text(record: Record, seeds: Sequence[Evaluation], document: dict[str, Any]) -> str:
+    """Return the evaluation (``_document``) as text."""
+    lines = [
+        f"{record.hash}, {record.parameters:,} parameters, recipe {record.recipe_name}, trained on "
+        f"{record.dataset}; {seeds[0].images:,} {document['images']} images",
+        *map(_seed_line, seeds),
+    ]
+    if len(seeds) > 1:
+        line = f"{len(seeds)} of {len(record.seeds)} recorded seeds: mean {document['mean_accuracy_pct']:.3f} %"
+        if document["lower_bound_pct"] is not None:
+            line += f"; 99 % lower bound {document['lower_bound_pct']:.3f} %"
+            line += f", over seeds and images {document['lower_bound_images_pct']:.3f} %"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _show_class_scores(rows: list[dict[str, Any]]) -> None:
+    """Print the scores of each class (``_class_rows``) as a table."""
+    columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
+    cells = [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    show_table(console(), cells, [""] * len(rows), columns)
 
 
 def _class_rows(record: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:

@@ -113,8 +113,8 @@ def check(file: str, as_json: bool) -> None:
         rejected = ", ".join(map(str.strip, _rejection_lines(document["feasible"]["rejected"][:1])))
         if document["feasible"]["exact"]:
             raise ContentError(f"{definition.name}: none of the {size} is accepted; {rejected}")
-        drawn = document["feasible"]["looked_at"]
-        say(f"none of {drawn:,} configurations drawn at random is accepted; {rejected}", "warning")
+        draw_count = document["feasible"]["looked_at"]
+        say(f"none of {draw_count:,} configurations drawn at random is accepted; {rejected}", "warning")
     for name in definition.unused:
         say(f"'net' does not use {name!r}", "warning")
     head = f"{definition.name} is a search space: {size}, hash {definition.hash}"

@@ -153,15 +153,16 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
     rows, columns, channels = numbers.shape
     if spec.image_shape[1] == 1 and rows > 1:
         raise DataError(f"{path} is a picture with {rows} rows, but {spec.name} contains series")
-    done = []
+    steps = []
     if is_transparent:
-        done.append("transparent parts filled with white")
+        steps.append("transparent parts filled with white")
     if (rows, columns) != spec.image_shape[1:]:
-        done.append(f"resized from {rows}x{columns}")
+        steps.append(f"resized from {rows}x{columns}")
     if channels != spec.image_shape[0]:
-        done.append("converted to grey" if spec.image_shape[0] == 1 else f"converted to {spec.image_shape[0]} channels")
+        form = "grey" if spec.image_shape[0] == 1 else f"{spec.image_shape[0]} channels"
+        steps.append(f"converted to {form}")
     numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
-    return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(done))
+    return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(steps))
 
 
 def _digit_image(path: Path, numbers: Array) -> _OwnImage:
@@ -183,14 +184,14 @@ def _digit_image(path: Path, numbers: Array) -> _OwnImage:
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} has a single shade and shows no digit")
-    done = []
+    steps = []
     if _border(grey) > (grey.min() + grey.max()) / 2:
         grey = 255 - grey
-        done.append("inverted to white on black")
+        steps.append("inverted to white on black")
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
-        done.append("cropped, scaled and centred")
-    return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(done))
+        steps.append("cropped, scaled and centred")
+    return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(steps))
 
 
 def _border(grey: Array) -> float:

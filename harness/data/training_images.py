@@ -196,10 +196,10 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     by_remainder = sorted(members, key=lambda label: (-(size * len(members[label]) % len(labels)), label))
     for label in by_remainder[: size - sum(shares.values())]:
         shares[label] += 1
-    chosen: list[int] = []
+    selection: list[int] = []
     for label, indices in members.items():
-        chosen += sorted(indices, key=functools.partial(_digest, tag))[: shares[label]]
-    return sorted(chosen)
+        selection += sorted(indices, key=functools.partial(_digest, tag))[: shares[label]]
+    return sorted(selection)
 
 
 def _digest(tag: str, index: int) -> bytes:

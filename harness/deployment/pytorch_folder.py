@@ -201,13 +201,13 @@ def _helpers(sources: Iterable[str]) -> str:
         for name, value in vars(pytorch_modules).items()
         if getattr(value, "__module__", None) == pytorch_modules.__name__
     }
-    needed: set[str] = set()
+    closure: set[str] = set()
     pending = list(sources)
     while pending:
-        names = (_names_in(pending.pop()) & definitions.keys()) - needed
-        needed |= names
+        names = (_names_in(pending.pop()) & definitions.keys()) - closure
+        closure |= names
         pending += (definitions[name] for name in names)
-    return "\n\n\n".join(definition for name, definition in definitions.items() if name in needed)
+    return "\n\n\n".join(definition for name, definition in definitions.items() if name in closure)
 
 
 def _names_in(code: str) -> set[str]:

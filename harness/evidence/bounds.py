@@ -362,13 +362,13 @@ def contradiction(attempt: Attempt, record: Record) -> str | None:
     open_index = next((index for index in attempt.indices if record.seed(index) is None), None)
     if open_index is not None:
         return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {open_index}"
-    stated = attempt.lower_bound_pct
+    stated_bound = attempt.lower_bound_pct
     outcome, bound = ending(attempt, record)
-    is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE
+    is_equal = stated_bound is not None and bound is not None and abs(stated_bound - bound) < TOLERANCE
     is_compared = attempt.rules <= 3 or not groups_of(record).sizes
     if not is_compared or (outcome is attempt.outcome and is_equal):
         return None
-    return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
+    return f"{name}: outcome: {attempt.outcome} with bound {stated_bound} stated, {outcome} with {bound} computed"
 
 
 def is_certified(attempt: Attempt, record: Record) -> bool:
@@ -486,12 +486,12 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
     normal seeds, flat prior). The standard deviation in the bound is assumed to stay at ``s``.
     """
     run = len(accuracies_pct)
-    left = declared - run
+    rest = declared - run
     centre = statistics.mean(accuracies_pct)
     deviation = statistics.standard_deviation(accuracies_pct)
     all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
-    rest_needs = (declared * all_need - run * centre) / left
-    spread = deviation * math.sqrt(1 / run + 1 / left)
+    rest_needs = (declared * all_need - run * centre) / rest
+    spread = deviation * math.sqrt(1 / run + 1 / rest)
     # A spread below 1e-9 is the float rounding of equal accuracies.
     if spread < 1e-9:
         return float(statistics.reaches(centre, rest_needs))
@@ -561,13 +561,13 @@ def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], scale: f
     degrees = (seeds - 1, images - 1, (seeds - 1) * (images - 1))
     mean_squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
     seeds_square, images_square, rest_square = mean_squares
-    both = max(0.0, seeds_square + images_square - rest_square)
+    answers_square = max(0.0, seeds_square + images_square - rest_square)
     spread = math.fsum(square**2 / freedom for square, freedom in zip(mean_squares, degrees, strict=True))
     return _Components(
         seeds_error_pct=scale * math.sqrt(seeds_square),
         images_error_pct=scale * math.sqrt(images_square),
-        error_pct=scale * math.sqrt(both),
-        freedom=both**2 / spread if spread else math.inf,
+        error_pct=scale * math.sqrt(answers_square),
+        freedom=answers_square**2 / spread if spread else math.inf,
     )
 
 

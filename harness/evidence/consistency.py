@@ -174,17 +174,17 @@ def _table_faults() -> Iterator[str]:
     path = shipped_table()
     if not path.exists():
         return
-    stated = {row.key: row for row in read(path)}
+    row_in_file = {row.key: row for row in read(path)}
     rows = collect(Workspace(files.SHIPPED))
     if files.read_bytes(path).decode() == to_csv(rows):
         return
     row_of_key = {row.key: row for row in rows}
     has_difference = False
-    for key in stated.keys() | row_of_key.keys():
-        row = row_of_key.get(key) or stated[key]
+    for key in row_in_file.keys() | row_of_key.keys():
+        row = row_of_key.get(key) or row_in_file[key]
         name = f"{path}: {row.hash} ({row.recipe}, {row.target_pct:g} %)"
         for item in fields(LeaderboardRow):
-            value = getattr(stated.get(key), item.name, "no row")
+            value = getattr(row_in_file.get(key), item.name, "no row")
             computed = getattr(row_of_key.get(key), item.name, "no row")
             if value != computed:
                 has_difference = True
@@ -206,11 +206,11 @@ def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own
         if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):
             yield f"{path}: seeds of {entry.hash}: declared {entry.declared_utc}, first run began {min(starts_utc)}"
     for item in entries.registrations:
-        stated = item.lower_bound_pct
+        stated_bound = item.lower_bound_pct
         computed = bounds.over_seeds(item.errors, item.images)
-        if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
+        if stated_bound is not None and (computed is None or abs(stated_bound - computed) > bounds.TOLERANCE):
             name = f"{path}: evaluation of {item.hash} on {item.on}"
-            yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
+            yield f"{name}: lower_bound_pct: {stated_bound} stated, {computed} computed"
 
 
 def _attempt_faults(

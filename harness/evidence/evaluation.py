@@ -150,20 +150,20 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
 
 
 def evaluate_seeds(
-    record: Record, indices: Sequence[int], workspace: Workspace, folder: Path | None, other: str | None = None
+    record: Record, indices: Sequence[int], workspace: Workspace, folder: Path | None, images_name: str | None = None
 ) -> tuple[list[Evaluation], ledger.Registration | None]:
-    """Evaluate recorded seeds on the test images or on ``other`` labelled images.
+    """Evaluate recorded seeds on the test images or on different labelled images.
 
-    A read of the test images is logged, and the evaluations are compared with the record. An evaluation on ``other``
-    images is registered in the ledger before a network reads them; the results of the first evaluation are entered,
-    too.
+    A read of the test images is logged, and the evaluations are compared with the record. An evaluation on different
+    images is registered in the ledger before a network reads the images; the results of the first evaluation are
+    entered, too.
 
     Args:
         record: Record of the network.
         indices: Seed indices.
         workspace: Workspace of weights, test log and ledger.
         folder: Folder of the data files; None for the cache.
-        other: Labelled images (``harness.data.other_images``); None for the test images.
+        images_name: Different labelled images (``harness.data.other_images``); None for the test images.
 
     Returns:
         The evaluations in the order of ``indices``, and the registration as it was before the evaluation (None for the
@@ -171,19 +171,19 @@ def evaluate_seeds(
 
     Raises:
         ContentError: Weights are missing or differ from the record.
-        DataError: Images are missing or damaged, or some of the ``other`` images are training images.
+        DataError: Images are missing or damaged, or some of the different images are training images.
     """
     weight_files = [read_recorded(workspace.records, record, index) for index in indices]
     spec = dataset(record.dataset)
     precision = record.recipe.precision
     entry = None
-    if other is None:
+    if images_name is None:
         noun = "seeds" if len(indices) > 1 else "seed"
         purpose = f"evaluate {record.hash} {record.recipe_name} {noun} {', '.join(map(str, indices))}"
         pixels, labels = read_test_set(load(record.dataset, folder), purpose=purpose, log=workspace.test_log)
     else:
-        images = labelled_images(other, spec, folder)
-        _refuse_trained(images.pixels, record.dataset, folder, other)
+        images = labelled_images(images_name, spec, folder)
+        _refuse_trained(images.pixels, record.dataset, folder, images_name)
         pixels = images.pixels
         labels = images.labels
         registration = ledger.Registration(
@@ -211,13 +211,13 @@ def evaluate_seeds(
     return evaluations, entry
 
 
-def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) -> None:
+def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, images_name: str) -> None:
     """Raise DataError if some of the images are training images of the network."""
     training_images = {image.tobytes() for image in load(name, folder).train_images.numpy()}
     count = sum(image.tobytes() in training_images for image in pixels.numpy())
     if count:
         raise DataError(
-            f"{count:,} of the {len(pixels):,} images of {other} are training images of the network; "
+            f"{count:,} of the {len(pixels):,} images of {images_name} are training images of the network; "
             "--on requires new images"
         )
 

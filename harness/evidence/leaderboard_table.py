@@ -219,9 +219,9 @@ def tested_before(record: Record, records: Iterable[Record]) -> list[str]:
     with_weights = [run for run in record.seeds if run.weights_sha256 is not None]
     begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
     names: set[str] = set()
-    for other in records:
-        if other.dataset != record.dataset:
-            names |= {other.dataset for run in other.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
+    for item in records:
+        if item.dataset != record.dataset:
+            names |= {item.dataset for run in item.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
     return sorted(names)
 
 

@@ -302,13 +302,13 @@ def next_alpha(
         test_sketch: Digests of the test images; entries with a common digest count, too.
         damaged: Number of damaged lines of the ledger, each of which counts as an attempt.
     """
-    spent = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
-    return _share_of(ALPHA - spent, damaged)
+    spent_alpha = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
+    return _share_of(ALPHA - spent_alpha, damaged)
 
 
-def _share_of(left: float, damaged: int) -> float:
-    """Return the share of the remaining probability ``left`` to spend, after each damaged line has spent a share."""
-    return max(0.0, round(ALPHA_SHARE * left * (1 - ALPHA_SHARE) ** damaged, 9))
+def _share_of(alpha_left: float, damaged: int) -> float:
+    """Return the share of the probability ``alpha_left`` to spend, after each damaged line has spent a share."""
+    return max(0.0, round(ALPHA_SHARE * alpha_left * (1 - ALPHA_SHARE) ** damaged, 9))
 
 
 def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ()) -> float:
@@ -317,16 +317,16 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Each damaged line of the ledger
     counts as a look. Shipped looks do not count; docs/results.md corrects for their number.
     """
-    spent = 0.0
+    spent_alpha = 0.0
     rows: set[RowKey] = set()
     damage: list[ContentError] = []
     for item in read(path, damage, with_shipped=False).seed_declarations:
         if item.shares_images(dataset, test_sketch):
             # Older lines have no ``look_alpha``: the first line of a row spent the share that was due, further lines 0.
-            due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent)
-            spent += due if item.look_alpha is None else item.look_alpha
+            due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent_alpha)
+            spent_alpha += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
-    return _share_of(LOOK_ALPHA - spent, len(damage))
+    return _share_of(LOOK_ALPHA - spent_alpha, len(damage))
 
 
 def confidence_of_next_look(path: Path, key: RowKey) -> float:
@@ -438,9 +438,9 @@ def register(path: Path, registration: Registration) -> Registration:
     """
     subject = (*registration.subject, registration.on_sha256, registration.indices)
     with files.locked(path.with_suffix(".lock")):
-        for known in read(path).registrations:
-            if (*known.subject, known.on_sha256, known.indices) == subject:
-                return known
+        for item in read(path).registrations:
+            if (*item.subject, item.on_sha256, item.indices) == subject:
+                return item
         entry = replace(registration, declared_utc=_now())
         _append(path, entry)
     return entry

@@ -408,10 +408,10 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
     path = kept_weights(own, record, index)
     if run is None or path is None:
         indices = ", ".join(map(str, kept_indices(own, record)))
-        others = f"stored seeds: {indices}" if indices else "no weights are stored"
+        note = f"stored seeds: {indices}" if indices else "no weights are stored"
         hint = f"{as_command('verify', record.hash, '--seeds', str(index + 1))} trains and tests the seed again"
         raise ContentError(
-            f"no weights of seed {index} of {record.hash} with recipe {record.recipe_name}: {others}",
+            f"no weights of seed {index} of {record.hash} with recipe {record.recipe_name}: {note}",
             hint=None if indices else hint,
         )
     weights = read_weights(path)
@@ -432,14 +432,14 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
         "weights_sha256": weights.sha256,
         **pixel_properties(dataset_of(record.dataset, path)),
     }
-    stated = {**dict.fromkeys(expected, None), **weights.about, "weights": weights.sha256}
+    properties = {**dict.fromkeys(expected, None), **weights.about, "weights": weights.sha256}
     with suppress(NotationError):
         # Bars and the name of a module may differ.
-        stated["architecture"] = parse_notation(str(stated["architecture"])).hash
+        properties["architecture"] = parse_notation(str(properties["architecture"])).hash
     for name, recorded in expected.items():
         # Older files lack some of the metadata, but all state weights and architecture.
-        if stated[name] != recorded and (stated[name] is not None or name in ("weights", "architecture")):
-            raise ContentError(f"{path}: {name}: {stated[name]} stated, {recorded} in the record")
+        if properties[name] != recorded and (properties[name] is not None or name in ("weights", "architecture")):
+            raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded} in the record")
     return weights
 
 

@@ -218,14 +218,14 @@ def _first_unused(record: Record, workspace: Workspace) -> int:
 
 def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
     """Return the seed indices that were run or declared for the rows selected by ``is_meant``."""
-    used: set[int] = set()
+    indices: set[int] = set()
     for record in record_files.read_all(workspace.records):
         if is_meant(record):
-            used.update(run.index for run in record.seeds)
+            indices.update(run.index for run in record.seeds)
     for entry in ledger.read(workspace.ledger).seed_declarations:
         if is_meant(entry):
-            used.update(entry.indices)
-    return used
+            indices.update(entry.indices)
+    return indices
 
 
 def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
@@ -273,10 +273,10 @@ def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
 def _refuse_equal_weights(run: SeedRun, record: Record) -> None:
     # Two seeds with equal weights are a single sample, so the bounds over seeds would be wrong.
     is_trained = run.status is Status.COMPLETE and bool(run.weights_sha256)
-    for other in record.seeds:
-        if is_trained and other.weights_sha256 == run.weights_sha256:
+    for item in record.seeds:
+        if is_trained and item.weights_sha256 == run.weights_sha256:
             raise ContentError(
-                f"seeds {other.index} and {run.index} of {record.hash} have equal weights; the training ignores seeds"
+                f"seeds {item.index} and {run.index} of {record.hash} have equal weights; the training ignores seeds"
             )
 
 
@@ -348,8 +348,8 @@ def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folde
         return
     declarations = ledger.read(workspace.ledger).declarations
     declared = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
-    used = {*declared, *(run.index for run in record.seeds)}
-    if fresh := [index for index in plan.indices if index not in used]:
+    unavailable = {*declared, *(run.index for run in record.seeds)}
+    if fresh := [index for index in plan.indices if index not in unavailable]:
         sketch = _test_sketch(plan, folder)
         ledger.declare_verification(workspace.ledger, record.key, fresh, code_version()[0], sketch)
 

@@ -257,7 +257,7 @@ def export(
 
     workspace = files.workspace()
     argument = network_argument(network, workspace, datasets.task_of_option(dataset))
-    wanted = seed_of_network(
+    source = seed_of_network(
         argument, workspace, seed=seed, dataset=dataset, recipe=recipe, epochs=epochs, retrain=retrain
     )
 
@@ -267,25 +267,25 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
-        FORMATS[name].check(wanted.architecture, datasets.task_of_option(wanted.dataset), wanted.recipe.recipe)
+        FORMATS[name].check(source.architecture, datasets.task_of_option(source.dataset), source.recipe.recipe)
     variant = Optimisation(optimise or Optimisation.SIZE)
     fit = None
     if chip is not None:
-        analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
-        analysis = replace(analysis, weight_bits=wanted.recipe.recipe.weight_bits)
+        analysis = analyse(source.architecture, datasets.task_of_option(source.dataset))
+        analysis = replace(analysis, weight_bits=source.recipe.recipe.weight_bits)
         fit = fastest(cast(Chip, chip), analysis)
         if optimise is not None:
             fit = Fit(fit.chip, analysis, variant)
         variant = fit.optimise
-        target = None if wanted.record is None else f"{wanted.record.target_pct:g}"
-        _check_fit(fit, {"--dataset": wanted.dataset, "--target": target, "--recipe": recipe})
-    images = load(wanted.dataset, Path(data) if data else None)
-    check_batch(wanted.recipe.recipe, len(images.train_labels))
-    check_network(wanted.recipe.recipe, wanted.architecture, images.dataset.task)
+        target = None if source.record is None else f"{source.record.target_pct:g}"
+        _check_fit(fit, {"--dataset": source.dataset, "--target": target, "--recipe": recipe})
+    images = load(source.dataset, Path(data) if data else None)
+    check_batch(source.recipe.recipe, len(images.train_labels))
+    check_network(source.recipe.recipe, source.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
         check_writable(workspace.test_log.parent, make=False)
-    weights = weights_of(wanted, images, workspace, device=device, engine=engine)
+    weights = weights_of(source, images, workspace, device=device, engine=engine)
     return _exported(weights, targets, fit, variant)
 
 

@@ -254,9 +254,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             ContentError: The allowed chance of a false certificate is spent for these images.
         """
         with _errors_as_value_errors():
-            fitted = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
+            training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)
-            repeated = sum(image.tobytes() in fitted for image in images)
+            repeated = sum(image.tobytes() in training_images for image in images)
             if repeated:
                 raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.

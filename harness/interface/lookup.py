@@ -101,7 +101,7 @@ class NetworkArgument:
 
 
 def only_row(
-    argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
+    argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, has_recipe: bool
 ) -> KnownRow | None:
     """Return the row of a network that fits the options, or None if no row fits.
 
@@ -112,7 +112,7 @@ def only_row(
         argument: Network with its rows.
         dataset: Name of the data set; None accepts all.
         target_pct: Target in per cent; None accepts all.
-        recipe_given: Whether the user names a recipe, so that rows that differ only in the recipe count as equal.
+        has_recipe: Whether the user names a recipe, so that rows that differ only in the recipe count as equal.
 
     Raises:
         ContentError: Several different rows fit.
@@ -122,7 +122,7 @@ def only_row(
     fitting = at_target or [replace(row, target_pct=None) for row in candidates]
     distinct: dict[tuple[str, str | None, float | None], KnownRow] = {}
     for row in fitting:
-        recipe_key = "" if recipe_given else row.recipe_key
+        recipe_key = "" if has_recipe else row.recipe_key
         distinct[recipe_key, row.dataset, row.target_pct] = row
     if len(distinct) > 1:
         # The hint names only the options in which the rows differ.
@@ -340,8 +340,8 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         best = min(rows, key=lambda row: not row.reached, default=None)  # the first of equals
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
-        others = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
-        say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {others}", "warning")
+        rest = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
+        say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {rest}", "warning")
         matches = [match for match in matches if match.architecture.hash == best.hash]
     return replace(matches[0], rows=tuple(row for match in matches for row in match.rows))
 
@@ -429,20 +429,20 @@ def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
 
 def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:
     """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
-    seen = set()
+    hashes = set()
     for study in read_studies(workspace):
         for run in study.results:
             if _matches(name, run):
-                seen.add(run.hash)
+                hashes.add(run.hash)
                 row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, target_pct=None)
                 yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     ranked = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
-    stated = [row for path in leaderboard_table.claim_paths(workspace) for row in leaderboard_table.read_claims(path)]
-    claims = [row for row in stated if row.tier is Tier.CLAIMED]
+    paths = leaderboard_table.claim_paths(workspace)
+    claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
     for rows in (ranked, claims):
-        new_rows = [row for row in rows if row.hash not in seen and _matches(name, row)]
-        seen |= {row.hash for row in new_rows}
+        new_rows = [row for row in rows if row.hash not in hashes and _matches(name, row)]
+        hashes |= {row.hash for row in new_rows}
         for row in new_rows:
             known_row = KnownRow(recipe=None, recipe_name="", dataset=None, target_pct=None)  # of a claim
             if row.recipe_hash:

@@ -703,7 +703,7 @@ class Study(TextResult):
         from reports import charts
         from reports.study_facts import read_study
 
-        drawn = charts.accuracy_over_cost(read_study(self.folder, self._workspace))
+        chart = charts.accuracy_over_cost(read_study(self.folder, self._workspace))
         best = self.to_frame().sort_values(["confirmed", "cost"], ascending=[False, True]).head(_NOTEBOOK_ROWS)
-        picture = "" if drawn is None else charts.svg(drawn)
+        picture = "" if chart is None else charts.svg(chart)
         return f"<p>{escape(str(self))}</p>{best.to_html(index=False)}{picture}"

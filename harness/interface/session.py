@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harness.data.datasets import DATASETS
 from harness.interface import options
 from harness.interface.logs import logger_of
-from harness.searching.search_state import Moment, Observer
+from harness.searching.search_state import Moment, Observer, Search
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
@@ -37,6 +37,7 @@ from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
     from harness.evidence.record import Record
+    from harness.evidence.verification_runs import Verdict
     from harness.searching.advice import SearchOutcome
     from harness.searching.plan import SearchPlan
     from harness.searching.probes import Probed
@@ -124,31 +125,19 @@ def run_search_with_progress(
         UsageError: Another process works on the study, or a folder cannot be written.
         ContentError: The study exists with another configuration.
     """
-    from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.baselines import baseline_networks
-    from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
-    from harness.searching.surrogate.past import write_prior
     from harness.studies.mirror import write_database
     from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
-    config = plan.config
-    # Report damaged evidence now, and fail now, not at the end of the search, if a folder cannot be written.
-    collect(plan.workspace)
-    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
-        check_writable(folder)
+    _check_folders(plan)
     options.say_left_out(plan.left_out)
     with owned(plan.folder), _mirrored(plan, request.storage) as mirror:
-        if not study_exists(plan.folder):
-            # Before ``open_study``: a study that exists must have its prior, even if the process is killed here.
-            write_prior(plan.folder, plan.past)
-        is_new = open_study(plan.folder, config, plan.recorded_origins)
-        state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, config))
-        _say_begin(plan, None if is_new else state.seconds)
+        state = _opened_state(plan)
         with (
-            SearchReporter(config, plan.effort, plan.workspace, verbose=verbose) as progress,
+            SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
             _listening(state, request.on_event, request.log, progress.say) as listeners,
         ):
             observers: list[Observer] = [progress, *listeners]
@@ -169,16 +158,46 @@ def run_search_with_progress(
             run_search(search, ["harness", *search_arguments(stated_options)])
             try:
                 if not search.interrupted:
-                    progress.show("verifying")
-                    verdict = conclude(plan, search, progress.on_worker_event, progress.say)
-                    if verdict is not None:
-                        _write_tryout_page(plan, verdict.record)
+                    verdict = _verify_winner(plan, search, progress)
             finally:
                 if state.ended:
                     # After the verification, because the import of Optuna's storage takes seconds.
                     write_database(state, plan.folder / "study.db")
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
+
+
+def _check_folders(plan: SearchPlan) -> None:
+    """Report damaged evidence, and folders that cannot be written, before a search instead of at its end."""
+    from harness.evidence.leaderboard_table import collect
+
+    collect(plan.workspace)
+    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
+        check_writable(folder)
+
+
+def _opened_state(plan: SearchPlan) -> StudyState:
+    """Open or create the study of a search, print its goal, and return its state."""
+    from harness.searching.surrogate.past import write_prior
+
+    if not study_exists(plan.folder):
+        # Before ``open_study``: a study that exists must have its prior, even if the process is killed here.
+        write_prior(plan.folder, plan.past)
+    is_new = open_study(plan.folder, plan.config, plan.recorded_origins)
+    state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, plan.config))
+    _say_begin(plan, None if is_new else state.seconds)
+    return state
+
+
+def _verify_winner(plan: SearchPlan, search: Search, progress: SearchReporter) -> Verdict | None:
+    """Verify the winner of a search and write the page on which a browser runs the verified network."""
+    from harness.searching.conclude import conclude
+
+    progress.show("verifying")
+    verdict = conclude(plan, search, progress.on_worker_event, progress.say)
+    if verdict is not None:
+        _write_tryout_page(plan, verdict.record)
+    return verdict
 
 
 def _is_first_on_own_data(plan: SearchPlan) -> bool:

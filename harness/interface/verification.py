@@ -114,8 +114,8 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
         # A trial keeps the recipe of its study, even if the test data set differs.
         return argument, argument.rows[0]
     dataset = None if request.dataset == datasets.AUTO else request.dataset
-    recipe_given = request.recipe is not None
-    return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe_given=recipe_given)
+    has_recipe = request.recipe is not None
+    return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, has_recipe=has_recipe)
 
 
 def run_verification(

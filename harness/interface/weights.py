@@ -101,7 +101,7 @@ def seed_of_network(
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
     dataset_name = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
-    row = only_row(argument, dataset=dataset_name, target_pct=None, recipe_given=recipe is not None)
+    row = only_row(argument, dataset=dataset_name, target_pct=None, has_recipe=recipe is not None)
     named = recipe_of(row, recipe, epochs)
     if row is not None and row.dataset is not None:
         dataset_name = row.dataset

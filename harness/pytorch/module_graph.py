@@ -238,11 +238,11 @@ def _is_class_values(output: object, task: Task) -> bool:
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:
     """Return the name of each parameter and buffer by the name in the graph; a shared tensor keeps its first name."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
-    named: dict[str, Tensor] = parameters | dict(module.named_buffers(remove_duplicate=False))
+    tensors: dict[str, Tensor] = parameters | dict(module.named_buffers(remove_duplicate=False))
     first: dict[int, str] = {}
-    for name, tensor in named.items():
+    for name, tensor in tensors.items():
         first.setdefault(id(tensor), name)
-    return {graph_name: first[id(named[name])] for graph_name, name in inputs.items()}
+    return {graph_name: first[id(tensors[name])] for graph_name, name in inputs.items()}
 
 
 def _works_in_place(node: Node) -> bool:

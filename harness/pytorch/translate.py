@@ -125,8 +125,8 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         raise Untranslatable(error.message) from error
     if network_of_text != architecture:
         raise Untranslatable(f"the text {architecture} is another network")
-    used = {name for names in reader.weights for name in names.values()}
-    unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in used}
+    names_in_use = {name for names in reader.weights for name in names.values()}
+    unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in names_in_use}
     notes = list(recording.notes)
     if frozen:
         notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen)}")
@@ -345,8 +345,8 @@ class _Reader:
         uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
         # A module that is called several times uses each of its learned tensors and statistics equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
-        used = self._add_weights(node, tensors, shared=("weight", "bias"), is_joint=is_joint)
-        self.momenta[used["running_mean"]] = arguments["momentum"]
+        weight_names = self._add_weights(node, tensors, shared=("weight", "bias"), is_joint=is_joint)
+        self.momenta[weight_names["running_mean"]] = arguments["momentum"]
         channels = self._shape[0]
         (statistics,) = shape_of(arguments["running_mean"])
         is_shared = statistics != channels
@@ -359,7 +359,7 @@ class _Reader:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
         # With shared statistics the map is reshaped, so that scale and shift are used without repeats.
         poses = max(poses, channels // statistics)
-        tie = self._tie_of(used["bias"])
+        tie = self._tie_of(weight_names["bias"])
         if is_joint:
             return JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
         return BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
@@ -564,20 +564,20 @@ class _Check:
     def run(self) -> None:
         """Raise Untranslatable unless module and network compute and learn the same."""
         translation = self.translation
-        used = {name for names in translation.weights for name in names.values()}
-        counted = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in used)
+        names_in_use = {name for names in translation.weights for name in names.values()}
+        counted = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)
         expected = analyse(translation.architecture, self.task).parameters
         if counted != expected:
             raise Untranslatable(f"the module has {counted:,} parameters, its translation {expected:,}")
         generator = torch.Generator().manual_seed(0)
-        named = self._tensors
+        tensors = self._tensors
         with torch.no_grad():
             for name, tensor_name in (item for names in translation.weights for item in names.items()):
-                tensor = named[tensor_name]
+                tensor = tensors[tensor_name]
                 noise = torch.randn(tensor.shape, generator=generator)
                 value = noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise
                 tensor.copy_(value)
-        network = with_weights(translation, named, self.task)
+        network = with_weights(translation, tensors, self.task)
         parts = list(zip(_parts_with_tensors(network), translation.weights, strict=True))
         for part, names in parts:
             if "running_mean" in names:
@@ -627,10 +627,10 @@ class _Check:
         ours = self.recording.final(network(images))
         _check_equal("outputs", ours, theirs, output_tolerance)
         (ours * factors).sum().backward()  # type: ignore[no-untyped-call]
-        named = self._tensors
+        tensors = self._tensors
         for part, names in zip(_parts_with_tensors(network), self.translation.weights, strict=True):
             for name in names.keys() & part._parameters.keys():
-                gradients = (getattr(part, name).grad, named[names[name]].grad)
+                gradients = (getattr(part, name).grad, tensors[names[name]].grad)
                 _check_equal(f"gradients of {names[name]}", *gradients, gradient_tolerance)
         return dropout.rates
 

@@ -43,8 +43,10 @@ _LEAST_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
 _SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
 _CERTAINTY = 4.0  # exponent of the probability P (``ranked``): a first answer matters more than its size
 _MOST_ATTEMPTS = 4.0  # upper bound of m (``ranked``): the errors of the surrogate are correlated among similar networks
+_COLD_CERTAINTY = 1.0  # the same without a prior: a larger exponent trusts a surrogate without data (diary 144)
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
-# standard deviations sigma (diary 97).
+# standard deviations sigma (diary 97). Not without a prior: there, sigma is mainly the unknown level of the errors,
+# which all networks share and no choice among networks selects (diary 144).
 _SELECTION_BIAS_SD = 1.0
 # Share of the time left that is added to the training time once there is an incumbent, divided by the rounds of a
 # confirmed candidate: many small cost reductions take more time than a large one.
@@ -236,6 +238,7 @@ class Acquisition:
         time_left: Time left and expected training times.
         seeds: Smallest number of fresh seeds of a confirmation, n.
         confirmed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
+        has_prior: Whether the surrogate has prior observations or a transfer mean.
     """
 
     model: Surrogate
@@ -251,6 +254,7 @@ class Acquisition:
     time_left: TimeLeft
     seeds: int = CONFIRM_SEEDS
     confirmed_share: float = field(kw_only=True)
+    has_prior: bool = True
 
     def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
@@ -263,7 +267,7 @@ class Acquisition:
     def forecast(self, options: Iterable[NetworkOption]) -> Forecast:
         """Return the forecast of each network with all numbers of epochs from ``lengths_of``.
 
-        With b = ``_SELECTION_BIAS_SD`` and Phi the standard normal distribution function::
+        With b = ``_SELECTION_BIAS_SD`` (0 without a prior) and Phi the standard normal distribution function::
 
             z = (log N - mu - b * sigma) / tau
             p = calibration[form] * Phi(z)
@@ -276,7 +280,8 @@ class Acquisition:
         if not pairs:
             return Forecast.empty()
         means, deviations, spread = self.predictions(pairs)
-        margins = (math.log(max(1e-9, self.confirmed_errors)) - means - _SELECTION_BIAS_SD * deviations) / spread
+        bias = _SELECTION_BIAS_SD if self.has_prior else 0.0
+        margins = (math.log(max(1e-9, self.confirmed_errors)) - means - bias * deviations) / spread
         chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])
         seconds = np.array([option.seconds(epochs, self.time_left) for option, epochs in pairs])
         costs = [option.cost for option, _ in pairs]
@@ -304,7 +309,7 @@ class Acquisition:
             W = workers * min(max(_SECURE_SECONDS - passed, _LEAST_SECURE_SECONDS), _SECURE_SHARE * T)
             m = min(_MOST_ATTEMPTS, W / (t * (1 + n * p)))
             P = min(1, m) * (1 - (1 - p)^max(1, m))
-            value = P^_CERTAINTY * F * max(0, 1 - V(t) / T)
+            value = P^_CERTAINTY * F * max(0, 1 - V(t) / T)        (P^_COLD_CERTAINTY without a prior)
 
         Ties are ordered by descending z.
         """
@@ -337,7 +342,8 @@ class Acquisition:
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
             reserved = np.array([verification_seconds(float(each), workers) for each in seconds])  # V(t)
             free = np.maximum(0.0, 1 - reserved / time_left.seconds_left)
-            values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** _CERTAINTY * improvements * free
+            certainty = _CERTAINTY if self.has_prior else _COLD_CERTAINTY
+            values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** certainty * improvements * free
         choices: dict[str, ScoredOption] = {}
         # The margin breaks ties, as all values may underflow to 0.
         for index in np.lexsort((-margins, -values)):

@@ -165,12 +165,12 @@ class SearchOutcome:
         if not quotes:
             return None
         quoted = quotes[-1].event
-        held: dict[str, bool | None] = {"parameters_held": None, "seconds_held": None}
+        coverage: dict[str, bool | None] = {"parameters_held": None, "seconds_held": None}
         if self.verdict is not None and self.verdict.passed:
             row = self.verdict.row
-            held["parameters_held"] = holds(quoted.parameters, row.parameters)
-            held["seconds_held"] = holds(quoted.seconds, self.state.seconds)
-        return {**document_of(quoted), **held}
+            coverage["parameters_held"] = holds(quoted.parameters, row.parameters)
+            coverage["seconds_held"] = holds(quoted.seconds, self.state.seconds)
+        return {**document_of(quoted), **coverage}
 
     def _front_lines(self) -> list[str]:
         metrics = self.plan.config.minimised
@@ -227,8 +227,8 @@ class SearchOutcome:
         status = "confirmed, but not verified" if waiting.hash in confirmed else "neither confirmed nor verified"
         sentence = f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is {status}"
         if seconds is not None:
-            needed = duration_text(waiting.seconds - elapsed)
-            sentence += f": a verification takes up to about {needed}, but {duration_text(seconds - elapsed)} were left"
+            need = duration_text(waiting.seconds - elapsed)
+            sentence += f": a verification takes up to about {need}, but {duration_text(seconds - elapsed)} were left"
         changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
         return self._advised("time", (sentence,), changes, f"{_RESUMES} and verifies the network")
 
@@ -279,8 +279,8 @@ class SearchOutcome:
             return {}
         changes = {"--budget": f"{most}"} if metric is Metric.PARAMETERS else {}
         if metric is not Metric.PARAMETERS or replaced:
-            others = (str(each) for each in stated if each not in replaced)
-            changes["--limit"] = ",".join([*others, f"{metric}<={most}"])
+            further_limits = (str(each) for each in stated if each not in replaced)
+            changes["--limit"] = ",".join([*further_limits, f"{metric}<={most}"])
         return changes
 
     def _after_a_miss(self, verdict: Verdict) -> Advised:

@@ -76,6 +76,21 @@ def choose(
         effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of its time.
         workspace: Workspace that stores the selection.
     """
+    network = _median_network(space, budget)
+    if network is None:
+        return named_recipe(SHORT_CHOICE)
+    epochs = _epochs(network, data, effort)
+    errors_pct = _errors_of(network, epochs, executor, effort)
+    best = min(CHOICES, key=lambda name: fmean(errors_pct[name]))
+    figures = ", ".join(f"{name} {fmean(errors_pct[name]):.2f} %" for name in CHOICES)
+    say(f"augmentation: recipe {best}, by the mean share of wrong validation images ({figures})")
+    document = {"recipe": best, "errors_pct": errors_pct, "network": str(network), "epochs": epochs}
+    write_json(workspace.data(data.name) / "augmentation.json", document)
+    return named_recipe(best)
+
+
+def _median_network(space: SearchSpace, budget: int) -> Architecture | None:
+    """Return the network of median size of ``_DRAWS`` feasible draws; None if the ops of no draw fit together."""
     rng = random.Random(0)
     sizes = dict[Architecture, int]()
     allowed = list[Architecture]()
@@ -89,19 +104,31 @@ def choose(
         if len(allowed) == _DRAWS:
             break
     if not sizes:
-        return named_recipe(SHORT_CHOICE)
+        return None
     # An infeasible network serves to compare the recipes as well.
-    network = sorted(allowed or sizes, key=lambda each: sizes[each])[len(allowed) // 2]
+    return sorted(allowed or sizes, key=lambda each: sizes[each])[len(allowed) // 2]
+
+
+def _most_seconds(effort: Effort) -> float:
+    """Return the longest time of all runs together, in seconds of a worker."""
+    return math.inf if effort.seconds is None else _SHARE_OF_TIME * effort.seconds * effort.workers
+
+
+def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
+    """Return the number of epochs per run, so that all runs fit the time at the expected pace."""
     batch = named_recipe(CHOICES[0]).recipe.batch_size
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
-    most_seconds = math.inf  # seconds of a worker
-    if effort.seconds is not None:
-        pace = pace_of(effort.engine, effort.device)
-        # One epoch of all runs, in seconds of a worker.
-        epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
-        most_seconds = _SHARE_OF_TIME * effort.seconds * effort.workers
-        epochs = max(1, min(epochs, int(most_seconds / epoch_seconds)))
+    if effort.seconds is None:
+        return epochs
+    pace = pace_of(effort.engine, effort.device)
+    # One epoch of all runs, in seconds of a worker.
+    epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
+    return max(1, min(epochs, int(_most_seconds(effort) / epoch_seconds)))
+
+
+def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: Effort) -> dict[str, list[float]]:
+    """Return the validation errors of a network in per cent, by recipe, on the seeds that each recipe has trained."""
     jobs = [
         Job(
             architecture=network,
@@ -124,13 +151,7 @@ def choose(
         train_seconds += ended.result.train_seconds
         ended_runs = sum(map(len, error_by_seed.values()))
         # Jobs begin in order, so all runs of the first seed have begun; runs of the second seed may be at work.
-        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > most_seconds:
+        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _most_seconds(effort):
             jobs.clear()
     complete_seeds = sorted(set.intersection(*map(set, error_by_seed.values())))
-    errors_pct = {name: [errors[seed] for seed in complete_seeds] for name, errors in error_by_seed.items()}
-    best = min(CHOICES, key=lambda name: fmean(errors_pct[name]))
-    figures = ", ".join(f"{name} {fmean(errors_pct[name]):.2f} %" for name in CHOICES)
-    say(f"augmentation: recipe {best}, by the mean share of wrong validation images ({figures})")
-    document = {"recipe": best, "errors_pct": errors_pct, "network": str(network), "epochs": epochs}
-    write_json(workspace.data(data.name) / "augmentation.json", document)
-    return named_recipe(best)
+    return {name: [errors[seed] for seed in complete_seeds] for name, errors in error_by_seed.items()}

@@ -44,10 +44,10 @@ def conclude(
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
     if plan.config.is_front:
         # ``choose`` returns the unverified candidates of the front first, then the cheapest, whose verdict is returned.
-        while verdict is not None and (other := choose(search)) is not None:
-            is_verified = other.trial in search.state.verdicts  # then the whole front is verified
+        while verdict is not None and (winner := choose(search)) is not None:
+            is_verified = winner.trial in search.state.verdicts  # then the whole front is verified
             # ``_verified`` returns None if the verification is postponed.
-            verdict = _verified(plan, search, other, on_event, say) or verdict
+            verdict = _verified(plan, search, winner, on_event, say) or verdict
             if is_verified or isinstance(search.state.entries[-1].event, Postponed):
                 break
     elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:

@@ -212,15 +212,15 @@ def _missed(state: StudyState, row: LeaderboardRow | None) -> Iterator[tuple[Ver
 
 
 def _reason(state: StudyState, *, is_at_work: bool) -> str:
-    spent = duration_text(state.seconds)
+    duration = duration_text(state.seconds)
     runs = counted(len(state.ended), "finished run")
     if state.session is None:
         return "has not begun, or the log is lost"
     event = state.session.event
     if isinstance(event, SessionBegan):
         if is_at_work:
-            return f"is running: {runs} in {spent}"
-        return f"stopped unexpectedly after {spent}, with {runs}: the log has no end of the last session"
+            return f"is running: {runs} in {duration}"
+        return f"stopped unexpectedly after {duration}, with {runs}: the log has no end of the last session"
     elapsed = state.session.elapsed
     limit = "" if event.seconds is None else f" of {duration_text(event.seconds)}"
     return f"stopped after {duration_text(elapsed)}{limit}: {_why_ended(state, event, elapsed)}"

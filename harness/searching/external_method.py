@@ -153,12 +153,12 @@ class Asker:
         candidates = inquiry.candidates
         time_left = inquiry.time_left
         trials_by_hash = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
+        trials = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
         while len(repeats) < MOST_ANSWERS and infeasible_counts.total() < _MOST_INFEASIBLE and not time_left.is_over():
-            architecture, analysis = self._answer((*tried, *self.rejected.values()))
+            architecture, analysis = self._answer((*trials, *self.rejected.values()))
             hash_ = architecture.hash
             if hash_ in trials_by_hash:
                 repeats.append(Repeated(trial=trials_by_hash[hash_], hash=hash_))
@@ -193,9 +193,9 @@ class Asker:
         lacks_time = infeasible_counts[NO_TIME] > 0 or time_left.is_over()
         return InquiryAnswer(None, tuple(repeats), why, lacks_time, infeasible_counts)
 
-    def _answer(self, tried: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
+    def _answer(self, trials: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
         """Return the next network of the method and its analysis; ContentError as in ``propose``."""
-        answer = self.ask(tried)
+        answer = self.ask(trials)
         try:
             architecture = parse_network(answer, self.space.task)
         except SearchSpaceError as error:
@@ -262,9 +262,9 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
         user_ask, user_stop = functions_of(method)
 
-    def ask(tried: Sequence[TriedNetwork]) -> str:
+    def ask(trials: Sequence[TriedNetwork]) -> str:
         with guarding_user_code(f"--sampler {name}"):
-            answer = user_ask(tried)
+            answer = user_ask(trials)
             if isinstance(answer, str):
                 return answer
             raise TypeError(f"expected the text of a network, got {type(answer).__name__}")

@@ -19,7 +19,7 @@ from typing import Any
 from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
+from harness.searching.surrogate.model import IMAGES, NO_PAST, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import (
     Candidate,
@@ -290,6 +290,7 @@ class Finder:
             open_candidates=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
+            has_prior=self.past != NO_PAST,
         )
 
     def _fold_errors(self) -> list[list[float]]:

@@ -70,13 +70,13 @@ class Predictions:
 
         return ndtr((math.log(max(1e-9, errors)) - self.means) / self.deviations)
 
-    def with_others(self, others: Predictions) -> Predictions:
-        """Return these predictions followed by ``others``."""
+    def with_others(self, tail: Predictions) -> Predictions:
+        """Return these predictions followed by ``tail``."""
         return Predictions(
-            np.concatenate([self.sizes, others.sizes]),
-            np.concatenate([self.means, others.means]),
-            np.concatenate([self.deviations, others.deviations]),
-            np.concatenate([self.seconds, others.seconds]),
+            np.concatenate([self.sizes, tail.sizes]),
+            np.concatenate([self.means, tail.means]),
+            np.concatenate([self.deviations, tail.deviations]),
+            np.concatenate([self.seconds, tail.seconds]),
         )
 
     def smallest(self, errors: float, chance: float, most_seconds: float = math.inf) -> int | None:

@@ -71,8 +71,8 @@ class CountType(click.IntRange):
 
 
 def _address(text: str) -> str:
-    named = re.fullmatch(r".+:(\d{1,5})", text)
-    if text not in ("local", "auto") and not (named and 0 < int(named[1]) < 65536):
+    address = re.fullmatch(r".+:(\d{1,5})", text)
+    if text not in ("local", "auto") and not (address and 0 < int(address[1]) < 65536):
         raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
     return text
 
@@ -93,8 +93,8 @@ def _accuracy(text: str, whole: int) -> float:
     except ValueError:
         number = math.nan
     if not whole / 100 <= number <= whole:
-        other = number * 100 if whole == 100 else number / 100
-        suggestion = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
+        conversion = number * 100 if whole == 100 else number / 100
+        suggestion = f"; did you mean {conversion:.12g}?" if whole / 100 <= conversion <= whole else ""
         raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{suggestion}")
     # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
     return float(f"{number:.12g}")

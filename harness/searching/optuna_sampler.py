@@ -63,7 +63,7 @@ class _Member(NamedTuple):
     cost: int | None
 
 
-def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[str], rng: random.Random) -> Draw:
+def _offspring(space: SearchSpace, members: Sequence[_Member], hashes: Container[str], rng: random.Random) -> Draw:
     """Return the next network of aging evolution (Real et al., Regularized Evolution, 2019).
 
     With a full population, the network is a feasible and new child of a tournament winner. Otherwise, or without such a
@@ -72,7 +72,7 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
     Args:
         space: Search space whose conditions include all limits.
         members: All trained networks in order of proposal; the last ``_POPULATION`` form the population.
-        known: Hashes of networks proposed earlier.
+        hashes: Hashes of networks proposed earlier.
         rng: Random generator.
     """
 
@@ -94,7 +94,7 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
             child, _ = mutate(space, parent_draw, rng, attempts=_MUTATIONS, changes=changes)
         except DrawError:
             continue
-        if child.architecture.hash not in known:
+        if child.architecture.hash not in hashes:
             return child
     try:
         return draw_uniform(space, rng, attempts=_DRAWS)
@@ -118,14 +118,14 @@ def _members_of(study: optuna.Study) -> list[_Member]:
 class _EvolutionSampler(BaseSampler):
     """Optuna sampler around ``_offspring``: relative sampling proposes all decisions of a network jointly."""
 
-    def __init__(self, seed: int, space: SearchSpace, known: Container[str]) -> None:
+    def __init__(self, seed: int, space: SearchSpace, hashes: Container[str]) -> None:
         self._space = space
-        self._known = known
+        self._hashes = hashes
         self._rng = random.Random(seed)
         self._proposed: dict[int, Draw] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        proposal = _offspring(self._space, _members_of(study), self._known, self._rng)
+        proposal = _offspring(self._space, _members_of(study), self._hashes, self._rng)
         self._proposed[trial.number] = proposal
         return {decision.name: _distribution(decision) for decision in proposal.decisions}
 
@@ -140,18 +140,18 @@ class _EvolutionSampler(BaseSampler):
         raise AssertionError(f"'{param_name}' is not a decision of the proposed network")
 
 
-def _tpe(seed: int, space: SearchSpace, known: Container[str]) -> BaseSampler:
+def _tpe(seed: int, space: SearchSpace, hashes: Container[str]) -> BaseSampler:
     # Without ``group``, TPE samples each decision of a conditional space independently.
     return TPESampler(
         n_startup_trials=10, n_ei_candidates=24, seed=seed, multivariate=True, group=True, constant_liar=True
     )
 
 
-def _nsga2(seed: int, space: SearchSpace | None = None, known: Container[str] = ()) -> BaseSampler:
+def _nsga2(seed: int, space: SearchSpace | None = None, hashes: Container[str] = ()) -> BaseSampler:
     return NSGAIISampler(population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed)
 
 
-def _random(seed: int, space: SearchSpace, known: Container[str]) -> BaseSampler:
+def _random(seed: int, space: SearchSpace, hashes: Container[str]) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
@@ -232,12 +232,12 @@ class SamplerStudy:
         # if only some trials have parameters (optuna/optuna#4948).
         self._outside = optuna.create_study(sampler=RandomSampler(seed=seed), study_name="outside the space")
 
-    def ask(self, space: SearchSpace, known: Container[str] = frozenset()) -> tuple[Trial, Draw]:
+    def ask(self, space: SearchSpace, hashes: Container[str] = frozenset()) -> tuple[Trial, Draw]:
         """Return the next proposal of the sampler, which may be infeasible; deterministic by seed and history.
 
         Args:
             space: Search space. Only some samplers take the conditions into account.
-            known: Hashes of networks that these samplers avoid.
+            hashes: Hashes of networks that these samplers avoid.
 
         Returns:
             The running Optuna trial and the proposed draw.
@@ -247,7 +247,7 @@ class SamplerStudy:
             # 'group' of TPE and constraints are marked as experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self.sampler in SAMPLERS:
-                self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
+                self.study.sampler = SAMPLERS[self.sampler](seed, space, hashes)
                 return self._new_trial(space)
             self.study.sampler = _user_sampler(self.sampler, seed)
             with guarding_user_code(f"--sampler {self.sampler}"):

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option, independent_cases
-from harness.data.training_images import image_digests, load
+from harness.data.training_images import ImageData, image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import SHORT_CHOICE, choose
 from harness.searching.optuna_sampler import sampler_name
@@ -155,22 +155,9 @@ def plan_search(
     )
     # The folder is named before the start networks are entered: the name must not depend on them.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
-    if request.start_from is not None and study_exists(folder):
-        # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
-        config = replace(config, known=read_config(folder).config.known)
-    elif request.start_from is not None:
-        networks = suitable(start_networks, limited.space, limited.budget, request.start_from)
-        config = replace(config, known=networks)
-    left_out: list[ContentError] = []
+    config = replace(config, known=_start_networks(request, start_networks, limited, folder))
     with busy("reading past runs"):
-        # A continued study keeps its first prior observations.
-        past = read_prior(folder)
-        if past is None:
-            overlapping = sets_with_images(image_digests(images.train_images.numpy()))
-            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping)
-    options = options_of(type(request))
-    # Arguments without effect on the outcome of a study have no key.
-    keys = {name: options[name].origin_key for name in origins}
+        past, faults = _past(config, images, workspace, folder)
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -183,11 +170,11 @@ def plan_search(
         error_ratio=error_ratio,
         engine=training.engine,
         past=past,
-        left_out=tuple(error.message for error in left_out),
+        left_out=tuple(error.message for error in faults),
         recipe_choices=training.recipe_choices,
         chip=request.chip,
         planning_seconds=training.planning_seconds,
-        recorded_origins={key: origins[name] for name, key in keys.items() if key is not None},
+        recorded_origins=_recorded_origins(request, origins),
     )
 
 
@@ -217,6 +204,37 @@ def _chosen_by_training(
     with busy("choosing an augmentation"):
         recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
     return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=time.monotonic() - began)
+
+
+def _start_networks(
+    request: SearchRequest, networks: Sequence[str], limited: LimitedSpace, folder: Path
+) -> tuple[str, ...]:
+    """Return the networks of ``start_from`` that suit the search, none without ``start_from``."""
+    if request.start_from is None:
+        return ()
+    if study_exists(folder):
+        # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
+        return read_config(folder).config.known
+    return suitable(networks, limited.space, limited.budget, request.start_from)
+
+
+def _past(
+    config: StudyConfig, images: ImageData, workspace: Workspace, folder: Path
+) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
+    """Return the prior observations, and the errors of earlier trainings that could not be read."""
+    past = read_prior(folder)
+    if past is not None:
+        return past, []  # a continued study keeps its first prior observations
+    overlapping = sets_with_images(image_digests(images.train_images.numpy()))
+    return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping)
+
+
+def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
+    """Return the source of each argument by its key in ``config.json``."""
+    options = options_of(type(request))
+    # Arguments without effect on the outcome of a study have no key.
+    keys = {name: options[name].origin_key for name in origins}
+    return {key: origins[name] for name, key in keys.items() if key is not None}
 
 
 def _config(

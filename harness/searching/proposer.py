@@ -1,9 +1,9 @@
 """The proposer: chooses the next network to train and the number of epochs.
 
-A search starts with the baselines (origin ``floor``). Without prior observations, a ladder of sizes follows; on few
-images, a ladder of short trainings also follows if all prior observations are of other data sets. Then the surrogate
-model chooses among many draws and mutations, or among all networks of a small space; a sampler requested by the user
-alternates with the surrogate model.
+A search starts with the baselines (origin ``floor``). Without prior observations, a ladder of a few sizes follows,
+until a network passes its first run; on few images, a ladder of short trainings also follows if all prior observations
+are of other data sets. Then the surrogate model chooses among many draws and mutations, or among all networks of a
+small space; a sampler requested by the user alternates with the surrogate model.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from search_spaces.notation import parse_network
 from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
 
 _LADDER_STEPS = 7  # networks of the ladder
+# Most networks of the ladder in a search without prior observations: the surrogate knows the level of the errors then,
+# and further networks of the ladder mostly miss (diary 164).
+_COLD_LADDER_STEPS = 4
 _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
 # Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
 # the sampler; a method counts as exhausted.
@@ -151,6 +154,7 @@ class Proposer:
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
+        self._shorten_ladder(inquiry.candidates.values())
         proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
@@ -214,6 +218,17 @@ class Proposer:
         # ``_first_of`` skips the networks that were proposed.
         self.ladder = [network for network in self.ladder if network.architecture.hash not in rejected_hashes]
         self.baselines = [network for network in self.baselines if network.architecture.hash not in rejected_hashes]
+
+    def _shorten_ladder(self, candidates: Iterable[Candidate]) -> None:
+        """Empty the ladder of a search without a prior after ``_COLD_LADDER_STEPS`` networks, or if a network passed.
+
+        The start networks of ``--from`` are all trained.
+        """
+        if self.past != NO_PAST or self.config.known:
+            return
+        others = [candidate for candidate in candidates if candidate.proposal.origin != BASELINE]
+        if len(others) >= _COLD_LADDER_STEPS or any(candidate.passed_first for candidate in others):
+            self.ladder = []
 
     def _is_for_surrogate(self, trial: int) -> bool:
         """Return whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""

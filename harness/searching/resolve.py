@@ -321,8 +321,8 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
     if request.recipe != AUTO:
         return (recipe.epochs,)
     factor = length_factor(images)
-    seen = factor * images
-    longer = [length for length in _LONG_LENGTHS if seen >= _LEAST_SEEN and length * seen <= _MOST_SEEN]
+    image_count = factor * images
+    longer = [length for length in _LONG_LENGTHS if image_count >= _LEAST_SEEN and length * image_count <= _MOST_SEEN]
     return tuple(factor * length for length in (*LENGTHS, *longer))
 
 

@@ -241,9 +241,9 @@ class Search:
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest index of a fresh seed that is neither finished nor in training."""
         key = (Purpose.CONFIRM, candidate.proposal.trial)
-        used = {run.seed_index for run in candidate.fresh_runs}
-        used |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == key}
-        return next(index for index in itertools.count() if index not in used)
+        used_indices = {run.seed_index for run in candidate.fresh_runs}
+        used_indices |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == key}
+        return next(index for index in itertools.count() if index not in used_indices)
 
     # Time -----------------------------------------------------------------------------------------------------
 
@@ -269,16 +269,16 @@ class Search:
         time_left = TimeLeft(self.timing.images, self.timing.measured_pace, workers=workers, form_factors=factors)
         if self.effort.seconds is None:
             return time_left
-        left = self.seconds_left
+        seconds_left = self.seconds_left
         spare = math.inf
         reserved = [self.verify_seconds(candidate) for candidate in self._to_verify()]
         if reserved:
-            others = sum(reserved[1:]) if self.config.is_front else min(reserved[1:], default=0.0)
-            spare = left - reserved[0] - others
+            further_seconds = sum(reserved[1:]) if self.config.is_front else min(reserved[1:], default=0.0)
+            spare = seconds_left - reserved[0] - further_seconds
         return replace(
             time_left,
-            longest_training=longest_training(left, workers, confirm_seeds_of(self.config)),
-            seconds_left=left,
+            longest_training=longest_training(seconds_left, workers, confirm_seeds_of(self.config)),
+            seconds_left=seconds_left,
             elapsed=self.elapsed,
             spare_seconds=spare,
             is_over=lambda: self.seconds_left <= 0,

@@ -40,11 +40,11 @@ def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:
     return [row for path in paths if path.exists() for row in leaderboard_table.read(path)]
 
 
-def suitable(known: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:
+def suitable(texts: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:
     """Return the networks that the images, the conditions of the space and the budget allow, in alphabetical order.
 
     Args:
-        known: Texts of the networks.
+        texts: Texts of the networks.
         space: Space of the search.
         budget: Highest allowed number of parameters.
         source: Study or leaderboard that names the networks, for the error message.
@@ -53,7 +53,7 @@ def suitable(known: Sequence[str], space: SearchSpace, budget: int, source: str)
         UsageError: No network is allowed.
     """
     allowed = set[str]()
-    for text in known:
+    for text in texts:
         with suppress(SearchSpaceError):
             if judge(space, parse_network(text, space.task), budget).accepted:
                 allowed.add(text)

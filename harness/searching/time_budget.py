@@ -276,15 +276,15 @@ def search_factor(workers: int, seeds: int) -> float:
     return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
 
 
-def longest_training(left: float, workers: int, seeds: int) -> float:
-    """Return the longest training in seconds, such that a network can be trained, confirmed and verified in ``left``.
+def longest_training(seconds_left: float, workers: int, seeds: int) -> float:
+    """Return the longest training in seconds, such that a network can be trained, confirmed and verified in time.
 
     Args:
-        left: Remaining seconds of the search.
+        seconds_left: Remaining seconds of the search.
         workers: Number of parallel trainings.
         seeds: Fresh seeds of a confirmation.
     """
-    return max(0.0, left - CAUTION_SECONDS) / search_factor(workers, seeds)
+    return max(0.0, seconds_left - CAUTION_SECONDS) / search_factor(workers, seeds)
 
 
 def least_seconds(images: int) -> float:

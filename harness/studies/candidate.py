@@ -324,9 +324,9 @@ class Candidate:
         }
 
 
-def _nearest_share(done: float) -> float:
-    """Return the share of the epochs in ``TYPICAL_RATIO`` that is nearest to the share ``done``."""
-    return min(TYPICAL_RATIO, key=lambda share: abs(share - done))
+def _nearest_share(ended_share: float) -> float:
+    """Return the share of the epochs in ``TYPICAL_RATIO`` that is nearest to ``ended_share``."""
+    return min(TYPICAL_RATIO, key=lambda share: abs(share - ended_share))
 
 
 def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:

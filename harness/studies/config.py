@@ -231,9 +231,9 @@ def settings_of(config: StudyConfig) -> dict[str, Any]:
             values[name] = value
             continue
         # Four keys in place of the objectives.
-        first, *others = config.objectives
+        first, *further_objectives = config.objectives
         values |= {"minimise": first.metric, "most": first.limit, "second": None, "second_most": None}
-        for second in others:
+        for second in further_objectives:
             values |= {"second": second.metric, "second_most": second.limit}
     return values
 

@@ -259,8 +259,8 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
     """Add the ended first runs and the facts that the Optuna study lacks; UsageError if it has other trials."""
     history = _history_of(entries)
     mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
-    known = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
-    if entries and not mirrored.items() <= known.items():
+    hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
+    if entries and not mirrored.items() <= hashes.items():
         raise UsageError(
             f"the database of --storage contains different trials of study {study.study_name!r}", hint=_RENAME
         )

@@ -195,7 +195,7 @@ class StudyState:
             if run.validation_errors is not None:
                 self.trained += 1
         elif run.purpose is Purpose.CONFIRM:
-            candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda other: other.seed_index)
+            candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)
         self._update_contender(candidate)
 
@@ -212,8 +212,8 @@ class StudyState:
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
     def _on_confirmed(self, elapsed: float, event: events.Confirmed) -> None:
-        others = self.confirmations if self.config.is_front else []
-        self.confirmations = [*others, event.trial]
+        confirmations = self.confirmations if self.config.is_front else []
+        self.confirmations = [*confirmations, event.trial]
         self._limiting_hash = event.hash
         last = self.decisions[-1] if self.decisions else None
         if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:

@@ -153,8 +153,8 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
     """Raise DeviceError, with a hint to install ``extra``, unless all ``modules`` are installed."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        needed = " and ".join(missing)
-        raise DeviceError(f"{purpose} requires {needed}, which is not installed", hint=install_command(extra))
+        names = " and ".join(missing)
+        raise DeviceError(f"{purpose} requires {names}, which is not installed", hint=install_command(extra))
 
 
 def install_command(extra: str) -> str:

@@ -73,14 +73,14 @@ def _summary_total(network: nn.Module, task: Task) -> int:
     from torchsummary import summary
 
     separate = copy.deepcopy(network).eval()
-    seen: set[int] = set()
+    visited_ids: set[int] = set()
     for parent in list(separate.modules()):
         for name, child in parent._modules.items():
-            if child is not None and id(child) in seen:
+            if child is not None and id(child) in visited_ids:
                 # torchsummary adds a hook to a module for each parent, and each call counts the module once per hook.
                 # With a copy per use, each use counts once.
                 setattr(parent, name, copy.deepcopy(child))
-            seen.add(id(child))
+            visited_ids.add(id(child))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         # torchsummary runs two random images, which would change the BN statistics in training mode.

@@ -282,11 +282,11 @@ _DOCUMENTS = Recipe(
 )
 
 
-def _document(name: str, **stated: Any) -> NamedRecipe:
+def _document(name: str, **document_fields: Any) -> NamedRecipe:
     """Return the recipe of a source document, given the fields that the document states."""
     # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
-    assumed = tuple(item.name for item in fields(Recipe) if item.name not in {*stated, *_LATER_FIELDS})
-    return NamedRecipe(name, replace(_DOCUMENTS, **stated), assumed, test_each_epoch=True)
+    assumed = tuple(item.name for item in fields(Recipe) if item.name not in {*document_fields, *_LATER_FIELDS})
+    return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed, test_each_epoch=True)
 
 
 _FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)

@@ -418,8 +418,8 @@ def _inspection(result: Result, test_set: Images, area: float | None) -> Inspect
     # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
-        Miss(image=index, label=labels[index], said=predicted, pixels=packed(pixels[index].tobytes()))
-        for index, predicted in result.wrong
+        Miss(image=index, label=labels[index], said=prediction, pixels=packed(pixels[index].tobytes()))
+        for index, prediction in result.wrong
     ]
     return Inspection(
         seed_index=result.seed_index,

@@ -295,11 +295,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, chosen: Any) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
         """Return normalised images, as a network takes them, and labels, for an index, a slice or a tensor."""
-        pixels = self.pixels[chosen].float().div_(255)
+        pixels = self.pixels[index].float().div_(255)
         batch = normalised(pixels.view(-1, *self.pixels.shape[1:]), self.mean, self.deviation)
-        return batch.view(pixels.shape), self.labels[chosen]
+        return batch.view(pixels.shape), self.labels[index]
 
     @property
     def task(self) -> Task:

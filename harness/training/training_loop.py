@@ -131,10 +131,10 @@ def start(
     generator = torch.Generator(device=device).manual_seed(seed)
     network = network_on(architecture, task, device, seed=seed, recipe=recipe, generator=generator)
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
         {"params": parameters, "weight_decay": decay_of(recipe, kernel=parameters is kernels)}
-        for parameters in (kernels, others)
+        for parameters in (kernels, vectors)
         if parameters
     ]
     rate = recipe.learning_rate
@@ -343,12 +343,12 @@ def finish_average(run: Training, images: Images) -> None:
     # A separate generator, because evaluation must not affect further training.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
-    chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
+    sample = torch.randperm(len(images), generator=generator, device=run.device)[:count]
     epoch_recipe = recipe_of_epoch(run.recipe, len(run.history) - 1)
-    index_batches = torch.split(chosen, _EVALUATION_BATCH)
+    index_batches = torch.split(sample, _EVALUATION_BATCH)
     if len(index_batches[-1]) == 1:
         # A batch of one image has no variance if maps are 1x1.
-        index_batches = torch.tensor_split(chosen, len(index_batches))
+        index_batches = torch.tensor_split(sample, len(index_batches))
     batches = (_batch(images, indices, epoch_recipe, generator) for indices in index_batches)
     with _holding(run, run.finished_average), _autocast(run):
         recompute_statistics(run.network, batches)

@@ -207,14 +207,14 @@ def check_code(op: UserModule) -> str:
 
 def _compare(op: UserModule, field: str, value: object) -> None:
     """Raise OtherCode if the present value of a field differs from the value stated in the op."""
-    stated = getattr(op, field)
-    if value == stated:
+    stated_value = getattr(op, field)
+    if value == stated_value:
         return
     if field == "graph":
         message = f"this version of torch ({torch.__version__}) records other operators for {op.name} than stated"
         raise OtherCode(f"{message}; install the version of the record")
     subject = f"{op.name} has changed" if field == "code" else op.name
-    raise OtherCode(f"{subject}: {field} is {value}, stated {stated}")
+    raise OtherCode(f"{subject}: {field} is {value}, stated {stated_value}")
 
 
 @cache
@@ -443,8 +443,8 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of all parameters and buffers, including buffers that the ``state_dict`` lacks."""
-    named = [*module.named_parameters(), *module.named_buffers()]
-    return {name: tensor.detach().clone() for name, tensor in named}
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in tensors}
 
 
 def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:

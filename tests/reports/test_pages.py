@@ -169,7 +169,7 @@ def test_commands_of_row_select_that_row(place: Workspace):
                 read_network(words[2], place, MNIST),
                 dataset=options.get("--dataset"),
                 target_pct=float(options["--target"]),
-                recipe_given="--recipe" in options,
+                has_recipe="--recipe" in options,
             )
             assert row is not None
             assert row.target_pct == group.target_pct

@@ -260,11 +260,11 @@ def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] |
     members: dict[int, list[int]] = {}
     for image in reversed(images.tolist()):
         members.setdefault(int(unit_of_image[image]), []).append(image)
-    chosen: list[int] = []
+    surplus: list[int] = []
     for unit_images in sorted(members.values(), key=len, reverse=True):
-        if len(chosen) + len(unit_images) <= count:
-            chosen += unit_images
-    return chosen if len(chosen) == count else None
+        if len(surplus) + len(unit_images) <= count:
+            surplus += unit_images
+    return surplus if len(surplus) == count else None
 
 
 def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array | None) -> str:

@@ -134,8 +134,8 @@ def _features(images: Array) -> Array:
     return np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)
 
 
-def _are_near(images: Array, others: Array) -> Array:
-    """Return a mask of the pairs (``images[i]``, ``others[i]``) that are near-duplicates, bool (pairs,).
+def _are_near(images: Array, partners: Array) -> Array:
+    """Return a mask of the pairs (``images[i]``, ``partners[i]``) that are near-duplicates, bool (pairs,).
 
     Both arrays are uint8 (pairs, channels, rows, columns). Only the pixels that overlap after a shift are compared.
     """
@@ -144,7 +144,7 @@ def _are_near(images: Array, others: Array) -> Array:
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             inside = images[:, :, max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
-            moved = others[:, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
+            moved = partners[:, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
             squares = (inside.astype(np.int64) - moved) ** 2
             least = np.minimum(least, squares.mean((1, 2, 3)))
     near: Array = least <= NEAR_LEVELS**2

@@ -507,11 +507,11 @@ def _check_ts_header(path: Path, header: Mapping[str, str], dimension_counts: se
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
     if first_words.get("timestamps") == "true":
         raise DataError(f"{path} has time stamps (@timeStamps true), which are not supported")
-    stated = first_words.get("dimensions", first_words.get("dimension", ""))
-    differs_from_stated = stated.isdecimal() and dimension_counts != {int(stated)}
-    if dimension_counts == {0} or len(dimension_counts) > 1 or differs_from_stated:
+    dimensions_text = first_words.get("dimensions", first_words.get("dimension", ""))
+    differs_from_header = dimensions_text.isdecimal() and dimension_counts != {int(dimensions_text)}
+    if dimension_counts == {0} or len(dimension_counts) > 1 or differs_from_header:
         counts = " and ".join(map(str, sorted(dimension_counts)))
-        expected = stated or "at least 1, the same number for all series"
+        expected = dimensions_text or "at least 1, the same number for all series"
         raise DataError(f"{path} has series with {counts} dimensions before the class; expected {expected}")
 
 

@@ -90,7 +90,7 @@ class _Node:
     """A node: first asked for its facts, then refused or given slots."""
 
     info: NodeInfo
-    asking: Any  # Ray's reference of the facts; None after the answer
+    facts_ref: Any  # Ray's reference of the facts; None after the answer
     source: DataLocation | None = None  # location of the data on the node; None until the node has joined
     room: int = 0  # number of slots
     refused: str = ""  # reason of a refusal; empty if not refused
@@ -132,16 +132,16 @@ def _facts(
             files.write_together({folder / name: content for name, content in stored.items()})
     if load(source.dataset, source.folder, allow_download=False).data_hash != data_hash:
         raise DataError("the data of the node differ from the data of the coordinator")
-    chosen = choose_device(device)
+    torch_device = choose_device(device)
     name = TORCH
-    if engine != TORCH and chosen.type == "cpu":
+    if engine != TORCH and torch_device.type == "cpu":
         try:
             name = load_engine().name
         except EngineUnavailable as error:
             if engine == "native":
                 raise DeviceError(f"no native engine: {error}") from error
     # A job trains with one thread (``settle``), unlike this process.
-    return _Facts(source, replace(environment(chosen, data_hash, name), threads=1), processor_name())
+    return _Facts(source, replace(environment(torch_device, data_hash, name), threads=1), processor_name())
 
 
 def _train(
@@ -269,7 +269,7 @@ class Nodes(Executor):
         if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
-        questions = {node.asking: node for node in self.nodes.values() if node.asking is not None}
+        questions = {node.facts_ref: node for node in self.nodes.values() if node.facts_ref is not None}
         attempts = {work.ref: work for work in self.work if work.ref is not None}
         events: list[WorkerEvent] = []
         if not questions and not attempts:
@@ -308,8 +308,8 @@ class Nodes(Executor):
 
     def _introduce(self, node: _Node) -> None:
         """Give slots to a node that has answered, or refuse the node."""
-        ref = node.asking
-        node.asking = None
+        ref = node.facts_ref
+        node.facts_ref = None
         try:
             # A node with an older installation, which is refused below, answers with a plain tuple.
             facts = _Facts(*self.ray.get(ref))
@@ -324,10 +324,10 @@ class Nodes(Executor):
         if self.kinds is Kinds.FIRST:
             self.like = self.like or facts
         node.source = facts.source
-        taken = sum(other.room for other in self.nodes.values())
+        used_slots = sum(each.room for each in self.nodes.values())
         node.room = node.info.room(self.device, self.processes)
         if self.most is not None:
-            node.room = min(node.room, self.most - taken)
+            node.room = min(node.room, self.most - used_slots)
         print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refused: str = "") -> None:
@@ -348,8 +348,8 @@ class Nodes(Executor):
         for work in self.work:
             if work.node is not None:
                 continue
-            taken = Counter(other.node for other in self.work)
-            node = next((node for node in self.nodes.values() if taken[node] < node.room), None)
+            used_slots = Counter(each.node for each in self.work)
+            node = next((node for node in self.nodes.values() if used_slots[node] < node.room), None)
             if node is None:
                 return
             job = work.job
@@ -378,8 +378,8 @@ class Nodes(Executor):
         assert node is not None, "only work that runs on a node can end"
         try:
             event, content = self.ray.get(work.ref)
-            for name, written in content.items():
-                files.write_bytes(getattr(job, name), written)
+            for name, data in content.items():
+                files.write_bytes(getattr(job, name), data)
             if isinstance(event, JobEnded):
                 event = replace(event, result=replace(event.result, node=node.info.name))
         except self.ray.exceptions.OutOfMemoryError:

@@ -58,20 +58,20 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
                     const Training* training, const real* decay, const Range* rounded, size_t rounded_count,
                     size_t state_size, real* state, real* first, real* second, real* averaged) {
   Program& p = *static_cast<Program*>(program);
-  std::vector<int64_t> said(p.batch);
+  std::vector<int64_t> batch_labels(p.batch);
   std::vector<real> latent(rounded_count ? p.parameter_count : 0);
   double total = 0;
   for (int64_t step = 0; step < steps; step++) {
     for (int n = 0; n < p.batch; n++) {
       const int64_t at = step * p.batch + n, image = order[at];
       place(pixels + image * p.image_size(), moves ? moves + at * 6 : nullptr, p.normalisation, p.input(), n);
-      said[n] = labels[image];
+      batch_labels[n] = labels[image];
     }
     std::copy_n(state, latent.size(), latent.begin());
     for (size_t k = 0; k < rounded_count; k++)
       round_weights(training->largest_weight, size_t(rounded[k].count), state + rounded[k].first);
     p.forward(state, true);
-    total += cross_entropy(p.logits(), said.data(), p.batch, training->smoothing, p.logits_gradient());
+    total += cross_entropy(p.logits(), batch_labels.data(), p.batch, training->smoothing, p.logits_gradient());
     std::fill(p.gradient.begin(), p.gradient.end(), real(0));
     p.back(state);
     std::copy(latent.begin(), latent.end(), state);
@@ -83,7 +83,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
 }
 
 // Writes the predicted class of each of `count` images.
-void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* state, int64_t* said) {
+void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* state, int64_t* classes) {
   Program& p = *static_cast<Program*>(program);
   for (int64_t first = 0; first < count; first += p.batch) {
     const int used = int(count - first < p.batch ? count - first : p.batch);
@@ -95,7 +95,7 @@ void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* s
       int best = 0;
       for (int c = 1; c < logits.channels; c++)
         if (logits.value(c, n) > logits.value(best, n)) best = c;
-      said[first + n] = best;
+      classes[first + n] = best;
     }
   }
 }

@@ -102,20 +102,20 @@ def level() -> _Level:
     return next(item for item in _LEVELS if item.needs <= flags)
 
 
-def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
+def load(instruction_set: _Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
     """Return the engine, compiled now if not in the cache.
 
     A failed build is not repeated in this process; later calls raise the same error.
 
     Args:
-        wanted: Instruction set; None for the best set that processor and compiler support.
+        instruction_set: Instruction set; None for the best set that processor and compiler support.
         double: Whether to compute in float64.
         extra: Further options of the compiler, such as sanitizers.
 
     Raises:
         EngineUnavailable: The engine cannot be built, stored or loaded.
     """
-    outcome = _outcome(wanted, double, extra)
+    outcome = _outcome(instruction_set, double, extra)
     if isinstance(outcome, EngineUnavailable):
         # The same exception is raised in each call; leave out the tracebacks of earlier calls.
         raise outcome.with_traceback(None)
@@ -123,9 +123,9 @@ def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str
 
 
 @functools.cache
-def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
+def _outcome(instruction_set: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
     """Return the engine, or the reason why there is none, once per process; the arguments are those of ``load``."""
-    levels = [wanted] if wanted else _LEVELS[_LEVELS.index(level()) :]
+    levels = [instruction_set] if instruction_set else _LEVELS[_LEVELS.index(level()) :]
     number_options = ("-DDOUBLE",) if double else ()
     refusals: dict[str, EngineUnavailable] = {}
     for candidate in levels:

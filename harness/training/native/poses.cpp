@@ -35,23 +35,23 @@ Posed of_size(size_t size) { return {std::vector<int32_t>(size), std::vector<rea
 Posed posed_kernel(int poses, int outputs, int channels, int edge) {
   if (poses == 1) return {};
   const int area = edge * edge;
-  Posed made = of_size(size_t(outputs) * channels * area);
+  Posed kernel = of_size(size_t(outputs) * channels * area);
   for (int out = 0; out < outputs; out++)
     for (int c = 0; c < channels; c++) {
       const int pose = out % poses;
-      const int seen = channels == 1 ? 0 : c / poses * poses + composed(pose, c % poses, poses);
+      const int in = channels == 1 ? 0 : c / poses * poses + composed(pose, c % poses, poses);
       for (int at = 0; at < area; at++)
-        made.source[(out * channels + seen) * area + moved(at / edge, at % edge, edge, pose, poses)] =
+        kernel.source[(out * channels + in) * area + moved(at / edge, at % edge, edge, pose, poses)] =
             (out / poses * channels + c) * area + at;
     }
-  return made;
+  return kernel;
 }
 
 Posed posed_numbers(int poses, int outputs) {
   if (poses == 1) return {};
-  Posed made = of_size(outputs);
-  for (int out = 0; out < outputs; out++) made.source[out] = out / poses;
-  return made;
+  Posed numbers = of_size(outputs);
+  for (int out = 0; out < outputs; out++) numbers.source[out] = out / poses;
+  return numbers;
 }
 
 const real* in_poses(Posed& posed, const real* learned) {

@@ -47,9 +47,9 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
 
 // Number of reads of a value by instructions.
 int readers(const Instruction* code, int count, int value) {
-  int found = 0;
-  for (int k = 0; k < count; k++) found += (code[k].source == value) + (code[k].other == value);
-  return found;
+  int reads = 0;
+  for (int k = 0; k < count; k++) reads += (code[k].source == value) + (code[k].other == value);
+  return reads;
 }
 
 // Whether a convolution can be a stem (pointwise.h).

@@ -143,6 +143,16 @@ def test_summary_equals_statistics_by_hand():
     assert last["rank_correlation"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("accuracy", "target"), [(98.88, 98.88), (98.8775, 98.87), (89.5152, 89.51), (97.92, 97.92)])
+def test_default_target_is_rounded_down_to_be_reached(accuracy: float, target: float):
+    # Of three networks, the best is the quantile.
+    accuracies = (80.0, accuracy, 70.0)
+    table = table_of(*(run_rows(number, 0, (90.0, 91.0, each)) for number, each in enumerate(accuracies)))
+
+    assert table.target_pct() == target
+    assert max(table.true_accuracies_pct.values()) >= target
+
+
 def test_undefined_statistics_are_none():
     two_networks = table_of(run_rows(0, 0, (90.0, 95.0, 96.0)), run_rows(1, 0, (92.0, 94.0, 97.0)))
     equal_networks = table_of(*(run_rows(number, 0, (90.0, 95.0 + number, 96.0)) for number in range(3)))

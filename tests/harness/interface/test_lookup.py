@@ -302,10 +302,10 @@ UNVERIFIED = replace(FAST, target_pct=None)
 
 
 def choose_row(
-    *rows: KnownRow, dataset: str | None = None, target_pct: float | None = None, recipe_given: bool = False
+    *rows: KnownRow, dataset: str | None = None, target_pct: float | None = None, has_recipe: bool = False
 ) -> KnownRow | None:
     argument = NetworkArgument(NETWORK, rows=rows)
-    return only_row(argument, dataset=dataset, target_pct=target_pct, recipe_given=recipe_given)
+    return only_row(argument, dataset=dataset, target_pct=target_pct, has_recipe=has_recipe)
 
 
 @pytest.mark.parametrize("differs", ROWS)
@@ -318,7 +318,7 @@ def test_several_rows_need_choice(differs: str):
 def test_options_choose_row():
     assert choose_row(FAST, ROWS["target"], target_pct=99.0) == ROWS["target"]
     assert choose_row(FAST, ROWS["dataset"], dataset="kmnist") == ROWS["dataset"]
-    assert choose_row(FAST, ROWS["recipe"], recipe_given=True) in (FAST, ROWS["recipe"])
+    assert choose_row(FAST, ROWS["recipe"], has_recipe=True) in (FAST, ROWS["recipe"])
     # Without a row for the target, rows with different targets count.
     assert choose_row(FAST, target_pct=99.5) == UNVERIFIED
     assert choose_row(UNVERIFIED, UNVERIFIED, dataset="mnist", target_pct=98.0) == UNVERIFIED

@@ -146,6 +146,23 @@ def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
     assert proposals.proposal.parameters <= budget
 
 
+@pytest.mark.parametrize(("errors", "networks"), [((50,), 1), ((150, 150, 50), 3), ((150,) * 7, 4)])
+def test_ladder_without_a_prior_ends_with_the_first_pass_or_the_fourth_network(errors: tuple[int, ...], networks: int):
+    drawer = new(WIDE, sampler="surrogate")
+    candidates: list[Candidate] = []
+    origins = []
+    for trial, count in enumerate(errors):
+        proposal = proposed(drawer, *candidates).proposal
+        assert proposal is not None
+        origins.append(proposal.origin)
+        candidates.append(network(trial, 4 + trial, count))
+    following = proposed(drawer, *candidates).proposal
+    assert following is not None
+    origins.append(following.origin)
+
+    assert origins[: networks + 1] == ["ladder"] * networks + ["aim"]
+
+
 # The sampler ------------------------------------------------------------------------------------------------
 
 
