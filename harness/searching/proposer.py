@@ -29,8 +29,7 @@ from search_spaces.notation import parse_network
 from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
 
 _LADDER_STEPS = 7  # networks of the ladder
-# Most networks of the ladder in a search without prior observations: the surrogate knows the level of the errors then,
-# and further networks of the ladder mostly miss (diary 164).
+# Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
 _COLD_LADDER_STEPS = 4
 _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
 # Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
