@@ -291,6 +291,7 @@ class Finder:
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
             has_prior=self.past != NO_PAST,
+            is_settled=self.past.is_settled,
         )
 
     def _fold_errors(self) -> list[list[float]]:
