@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.data.datasets import DataFile, Dataset, dataset, plain_name
 from harness.data.own import divisions, values
-from harness.data.own.near_duplicates import near_keys
+from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
@@ -371,7 +371,7 @@ class _Scaled(NamedTuple):
         low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
         pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
         pixel_digests: SHA-256 of the pixels of each image.
-        near: Key of each image; images with equal keys are equal pictures or (chains of) near-duplicates.
+        near: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
         near_stays_together: Whether splits do not divide near-duplicates.
     """
 
@@ -380,13 +380,13 @@ class _Scaled(NamedTuple):
     high: Array
     pixels: Array
     pixel_digests: Array
-    near: Array
+    near: NearKeys
     near_stays_together: bool
 
     @property
     def together(self) -> Array:
         """Key of each image; images with equal keys must stay on the same side of a split."""
-        return self.near if self.near_stays_together else self.pixel_digests
+        return self.near.keys if self.near_stays_together else self.pixel_digests
 
 
 class _Groups(NamedTuple):
@@ -408,7 +408,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     scaled, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = scaled.low, scaled.high
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
-    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near, table.groups)
+    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near.keys, table.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
             f"the parts of {source.name} overlap: {overlap}",
@@ -561,7 +561,7 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         pixel_digests = values.digests(pixels)
-        near = near_keys(pixels, pixel_digests)
+        near = near_keys(pixels, pixel_digests, table.labels)
         scaled = _Scaled(is_test, low, high, pixels, pixel_digests, near, near_stays_together=near_stays_together)
         if has_test or not np.isin(scaled.together[is_test], scaled.together[~is_test]).any():
             return scaled
@@ -628,7 +628,7 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
         remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
     # Index of the component of near-duplicates of each image, and an image of each different picture. A component with
     # more than one different picture has near-duplicates, a component of equal pictures has none.
-    component = np.unique(scaled.near, return_inverse=True)[1]
+    component = np.unique(scaled.near.keys, return_inverse=True)[1]
     firsts = np.unique(scaled.pixel_digests, return_index=True)[1]
     picture_counts = np.bincount(component[firsts])
     if number := int((picture_counts[component] > 1).sum()):
@@ -638,6 +638,12 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
                 "lie on BOTH SIDES of splits, because too many are connected; define groups (--group-by) if possible"
             )
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
+    if scaled.near.levels < NEAR_LEVELS:
+        bound = counted(scaled.near.levels, "grey level")
+        remarks.append(
+            f"{counted(scaled.near.dropped_pairs, 'pair')} of images that differ by {bound} to {NEAR_LEVELS} are not"
+            " counted as near-duplicates, because too many have different classes"
+        )
     if table.groups is not None:
         remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
