@@ -88,8 +88,8 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
             network = build(parse_network(weights.about["architecture"], task), task)
         for name in (MAP_SCALES, WEIGHT_BITS):
             if name in weights.state:
-                network.register_buffer(name, torch.from_numpy(weights.kept[name]))
-        tensors = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
+                network.register_buffer(name, torch.from_numpy(weights.arrays[name]))
+        tensors = {name: torch.from_numpy(weights.arrays[weights.tied.get(name, name)]) for name in weights.state}
         # Not strict, because files do not contain ``num_batches_tracked`` of BN.
         loaded = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:

@@ -230,9 +230,9 @@ def row_of_record(record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRo
     goal = (record.dataset, record.target_pct)
     attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
     of_search = {}
-    if record.found is not None:
+    if record.search_summary is not None:
         columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
-        of_search = {column: getattr(record.found, column) for column in columns}
+        of_search = {column: getattr(record.search_summary, column) for column in columns}
     return LeaderboardRow(
         name=record.name or name_of(record.hash) or "",
         target_pct=record.target_pct,

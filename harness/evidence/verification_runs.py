@@ -20,7 +20,7 @@ from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
 from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
-from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, DataError, UsageError, as_command
@@ -51,7 +51,7 @@ class VerifyPlan:
         repeat: Whether to run the seeds again if all are recorded; if some are missing, only the missing seeds are run.
         attempt: Certification attempt, set by ``run_seeds``.
         beacon: Commit that declares the attempt, on which the seeds depend.
-        found: Search that found the network.
+        search_summary: Search that found the network.
     """
 
     architecture: Architecture
@@ -66,7 +66,7 @@ class VerifyPlan:
     repeat: bool = True
     attempt: Attempt | None = None
     beacon: str | None = None
-    found: Found | None = None
+    search_summary: SearchSummary | None = None
     name: str = ""
 
 
@@ -86,14 +86,15 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
-        found=plan.found,
+        search_summary=plan.search_summary,
     )
     path = record_files.path_of(workspace.records, fresh)
     if path.exists():
         # ``read_all`` leaves a damaged record out, but the seeds of this record must not be run again.
         record_files.read(path)
     record = next((each for each in record_files.read_all(workspace.records) if each.key == fresh.key), fresh)
-    return replace(record, name=record.name or fresh.name, found=record.found or fresh.found)
+    search_summary = record.search_summary or fresh.search_summary
+    return replace(record, name=record.name or fresh.name, search_summary=search_summary)
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
