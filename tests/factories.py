@@ -185,7 +185,7 @@ def make_record(errors: list[int], network: str = NETWORK, first: int = 0, beaco
     return replace(record, **fields)
 
 
-def make_search_summary(study: str = "elsewhere") -> SearchSummary:
+def make_summary(study: str = "elsewhere") -> SearchSummary:
     """Return the summary of a search that found a network."""
     return SearchSummary(
         study=study,

@@ -437,10 +437,10 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
     with suppress(NotationError):
         # Bars and the name of a module may differ.
         properties["architecture"] = parse_notation(str(properties["architecture"])).hash
-    for name, recorded in expected.items():
+    for name, recorded_value in expected.items():
         # Older files lack some of the metadata, but all state weights and architecture.
-        if properties[name] != recorded and (properties[name] is not None or name in ("weights", "architecture")):
-            raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded} in the record")
+        if properties[name] != recorded_value and (properties[name] is not None or name in ("weights", "architecture")):
+            raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded_value} in the record")
     return weights
 
 

@@ -269,9 +269,9 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     if job.checkpoint is None or not job.checkpoint.exists() or job.recipe.trainer:
         return run
     try:
-        stored = job.checkpoint.read_bytes()
-        digest = stored[:_DIGEST_BYTES]
-        content = stored[_DIGEST_BYTES:]
+        file_content = job.checkpoint.read_bytes()
+        digest = file_content[:_DIGEST_BYTES]
+        content = file_content[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("wrong checksum")
         resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))

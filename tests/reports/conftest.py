@@ -39,7 +39,7 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Decision
 from tests import browser
-from tests.factories import CONFIG, SIZE, make_record, make_result, make_search_summary, make_seed_run
+from tests.factories import CONFIG, SIZE, make_record, make_result, make_seed_run, make_summary
 from tests.study_logs import event_fields
 
 MISLABELLED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937)  # ten of the confirmed label errors
@@ -196,7 +196,7 @@ def seed_run(architecture: Architecture, recipe: Recipe, index: int, errors: int
 def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **fields: Any) -> Record:
     """Return a record with a seed run per number of errors, of a network of the study if ``study_name`` is given."""
     seeds = tuple(seed_run(architecture, Recipe(), index, count) for index, count in enumerate(errors))
-    origin = make_search_summary(study_name) if study_name else None
+    origin = make_summary(study_name) if study_name else None
     return make_record([], str(architecture), **{"seeds": seeds, "search_summary": origin} | fields)
 
 

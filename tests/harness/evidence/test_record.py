@@ -23,12 +23,11 @@ from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.factories import make_record, make_result, make_search_summary
+from tests.factories import make_record, make_result, make_summary
 
 
 def test_record_round_trip_is_exact(tmp_path: Path):
-    summary = make_search_summary()
-    evidence = make_record([55, 60], name="a 'name', \u05d0", search_summary=summary, assumed=("momentum",))
+    evidence = make_record([55, 60], name="a 'name', \u05d0", search_summary=make_summary(), assumed=("momentum",))
 
     record.write(tmp_path, evidence)
 

@@ -95,8 +95,7 @@ def test_conclude_writes_record_with_facts_of_search_and_recipe_once(trainer: Tr
     assert [job.recipe for job in seeds.asked] == [longer] * 5
     [evidence] = record.read_all(plan.workspace.records)
     assert (evidence.recipe, evidence.recipe_name, evidence.recipe_hash) == (longer, "short-20ep", longer.hash)
-    summary = evidence.search_summary
-    assert summary is not None
+    assert (summary := evidence.search_summary) is not None
     assert (summary.study, summary.space, summary.sampler) == ("a-study", "widths", "tpe")
     assert summary.validation_accuracy_pct == pytest.approx(99.5)
     assert (summary.validation_seeds, summary.trained, summary.workers) == (2, 2, 1)
@@ -362,8 +361,7 @@ def test_answer_remains_after_miss_of_smaller_network(trainer: Trainer, seeds: S
     conclude(plan, search)
 
     records = {each.hash: each for each in record.read_all(plan.workspace.records)}
-    summary = records[WINNER.hash].search_summary
-    assert summary is not None
+    assert (summary := records[WINNER.hash].search_summary) is not None
     assert summary.attempt == 2
     assert searches.events(plan.folder, "winner")[-1]["hash"] == LARGER.hash
 
