@@ -65,7 +65,7 @@ class Near(NamedTuple):
     seeds: int
 
 
-class _Selection(NamedTuple):
+class _Subset(NamedTuple):
     """Chosen networks with their analyses, in an order in which each prefix covers all sizes.
 
     ``considered`` is the number of distinct candidates; these are the whole space if ``enumerated``.
@@ -77,7 +77,7 @@ class _Selection(NamedTuple):
     enumerated: bool
 
 
-def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Selection:
+def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Subset:
     """Choose ``count`` distinct networks of a space, or all networks if the space has fewer.
 
     Each of eight bands of parameters, equally wide in the logarithm, contributes the same number of networks. If a band
@@ -110,7 +110,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     order: list[str] = []
     while any(bands):
         order += [band.pop() for band in bands if band]
-    return _Selection(sample, dict(pool[key] for key in order[:count]), len(pool), enumerated)
+    return _Subset(sample, dict(pool[key] for key in order[:count]), len(pool), enumerated)
 
 
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
@@ -130,7 +130,7 @@ class Recording:
     Attributes:
         state: State of the study.
         facts: Facts of the table, with this machine.
-        selection: Networks to record; a run is identified by the index of its network in ``selection.networks``.
+        subset: Networks to record; a run is identified by the index of its network in ``subset.networks``.
         seeds: Number of first runs per network.
         near: Rule for further runs, None for no further runs.
         origins: Further options that decide the content of the table, stored in the folder of the study.
@@ -141,7 +141,7 @@ class Recording:
 
     state: StudyState
     facts: Facts
-    selection: _Selection
+    subset: _Subset
     seeds: int
     near: Near | None
     origins: dict[str, str]
@@ -164,7 +164,7 @@ class Recording:
 
         Further runs near the target are included after the first runs of all networks.
         """
-        networks = range(len(self.selection.networks))
+        networks = range(len(self.subset.networks))
         finished_runs = self.finished_runs
         first = [(number, seed) for seed in range(self.seeds) for number in networks]
         near = self.near
@@ -237,8 +237,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     rungs = _rungs_of(request, recipe.recipe.epochs)
     near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
     space = space_of(request.space, task_of_option(request.dataset))
-    selection = _choose(space, request.networks, request.seed, request.budget)
-    for network in selection.networks:
+    subset = _choose(space, request.networks, request.seed, request.budget)
+    for network in subset.networks:
         check_network(recipe.recipe, network, space.task)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, recipe.recipe, device, space.op_types)
@@ -260,10 +260,10 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         recipe=recipe.recipe,
         recipe_name=recipe.name,
         rungs=rungs,
-        samples=(selection.sample,),
+        samples=(subset.sample,),
         machines=(machine,),
     )
-    largest = max(analysis.parameters for analysis in selection.networks.values())
+    largest = max(analysis.parameters for analysis in subset.networks.values())
     # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
     config = facts.config(
         budget=largest if request.budget is None else request.budget,
@@ -278,7 +278,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     }
     state = _state_in(folder, config, origins)
     source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, selection, request.seeds, near, origins, source, device, choice)
+    return Recording(state, facts, subset, request.seeds, near, origins, source, device, choice)
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
@@ -327,7 +327,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     due = recording.due
     machine = facts.machines[0]
     data = dataset(facts.dataset)
-    networks = recording.selection.networks
+    networks = recording.subset.networks
     pace = pace_of(machine.engine, machine.environment.device).of_recipe(facts.recipe)
     timing = Timing(data.train_size, pace)
     for run in finished_runs.values():
@@ -345,8 +345,8 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "name": facts.name,
         "space": facts.space_name,
         "networks": len(networks),
-        "considered": recording.selection.considered,
-        "enumerated": recording.selection.enumerated,
+        "considered": recording.subset.considered,
+        "enumerated": recording.subset.enumerated,
         "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
         "mean_macs": mean([float(analysis.macs) for analysis in networks.values()]),
         "seeds": recording.seeds,
@@ -388,7 +388,7 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
         HarnessError: A run broke repeatedly (``run_all``).
     """
     facts = recording.facts
-    networks = list(recording.selection.networks)
+    networks = list(recording.subset.networks)
     folder = recording.state.folder
     config = recording.state.config
     open_study(folder, config, recording.origins)
@@ -427,7 +427,7 @@ def _add(state: StudyState, event: Proposal | RunEnded) -> None:
 def _add_proposals(recording: Recording) -> None:
     """Log the proposals of all networks that have none yet."""
     state = recording.state
-    for number, (network, cost) in enumerate(recording.selection.networks.items()):
+    for number, (network, cost) in enumerate(recording.subset.networks.items()):
         if number not in state.proposals:
             proposal = Proposal(
                 trial=number,

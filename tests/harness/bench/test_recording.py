@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
+from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Subset, _table_of, prepare, record
 from harness.bench.table import Table
 from harness.data import own
 from harness.studies.config import open_study
@@ -45,7 +45,7 @@ CONFIG = FACTS.config(100, 100.0)
 def recording(folder: Path, near: Near | None = None) -> Recording:
     """Return the recording of the three networks, two seeds each, in the state stored in a folder."""
     state = StudyLog(folder).fold_into(StudyState(folder, CONFIG))
-    sample = _Chosen(FACTS.samples[0], COSTS, 3, True)
+    sample = _Subset(FACTS.samples[0], COSTS, 3, True)
     return Recording(state, FACTS, sample, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
 
 
