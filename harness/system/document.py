@@ -61,11 +61,15 @@ def strict_json(kind: type[_T]) -> type[_T]:
 
 
 def document_of(value: Any) -> Any:
-    """Return a dataclass as plain JSON values, recursively; a network becomes the canonical text."""
+    """Return a dataclass as plain JSON values, recursively; a network becomes the canonical text.
+
+    The key of a field is its name, or ``alias`` in the metadata of the field.
+    """
     if isinstance(value, Architecture):
         return str(value)
     if is_dataclass(value):
-        return {item.name: document_of(getattr(value, item.name)) for item in fields(value)}
+        # Pydantic reads the key "alias" of the metadata too.
+        return {item.metadata.get("alias", item.name): document_of(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {key: document_of(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

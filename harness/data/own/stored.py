@@ -172,8 +172,8 @@ def _check_options(spec: Dataset, options: SourceOptions) -> None:
     # A shape is accepted if the images have this shape, resized or not. allow_overlap is not compared, because the
     # option does not change the content.
     requested = (options.shape, options.group_by, options.balanced, options.channels)
-    recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
-    if any(value and value != stored for value, stored in zip(requested, recorded, strict=True)):
+    stored_values = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
+    if any(value and value != stored_value for value, stored_value in zip(requested, stored_values, strict=True)):
         raise UsageError(
             f"data set {spec.name} was not read with {options}",
             hint="to read the source again with these options, pass the path of the file or folder",
@@ -587,7 +587,7 @@ def _parts_to_write(
     table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], _Groups]:
     """Return the arrays of the training and validation images, the arrays of the test images, and the groups."""
-    used = np.flatnonzero(~scaled.is_test)[is_used]
+    image_indices = np.flatnonzero(~scaled.is_test)[is_used]
     fold = fold[is_used]
     test = np.flatnonzero(scaled.is_test)
     if balanced:
@@ -596,11 +596,11 @@ def _parts_to_write(
         test = test[divisions.evened(cells=table.labels[test], unit_of_image=np.arange(len(test)), cell_count=classes)]
     groups = _Groups()
     if table.groups is not None:
-        validation_groups = table.groups[used[fold != divisions.ALWAYS_TRAINED]]
+        validation_groups = table.groups[image_indices[fold != divisions.ALWAYS_TRAINED]]
         group_of_test_image = np.unique(table.groups[test], return_inverse=True)[1]
         groups = _Groups(_sizes(validation_groups), _sizes(group_of_test_image), tuple(group_of_test_image.tolist()))
     return (
-        {"pixels": scaled.pixels[used], "labels": table.labels[used].astype("<i8"), "fold": fold},
+        {"pixels": scaled.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
         {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
         groups,
     )
@@ -733,10 +733,10 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         # Fields with ``compare=False`` (test_groups, duplicates, remarks, options) describe the source, which may have
         # changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
-        stored = dataset(spec.name)
+        stored_spec = dataset(spec.name)
         # Equal images may be read with other groups of the same sizes; the groups read first decide.
-        source_facts["test_groups"] = stored.test_groups or spec.test_groups
-        spec = replace(stored, **source_facts)
+        source_facts["test_groups"] = stored_spec.test_groups or spec.test_groups
+        spec = replace(stored_spec, **source_facts)
     files["data.json"] = json_text(document_of(spec)).encode()
     if is_new or read_bytes(folder / "data.json") != files["data.json"]:
         write_together({folder / file: content for file, content in files.items()})
