@@ -175,9 +175,9 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         resolver.resolve("net", 0)
         shared = dict(resolver.shared)
         unused = tuple(name for name in definitions if not resolver.knows(name))
-        for name in unused:
+        for unused_name in unused:
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
-            resolver.resolve(name, definitions[name].position)
+            resolver.resolve(unused_name, definitions[unused_name].position)
         net = resolver.parts["net"]
         shared_nodes = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in shared.values())
         _check_nodes(net.max_nodes + shared_nodes, 0)

@@ -2,8 +2,8 @@
 
 Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts. The pixels
 of each candidate pair are then compared. Pictures of low contrast, such as spectrograms, may be as near to each other
-without being copies. Copies have the class of the original, so the largest difference is lowered until few pairs have
-different classes.
+without being copies. Copies have the class of the original, so the largest difference is lowered if the classes of
+similar pictures differ too often (``copy_levels``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ import numpy as np
 from harness.data.own.values import Array, chunks
 
 NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
-_MOST_OTHER_CLASS = 0.05  # largest share of near pairs with different classes; also allows for wrong labels of copies
-_LEAST_OTHER_CLASS = 10  # pairs with different classes that count as wrong labels of copies, with any number of pairs
+# Two pictures that are similar without being copies have different classes about as often as any two pictures. Shares
+# of pairs with different classes are therefore divided by the share among all pairs of pictures.
+_COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
+_SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
+_NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these are copies
+_LEAST_OTHER_CLASS = 10  # with at most so many pairs of different classes, all near pairs are copies
+_LEAST_PAIRS = 50  # pairs from which a share is computed
 _LEAST_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
 _LEAST_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
 _TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates; all frequencies are compared then
@@ -56,7 +61,9 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
 
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
     pairs, differences = near_pairs(pixels, firsts)
-    levels = copy_levels(differences, labels[pairs[:, 0]] != labels[pairs[:, 1]])
+    class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    chance = 1 - float((class_shares**2).sum())
+    levels = copy_levels(differences, labels[pairs[:, 0]] != labels[pairs[:, 1]], chance)
     near = differences <= levels
     # Each picture is connected to the first picture with the same digest.
     edges = np.concatenate([pairs[near], np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
@@ -67,24 +74,27 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
     return NearKeys(digests[least][components], levels, int((~near).sum()))
 
 
-def copy_levels(differences: Array, has_other_class: Array) -> int:
-    """Return the largest difference of copies, in grey levels: at most ``NEAR_LEVELS``.
+def copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
+    """Return the largest difference of copies, in grey levels: at most ``NEAR_LEVELS``, 0 if no pairs are copies.
 
-    At this difference, at most a share ``_MOST_OTHER_CLASS`` of the pairs have different classes. It is
-    ``NEAR_LEVELS`` if at most ``_LEAST_OTHER_CLASS`` pairs have different classes, and if the share is larger at every
-    difference, since wrong labels do not depend on the difference.
+    The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the others
+    (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
 
     Args:
-        differences: Root mean square of the difference of each pair, (pairs,).
+        differences: Root mean square of the difference of each near pair, (pairs,).
         has_other_class: Whether the pictures of a pair have different classes, (pairs,).
+        chance: Share of all pairs of pictures that have different classes.
     """
     if has_other_class.sum() <= _LEAST_OTHER_CLASS:
         return NEAR_LEVELS
-    for levels in range(NEAR_LEVELS, 0, -1):
+    for levels in range(NEAR_LEVELS - 1, 0, -1):
         near = differences <= levels
-        if has_other_class[near].sum() <= _MOST_OTHER_CLASS * near.sum():
-            return levels if near.any() else NEAR_LEVELS
-    return NEAR_LEVELS
+        if min(near.sum(), (~near).sum()) < _LEAST_PAIRS:
+            continue
+        is_copy = has_other_class[near].mean() <= _COPIES_SHARE * chance
+        if is_copy and has_other_class[~near].mean() >= _SIMILAR_SHARE * chance:
+            return levels
+    return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
 
 
 def near_pairs(pixels: Array, indices: Array | None = None) -> tuple[Array, Array]:
