@@ -5,7 +5,7 @@
 # Expected: the backward pass of a convolution costs twice the forward pass, once for the gradient of the input and once
 #   for the gradient of the kernel, for any number of groups: each weight meets each of its pixels once in each.
 # Observed: twice for a dense convolution, three times for 2 groups, 9 times for a depthwise convolution of 8 channels
-#   and 65 times for 64 channels: the kernel gradient is counted once per group too often. Forward pass and gradient of
+#   and 65 times for 64 channels: the kernel gradient is multiplied by the number of groups. Forward pass and gradient of
 #   the input are right. Training a block of depthwise 3x3 and pointwise convolution with 64 channels counts as 10.8
 #   times its forward pass in place of 3 times.
 # Matters: depthwise convolutions are the usual way to a small network. Budgets of training that are counted in this way

@@ -6,7 +6,7 @@
 #   global optimum within the evaluated grid resolution"; the example of the class uses n_iter=2500 for 50 x 50 points).
 # Observed: initial positions count as evaluations, and the grid visits them again: 17 of 24, 55 of 64 and 291 of 300
 #   points are evaluated, the others are missing without a message. Also with initialize={} one point is missing. The
-#   search never reports the best point if it is among the last of the grid.
+#   search never reports the best point if it is among the missing points.
 # Matters: the reference of a comparison, the best of all networks of a small table, is too low. Set n_iter above the
 #   number of points, and count distinct evaluations.
 set -euo pipefail

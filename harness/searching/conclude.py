@@ -134,7 +134,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
             trial=winner.trial,
             validation_accuracy_pct=winner.validation_accuracy_pct,
             validation_seeds=winner.validation_seeds,
-            trained=len({trial for trial, _, _ in search.state.ended}),
+            trained=len({trial for trial, _, _ in search.state.ended_runs}),
             rejected=search.state.rejected.total(),
             search_seconds=search.state.seconds,
             workers=effort.workers,
