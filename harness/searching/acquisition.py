@@ -44,9 +44,6 @@ _SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share 
 _CERTAINTY = 4.0  # exponent of the probability P (``ranked``): a first answer matters more than its size
 _MOST_ATTEMPTS = 4.0  # upper bound of m (``ranked``): the errors of the surrogate are correlated among similar networks
 _COLD_CERTAINTY = 1.0  # the same without a prior: a larger exponent trusts a surrogate without data (diary 144)
-# Largest training time before the first incumbent, as a share of the elapsed time (``limits_first_trainings``): a wrong
-# prediction then delays the first answer by a bounded share, and short trainings correct the surrogate (diary 169).
-_FIRST_TRAINING_SHARE = 0.25
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
 # standard deviations sigma (diary 97). Not without a prior: there, sigma is mainly the unknown level of the errors,
 # which all networks share and no choice among networks selects (diary 144).
@@ -242,7 +239,6 @@ class Acquisition:
         seeds: Smallest number of fresh seeds of a confirmation, n.
         confirmed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
         has_prior: Whether the surrogate has prior observations or a transfer mean.
-        limits_first_trainings: Whether the training times before the first incumbent are limited by the elapsed time.
     """
 
     model: Surrogate
@@ -259,7 +255,6 @@ class Acquisition:
     seeds: int = CONFIRM_SEEDS
     confirmed_share: float = field(kw_only=True)
     has_prior: bool = True
-    limits_first_trainings: bool = False
 
     def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
@@ -316,9 +311,6 @@ class Acquisition:
             P = min(1, m) * (1 - (1 - p)^max(1, m))
             value = P^_CERTAINTY * F * max(0, 1 - V(t) / T)        (P^_COLD_CERTAINTY without a prior)
 
-        With ``limits_first_trainings`` and a finite T, pairs with t > ``_FIRST_TRAINING_SHARE`` * elapsed seconds are
-        dropped, except the shortest t.
-
         Ties are ordered by descending z.
         """
         pairs, margins, chances, seconds, improvements = forecast
@@ -343,8 +335,6 @@ class Acquisition:
                     is_eligible[:] = False
                 values = chances
         else:
-            if self.limits_first_trainings and not math.isinf(time_left.seconds_left):
-                is_eligible = seconds <= max(_FIRST_TRAINING_SHARE * time_left.elapsed, seconds.min())
             seconds_to_deadline = max(_SECURE_SECONDS - time_left.elapsed, _LEAST_SECURE_SECONDS)
             worker_seconds = min(seconds_to_deadline, _SECURE_SHARE * time_left.seconds_left) * workers  # W
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m

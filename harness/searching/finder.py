@@ -20,7 +20,7 @@ from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, Netwo
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, NO_PAST, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
-from harness.searching.time_budget import FEW_IMAGES, TimeLeft
+from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import (
     Candidate,
     combined_cost,
@@ -291,7 +291,6 @@ class Finder:
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
             has_prior=self.past != NO_PAST,
-            limits_first_trainings=self.time_left.images < FEW_IMAGES and not self.past.is_settled,
         )
 
     def _fold_errors(self) -> list[list[float]]:

@@ -28,7 +28,6 @@ LEAST_VERIFY_SEEDS = 5  # smallest number of seeds of a verification
 _MOST_VERIFY_SEEDS = 8  # largest number of seeds of a verification
 _FORM_SECONDS = 30.0  # s, added to measured and estimated seconds of a form, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
-FEW_IMAGES = 10_000  # training images below which the shortest trainings take about a second
 CAUTION = 1.1  # safety factor on estimated seconds
 CAUTION_SECONDS = 12.0  # s, for starting processes and writing files
 

@@ -180,21 +180,6 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
         assert choice.value == pytest.approx(sure**4 * math.log(20_001 / network.cost) * free)
 
 
-def test_a_limited_first_training_takes_at_most_a_quarter_of_the_elapsed_time():
-    # Seconds of 8 epochs: 4, 16 and 64.
-    networks = [replace(option, work=work) for option, work in zip(options()[2:], (5e5, 2e6, 8e6), strict=True)]
-    search = acquisition(time_left=replace(ROOM, seconds_left=600.0), limits_first_trainings=True)
-
-    def works(changed: Acquisition) -> list[float]:
-        return sorted(choice.option.work for choice in choices_of(changed, networks))
-
-    for elapsed, count in ((0.0, 1), (15.0, 1), (63.0, 1), (65.0, 2), (255.0, 2), (257.0, 3)):
-        later = replace(search, time_left=replace(search.time_left, elapsed=elapsed))
-        assert works(later) == [5e5, 2e6, 8e6][:count]
-    for change in ({"limits_first_trainings": False}, {"has_incumbent": True}, {"time_left": ROOM}):
-        assert len(works(replace(search, **change))) == 3
-
-
 def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
     # 8 epochs of the network of 16 channels.
     first, enough = options()[0], replace(ROOM, longest_training=ROOM.training_seconds(8, options()[2].work))
