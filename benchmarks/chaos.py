@@ -149,8 +149,8 @@ def table(document: Mapping[str, Any]) -> str:
     commits = sorted({each["commit"][:10] + suffixes[each["dirty"]] for each in document["searches"]})
     facts = document["machine"]
     return (
-        f"{text}\nTest images were read again for {again} seeds, whose worker or coordinator fell before the result "
-        "was on the disk; `test_reads.jsonl` has a line for each time.\n\n"
+        f"{text}\nTest images were read again for {again} seeds, whose worker or coordinator was killed before the "
+        "result was on the disk; `test_reads.jsonl` has a line for each time.\n\n"
         f"Measured on {facts['processor']}, {facts['cores']} cores, with commit {', '.join(commits)}.\n"
     )
 

@@ -217,10 +217,10 @@ def page(claims: Sequence[Claim]) -> str:
     return f"""# Public claims, measured
 
 {figures["claims"]} networks with fewer than 20,000 parameters for MNIST, of {figures["repositories"]} public
-repositories. {figures["stated"]} of them have a stated accuracy, and {figures["measured"]} of these have been trained
-here so far, with the recipe of their repository. The leaderboard has a row `claimed` for each stated accuracy and a row
-`measured` for each trained network: `harness leaderboard --tier claimed` and `--tier measured`, with network 3 as
-`claim3`. `python -m benchmarks.claims_page` writes this page and these rows.
+repositories. {figures["stated"]} of the networks have a stated accuracy, and {figures["measured"]} of this group have
+been trained here so far, with the recipe of the repository. The leaderboard has a row `claimed` for each stated
+accuracy and a row `measured` for each trained network: `harness leaderboard --tier claimed` and `--tier measured`, with
+network 3 as `claim3`. `python -m benchmarks.claims_page` writes this page and these rows.
 
 - **Of {figures["at_target"]} networks that claim at least {TARGET_PCT} %, {figures["reaching"]} reach {TARGET_PCT} %
   after the last epoch**, as the mean of the trained seeds (95 % interval of the share: {share_low:.0f} to
@@ -233,7 +233,7 @@ here so far, with the recipe of their repository. The leaderboard has a row `cla
   (numbers {", ".join(map(str, figures["other_counts"]))} of the table).
 
 Seeds per network: {seeds}. The accuracy of a single seed varies by about 0.05 points, so the figures of single networks
-are rough; the means over networks count this variation.
+are rough; the intervals of the means over networks include this variation.
 
 ![Claimed against measured accuracy]({_CHART})
 
@@ -245,9 +245,9 @@ The dashed line marks equal accuracies. A vertical line joins the seeds of a net
   search for code before any network was trained. Only facts are stored: repository, commit, layers, recipe and claim.
 - **Network**: the class of the repository, executed and translated by
   [`harness explain FILE.py:NAME`](grammar.md#networks-in-pytorch), with the initial weights that the class draws.
-- **Modules**: three networks with a stated accuracy (16, 20 and 28) stay modules and were not trained. For 16 and 28
-  the hash of the code is the hash of the cells of the notebook that define the network, because notebooks are not
-  loaded.
+- **Modules**: three networks with a stated accuracy (16, 20 and 28) cannot be translated, remain PyTorch modules and
+  were not trained. For 16 and 28 the hash of the code is the hash of the cells of the notebook that define the network,
+  because notebooks are not loaded.
 - **Training**: {figures["trainings"]} trainings on all 60,000 training images, with the stated optimizer, rate,
   schedule, batch size, epochs and augmentation (`benchmarks/claims_training.py`). Networks are trained in a random
   order, seed by seed, so the trained networks are a random sample of the networks without a remark.
@@ -261,7 +261,7 @@ The dashed line marks equal accuracies. A vertical line joins the seeds of a net
 
 ## All networks
 
-Accuracies in per cent; *epoch* says whether the claim is about the best or the last epoch; *last* and *best* are
+Accuracies in per cent; *epoch* states whether the claim is about the best or the last epoch; *last* and *best* are
 measured here, means over the seeds.
 
 | nr | repository | parameters | claimed parameters | claimed | epoch | last | best | seeds | remark |

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from reports.study_facts import NetworkFacts, StudyFacts
 
 BLUE = "#0072b2"
-NAVY = "#1d3f8a"
+_NAVY = "#1d3f8a"
 GREY = "#6f7a84"
 ORANGE = "#c14a00"
 PURPLE = "#8a4a80"
 GREEN = "#10693a"
 RED = "#a3271b"
-AMBER = "#7a4b00"
+_AMBER = "#7a4b00"
 TEXT = "#1b2127"
-_SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
+_SERIES = [BLUE, ORANGE, PURPLE, _NAVY, GREEN, _AMBER, RED, GREY]
 
 Row = Mapping[str, Any]
 
@@ -239,7 +239,7 @@ def _rounded(value: float | None) -> float | None:
 # Colour and shape of the points, by the field ``shown``.
 _KINDS = {
     "trained": (BLUE, "circle"),
-    "on the Pareto front": (NAVY, "square"),
+    "on the Pareto front": (_NAVY, "square"),
     "pruned": (GREY, "triangle-down"),
     "mean on the test set": (ORANGE, "diamond"),
     "smallest on the leaderboard": (TEXT, "cross"),
@@ -274,7 +274,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
     networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
-    layers.append(front.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5))
+    layers.append(front.mark_line(interpolate="step-after", color=_NAVY, strokeWidth=1.5))
     test_tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
     for data, tips, mark_style in (
         (networks, _network_tips(unit), {"size": 55, "opacity": 0.8, "cursor": "pointer"}),
@@ -374,7 +374,7 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     layers = [marks.encode(**axes, tooltip=tips, **looks).add_params(_zoom())]
     if front:
         line = _over({"cost": each.cost, "second": each.second} for each in front)
-        layers.append(line.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5).encode(**axes))
+        layers.append(line.mark_line(interpolate="step-after", color=_NAVY, strokeWidth=1.5).encode(**axes))
     summary = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
     description = f"{first.capitalize()} against {second}. Pareto front of confirmed networks: {summary or 'empty'}."
     return _finished(alt.layer(*layers), description, 400)
@@ -470,7 +470,7 @@ def _learning_curves(info: StudyFacts) -> Any:
             accuracy = {"errors": _rounded(_errors_pct(value)), "validation_pct": _rounded(value)}
             rows.append({**network, "epoch": epoch, **accuracy})
     names = ("complete", "pruned", "diverged", "timed out", "out of memory", "crashed")
-    colours = (BLUE, GREY, RED, AMBER, PURPLE, NAVY)
+    colours = (BLUE, GREY, RED, _AMBER, PURPLE, _NAVY)
     kinds = {name: (colour, "circle") for name, colour in zip(names, colours, strict=True)}
     looks = _looks("end", kinds, [row["end"] for row in rows])
     marks = _over("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.7)

@@ -176,7 +176,8 @@ def time_spent(info: StudyFacts) -> _LabelledValues:
         if run.purpose is Purpose.SEARCH:
             label = label_of_status.get(run.status, other)
         seconds[label] = seconds.get(label, 0.0) + run.train_seconds
-    records = [item.record for item in info.measured if item.record.found and item.record.found.study == info.name]
+    summaries = ((item.record, item.record.search_summary) for item in info.measured)
+    records = [record for record, summary in summaries if summary is not None and summary.study == info.name]
     seconds["verification on the test set"] = sum(run.train_seconds for record in records for run in record.seeds)
     worker_seconds = _worker_seconds(info)
     if worker_seconds is not None:

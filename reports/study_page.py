@@ -329,7 +329,7 @@ class _Mistake(NamedTuple):
     Attributes:
         image: Index in the test set.
         label: Label, None without an inspection.
-        said: Pairs (predicted class, number of seeds), most frequent first.
+        predictions: Pairs (predicted class, number of seeds), most frequent first.
         seeds: Number of seeds that classified the image wrongly.
         mislabelled: Whether the label is a confirmed label error.
         pixels: Grey values of the first channel, row by row; None without an inspection.
@@ -337,7 +337,7 @@ class _Mistake(NamedTuple):
 
     image: int
     label: int | None
-    said: tuple[tuple[int, int], ...]
+    predictions: tuple[tuple[int, int], ...]
     seeds: int
     mislabelled: bool
     pixels: bytes | None
@@ -378,12 +378,12 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
         _Mistake(
             image=image,
             label=labels.get(image),
-            said=tuple(sorted(predictions.items(), key=lambda pair: (-pair[1], pair[0]))),
-            seeds=predictions.total(),
+            predictions=tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))),
+            seeds=counts.total(),
             mislabelled=image in mislabelled,
             pixels=pixels.get(image),
         )
-        for image, predictions in predictions_of_image.items()
+        for image, counts in predictions_of_image.items()
     ]
     areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
     confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
@@ -405,7 +405,7 @@ def _confusion(wrong: Sequence[_Mistake], label_counts: Sequence[int], seeds: in
     for mistake in wrong:
         if mistake.label is None:
             return None
-        for prediction, count in mistake.said:
+        for prediction, count in mistake.predictions:
             table[mistake.label][prediction] += count
     for label, images in enumerate(label_counts):
         table[label][label] = images * seeds - sum(table[label])

@@ -460,18 +460,18 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     placed = list(maps)
     last_uses = [0] * len(maps)  # index of the last step that reads each map
     for index, step in enumerate(steps):
-        for used in (step.source, step.skip):
-            if used is not None:
-                last_uses[used] = index
+        for map_index in (step.source, step.skip):
+            if map_index is not None:
+                last_uses[map_index] = index
     top = 0
     for index, step in enumerate(steps):
         if step.target is None:
             continue
         size = maps[step.target].size
         live = [
-            (other.offset, other.end)
-            for other, last_use in zip(placed[: step.target], last_uses, strict=False)
-            if other.offset is not None and last_use >= index
+            (placed_map.offset, placed_map.end)
+            for placed_map, last_use in zip(placed[: step.target], last_uses, strict=False)
+            if placed_map.offset is not None and last_use >= index
         ]
         offset = _overwritten(step, index, placed, last_uses)
         if offset is None:
@@ -485,10 +485,10 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
 def _overwritten(step: IntegerStep, index: int, placed: list[IntegerMap], last_uses: list[int]) -> int | None:
     """Return the offset of a map that step ``index`` may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits are not stored in a map"
-    for other in step.overwritable_maps:
-        fits = placed[other].size >= placed[step.target].size
-        if fits and last_uses[other] == index and placed[other].offset is not None:
-            return placed[other].offset
+    for map_index in step.overwritable_maps:
+        fits = placed[map_index].size >= placed[step.target].size
+        if fits and last_uses[map_index] == index and placed[map_index].offset is not None:
+            return placed[map_index].offset
     return None
 
 

@@ -163,7 +163,7 @@ def _with_tie(op: Op, tie: str | None) -> Op:
 
 
 @dataclass(frozen=True, slots=True)
-class _CostedOp:
+class CostedOp:
     """A top-level op with shape and costs.
 
     Attributes:
@@ -199,12 +199,12 @@ class Analysis:
         costed_ops: Top-level ops, a residual sum as one op, each with its output shape and costs.
         parameters: Total number of parameters.
         macs: Total number of multiply-adds per image.
-        receptive_field: Receptive field before the first global op, in input pixels (see ``_CostedOp``).
+        receptive_field: Receptive field before the first global op, in input pixels (see ``CostedOp``).
         weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
     """
 
     task: Task
-    costed_ops: tuple[_CostedOp, ...]
+    costed_ops: tuple[CostedOp, ...]
     parameters: int
     macs: int
     receptive_field: int
@@ -365,7 +365,7 @@ class _Analyser:
     receptive_field: _Field
     tied_shapes: dict[str, Shape] = field(default_factory=dict)
 
-    def costed_ops(self, ops: tuple[Op, ...]) -> list[_CostedOp]:
+    def costed_ops(self, ops: tuple[Op, ...]) -> list[CostedOp]:
         """Return the costed ops; raise ShapeError, with the path of the op, if the ops do not fit together."""
         costed_ops = []
         for index, op in enumerate(ops):
@@ -375,15 +375,15 @@ class _Analyser:
                 raise ShapeError(error.message, path=(index, *error.path)) from None
         return costed_ops
 
-    def sum_of(self, op: Op) -> _CostedOp:
+    def sum_of(self, op: Op) -> CostedOp:
         """Return a residual sum with the costs of its inner ops."""
         op.shape(self.shape)  # checks that the inner ops fit together
         inner = self.costed_ops(op.ops)
         parameters = sum(each.parameters for each in inner)
         macs = sum(each.macs for each in inner)
-        return _CostedOp(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
+        return CostedOp(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
 
-    def single(self, op: Op) -> _CostedOp:
+    def single(self, op: Op) -> CostedOp:
         """Return an op without inner ops, with its costs."""
         use = _use_of(op, self.shape, self.receptive_field)
         costed_op = use.costed_op
@@ -411,8 +411,8 @@ class _Use(NamedTuple):
         tied_shape: Shape of the weights that a tie shares; None if the op has no such weights.
     """
 
-    costed_op: _CostedOp
-    without_tied_weights: _CostedOp
+    costed_op: CostedOp
+    without_tied_weights: CostedOp
     receptive_field: _Field
     tied_shape: Shape | None
 
@@ -437,7 +437,7 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
         width = before.columns + (columns - 1) * before.distance
         receptive_field = _Field(height, width, before.distance * stride)
     parameters, macs = op.cost(shape)
-    costed_op = _CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
+    costed_op = CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
     tied_shape = op.tied_shape(shape)
     shared = 0 if tied_shape is None else math.prod(tied_shape)
     return _Use(costed_op, replace(costed_op, parameters=parameters - shared), receptive_field, tied_shape)

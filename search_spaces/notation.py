@@ -174,10 +174,10 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         resolver = _Resolver(definitions, task)
         resolver.resolve("net", 0)
         shared = dict(resolver.shared)
-        unused = tuple(other for other in definitions if not resolver.knows(other))
-        for other in unused:
+        unused = tuple(name for name in definitions if not resolver.knows(name))
+        for unused_name in unused:
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
-            resolver.resolve(other, definitions[other].position)
+            resolver.resolve(unused_name, definitions[unused_name].position)
         net = resolver.parts["net"]
         shared_nodes = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in shared.values())
         _check_nodes(net.max_nodes + shared_nodes, 0)
@@ -321,11 +321,11 @@ class _Scope:
     uses: dict[str, list[_Use]] = field(default_factory=dict)
     label_counts: Counter[str] = field(default_factory=Counter)
 
-    def label(self, wanted: str) -> str:
-        """Return ``wanted``, followed by ``.2``, ``.3`` ... if the label is already in use."""
-        self.label_counts[wanted] += 1
-        count = self.label_counts[wanted]
-        return wanted if count == 1 else f"{wanted}.{count}"
+    def label(self, name: str) -> str:
+        """Return ``name``, followed by ``.2``, ``.3`` ... if the label is already in use."""
+        self.label_counts[name] += 1
+        count = self.label_counts[name]
+        return name if count == 1 else f"{name}.{count}"
 
 
 class _Resolver:
@@ -376,7 +376,7 @@ class _Resolver:
             scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
             if name == "net":
                 # Labels in ``net`` are whole paths and must differ from the names of shared parts.
-                scope.label_counts.update(other for other, definition in self._definitions.items() if definition.is_let)
+                scope.label_counts.update(key for key, definition in self._definitions.items() if definition.is_let)
             match statement.body.children:
                 case [group] if group.data == "group":
                     # A body that is a single group has no label: the decision takes the name of the statement.

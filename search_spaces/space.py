@@ -343,8 +343,8 @@ def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]
         minimised: Minimised metrics, in the order of ``costs``.
     """
     pairs = zip(costs, minimised, strict=True)
-    others = [f"{cost:,} {metric.unit}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
-    return ", ".join([*others, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
+    cost_texts = [f"{cost:,} {metric.unit}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
+    return ", ".join([*cost_texts, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
 
 
 # Functions by the text of a comparison in ``Condition.comparison``.
@@ -593,8 +593,8 @@ def mutate(
     for _ in range(attempts):
         indices = parent.indices
         for decision in rng.sample(parent.decisions, min(changes, len(parent.decisions))):
-            other = rng.randrange(decision.size - 1)
-            indices[decision.name] = other if other < decision.index else other + 1
+            new_index = rng.randrange(decision.size - 1)
+            indices[decision.name] = new_index if new_index < decision.index else new_index + 1
         child = replay(space, indices, uniform(rng))
         if child.architecture == parent.architecture:
             continue

@@ -70,13 +70,13 @@ def reason(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known_names: Iterable[str]) -> str | None:
     """Return a "did you mean" hint for ``name``, ignoring case, or None if no known name is similar.
 
     >>> nearest("shape", ["mnist", "shapes-1f0c83a2"])
     "did you mean 'shapes-1f0c83a2'?"
     """
-    names = list(known)
+    names = list(known_names)
     # Names also match without the part after the last hyphen, which is often a hash or a number.
     stems = {each.rpartition("-")[0].lower(): each for each in names if "-" in each}
     name_of_spelling = stems | {each.lower(): each for each in names}

@@ -16,7 +16,7 @@ import harness.deployment.c_folder
 import harness.evidence.evaluation  # noqa: F401
 from harness.data.datasets import DATASETS, dataset
 from harness.data.training_images import ImageData
-from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
@@ -185,9 +185,9 @@ def make_record(errors: list[int], network: str = NETWORK, first: int = 0, beaco
     return replace(record, **fields)
 
 
-def make_found(study: str = "elsewhere") -> Found:
-    """Return how a search came to a network."""
-    return Found(
+def make_summary(study: str = "elsewhere") -> SearchSummary:
+    """Return the summary of a search that found a network."""
+    return SearchSummary(
         study=study,
         study_seed=0,
         space="card",

@@ -164,7 +164,7 @@ def test_documented_numbers_of_stored_weights_are_correct() -> None:
 def test_documented_number_of_calibrated_scales_equals_weights() -> None:
     [evidence] = [each for each in RECORDS if each.hash.startswith("561d35")]
     records = REPOSITORY / "records"
-    arrays = record.read_recorded(records, evidence, record.kept_indices(records, evidence)[0]).kept
+    arrays = record.read_recorded(records, evidence, record.kept_indices(records, evidence)[0]).arrays
     scales = analyse(evidence.architecture, MNIST).plan.sizes["calibrated_scales"]
     assert scales == len(arrays["map_scales"])
     numbers = sum(array.size for array in arrays.values())

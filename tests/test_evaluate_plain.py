@@ -137,7 +137,7 @@ def run_isolated(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 )
 def test_run_returns_logits_of_the_torch_network(text: str, plain: ModuleType, tmp_path: Path):
     weights, images = read_weights(write_weights(tmp_path / "net.safetensors", text)), normalised(random_images(20)[0])
-    tensors = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
+    tensors = {name: torch.from_numpy(weights.arrays[weights.tied.get(name, name)]) for name in weights.state}
 
     with torch.inference_mode():
         logits = plain.run(images, weights.about["architecture"], tensors).flatten(1)

@@ -65,7 +65,7 @@ class Near(NamedTuple):
     seeds: int
 
 
-class _Chosen(NamedTuple):
+class _Subset(NamedTuple):
     """Chosen networks with their analyses, in an order in which each prefix covers all sizes.
 
     ``considered`` is the number of distinct candidates; these are the whole space if ``enumerated``.
@@ -77,7 +77,7 @@ class _Chosen(NamedTuple):
     enumerated: bool
 
 
-def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Chosen:
+def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Subset:
     """Choose ``count`` distinct networks of a space, or all networks if the space has fewer.
 
     Each of eight bands of parameters, equally wide in the logarithm, contributes the same number of networks. If a band
@@ -110,7 +110,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     order: list[str] = []
     while any(bands):
         order += [band.pop() for band in bands if band]
-    return _Chosen(sample, dict(pool[key] for key in order[:count]), len(pool), enumerated)
+    return _Subset(sample, dict(pool[key] for key in order[:count]), len(pool), enumerated)
 
 
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
@@ -130,7 +130,7 @@ class Recording:
     Attributes:
         state: State of the study.
         facts: Facts of the table, with this machine.
-        chosen: Networks to record; a run is identified by the index of its network in ``chosen.networks``.
+        subset: Networks to record; a run is identified by the index of its network in ``subset.networks``.
         seeds: Number of first runs per network.
         near: Rule for further runs, None for no further runs.
         origins: Further options that decide the content of the table, stored in the folder of the study.
@@ -141,7 +141,7 @@ class Recording:
 
     state: StudyState
     facts: Facts
-    chosen: _Chosen
+    subset: _Subset
     seeds: int
     near: Near | None
     origins: dict[str, str]
@@ -150,7 +150,7 @@ class Recording:
     choice: EngineChoice
 
     @property
-    def ended(self) -> dict[tuple[int, int], Result]:
+    def finished_runs(self) -> dict[tuple[int, int], Result]:
         """Finished runs by (index of the network, index of the seed)."""
         runs = {}
         for run in self.state.results:
@@ -164,16 +164,16 @@ class Recording:
 
         Further runs near the target are included after the first runs of all networks.
         """
-        networks = range(len(self.chosen.networks))
-        ended = self.ended
+        networks = range(len(self.subset.networks))
+        finished_runs = self.finished_runs
         first = [(number, seed) for seed in range(self.seeds) for number in networks]
         near = self.near
-        if near is None or not ended.keys() >= {*first}:
+        if near is None or not finished_runs.keys() >= {*first}:
             return first
         close = []
         for number in networks:
             # A diverged run has the accuracy of its last weights.
-            average = mean([ended[number, seed].required_validation.accuracy_pct for seed in range(self.seeds)])
+            average = mean([finished_runs[number, seed].required_validation.accuracy_pct for seed in range(self.seeds)])
             if abs(average - near.target_pct) <= near.within_pct:
                 close.append(number)
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
@@ -237,8 +237,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     rungs = _rungs_of(request, recipe.recipe.epochs)
     near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
     space = space_of(request.space, task_of_option(request.dataset))
-    chosen = _choose(space, request.networks, request.seed, request.budget)
-    for network in chosen.networks:
+    subset = _choose(space, request.networks, request.seed, request.budget)
+    for network in subset.networks:
         check_network(recipe.recipe, network, space.task)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, recipe.recipe, device, space.op_types)
@@ -260,10 +260,10 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         recipe=recipe.recipe,
         recipe_name=recipe.name,
         rungs=rungs,
-        samples=(chosen.sample,),
+        samples=(subset.sample,),
         machines=(machine,),
     )
-    largest = max(analysis.parameters for analysis in chosen.networks.values())
+    largest = max(analysis.parameters for analysis in subset.networks.values())
     # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
     config = facts.config(
         budget=largest if request.budget is None else request.budget,
@@ -278,7 +278,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     }
     state = _state_in(folder, config, origins)
     source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, chosen, request.seeds, near, origins, source, device, choice)
+    return Recording(state, facts, subset, request.seeds, near, origins, source, device, choice)
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
@@ -323,21 +323,21 @@ def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> 
 def plan_document(recording: Recording) -> dict[str, Any]:
     """Return the plan of a recording with the estimated time left, scaled by the measured time of finished runs."""
     facts = recording.facts
-    ended = recording.ended
+    finished_runs = recording.finished_runs
     due = recording.due
     machine = facts.machines[0]
     data = dataset(facts.dataset)
-    networks = recording.chosen.networks
+    networks = recording.subset.networks
     pace = pace_of(machine.engine, machine.environment.device).of_recipe(facts.recipe)
     timing = Timing(data.train_size, pace)
-    for run in ended.values():
+    for run in finished_runs.values():
         timing.add(run, work(run.architecture, data.task))
     slowdown = timing.slowdown()  # measured over estimated seconds
     run_seconds = []  # seconds of a run of each network on one core, as estimated
     for network in networks:
         macs = work(network, data.task)  # multiply-adds of a training step per image
         run_seconds.append(pace.seconds(facts.recipe.epochs, data.train_size, macs))
-    seconds = sum(run_seconds[number] for number, seed in due if (number, seed) not in ended)
+    seconds = sum(run_seconds[number] for number, seed in due if (number, seed) not in finished_runs)
     if slowdown is not None:
         seconds *= slowdown
     sizes = [analysis.parameters for analysis in networks.values()]
@@ -345,8 +345,8 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "name": facts.name,
         "space": facts.space_name,
         "networks": len(networks),
-        "considered": recording.chosen.considered,
-        "enumerated": recording.chosen.enumerated,
+        "considered": recording.subset.considered,
+        "enumerated": recording.subset.enumerated,
         "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
         "mean_macs": mean([float(analysis.macs) for analysis in networks.values()]),
         "seeds": recording.seeds,
@@ -356,7 +356,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "recipe_hash": facts.recipe.hash,
         "dataset": facts.dataset,
         "runs": len(due),
-        "ended": len(ended),
+        "ended": len(finished_runs),
         "workers": machine.workers,
         "engine": machine.environment.engine,
         "estimated_seconds_left": seconds / machine.workers,
@@ -388,7 +388,7 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
         HarnessError: A run broke repeatedly (``run_all``).
     """
     facts = recording.facts
-    networks = list(recording.chosen.networks)
+    networks = list(recording.subset.networks)
     folder = recording.state.folder
     config = recording.state.config
     open_study(folder, config, recording.origins)
@@ -401,7 +401,7 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
     # Repeat, since ``due`` grows by the further runs near the target after all first runs have ended.
-    while remaining := [key for key in recording.due if key not in recording.ended]:
+    while remaining := [key for key in recording.due if key not in recording.finished_runs]:
         reporter.show(total=len(recording.due))
         queue = [_first_job(recording, networks[number], number, seed) for number, seed in remaining]
         for event in run_all(queue, make_executor(recording.source, Limits()), facts.machines[0].workers, say):
@@ -427,7 +427,7 @@ def _add(state: StudyState, event: Proposal | RunEnded) -> None:
 def _add_proposals(recording: Recording) -> None:
     """Log the proposals of all networks that have none yet."""
     state = recording.state
-    for number, (network, cost) in enumerate(recording.chosen.networks.items()):
+    for number, (network, cost) in enumerate(recording.subset.networks.items()):
         if number not in state.proposals:
             proposal = Proposal(
                 trial=number,
@@ -462,7 +462,7 @@ def _table_of(recording: Recording) -> Table:
     """Return the table of the finished runs; a diverged run keeps the last accuracy at all later rungs."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}
-    for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):
+    for run in sorted(recording.finished_runs.values(), key=lambda run: (run.hash, run.seed_index)):
         assert run.environment is not None, "a worker records the environment"
         machine = replace(recording.facts.machines[0], environment=run.environment)
         machine_index = machines.setdefault(machine, len(machines))

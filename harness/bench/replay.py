@@ -603,7 +603,7 @@ def _run_repeat(
             )
             watch.search = search
             explore(search)
-            ended = min(search.elapsed, task.seconds)
+            end_seconds = min(search.elapsed, task.seconds)
         finally:
             executor.stop()
     return Trace(
@@ -614,7 +614,7 @@ def _run_repeat(
         networks=len(search.state.candidates),
         runs=watch.runs,
         rejected=search.state.rejected.total(),
-        ended=round(ended, 3),
+        ended=round(end_seconds, 3),
     )
 
 

@@ -392,11 +392,11 @@ def export_table(table: Table, folder: Path) -> list[Path]:
     from pandas import DataFrame
 
     frame = DataFrame(table.rows, columns=Row._fields).astype({"status": "str"})
-    written = _contents(table) | {"table.parquet": frame.to_parquet(engine="pyarrow", index=False)}
-    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(written.items()))
-    written["SHA256SUMS"] = sums.encode()
-    files.write_together({folder / name: content for name, content in written.items()})
-    return [folder / name for name in written]
+    contents = _contents(table) | {"table.parquet": frame.to_parquet(engine="pyarrow", index=False)}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(contents.items()))
+    contents["SHA256SUMS"] = sums.encode()
+    files.write_together({folder / name: content for name, content in contents.items()})
+    return [folder / name for name in contents]
 
 
 def table_folder(name: str, workspace: Workspace) -> Path:
@@ -408,13 +408,12 @@ def table_folder(name: str, workspace: Workspace) -> Path:
     if "/" in name:
         return Path(name)
     tables = workspace.tables
-    known = {path.parent.name: path.parent for path in _COMMITTED.glob(f"*/{_FACTS}")}
-    known |= {path.parent.name: path.parent for path in tables.glob(f"*/{_FACTS}")}
-    if name in known or (tables / name).exists():
-        return known.get(name, tables / name)
+    folders = {path.parent.name: path.parent for root in (_COMMITTED, tables) for path in root.glob(f"*/{_FACTS}")}
+    if name in folders or (tables / name).exists():
+        return folders.get(name, tables / name)
     raise UsageError(
-        f"no table {name!r} in {tables}; known are: {', '.join(sorted(known)) or 'none'}, or a folder (with a slash)",
-        hint=nearest(name, known),
+        f"no table {name!r} in {tables}; known are: {', '.join(sorted(folders)) or 'none'}, or a folder (with a slash)",
+        hint=nearest(name, folders),
     )
 
 
@@ -449,19 +448,19 @@ def merged(tables: Sequence[Table], name: str) -> Table:
                 )
     rows = [row for run in runs.values() for row in run]
     # Drop machines without runs in the merged table.
-    used = sorted({row.machine for row in rows})
+    indices = sorted({row.machine for row in rows})
     samples = tuple(dict.fromkeys(sample for table in tables for sample in table.facts.samples))
-    facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in used))
-    return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows), tables[0].own_data)
+    facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in indices))
+    return Table(facts, tuple(row._replace(machine=indices.index(row.machine)) for row in rows), tables[0].own_data)
 
 
 def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
     """Raise ContentError if tables with these facts and machines cannot be merged."""
     first = facts[0]
-    for other in facts:
+    for table_facts in facts:
         for name in _SHARED:
-            if getattr(first, name) != getattr(other, name):
-                raise ContentError(f"the tables {first.name!r} and {other.name!r} differ in {name}")
+            if getattr(first, name) != getattr(table_facts, name):
+                raise ContentError(f"the tables {first.name!r} and {table_facts.name!r} differ in {name}")
     if len({machine.engine for machine in machines}) > 1:
         raise ContentError("the tables were trained by different engines")
 

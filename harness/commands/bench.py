@@ -168,7 +168,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         executor_at(request.cluster, machine.workers, **nodes) as make_executor,
         Reporter(plan["runs"], "runs") as reporter,
     ):
-        reporter.advance(len(recording.ended))
+        reporter.advance(len(recording.finished_runs))
         recorded_table = record(recording, reporter, make_executor)
     write_table(table_folder, recorded_table)
     return _show_table(recorded_table, as_json, table_folder)

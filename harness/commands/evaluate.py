@@ -213,11 +213,10 @@ def _classify(record: Record, indices: list[int], images: Path, workspace: Works
     for picture, (confidence, next_confidence), classes in best_two:
         says, runner_up = (class_names[index] for index in classes)
         row = {"file": str(picture.path), "says": says, "confidence": confidence, "next": runner_up}
-        rows.append(row | {"next_confidence": next_confidence, "done": picture.done})
+        rows.append(row | {"next_confidence": next_confidence, "done": picture.conversions})
         line = f"{picture.path}: {says}, confidence {100 * confidence:.1f} %; next {runner_up}, "
         line += f"{100 * next_confidence:.1f} %"
-        # ``done`` names the conversion of the picture, such as "inverted".
-        lines.append(f"{line}  ({picture.done})" if picture.done else line)
+        lines.append(f"{line}  ({picture.conversions})" if picture.conversions else line)
     document = {"hash": record.hash, "dataset": record.dataset, "images": rows}
     options.print_result(as_json, document, "\n".join(lines))
     options.say_left_out(fault.message for fault in faults)

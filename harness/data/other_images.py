@@ -107,7 +107,7 @@ class _OwnImage:
 
     path: Path
     pixels: Array  # uint8 (channels, rows, columns)
-    done: str  # conversions, separated by commas
+    conversions: str  # separated by commas, such as "inverted to white on black"
 
 
 def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:

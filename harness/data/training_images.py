@@ -337,8 +337,8 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
     """Return whether the stored arrays of a user data set have the hash in its facts."""
     arrays = []
     for file in OWN_FILES:
-        with np.load(folder / file) as stored:
-            arrays += [stored[name] for name in stored.files]
+        with np.load(folder / file) as archive:
+            arrays += [archive[name] for name in archive.files]
     groups = [list(sizes) for sizes in (spec.validation_group_sizes, spec.test_group_sizes) if sizes]
     facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced, *groups]
     if content_digest(facts, arrays) == spec.sha256:
@@ -364,11 +364,11 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
     if spec.is_own:
         training_file, test_file = spec.all_files
         file = test_file if locked else training_file
-        stored = (folder / file.name).read_bytes()
-        digest = hashlib.sha256(stored).hexdigest()
+        file_content = (folder / file.name).read_bytes()
+        digest = hashlib.sha256(file_content).hexdigest()
         if digest != file.sha256:
             raise DataError(f"{folder / file.name} is damaged", hint=_READ_AGAIN_HINT)
-        with np.load(io.BytesIO(stored)) as arrays:
+        with np.load(io.BytesIO(file_content)) as arrays:
             return _Part(arrays["pixels"], arrays["labels"], {file.name: digest})
     if spec.all_files:
         image_file, label_file = spec.all_files[2:] if locked else spec.all_files[:2]
@@ -400,15 +400,15 @@ def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str
         DataError: The file cannot be read, is not an IDX file or has a hash different from ``expected``.
     """
     try:
-        stored = path.read_bytes()
-        content = gzip.decompress(stored) if path.suffix == ".gz" else stored
+        file_content = path.read_bytes()
+        content = gzip.decompress(file_content) if path.suffix == ".gz" else file_content
         sha256 = hashlib.sha256(content).hexdigest()
         if expected is not None:
             name = "SHA-256 of the unpacked bytes"
             digest = sha256
             if expected.sha256 is None:
                 name = "MD5 of the .gz file"
-                digest = hashlib.md5(stored, usedforsecurity=False).hexdigest()
+                digest = hashlib.md5(file_content, usedforsecurity=False).hexdigest()
             published = expected.sha256 or expected.gzip_md5
             if digest != published:
                 raise ValueError(f"the {name} is {digest}, expected {published}")

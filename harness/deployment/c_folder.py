@@ -91,8 +91,8 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
     chip = {"chip": facts["chip"]} if network.fit is not None else {}
-    stated = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
-    return Files(contents, stated, page_document(library))
+    export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
+    return Files(contents, export_facts, page_document(library))
 
 
 def _title(parameters: int, spec: Dataset) -> str:

@@ -284,22 +284,22 @@ def _types(steps: Sequence[_CStep]) -> dict[str, str]:
 
 def _used_functions(steps: Sequence[_CStep]) -> set[str]:
     """Return the names of the functions, and of the variants of code, of the templates that a network needs."""
-    used = {_FUNCTIONS[step.planned.kind] for step in steps}
+    names = {_FUNCTIONS[step.planned.kind] for step in steps}
     for step in steps:
         if step.planned.kind is not StepKind.CONVOLUTION:
             continue
         form = step.planned.form
-        used.add("poses" if form.poses > 1 else "plain")
+        names.add("poses" if form.poses > 1 else "plain")
         filters, group_channels, _, _ = form.shape
         # In a depthwise convolution in poses, each pose of a filter reads a channel of its own.
         if form.poses > 1 and filters < step.source.shape[0] // group_channels:
-            used.add("channel of each pose")
+            names.add("channel of each pose")
     head = steps[-1].planned
     if head.form.poses > 1:
-        used.add("head by pose")
+        names.add("head by pose")
     elif head.kernel is not None and steps[-1].network.plan.weight_bits < WIDE_BITS:
-        used.add("packed head")
-    return used
+        names.add("packed head")
+    return names
 
 
 def c_comment(text: str) -> str:

@@ -130,12 +130,12 @@ def to_onnx(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about code inside torch
         shapes = ({0: torch.export.Dim("batch")},)
-        recorded = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
+        torch_program = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
         # The exporter's own form of this operator computes shapes in the graph.
         unshuffle = torch.ops.aten.pixel_unshuffle.default
-        recorded = recorded.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
+        torch_program = torch_program.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
         program = torch.onnx.export(
-            recorded,
+            torch_program,
             # The name stays, because programs of users call it, although only bytes are pixels.
             input_names=["pixels"],
             output_names=["logits"],

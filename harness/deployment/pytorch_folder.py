@@ -232,7 +232,7 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "parameters": analysis.parameters,
         "macs": analysis.macs,
         "mean_accuracy": _mean_accuracy(network.record),
-        "recorded": network.recorded,
+        "recorded_run": network.recorded_run,
         "has_bias": any(kernel.bias for kernel in kernels(network.architecture.ops)),
         "notation": textwrap.fill(f"Notation of harness: {network.architecture}", _WIDTH - 4).splitlines(),
         "title": _in_docstring(spec.title),

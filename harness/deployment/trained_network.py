@@ -27,7 +27,7 @@ class TrainedNetwork:
         images: Data with which the network was trained.
         recipe: Recipe of the training.
         record: Record of the network and recipe; None without a record.
-        recorded: Recorded run with these weights; None if no record has these weights.
+        recorded_run: Recorded run with these weights; None if no record has these weights.
         fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
         optimise: Optimisation of the exported C.
     """
@@ -38,7 +38,7 @@ class TrainedNetwork:
     images: ImageData
     recipe: Recipe
     record: Record | None = None
-    recorded: SeedRun | None = None
+    recorded_run: SeedRun | None = None
     fit: Fit | None = None
     optimise: Optimisation = Optimisation.SIZE
 

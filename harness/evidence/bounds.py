@@ -277,7 +277,7 @@ def certifying_confidence(alpha: float) -> float:
     return 1 - alpha / _SKEW
 
 
-def is_worse(fresh: Sequence[int], recorded: Sequence[int], images: int) -> bool:
+def is_worse(fresh_errors: Sequence[int], recorded_errors: Sequence[int], images: int) -> bool:
     """Return whether seeds that were run again have significantly more errors than the record.
 
     Several seeds are compared by Welch's one-sided test (1947) at level 0.05. A single seed with ``e`` errors is worse
@@ -285,14 +285,14 @@ def is_worse(fresh: Sequence[int], recorded: Sequence[int], images: int) -> bool
     the ``n`` recorded errors (prediction interval of a normal sample, Geisser 1993, "Predictive Inference"), at level
     0.01. Below two recorded seeds the result is False.
     """
-    if len(fresh) != 1 or len(recorded) < 2:
-        samples = ([100 * (1 - each / images) for each in sample] for sample in (fresh, recorded))
+    if len(fresh_errors) != 1 or len(recorded_errors) < 2:
+        samples = ([100 * (1 - each / images) for each in sample] for sample in (fresh_errors, recorded_errors))
         return statistics.welch_p_value(*samples) < _SIGNIFICANCE
-    freedom = len(recorded) - 1
+    freedom = len(recorded_errors) - 1
     # Equal errors do not prove a standard deviation of zero; a Poisson count with mean 1 has a standard deviation of 1.
-    deviation = max(1.0, statistics.standard_deviation(recorded))
-    spread = deviation * math.sqrt(1 + 1 / len(recorded))
-    return fresh[0] > statistics.mean(recorded) + statistics.quantile(CONFIDENCE, freedom) * spread
+    deviation = max(1.0, statistics.standard_deviation(recorded_errors))
+    spread = deviation * math.sqrt(1 + 1 / len(recorded_errors))
+    return fresh_errors[0] > statistics.mean(recorded_errors) + statistics.quantile(CONFIDENCE, freedom) * spread
 
 
 def unseen_failures_pct(count: int, alpha: float = 1 - CONFIDENCE) -> float:

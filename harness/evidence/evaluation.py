@@ -88,8 +88,8 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
             network = build(parse_network(weights.about["architecture"], task), task)
         for name in (MAP_SCALES, WEIGHT_BITS):
             if name in weights.state:
-                network.register_buffer(name, torch.from_numpy(weights.kept[name]))
-        tensors = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
+                network.register_buffer(name, torch.from_numpy(weights.arrays[name]))
+        tensors = {name: torch.from_numpy(weights.arrays[weights.tied.get(name, name)]) for name in weights.state}
         # Not strict, because files do not contain ``num_batches_tracked`` of BN.
         loaded = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
@@ -113,7 +113,7 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     return class_probabilities(network, architecture, pixels, spec, precision)
 
 
-def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
+def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, original: SeedRun | None) -> Evaluation:
     """Return the evaluation of a seed, compared with the recorded run if there is one.
 
     Args:
@@ -121,7 +121,7 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
         shares: Class probabilities (``probabilities``), (images, classes).
         labels: True classes, int64 (images,).
         precision: Precision of the recipe, which sets the margin of a tie.
-        recorded: Recorded run of the seed on the same images; None without a record.
+        original: Recorded run of the seed on the same images; None without a record.
     """
     predictions = shares.argmax(1)
     wrong_images = (predictions != labels).nonzero().flatten()
@@ -135,10 +135,10 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
         confusion=tuple(map(tuple, confusion.tolist())),
         roc_auc=roc_auc(labels.tolist(), shares[:, 1].tolist()) if classes == 2 else None,
     )
-    if recorded is None:
+    if original is None:
         return evaluation
     expected = labels.clone()
-    for image, prediction in recorded.wrong:
+    for image, prediction in original.wrong:
         # An edited record may list a class that does not exist, or the true class as a mistake.
         is_possible = 0 <= prediction < classes and prediction != labels[image]
         expected[image] = prediction if is_possible else _NO_CLASS
@@ -146,7 +146,7 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
     recorded_classes = expected[differing]
     margins = shares[differing, predictions[differing]] - shares[differing, recorded_classes]
     ties = int(((margins < _TIE[precision]) & (recorded_classes != _NO_CLASS)).sum())
-    return replace(evaluation, recorded_errors=recorded.test_errors, differing=tuple(differing.tolist()), ties=ties)
+    return replace(evaluation, recorded_errors=original.test_errors, differing=tuple(differing.tolist()), ties=ties)
 
 
 def evaluate_seeds(

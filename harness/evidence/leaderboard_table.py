@@ -201,8 +201,8 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     judgement = bounds.judgement_of(errors, images, record.target_pct, declared, confidence=confidence, groups=groups)
     tier = _TIERS[judgement]
     bound = bounds.deciding_bound_pct(errors, images, declared, confidence, groups=groups)
-    stated = None if bound is None else confidence
-    return {"tier": tier, "reached": tier in _REACHED, "confidence": stated, "lower_bound_pct": bound}
+    stated_confidence = None if bound is None else confidence
+    return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
 
 
 def undeclared(record: Record, entries: Ledger) -> list[int]:
@@ -229,10 +229,9 @@ def row_of_record(record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRo
     """Return the row of a record; ``entries`` is the whole ledger."""
     goal = (record.dataset, record.target_pct)
     attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
-    of_search = {}
-    if record.found is not None:
-        columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
-        of_search = {column: getattr(record.found, column) for column in columns}
+    summary = record.search_summary
+    columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
+    of_search = {} if summary is None else {column: getattr(summary, column) for column in columns}
     return LeaderboardRow(
         name=record.name or name_of(record.hash) or "",
         target_pct=record.target_pct,
@@ -336,14 +335,14 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
     If there are runs on fresh seeds, the first run is left out, because the search selected the network by this run.
     Diverged runs count with their errors. Runs that were stopped early are not comparable.
     """
-    ended = [
+    scored_results = [
         result
         for result in results
         if result.status in (Status.COMPLETE, Status.DIVERGED) and result.validation_accuracy_pct is not None
     ]
-    if not any(result.status is Status.COMPLETE for result in ended):
+    if not any(result.status is Status.COMPLETE for result in scored_results):
         return []
-    return [result for result in ended if result.purpose is Purpose.CONFIRM] or ended
+    return [result for result in scored_results if result.purpose is Purpose.CONFIRM] or scored_results
 
 
 def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, str]]) -> list[_T]:

@@ -210,18 +210,18 @@ class Ledger:
         # Skipped are 0 (further seeds of the row) and None (an older line).
         return next(filter(None, looks), FIRST_LOOK_ALPHA)
 
-    def declared_indices(self, key: RowKey, recorded: Container[int]) -> list[list[int]]:
+    def declared_indices(self, key: RowKey, recorded_indices: Container[int]) -> list[list[int]]:
         """Return the seed indices of each declaration of a row, in the order of the declarations.
 
         Args:
             key: Key of the row.
-            recorded: Seed indices that have been run. A futile attempt counts with these seeds only.
+            recorded_indices: Seed indices that have been run. A futile attempt counts with these seeds only.
         """
         declared = []
         for item in self.seed_declarations:
             if item.key == key:
                 is_futile = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
-                declared.append([index for index in item.indices if index in recorded or not is_futile])
+                declared.append([index for index in item.indices if index in recorded_indices or not is_futile])
         return declared
 
 
@@ -266,8 +266,8 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 if earlier.outcome is AttemptOutcome.OPEN:
                     attempts[entry.declared] = entry
                 elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
-                    stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
-                    faults.append(ContentError(f"{where}: {stated}"))
+                    fault = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
+                    faults.append(ContentError(f"{where}: {fault}"))
     report_damage(faults, damage)
     ledger.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     ledger.registrations.extend(registrations.values())
@@ -454,9 +454,9 @@ def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
         entry: Open entry.
         end: Fields of the result: outcome and bound of an attempt, errors and bounds of a registration.
     """
-    ended = replace(entry, ended_utc=_now(), **end)
-    _append(path, ended)
-    return ended
+    closed_entry = replace(entry, ended_utc=_now(), **end)
+    _append(path, closed_entry)
+    return closed_entry
 
 
 def open_attempt(path: Path, key: RowKey) -> Attempt | None:

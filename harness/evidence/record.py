@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -76,7 +76,7 @@ class SeedRun:
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchSummary:
     """Search that found the network.
 
     Attributes:
@@ -121,6 +121,7 @@ class Record:
         name: Display name; may be empty.
         assumed: Recipe fields that the source document does not state.
         seeds: Recorded seeds in the order of the indices, each index once.
+        search_summary: Search that found the network, or None; the document key is ``found``.
         teacher_seconds: Always 0; a key of schema 1 from the time of distillation.
     """
 
@@ -136,7 +137,7 @@ class Record:
     dataset: str
     target_pct: float
     seeds: tuple[SeedRun, ...]
-    found: Found | None = None
+    search_summary: SearchSummary | None = field(default=None, metadata={"alias": "found"})
     teacher_seconds: float = 0.0
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
@@ -209,7 +210,7 @@ def _joined(previous: Record, record: Record) -> Record:
     return replace(
         record,
         seeds=with_seeds(previous, *record.seeds).seeds,
-        found=record.found or previous.found,
+        search_summary=record.search_summary or previous.search_summary,
         name=record.name or previous.name,
     )
 
@@ -336,14 +337,14 @@ class WeightFile:
 
     Attributes:
         path: Path of the file.
-        kept: float32 arrays by torch's names; a tied kernel is stored under the name of its first user.
+        arrays: float32 arrays by torch's names; a tied kernel is stored under the name of its first user.
         about: Metadata in the file (``harness.training.run.properties``).
         tied: Stored name by each further name of a tied kernel.
         state: All names in the order of torch's ``state_dict``.
     """
 
     path: Path
-    kept: Mapping[str, Any]
+    arrays: Mapping[str, Any]
     about: Mapping[str, str]
     tied: Mapping[str, str]
     state: tuple[str, ...]
@@ -353,7 +354,7 @@ class WeightFile:
         """Digest of all weights and statistics, equal to ``harness.training.training_loop.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
-            digest.update(self.kept[self.tied.get(name, name)].tobytes())
+            digest.update(self.arrays[self.tied.get(name, name)].tobytes())
         return digest.hexdigest()
 
 
@@ -436,10 +437,10 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
     with suppress(NotationError):
         # Bars and the name of a module may differ.
         properties["architecture"] = parse_notation(str(properties["architecture"])).hash
-    for name, recorded in expected.items():
+    for name, recorded_value in expected.items():
         # Older files lack some of the metadata, but all state weights and architecture.
-        if properties[name] != recorded and (properties[name] is not None or name in ("weights", "architecture")):
-            raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded} in the record")
+        if properties[name] != recorded_value and (properties[name] is not None or name in ("weights", "architecture")):
+            raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded_value} in the record")
     return weights
 
 

@@ -20,7 +20,7 @@ from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
 from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
-from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, DataError, UsageError, as_command
@@ -51,7 +51,7 @@ class VerifyPlan:
         repeat: Whether to run the seeds again if all are recorded; if some are missing, only the missing seeds are run.
         attempt: Certification attempt, set by ``run_seeds``.
         beacon: Commit that declares the attempt, on which the seeds depend.
-        found: Search that found the network.
+        search_summary: Search that found the network.
     """
 
     architecture: Architecture
@@ -66,7 +66,7 @@ class VerifyPlan:
     repeat: bool = True
     attempt: Attempt | None = None
     beacon: str | None = None
-    found: Found | None = None
+    search_summary: SearchSummary | None = None
     name: str = ""
 
 
@@ -86,14 +86,14 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
-        found=plan.found,
+        search_summary=plan.search_summary,
     )
     path = record_files.path_of(workspace.records, fresh)
     if path.exists():
         # ``read_all`` leaves a damaged record out, but the seeds of this record must not be run again.
         record_files.read(path)
     record = next((each for each in record_files.read_all(workspace.records) if each.key == fresh.key), fresh)
-    return replace(record, name=record.name or fresh.name, found=record.found or fresh.found)
+    return replace(record, name=record.name or fresh.name, search_summary=record.search_summary or fresh.search_summary)
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
@@ -288,7 +288,7 @@ def run_seeds(
     on_event: Callable[[WorkerEvent], None],
     make_executor: ExecutorFactory = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
-    on_begin: Callable[[int, Set[int]], None] = lambda count, recorded: None,
+    on_begin: Callable[[int, Set[int]], None] = lambda count, recorded_indices: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """Run the seeds of a plan on the slots of an executor, and add the results to the record.
@@ -322,11 +322,11 @@ def run_seeds(
         files.sweep(workspace.records, f"{stem}.json")
         files.sweep(record_files.weights_path(workspace.records, record, 0).parent)
         files.sweep(result.inspection_folder(workspace.runs, stem))
-        recorded = {run.index: run for run in record.seeds}
-        collector = _SeedCollector(plan, workspace, record, recorded)
+        recorded_runs = {run.index: run for run in record.seeds}
+        collector = _SeedCollector(plan, workspace, record, recorded_runs)
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, record)
-        on_begin(len(waiting), recorded.keys())
+        on_begin(len(waiting), recorded_runs.keys())
         with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
             for event in results:
                 collector.take(event.result)
@@ -360,7 +360,7 @@ class _SeedCollector:
 
     Attributes:
         record: Record of the row, with the seeds that have ended.
-        recorded: Seeds recorded before this call, by index; a rerun does not change the record.
+        recorded_runs: Seeds recorded before this call, by index; a rerun does not change the record.
         repeated: Reruns by seed index.
         ended_attempt: Certification attempt as ended; None while open and without a certification.
     """
@@ -368,7 +368,7 @@ class _SeedCollector:
     plan: VerifyPlan
     workspace: Workspace
     record: Record
-    recorded: Mapping[int, SeedRun]
+    recorded_runs: Mapping[int, SeedRun]
     repeated: dict[int, SeedRun] = field(default_factory=dict)
     ended_attempt: Attempt | None = None
 
@@ -377,7 +377,7 @@ class _SeedCollector:
         attempt = self.plan.attempt
         number = None if attempt is None else attempt.number
         run = record_files.seed_run(seed_result, number, self.plan.beacon)
-        original = self.recorded.get(run.index)
+        original = self.recorded_runs.get(run.index)
         # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
         if original is None or run.weights_sha256 == original.weights_sha256:
             weights_file = _weights_file(_folder_of(self.plan, self.workspace), run.index)
@@ -419,13 +419,13 @@ def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job
     """Return the jobs of the seeds that are not recorded; if all are recorded, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
     stem = record_files.path_of(workspace.records, record).stem
-    recorded = {run.index: run for run in record.seeds}
-    missing = [index for index in plan.indices if index not in recorded]
+    recorded_runs = {run.index: run for run in record.seeds}
+    missing = [index for index in plan.indices if index not in recorded_runs]
     to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
     for index in missing or to_repeat:
         # A repeat uses the recorded beacon and engine, so that equal bits are due.
-        run = recorded.get(index)
+        run = recorded_runs.get(index)
         beacon = plan.beacon if run is None else run.beacon
         job = Job(
             architecture=plan.architecture,
@@ -458,8 +458,8 @@ def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
 def _verdict_of(collector: _SeedCollector) -> Verdict:
     """Return the verdict on the record of a collector; warns of equal weights tested on another data set before."""
     record = collector.record
-    recorded = {run.index: run for run in record.seeds}
-    last_runs = recorded | collector.repeated
+    recorded_runs = {run.index: run for run in record.seeds}
+    last_runs = recorded_runs | collector.repeated
     runs = tuple(last_runs[index] for index in collector.plan.indices if index in last_runs)
     reruns = _reruns_of(record, collector.repeated)
     contradicted = False
@@ -469,8 +469,8 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
         recorded_errors = [run.test_errors for run in record.seeds]
         contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
     entries = ledger.read(collector.workspace.ledger)
-    declared = entries.declared_indices(record.key, recorded)
-    lacks_seeds = any(index not in recorded for index in chain.from_iterable(declared))
+    declared = entries.declared_indices(record.key, recorded_runs)
+    lacks_seeds = any(index not in recorded_runs for index in chain.from_iterable(declared))
     for name in tested_before(record, record_files.read_all(collector.workspace.records)):
         if _have_equal_test_images(name, record.dataset):
             continue

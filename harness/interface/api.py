@@ -332,7 +332,7 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
 
     network = replace(weights.network, fit=fit, optimise=optimise)
     run = weights.run
-    recorded = weights.seed.recorded
+    recorded_run = weights.seed.recorded_run
     contents: dict[Path, bytes] = {}
     facts_of_formats = []
     for name, path in targets.items():
@@ -351,8 +351,8 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
     if weights.epochs is not None:
         training["epochs"] = weights.epochs
     engine = run.environment.engine if run.environment else None
-    recorded_sha256 = recorded.weights_sha256 if recorded else None
-    recorded_engine = recorded.environment.engine if recorded else None
+    recorded_sha256 = recorded_run.weights_sha256 if recorded_run else None
+    recorded_engine = recorded_run.environment.engine if recorded_run else None
     return Exported(
         {
             "architecture": str(network.architecture),

@@ -84,7 +84,7 @@ def _click_option(declared: Option[Any, Any], **changes: Any) -> Callable[[_F], 
 
 def _completed(declared: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
     """Return the function that completes a value in a shell; None if no values are known."""
-    known_values = declared.known
+    known_values = declared.known_values
     if known_values is None:
         return None
     return lambda ctx, param, prefix: [value for value in known_values() if value.startswith(prefix)]

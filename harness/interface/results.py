@@ -622,7 +622,7 @@ class Study(TextResult):
         records = []
         for record in read_all(self._workspace.records):
             is_verified = (record.hash, record.recipe_hash, record.dataset, record.target_pct) in verified
-            if is_verified or (record.found is not None and record.found.study == self.name):
+            if is_verified or (record.search_summary is not None and record.search_summary.study == self.name):
                 records.append(record)
         return records
 

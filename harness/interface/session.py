@@ -160,7 +160,7 @@ def run_search_with_progress(
                 if not search.interrupted:
                     verdict = _verify_winner(plan, search, progress)
             finally:
-                if state.ended:
+                if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
                     write_database(state, plan.folder / "study.db")
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)

@@ -37,7 +37,7 @@ class SeedOfNetwork:
         dataset: Name of the data set of the network's row, else the requested data set, which may be ``auto``.
         index: Index of the seed.
         record: Record of the network; None without a record.
-        recorded: Run of the seed in the record; None if the seed is not recorded.
+        recorded_run: Run of the seed in the record; None if the seed is not recorded.
         retrain: Train again, even if weights are kept.
     """
 
@@ -46,7 +46,7 @@ class SeedOfNetwork:
     dataset: str
     index: int
     record: Record | None
-    recorded: SeedRun | None
+    recorded_run: SeedRun | None
     retrain: bool
 
 
@@ -115,8 +115,8 @@ def seed_of_network(
             seeds_text = ", ".join(map(str, kept_seeds)) or "none"
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
             raise UsageError(f"{message}; --retrain trains the seed again")
-    recorded = None if record is None else record.seed(seed)
-    return SeedOfNetwork(architecture, named, dataset_name or dataset, seed, record, recorded, retrain)
+    recorded_run = None if record is None else record.seed(seed)
+    return SeedOfNetwork(architecture, named, dataset_name or dataset, seed, record, recorded_run, retrain)
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
@@ -127,7 +127,7 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         DeviceError: The device is not available.
         TargetMissed: The training did not complete.
     """
-    if seed.record is None or seed.recorded is None or seed.retrain:
+    if seed.record is None or seed.recorded_run is None or seed.retrain:
         return _fresh_weights(seed, images, device=device, engine=engine)
     from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import network_of
@@ -141,10 +141,10 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         images,
         seed.recipe.recipe,
         record=seed.record,
-        recorded=seed.recorded,
+        recorded_run=seed.recorded_run,
     )
-    match = "identical" if weights.sha256 == seed.recorded.weights_sha256 else "repeated"
-    return Weights(seed, network, seed.recorded, match)
+    match = "identical" if weights.sha256 == seed.recorded_run.weights_sha256 else "repeated"
+    return Weights(seed, network, seed.recorded_run, match)
 
 
 def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> Weights:
@@ -154,12 +154,12 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
     from harness.training.run import Job, properties
     from harness.training.training_loop import final_network
 
-    recorded = seed.recorded
+    recorded_run = seed.recorded_run
     beacon = ""
     engine_of_record = None
-    if recorded is not None:
-        beacon = recorded.beacon or ""
-        engine_of_record = recorded.environment.engine
+    if recorded_run is not None:
+        beacon = recorded_run.beacon or ""
+        engine_of_record = recorded_run.environment.engine
     job = Job(
         architecture=seed.architecture,
         recipe=seed.recipe.recipe,
@@ -174,7 +174,7 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {seed.index} {result.status}: {result.message}; nothing was written")
     about = properties(result, images.dataset)
-    match = record_files.match(result, recorded)
+    match = record_files.match(result, recorded_run)
     network = TrainedNetwork(
         seed.architecture,
         final_network(training),
@@ -182,7 +182,7 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
         images,
         seed.recipe.recipe,
         record=seed.record,
-        recorded=recorded if match == "identical" else None,
+        recorded_run=recorded_run if match == "identical" else None,
     )
     return Weights(seed, network, result, match, len(result.history))
 

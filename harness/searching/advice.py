@@ -299,7 +299,7 @@ class SearchOutcome:
             return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
         if verdict.contradicted:
             sentence = "the verification contradicts the record"
-        origin = verdict.record.found
+        origin = verdict.record.search_summary
         if origin is not None and row.mean_test_accuracy_pct is not None:
             validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
             sentence += f"; the network has {validation} and {row.mean_test_accuracy_pct:.2f} % on the test images"

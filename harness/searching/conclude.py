@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.evidence.leaderboard_table import refresh
-from harness.evidence.record import Found
+from harness.evidence.record import SearchSummary
 from harness.evidence.verification_runs import Verdict, VerifyPlan, due_indices, recorded_verdict, run_seeds
 from harness.searching.loop import choose
 from harness.searching.plan import SearchPlan
@@ -126,7 +126,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
         device=effort.device,
         engine=effort.engine,
         workers=effort.workers,
-        found=Found(
+        search_summary=SearchSummary(
             study=plan.folder.name,
             study_seed=config.seed,
             space=config.space,
@@ -134,7 +134,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
             trial=winner.trial,
             validation_accuracy_pct=winner.validation_accuracy_pct,
             validation_seeds=winner.validation_seeds,
-            trained=len({trial for trial, _, _ in search.state.ended}),
+            trained=len({trial for trial, _, _ in search.state.ended_runs}),
             rejected=search.state.rejected.total(),
             search_seconds=search.state.seconds,
             workers=effort.workers,

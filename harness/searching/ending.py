@@ -213,7 +213,7 @@ def _missed(state: StudyState, row: LeaderboardRow | None) -> Iterator[tuple[Ver
 
 def _reason(state: StudyState, *, is_at_work: bool) -> str:
     duration = duration_text(state.seconds)
-    runs = counted(len(state.ended), "finished run")
+    runs = counted(len(state.ended_runs), "finished run")
     if state.session is None:
         return "has not begun, or the log is lost"
     event = state.session.event

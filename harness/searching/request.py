@@ -60,7 +60,7 @@ class SearchRequest:
     dataset: Option[str | Path | Dataset, str] = Option(
         "auto", "Data set: auto, mnist, fashion-mnist, kmnist, mnist-5k, or a path ('harness data describe'); auto is "
         "the data set of a recorded network, else mnist, or mnist-5k if MNIST is not available.",
-        option_types.DATASET, group=Group.DATA, known=_known_datasets)
+        option_types.DATASET, group=Group.DATA, known_values=_known_datasets)
     _: KW_ONLY
     budget: Option[int, int] = Option(
         20_000, "Parameter budget: networks with more parameters are rejected.",
@@ -71,7 +71,7 @@ class SearchRequest:
     # The limits of a chip are part of the text of the space, so their origin is not recorded.
     chip: Option[str | Chip | None, Chip | None] = Option(
         None, f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
-        option_types.CHIP, group=Group.GOAL, known=lambda: CHIPS, origin_key=None)
+        option_types.CHIP, group=Group.GOAL, known_values=lambda: CHIPS, origin_key=None)
     target_pct: Option[float | None, float | None] = Option(
         None, "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
         option_types.PER_CENT, group=Group.GOAL, flags=("--target",), origin_key="target")
@@ -84,14 +84,14 @@ class SearchRequest:
         option_types.FILE, group=Group.DATA, envvar="HARNESS_DATA", origin_key="folder")
     space: Option[str, str] = Option(
         "auto", "Search space: a name, or @FILE; auto selects a space by the shape of the images.",
-        group=Group.METHOD, known=lambda: ("auto", *SPACES))
+        group=Group.METHOD, known_values=lambda: ("auto", *SPACES))
     sampler: Option[str, str] = Option(
         "auto", "Sampler: auto (same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, a "
         "function that returns an Optuna sampler for a seed.",
-        group=Group.METHOD, known=_known_samplers)
+        group=Group.METHOD, known_values=_known_samplers)
     recipe: Option[str, str] = Option(
         "auto", "Training recipe: a name, or @FILE.toml; auto selects a recipe for the data set.",
-        group=Group.METHOD, known=_known_recipes)
+        group=Group.METHOD, known_values=_known_recipes)
     trainer: Option[str | None, str | None] = Option(
         None, "Train with your own function instead of a recipe; the module may be in the current folder.",
         group=Group.METHOD, metavar="MODULE:FUNCTION")
@@ -103,7 +103,7 @@ class SearchRequest:
         click.Choice(["shipped", "own", "none"]), group=Group.METHOD)
     start_from: Option[str | None, str | None] = Option(
         None, "Start with the confirmed networks of a study, or with the networks of the 'leaderboard'.",
-        group=Group.METHOD, flags=("--from",), metavar="STUDY", known=_known_studies)
+        group=Group.METHOD, flags=("--from",), metavar="STUDY", known_values=_known_studies)
     seed: Option[int, int] = Option(0, "Random seed of the search.", click.IntRange(0, 2**32 - 1), group=Group.METHOD)
     time: Option[str | float, float] = Option(
         "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, origin_key="seconds")
@@ -124,9 +124,9 @@ class SearchRequest:
     device: Option[str, str] = Option("auto", "Device: auto, cpu, cuda or cuda:N.", group=Group.EFFORT)
     engine: Option[str, str] = Option(
         "auto", "Engine: native (compiled, for CPUs), torch, or auto (native if possible for the recipe).",
-        group=Group.EFFORT, known=lambda: ("auto", "native", "torch"))
+        group=Group.EFFORT, known_values=lambda: ("auto", "native", "torch"))
     study: Option[str | None, str | None] = Option(
-        None, "Name of the study [default: derived from the configuration].", known=_known_studies)
+        None, "Name of the study [default: derived from the configuration].", known_values=_known_studies)
     storage: Option[str | None, str | None] = Option(
         None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
         metavar="URL", origin_key=None)

@@ -70,7 +70,7 @@ class StudyLog:
         self.fold_into(state)
         for folder in (self.folder, self.folder / "checkpoints"):
             files.sweep(folder)
-        for trial, purpose, seed_index in state.ended:
+        for trial, purpose, seed_index in state.ended_runs:
             self.checkpoint(trial, purpose, seed_index).unlink(missing_ok=True)
         return state
 

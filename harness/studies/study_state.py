@@ -76,7 +76,7 @@ class StudyState:
         rejected: Number of networks that were rejected before they were built, by reason: single proposals
             (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeated: Number of proposals of known networks.
-        ended: Entries of the ended runs, by (trial, purpose, index of the seed).
+        ended_runs: Entries of the ended runs, by (trial, purpose, index of the seed).
         trained: Number of first runs that ended with an accuracy, pruned runs included (``NetworkState.TRAINED``
             excludes pruned runs).
         ratios: ``Ratios`` of the complete runs.
@@ -111,7 +111,7 @@ class StudyState:
         self.candidates: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
         self.repeated = 0
-        self.ended: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
+        self.ended_runs: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
         self.trained = 0
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
@@ -146,7 +146,7 @@ class StudyState:
             case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
                 self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
             case events.RunEnded(run=run) if run.trial is not None:
-                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[events.RunEnded]", entry)
+                self.ended_runs[run.trial, run.purpose, run.seed_index] = cast("Entry[events.RunEnded]", entry)
                 if run.trial in self.candidates:
                     self._on_run_ended(self.candidates[run.trial], run)
             case events.Confirmed():
@@ -279,7 +279,7 @@ class StudyState:
     @property
     def results(self) -> list[Result]:
         """Results of all ended runs, by trial, purpose in alphabetical order, and seed."""
-        return [self.ended[key].event.run for key in sorted(self.ended)]
+        return [self.ended_runs[key].event.run for key in sorted(self.ended_runs)]
 
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
         """Return the entries of an event class, oldest first."""

@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -61,16 +61,25 @@ def strict_json(kind: type[_T]) -> type[_T]:
 
 
 def document_of(value: Any) -> Any:
-    """Return a dataclass as plain JSON values, recursively; a network becomes the canonical text."""
+    """Return a dataclass as plain JSON values, recursively; a network becomes the canonical text.
+
+    The key of a field is its name, or ``alias`` in the metadata of the field.
+    """
     if isinstance(value, Architecture):
         return str(value)
     if is_dataclass(value):
-        return {item.name: document_of(getattr(value, item.name)) for item in fields(value)}
+        return {_key_of(item): document_of(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {key: document_of(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [*map(document_of, value)]
     return value
+
+
+def _key_of(item: Field[Any]) -> str:
+    """Return the key of a field in documents, which Pydantic reads from the metadata too."""
+    key: str = item.metadata.get("alias", item.name)
+    return key
 
 
 def read_as(
@@ -112,7 +121,7 @@ def read_as(
             message = f"{where}: {key} is not a network: {violation}"
             raise ContentError(message, position=fault["ctx"]["position"], text=fault["input"]) from error
         if fault["type"] == "unexpected_keyword_argument" and len(fault["loc"]) == 1:
-            hint = hint or nearest(key, (item.name for item in fields(cast(Any, kind))))
+            hint = hint or nearest(key, map(_key_of, fields(cast(Any, kind))))
         if fault["type"] not in ("missing", "json_invalid", "value_error"):
             stored = repr(fault["input"])
             if len(stored) > 60:

@@ -47,7 +47,7 @@ class Option(Generic[_Accepted, _Value]):
         metavar: Placeholder of the value in the help text.
         envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
-        known: Function that returns the known values, for completion in a shell; None without completion.
+        known_values: Function that returns the known values, for completion in a shell; None without completion.
         origin_key: Key under which a study records the origin of the value (option, environment, call or default);
             empty for the name of the field; None for an option that does not change the outcome of a study.
         name: Name of the field, set by the class of the field.
@@ -62,7 +62,7 @@ class Option(Generic[_Accepted, _Value]):
     metavar: str | None = None
     envvar: str | None = None
     multiple: bool = False
-    known: Callable[[], Iterable[str]] | None = None
+    known_values: Callable[[], Iterable[str]] | None = None
     origin_key: str | None = ""
     name: str = field(default="", init=False)
 

@@ -53,15 +53,15 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
     """
     with torch.random.fork_rng(devices=[]):
         network = build(architecture, analysis.task).eval()
-        stored = sum(parameter.numel() for parameter in network.parameters())
-        repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - stored
+        count = sum(parameter.numel() for parameter in network.parameters())
+        repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - count
         try:
             summary = _summary_total(network, analysis.task)
             fvcore, macs = _fvcore_counts(network, analysis.task)
         except ImportError as error:
             hint = f"'{as_command('doctor')}' lists installed packages"
             raise HarnessError(f"cannot count: {error}", hint=hint) from error
-    counts = Counts(stored, summary - repeats, fvcore, macs, repeats)
+    counts = Counts(count, summary - repeats, fvcore, macs, repeats)
     expected = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
     if counts != expected:
         raise HarnessError(f"got {counts}, expected {expected}", hint="bug in this program: please report the network")
@@ -81,11 +81,11 @@ def _summary_total(network: nn.Module, task: Task) -> int:
                 # With a copy per use, each use counts once.
                 setattr(parent, name, copy.deepcopy(child))
             visited_ids.add(id(child))
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         # torchsummary runs two random images, which would change the BN statistics in training mode.
         summary(separate, task.input_shape, device="cpu")
-    total = re.search(r"^Total params: ([\d,]+)$", printed.getvalue(), re.MULTILINE)
+    total = re.search(r"^Total params: ([\d,]+)$", output.getvalue(), re.MULTILINE)
     if total is None:
         raise ImportError("torchsummary printed no total")
     return int(total[1].replace(",", ""))

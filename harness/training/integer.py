@@ -224,8 +224,8 @@ def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm], bits: in
         by_channel, by_pose = map(_as_float64, kernel.form.factors(module))
         channel_factors, channel_scale = _rounded(by_channel, largest_weight(bits))
         pose_factors, pose_scale = _rounded(by_pose, _POSE_MAX)
-        stored = np.concatenate([channel_factors, pose_factors], 1)
-        return stored[:, None, None, :], channel_scale * pose_scale
+        factors = np.concatenate([channel_factors, pose_factors], 1)
+        return factors[:, None, None, :], channel_scale * pose_scale
     weights = _as_float64(module.weight).reshape(kernel.form.shape)
     return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), largest_weight(bits))
 

@@ -356,8 +356,8 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         raise UsageError(f"unknown recipe {text!r}; available: {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
-    changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
-    return replace(entry, name=f"{entry.name}-{epochs}ep", recipe=changed)
+    changed_recipe = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
+    return replace(entry, name=f"{entry.name}-{epochs}ep", recipe=changed_recipe)
 
 
 def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:

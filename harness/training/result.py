@@ -16,7 +16,7 @@ import math
 import platform
 import subprocess
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -297,13 +297,13 @@ class Miss:
     Attributes:
         image: Index of the image in the test set.
         label: True class.
-        said: Predicted class.
+        prediction: Predicted class; the document key is ``said``.
         pixels: Pixels of the first channel as a text of `packed`.
     """
 
     image: int
     label: int
-    said: int
+    prediction: int = field(metadata={"alias": "said"})
     pixels: str
 
 

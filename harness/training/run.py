@@ -29,6 +29,7 @@ from harness.data.datasets import Dataset, number_properties, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.statistics import roc_auc
@@ -268,9 +269,9 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     if job.checkpoint is None or not job.checkpoint.exists() or job.recipe.trainer:
         return run
     try:
-        stored = job.checkpoint.read_bytes()
-        digest = stored[:_DIGEST_BYTES]
-        content = stored[_DIGEST_BYTES:]
+        file_content = job.checkpoint.read_bytes()
+        digest = file_content[:_DIGEST_BYTES]
+        content = file_content[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("wrong checksum")
         resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
@@ -407,7 +408,7 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
             precision = run.recipe.precision
             probabilities = class_probabilities(final_network(run), run.architecture, pixels, test_set, precision)
             area = roc_auc(test_set.labels.tolist(), probabilities[:, 1].tolist())
-        files.write_json(job.inspection, asdict(_inspection(result, test_set, area)))
+        files.write_json(job.inspection, document_of(_inspection(result, test_set, area)))
     return result
 
 
@@ -418,7 +419,7 @@ def _inspection(result: Result, test_set: Images, area: float | None) -> Inspect
     # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
-        Miss(image=index, label=labels[index], said=prediction, pixels=packed(pixels[index].tobytes()))
+        Miss(image=index, label=labels[index], prediction=prediction, pixels=packed(pixels[index].tobytes()))
         for index, prediction in result.wrong
     ]
     return Inspection(

@@ -266,8 +266,8 @@ class _Examination:
         ends_in_softmax = self._evaluate()
         graph = self._graph()
         learned = self._train()
-        trained = [(path, weight) for path, weight in self.first.named_parameters() if weight.requires_grad]
-        unused = {path: weight.numel() for path, weight in trained if weight.grad is None}
+        trained_weights = [(path, weight) for path, weight in self.first.named_parameters() if weight.requires_grad]
+        unused = {path: weight.numel() for path, weight in trained_weights if weight.grad is None}
         if unused:
             names = ", ".join(unused)
             self._notes.append(f"{sum(unused.values()):,} parameters count that have no effect on the outputs: {names}")
@@ -306,11 +306,11 @@ class _Examination:
         with different seeds; it is made only if ``seed`` is not 0.
         """
         # Without gradients, activations that the module keeps as attributes can be copied.
-        with quiet(self._subject) as printed, torch.set_grad_enabled(module.training):
+        with quiet(self._subject) as printed_text, torch.set_grad_enabled(module.training):
             torch.default_generator.manual_seed(seed)
             output = module(images)
             state = torch.default_generator.get_state()
-        if printed.getvalue():
+        if printed_text.getvalue():
             raise self._refusal("forward prints, which a training repeats for each batch")
         if seed and torch.equal(state, self._generator_state):
             raise self._refusal("forward seeds the global random generator")
@@ -331,9 +331,9 @@ class _Examination:
         self._outputs(module, self._images, seed=1)
         if not torch.equal(outputs, self._outputs(module, self._images)):
             raise self._refusal("equal images have different outputs in evaluation mode: forward draws or counts")
-        changed = _changed(state_before, _state_of(module))
-        if changed:
-            raise self._refusal(f"the module changes {', '.join(changed)} in evaluation mode")
+        changed_names = _changed(state_before, _state_of(module))
+        if changed_names:
+            raise self._refusal(f"the module changes {', '.join(changed_names)} in evaluation mode")
         # A batch with the same first image and another second image.
         other_batch = torch.cat([self._images[:1], self._images[:1].flip(3) + 1])
         effect = (self._outputs(module, other_batch)[0] - outputs[0]).abs().max().item()
@@ -391,8 +391,8 @@ class _Examination:
                 weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
         # The second module with the stored state must compute the same, as a network loaded from a file.
         with quiet(self._subject):
-            stored = {name: each for name, each in module.eval().state_dict().items() if each.is_floating_point()}
-            self.second.load_state_dict(stored, strict=False)
+            float_state = {name: each for name, each in module.eval().state_dict().items() if each.is_floating_point()}
+            self.second.load_state_dict(float_state, strict=False)
         if not torch.equal(self._outputs(module, self._images), self._outputs(self.second.eval(), self._images)):
             raise self._refusal("its outputs depend on values that its state_dict lacks as floating-point numbers")
         return learned

@@ -71,8 +71,8 @@ class Kernel(Op):
         padding = _number_or_pair(self.paddings)
         options = {"poses": self.poses, "stride": self.stride, "padding": padding, "groups": groups, "bias": self.bias}
         defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
-        changed = {name: value for name, value in options.items() if value != defaults[name]}
-        return call_text(layer, *arguments, **changed)
+        explicit_options = {name: value for name, value in options.items() if value != defaults[name]}
+        return call_text(layer, *arguments, **explicit_options)
 
     def integer(self, before: Shape) -> KernelForm:
         shape = self.tied_shape(before)

@@ -98,10 +98,10 @@ class Signature:
         Raises:
             ValueError: Two keywords select variants.
         """
-        chosen = [keyword for keyword in keywords if keyword in self.variants]
-        if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} exclude each other")
-        return replace(self, op_type=self.variants[chosen[0]]) if chosen else self
+        selectors = [keyword for keyword in keywords if keyword in self.variants]
+        if len(selectors) > 1:
+            raise ValueError(f"{' and '.join(selectors)} exclude each other")
+        return replace(self, op_type=self.variants[selectors[0]]) if selectors else self
 
     def make_default(self) -> Op:
         """Return the op with defaults for all fields; a required number, which has no default, is 1."""

@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Decision
 from tests import browser
-from tests.factories import CONFIG, SIZE, make_found, make_record, make_result, make_seed_run
+from tests.factories import CONFIG, SIZE, make_record, make_result, make_seed_run, make_summary
 from tests.study_logs import event_fields
 
 MISLABELLED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937)  # ten of the confirmed label errors
@@ -173,7 +173,7 @@ class SyntheticStudy:
         """Write the inspections of all seeds of a record, as a verification on this machine does."""
         row = record.path_of(self.place.records, proof).stem
         for run in proof.seeds:
-            files.write_json(inspection_path(self.place.runs, row, run.index), asdict(inspection_of(proof, run)))
+            files.write_json(inspection_path(self.place.runs, row, run.index), document_of(inspection_of(proof, run)))
 
     def write(self) -> Path:
         lines = "".join(json.dumps(event) + "\n" for event in self.events)
@@ -196,8 +196,8 @@ def seed_run(architecture: Architecture, recipe: Recipe, index: int, errors: int
 def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **fields: Any) -> Record:
     """Return a record with a seed run per number of errors, of a network of the study if ``study_name`` is given."""
     seeds = tuple(seed_run(architecture, Recipe(), index, count) for index, count in enumerate(errors))
-    origin = make_found(study_name) if study_name else None
-    return make_record([], str(architecture), **{"seeds": seeds, "found": origin} | fields)
+    origin = make_summary(study_name) if study_name else None
+    return make_record([], str(architecture), **{"seeds": seeds, "search_summary": origin} | fields)
 
 
 def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
@@ -260,8 +260,8 @@ def inspection_of(proof: Record, run: SeedRun) -> Inspection:
         label_counts=(size // 10,) * 10,
         image_shape=(28, 28),
         misses=tuple(
-            Miss(image=image, label=label_of(image), said=said, pixels=packed(ring_pixels(image)))
-            for image, said in run.wrong
+            Miss(image=image, label=label_of(image), prediction=prediction, pixels=packed(ring_pixels(image)))
+            for image, prediction in run.wrong
         ),
     )
 

@@ -68,7 +68,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
         "seconds": [info.elapsed, info.last_utc],
         "made by": made_by(info),
         "settings": [*settings(info), *recipe_rows(info.config)],
-        "mistakes": observed and [(item.image, item.said, item.seeds) for item in observed.mistakes],
+        "mistakes": observed and [(item.image, item.predictions, item.seeds) for item in observed.mistakes],
         "caveats": caveats | {"seeds": [run.test_errors for run in caveats["seeds"]]},
         "accounting": history.accounting(info),
         "decided": [
@@ -454,7 +454,7 @@ def test_mistakes_count_images_of_all_seeds():
     assert [mistake.seeds for mistake in result.mistakes] == [3] * 12 + [1] * 2
     assert sum(mistake.mislabelled for mistake in result.mistakes) == 10
     assert all((item.label, item.pixels) == (label_of(item.image), ring_pixels(item.image)) for item in result.mistakes)
-    assert [mistake.said for mistake in result.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
+    assert [mistake.predictions for mistake in result.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
     assert result.confusion is not None
     assert [sum(row) for row in result.confusion] == [3_000] * 10
     assert sum(row[3] for label, row in enumerate(result.confusion) if label != 3) == 12 + 12 + 14 - 1

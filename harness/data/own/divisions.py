@@ -94,43 +94,43 @@ def choose_fifth(labels: Array, units: Units, barred: Array, *, grouped: bool) -
     Raises:
         DataError: A class would have no image on one of the sides.
     """
-    chosen = np.zeros(len(labels), bool)
+    is_chosen = np.zeros(len(labels), bool)
     free = ~np.isin(units.of_image, units.of_image[barred])
     members = units.members(range(len(labels)))
     for label in np.unique(labels):
         in_class = ~barred & (labels == label)
         least_count = max(1, round(int(in_class.sum()) * _SHARE))
-        count = int((in_class & chosen).sum())
-        for unit in units.members(np.flatnonzero(in_class & free & ~chosen).tolist()):
+        count = int((in_class & is_chosen).sum())
+        for unit in units.members(np.flatnonzero(in_class & free & ~is_chosen).tolist()):
             if count >= least_count:
                 break
-            chosen[members[unit]] = True
+            is_chosen[members[unit]] = True
             count += int(in_class[members[unit]].sum())
     if grouped:
-        _add_units(chosen, labels, units, free)
-    for side in (chosen, ~chosen & ~barred):
+        _add_units(is_chosen, labels, units, free)
+    for side in (is_chosen, ~is_chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
             size = f"{int((~barred).sum())} images in {len(members)} units"
             rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
             raise DataError(f"cannot set aside a fifth of {size}: {rule}")
-    return chosen
+    return is_chosen
 
 
-def _add_units(chosen: Array, labels: Array, units: Units, free: Array) -> None:
-    """Add free units to the mask ``chosen`` by rank, up to ``_FEWEST_GROUPS``, or a third of the free units if less.
+def _add_units(is_chosen: Array, labels: Array, units: Units, free: Array) -> None:
+    """Add free units to the mask ``is_chosen`` by rank, up to ``_FEWEST_GROUPS``, or a third of the free units if less.
 
     A unit is left out if some class would lose its last image on the opposite side.
     """
     members = units.members(np.flatnonzero(free).tolist())
-    count = sum(bool(chosen[images[0]]) for images in members.values())
+    count = sum(bool(is_chosen[images[0]]) for images in members.values())
     least_count = min(_FEWEST_GROUPS, len(members) // 3)
     for images in members.values():
         if count >= least_count:
             break
-        opposite = free & ~chosen
+        opposite = free & ~is_chosen
         opposite[images] = False
-        if not chosen[images[0]] and {*labels[opposite].tolist()} == {*labels[free].tolist()}:
-            chosen[images] = True
+        if not is_chosen[images[0]] and {*labels[opposite].tolist()} == {*labels[free].tolist()}:
+            is_chosen[images] = True
             count += 1
 
 
@@ -159,13 +159,13 @@ def choose_validation(
     Raises:
         DataError: A class has too few different images, or whole units leave a class without images on one side.
     """
-    used = np.ones(len(labels), bool)
+    is_used = np.ones(len(labels), bool)
     if validation is None and (grouped or np.bincount(labels).min() >= _FEW):
         validation = choose_fifth(labels, units, np.zeros(len(labels), bool), grouped=grouped)
         if grouped and not balanced and len(np.unique(units.of_image[validation])) < _FIXED_GROUPS:
             fold = _folds(labels, units, min(FOLDS, len(units.ranks)), balanced=False)
-            if _trains_all_classes(labels, fold, used):
-                return fold, used
+            if _trains_all_classes(labels, fold, is_used):
+                return fold, is_used
     if validation is None:
         fold = _folds(labels, units, FOLDS, balanced=balanced)
     else:
@@ -185,16 +185,16 @@ def choose_validation(
         surplus = validating[~evened(cells, unit_of_image, cell_count)]
         fold[surplus] = ALWAYS_TRAINED
         if balanced and grouped:
-            used[surplus] = False
-    if not _trains_all_classes(labels, fold, used):
+            is_used[surplus] = False
+    if not _trains_all_classes(labels, fold, is_used):
         raise DataError("a class has too few different images for training and validation")
-    return fold, used
+    return fold, is_used
 
 
-def _trains_all_classes(labels: Array, fold: Array, used: Array) -> bool:
+def _trains_all_classes(labels: Array, fold: Array, is_used: Array) -> bool:
     """Return whether, whichever fold validates, the training images have all classes."""
     # With fewer than ``FOLDS`` folds, no image has one of the last numbers, and the comparison holds for all images.
-    training_labels = [labels[used & (fold != number)] for number in range(FOLDS)]
+    training_labels = [labels[is_used & (fold != number)] for number in range(FOLDS)]
     return all(len(np.setdiff1d(labels, each)) == 0 for each in training_labels)
 
 

@@ -1,18 +1,27 @@
 """Detection of near-duplicates: pictures that were saved again, differ by a few grey levels or are shifted by a pixel.
 
 Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts. The pixels
-of each candidate pair are then compared.
+of each candidate pair are then compared. Pictures of low contrast, such as spectrograms, may be as near to each other
+without being copies. Copies have the class of the original, so the largest difference is lowered if the classes of
+similar pictures differ too often (``copy_levels``).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.data.own.values import Array, chunks
 
 NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
+# Two pictures that are similar without being copies have different classes about as often as any two pictures. Shares
+# of pairs with different classes are therefore divided by the share among all pairs of pictures.
+_COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
+_SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
+_NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these are copies
+_LEAST_OTHER_CLASS = 10  # with at most so many pairs of different classes, all near pairs are copies
+_LEAST_PAIRS = 50  # pairs from which a share is computed
 _LEAST_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
 _LEAST_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
 _TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates; all frequencies are compared then
@@ -23,35 +32,76 @@ _ROWS = 512  # pictures per query of the k-d tree, to limit memory
 _MOST_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
 
 
-def near_keys(pixels: Array, digests: Array) -> Array:
-    """Return a key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
+class NearKeys(NamedTuple):
+    """Keys of near-duplicates.
 
-    Equal pictures belong to the same component, in which each pair of `near_pairs` is an edge.
+    Attributes:
+        keys: Key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
+        levels: Largest root mean square of the difference of a pair, in grey levels of 256 (``copy_levels``).
+        dropped_pairs: Pairs within ``NEAR_LEVELS`` with a larger difference.
+    """
+
+    keys: Array
+    levels: int
+    dropped_pairs: int
+
+
+def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
+    """Return a key per picture, which near-duplicates share.
+
+    Equal pictures belong to the same component, in which each pair of `near_pairs` within ``levels`` is an edge.
 
     Args:
         pixels: Pictures, uint8 (images, channels, rows, columns).
         digests: Digests of the pictures, bytes (images,); equal pictures have equal digests.
+        labels: Classes of the pictures, (images,).
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
-    pairs = near_pairs(pixels, firsts)
+    pairs, differences = near_pairs(pixels, firsts)
+    class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    chance = 1 - float((class_shares**2).sum())
+    levels = copy_levels(differences, labels[pairs[:, 0]] != labels[pairs[:, 1]], chance)
+    near = differences <= levels
     # Each picture is connected to the first picture with the same digest.
-    edges = np.concatenate([pairs, np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
+    edges = np.concatenate([pairs[near], np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(digests),) * 2)
     components = connected_components(graph, directed=False)[1]
     order = np.lexsort((digests, components))
     least = order[np.unique(components[order], return_index=True)[1]]
-    keys: Array = digests[least][components]
-    return keys
+    return NearKeys(digests[least][components], levels, int((~near).sum()))
 
 
-def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
-    """Return pairs of near-duplicates, int64 (pairs, 2), the lower index first.
+def copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
+    """Return the largest difference of copies, in grey levels: at most ``NEAR_LEVELS``, 0 if no pairs are copies.
 
-    Two pictures are near-duplicates if the root mean square of the difference is at most ``NEAR_LEVELS`` grey levels
-    after a shift by at most a pixel along each axis. The pixels of a picture are compared with those of at most
+    The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the others
+    (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
+
+    Args:
+        differences: Root mean square of the difference of each near pair, (pairs,).
+        has_other_class: Whether the pictures of a pair have different classes, (pairs,).
+        chance: Share of all pairs of pictures that have different classes.
+    """
+    if has_other_class.sum() <= _LEAST_OTHER_CLASS:
+        return NEAR_LEVELS
+    for levels in range(NEAR_LEVELS - 1, 0, -1):
+        near = differences <= levels
+        if min(near.sum(), (~near).sum()) < _LEAST_PAIRS:
+            continue
+        is_copy = has_other_class[near].mean() <= _COPIES_SHARE * chance
+        if is_copy and has_other_class[~near].mean() >= _SIMILAR_SHARE * chance:
+            return levels
+    return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
+
+
+def near_pairs(pixels: Array, indices: Array | None = None) -> tuple[Array, Array]:
+    """Return pairs of similar pictures, int64 (pairs, 2), the lower index first, and their differences, (pairs,).
+
+    The difference is the least root mean square over shifts by at most a pixel along each axis; similar pictures differ
+    by at most ``NEAR_LEVELS`` grey levels. The pixels of a picture are compared with those of at most
     ``_MOST_NEIGHBOURS`` nearest neighbours, so pairs among many similar pictures may be missed.
 
     Args:
@@ -63,7 +113,7 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
 
     all_indices = np.arange(len(pixels)) if indices is None else indices
     if min(pixels.shape[2:]) < _LEAST_SIDE:
-        return np.empty((0, 2), np.int64)
+        return np.empty((0, 2), np.int64), np.empty(0)
     index_blocks = [all_indices[block] for block in chunks(len(all_indices), pixels[0].size)]
     contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in index_blocks])
     has_contrast = contrast >= _LEAST_CONTRAST * NEAR_LEVELS
@@ -72,6 +122,7 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
     features = np.concatenate([_features(pixels[block]) for block in index_blocks])[has_contrast]
     tree = cKDTree(features[:, :_TREE_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
+    differences = [np.empty(0)]
     rows_to_compare = np.arange(len(picture_indices))
     for neighbour_count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
         crowded_rows = [np.empty(0, np.int64)]
@@ -80,12 +131,14 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
             near_rows, is_crowded = _near_rows(tree, features, rows, neighbour_count)
             for block in chunks(len(near_rows), pixels[0].size):
                 candidates = picture_indices[near_rows[block]]
-                pairs.append(candidates[_are_near(pixels[candidates[:, 0]], pixels[candidates[:, 1]])])
+                pair_differences = _differences(pixels[candidates[:, 0]], pixels[candidates[:, 1]])
+                pairs.append(candidates[pair_differences <= NEAR_LEVELS])
+                differences.append(pair_differences[pair_differences <= NEAR_LEVELS])
             crowded_rows.append(rows[is_crowded])
         # The second pass compares only the rows for which the first pass may have missed neighbours.
         rows_to_compare = np.concatenate(crowded_rows)
-    distinct: Array = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
-    return distinct
+    distinct, places = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0, return_index=True)
+    return distinct, np.concatenate(differences)[places]
 
 
 def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Array, Array]:
@@ -134,8 +187,8 @@ def _features(images: Array) -> Array:
     return np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)
 
 
-def _are_near(images: Array, partners: Array) -> Array:
-    """Return a mask of the pairs (``images[i]``, ``partners[i]``) that are near-duplicates, bool (pairs,).
+def _differences(images: Array, partners: Array) -> Array:
+    """Return the differences of the pairs (``images[i]``, ``partners[i]``) as in `near_pairs`, (pairs,).
 
     Both arrays are uint8 (pairs, channels, rows, columns). Only the pixels that overlap after a shift are compared.
     """
@@ -147,5 +200,5 @@ def _are_near(images: Array, partners: Array) -> Array:
             moved = partners[:, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
             squares = (inside.astype(np.int64) - moved) ** 2
             least = np.minimum(least, squares.mean((1, 2, 3)))
-    near: Array = least <= NEAR_LEVELS**2
-    return near
+    differences: Array = np.sqrt(least)
+    return differences

@@ -296,11 +296,11 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     for name, folder in _part_folders(root, left_out).items():
         part = parts[name] = DataPart([], [], [], channels="last")
         for label, file, is_nested in _labelled_pictures(folder, root, left_out):
-            stored, is_transparent, further_frames = values.picture(file)
-            are_bytes.add(stored.dtype == np.uint8)
+            picture, is_transparent, further_frames = values.picture(file)
+            are_bytes.add(picture.dtype == np.uint8)
             if len(are_bytes) > 1:
                 raise DataError(f"{root} has pictures of different bit depths, such as {file}; use a single bit depth")
-            numbers = stored if shape is None else values.resized(stored, shape)
+            numbers = picture if shape is None else values.resized(picture, shape)
             size += numbers.nbytes
             values.check_bytes(root, size)
             conversions["pictures with transparent parts (filled with white)"] += int(is_transparent)

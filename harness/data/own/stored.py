@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.data.datasets import DataFile, Dataset, dataset, plain_name
 from harness.data.own import divisions, values
-from harness.data.own.near_duplicates import near_keys
+from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
@@ -172,8 +172,8 @@ def _check_options(spec: Dataset, options: SourceOptions) -> None:
     # A shape is accepted if the images have this shape, resized or not. allow_overlap is not compared, because the
     # option does not change the content.
     requested = (options.shape, options.group_by, options.balanced, options.channels)
-    recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
-    if any(value and value != stored for value, stored in zip(requested, recorded, strict=True)):
+    stored_values = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
+    if any(value and value != stored_value for value, stored_value in zip(requested, stored_values, strict=True)):
         raise UsageError(
             f"data set {spec.name} was not read with {options}",
             hint="to read the source again with these options, pass the path of the file or folder",
@@ -371,7 +371,7 @@ class _Scaled(NamedTuple):
         low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
         pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
         pixel_digests: SHA-256 of the pixels of each image.
-        near: Key of each image; images with equal keys are equal pictures or (chains of) near-duplicates.
+        near: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
         near_stays_together: Whether splits do not divide near-duplicates.
     """
 
@@ -380,13 +380,13 @@ class _Scaled(NamedTuple):
     high: Array
     pixels: Array
     pixel_digests: Array
-    near: Array
+    near: NearKeys
     near_stays_together: bool
 
     @property
     def together(self) -> Array:
         """Key of each image; images with equal keys must stay on the same side of a split."""
-        return self.near if self.near_stays_together else self.pixel_digests
+        return self.near.keys if self.near_stays_together else self.pixel_digests
 
 
 class _Groups(NamedTuple):
@@ -408,7 +408,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     scaled, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = scaled.low, scaled.high
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
-    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near, table.groups)
+    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near.keys, table.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
             f"the parts of {source.name} overlap: {overlap}",
@@ -561,7 +561,7 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         pixel_digests = values.digests(pixels)
-        near = near_keys(pixels, pixel_digests)
+        near = near_keys(pixels, pixel_digests, table.labels)
         scaled = _Scaled(is_test, low, high, pixels, pixel_digests, near, near_stays_together=near_stays_together)
         if has_test or not np.isin(scaled.together[is_test], scaled.together[~is_test]).any():
             return scaled
@@ -587,7 +587,7 @@ def _parts_to_write(
     table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], _Groups]:
     """Return the arrays of the training and validation images, the arrays of the test images, and the groups."""
-    used = np.flatnonzero(~scaled.is_test)[is_used]
+    image_indices = np.flatnonzero(~scaled.is_test)[is_used]
     fold = fold[is_used]
     test = np.flatnonzero(scaled.is_test)
     if balanced:
@@ -596,11 +596,11 @@ def _parts_to_write(
         test = test[divisions.evened(cells=table.labels[test], unit_of_image=np.arange(len(test)), cell_count=classes)]
     groups = _Groups()
     if table.groups is not None:
-        validation_groups = table.groups[used[fold != divisions.ALWAYS_TRAINED]]
+        validation_groups = table.groups[image_indices[fold != divisions.ALWAYS_TRAINED]]
         group_of_test_image = np.unique(table.groups[test], return_inverse=True)[1]
         groups = _Groups(_sizes(validation_groups), _sizes(group_of_test_image), tuple(group_of_test_image.tolist()))
     return (
-        {"pixels": scaled.pixels[used], "labels": table.labels[used].astype("<i8"), "fold": fold},
+        {"pixels": scaled.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
         {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
         groups,
     )
@@ -628,7 +628,7 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
         remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
     # Index of the component of near-duplicates of each image, and an image of each different picture. A component with
     # more than one different picture has near-duplicates, a component of equal pictures has none.
-    component = np.unique(scaled.near, return_inverse=True)[1]
+    component = np.unique(scaled.near.keys, return_inverse=True)[1]
     firsts = np.unique(scaled.pixel_digests, return_index=True)[1]
     picture_counts = np.bincount(component[firsts])
     if number := int((picture_counts[component] > 1).sum()):
@@ -638,6 +638,12 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
                 "lie on BOTH SIDES of splits, because too many are connected; define groups (--group-by) if possible"
             )
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
+    if scaled.near.levels < NEAR_LEVELS:
+        dropped = counted(scaled.near.dropped_pairs, "pair")
+        remarks.append(
+            f"{dropped} of similar images that differ by more than {counted(scaled.near.levels, 'grey level')} are not"
+            " counted as near-duplicates, because too many have different classes"
+        )
     if table.groups is not None:
         remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
@@ -727,10 +733,10 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         # Fields with ``compare=False`` (test_groups, duplicates, remarks, options) describe the source, which may have
         # changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
-        stored = dataset(spec.name)
+        stored_spec = dataset(spec.name)
         # Equal images may be read with other groups of the same sizes; the groups read first decide.
-        source_facts["test_groups"] = stored.test_groups or spec.test_groups
-        spec = replace(stored, **source_facts)
+        source_facts["test_groups"] = stored_spec.test_groups or spec.test_groups
+        spec = replace(stored_spec, **source_facts)
     files["data.json"] = json_text(document_of(spec)).encode()
     if is_new or read_bytes(folder / "data.json") != files["data.json"]:
         write_together({folder / file: content for file, content in files.items()})

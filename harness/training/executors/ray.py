@@ -108,7 +108,7 @@ class _Work:
 
 
 def _facts(
-    source: DataLocation, data_hash: str, device: str, engine: str, stored: Mapping[str, bytes] | None
+    source: DataLocation, data_hash: str, device: str, engine: str, data_files: Mapping[str, bytes] | None
 ) -> _Facts:
     """Return the facts of this machine; store the data if sent, and compile the native engine if missing.
 
@@ -116,20 +116,20 @@ def _facts(
         source: Location of the data for the coordinator.
         data_hash: Hash of the data of the coordinator.
         device: Device as in `Job`; so is ``engine``.
-        stored: Contents of the data files by name, which are written unless the data are here already; None on the
+        data_files: Contents of the data files by name, which are written unless the data are here already; None on the
             coordinator, and if the nodes have the data in an installed package.
 
     Raises:
         DataError: The data are missing or differ from the data of the coordinator.
         DeviceError: The device or the native engine, if requested, is not available.
     """
-    if stored is not None:
+    if data_files is not None:
         folder = cache_folder() / "cluster" / f"data-{data_hash[:16]}"
         source = replace(source, folder=folder)
         try:
             load(source.dataset, source.folder)
         except (DataError, UsageError):  # user data are not registered on the node
-            files.write_together({folder / name: content for name, content in stored.items()})
+            files.write_together({folder / name: content for name, content in data_files.items()})
     if load(source.dataset, source.folder, allow_download=False).data_hash != data_hash:
         raise DataError("the data of the node differ from the data of the coordinator")
     torch_device = choose_device(device)
@@ -205,7 +205,7 @@ class Nodes(Executor):
         ours: Facts of this machine, set by ``start``.
         like: Facts of a machine of the required kind, for equal bits in about equal time; None for any kind.
         data_hash: Hash of the data, set by ``start``.
-        stored: Ray's reference of the data files; None if the nodes load the data themselves.
+        data_reference: Ray's reference of the data files; None if the nodes load the data themselves.
         looked: Time of the last update of ``nodes``, on the monotonic clock.
     """
 
@@ -222,7 +222,7 @@ class Nodes(Executor):
     ours: _Facts = field(init=False)
     like: _Facts | None = None
     data_hash: str = ""
-    stored: Any = None
+    data_reference: Any = None
     looked: float = float("-inf")
 
     def start(self, count: int) -> None:
@@ -236,9 +236,9 @@ class Nodes(Executor):
 
         self.ray = ray
         images = load(self.source.dataset, self.source.folder, allow_download=False)
-        stored = stored_files(images.dataset, self.source.folder)
-        if stored:
-            self.stored = ray.put(stored)
+        data_files = stored_files(images.dataset, self.source.folder)
+        if data_files:
+            self.data_reference = ray.put(data_files)
         self.data_hash = images.data_hash
         self.ours = _facts(self.source, self.data_hash, self.device, self.engine, None)
         self.like = self.ours if self.kinds is Kinds.OURS else None
@@ -301,7 +301,7 @@ class Nodes(Executor):
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
-        arguments = (self.source, self.data_hash, self.device, self.engine, self.stored)
+        arguments = (self.source, self.data_hash, self.device, self.engine, self.data_reference)
         for info in offers.values():
             if info.id not in self.nodes:
                 self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *arguments))

@@ -309,14 +309,14 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     return EngineChoice(None, why)
 
 
-def engine_of_repeat(name: str, recorded: str | None) -> str:
+def engine_of_repeat(name: str, recorded_engine: str | None) -> str:
     """Return the engine to repeat a recorded seed with the same bits.
 
     ``auto`` chooses the native engine wherever possible, so only a seed of torch needs another name.
 
     Args:
         name: Requested engine: ``auto``, ``native`` or ``torch``.
-        recorded: Engine of the recorded seed, ``torch`` or ``Engine.name`` such as ``native avx512 1f0c53a2``; None for
-            a new seed.
+        recorded_engine: Engine of the recorded seed, ``torch`` or ``Engine.name`` such as ``native avx512 1f0c53a2``;
+            None for a new seed.
     """
-    return TORCH if name == "auto" and recorded == TORCH else name
+    return TORCH if name == "auto" and recorded_engine == TORCH else name

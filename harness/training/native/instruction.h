@@ -38,7 +38,7 @@ struct Instruction {
   int32_t code;
   int32_t source;
   int32_t target;
-  int32_t other;
+  int32_t summand;
   int32_t rows;
   int32_t columns;
   int32_t stride;

@@ -69,7 +69,7 @@ class _Instruction:
     code: _Code
     source: int  # index of the input value
     target: int = -1  # index of the output value
-    other: int = -1  # index of the second summand of a sum
+    summand: int = -1  # index of the second summand of a sum
     rows: int = 0  # height of a window; 0 to pool over the whole map
     columns: int = 0  # width of a window
     stride: int = 1
@@ -273,7 +273,7 @@ def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape
 def _residual(flat: Program, op: spec.Residual, shape: Shape, source: int) -> int:
     branch = flat._write(shape, _Instruction(code=_Code.BRANCH, source=source))
     inner = _sequence(flat, op.ops, shape, branch)
-    return flat._write(shape, _Instruction(code=_Code.SUM, source=inner, other=source))
+    return flat._write(shape, _Instruction(code=_Code.SUM, source=inner, summand=source))
 
 
 # Activations that a pointwise instruction can combine with BN.

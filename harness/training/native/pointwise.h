@@ -66,12 +66,12 @@ struct Stem {
 void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
                            const Map& dy, const Stem* stem, const Bits* drawn, const PointwiseGradient& gradient);
 
-// Same as `pointwise`, followed by a residual sum and a ReLU: r = relu(BN(y) + other). In the backward pass, `dy`
-// contains the gradient of r before and the gradient of y after the call; `d_other` is written. Requires BN and no
+// Same as `pointwise`, followed by a residual sum and a ReLU: r = relu(BN(y) + summand). In the backward pass, `dy`
+// contains the gradient of r before and the gradient of y after the call; `d_summand` is written. Requires BN and no
 // activation or dropout before the sum.
-void summed_pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& other, const Map& r,
+void summed_pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& summand, const Map& r,
                       bool training);
 void summed_pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& r, const Map& dy,
-                           const Map& d_other, const PointwiseGradient& gradient);
+                           const Map& d_summand, const PointwiseGradient& gradient);
 
 }  // namespace engine

@@ -48,7 +48,7 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
 // Number of reads of a value by instructions.
 int readers(const Instruction* code, int count, int value) {
   int reads = 0;
-  for (int k = 0; k < count; k++) reads += (code[k].source == value) + (code[k].other == value);
+  for (int k = 0; k < count; k++) reads += (code[k].source == value) + (code[k].summand == value);
   return reads;
 }
 
@@ -123,7 +123,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     }
     if (sums_next(instructions, k, instruction_count)) {
       step.summed = true;
-      step.code.other = instructions[k + 1].other;
+      step.code.summand = instructions[k + 1].summand;
       step.code.target = instructions[k += 2].target;
     }
     if (Code(i.code) == Code::CONVOLUTION) {
@@ -220,7 +220,7 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
   // instruction of the backward pass that uses a map writes the whole map, and margins are never written.
   std::vector<int> first(values.size(), count), last(values.size(), -1);
   for (int k = 0; k < count; k++)
-    for (int v : {instructions[k].source, instructions[k].target, instructions[k].other})
+    for (int v : {instructions[k].source, instructions[k].target, instructions[k].summand})
       if (v >= 0) {
         first[home[v]] = std::min(first[home[v]], k);
         last[home[v]] = k;
@@ -325,7 +325,7 @@ void Program::forward(real* state, bool training) {
                       norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
                       step.inverse.data()};
         if (step.summed)
-          summed_pointwise(p, by, x, values[i.other].map, y, training);
+          summed_pointwise(p, by, x, values[i.summand].map, y, training);
         else if (step.pool == Code::POINTWISE)
           pointwise(p, by, x, y, step.drawn.get(), random, training);
         else
@@ -337,7 +337,7 @@ void Program::forward(real* state, bool training) {
       case Code::UNSHUFFLE: unshuffle(i.rows, x, y); break;
       case Code::LINEAR: linear(in_poses(step.matrix, state + i.kernel), state + i.bias, x, y); break;
       case Code::BRANCH: break;
-      case Code::SUM: sum(x, values[i.other].map, y); break;
+      case Code::SUM: sum(x, values[i.summand].map, y); break;
     }
   }
 }
@@ -376,7 +376,7 @@ void Program::back(const real* state) {
         const PointwiseGradient of{gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
                                    slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)};
         if (step.summed) {
-          summed_pointwise_back(p, by, x, y, dy, values[i.other].gradient, of);
+          summed_pointwise_back(p, by, x, y, dy, values[i.summand].gradient, of);
         } else if (step.pool == Code::POINTWISE) {
           pointwise_back(p, by, x, dy, dx, step.drawn.get(), of);
         } else {
@@ -402,7 +402,7 @@ void Program::back(const real* state) {
       // The backward pass visits a sum before the branch of the same source: the sum writes the gradient, the branch
       // adds.
       case Code::BRANCH: add(dy, dx); break;
-      case Code::SUM: copy(dy, values[i.other].gradient); break;
+      case Code::SUM: copy(dy, values[i.summand].gradient); break;
     }
   }
   for (Kernel& kernel : kernels) return_gradient(kernel.posed, at(gradient, kernel.at));

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
+from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Subset, _table_of, prepare, record
 from harness.bench.table import Table
 from harness.data import own
 from harness.studies.config import open_study
@@ -45,7 +45,7 @@ CONFIG = FACTS.config(100, 100.0)
 def recording(folder: Path, near: Near | None = None) -> Recording:
     """Return the recording of the three networks, two seeds each, in the state stored in a folder."""
     state = StudyLog(folder).fold_into(StudyState(folder, CONFIG))
-    sample = _Chosen(FACTS.samples[0], COSTS, 3, True)
+    sample = _Subset(FACTS.samples[0], COSTS, 3, True)
     return Recording(state, FACTS, sample, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
 
 
@@ -295,7 +295,7 @@ def test_recording_killed_at_any_disk_access_resumes_to_equal_table(trainer: Tra
         with pytest.raises(Killed):
             run_session(trainer, folder)
         trainer.kill_at = None
-        ended_runs = {(HASHES[number], seed) for number, seed in recording(folder).ended}
+        ended_runs = {(HASHES[number], seed) for number, seed in recording(folder).finished_runs}
         epochs_before = trainer.epochs.copy()
 
         assert run_session(trainer, folder) == expected
@@ -319,7 +319,7 @@ def test_run_that_always_breaks_ends_recording_and_keeps_other_runs(trainer: Tra
     with pytest.raises(HarnessError):
         run_session(trainer, tmp_path)
 
-    assert len(recording(tmp_path).ended) >= 3
+    assert len(recording(tmp_path).finished_runs) >= 3
 
 
 REQUEST = TableRequest(
@@ -361,7 +361,7 @@ def test_data_with_group_folds_are_rejected(place: Workspace):
 )
 def test_changed_request_is_rejected_for_existing_recording(changes: dict[str, Any], tmp_path: Path):
     plan = prepare(tmp_path, "mine", REQUEST)
-    assert (plan.facts.rungs, plan.ended, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
+    assert (plan.facts.rungs, plan.finished_runs, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
     open_study(tmp_path, plan.state.config, plan.origins)
 
     assert prepare(tmp_path, "mine", REQUEST).facts == plan.facts

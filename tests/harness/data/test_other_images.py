@@ -178,7 +178,7 @@ def extent(pixels: np.ndarray) -> tuple[int, int]:
 def test_picture_like_mnist_is_kept_or_inverted(grey: np.ndarray, remark: str, tmp_path: Path):
     picture = own_picture(save(tmp_path / "a.png", grey))
     assert np.array_equal(picture.pixels, like_mnist())
-    assert (picture.pixels.dtype, picture.done, picture.path) == (np.uint8, remark, tmp_path / "a.png")
+    assert (picture.pixels.dtype, picture.conversions, picture.path) == (np.uint8, remark, tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(30, 215), (240, 20)])
@@ -199,8 +199,8 @@ def test_digit_in_large_picture_is_scaled_to_20_pixels_and_centred(
     assert (19 <= rows <= 21, 10 <= columns <= 16) == (True, True)
     # Pictures are shifted by whole pixels.
     assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(image.pixels))
-    assert image.done.endswith("cropped, scaled and centred")
-    assert image.done.startswith("inverted") == (paper > ink)
+    assert image.conversions.endswith("cropped, scaled and centred")
+    assert image.conversions.startswith("inverted") == (paper > ink)
 
 
 def test_rotated_photograph_is_set_upright(tmp_path: Path):

@@ -231,7 +231,7 @@ def test_the_code_is_formatted_and_a_training_has_at_most_150_lines(tmp_path: Pa
     recipes = {name: entry.recipe for name, entry in RECIPES.items() if entry.recipe.precision != "int8"}
     for name, recipe in recipes.items():
         record = make_record([60, 61], PLAIN, recipe=recipe)
-        write(trained(parse_network(PLAIN), recipe, record=record, recorded=record.seeds[0]), tmp_path / name)
+        write(trained(parse_network(PLAIN), recipe, record=record, recorded_run=record.seeds[0]), tmp_path / name)
     write(trained(parse_network(PLAIN), VARIED), tmp_path / "varied")
     for number, text in enumerate((*FORMS, f"conv5x5(1024, poses=8, pad=0, stride=2, bias) {SHARED}")):
         write(trained(parse_network(text)), tmp_path / f"form{number}")
@@ -248,7 +248,7 @@ def test_the_code_is_formatted_and_a_training_has_at_most_150_lines(tmp_path: Pa
 
 def test_the_class_states_its_costs_and_its_recorded_accuracy(tmp_path: Path):
     record = make_record([60, 64], PLAIN)
-    network = trained(parse_network(PLAIN), record=record, recorded=record.seeds[0])
+    network = trained(parse_network(PLAIN), record=record, recorded_run=record.seeds[0])
     with program(write(network, tmp_path / "net"), "model") as model:
         text = model.Net.__doc__
 
@@ -280,7 +280,7 @@ def test_errors_are_counted_on_files_of_mnist_and_on_arrays(tmp_path: Path, caps
     record = make_record([7], PLAIN)
     sha256 = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
     network = replace(network, images=replace(network.images, test_sha256=sha256))
-    folder = write(replace(network, record=record, recorded=record.seeds[0]), tmp_path / "net")
+    folder = write(replace(network, record=record, recorded_run=record.seeds[0]), tmp_path / "net")
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     (raw / "t10k-images-idx3-ubyte").write_bytes(idx(pixels))

@@ -58,7 +58,7 @@ def test_probabilities_equal_numpy_computation():
     shares = probabilities(weights, pixels, MNIST, "fp32")
 
     means = (pixels.numpy().astype(np.float64).mean((1, 2, 3)) / 255 - 0.1307) / 0.3081
-    logits = means[:, None] * weights.kept["ops.1.weight"][:, 0] + weights.kept["ops.1.bias"]
+    logits = means[:, None] * weights.arrays["ops.1.weight"][:, 0] + weights.arrays["ops.1.bias"]
     assert shares.dtype == torch.float32
     assert np.allclose(shares.numpy(), softmax(logits, axis=1), atol=1e-6)
 

@@ -23,11 +23,11 @@ from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.factories import make_found, make_record, make_result
+from tests.factories import make_record, make_result, make_summary
 
 
 def test_record_round_trip_is_exact(tmp_path: Path):
-    evidence = make_record([55, 60], name="a 'name', \u05d0", found=make_found(), assumed=("momentum",))
+    evidence = make_record([55, 60], name="a 'name', \u05d0", search_summary=make_summary(), assumed=("momentum",))
 
     record.write(tmp_path, evidence)
 
@@ -171,8 +171,8 @@ def test_read_weights_returns_torch_state_with_tied_kernel_once(evidence: Record
     state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
     assert weights.state == tuple(state)
     assert weights.tied == {"ops.5.ops.0.weight": "ops.3.weight"}
-    assert weights.kept.keys() == state.keys() - weights.tied.keys()
-    assert all(np.array_equal(value, state[name].numpy()) for name, value in weights.kept.items())
+    assert weights.arrays.keys() == state.keys() - weights.tied.keys()
+    assert all(np.array_equal(value, state[name].numpy()) for name, value in weights.arrays.items())
     assert weights.about == {"architecture": NETWORK}
     assert weights.sha256 == digest(network)
 

@@ -25,7 +25,7 @@ class Coloured(SearchRequest):
         "Colour of the networks.",
         click.Choice(["red", "1"]),
         group=Group.METHOD,
-        known=lambda: ["red", "rosy"],
+        known_values=lambda: ["red", "rosy"],
         origin_key="paint",
     )
 

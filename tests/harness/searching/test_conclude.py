@@ -95,10 +95,10 @@ def test_conclude_writes_record_with_facts_of_search_and_recipe_once(trainer: Tr
     assert [job.recipe for job in seeds.asked] == [longer] * 5
     [evidence] = record.read_all(plan.workspace.records)
     assert (evidence.recipe, evidence.recipe_name, evidence.recipe_hash) == (longer, "short-20ep", longer.hash)
-    assert evidence.found is not None
-    assert (evidence.found.study, evidence.found.space, evidence.found.sampler) == ("a-study", "widths", "tpe")
-    assert evidence.found.validation_accuracy_pct == pytest.approx(99.5)
-    assert (evidence.found.validation_seeds, evidence.found.trained, evidence.found.workers) == (2, 2, 1)
+    assert (summary := evidence.search_summary) is not None
+    assert (summary.study, summary.space, summary.sampler) == ("a-study", "widths", "tpe")
+    assert summary.validation_accuracy_pct == pytest.approx(99.5)
+    assert (summary.validation_seeds, summary.trained, summary.workers) == (2, 2, 1)
     assert verdict is not None
     assert second_verdict is not None
     assert (second_verdict.runs, second_verdict.row) == (verdict.runs, verdict.row)
@@ -213,7 +213,7 @@ def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: 
     records = {each.hash: each for each in record.read_all(plan.workspace.records)}
     assert records.keys() == {WINNER.hash, LARGER.hash}
     assert [
-        search_facts.attempt for key in (WINNER, LARGER) if (search_facts := records[key.hash].found) is not None
+        summary.attempt for key in (WINNER, LARGER) if (summary := records[key.hash].search_summary) is not None
     ] == [1, 2]
     outcome = outcome_of(plan, search, verdict, {})
     document = json.loads(json.dumps(outcome.document(tmp_path / "report.html")))
@@ -361,9 +361,8 @@ def test_answer_remains_after_miss_of_smaller_network(trainer: Trainer, seeds: S
     conclude(plan, search)
 
     records = {each.hash: each for each in record.read_all(plan.workspace.records)}
-    search_facts = records[WINNER.hash].found
-    assert search_facts is not None
-    assert search_facts.attempt == 2
+    assert (summary := records[WINNER.hash].search_summary) is not None
+    assert summary.attempt == 2
     assert searches.events(plan.folder, "winner")[-1]["hash"] == LARGER.hash
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from harness.evidence import record
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import WeightFile
 from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import ContentError
 from harness.training import run as run_module
 from harness.training.recipe import Recipe
@@ -324,7 +325,7 @@ def test_repeated_rung_is_read_from_checkpoint(
     assert second.validation_errors == first.validation_errors
 
 
-MISS = Miss(image=7, label=2, said=3, pixels=packed(bytes(range(256)) * 3 + bytes(16)))
+MISS = Miss(image=7, label=2, prediction=3, pixels=packed(bytes(range(256)) * 3 + bytes(16)))
 INSPECTION = Inspection(seed_index=3, weights_sha256="ef", label_counts=(1,) * 10, image_shape=(28, 28), misses=(MISS,))
 
 
@@ -348,7 +349,7 @@ def test_inspection_has_wrong_images_with_label_and_pixels(full_bench: TrainingD
     result, [inspection] = verify(full_bench, tmp_path, engine=engine)
 
     pixels, labels = images(30, 2)
-    assert [(miss.image, miss.said) for miss in inspection.misses] == list(result.wrong)
+    assert [(miss.image, miss.prediction) for miss in inspection.misses] == list(result.wrong)
     assert len(inspection.misses) > 10
     for miss in inspection.misses:
         assert miss.label == int(labels[miss.image])
@@ -393,7 +394,7 @@ def test_packed_pixels_unpack_to_original(pixels: bytes):
 
 
 def test_inspection_is_read_as_written(tmp_path: Path):
-    files.write_json(inspection_path(tmp_path, "row", 3), asdict(INSPECTION) | {"kernel_edge": 3})
+    files.write_json(inspection_path(tmp_path, "row", 3), document_of(INSPECTION) | {"kernel_edge": 3})
     assert read_inspections(tmp_path, "row") == [INSPECTION]
     assert read_inspections(tmp_path, "other") == []
 
@@ -402,7 +403,7 @@ def test_inspection_is_read_as_written(tmp_path: Path):
     "damaged", [replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), replace(INSPECTION, image_shape=(28, 29))]
 )
 def test_read_inspections_refuses_pixels_of_wrong_size(tmp_path: Path, damaged: Inspection):
-    files.write_json(inspection_path(tmp_path, "row", 3), asdict(damaged))
+    files.write_json(inspection_path(tmp_path, "row", 3), document_of(damaged))
     with pytest.raises(ContentError):
         read_inspections(tmp_path, "row")
 
@@ -526,8 +527,8 @@ def test_network_of_refuses_weights_of_another_network(architecture: str, weight
 
 def test_network_of_refuses_missing_tensors_and_wrong_shapes(weight_file: WeightFile):
     state = tuple(name for name in weight_file.state if name != "ops.1.running_mean")
-    tensors = {**weight_file.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
+    tensors = {**weight_file.arrays, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
     with pytest.raises(ContentError):
         network_of(replace(weight_file, state=state), MNIST.task)
     with pytest.raises(ContentError):
-        network_of(replace(weight_file, kept=tensors), MNIST.task)
+        network_of(replace(weight_file, arrays=tensors), MNIST.task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.data import own
-from harness.data.own.near_duplicates import near_pairs
+from harness.data.own.near_duplicates import copy_levels, near_pairs
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES
 from tests.harness.data.own.test_divisions import sides
@@ -54,7 +55,7 @@ def add_noise(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
 def test_near_duplicates_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
     images = scenes(60, channels, side)
-    pairs = {(first, second - 60) for first, second in near_pairs(np.concatenate([images, change(images)])).tolist()}
+    pairs = {(first, second - 60) for first, second in near_pairs(np.concatenate([images, change(images)]))[0].tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
 
@@ -64,15 +65,22 @@ def test_pairs_equal_comparison_of_all_images():
     all_images = np.concatenate([images, add_noise(images[:20]), add_noise(images[:5])])
     # Reference: root mean square difference of each pair for all shifts, over the overlap, in NumPy.
     padded = np.pad(all_images.astype(float), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
-    expected = set()
+    expected: dict[tuple[int, int], float] = {}
     for first in range(len(all_images)):
         for down in (0, 1, 2):
             for right in (0, 1, 2):
                 shifted_image = padded[:, :, down : down + 28, right : right + 28]
                 distance = np.sqrt(np.nanmean((shifted_image - all_images[first]) ** 2, axis=(1, 2, 3)))
-                expected |= {(first, int(second)) for second in np.flatnonzero(distance <= 5) if second > first}
+                for second in range(first + 1, len(all_images)):
+                    least = min(distance[second], expected.get((first, second), math.inf))
+                    expected[first, second] = float(least)
+    expected = {pair: distance for pair, distance in expected.items() if distance <= 5}
 
-    assert {(first, second) for first, second in near_pairs(all_images).tolist()} == expected
+    pairs, differences = near_pairs(all_images)
+    assert {
+        (first, second): pytest.approx(difference)
+        for (first, second), difference in zip(pairs.tolist(), differences, strict=True)
+    } == expected
     assert len(expected) >= 25
 
 
@@ -81,7 +89,7 @@ SCENES = scenes(50)
 
 @pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
 def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarray):
-    assert near_pairs(images).shape == (0, 2)
+    assert len(near_pairs(images)[0]) == 0
 
 
 def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
@@ -133,3 +141,41 @@ def test_remark_states_division_of_mostly_near_duplicates():
     spec = own.from_arrays("camera", images, np.array(CLASSES)[:2].repeat(100))
 
     assert any("BOTH SIDES" in remark for remark in spec.remarks)
+
+
+@pytest.mark.parametrize("copy_count", [0, 60])
+def test_similar_pictures_of_different_classes_are_no_near_duplicates(copy_count: int):
+    # Low contrast: 60 pictures of random classes that differ by about 4 levels of noise from one of four pictures.
+    base = scenes(4, side=16)[:, 0] // 4 + 100
+    images = np.concatenate([_noisy(picture, 60, 2.8) for picture in base])
+    labels = np.array(CLASSES)[RANDOM.integers(0, 3, len(images))]
+    copies = images[:copy_count] + (RANDOM.random((copy_count, 16, 16)) < 0.2)
+    spec = own.from_arrays("faint", np.concatenate([images, copies]), np.concatenate([labels, labels[:copy_count]]))
+
+    counted = [remark for remark in spec.remarks if "near-duplicate image" in remark]
+    assert [remark.split()[0] for remark in counted] == ["120"] * bool(copy_count)
+    assert any("not counted as near-duplicates" in remark for remark in spec.remarks)
+
+
+def _noisy(picture: np.ndarray, count: int, deviation: float) -> np.ndarray:
+    noise = RANDOM.normal(0, deviation, (count, *picture.shape))
+    return np.rint(picture + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("wrong_labels", [0.0, 0.05, 0.1, 0.15])
+def test_copies_with_wrong_labels_are_near_duplicates(wrong_labels: float):
+    # Differences as after JPEG; two of ten classes of a pair are equal by chance.
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        differences = random.normal(3, 0.8, 400).clip(0.1, 5)
+        assert copy_levels(differences, random.random(400) < wrong_labels, 0.9) == 5
+
+
+def test_the_difference_of_copies_separates_copies_from_similar_pictures():
+    # Copies differ by at most 2 levels; similar pictures by 2 to 5, with classes that differ as in all pairs.
+    random = np.random.default_rng(1)
+    differences = np.concatenate([random.uniform(0, 2, 300), random.uniform(2, 5, 3_000)])
+    for chance in (0.9, 0.5, 0.04):
+        has_other_class = (differences > 2) & (random.random(3_300) < chance)
+        assert copy_levels(differences, has_other_class, chance) == 2
+        assert copy_levels(differences[300:], has_other_class[300:], chance) == 0

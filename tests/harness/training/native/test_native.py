@@ -272,6 +272,6 @@ def test_program_has_counts_of_network_and_writes_each_value_once(network: Archi
     assert flat_program.state_size == analyse(network, MNIST).stored_numbers
     targets = [0]
     for item in flat_program.instructions:
-        assert {item.source, max(item.other, 0)} <= set(targets)
+        assert {item.source, max(item.summand, 0)} <= set(targets)
         targets.append(item.target)
     assert sorted(targets) == list(range(len(flat_program.values)))
