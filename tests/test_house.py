@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_332,
-    "test lines": 27_763,
+    "product lines": 28_367,
+    "test lines": 27_799,
     "benchmark lines": 3_788,
-    "public names": 1_186,
-    "files": 1_093,
+    "public names": 1_187,
+    "files": 1_103,
 }
 
 
