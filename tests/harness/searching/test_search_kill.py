@@ -174,7 +174,7 @@ def test_next_session_deletes_partial_files(trainer: Trainer, tmp_path: Path):
     assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
 
-FACTS = ("ended", "rejected", "repeated", "verdicts", "confirmations")
+FACTS = ("ended_runs", "rejected", "repeated", "verdicts", "confirmations")
 
 
 def state_of(search: Search) -> dict[str, Any]:
@@ -223,8 +223,8 @@ def test_log_cut_after_any_line_gives_state_at_this_line(
         assert (cut_folder / "log.jsonl").read_text() == "".join(lines[:count])
         state = state_of(search)
         # The times of entries in the log are rounded, so only the events are compared.
-        assert {key: entry.event for key, entry in state.pop("ended").items()} == {
-            key: entry.event for key, entry in expected.pop("ended").items()
+        assert {key: entry.event for key, entry in state.pop("ended_runs").items()} == {
+            key: entry.event for key, entry in expected.pop("ended_runs").items()
         }
         assert state == expected
 
