@@ -15,12 +15,12 @@ import numpy as np
 from harness.data.own.values import Array, chunks
 
 NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
-# Two pictures that are similar without being copies have different classes about as often as any two pictures. Shares
-# of pairs with different classes are therefore divided by the share among all pairs of pictures.
+# Two pictures that are similar without being copies have different classes about as often as any two pictures. The
+# following shares of pairs with different classes are factors of the share among all pairs of pictures (diary 168).
 _COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
 _SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
 _NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these are copies
-_LEAST_OTHER_CLASS = 10  # with at most so many pairs of different classes, all near pairs are copies
+_MOST_WRONG_LABELS = 10  # number of near pairs with different classes up to which all near pairs count as copies
 _LEAST_PAIRS = 50  # pairs from which a share is computed
 _LEAST_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
 _LEAST_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
@@ -77,15 +77,15 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
 def copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
     """Return the largest difference of copies, in grey levels: at most ``NEAR_LEVELS``, 0 if no pairs are copies.
 
-    The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the others
-    (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
+    The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the other
+    pairs (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
 
     Args:
         differences: Root mean square of the difference of each near pair, (pairs,).
         has_other_class: Whether the pictures of a pair have different classes, (pairs,).
         chance: Share of all pairs of pictures that have different classes.
     """
-    if has_other_class.sum() <= _LEAST_OTHER_CLASS:
+    if has_other_class.sum() <= _MOST_WRONG_LABELS:
         return NEAR_LEVELS
     for levels in range(NEAR_LEVELS - 1, 0, -1):
         near = differences <= levels

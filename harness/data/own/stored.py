@@ -639,9 +639,9 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
             )
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
     if scaled.near.levels < NEAR_LEVELS:
-        dropped = counted(scaled.near.dropped_pairs, "pair")
+        pair_count = counted(scaled.near.dropped_pairs, "pair")
         remarks.append(
-            f"{dropped} of similar images that differ by more than {counted(scaled.near.levels, 'grey level')} are not"
+            f"{pair_count} of similar images that differ by more than {counted(scaled.near.levels, 'grey level')} are not"
             " counted as near-duplicates, because too many have different classes"
         )
     if table.groups is not None:
