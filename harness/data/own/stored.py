@@ -639,9 +639,9 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
             )
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
     if scaled.near.levels < NEAR_LEVELS:
-        pair_count = counted(scaled.near.dropped_pairs, "pair")
+        limit = counted(scaled.near.levels, "grey level")
         remarks.append(
-            f"{pair_count} of similar images that differ by more than {counted(scaled.near.levels, 'grey level')} are not"
+            f"{counted(scaled.near.dropped_pairs, 'pair')} of similar images that differ by more than {limit} are not"
             " counted as near-duplicates, because too many have different classes"
         )
     if table.groups is not None:
