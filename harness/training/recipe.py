@@ -199,21 +199,29 @@ def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> Step
         steps_before: Number of steps that the run took in earlier epochs.
         steps_per_epoch: Number of steps of each epoch.
     """
-    # The average begins as the state after this step, counted from 1, and moves with each further step.
-    average_step = math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
-    first_averaged = max(1, average_step)
+    average_step = _average_step(recipe, steps_per_epoch)
     rates = []
     shares = []
     for number in range(steps_before + 1, steps_before + steps_per_epoch + 1):
         rates.append(_learning_rate(recipe, number - 1, steps_per_epoch))
         share = 1.0
-        if number > first_averaged:
+        if number > max(1, average_step):
             # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning
             # faster (TensorFlow's ExponentialMovingAverage).
             age = number - average_step
             share -= min(recipe.average_decay, (1 + age) / (10 + age))
         shares.append(share)
-    return StepSettings(rates, shares, first_averaged if recipe.average_decay else math.inf)
+    return StepSettings(rates, shares, first_averaged(recipe, steps_per_epoch))
+
+
+def _average_step(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Return the step, counted from 1, whose state begins the average, which moves with each further step; 0 as 1."""
+    return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
+
+
+def first_averaged(recipe: Recipe, steps_per_epoch: int) -> float:
+    """Return the step of a run, counted from 1, at which averaging begins; infinity for a recipe without averaging."""
+    return max(1, _average_step(recipe, steps_per_epoch)) if recipe.average_decay else math.inf
 
 
 def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

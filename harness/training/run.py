@@ -62,7 +62,7 @@ from harness.training.training_loop import (
     predictions,
     resume,
     start,
-    train_epoch,
+    train_epochs,
     weights_digest,
 )
 from search_spaces.network import Architecture, analyse
@@ -201,8 +201,9 @@ def train_job(
     if job.recipe.starts > 1 and not run.history:
         run = best_start(run, new_start, train_set)
         evaluate(run)
+    has_passing_evaluations = job.evaluate_each_epoch or job.test_each_epoch or on_epoch is not None
     while len(run.history) < last_epoch and not run.diverged:
-        train_epoch(run, train_set)
+        train_epochs(run, train_set, len(run.history) + 1 if has_passing_evaluations else last_epoch)
         evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
     finish_average(run, train_set)

@@ -3,8 +3,8 @@
 This module does not split data, choose networks or read the test set. The same code runs on CPU and GPU. On the same
 device, with the same version of torch and the same number of threads, equal seeds give equal bits.
 
-The steps of an epoch run in torch or in the native engine. Between epochs the torch network and its optimizer hold the
-entire state, so the engine of a run may change after any epoch.
+The steps of an epoch run in torch or in the native engine. After ``train_epochs`` the torch network and its
+optimizer hold the entire state, so the engine of a run may change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ from harness.training.integer import (
     round_weights,
     rounded_kernels,
 )
-from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average, rounded_ranges
+from harness.training.native.driver import (
+    FlatState,
+    NativeProgram,
+    flat_state,
+    restore,
+    restored_average,
+    rounded_ranges,
+)
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
     Precision,
@@ -42,6 +49,7 @@ from harness.training.recipe import (
     check_network,
     decay_of,
     epoch_steps,
+    first_averaged,
     halvings,
     recipe_of_epoch,
 )
@@ -176,8 +184,7 @@ def best_start(first: Training, new_start: Callable[[int], Training], images: Im
     for halving in halvings(recipe, recipe.epochs):
         for run in runs:
             run.native = native
-            while len(run.history) < halving.epochs and not run.diverged:
-                train_epoch(run, images)
+            train_epochs(run, images, halving.epochs)
             native = run.native
         runs.sort(key=lambda run: run.last_loss)
         overhead += sum(run.seconds for run in runs[halving.survivors :])
@@ -189,7 +196,13 @@ def best_start(first: Training, new_start: Callable[[int], Training], images: Im
 
 
 def train_epoch(run: Training, images: Images) -> Epoch:
-    """Train for one pass over ``images`` and append the epoch to the history.
+    """Same as ``train_epochs`` for a single epoch, which is returned."""
+    train_epochs(run, images, len(run.history) + 1)
+    return run.history[-1]
+
+
+def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
+    """Train until the history has ``last_epoch`` epochs, each a pass over ``images``.
 
     A loss that is not finite ends the run: ``diverged`` is set and the loss of the epoch is None.
 
@@ -200,19 +213,26 @@ def train_epoch(run: Training, images: Images) -> Epoch:
     check_batch(recipe, len(images))
     assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
-    began_seconds = time.perf_counter()
     run.network.train()
-    order = torch.randperm(len(images), generator=run.generator, device=run.device)
-    if run.engine is None:
-        settings = epoch_steps(recipe, run.step, steps)
-        loss_sum = _train_steps(run, images, order, settings)
-    else:
+    engine_state = None
+    if run.engine is not None:
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
         real = torch.float64 if run.engine.double else torch.float32
-        decay = torch.tensor(recipe.average_decay, dtype=real).item()
-        settings = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
-        loss_sum = _native_steps(run, run.engine, images, order, settings)
-    return end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began_seconds)
+        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=real).item())
+        engine_state = _engine_state(run, run.engine, images)
+    while len(run.history) < last_epoch and not run.diverged:
+        began_seconds = time.perf_counter()
+        order = torch.randperm(len(images), generator=run.generator, device=run.device)
+        settings = epoch_steps(recipe, run.step, steps)
+        if engine_state is None:
+            loss_sum = _train_steps(run, images, order, settings)
+        else:
+            loss_sum = _native_steps(run, engine_state, images, order, settings)
+        end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began_seconds)
+    if engine_state is not None:
+        restore(run.network, run.optimizer, engine_state.flat, run.step)
+        if run.step >= first_averaged(recipe, steps):
+            run.average = restored_average(run.network, engine_state.flat)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
@@ -238,23 +258,38 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     return run.native
 
 
-def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, settings: StepSettings) -> float:
-    """Train for the steps of ``settings`` in the native engine; return the sum of the losses.
+@dataclass(frozen=True, slots=True)
+class _EngineState:
+    """State of a run in the native engine, which stays there during several epochs.
+
+    A copy to the torch network after each epoch would take longer than an epoch of a few steps.
+    """
+
+    native: NativeProgram
+    flat: FlatState
+    ranges: Tensor  # kernels that each step rounds (``rounded_ranges``)
+
+
+def _engine_state(run: Training, engine: Engine, images: Images) -> _EngineState:
+    """Return a copy of the state of the run for the native engine."""
+    native = _native(run, engine, images)
+    flat = flat_state(run.network, run.optimizer, run.average, native.real)
+    return _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
+
+
+def _native_steps(
+    run: Training, engine_state: _EngineState, images: Images, order: Tensor, settings: StepSettings
+) -> float:
+    """Train for the steps of ``settings`` in the native engine, update its state, and return the sum of the losses.
 
     ``order`` has the indices of the images, int64 (images,); a step takes the next ``batch_size`` indices.
     """
-    native = _native(run, engine, images)
     epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
     affine_maps = epoch_maps(epoch_recipe, run.generator, len(settings.rates), run.task)
+    native = engine_state.native
     native.seed_masks(run.generator)
-    flat = flat_state(run.network, run.optimizer, run.average, native.real)
-    # Trains for all steps and updates ``flat`` in place.
-    ranges = rounded_ranges(run.network, run.rounded_kernels)
-    loss_sum = native.train(flat, images, order, affine_maps, settings, run.step, ranges)
+    loss_sum = native.train(engine_state.flat, images, order, affine_maps, settings, run.step, engine_state.ranges)
     run.step += len(settings.rates)
-    restore(run.network, run.optimizer, flat, run.step)
-    if run.step >= settings.first_averaged:
-        run.average = restored_average(run.network, flat)
     return loss_sum
 
 

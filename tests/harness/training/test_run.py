@@ -44,7 +44,7 @@ from harness.training.result import (
 )
 from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
 from harness.training.torch_network import Images, build
-from harness.training.training_loop import Training, final_network, predictions, train_epoch
+from harness.training.training_loop import Training, final_network, predictions, train_epochs
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 
@@ -84,12 +84,12 @@ def epoch_images(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch)
     """Return the list of the images of each epoch, with the number of test set reads up to the end of the epoch."""
     epoch_images: list[tuple[Images, int]] = []
 
-    def train_and_store(run: Training, epoch_data: Images) -> Epoch:
-        epoch = train_epoch(run, epoch_data)
-        epoch_images.append((epoch_data, len(reads)))
-        return epoch
+    def train_and_store(run: Training, epoch_data: Images, last_epoch: int) -> None:
+        earlier_epochs = len(run.history)
+        train_epochs(run, epoch_data, last_epoch)
+        epoch_images.extend([(epoch_data, len(reads))] * (len(run.history) - earlier_epochs))
 
-    monkeypatch.setattr(run_module, "train_epoch", train_and_store)
+    monkeypatch.setattr(run_module, "train_epochs", train_and_store)
     return epoch_images
 
 

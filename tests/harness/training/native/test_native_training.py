@@ -28,6 +28,7 @@ from harness.training.training_loop import (
     resume,
     start,
     train_epoch,
+    train_epochs,
 )
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, Architecture, Task, analyse
@@ -176,8 +177,7 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
 def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
     images = make_images(320)
     whole, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
-    for _ in range(2):
-        train_epoch(whole, images)
+    train_epochs(whole, images, 2)
     train_epoch(first, images)
     resume(second, checkpoint(first))
     train_epoch(second, images)
