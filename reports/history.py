@@ -200,7 +200,7 @@ def _worker_seconds(info: StudyFacts) -> float | None:
 def saved_by_pruning(info: StudyFacts) -> tuple[int, float]:
     """Return the number of pruned runs and the training seconds saved, at each run's mean seconds per epoch."""
     pruned = [run for run in info.results if run.status is Status.PRUNED and run.history]
-    saved = [run.train_seconds / len(run.history) * (run.recipe.epochs - len(run.history)) for run in pruned]
+    saved = [run.train_seconds / run.trained_epochs * (run.recipe.epochs - run.trained_epochs) for run in pruned]
     return len(pruned), sum(saved)
 
 

@@ -248,7 +248,7 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
 
 def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
     """Return when a run was pruned, its errors then, and the 10 % quantile of the predicted errors at the end."""
-    place_text = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
+    place_text = f"in trial {run.trial} at epoch {run.trained_epochs} of {run.recipe.epochs}"
     predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
         return place_text
@@ -375,9 +375,12 @@ class StudyFacts:
         return min(own, key=lambda item: item.row.rank, default=None)
 
 
-def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
-    """Read the evidence of a workspace; damaged files are left out and listed in ``damage``."""
-    survey = leaderboard_table.survey(workspace)
+def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -> WorkspaceEvidence:
+    """Read the evidence of a workspace; damaged files are left out and listed in ``damage``.
+
+    ``known_study`` is a study of the workspace that has been read (``leaderboard_table.survey``).
+    """
+    survey = leaderboard_table.survey(workspace, known_study)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
@@ -413,7 +416,7 @@ def read_study(
     """
     study = state or read_state(folder)
     config = study.config
-    evidence = evidence or read_evidence(workspace)
+    evidence = evidence or read_evidence(workspace, study)
     by_key = {row.key: row for row in evidence.rows}
     trained_hashes = {result.hash for result in study.results}
     measured = []

@@ -407,7 +407,7 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
         for event in run_all(queue, make_executor(recording.source, Limits()), facts.machines[0].workers, say):
             run = event.result
             if run.status is Status.RUNNING:
-                until = next(rung for rung in facts.rungs if rung > len(run.history))
+                until = next(rung for rung in facts.rungs if rung > run.trained_epochs)
                 # ``run_all`` takes the jobs from the queue while it runs; the next part of this run comes first.
                 queue.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
@@ -467,8 +467,9 @@ def _table_of(recording: Recording) -> Table:
         machine = replace(recording.facts.machines[0], environment=run.environment)
         machine_index = machines.setdefault(machine, len(machines))
         network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)
+        epochs = {epoch.epoch: epoch for epoch in run.history}
         for rung in recording.facts.rungs:
-            epoch = run.history[min(rung, len(run.history)) - 1]
+            epoch = epochs[min(rung, run.trained_epochs)]
             errors = Errors.of(epoch.validation_errors, run.validation_size)
             assert errors is not None, "a recording evaluates at every rung"
             seconds = round(epoch.train_seconds, 3)

@@ -468,7 +468,7 @@ class _HalvingRule:
         rank = (True, validation.wrong)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
             rank = (False, result.parameters)
-        ranked = self.ranks[len(result.history)]
+        ranked = self.ranks[result.trained_epochs]
         insort(ranked, rank)
         return rank > ranked[max(1, len(ranked) // _REDUCTION) - 1]
 

@@ -22,6 +22,7 @@ from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
 from harness.studies.log import read_state
+from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
@@ -310,7 +311,7 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
             yield text
 
 
-def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
+def _rows_in_folder(folder: Path) -> list[LeaderboardRow]:
     facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
     return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
 
@@ -319,7 +320,10 @@ def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
 @lru_cache(maxsize=1024)
 def _folded_rows(folder: Path, *file_states: tuple[int, int]) -> list[LeaderboardRow]:
     """Return the rows of a study; ``file_states`` (size, time of each file) are only a part of the key of the cache."""
-    study = read_state(folder)
+    return _rows_of_study(read_state(folder))
+
+
+def _rows_of_study(study: StudyState) -> list[LeaderboardRow]:
     # A search may train a network for several numbers of epochs; each recipe is a separate group of runs.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:
@@ -484,10 +488,15 @@ def words_of(row: LeaderboardRow) -> tuple[str, ...]:
     return (row.hash, "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
 
 
-def survey(workspace: Workspace) -> Survey:
+def survey(workspace: Workspace, known_study: StudyState | None = None) -> Survey:
     """Return the shipped evidence and the evidence of a workspace; damaged documents are left out and listed.
 
     Rows of searches whose studies are not shipped are taken from the shipped table.
+
+    Args:
+        workspace: Workspace to read.
+        known_study: Study of the workspace that has been read, such as the study of a running search; its log, which
+            grows between two pages, is not read again.
     """
     damage: list[ContentError] = []
 
@@ -495,6 +504,11 @@ def survey(workspace: Workspace) -> Survey:
         documents, faults = read_each(read_rows, paths)
         damage.extend(faults)
         return chain(*documents)
+
+    def rows_in_folder(folder: Path) -> list[LeaderboardRow]:
+        if known_study is not None and folder == known_study.folder:
+            return _rows_of_study(known_study)
+        return _rows_in_folder(folder)
 
     entries = ledger.read(workspace.ledger, damage)
     records = []
@@ -513,7 +527,7 @@ def survey(workspace: Workspace) -> Survey:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             lacking_declarations.append(item)
     rows += rows_of(read_claims, claim_paths(workspace))
-    rows += rows_of(_rows_of_study, workspace.studies())
+    rows += rows_of(rows_in_folder, workspace.studies())
     rows += rows_of(_searched_elsewhere, filter(Path.exists, [shipped_table()]))
     # Records have priority over claims and studies, and studies over the shipped table.
     first_rows: dict[Any, LeaderboardRow] = {}

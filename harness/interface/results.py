@@ -202,7 +202,7 @@ class Trained(TextResult):
         return {field: getattr(result, field) for field in fields} | {
             "architecture": str(result.architecture),
             "recipe": result.recipe_name,
-            "epochs": len(result.history),
+            "epochs": result.trained_epochs,
             "history": [asdict(epoch) for epoch in result.history],
             "environment": asdict(result.environment) if result.environment else None,
         }
@@ -216,7 +216,7 @@ class Trained(TextResult):
             f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
             f"seed {result.seed_index}",
             f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
-            f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
+            f"{result.validation_size:,}) after {counted(result.trained_epochs, 'epoch')}",
             f"{result.train_seconds:.1f} s{machine}, {result.images_per_second:,.0f} images per second",
         ]
         if result.message:

@@ -184,7 +184,7 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
         record=seed.record,
         recorded_run=recorded_run if match == "identical" else None,
     )
-    return Weights(seed, network, result, match, len(result.history))
+    return Weights(seed, network, result, match, result.trained_epochs)
 
 
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:

@@ -140,7 +140,7 @@ class Asker:
         if stop is None:
             return None
         return lambda result: stop(
-            Rung(str(result.architecture), len(result.history), result.required_validation.accuracy_pct)
+            Rung(str(result.architecture), result.trained_epochs, result.required_validation.accuracy_pct)
         )
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:

@@ -56,7 +56,7 @@ def at_rung(
         is_hopeless: Pruning rule of an external method, which exempts no network; None for the default rule.
     """
     validation = result.required_validation
-    epoch = len(result.history)
+    epoch = result.trained_epochs
     epochs = result.recipe.epochs
     own_ratios = ratios.get((epochs, epoch), [])
     if len(own_ratios) >= _OWN_RATIOS:

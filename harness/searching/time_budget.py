@@ -140,7 +140,7 @@ class Timing:
         if not (run.history and run.macs):
             return
         form = run.architecture.form
-        estimated = self.pace.seconds(len(run.history), self.images, network_work)
+        estimated = self.pace.seconds(run.trained_epochs, self.images, network_work)
         runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
         other_slowdown = self._slowdown(each for each in runs if each.form != form)
         if other_slowdown:

@@ -310,7 +310,7 @@ class Candidate:
             return statistics.mean([errors.wrong * images / errors.images for errors in evaluations])
         if first.status is not Status.PRUNED:
             return None
-        return ratios[_nearest_share(len(first.history) / first.recipe.epochs)] * first.validation_errors
+        return ratios[_nearest_share(first.trained_epochs / first.recipe.epochs)] * first.validation_errors
 
     @property
     def on_fresh_seeds(self) -> dict[str, Any]:
@@ -552,7 +552,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
                 runs=max(1, len(candidate.fresh_runs)),
                 allowed=allowed_errors(candidate.threshold_pct, size),
                 size=size,
-                pruned_after=len(first.history) if is_pruned else None,
+                pruned_after=first.trained_epochs if is_pruned else None,
                 cost=candidate.costs[0],
             )
     return None

@@ -16,6 +16,7 @@ import math
 import platform
 import subprocess
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # Incremented when a change of split, seeds, counting rules or evaluation makes old and new numbers incomparable.
 PROTOCOL_VERSION = 1
+_STORED_EPOCHS = 200  # epochs of a run without an evaluation that are stored (``sampled``)
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 # ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked
@@ -186,7 +188,7 @@ class Result:
     seed: int
     status: Status
     message: str = ""  # description of a failure; empty without a failure
-    history: tuple[Epoch, ...] = ()
+    history: tuple[Epoch, ...] = ()  # epochs of the run; of long runs a sample (``sampled``)
     validation_errors: int | None = None  # misclassified images after the latest epoch; None if not evaluated
     validation_size: int | None = None  # number of validation images; None without validation images
     test_errors: int | None = None  # misclassified test images; None if not evaluated
@@ -205,6 +207,11 @@ class Result:
     node: str = ""  # name of the cluster node; empty on the machine of the coordinator
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
+
+    @property
+    def trained_epochs(self) -> int:
+        """Number of epochs that the run has trained, of which ``history`` may be a sample."""
+        return self.history[-1].epoch if self.history else 0
 
     @property
     def validation(self) -> Errors | None:
@@ -229,6 +236,23 @@ class Result:
         """Test accuracy in per cent; None if not evaluated."""
         test = Errors.of(self.test_errors, self.test_size)
         return None if test is None else test.accuracy_pct
+
+
+def sampled(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
+    """Return the epochs to store: the last, all evaluated epochs, and at most ``_STORED_EPOCHS`` evenly spaced ones.
+
+    With few images a run has thousands of epochs, whose losses would take most of the log of a study.
+    """
+    stride = math.ceil(len(history) / _STORED_EPOCHS)
+    last = len(history)
+    return tuple(
+        epoch
+        for number, epoch in enumerate(history, 1)
+        if number % stride == 0
+        or number == last
+        or epoch.validation_errors is not None
+        or epoch.test_errors is not None
+    )
 
 
 def finite(number: float | None) -> float | None:

@@ -46,6 +46,7 @@ from harness.training.result import (
     derive_seed,
     environment,
     packed,
+    sampled,
     start_seed,
 )
 from harness.training.torch_network import Images
@@ -389,7 +390,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     return replace(
         result,
         weights_sha256=weights_digest(run),
-        history=tuple(run.history),
+        history=sampled(run.history),
         train_seconds=run.seconds,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
     )

@@ -19,6 +19,7 @@ from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import only_row, read_network
 from harness.studies.config import StudyObjective
+from harness.studies.log import read_state
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
@@ -153,6 +154,17 @@ def groups_of(place: Workspace, *records: Any) -> Any:
         record.write(place.records, item)
     board = survey(place)
     return _groups(board.rows, board.records, place)
+
+
+def test_log_of_known_study_is_not_read_again(realistic_study: Any, place: Workspace):
+    study = read_state(realistic_study.folder)
+    expected = survey(place)
+    assert expected.rows
+    with (realistic_study.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write("damage\n{}\n")
+
+    assert survey(place, study) == expected
+    assert survey(place).damage
 
 
 def test_commands_of_row_select_that_row(place: Workspace):

@@ -39,6 +39,7 @@ from harness.training.result import (
     inspection_path,
     packed,
     read_inspections,
+    sampled,
     start_seed,
     unpacked,
 )
@@ -47,6 +48,7 @@ from harness.training.torch_network import Images, build
 from harness.training.training_loop import Training, final_network, predictions, train_epochs
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
+from tests.factories import make_result
 
 NETWORK = "conv3x3(4) bn relu dropout(0.05) | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"
 RECIPE = Recipe(epochs=3, batch_size=16, average_start=0.3)
@@ -103,6 +105,21 @@ def job(purpose: Purpose = Purpose.SEARCH, **changes: object) -> Job:
         study_seed=5,
     )
     return replace(whole, **changes)  # type: ignore[arg-type]  # fields of a job
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 0), (1, 1), (150, 150), (200, 200), (450, 202), (1980, 202)])
+def test_long_history_is_stored_as_sample_with_evaluated_epochs(count: int, most: int):
+    evaluated = {7, count // 2 + 1, count}
+    history = [
+        Epoch(number, 0.1, 1.0, 0.5 * number, 3 if number in evaluated else None) for number in range(1, count + 1)
+    ]
+
+    stored = sampled(history)
+
+    assert len(stored) <= most
+    assert evaluated & {epoch.epoch for epoch in history} <= {epoch.epoch for epoch in stored}
+    assert [epoch for epoch in history if epoch in stored] == list(stored)
+    assert make_result(history=stored).trained_epochs == count
 
 
 def hash_of(text: str) -> str:
