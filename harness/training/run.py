@@ -234,15 +234,16 @@ def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[I
 
 
 def validation_fold(job: Job, folds: int) -> int:
-    """Return the index of the fold on which a job validates, which follows from purpose and index of the seed.
+    """Return the index of the fold on which a job validates, which follows from trial, purpose and index of the seed.
 
     ``folds`` is the number of folds of the data set.
 
-    The first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that a confirmation begins
-    with other images than the selection. With a single fold the index is always 0.
+    The first runs of consecutive trials validate on different folds, because a single fold for all first runs, easier
+    or harder than the others, would select the networks. Fresh seeds of a trial begin with the fold after its first
+    run, so that a confirmation begins with other images. With a single fold the index is always 0.
     """
     shift = 1 if job.purpose is Purpose.CONFIRM else 0
-    return (job.seed_index + shift) % folds
+    return ((job.trial or 0) + job.seed_index + shift) % folds
 
 
 def _result_with_environment(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
