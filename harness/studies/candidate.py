@@ -389,8 +389,11 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
 
 
 def confirm_seeds_of(config: StudyConfig) -> int:
-    """Return the fewest fresh seeds of a confirmed candidate of a study: at least one per fold of groups."""
-    return max(CONFIRM_SEEDS, config.group_folds)
+    """Return the fewest fresh seeds of a confirmed candidate of a study: at least one per validation fold.
+
+    With few images, two fresh seeds validate on few images: among many networks some pass on both folds by chance.
+    """
+    return max(CONFIRM_SEEDS, config.validation_folds, config.group_folds)
 
 
 def seed_share_square(counted: float) -> float:
