@@ -61,7 +61,7 @@ class Dataset:
         class_names: Names of the classes; empty if classes are numbers.
         sha256: SHA-256 of images, labels and some facts (``training_images.content_digest``); empty for known data
             sets.
-        folds: Number of folds that take turns in validating; the index of the seed of a training selects the fold
+        folds: Number of folds that take turns in validating; trial and seed of a training select the fold
             (``run.validation_fold``).
         balanced: True if every class has equally many validation images and equally many test images, so that the
             accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
