@@ -159,8 +159,8 @@ class Judged:
     @classmethod
     def of(cls, accuracies_pct: dict[str, float], sizes: dict[str, int], target_pct: float) -> Judged:
         """Return the judgement from accuracies and parameters, both by hash."""
-        reaching = [size for key, size in sizes.items() if statistics.reaches(accuracies_pct[key], target_pct)]
-        return cls(accuracies_pct=dict(sorted(accuracies_pct.items())), smallest=min(reaching, default=None))
+        sizes_at_target = [size for key, size in sizes.items() if statistics.reaches(accuracies_pct[key], target_pct)]
+        return cls(accuracies_pct=dict(sorted(accuracies_pct.items())), smallest=min(sizes_at_target, default=None))
 
 
 # On disk ----------------------------------------------------------------------------------------------------
@@ -239,8 +239,8 @@ class _Reference(NamedTuple):
     @classmethod
     def of(cls, study: StudyConfig, judged: Judged) -> _Reference:
         accuracies = judged.accuracies_pct.items()
-        reaching = {key for key, accuracy in accuracies if statistics.reaches(accuracy, study.target_pct)}
-        return cls(reaching, study.budget, math.inf if judged.smallest is None else judged.smallest)
+        hashes_at_target = {key for key, accuracy in accuracies if statistics.reaches(accuracy, study.target_pct)}
+        return cls(hashes_at_target, study.budget, math.inf if judged.smallest is None else judged.smallest)
 
 
 class _StepFunction(NamedTuple):
@@ -399,9 +399,9 @@ class Pair(NamedTuple):
         return self.corrected_p < LEVEL and self.balance * self.difference > 0
 
 
-def tested_pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[Pair]:
-    """Return the tests of the ``compared`` pairs for all scores; the correction is over all tests together."""
-    pairs = [_tested_pair(scored[when], when, first, second) for when, (first, second) in product(scored, compared)]
+def tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Return the tests of the pairs of methods for all scores; the correction is over all tests together."""
+    pairs = [_tested_pair(scores[when], when, first, second) for when, (first, second) in product(scores, method_pairs)]
     # Holm's step-down procedure.
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(pairs)), key=lambda index: pairs[index].p)):
@@ -419,8 +419,8 @@ def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, s
     return Pair(first, second, when, difference, low, high, p=p, corrected_p=p, balance=balance)
 
 
-def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return the tests of the ``compared`` pairs for all scores, which are logarithms of sizes.
+def _pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the tests of the pairs of methods for all scores, which are logarithms of sizes.
 
     ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
     """
@@ -437,7 +437,7 @@ def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str
             "balance": pair.balance,
             "differs": pair.differs,
         }
-        for pair in tested_pairs(scored, compared)
+        for pair in tested_pairs(scores, method_pairs)
     ]
 
 
@@ -446,18 +446,18 @@ def _signed_rank_test(differences: Any) -> tuple[float, float]:
     from scipy.stats import rankdata, wilcoxon
 
     # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
-    signed = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
-    signed = signed[signed != 0]
-    if not signed.size:
+    signed_ranks = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
+    signed_ranks = signed_ranks[signed_ranks != 0]
+    if not signed_ranks.size:
         return 1.0, 0.0
-    balance = float(signed.sum() / np.abs(signed).sum())
-    if signed.size > _MOST_COUNTED:
+    balance = float(signed_ranks.sum() / np.abs(signed_ranks).sum())
+    if signed_ranks.size > _MOST_COUNTED:
         return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue), balance
     # scipy's exact test allows at most 13 values with ties. Exact distribution of the sum of the positive ranks:
     chances = np.ones(1)
-    for rank in np.abs(signed):
+    for rank in np.abs(signed_ranks):
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
-    positive = int(signed[signed > 0].sum())
+    positive = int(signed_ranks[signed_ranks > 0].sum())
     return min(1.0, 2 * float(min(chances[: positive + 1].sum(), chances[positive:].sum()))), balance
 
 
@@ -489,12 +489,12 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     for trace in traces:
         traces_of[trace.method].append(trace)
     steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
-    scored = {
+    scores_by_time = {
         OVER_TIME: _scores(steps, lambda repeat: repeat.score(reference, seconds)),
         AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(reference, seconds)),
     }
     main_names = [entry.name for entry in comparison.methods if not entry.is_variant]
-    ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in main_names})
+    ranks, friedman_p = _ranking({name: scores_by_time[OVER_TIME][name] for name in main_names})
     times = [seconds * step / _STEPS for step in range(_STEPS + 1)]
     curves = {name: _curve(repeats, times) for name, repeats in steps.items()}
     methods = []
@@ -510,12 +510,12 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
         }
         runtimes = []
         if judged.smallest is not None:
-            method["ratio"] = math.exp(statistics.mean(scored[OVER_TIME][name]))
+            method["ratio"] = math.exp(statistics.mean(scores_by_time[OVER_TIME][name]))
             sizes = [math.floor(judged.smallest * factor) for factor in _SIZE_FACTORS]
             runtimes = [_runtime(steps[name], size, seconds) for size in sizes]
         methods.append(method | _answers(traces_of[name], reference) | {"runtimes": runtimes})
-    compared = _pairs(scored, list(combinations(main_names, 2)))
-    variants = _pairs(scored, [(entry.name, DEFAULT) for entry in comparison.methods if entry.is_variant])
+    pairs = _pairs(scores_by_time, list(combinations(main_names, 2)))
+    variants = _pairs(scores_by_time, [(entry.name, DEFAULT) for entry in comparison.methods if entry.is_variant])
     document = {
         "table": comparison.table,
         "repeats": comparison.repeats,
@@ -523,13 +523,13 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
         "workers": task.workers,
         "target_pct": task.study.target_pct,
         "smallest": judged.smallest,
-        "sentences": _sentences(comparison.repeats, ranks, compared, variants),
+        "sentences": _sentences(comparison.repeats, ranks, pairs, variants),
         "friedman_p": finite(friedman_p),
         "methods": methods,
-        "pairs": compared,
+        "pairs": pairs,
         "variants": variants,
     }
-    return Findings(document, curves, scored)
+    return Findings(document, curves, scores_by_time)
 
 
 def _scores(
@@ -541,25 +541,25 @@ def _scores(
 def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
     """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
     last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
-    answered = [network_hash for network_hash in last_hashes if network_hash is not None]
-    misses = [network_hash for network_hash in answered if network_hash not in reference.reaching]
+    answer_hashes = [network_hash for network_hash in last_hashes if network_hash is not None]
+    misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.reaching]
     return {
-        "answered": len(answered) / len(traces),
-        "false": len(misses) / max(1, len(answered)),
+        "answered": len(answer_hashes) / len(traces),
+        "false": len(misses) / max(1, len(answer_hashes)),
         "networks": statistics.mean([float(trace.networks) for trace in traces]),
         "runs": statistics.mean([float(trace.runs) for trace in traces]),
     }
 
 
 def _sentences(
-    repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]]
+    repeats: int, ranks: Mapping[str, float], pairs: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]]
 ) -> list[str]:
     """Return the result in sentences: default against random and the best method, each variant against the default.
 
     Args:
         repeats: Number of repeats.
         ranks: Mean rank of each method that is no variant, best first.
-        compared: Pairs of these methods (``_pairs``).
+        pairs: Pairs of these methods (``_pairs``).
         variants: Pairs of a variant and the default.
     """
 
@@ -578,11 +578,11 @@ def _sentences(
             f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
-    sentences = sentences_on_too_few_repeats(repeats, max(len(compared), len(variants)))
+    sentences = sentences_on_too_few_repeats(repeats, max(len(pairs), len(variants)))
     best = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best)):
         names = {DEFAULT, rival}
-        sentences += [sentence(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == names]
+        sentences += [sentence(pair, DEFAULT, rival) for pair in pairs if {pair["first"], pair["second"]} == names]
     if len(ranks) > 1:
         sentences.append(f"Ranked first over time: {best}.")
     return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in variants]

@@ -87,8 +87,8 @@ class Method:
         Raises:
             ContentError: The method needs an epoch at which the table has no accuracies.
         """
-        if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
-            raise ContentError(f"method {self.name!r} prunes after epoch {missing[0]}, which is not in the table")
+        if missing_rungs := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
+            raise ContentError(f"method {self.name!r} prunes after epoch {missing_rungs[0]}, which is not in the table")
         entry = MethodEntry(name=self.name, says=self.says, is_variant=self.is_variant, command=self.command)
         files: list[str | None] = []
         if self.command:

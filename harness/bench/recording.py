@@ -84,8 +84,8 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     has too few, the remaining bands contribute more.
     """
     rng = random.Random(seed)
-    enumerated = space.configurations <= MOST_RECORDED
-    if enumerated:
+    is_enumerable = space.configurations <= MOST_RECORDED
+    if is_enumerable:
         candidates = enumerate_draws(space)
         most = math.inf
     else:
@@ -105,12 +105,12 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     bands = _bands({key: math.log(pool[key][1].parameters) for key in sorted(pool)})
     for band in bands:
         rng.shuffle(band)
-    is_whole_space = enumerated and len(pool) <= count
+    is_whole_space = is_enumerable and len(pool) <= count
     sample = Sample(seed=seed, networks=count, bands=0 if is_whole_space else _BANDS, budget=budget)
     order: list[str] = []
     while any(bands):
         order += [band.pop() for band in bands if band]
-    return _Subset(sample, dict(pool[key] for key in order[:count]), len(pool), enumerated)
+    return _Subset(sample, dict(pool[key] for key in order[:count]), len(pool), is_enumerable)
 
 
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
@@ -401,9 +401,9 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
     # Repeat, since ``due`` grows by the further runs near the target after all first runs have ended.
-    while remaining := [key for key in recording.due if key not in recording.finished_runs]:
+    while due_keys := [key for key in recording.due if key not in recording.finished_runs]:
         reporter.show(total=len(recording.due))
-        queue = [_first_job(recording, networks[number], number, seed) for number, seed in remaining]
+        queue = [_first_job(recording, networks[number], number, seed) for number, seed in due_keys]
         for event in run_all(queue, make_executor(recording.source, Limits()), facts.machines[0].workers, say):
             run = event.result
             if run.status is Status.RUNNING:

@@ -187,7 +187,7 @@ class SimulatedExecutor(Executor):
 
     def slots(self) -> list[Slot]:
         """Return all slots with their jobs."""
-        return [Slot(running.job if running else None) for running in self.jobs]
+        return [Slot(job.job if job else None) for job in self.jobs]
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle slot; ``job.spent_seconds`` of earlier jobs are subtracted."""
@@ -202,13 +202,13 @@ class SimulatedExecutor(Executor):
         """
         if not seconds:
             return []
-        self.clock = min([self.end, *(running.until for running in self.jobs if running)])
+        self.clock = min([self.end, *(slot.until for slot in self.jobs if slot)])
         events: list[WorkerEvent] = []
         # Jobs that end at the same time are returned in the order of their slots.
-        for index, running in enumerate(self.jobs):
-            if running and running.until <= self.clock:
+        for index, slot in enumerate(self.jobs):
+            if slot and slot.until <= self.clock:
                 self.jobs[index] = None
-                events.append(JobEnded(running.job, _result_of(running.job, self.read(running.job, self.repeat))))
+                events.append(JobEnded(slot.job, _result_of(slot.job, self.read(slot.job, self.repeat))))
         return events
 
     def stop(self) -> None:
@@ -426,7 +426,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
     space = space_of(request.space, data.dataset.task)
     epochs = recipe.recipe.epochs
     # Successive halving needs rungs at powers of two, as in a table.
-    doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
+    powers_of_two = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
     study = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -438,7 +438,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         sampler="random",
         recipe=recipe.recipe,
         recipe_name=recipe.name,
-        rungs=tuple(sorted({*doubled, *scheduler.rungs(epochs), epochs})),
+        rungs=tuple(sorted({*powers_of_two, *scheduler.rungs(epochs), epochs})),
         seed=0,
     )
     own_data = data.dataset if data.dataset.is_own else None
@@ -468,9 +468,9 @@ class _HalvingRule:
         rank = (True, validation.wrong)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
             rank = (False, result.parameters)
-        ranked = self.ranks[result.trained_epochs]
-        insort(ranked, rank)
-        return rank > ranked[max(1, len(ranked) // _REDUCTION) - 1]
+        ranks = self.ranks[result.trained_epochs]
+        insort(ranks, rank)
+        return rank > ranks[max(1, len(ranks) // _REDUCTION) - 1]
 
 
 @dataclass(slots=True)
@@ -664,13 +664,13 @@ def run_repeats(
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
-    remaining = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
+    due_repeats = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():
-                futures = [pool.submit(_replayed, method, repeat) for method, repeat in remaining]
+                futures = [pool.submit(_replayed, method, repeat) for method, repeat in due_repeats]
             for future in as_completed(futures):
                 trace = future.result()
                 on_trace(trace)

@@ -345,11 +345,11 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
     if lacks_a_task and not has_table:
         raise UsageError("a TABLE is required, or --live with --space, --target and --time")
     kind = "live runs" if request.live else "a replay"
-    refused: tuple[str, ...] = _ONLY_REPLAYED if request.live else _ONLY_LIVE
+    refused_options: tuple[str, ...] = _ONLY_REPLAYED if request.live else _ONLY_LIVE
     if has_table:
         kind += " with a table"
-        refused += _FIXED_BY_A_TABLE
-    for name in refused:
+        refused_options += _FIXED_BY_A_TABLE
+    for name in refused_options:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"--{name.replace('_', '-')} has no effect on {kind}")
 

@@ -59,8 +59,8 @@ def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -
     from harness.data import training_images
 
     spec = datasets.dataset(name)
-    fetched = training_images.fetch(spec, data, mirror_seconds)
-    _show(training_images.check(spec, data) | {"fetched": fetched}, as_json)
+    names = training_images.fetch(spec, data, mirror_seconds)
+    _show(training_images.check(spec, data) | {"fetched": names}, as_json)
 
 
 @data.command("check", short_help="Check every file by its hash.")

@@ -199,7 +199,7 @@ def _libraries() -> _Finding:
     cross_check(architecture, analyse(architecture, MNIST))
     torchvision = import_torchvision()
     path = str(torchsummary.__file__)
-    installed = str(torch.__version__)
+    version = str(torch.__version__)
     lines = importlib.metadata.requires("torchvision") or ()
     matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
     required_torch = next((match[1] for match in matches if match), None)  # None: any version
@@ -208,16 +208,16 @@ def _libraries() -> _Finding:
         "file": path,
         "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
         "version": str(torchvision.__version__),
-        "torch": installed,
+        "torch": version,
         "made_for_torch": required_torch,
-        "fits": required_torch in (None, installed.partition("+")[0]) and is_complete,
+        "fits": required_torch in (None, version.partition("+")[0]) and is_complete,
     }
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
     if is_complete:
         return _Finding(message, facts)
     # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
     advice = "harness is not affected; your own scripts require a torchvision that was built for this torch"
-    return _Finding(f"{message} was not built for torch {installed}: 'import torchvision' fails", facts, advice)
+    return _Finding(f"{message} was not built for torch {version}: 'import torchvision' fails", facts, advice)
 
 
 @click.command(short_help="Check the installation, the device and the data.")
@@ -273,5 +273,5 @@ def _print_checks(checks: Sequence[_CheckResult], verbose: bool) -> None:
     if rows:
         show_table(console(), rows, styles)
     if not verbose:
-        passed = sum(check.verdict == "ok" for check in checks)
-        click.echo(f"{passed} of {len(checks)} checks passed (-v lists all)")
+        count = sum(check.verdict == "ok" for check in checks)
+        click.echo(f"{count} of {len(checks)} checks passed (-v lists all)")

@@ -208,8 +208,8 @@ def _classify(record: Record, indices: list[int], images: Path, workspace: Works
     rows = []
     lines = []
     # For equal confidences name the first class, as the C and the page do; ``topk`` does not guarantee this order.
-    ranked = torch.sort(confidences, dim=1, descending=True, stable=True)
-    best_two = zip(pictures, ranked.values[:, :2].tolist(), ranked.indices[:, :2].tolist(), strict=True)
+    ranking = torch.sort(confidences, dim=1, descending=True, stable=True)
+    best_two = zip(pictures, ranking.values[:, :2].tolist(), ranking.indices[:, :2].tolist(), strict=True)
     for picture, (confidence, next_confidence), classes in best_two:
         says, runner_up = (class_names[index] for index in classes)
         row = {"file": str(picture.path), "says": says, "confidence": confidence, "next": runner_up}

@@ -209,24 +209,24 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
     """
     from harness.evidence.leaderboard_table import PROVEN
 
-    proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
-    is_ranking = not (wants_summary and proven)
+    proven_rows = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
+    is_ranking = not (wants_summary and proven_rows)
     tables: _Tables
     if is_ranking:
         groups = groupby(rows, key=lambda row: (row.dataset, row.target_pct))
         tables = [(f"{_title(name)}, {target_pct:g} %", list(group)) for (name, target_pct), group in groups]
     else:
-        tables = _smallest_and_others(proven)
+        tables = _smallest_and_others(proven_rows)
     output = console()
-    missing = hidden + len(rows) - sum(len(group) for _, group in tables)
-    further = f"{counted(missing, 'more row')}: {as_command('leaderboard', '--all')}"
+    missing_count = hidden + len(rows) - sum(len(group) for _, group in tables)
+    further = f"{counted(missing_count, 'more row')}: {as_command('leaderboard', '--all')}"
     if not output.is_terminal:
         _print_fields([row for _, group in tables for row in group], names)
-        if missing:
+        if missing_count:
             click.echo(further, err=True)
         return
     _print_tables(output, tables, names, is_ranking)
-    if missing:
+    if missing_count:
         click.echo(f"{further}\n")
     show_table(output, [[_LEGEND + (_WIDE_LEGEND if output.width >= _WIDE else "")]], ["dim"])
 
@@ -236,16 +236,16 @@ def _title(dataset_name: str) -> str:
     return datasets.DATASETS[dataset_name].title if dataset_name in datasets.DATASETS else dataset_name
 
 
-def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
+def _smallest_and_others(proven_rows: Sequence[LeaderboardRow]) -> _Tables:
     """Return the smallest network for each target of a data set, and the rest at the default target.
 
     The default target of a data set without a known target is the first target.
     """
-    name = proven[0].dataset
-    default_pct = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
-    ordered = sorted(proven, key=lambda row: (row.target_pct, row.parameters))
-    smallest = [next(group) for _, group in groupby(ordered, lambda row: row.target_pct)]
-    further = [row for row in proven if row.target_pct == default_pct and row not in smallest]
+    name = proven_rows[0].dataset
+    default_pct = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven_rows[0].target_pct
+    by_target = sorted(proven_rows, key=lambda row: (row.target_pct, row.parameters))
+    smallest = [next(group) for _, group in groupby(by_target, lambda row: row.target_pct)]
+    further = [row for row in proven_rows if row.target_pct == default_pct and row not in smallest]
     return [
         (f"{_title(name)}: the smallest network found for each target", smallest),
         (f"{default_pct:g} %: further verified or certified networks", further),

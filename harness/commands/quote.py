@@ -23,5 +23,5 @@ def quote(as_json: bool, **arguments: Any) -> None:
     harness quote mnist-5k --target 97
     harness quote pictures/ --target 95 --time 3m --json
     """
-    quoted = api.quote(**arguments)
-    options.print_result(as_json, quoted.document(), str(quoted))
+    result = api.quote(**arguments)
+    options.print_result(as_json, result.document(), str(result))

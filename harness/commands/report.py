@@ -71,8 +71,8 @@ def report(
     if storage is not None and (is_of_several or watch or markdown):
         raise UsageError("--storage requires a single study, without --watch and --markdown")
     if markdown and (everything or opens_browser or is_of_one_study):
-        excluded = "--all, --open, --watch, --figures or --tables"
-        raise UsageError(f"--markdown writes no file and cannot be combined with {excluded}")
+        exclusive_options = "--all, --open, --watch, --figures or --tables"
+        raise UsageError(f"--markdown writes no file and cannot be combined with {exclusive_options}")
     workspace = files.workspace()
     if markdown:
         text = _markdown(names, workspace)

@@ -66,11 +66,11 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     rng = random.Random(seed)
     networks: list[dict[str, Any]] = []
     for _ in range(count):
-        drawn = draw_uniform(definition, rng, budget)
-        analysis = analyse(drawn.architecture, definition.task)
+        network = draw_uniform(definition, rng, budget)
+        analysis = analyse(network.architecture, definition.task)
         costs = {metric: getattr(analysis, metric) for metric in ("parameters", "macs", "receptive_field")}
-        facts = {"architecture": str(drawn.architecture), "hash": drawn.architecture.hash}
-        networks.append(facts | costs | {"decisions": drawn.indices})
+        facts = {"architecture": str(network.architecture), "hash": network.architecture.hash}
+        networks.append(facts | costs | {"decisions": network.indices})
     lines = [f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}" for network in networks]
     document = {"space": definition.name, "seed": seed, "budget": budget, "networks": networks}
     options.print_result(as_json, document, "\n".join(lines))
@@ -110,11 +110,11 @@ def check(file: str, as_json: bool) -> None:
     size = count_text(document["derivations"], "configuration")
     if not document["feasible"]["accepted"]:
         # The most frequent rejection, on a single line.
-        rejected = ", ".join(map(str.strip, _rejection_lines(document["feasible"]["rejected"][:1])))
+        rejections = ", ".join(map(str.strip, _rejection_lines(document["feasible"]["rejected"][:1])))
         if document["feasible"]["exact"]:
-            raise ContentError(f"{definition.name}: none of the {size} is accepted; {rejected}")
+            raise ContentError(f"{definition.name}: none of the {size} is accepted; {rejections}")
         draw_count = document["feasible"]["looked_at"]
-        say(f"none of {draw_count:,} configurations drawn at random is accepted; {rejected}", "warning")
+        say(f"none of {draw_count:,} configurations drawn at random is accepted; {rejections}", "warning")
     for name in definition.unused:
         say(f"'net' does not use {name!r}", "warning")
     head = f"{definition.name} is a search space: {size}, hash {definition.hash}"
@@ -143,18 +143,18 @@ def _counted(
         seed: Seed of the random draws.
         samples: Number of draws, if the space is too large to enumerate.
     """
-    counted = feasible(definition, budget, rng=random.Random(seed), samples=samples)
-    accepted = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
-    if counted.exact:
-        accepted += " (all checked)"
+    count = feasible(definition, budget, rng=random.Random(seed), samples=samples)
+    acceptance_text = f"accepted: {count.accepted:,} of {count.looked_at:,}"
+    if count.exact:
+        acceptance_text += " (all checked)"
     else:
-        low_pct = 100 * (counted.low / counted.derivations)
-        high_pct = 100 * (counted.high / counted.derivations)
-        number = f"{count_text(counted.low)} to {count_text(counted.high)}"
-        confidence = f"{100 * counted.confidence:g} % confidence"
-        accepted += f" random draws: {low_pct:.2f} to {high_pct:.2f} % of all, {number}, with {confidence}"
-    facts = dataclasses.asdict(counted)
-    lines = [accepted, *_rejection_lines(facts["rejected"])]
+        low_pct = 100 * (count.low / count.derivations)
+        high_pct = 100 * (count.high / count.derivations)
+        number = f"{count_text(count.low)} to {count_text(count.high)}"
+        confidence = f"{100 * count.confidence:g} % confidence"
+        acceptance_text += f" random draws: {low_pct:.2f} to {high_pct:.2f} % of all, {number}, with {confidence}"
+    facts = dataclasses.asdict(count)
+    lines = [acceptance_text, *_rejection_lines(facts["rejected"])]
     return _facts(definition) | {"feasible": facts}, lines
 
 

@@ -139,8 +139,8 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
     rows = [["rate", *(f"after {number:,}" for number in columns), f"updates to a loss below {shortest(target)}"]]
     for curve in curves:
         losses = [f"{curve.losses[number]:.6g}" for number in columns]
-        reached = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
-        rows.append([shortest(curve.learning_rate), *losses, reached])
+        steps_text = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
+        rows.append([shortest(curve.learning_rate), *losses, steps_text])
     head = f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates"
     lines = [head, "", *_table(rows, ">")]
     sentences = remarks(curves, target)

@@ -79,8 +79,8 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
     if not path.is_dir() and not (path.is_file() and sources.is_data_file(path)):
-        allowed = f"{_QMNIST}, folders, {sources.endings_text()} files"
-        raise UsageError(f"--on {name!r} is not a data set; allowed: {allowed}")
+        allowed_sources = f"{_QMNIST}, folders, {sources.endings_text()} files"
+        raise UsageError(f"--on {name!r} is not a data set; allowed: {allowed_sources}")
     parts = sources.source_at(path, shape).parts
     if len(parts) != 1:
         raise DataError(f"{name} has the parts {', '.join(parts)}; --on requires data with a single part")

@@ -235,10 +235,10 @@ def find(spec: Dataset, folder: Path | None) -> Path:
     """Return the folder with all files of a data set, without reading; raise MissingData if files are missing."""
     location = _location(spec, folder)
     suffix = "" if spec.is_own else ".gz"
-    missing = [file.name + suffix for file in spec.all_files if _path(location, file) is None]
-    if missing:
+    missing_names = [file.name + suffix for file in spec.all_files if _path(location, file) is None]
+    if missing_names:
         hint = _READ_AGAIN_HINT if spec.is_own else _BY_HAND_HINT
-        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing)}", hint=hint)
+        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing_names)}", hint=hint)
     return location
 
 
@@ -258,12 +258,12 @@ def _location(spec: Dataset, folder: Path | None) -> Path:
 def _path(folder: Path, file: DataFile) -> Path | None:
     """Return the path of a file in a folder, compressed if both forms exist; None if the file is missing."""
     # An uncompressed file is accepted only if a SHA-256 is known, since the MD5 applies to the .gz file.
-    packed = folder / f"{file.name}.gz"
-    unpacked = folder / file.name
+    packed_path = folder / f"{file.name}.gz"
+    unpacked_path = folder / file.name
     # os.path.isfile, unlike Path.is_file, returns False if permissions do not allow entering the folder.
-    if os.path.isfile(packed):
-        return packed
-    return unpacked if file.sha256 and os.path.isfile(unpacked) else None
+    if os.path.isfile(packed_path):
+        return packed_path
+    return unpacked_path if file.sha256 and os.path.isfile(unpacked_path) else None
 
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
@@ -327,10 +327,10 @@ def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
     The files themselves are not hashed, because their bytes depend on the version of NumPy.
     """
     shapes = [list(array.shape) for array in arrays]
-    hashed = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())
+    digest = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())
     for array in arrays:
-        hashed.update(np.ascontiguousarray(array).data)
-    return hashed.hexdigest()
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _has_its_content(spec: Dataset, folder: Path) -> bool:
@@ -345,12 +345,12 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
         return True
     # Data sets stored before November 2026 have a hash without the range and without the shapes of non-image arrays.
     shapes = [list(array.shape) for array in arrays if array.ndim == 4]
-    hashed = hashlib.sha256(json.dumps([list(spec.class_names), shapes], ensure_ascii=False).encode())
+    digest = hashlib.sha256(json.dumps([list(spec.class_names), shapes], ensure_ascii=False).encode())
     for array in arrays:
-        hashed.update(array.tobytes())
+        digest.update(array.tobytes())
     if spec.balanced:
-        hashed.update(b"balanced")
-    return hashed.hexdigest() == spec.sha256
+        digest.update(b"balanced")
+    return digest.hexdigest() == spec.sha256
 
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
@@ -386,7 +386,7 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
     return _Part(images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes)
 
 
-def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str]:
+def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Array, str]:
     """Return the array of an IDX file, compressed or not, and the SHA-256 of the uncompressed bytes.
 
     The file begins with two zero bytes. The third byte is the data type, the fourth the number of dimensions, followed
@@ -394,31 +394,31 @@ def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str
 
     Args:
         path: The file.
-        expected: Expected file, whose hash is checked; None accepts any IDX file.
+        published_file: Expected file, whose hash is checked; None accepts any IDX file.
 
     Raises:
-        DataError: The file cannot be read, is not an IDX file or has a hash different from ``expected``.
+        DataError: The file cannot be read, is not an IDX file or has a hash different from ``published_file``.
     """
     try:
         file_content = path.read_bytes()
         content = gzip.decompress(file_content) if path.suffix == ".gz" else file_content
         sha256 = hashlib.sha256(content).hexdigest()
-        if expected is not None:
+        if published_file is not None:
             name = "SHA-256 of the unpacked bytes"
             digest = sha256
-            if expected.sha256 is None:
+            if published_file.sha256 is None:
                 name = "MD5 of the .gz file"
                 digest = hashlib.md5(file_content, usedforsecurity=False).hexdigest()
-            published = expected.sha256 or expected.gzip_md5
-            if digest != published:
-                raise ValueError(f"the {name} is {digest}, expected {published}")
+            published_hash = published_file.sha256 or published_file.gzip_md5
+            if digest != published_hash:
+                raise ValueError(f"the {name} is {digest}, expected {published_hash}")
         zeros, data_type, rank = struct.unpack(">HBB", content[:4])
         if zeros or data_type not in _IDX_TYPES:
             raise ValueError("unknown data type in the header of the IDX file")
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
         return np.frombuffer(content, _IDX_TYPES[data_type], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if expected else None
+        hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if published_file else None
         raise DataError(f"{path} is damaged or not the expected file: {reason(error)}", hint=hint) from error
 
 

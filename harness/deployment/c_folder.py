@@ -56,9 +56,9 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     """
     images = network.images
     spec = images.dataset
-    checked = images.sample(_CHECKED_IMAGES)
-    pixels = images.train_images[checked]
-    labels = torch.as_tensor(images.train_labels)[checked]
+    images_to_check = images.sample(_CHECKED_IMAGES)
+    pixels = images.train_images[images_to_check]
+    labels = torch.as_tensor(images.train_labels)[images_to_check]
     ends_with_integers = MAP_SCALES in network.model.state_dict()
     check: dict[str, Any] = {"images": len(pixels), "quantised": "in training" if ends_with_integers else "afterwards"}
     if not ends_with_integers:
@@ -132,13 +132,13 @@ def _compiled_check(
     if command is None:
         return {"compiler": None}
     try:
-        differing = _count_differing(library, pixels, logits, command)
+        difference_count = _count_differing(library, pixels, logits, command)
     except ForeignProgram as error:
         say(f"the C code is not compared with the reference: {command}: {error.message}", "warning")
         return {"compiler": None}
-    if differing:
+    if difference_count:
         raise HarnessError(
-            f"{differing:,} logits of the C code differ from the reference", hint="please report this network"
+            f"{difference_count:,} logits of the C code differ from the reference", hint="please report this network"
         )
     return {"compiler": command, "logits": logits.size}
 

@@ -350,16 +350,16 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
     plan = steps[0].network.plan
     planes = [step for step in convolutions if reads_planes(plan, step.planned)]
     blocks = [step for step in convolutions if not reads_planes(plan, step.planned)]
-    grouped = [step for step in blocks if step.counts.channels > step.counts.group_channels]
-    posed = [step for step in blocks if step.extents.poses > 1 and not is_expanded(plan)]
+    with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
+    with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded(plan)]
     # Steps by variant of the code that these steps need.
     users = {
         "blocks": blocks,
         "planes": planes,
         "pooled": [step for step in convolutions if step.planned.pool is not None],
-        "single": [step for step in posed if step.counts.channels == 1],
+        "single": [step for step in with_poses if step.counts.channels == 1],
         "rest": [step for step in blocks if step.counts.weights % 4],
-        "groups": grouped,
+        "groups": with_groups,
         "skip": [step for step in steps if step.planned.skip is not None],
         "slope": [step for step in steps if step.constants.slope is not None],
     }
@@ -370,7 +370,7 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
         "is_expanded": is_expanded(plan),
         "block_sizes": sorted({size for step in blocks for size in block_sizes(step.block_filters)}, reverse=True),
         # Numbers of poses for which a window is copied before the filters read it; 1 selects a group of channels.
-        "block_poses": sorted({1 if is_expanded(plan) else step.extents.poses for step in (*posed, *grouped)}),
+        "block_poses": sorted({1 if is_expanded(plan) else step.extents.poses for step in (*with_poses, *with_groups)}),
         "plane_sizes": sorted({step.extents.kernel_rows * step.extents.kernel_columns for step in planes}),
         "used": _used_functions(steps) | {name for name, of_name in users.items() if of_name},
     }

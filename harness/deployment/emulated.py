@@ -161,10 +161,10 @@ def emulate(
     loop_ticks, *logits, ticks, stack_bytes = numbers
     if _OVERFLOW in (ticks, stack_bytes):
         raise DeviceError("the stack or the clock of the emulated chip overflowed")
-    code_and_constants, initialised, _ = sections[1]  # of the object with the network
+    code_and_constants, initialised_data, _ = sections[1]  # of the object with the network
     return Emulation(
         logits=np.array(logits, np.uint32).view(np.int32).reshape(-1, classes),
-        code_bytes=int(code_and_constants + initialised) - library.network.plan.constant_bytes,
+        code_bytes=int(code_and_constants + initialised_data) - library.network.plan.constant_bytes,
         stack_bytes=stack_bytes,
         # All images take as long as ticks / loop_ticks loops of known length.
         work=round(ticks / loop_ticks * PASSES * family.pass_work / len(pixels)),

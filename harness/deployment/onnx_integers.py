@@ -77,9 +77,9 @@ class _Graph:
             for (kind, shape, content), name in self.constants.items()
         ]
 
-    def quantised(self, values: str, scale: float, *, signed: bool) -> _Map:
+    def quantised(self, values: str, scale: float, *, is_signed: bool) -> _Map:
         """Add the rounding of real values to a map, whose number 0 represents 0."""
-        zero = np.zeros((), np.int8 if signed else np.uint8)
+        zero = np.zeros((), np.int8 if is_signed else np.uint8)
         arguments = (self.constant(scale, np.float32), self.constant(zero, zero.dtype.type))
         return _Map(self.add("QuantizeLinear", values, *arguments), scale, zero)
 
@@ -136,22 +136,22 @@ def _bytes_of(graph: _Graph, dataset: Dataset) -> str:
     """Add the rounding of raw numbers to 256 levels, as in ``RawInputNetwork``; return the name of the uint8 levels."""
     low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (dataset.low, dataset.high))
     above_low = graph.add("Sub", "pixels", graph.constant(low, np.float64))
-    scaled = graph.add("Mul", above_low, graph.constant(255, np.float64))
-    levels = graph.add("Round", graph.add("Div", scaled, graph.constant(high - low, np.float64)))
-    clipped = graph.add("Clip", levels, graph.constant(0, np.float64), graph.constant(255, np.float64))
-    return graph.add("Cast", clipped, to=2)  # TensorProto.UINT8
+    scaled_values = graph.add("Mul", above_low, graph.constant(255, np.float64))
+    levels = graph.add("Round", graph.add("Div", scaled_values, graph.constant(high - low, np.float64)))
+    levels_in_range = graph.add("Clip", levels, graph.constant(0, np.float64), graph.constant(255, np.float64))
+    return graph.add("Cast", levels_in_range, to=2)  # TensorProto.UINT8
 
 
 def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, maps: list[_Map]) -> _Map:
     """Add a step; return the output map."""
     assert step.target is not None, "the logits are no map"
     source = maps[step.source]
-    signed = network.plan.maps[step.target].signed
+    is_signed = network.plan.maps[step.target].signed
     window = None if step.pool is None else step.pool.form
     if step.kind is StepKind.UNSHUFFLE and window is not None:
         return _unshuffled(graph, source, network.plan.maps[step.source].shape, window)
     if step.kind is StepKind.POOLING and window is not None:
-        return _pooled(graph, source, window, signed=signed)
+        return _pooled(graph, source, window, is_signed=is_signed)
     skip = maps[step.skip] if step.skip is not None and numbers.skip_multiplier else None
     # The scale of the output is chosen so that ``skip`` has the scale of its map.
     scale = 1.0 if skip is None else skip.scale * 2.0**numbers.output_bits / numbers.skip_multiplier
@@ -160,10 +160,10 @@ def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: St
         values = graph.add("Add", values, graph.real(skip))
     if numbers.slope is not None:
         values = graph.add("LeakyRelu", values, alpha=numbers.slope / 256)
-    elif not signed:
+    elif not is_signed:
         values = graph.add("Relu", values)
-    output = graph.quantised(values, scale, signed=signed)
-    return output if window is None else _pooled(graph, output, window, signed=signed)
+    output = graph.quantised(values, scale, is_signed=is_signed)
+    return output if window is None else _pooled(graph, output, window, is_signed=is_signed)
 
 
 def _convolved(
@@ -217,16 +217,16 @@ def _convolved(
     )
 
 
-def _pooled(graph: _Graph, source: _Map, form: PoolingForm, *, signed: bool) -> _Map:
+def _pooled(graph: _Graph, source: _Map, form: PoolingForm, *, is_signed: bool) -> _Map:
     """Add a pooling; return the output map."""
     window = {"kernel_shape": form.window, "strides": form.window}
     if form.reduction is Reduction.MAXIMUM:
-        return graph.quantised(graph.add("MaxPool", graph.real(source), **window), source.scale, signed=signed)
+        return graph.quantised(graph.add("MaxPool", graph.real(source), **window), source.scale, is_signed=is_signed)
     values = graph.add("AveragePool", graph.real(source), **window)
     # ``QuantizeLinear`` rounds halves to even numbers, the C code rounds them upwards. A slightly smaller scale lifts
     # halves above the half, and no other mean reaches the next half: 255 / (512 * size) < 1 / (2 * size).
     size = form.window[0] * form.window[1]
-    return graph.quantised(values, source.scale * (1 - 1 / (512 * size)), signed=signed)
+    return graph.quantised(values, source.scale * (1 - 1 / (512 * size)), is_signed=is_signed)
 
 
 def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: PoolingForm) -> _Map:
@@ -234,10 +234,10 @@ def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: 
     channels, rows, columns = shape
     height, width = form.window
     split = [-1, channels, rows // height, height, columns // width, width]
-    joined = [-1, channels * height * width, rows // height, columns // width]
+    joined_shape = [-1, channels * height * width, rows // height, columns // width]
     name = graph.add("Reshape", source.name, graph.constant(split, np.int64))
     name = graph.add("Transpose", name, perm=[0, 1, 3, 5, 2, 4])
-    return _Map(graph.add("Reshape", name, graph.constant(joined, np.int64)), source.scale, source.zero)
+    return _Map(graph.add("Reshape", name, graph.constant(joined_shape, np.int64)), source.scale, source.zero)
 
 
 def _logits(graph: _Graph, network: IntegerNetwork, source: _Map) -> None:

@@ -66,11 +66,11 @@ class RawInputNetwork(nn.Module):
             self._check(numbers.detach().cpu().numpy())
         low, high = (by_channel(limits, numbers) for limits in (self.low, self.high))
         levels = 255 * (numbers - low) / (high - low)
-        rounded = levels.round()
+        rounded_levels = levels.round()
         if levels.requires_grad:
             # Straight-through estimator: the gradient ignores the rounding.
-            rounded = levels + (rounded - levels).detach()
-        return self.logits(rounded.clamp(0, 255))
+            rounded_levels = levels + (rounded_levels - levels).detach()
+        return self.logits(rounded_levels.clamp(0, 255))
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return the logits of pixels of the data set, (images, channels, rows, columns), from 0 to 255."""
@@ -93,9 +93,9 @@ class RawInputNetwork(nn.Module):
         least = float(numbers.min())
         most = float(numbers.max())
         if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
-            expected = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            expected_text = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
             # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
-            warnings.warn(f"numbers range from {least:g} to {most:g}, {expected}", stacklevel=5)
+            warnings.warn(f"numbers range from {least:g} to {most:g}, {expected_text}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
 

@@ -202,11 +202,11 @@ def _helpers(sources: Iterable[str]) -> str:
         if getattr(value, "__module__", None) == pytorch_modules.__name__
     }
     closure: set[str] = set()
-    pending = list(sources)
-    while pending:
-        names = (_names_in(pending.pop()) & definitions.keys()) - closure
+    queue = list(sources)
+    while queue:
+        names = (_names_in(queue.pop()) & definitions.keys()) - closure
         closure |= names
-        pending += (definitions[name] for name in names)
+        queue += (definitions[name] for name in names)
     return "\n\n\n".join(definition for name, definition in definitions.items() if name in closure)
 
 

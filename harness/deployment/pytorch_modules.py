@@ -106,8 +106,8 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised values, in the shape of the input."""
-        joined = input.reshape(len(input), self.num_features, -1)
-        return super().forward(joined).reshape(input.shape)
+        flat_maps = input.reshape(len(input), self.num_features, -1)
+        return super().forward(flat_maps).reshape(input.shape)
 
 
 def unscaled(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:

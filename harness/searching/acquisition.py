@@ -153,20 +153,20 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
     neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations. The factor lowers p for forms that the
     surrogate overestimates on this data set.
     """
-    predicted: dict[str, float] = defaultdict(float)
-    confirmed: dict[str, float] = defaultdict(float)
+    chance_sums: dict[str, float] = defaultdict(float)
+    confirmations: dict[str, float] = defaultdict(float)
     for candidate in candidates:
         chance = candidate.proposal.chance
         if candidate.first_run is None or chance is None:
             continue
         form = candidate.proposal.architecture.form
-        predicted[form] += chance
+        chance_sums[form] += chance
         if candidate.is_confirmed:
-            confirmed[form] += 1
+            confirmations[form] += 1
         elif candidate.passed_first and not candidate.is_refuted:
-            confirmed[form] += candidate.chance_to_confirm
+            confirmations[form] += candidate.chance_to_confirm
     weight = _CALIBRATION_WEIGHT
-    return {form: min(1.0, (weight + confirmed[form]) / (weight + predicted[form])) for form in predicted}
+    return {form: min(1.0, (weight + confirmations[form]) / (weight + chance_sums[form])) for form in chance_sums}
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
@@ -201,10 +201,10 @@ class Forecast(NamedTuple):
         """Return a forecast of no pairs."""
         return Forecast([], np.empty(0), np.empty(0), np.empty(0), np.empty(0))
 
-    def with_others(self, others: Forecast) -> Forecast:
+    def with_others(self, tail: Forecast) -> Forecast:
         """Return the concatenation of two forecasts."""
-        arrays = zip(self[1:], others[1:], strict=True)
-        return Forecast([*self.pairs, *others.pairs], *map(np.concatenate, arrays))
+        arrays = zip(self[1:], tail[1:], strict=True)
+        return Forecast([*self.pairs, *tail.pairs], *map(np.concatenate, arrays))
 
 
 class Ranking(NamedTuple):
@@ -228,8 +228,8 @@ class Acquisition:
         model: Surrogate fitted to all observations.
         recipe: Training recipe; a number of ``lengths`` replaces its number of epochs.
         lengths: Numbers of epochs to choose from.
-        taken: Pairs of hash and epochs that have been proposed.
-        allowed: Largest number of validation errors per 10,000 images at the threshold.
+        proposed_pairs: Pairs of hash and epochs that have been proposed.
+        allowed_errors: Largest number of validation errors per 10,000 images at the threshold.
         images: Number of validation images.
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
         cost_bound: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
@@ -244,8 +244,8 @@ class Acquisition:
     model: Surrogate
     recipe: Recipe
     lengths: tuple[int, ...]
-    taken: frozenset[tuple[str, int]]
-    allowed: float
+    proposed_pairs: frozenset[tuple[str, int]]
+    allowed_errors: float
     images: int
     calibration: Mapping[str, float]
     cost_bound: int
@@ -261,7 +261,7 @@ class Acquisition:
         return [
             epochs
             for epochs in self.lengths
-            if (option.hash, epochs) not in self.taken and option.fits(epochs, self.time_left)
+            if (option.hash, epochs) not in self.proposed_pairs and option.fits(epochs, self.time_left)
         ]
 
     def forecast(self, options: Iterable[NetworkOption]) -> Forecast:
@@ -340,10 +340,10 @@ class Acquisition:
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
             log_no_success = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
-            reserved = np.array([verification_seconds(float(each), workers) for each in seconds])  # V(t)
-            free = np.maximum(0.0, 1 - reserved / time_left.seconds_left)
+            verify_seconds = np.array([verification_seconds(float(each), workers) for each in seconds])  # V(t)
+            free_shares = np.maximum(0.0, 1 - verify_seconds / time_left.seconds_left)
             certainty = _CERTAINTY if self.has_prior else _COLD_CERTAINTY
-            values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** certainty * improvements * free
+            values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** certainty * improvements * free_shares
         choices: dict[str, ScoredOption] = {}
         # The margin breaks ties, as all values may underflow to 0.
         for index in np.lexsort((-margins, -values)):
@@ -358,7 +358,7 @@ class Acquisition:
     @property
     def confirmed_errors(self) -> float:
         """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
-        return self.allowed * self.confirmed_share
+        return self.allowed_errors * self.confirmed_share
 
     def predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> tuple[Any, Any, Any]:
         """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).
@@ -375,30 +375,30 @@ class Acquisition:
         spread = np.sqrt(deviations**2 + seed_variance(self.confirmed_errors, self.images) / self.seeds)
         return means, deviations, spread
 
-    def select_batch(self, ranked: Sequence[ScoredOption], count: int) -> list[ScoredOption]:
+    def select_batch(self, choices: Sequence[ScoredOption], count: int) -> list[ScoredOption]:
         """Return up to ``count`` choices, selected greedily as a sequential batch.
 
         Each selected choice joins the open candidates, which changes F of the remaining choices to F'. The acquisition
         value is proportional to F, so ``value' = value * F' / F``; 0 if F is 0.
 
         Args:
-            ranked: Choices in descending order of the acquisition value; the first is always selected.
+            choices: Choices in descending order of the acquisition value; the first is always selected.
             count: Size of the batch.
         """
-        choices = list(ranked[:1])
+        batch = list(choices[:1])
         rivals = list(self.open_candidates)
-        shortlist = list(ranked[1 : _SHORTLIST_FACTOR * count])
+        shortlist = list(choices[1 : _SHORTLIST_FACTOR * count])
         costs = {each.option.cost for each in shortlist}
         previous = _expected_improvements(costs, self.cost_bound, rivals)
-        while shortlist and len(choices) < count:
-            rivals.append((choices[-1].option.cost, choices[-1].chance))
+        while shortlist and len(batch) < count:
+            rivals.append((batch[-1].option.cost, batch[-1].chance))
             improvements = _expected_improvements(costs, self.cost_bound, rivals)
             values = []
             for choice in shortlist:
                 cost = choice.option.cost
                 values.append(choice.value * improvements[cost] / previous[cost] if previous[cost] else 0.0)
-            choices.append(shortlist.pop(values.index(max(values))))
-        return choices
+            batch.append(shortlist.pop(values.index(max(values))))
+        return batch
 
 
 def _expected_improvements(costs: Iterable[int], bound: int, rivals: Sequence[tuple[int, float]]) -> dict[int, float]:

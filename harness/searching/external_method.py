@@ -153,7 +153,7 @@ class Asker:
         candidates = inquiry.candidates
         time_left = inquiry.time_left
         trials_by_hash = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        trials = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
+        trials = tuple(_tried(candidate, inquiry.missed_trials) for candidate in candidates.values())
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
@@ -218,7 +218,7 @@ class Asker:
         """Do nothing: the method receives all trials at the next call of ``ask``."""
 
 
-def _tried(candidate: Candidate, missed: Set[int]) -> TriedNetwork:
+def _tried(candidate: Candidate, missed_trials: Set[int]) -> TriedNetwork:
     first = candidate.first_run
     return TriedNetwork(
         network=str(candidate.proposal.architecture),
@@ -226,7 +226,7 @@ def _tried(candidate: Candidate, missed: Set[int]) -> TriedNetwork:
         state="running" if first is None else str(first.status),
         validation_accuracy_pct=first.validation_accuracy_pct if first and first.status is Status.COMPLETE else None,
         fresh_pct=tuple(candidate.fresh_pct),
-        stands=candidate.is_confirmed and candidate.proposal.trial not in missed,
+        stands=candidate.is_confirmed and candidate.proposal.trial not in missed_trials,
     )
 
 

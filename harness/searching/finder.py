@@ -81,14 +81,14 @@ class Inquiry:
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
-        missed: Trials whose verification missed the target, so that these candidates cannot be the answer.
+        missed_trials: Trials whose verification missed the target, so that these candidates cannot be the answer.
     """
 
     max_cost: int
     candidates: Mapping[int, Candidate]
     time_left: TimeLeft
     objective: Objective = Metric.PARAMETERS
-    missed: Set[int] = frozenset()
+    missed_trials: Set[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class Finder:
         rivals: Candidates that may be the answer: all except those whose verification missed the target.
         trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
-        taken: Pairs of hash and epochs proposed earlier.
+        proposed_pairs: Pairs of hash and epochs proposed earlier.
         rejected_proposals: Events of rejected or repeated proposals of the baselines, the ladder or a sampler.
         rejected_draws: Number of rejected draws and mutations, by reason.
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
@@ -192,11 +192,11 @@ class Finder:
         self.candidates = inquiry.candidates
         self.time_left = inquiry.time_left
         self.objective = inquiry.objective
-        self.rivals = [each for trial, each in self.candidates.items() if trial not in inquiry.missed]
+        self.rivals = [each for trial, each in self.candidates.items() if trial not in inquiry.missed_trials]
         proposals = [candidate.proposal for candidate in self.candidates.values()]
         self.trial = max(self.candidates, default=-1) + 1
         self.trials_by_hash = {each.hash: each.trial for each in proposals}
-        self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
+        self.proposed_pairs = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
         self.rejected_proposals: list[Rejected | Repeated] = []
         self.rejected_draws: Counter[str] = Counter()
         self.nearest_draw: Feasibility | None = None
@@ -268,20 +268,20 @@ class Finder:
     def acquisition(self) -> Acquisition:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
-        allowed = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
+        allowed_errors = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
         firsts = (candidate.first_run for candidate in self.candidates.values())
         images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
         if self.past.is_settled:
             model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
         else:
-            belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed)
+            belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed_errors)
             model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
         return Acquisition(
             model=model,
             recipe=config.recipe,
             lengths=config.epoch_choices,
-            taken=self.taken,
-            allowed=allowed,
+            proposed_pairs=self.proposed_pairs,
+            allowed_errors=allowed_errors,
             images=images,
             seeds=confirm_seeds_of(config),
             confirmed_share=needed_share(confirm_seeds_of(config), config.groups, self._fold_errors()),
@@ -362,8 +362,8 @@ class Finder:
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
             # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.
-            unlimited = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
-            endless = replace(acquisition, time_left=unlimited)
+            unlimited_time = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
+            endless = replace(acquisition, time_left=unlimited_time)
             ranking = endless.ranked(endless.forecast(options))
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
         self.best_options = [each.option for each in choices[:_KEPT]]
@@ -413,9 +413,9 @@ class Finder:
     def _proposed_parents(self) -> list[Draw]:
         """Return up to ``_PARENTS`` cheapest proposals that passed the first run, and as many latest proposals."""
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
-        passed = [candidate for candidate in candidates if candidate.passed_first]
-        passed.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
-        proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
+        successes = [candidate for candidate in candidates if candidate.passed_first]
+        successes.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
+        proposals = {each.proposal.hash: each.proposal for each in (*successes[:_PARENTS], *candidates[-_PARENTS:])}
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 
     def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, NetworkOption]:
@@ -453,8 +453,8 @@ class Finder:
         limits = cost_text + time_text
         if not lacks_time:
             # ``max_cost`` replaces upper bounds of the objective.
-            others = [each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison]
-            limits = " and ".join([cost_text, *map(str, dict.fromkeys(others))])
+            bounds = [each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison]
+            limits = " and ".join([cost_text, *map(str, dict.fromkeys(bounds))])
         if self.listed_options is not None:
             return f"the space has no further network with {limits}", lacks_time
         nearest = ""
@@ -467,7 +467,7 @@ class Finder:
         """Return whether random draws contain a new network if the time limit of a training is removed."""
         if math.isinf(self.time_left.longest_training):
             return False
-        unlimited = replace(self.time_left, longest_training=math.inf)
-        inquiry = Inquiry(self.max_cost, self.candidates, unlimited, self.objective)
+        unlimited_time = replace(self.time_left, longest_training=math.inf)
+        inquiry = Inquiry(self.max_cost, self.candidates, unlimited_time, self.objective)
         finder = Finder(self.space, self.config, inquiry, self.past)
         return next(finder.draw_options(random.Random(0)), None) is not None

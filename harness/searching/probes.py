@@ -250,7 +250,7 @@ class _Probes:
         outlook = Outlook(finder)
         pairs = [outlook.pair(quantile, most_seconds) for quantile in QUANTILES[:2]]
         by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
-        return [pair for key, pair in by_key.items() if key not in finder.taken]
+        return [pair for key, pair in by_key.items() if key not in finder.proposed_pairs]
 
     def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its whole run."""

@@ -183,7 +183,7 @@ class Proposer:
         - ``start_fixed_trial``, of every proposal except those of the sampler: one seed
         """
 
-        def restarted(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
+        def restart(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
             # The log has all decisions, so the random generator is never used.
             network = replay(self.space, indices, uniform(random.Random(0)))
             return network, self.sampler_study.start_fixed_trial(network.decisions)
@@ -200,12 +200,12 @@ class Proposer:
                 case Rejected(origin="ladder" | "floor"):  # ``BASELINE``; a pattern needs a literal
                     rejected_hashes.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
-                    network, trial = restarted(event.indices)
+                    network, trial = restart(event.indices)
                     analysis = analyse(network.architecture, self.space.task, weight_bits=self.space.weight_bits)
                     self.sampler_study.reject(trial, measured(analysis, objective_of(self.config)), violation)
-                case Repeated(trial=repeated) if repeated not in self.running:
-                    _, trial = restarted(event.indices)
-                    self.sampler_study.tell(trial, candidates[repeated])
+                case Repeated(trial=repeated_trial) if repeated_trial not in self.running:
+                    _, trial = restart(event.indices)
+                    self.sampler_study.tell(trial, candidates[repeated_trial])
                 # The sampler ignores trials without a result: the repeated network was in training, or the rejected
                 # network had no cost or came after ``_MOST_REPORTED`` rejections.
                 case Repeated() | Rejected(origin="sampler"):
@@ -225,8 +225,8 @@ class Proposer:
         """
         if self.past != NO_PAST or self.config.known:
             return
-        others = [candidate for candidate in candidates if candidate.proposal.origin != BASELINE]
-        if len(others) >= _COLD_LADDER_STEPS or any(candidate.passed_first for candidate in others):
+        trainings = [candidate for candidate in candidates if candidate.proposal.origin != BASELINE]
+        if len(trainings) >= _COLD_LADDER_STEPS or any(candidate.passed_first for candidate in trainings):
             self.ladder = []
 
     def _is_for_surrogate(self, trial: int) -> bool:
@@ -258,18 +258,18 @@ class Proposer:
             self._batch = []
         while self._batch:
             choice = self._batch.pop(0)
-            if (choice.option.hash, choice.epochs) not in finder.taken and choice.is_timely(finder.time_left):
+            if (choice.option.hash, choice.epochs) not in finder.proposed_pairs and choice.is_timely(finder.time_left):
                 return self._registered(finder, choice.option, "aim", choice)
         choices = finder.choose_by_surrogate(rng)
         self._best_options = finder.best_options
         if not choices:
             return None
-        first, *others = choices
+        first_choice, *later_choices = choices
         # In doubt (no network has a useful probability), only one network is proposed, as the result may end the doubt.
-        self._batch = [] if finder.is_in_doubt else others
+        self._batch = [] if finder.is_in_doubt else later_choices
         self._batch_max_cost = finder.max_cost
         origin = "doubt" if finder.is_in_doubt else "aim"
-        return self._registered(finder, first.option, origin, first)
+        return self._registered(finder, first_choice.option, origin, first_choice)
 
     def _propose_by_sampler(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""

@@ -81,24 +81,24 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
     return Units(np.searchsorted(unit_components, components), ranks)
 
 
-def choose_fifth(labels: Array, units: Units, barred: Array, *, grouped: bool) -> Array:
+def choose_fifth(labels: Array, units: Units, is_barred: Array, *, has_groups: bool) -> Array:
     """Return a mask of the images set aside: a fifth of each class, or more if whole units demand so.
 
     Args:
         labels: Classes, int64 (images,).
         units: Units of the images.
-        barred: Mask of images that must not be chosen, together with the units of these images.
-        grouped: Whether units are groups. If so, at least ``_FEWEST_GROUPS`` units are chosen, or a third of the units
-            if that is less.
+        is_barred: Mask of images that must not be chosen, together with the units of these images.
+        has_groups: Whether units are groups. If so, at least ``_FEWEST_GROUPS`` units are chosen, or a third of the
+            units if that is less.
 
     Raises:
         DataError: A class would have no image on one of the sides.
     """
     is_chosen = np.zeros(len(labels), bool)
-    free = ~np.isin(units.of_image, units.of_image[barred])
+    free = ~np.isin(units.of_image, units.of_image[is_barred])
     members = units.members(range(len(labels)))
     for label in np.unique(labels):
-        in_class = ~barred & (labels == label)
+        in_class = ~is_barred & (labels == label)
         least_count = max(1, round(int(in_class.sum()) * _SHARE))
         count = int((in_class & is_chosen).sum())
         for unit in units.members(np.flatnonzero(in_class & free & ~is_chosen).tolist()):
@@ -106,11 +106,11 @@ def choose_fifth(labels: Array, units: Units, barred: Array, *, grouped: bool) -
                 break
             is_chosen[members[unit]] = True
             count += int(in_class[members[unit]].sum())
-    if grouped:
+    if has_groups:
         _add_units(is_chosen, labels, units, free)
-    for side in (is_chosen, ~is_chosen & ~barred):
-        if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            size = f"{int((~barred).sum())} images in {len(members)} units"
+    for side in (is_chosen, ~is_chosen & ~is_barred):
+        if {*labels[side].tolist()} != {*labels[~is_barred].tolist()}:
+            size = f"{int((~is_barred).sum())} images in {len(members)} units"
             rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
             raise DataError(f"cannot set aside a fifth of {size}: {rule}")
     return is_chosen
@@ -135,7 +135,7 @@ def _add_units(is_chosen: Array, labels: Array, units: Units, free: Array) -> No
 
 
 def choose_validation(
-    labels: Array, units: Units, validation: Array | None, *, grouped: bool, balanced: bool
+    labels: Array, units: Units, validation: Array | None, *, has_groups: bool, balanced: bool
 ) -> tuple[Array, Array]:
     """Choose the validation images.
 
@@ -148,7 +148,7 @@ def choose_validation(
         labels: Classes, int64 (images,).
         units: Units of the images.
         validation: Mask of the validation images if the source defines a validation part, else None.
-        grouped: Whether units are groups.
+        has_groups: Whether units are groups.
         balanced: Whether equally many images of each class validate. Without groups, surplus units are always trained
             on. With groups, a fixed fifth validates, and single surplus images are left out, as a group must not be
             divided.
@@ -160,9 +160,9 @@ def choose_validation(
         DataError: A class has too few different images, or whole units leave a class without images on one side.
     """
     is_used = np.ones(len(labels), bool)
-    if validation is None and (grouped or np.bincount(labels).min() >= _FEW):
-        validation = choose_fifth(labels, units, np.zeros(len(labels), bool), grouped=grouped)
-        if grouped and not balanced and len(np.unique(units.of_image[validation])) < _FIXED_GROUPS:
+    if validation is None and (has_groups or np.bincount(labels).min() >= _FEW):
+        validation = choose_fifth(labels, units, np.zeros(len(labels), bool), has_groups=has_groups)
+        if has_groups and not balanced and len(np.unique(units.of_image[validation])) < _FIXED_GROUPS:
             fold = _folds(labels, units, min(FOLDS, len(units.ranks)), balanced=False)
             if _trains_all_classes(labels, fold, is_used):
                 return fold, is_used
@@ -170,21 +170,21 @@ def choose_validation(
         fold = _folds(labels, units, FOLDS, balanced=balanced)
     else:
         fold = np.where(validation, 0, ALWAYS_TRAINED).astype(np.uint8)
-    validating = np.flatnonzero(fold != ALWAYS_TRAINED)
+    validation_indices = np.flatnonzero(fold != ALWAYS_TRAINED)
     # All cells get equally many images. A cell is a fold, or a class in a fold if the classes must be balanced.
-    cells = fold[validating].astype(int)
+    cells = fold[validation_indices].astype(int)
     cell_count = int(cells.max()) + 1
-    unit_of_image = units.of_image[validating]
+    unit_of_image = units.of_image[validation_indices]
     if balanced:
         classes = int(labels.max()) + 1
-        cells = cells * classes + labels[validating]
+        cells = cells * classes + labels[validation_indices]
         cell_count *= classes
-    if balanced and grouped:
-        unit_of_image = np.arange(len(validating))  # each image alone
+    if balanced and has_groups:
+        unit_of_image = np.arange(len(validation_indices))  # each image alone
     if balanced or cell_count > 1:
-        surplus = validating[~evened(cells, unit_of_image, cell_count)]
+        surplus = validation_indices[~evened(cells, unit_of_image, cell_count)]
         fold[surplus] = ALWAYS_TRAINED
-        if balanced and grouped:
+        if balanced and has_groups:
             is_used[surplus] = False
     if not _trains_all_classes(labels, fold, is_used):
         raise DataError("a class has too few different images for training and validation")
@@ -282,10 +282,10 @@ def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array
         images = parts[part]
         earlier_images = parts[earlier]
         of_part = f"of {len(images):,} {part} images"
-        shared = int(np.isin(equal[images], equal[earlier_images]).sum())
-        if shared > 0:
-            sentences.append(f"{shared:,} {of_part} lie in the {earlier} part, too")
-        alike = int(np.isin(near[images], near[earlier_images]).sum()) - shared
+        shared_count = int(np.isin(equal[images], equal[earlier_images]).sum())
+        if shared_count > 0:
+            sentences.append(f"{shared_count:,} {of_part} lie in the {earlier} part, too")
+        alike = int(np.isin(near[images], near[earlier_images]).sum()) - shared_count
         if alike > 0:
             sentences.append(f"{alike:,} {of_part} are nearly equal to images of the {earlier} part")
         if groups is not None:

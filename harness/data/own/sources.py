@@ -97,15 +97,15 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
         elif is_data_file(root):
             source = _FILES[root.suffix.lower()](root, group_by)
         else:
-            allowed = f"folders of pictures or IDX files, {endings_text()} files"
-            raise DataError(f"{root} is not a data set; allowed: {allowed}")
+            allowed_sources = f"folders of pictures or IDX files, {endings_text()} files"
+            raise DataError(f"{root} is not a data set; allowed: {allowed_sources}")
     except HarnessError:
         raise
     except Exception as error:  # libraries raise arbitrary errors for damaged files
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        allowed = f"{_GROUPED_FILES} files and folders of pictures"
-        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed: {allowed}")
+        allowed_sources = f"{_GROUPED_FILES} files and folders of pictures"
+        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed: {allowed_sources}")
     return source
 
 
@@ -157,16 +157,16 @@ def _npz(path: Path, group_by: str | None) -> Source:
     _check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
         parts = {}
-        unused = list(arrays)
+        unused_arrays = list(arrays)
         for part, keys in _keys_by_part(path, list(arrays)).items():
             if group_by is not None:
                 keys["groups"] = _group_key(group_by, part, list(arrays), path)
             # The kinds ``images``, ``labels`` and ``groups`` are the names of arguments.
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in keys.items()})
-            unused = [key for key in unused if key not in keys.values()]
+            unused_arrays = [key for key in unused_arrays if key not in keys.values()]
     source = Source(path.stem, parts)
-    if unused:
-        source.remarks.append(f"left out: the arrays {', '.join(unused)}")
+    if unused_arrays:
+        source.remarks.append(f"left out: the arrays {', '.join(unused_arrays)}")
     return source
 
 
@@ -176,12 +176,12 @@ def _check_archive(path: Path) -> None:
         entries = archive.infolist()
     size = sum(entry.file_size for entry in entries)
     values.check_bytes(path, size)
-    packed = path.stat().st_size
-    if size > _SMALL_CONTENT and size > _MOST_COMPRESSION * packed:
-        raise DataError(f"{path} has a compression ratio of {size // packed}; allowed: up to {_MOST_COMPRESSION}")
-    repeated = _repeated(entry.filename for entry in entries)
-    if repeated:
-        raise DataError(f"{path} contains {repeated[0]} twice")
+    packed_size = path.stat().st_size
+    if size > _SMALL_CONTENT and size > _MOST_COMPRESSION * packed_size:
+        raise DataError(f"{path} has a compression ratio of {size // packed_size}; allowed: up to {_MOST_COMPRESSION}")
+    repetitions = _repeated(entry.filename for entry in entries)
+    if repetitions:
+        raise DataError(f"{path} contains {repetitions[0]} twice")
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
@@ -204,8 +204,8 @@ def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
     complete = {part: keys_of_part for part, keys_of_part in keys.items() if len(keys_of_part) == 2}
     if not complete:
         content = ", ".join(names) or "nothing"
-        allowed = "X and y, x_train and y_train, or train_images and train_labels"
-        raise DataError(f"{path} contains {content}; expected arrays such as {allowed}")
+        allowed_names = "X and y, x_train and y_train, or train_images and train_labels"
+        raise DataError(f"{path} contains {content}; expected arrays such as {allowed_names}")
     return complete
 
 
@@ -234,7 +234,7 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 def _idx_folder(folder: Path) -> Source | None:
     """Read IDX files named as by torchvision, EMNIST, QMNIST or Kaggle; return None if the folder has none."""
     parts = {}
-    unused = set(folder.iterdir())
+    unused_paths = set(folder.iterdir())
     for part, pair in _idx_pairs(folder).items():
         for kind in ("images", "labels"):
             if kind not in pair:
@@ -244,10 +244,10 @@ def _idx_folder(folder: Path) -> Source | None:
             # QMNIST's labels have eight columns, of which the first is the class (Yadav and Bottou 2019).
             labels = labels[:, 0]
         parts[part] = part_of_arrays(_idx(pair["images"]), labels, part)
-        unused -= {*pair.values()}
+        unused_paths -= {*pair.values()}
     if not parts:
         return None
-    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(_kind_of, unused))))
+    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(_kind_of, unused_paths))))
 
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
@@ -286,8 +286,8 @@ def _idx(path: Path) -> values.Array:
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
     """Read a folder with a folder of pictures per class, or with such folders per part; see ``source_at``."""
     if group_by not in (None, "_"):
-        allowed = "_ (groups are the parts of the file names before the first _)"
-        raise DataError(f"--group-by {group_by}: allowed for a folder of pictures: {allowed}")
+        allowed_values = "_ (groups are the parts of the file names before the first _)"
+        raise DataError(f"--group-by {group_by}: allowed for a folder of pictures: {allowed_values}")
     left_out = Counter[str]()  # number of files by kind (``_kind_of``), and of further frames
     conversions = Counter[str]()  # number of pictures by remark
     size = 0
@@ -340,10 +340,10 @@ def _labelled_pictures(folder: Path, root: Path, left_out: Counter[str]) -> Iter
 def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
     """Set the groups of all parts to the file names up to the first underscore."""
     names = [name for part in parts.values() for name in part.names]
-    lacking = [name for name in names if "_" not in Path(name).name]
-    if lacking:
-        total = f"{len(lacking):,} of the {len(names):,} pictures of {root}"
-        raise DataError(f"--group-by _: {total} have no _ in the file name, such as {lacking[0]}")
+    names_without_group = [name for name in names if "_" not in Path(name).name]
+    if names_without_group:
+        total = f"{len(names_without_group):,} of the {len(names):,} pictures of {root}"
+        raise DataError(f"--group-by _: {total} have no _ in the file name, such as {names_without_group[0]}")
     for part in parts.values():
         part.groups = [Path(name).name.partition("_")[0] for name in part.names]
 
@@ -511,17 +511,17 @@ def _check_ts_header(path: Path, header: Mapping[str, str], dimension_counts: se
     differs_from_header = dimensions_text.isdecimal() and dimension_counts != {int(dimensions_text)}
     if dimension_counts == {0} or len(dimension_counts) > 1 or differs_from_header:
         counts = " and ".join(map(str, sorted(dimension_counts)))
-        expected = dimensions_text or "at least 1, the same number for all series"
-        raise DataError(f"{path} has series with {counts} dimensions before the class; expected {expected}")
+        expected_text = dimensions_text or "at least 1, the same number for all series"
+        raise DataError(f"{path} has series with {counts} dimensions before the class; expected {expected_text}")
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
     """Raise DataError if a label is no class of the header; any class is allowed if the header lists none."""
-    allowed = {name.lower() for name in classes}
+    class_names = {name.lower() for name in classes}
     for label in labels:
         if "," in label:
             raise DataError(f"{path}: expected a class after the last colon, got {label[:40]!r}")
-        if allowed and label.lower() not in allowed:
+        if class_names and label.lower() not in class_names:
             raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
 
 
@@ -651,9 +651,9 @@ def _name_classes(data_part: DataPart, names: list[str], part: str, remarks: lis
     The labels are either indices into ``names`` or the names themselves.
     """
     names = [text_label(name, f"classes of {part}") for name in names]
-    repeated = _repeated(names)
-    if repeated:
-        raise DataError(f"{part} has two classes named {repeated[0]}; class names must be unique")
+    repetitions = _repeated(names)
+    if repetitions:
+        raise DataError(f"{part} has two classes named {repetitions[0]}; class names must be unique")
     name_of_label = {str(index): name for index, name in enumerate(names)}
     if {*data_part.labels} <= {*names} and not {*data_part.labels} <= name_of_label.keys():
         name_of_label = {name: name for name in names}

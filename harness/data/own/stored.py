@@ -55,8 +55,8 @@ class SourceOptions:
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
-                expected = "three integers (channels, rows, columns) from 1 to 9999"
-                raise DataError(f"shape must be {expected}, got {self.shape!r}")
+                expected_text = "three integers (channels, rows, columns) from 1 to 9999"
+                raise DataError(f"shape must be {expected_text}, got {self.shape!r}")
             object.__setattr__(self, "shape", tuple(map(int, sizes)))
         if self.channels not in (None, "first", "last", "none"):
             raise DataError(f'channels must be "first", "last" or "none", got {self.channels!r}')
@@ -130,9 +130,9 @@ def descriptions(text: str) -> dict[str, SourceOptions]:
     options_by_name = {}
     for entry in _entries_by_path().get(os.path.realpath(text), []):
         # ``read_as`` checks the entry, and takes a text.
-        described = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_DESCRIPTIONS_HINT)
-        if (workspace().data(described.name) / "data.json").is_file():
-            options_by_name[described.name] = described.options
+        description = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_DESCRIPTIONS_HINT)
+        if (workspace().data(description.name) / "data.json").is_file():
+            options_by_name[description.name] = description.options
     return options_by_name
 
 
@@ -171,9 +171,9 @@ def _check_options(spec: Dataset, options: SourceOptions) -> None:
     """Raise UsageError if a requested option differs from the facts of a data set."""
     # A shape is accepted if the images have this shape, resized or not. allow_overlap is not compared, because the
     # option does not change the content.
-    requested = (options.shape, options.group_by, options.balanced, options.channels)
+    requests = (options.shape, options.group_by, options.balanced, options.channels)
     stored_values = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
-    if any(value and value != stored_value for value, stored_value in zip(requested, stored_values, strict=True)):
+    if any(value and value != stored_value for value, stored_value in zip(requests, stored_values, strict=True)):
         raise UsageError(
             f"data set {spec.name} was not read with {options}",
             hint="to read the source again with these options, pass the path of the file or folder",
@@ -549,9 +549,9 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
         if not has_test:
             # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
             units = divisions.connected_units(keys, tag="test-v1")
-            grouped = table.groups is not None
+            has_groups = table.groups is not None
             try:
-                is_test = divisions.choose_fifth(table.labels, units, barred=table.part == _VALIDATION, grouped=grouped)
+                is_test = divisions.choose_fifth(table.labels, units, table.part == _VALIDATION, has_groups=has_groups)
             except DataError as error:
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
@@ -578,9 +578,9 @@ def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tup
     units = divisions.connected_units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     validation = in_validation if in_validation.any() else None
-    grouped = table.groups is not None
+    has_groups = table.groups is not None
     labels = table.labels[not_test]
-    return divisions.choose_validation(labels, units, validation, grouped=grouped, balanced=balanced)
+    return divisions.choose_validation(labels, units, validation, has_groups=has_groups, balanced=balanced)
 
 
 def _parts_to_write(
@@ -666,7 +666,7 @@ def check_facts(spec: Dataset) -> None:
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
         mean, std = _statistics(train["pixels"], spec.name)
         validation_size, folds = _fold_counts(train["fold"])
-        expected = {
+        expected_facts = {
             "mean": mean,
             "std": std,
             "image_shape": train["pixels"].shape[1:],
@@ -676,8 +676,8 @@ def check_facts(spec: Dataset) -> None:
             "test_size": len(test["labels"]),
         }
     if spec.test_groups:
-        expected["test_group_sizes"] = _sizes(spec.test_groups)
-    for name, value in expected.items():
+        expected_facts["test_group_sizes"] = _sizes(spec.test_groups)
+    for name, value in expected_facts.items():
         if getattr(spec, name) != value:
             raise DataError(f"{folder / 'data.json'}: {name}: {getattr(spec, name)} stated, {value} computed")
 

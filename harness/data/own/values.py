@@ -102,9 +102,9 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
     is_grey = upright.mode in ("1", "L", "LA", "La")
     is_transparent = False
     if upright.has_transparency_data:
-        layered = upright.convert("RGBA")
-        is_transparent = bool(np.asarray(layered)[..., 3].min() < 255)
-        upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+        layers = upright.convert("RGBA")
+        is_transparent = bool(np.asarray(layers)[..., 3].min() < 255)
+        upright = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
     numbers: Array = np.asarray(upright.convert("L" if is_grey else "RGB"))
     if image.mode in ("P", "PA") and (numbers == numbers[..., :1]).all():
         # All used colours of the palette are grey.
@@ -473,8 +473,8 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
     """
     if numbers.shape[1:] != spec.image_shape:
         shape = "x".join(map(str, numbers.shape[1:]))
-        expected = shape_text(spec.image_shape)
-        raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected}")
+        expected_shape = shape_text(spec.image_shape)
+        raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
     # Known data sets have no stored range, because the pixels are bytes.
     low = np.array(spec.low or [_BYTES[0]] * spec.image_shape[0])
     high = np.array(spec.high or [_BYTES[1]] * spec.image_shape[0])

@@ -54,9 +54,9 @@ def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: An
         model=Surrogate(known),
         recipe=RECIPE,
         lengths=(8,),
-        taken=frozenset(),
+        proposed_pairs=frozenset(),
         confirmed_share=needed_share(),
-        allowed=100.0,
+        allowed_errors=100.0,
         images=10_000,
         calibration={},
         cost_bound=20_001,
@@ -193,9 +193,9 @@ def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
     assert lengths[options()[3].hash] == 4
     assert choices_of(acquisition(time_left=replace(ROOM, longest_training=0.0)), options()) == []
     (best,) = choices_of(acquisition(lengths=(5, 8)), [first])
-    (other,) = choices_of(acquisition(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})), [first])
+    (other,) = choices_of(acquisition(lengths=(5, 8), proposed_pairs=frozenset({(first.hash, best.epochs)})), [first])
     assert {best.epochs, other.epochs} == {5, 8}
-    assert choices_of(acquisition(taken=frozenset({(first.hash, 8)})), [first]) == []
+    assert choices_of(acquisition(proposed_pairs=frozenset({(first.hash, 8)})), [first]) == []
 
 
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
@@ -227,7 +227,7 @@ def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
 
 @pytest.mark.parametrize("has_incumbent", [False, True])
 def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(has_incumbent: bool):
-    assert widths(choices_of(acquisition(allowed=1e-6, has_incumbent=has_incumbent), options()))[0] == WIDTHS[-1]
+    assert widths(choices_of(acquisition(allowed_errors=1e-6, has_incumbent=has_incumbent), options()))[0] == WIDTHS[-1]
 
 
 def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_verification_has_time():

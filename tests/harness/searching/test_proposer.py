@@ -347,7 +347,7 @@ def finder_of(
 ) -> Finder:
     config = searches.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
-    inquiry = Inquiry(budget, known, time_left, missed=missed_trials)
+    inquiry = Inquiry(budget, known, time_left, missed_trials=missed_trials)
     return Finder(of or parse_space(WIDE, "test"), config, inquiry, Past(tuple(past)))
 
 
@@ -455,10 +455,10 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
-    acquisition = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
+    value = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
 
-    assert (acquisition.cost_bound, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
-    assert acquisition.open_candidates == ((580, 0.3), (770, passed.chance_to_confirm))
+    assert (value.cost_bound, value.has_incumbent, round(value.allowed_errors, 9)) == (1_001, True, 100.0)
+    assert value.open_candidates == ((580, 0.3), (770, passed.chance_to_confirm))
     assert not finder_of(passed, missed, refuted).acquisition().has_incumbent
     # Networks that missed the target on the test images cannot be the answer, confirmed or not.
     after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).acquisition()

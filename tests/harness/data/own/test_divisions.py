@@ -79,15 +79,15 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     again = connected_units([each[mixed] for each in keys])
     nothing = np.zeros(len(images), bool)
     try:
-        chosen = choose_fifth(labels, together, nothing, grouped=balanced)
-        turns, _ = choose_validation(labels, together, None, grouped=False, balanced=balanced)
+        chosen = choose_fifth(labels, together, nothing, has_groups=balanced)
+        turns, _ = choose_validation(labels, together, None, has_groups=False, balanced=balanced)
     except DataError:
         return
     for unit in np.unique(together.of_image):
         assert len({*chosen[together.of_image == unit]}) == 1
         assert len({*turns[together.of_image == unit]}) == 1
     assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
-    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, grouped=balanced), chosen[mixed])
+    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, has_groups=balanced), chosen[mixed])
     if balanced:
         assert (
             len({int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}) == 1
@@ -292,14 +292,14 @@ def test_images_that_are_left_out_do_not_count_as_training_images():
     together = connected_units([np.array([f"{number}".encode() for number in range(10)])])
 
     with pytest.raises(DataError):
-        choose_validation(labels, together, validates, grouped=True, balanced=True)
+        choose_validation(labels, together, validates, has_groups=True, balanced=True)
 
 
 def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
     # Only group 0 has several images of class 1; a different group has the last image of the class.
     labels = np.array([0, 0, 1, 1, 0, 1, 0, 0])
     groups = np.array([b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c"])
-    fold, used = choose_validation(labels, connected_units([groups]), None, grouped=True, balanced=False)
+    fold, used = choose_validation(labels, connected_units([groups]), None, has_groups=True, balanced=False)
 
     assert used.all()
     assert all({*labels[fold != number]} == {0, 1} for number in range(FOLDS))
