@@ -94,12 +94,12 @@ class Certificate:
         )
 
 
-def certificate_of(record: Record, declared: Declaration) -> Certificate:
+def certificate_of(record: Record, declaration: Declaration) -> Certificate:
     """Return the certificate of the seeds of a declaration, all of which must be recorded."""
-    runs = [run for run in record.seeds if run.index in declared.indices]
+    runs = [run for run in record.seeds if run.index in declaration.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
-    sizes, group_errors = _groups_of(record, declared)
+    sizes, group_errors = _groups_of(record, declaration)
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -113,20 +113,20 @@ def certificate_of(record: Record, declared: Declaration) -> Certificate:
         indices=tuple(run.index for run in runs),
         seeds=tuple(run.seed for run in runs),
         test_errors=errors,
-        alpha=declared.alpha,
-        declared_utc=declared.declared_utc,
+        alpha=declaration.alpha,
+        declared_utc=declaration.declared_utc,
         group_sizes=sizes,
         group_errors=group_errors,
         **_computed(
-            errors, data.test_size, record.target_pct, declared.alpha, Groups(sizes, dict(enumerate(group_errors)))
+            errors, data.test_size, record.target_pct, declaration.alpha, Groups(sizes, dict(enumerate(group_errors)))
         ),
     )
 
 
-def _groups_of(record: Record, declared: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Return the sizes of the test groups and the errors of each declared seed by group; empty without groups."""
     sizes, errors = groups_of(record)
-    return tuple(sizes), tuple(tuple(errors[index]) for index in declared.indices if index in errors)
+    return tuple(sizes), tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
@@ -186,13 +186,13 @@ def check(path: Path) -> Certificate:
         raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
     recipe_hash = certificate.recipe.hash
     seeds = [derive_seed(certificate.hash, recipe_hash, Purpose.VERIFY, index) for index in indices]
-    expected = {
+    expected_values = {
         "hash": certificate.architecture.hash,
         "parameters": parameters,
         "seeds": tuple(seeds),
         **_computed(errors, images, target_pct, alpha, Groups(sizes, dict(enumerate(group_errors)))),
     }
-    for name, value in expected.items():
+    for name, value in expected_values.items():
         statement = getattr(certificate, name)
         is_close = isinstance(statement, float) and isinstance(value, float) and math.isclose(statement, value)
         if statement != value and not is_close:
@@ -226,9 +226,9 @@ def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> b
     """
     subject = (certificate.hash, certificate.recipe.hash, certificate.declared_utc)
     fault = ""
-    for declared in ledger.read(workspace.ledger).declarations:
-        if declared.alpha and (declared.hash, declared.recipe_hash, declared.declared_utc) == subject:
-            fault = _contradiction(certificate, declared, workspace)
+    for declaration in ledger.read(workspace.ledger).declarations:
+        if declaration.alpha and (declaration.hash, declaration.recipe_hash, declaration.declared_utc) == subject:
+            fault = _contradiction(certificate, declaration, workspace)
             if not fault:
                 return True
     if fault:
@@ -236,22 +236,22 @@ def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> b
     return False
 
 
-def _contradiction(certificate: Certificate, declared: Declaration, workspace: Workspace) -> str:
+def _contradiction(certificate: Certificate, entry: Declaration, workspace: Workspace) -> str:
     """Return the first difference of a certificate from its declaration or record; empty if there is none."""
     names = ("target_pct", "indices", "alpha", "data_hash", "test_size")
-    expected: dict[str, Any] = {name: getattr(declared, name) for name in names}
+    values: dict[str, Any] = {name: getattr(entry, name) for name in names}
     for record in read_all(workspace.records):
-        if record.key == declared.key:
-            expected["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
+        if record.key == entry.key:
+            values["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in entry.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                expected["group_sizes"], group_errors = _groups_of(record, declared)
+                values["group_sizes"], group_errors = _groups_of(record, entry)
                 # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
-                if dataset(record.dataset).test_groups or not expected["group_sizes"]:
-                    expected["group_errors"] = group_errors
-    for name, value in expected.items():
+                if dataset(record.dataset).test_groups or not values["group_sizes"]:
+                    values["group_errors"] = group_errors
+    for name, value in values.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.
         if value is not None and statement != value:
-            return f"{name}: stated {statement}, {value} in the declaration of {declared.declared_utc} or in the record"
+            return f"{name}: stated {statement}, {value} in the declaration of {entry.declared_utc} or in the record"
     return ""

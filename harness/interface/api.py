@@ -154,8 +154,8 @@ def train(
     task = datasets.task_of_option(dataset)
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
-    named = named_recipe(recipe, epochs=epochs)
-    check_network(named.recipe, architecture, task)
+    choice = named_recipe(recipe, epochs=epochs)
+    check_network(choice.recipe, architecture, task)
     if out is not None:
         _check_file("out", Path(out))
 
@@ -169,8 +169,8 @@ def train(
     images = load(dataset, Path(data) if data else None)
     job = Job(
         architecture=architecture,
-        recipe=named.recipe,
-        recipe_name=named.name,
+        recipe=choice.recipe,
+        recipe_name=choice.name,
         purpose=Purpose.TRAIN,
         seed_index=seed,
         device=device,
@@ -399,8 +399,8 @@ def search(request: SearchRequest) -> Study:
     """
     from harness.interface.session import planned_search, run_search_with_progress
 
-    changed = request.changed()
-    origins = {name: "call" if name in changed else "default" for name in options_of(type(request))}
+    stated_names = request.changed()
+    origins = {name: "call" if name in stated_names else "default" for name in options_of(type(request))}
     check_may_start()
     with planned_search(request, origins) as plan:
         run_search_with_progress(plan, request, origins)

@@ -132,8 +132,8 @@ def plan_search(
         named_folder = None if request.study is None else workspace.study(request.study)
         start_networks = () if request.start_from is None else networks_of(request.start_from, workspace)
         device = choose_device(request.device)
-        limited = limited_space(request, goal.data)
-        training = training_of(request, goal.data, limited.space, workspace, device)
+        space_choice = limited_space(request, goal.data)
+        training = training_of(request, goal.data, space_choice.space, workspace, device)
         effort = effort_of(request, training.engine.kind, device)
         images = load(request.dataset, request.data)
     if images.dataset != goal.data:  # ``auto``, and MNIST is not available
@@ -142,20 +142,20 @@ def plan_search(
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
     if training.recipe_choices and recipe_choice == "by training":
-        training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
+        training = _chosen_by_training(training, goal.data, space_choice, effort, source, workspace)
     elif training.recipe_choices and recipe_choice == "as in short searches":
         recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
         training = replace(training, named_recipe=recipe, recipe_choices=())
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
-        _config(request, goal, limited, training, error_ratio),
+        _config(request, goal, space_choice, training, error_ratio),
         data_hash=images.data_hash,
         sampler=sampler,
         sampler_sha256=sampler_sha256,
     )
     # The folder is named before the start networks are entered: the name must not depend on them.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
-    config = replace(config, known=_start_networks(request, start_networks, limited, folder))
+    config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
     with busy("reading past runs"):
         past, faults = _past(config, images, workspace, folder)
     return SearchPlan(
@@ -166,7 +166,7 @@ def plan_search(
         effort=effort,
         source=source,
         named_recipe=training.named_recipe,
-        space=limited.space,
+        space=space_choice.space,
         error_ratio=error_ratio,
         engine=training.engine,
         past=past,
@@ -193,7 +193,7 @@ def _trainable(request: SearchRequest, training: TrainingChoice, image_count: in
 def _chosen_by_training(
     training: TrainingChoice,
     data: Dataset,
-    limited: LimitedSpace,
+    space_choice: LimitedSpace,
     effort: Effort,
     source: DataLocation,
     workspace: Workspace,
@@ -202,12 +202,12 @@ def _chosen_by_training(
     began = time.monotonic()
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
-        recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
+        recipe = choose(data, space_choice.space, space_choice.budget, executor, effort, workspace)
     return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=time.monotonic() - began)
 
 
 def _start_networks(
-    request: SearchRequest, networks: Sequence[str], limited: LimitedSpace, folder: Path
+    request: SearchRequest, networks: Sequence[str], space_choice: LimitedSpace, folder: Path
 ) -> tuple[str, ...]:
     """Return the networks of ``start_from`` that suit the search, none without ``start_from``."""
     if request.start_from is None:
@@ -215,7 +215,7 @@ def _start_networks(
     if study_exists(folder):
         # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
         return read_config(folder).config.known
-    return suitable(networks, limited.space, limited.budget, request.start_from)
+    return suitable(networks, space_choice.space, space_choice.budget, request.start_from)
 
 
 def _past(
@@ -225,8 +225,8 @@ def _past(
     past = read_prior(folder)
     if past is not None:
         return past, []  # a continued study keeps its first prior observations
-    overlapping = sets_with_images(image_digests(images.train_images.numpy()))
-    return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping)
+    overlapping_sets = sets_with_images(image_digests(images.train_images.numpy()))
+    return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping_sets)
 
 
 def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
@@ -238,7 +238,7 @@ def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dic
 
 
 def _config(
-    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
+    request: SearchRequest, goal: Goal, space_choice: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
     """Return the configuration of a study; ``plan_search`` adds the hash of the images and the sampler."""
     recipe = training.named_recipe.recipe
@@ -248,11 +248,11 @@ def _config(
     return StudyConfig(
         dataset=goal.data.name,
         data_hash="",
-        budget=limited.budget,
+        budget=space_choice.budget,
         target_pct=goal.target_pct,
         threshold_pct=round(error_ratio.threshold_pct(goal.target_pct), 6),
-        space=limited.space.name,
-        space_text=limited.space.text,
+        space=space_choice.space.name,
+        space_text=space_choice.space.text,
         sampler="",
         recipe=recipe,
         recipe_name=training.named_recipe.name,
@@ -261,7 +261,7 @@ def _config(
         lengths=training.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
-        objectives=limited.objectives,
+        objectives=space_choice.objectives,
         start_from=request.start_from or "",
         group_folds=goal.data.group_folds,
         validation_groups=_effective_groups(goal.data, goal.data.validation_group_sizes),

@@ -263,10 +263,10 @@ def study_exists(folder: Path) -> bool:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    stored = settings_of(read_config(folder).config)
+    stored_settings = settings_of(read_config(folder).config)
     for name, value in settings_of(config).items():
-        if value != stored[name]:
-            values = f" ({stored[name]!r} in the study, {value!r} requested)"
+        if value != stored_settings[name]:
+            values = f" ({stored_settings[name]!r} in the study, {value!r} requested)"
             if name in ("space_text", "recipe"):
                 values = ""
             raise ContentError(

@@ -103,8 +103,8 @@ class PastTraining:
     @classmethod
     def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
         """Return a past training on the images of the search."""
-        stated: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
-        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated)
+        stated_values: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
+        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated_values)
 
 
 def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> bool:
