@@ -247,8 +247,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
     check_batch(recipe.recipe, data.dataset.train_size)
     engine = TORCH if choice.engine is None else choice.engine.name
-    workers = worker_count(request.workers, device)
-    machine = Machine.here(device, data.data_hash, engine, workers)
+    machine = Machine.here(device, data.data_hash, engine, worker_count(request.workers, device))
     validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,

@@ -201,5 +201,4 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     plan = plan_verification(request, workspace)
     declaration = declare_certificate(plan, workspace, seeds)
     plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
-    record = run_verification(plan, workspace, None).record
-    return certificate_of(record, declaration)
+    return certificate_of(run_verification(plan, workspace, None).record, declaration)

@@ -56,7 +56,7 @@ from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe
 from search_spaces.chips import Chip
-from search_spaces.space import Metric, SearchSpace, feasible
+from search_spaces.space import FeasibleCount, Metric, SearchSpace, feasible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,25 +310,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
-    # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
-    drawn_limits = [
-        metric
-        for metric, limit in zip(config.minimised, config.limits, strict=True)
-        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
-    ]
-    seconds = None  # of the shortest and the longest training of a network of median cost
-    if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
-        pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
-        work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        extremes = min(config.epoch_choices), max(config.epoch_choices)
-        seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in extremes]
-    further: dict[str, Any] = {}
-    if plan.recipe_choices:
-        further["recipe_choices"] = list(plan.recipe_choices)
-    if plan.chip is not None:
-        further["chip"] = list(map(str, plan.chip.limits(plan.data.task)))
-    if drawn_limits:
-        further["drawn_ceilings"] = drawn_limits
     # Published keys: ``derivations`` are configurations, ``offset`` is the error ratio, ``stand_seeds`` are the fewest
     # seeds of a confirmation.
     return {
@@ -340,15 +321,39 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "offset": asdict(plan.error_ratio),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
-        **further,
+        **_optional_keys(plan),
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": config.epoch_choices,
-        "estimated_seconds_a_training": seconds,
+        "estimated_seconds_a_training": _training_seconds(plan, count),
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": confirm_seeds_of(config),
         "most_seeds": config.group_folds or MOST_SEEDS,
         "confidence": GROUP_CONFIDENCE if config.groups else CONFIDENCE,
         "needed_share": needed_share(confirm_seeds_of(config), config.groups),
     }
+
+
+def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
+    """Return the keys of ``plan_document`` that only some plans have, with the values."""
+    config = plan.config
+    # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
+    drawn_limits = [
+        metric
+        for metric, limit in zip(config.minimised, config.limits, strict=True)
+        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
+    ]
+    chip_limits = [] if plan.chip is None else list(map(str, plan.chip.limits(plan.data.task)))
+    values = {"recipe_choices": list(plan.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
+    return {key: value for key, value in values.items() if value}
+
+
+def _training_seconds(plan: SearchPlan, count: FeasibleCount) -> list[float] | None:
+    """Return the seconds of the shortest and the longest training of a network of median cost; None without medians."""
+    if count.median_macs is None or count.median_numbers is None or count.median_parameters is None:
+        return None
+    pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(plan.config.recipe)
+    work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
+    choices = plan.config.epoch_choices
+    return [pace.seconds(epochs, plan.data.train_size, work) for epochs in (min(choices), max(choices))]

@@ -383,8 +383,7 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
     """Return the value of each minimised metric of a study for a proposed network."""
     if config.minimised == (Metric.PARAMETERS,):
         return (proposal.parameters,)
-    task = dataset(config.dataset).task
-    analysis = analyse(proposal.architecture, task, weight_bits=config.recipe.weight_bits)
+    analysis = analyse(proposal.architecture, dataset(config.dataset).task, weight_bits=config.recipe.weight_bits)
     return tuple(measured(analysis, each) for each in config.minimised)
 
 
