@@ -1,7 +1,7 @@
-"""Outcome of a search, printed as text or JSON, and the advice: one command to continue with.
+"""Outcome of a search, printed as text or JSON, and the advice: a command to continue with.
 
-``ending.py`` words what holds for every study, also later; this module adds what only the session of the search knows:
-its options, its plan and the networks that wait for more time.
+``ending.py`` writes the sentences that hold for every study, also later. This module adds sentences that need the
+session of the search: options, plan and the networks that wait for more time.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class SearchOutcome:
         verdict: Verdict of the last verification; None if no network was verified.
         stated_options: Options that the command line states, by flag, with the values as text; several values for a
             repeated option.
-        nearest: Nearest miss; if the target was met, among the smaller candidates that passed their first run.
-        waiting: Candidate that should be verified with more time; its ``seconds`` are the time of all sessions
+        nearest: Nearest miss; if the target was met, among the smaller candidates that passed the first run.
+        waiting: Candidate that should be verified with more time; ``waiting.seconds`` is the time of all sessions
             including this verification. None if there is no such candidate.
     """
 
@@ -100,7 +100,7 @@ class SearchOutcome:
 
     @property
     def _row(self) -> LeaderboardRow | None:
-        """Row of the last verification, unless the study has another answer, which is not verified."""
+        """Row of the last verification, unless the study has a different, unverified answer."""
         result = self.state.result
         if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
             return None
@@ -108,7 +108,7 @@ class SearchOutcome:
 
     @property
     def ending(self) -> Ending:
-        """End of the search; its advice is the advice that ``outcome_of`` has logged."""
+        """End of the search, with the advice that ``outcome_of`` has logged."""
         lacks_declaration = self.verdict is not None and self.verdict.lacks_declaration
         return ending(self.state, self._row, lacks_declaration=lacks_declaration)
 
@@ -199,10 +199,10 @@ class SearchOutcome:
         return documents
 
     def advice(self) -> Advised | None:
-        """Return the advice; None if the target was met, and no smaller candidate waits or has passed its first run.
+        """Return the advice; None if the target was met, and no smaller candidate waits or has passed the first run.
 
-        Without a verdict, the advice is more time or trials if they ran out, else a larger limit if there is no nearest
-        miss or if it costs more than half of the limit, else a lower target.
+        Without a verdict, the advice is more time or trials if time or trials ran out, else a larger limit if there is
+        no nearest miss or if the nearest miss costs more than half of the limit, else a lower target.
         """
         if self.waiting is not None:
             return self._to_verify(self.waiting)
@@ -251,7 +251,7 @@ class SearchOutcome:
             check = ("spaces", "check", *self.stated_options.get("--space", (config.space,)))
             effect = "lists the reasons why networks of the space are rejected"
             return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
-        # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
+        # The nearest miss, with errors higher by a standard deviation of the seeds, should reach the new target.
         error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         # Rounded down to hundredths of a per cent.
         target = max(1, math.floor(100 * (100 - 100 * self.plan.error_ratio.errors_ratio * error_share)) / 100)
@@ -312,7 +312,7 @@ class SearchOutcome:
         return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
-        """Return the advice to double the limit of the trials if it ended the search, else of the time, if limited."""
+        """Return the advice to double the limit of trials, if this limit ended the search, else of time, if limited."""
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             trials = max(1, trials_beside_baselines(self.state.candidates.values()))
@@ -328,7 +328,7 @@ class SearchOutcome:
         return self._advised("time", sentences, more, advice)
 
     def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
-        """Return the advice to search again with changed options, by flag; other arguments as in ``Advised``."""
+        """Return the advice to search again with changed options, by flag; further arguments as in ``Advised``."""
         # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
