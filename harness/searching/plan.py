@@ -141,11 +141,7 @@ def plan_search(
         goal = goal_of(images.dataset, request.target_pct)
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
-    if training.recipe_choices and recipe_choice == "by training":
-        training = _chosen_by_training(training, goal.data, space_choice, effort, source, workspace)
-    elif training.recipe_choices and recipe_choice == "as in short searches":
-        recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
-        training = replace(training, named_recipe=recipe, recipe_choices=())
+    training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
         _config(request, goal, space_choice, training, error_ratio),
@@ -190,15 +186,21 @@ def _trainable(request: SearchRequest, training: TrainingChoice, image_count: in
     return training
 
 
-def _chosen_by_training(
+def _with_recipe(
     training: TrainingChoice,
+    recipe_choice: str,
     data: Dataset,
     space_choice: LimitedSpace,
     effort: Effort,
     source: DataLocation,
     workspace: Workspace,
 ) -> TrainingChoice:
-    """Return the training with the best of the recipes to choose from, after training a network with each."""
+    """Return the training with a recipe in place of the recipes to choose from, see ``plan_search``."""
+    if recipe_choice == "left open" or not training.recipe_choices:
+        return training
+    if recipe_choice == "as in short searches":
+        recipe = for_few(named_recipe(SHORT_CHOICE), data.train_size)
+        return replace(training, named_recipe=recipe, recipe_choices=())
     began = time.monotonic()
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
