@@ -80,8 +80,8 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
             records_of_network = [item for item in records if item.hash == row.hash]
             commands = _commands(row, record, records_of_network, workspace)
             entries.append(_entry(row, names[row.hash], record, list(commands)))
-        proven = [item for item in entries if item.row.tier in PROVEN]
-        smallest = min(proven, key=lambda item: item.row.parameters, default=None)
+        proven_entries = [item for item in entries if item.row.tier in PROVEN]
+        smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
     first = groups[0].dataset if groups else ""
     if first in DATASETS:
@@ -93,14 +93,14 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
 def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _BoardEntry:
     seeds = record.seeds if record else ()
     is_searched = row.tier is Tier.SEARCHED
-    allowed = allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0
+    limit = allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0
     return _BoardEntry(
         row=row,
         name=name,
         accuracy_pct=row.validation_accuracy_pct if is_searched else row.mean_test_accuracy_pct,
         analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
-        allowed=allowed,
+        allowed=limit,
         commands=commands,
     )
 
@@ -144,9 +144,9 @@ def _commands(
 def _recipe_options(name: str, epochs: int | None) -> list[str]:
     """Return the options of ``verify`` for a recorded recipe."""
     # A recipe with a changed number of epochs is called ``NAME-20ep``.
-    changed = f"-{epochs}ep"
-    if epochs is not None and name.endswith(changed):
-        return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
+    suffix = f"-{epochs}ep"
+    if epochs is not None and name.endswith(suffix):
+        return ["--recipe", name.removesuffix(suffix), "--epochs", str(epochs)]
     return ["--recipe", name]
 
 
@@ -196,12 +196,12 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
     from x = 5 to x = 115 at y = 12. Stacked dots rise at most 9 units, with a step of at most 2.5. A plot has the x of
     the tick, and for each dot x, y and whether the seed reached the target.
     """
-    measured = [entry for entry in group.entries if entry.errors]
-    allowed = [entry.allowed for entry in measured]
-    errors = [*allowed, *chain.from_iterable(entry.errors for entry in measured)]
+    entries = [entry for entry in group.entries if entry.errors]
+    limits = [entry.allowed for entry in entries]
+    errors = [*limits, *chain.from_iterable(entry.errors for entry in entries)]
     low = max(min(errors, default=1), 1) / 1.05
     # Clip diverged seeds to the end of the axis, otherwise all remaining seeds would coincide.
-    most = min(max(errors, default=1), 2 * max(allowed, default=1))
+    most = min(max(errors, default=1), 2 * max(limits, default=1))
     high = 1.05 * max(most, low + 1)
 
     def position(number: int) -> float:
@@ -215,11 +215,11 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
         # Stack the dots of seeds at the same position; the step shrinks with their number so that all fit the picture.
         highest_stack = max(Counter(map(position, entry.errors)).values())
         step = min(2.5, 9 / max(1, highest_stack - 1))
-        stacked = Counter[float]()
+        heights = Counter[float]()
         marks = []
-        for x, reached in sorted((position(number), number <= entry.allowed) for number in entry.errors):
-            marks.append((x, round(12 - step * stacked[x], 1), reached))
-            stacked[x] += 1
+        for x, is_at_target in sorted((position(number), number <= entry.allowed) for number in entry.errors):
+            marks.append((x, round(12 - step * heights[x], 1), is_at_target))
+            heights[x] += 1
         plots.append({"tick": position(entry.allowed), "marks": marks})
     return plots
 
@@ -280,15 +280,15 @@ def _study_folders(workspace: Workspace) -> list[Path]:
 
 def _state_text(info: StudyFacts) -> str:
     """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
-    elapsed = duration(info.elapsed)
+    duration_text = duration(info.elapsed)
     limit = info.time_limit
     if info.at_work and limit is not None and limit >= 60:
         return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
     if info.at_work:
-        return f"Running: {elapsed}"
+        return f"Running: {duration_text}"
     if info.study.session is None:
         return "Not begun"
-    return f"Ended after {elapsed}" if info.study.is_over else f"Interrupted after {elapsed}"
+    return f"Ended after {duration_text}" if info.study.is_over else f"Interrupted after {duration_text}"
 
 
 def write_index(workspace: Workspace, index: _IndexPage) -> Path:

@@ -257,8 +257,8 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     rows = networks_rows(info) if rows is None else rows
     config = info.config
     unit = OBJECTIVES[config.minimised[0]]
-    tested = _tested_networks(info)
-    points = [row for row in (*rows, *tested) if row["shown"]]
+    tested_networks = _tested_networks(info)
+    points = [row for row in (*rows, *tested_networks) if row["shown"]]
     if not any(row["n"] is not None for row in points):
         return None
     x = _log_axis(alt.X, "cost", unit)
@@ -278,7 +278,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     test_tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
     for data, tips, mark_style in (
         (networks, _network_tips(unit), {"size": 55, "opacity": 0.8, "cursor": "pointer"}),
-        (_over(tested).encode(x=x, y=y), test_tips, {"size": 90}),
+        (_over(tested_networks).encode(x=x, y=y), test_tips, {"size": 90}),
     ):
         bars = data.transform_filter("isValid(datum.low)").mark_rule()
         marks = data.mark_point(filled=True, **mark_style).encode(tooltip=tips, **looks)
@@ -647,22 +647,22 @@ def bench_curves(findings: Findings) -> Any:
         rows.append(row)
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
     y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
-    picked = alt.selection_point(fields=["method"], bind="legend")
+    selection = alt.selection_point(fields=["method"], bind="legend")
     base = _over("curves")
-    band = base.transform_filter({"param": picked.name, "empty": False})
+    band = base.transform_filter({"param": selection.name, "empty": False})
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         x=x,
         y=y,
         color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=_LEGEND_COLUMNS)),
         strokeDash=alt.StrokeDash("method:N", sort=names, legend=None),
-        opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
+        opacity=alt.condition(selection, alt.value(1), alt.value(0.15)),
         tooltip=_tips("method:N", f"at:Q|{unit}", "size:Q||,d"),
     )
     layers: list[Any] = [
         band.mark_area(interpolate="step-after", opacity=0.2).encode(
             x=x, y=alt.Y("low:Q"), y2="high:Q", detail="method:N"
         ),
-        lines.add_params(picked),
+        lines.add_params(selection),
     ]
     if facts["smallest"] is not None:
         smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
@@ -682,11 +682,11 @@ def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
     for rate, curve in curves.items():
         points = list(enumerate(curve))[::5]  # every fifth update is enough for a smooth line
         rows += [{"learning rate": str(rate), "updates": updates, "loss": loss} for updates, loss in points]
-    drawn = _over("curves").mark_line(strokeWidth=1.8)
-    drawn = drawn.encode(
+    layer = _over("curves").mark_line(strokeWidth=1.8)
+    layer = layer.encode(
         x="updates:Q",
         y=alt.Y("loss:Q", scale=alt.Scale(type="log"), title="E_total"),
         color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
         strokeDash="learning rate:N",
     )
-    return _finished(drawn, "Loss of the toy network over the updates, by learning rate.", curves=rows)
+    return _finished(layer, "Loss of the toy network over the updates, by learning rate.", curves=rows)

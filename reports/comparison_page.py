@@ -196,18 +196,18 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
 
 def _mistakes_apart(sides: Sequence[_Side], is_comparable: bool) -> dict[str, Any]:
     """Return ``mistakes``, ``shared`` and ``seen`` of ``network_comparison``."""
-    measured = [mistakes(side.record, side.inspections) for side in sides if side.record]
-    seen = {item.image: (item, side.image_shape) for side in measured for item in side.mistakes if item.pixels}
-    if not is_comparable or len(measured) < len(sides):
-        return {"mistakes": [], "shared": frozenset[int](), "seen": seen}
-    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in measured]
+    results = [mistakes(side.record, side.inspections) for side in sides if side.record]
+    item_by_image = {item.image: (item, side.image_shape) for side in results for item in side.mistakes if item.pixels}
+    if not is_comparable or len(results) < len(sides):
+        return {"mistakes": [], "shared": frozenset[int](), "seen": item_by_image}
+    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in results]
     label_errors = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
     apart = []
     for index, images in enumerate(often):
         alone = images.difference(*often[:index], *often[index + 1 :])
         mislabelled = None if label_errors is None else len(images & label_errors)
         apart.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
-    return {"mistakes": apart, "shared": frozenset.intersection(*often), "seen": seen}
+    return {"mistakes": apart, "shared": frozenset.intersection(*often), "seen": item_by_image}
 
 
 def _recipe_lines(sides: Sequence[_Side]) -> list[_Line]:

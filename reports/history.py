@@ -59,28 +59,30 @@ class _Accounting(NamedTuple):
 
 def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
-    trained = [run for run in info.results if run.purpose is Purpose.SEARCH and run.validation_errors is not None]
-    complete = [run for run in trained if run.status is Status.COMPLETE]
-    reached = [run for run in complete if _reached(run, info.config.threshold_pct)]
-    rejected = info.study.rejected.total()
-    repeated = info.study.repeated
+    trained_runs = [run for run in info.results if run.purpose is Purpose.SEARCH and run.validation_errors is not None]
+    complete = [run for run in trained_runs if run.status is Status.COMPLETE]
+    runs_at_threshold = [run for run in complete if _reached(run, info.config.threshold_pct)]
+    rejected_count = info.study.rejected.total()
+    repeat_count = info.study.repeated
     to_train = len(info.study.proposals)
-    confirmed = [network for network in info.networks if network.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)]
+    confirmations = [
+        network for network in info.networks if network.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)
+    ]
     return _Accounting(
-        proposed=rejected + repeated + to_train,
-        rejected=rejected,
-        repeated=repeated,
+        proposed=rejected_count + repeat_count + to_train,
+        rejected=rejected_count,
+        repeated=repeat_count,
         to_train=to_train,
-        trained=len(trained),
+        trained=len(trained_runs),
         rejections=_rejections(info),
         steps=[
-            ("proposed", rejected + repeated + to_train),
-            ("within the limits", repeated + to_train),
-            ("trained", len(trained)),
+            ("proposed", rejected_count + repeat_count + to_train),
+            ("within the limits", repeat_count + to_train),
+            ("trained", len(trained_runs)),
             ("not pruned", len(complete)),
-            ("reached the threshold", len(reached)),
-            ("confirmed", len(confirmed)),
-            ("verified", sum(network.row is not None and network.row.reached for network in confirmed)),
+            ("reached the threshold", len(runs_at_threshold)),
+            ("confirmed", len(confirmations)),
+            ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),
         ],
     )
 
@@ -92,8 +94,8 @@ def _rejections(info: StudyFacts) -> _LabelledValues:
         reasons[_REJECTION_TEXTS.get(word, word)] += number
     rejections: _LabelledValues = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     if len(rejections) > _MOST_REASONS:
-        rest = rejections[_MOST_REASONS - 1 :]
-        rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} further reasons", sum(number for _, number in rest))]
+        tail = rejections[_MOST_REASONS - 1 :]
+        rejections[_MOST_REASONS - 1 :] = [(f"{len(tail)} further reasons", sum(number for _, number in tail))]
     return rejections
 
 
@@ -162,8 +164,8 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     rows = [_SeedRow(network, network.fresh_pct, test_pct.get(network.hash, ())) for network in info.networks]
     rows = [row for row in rows if len(row.fresh_pct) + len(row.test_pct) > 1]
     rows.sort(key=lambda row: (row.network.cost, row.network.hash))
-    pooled, freedom = statistics.pooled_deviation([group for row in rows for group in (row.fresh_pct, row.test_pct)])
-    return rows, pooled if freedom else None
+    deviation, freedom = statistics.pooled_deviation([group for row in rows for group in (row.fresh_pct, row.test_pct)])
+    return rows, deviation if freedom else None
 
 
 def time_spent(info: StudyFacts) -> _LabelledValues:
@@ -199,9 +201,9 @@ def _worker_seconds(info: StudyFacts) -> float | None:
 
 def saved_by_pruning(info: StudyFacts) -> tuple[int, float]:
     """Return the number of pruned runs and the training seconds saved, at each run's mean seconds per epoch."""
-    pruned = [run for run in info.results if run.status is Status.PRUNED and run.history]
-    saved = [run.train_seconds / run.trained_epochs * (run.recipe.epochs - run.trained_epochs) for run in pruned]
-    return len(pruned), sum(saved)
+    pruned_runs = [run for run in info.results if run.status is Status.PRUNED and run.history]
+    savings = [run.train_seconds / run.trained_epochs * (run.recipe.epochs - run.trained_epochs) for run in pruned_runs]
+    return len(pruned_runs), sum(savings)
 
 
 def progress(info: StudyFacts) -> dict[str, Any]:
@@ -222,11 +224,11 @@ def progress(info: StudyFacts) -> dict[str, Any]:
         and (smallest is None or item.cost < smallest)
     ]
     nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
-    allowed = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
-    running = _running(info) if info.searching else []
+    limit = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
+    runs = _running(info) if info.searching else []
     linear_networks = [item for item in networks if item.complete and is_linear(item.origin, item.architecture)]
     linear = max(linear_networks, key=lambda item: item.accuracy_pct or 0.0, default=None)
-    return {"smallest": smallest, "nearest": nearest, "allowed": allowed, "running": running, "linear": linear}
+    return {"smallest": smallest, "nearest": nearest, "allowed": limit, "running": runs, "linear": linear}
 
 
 def _running(info: StudyFacts) -> list[dict[str, Any]]:
@@ -237,14 +239,14 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
     study = info.study
     indices = _index_by_trial(info)
     session_start = info.sessions[-1].elapsed if info.sessions else 0.0
-    ended = {entry.event.run.trial for entry in study.of_kind(RunEnded)}
+    ended_trials = {entry.event.run.trial for entry in study.of_kind(RunEnded)}
     last_rungs = {entry.event.trial: entry.event for entry in study.of_kind(RungReached)}
-    running = []
+    runs = []
     for entry in study.of_kind(Proposal):
         trial = entry.event.trial
-        if trial in ended or trial not in indices:
+        if trial in ended_trials or trial not in indices:
             continue
-        running.append(
+        runs.append(
             {
                 "network": info.networks[indices[trial]],
                 # A resumed run continues when the last session began.
@@ -253,7 +255,7 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
                 "rung": last_rungs.get(trial),
             }
         )
-    return running
+    return runs
 
 
 def _reached(run: Result | None, threshold_pct: float) -> bool | None:
@@ -291,13 +293,13 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         if event.pruned:
             pruned_trials[epochs].add(event.trial)
         # Skip runs that have not ended or were broken off by the machine: their final accuracy is unknown.
-        elif event.exempt and (reached := _reached(run, info.config.threshold_pct)) is not None:
-            reached_by_spared_trial[epochs][event.trial] = reached
+        elif event.exempt and (is_at_threshold := _reached(run, info.config.threshold_pct)) is not None:
+            reached_by_spared_trial[epochs][event.trial] = is_at_threshold
     items = []
     for epochs in sorted(pruned_trials.keys() | reached_by_spared_trial.keys()):
-        spared = len(reached_by_spared_trial[epochs])
+        spared_count = len(reached_by_spared_trial[epochs])
         reached_count = sum(reached_by_spared_trial[epochs].values())
-        interval = clopper_pearson(reached_count, spared, 0.95) if spared else None
-        counts = {"pruned": len(pruned_trials[epochs]), "spared": spared, "reached": reached_count}
+        interval = clopper_pearson(reached_count, spared_count, 0.95) if spared_count else None
+        counts = {"pruned": len(pruned_trials[epochs]), "spared": spared_count, "reached": reached_count}
         items.append({"epochs": epochs, "interval": interval, **counts})
     return items

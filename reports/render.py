@@ -63,7 +63,7 @@ def page(
     from altair import Undefined
 
     specs = {}
-    embedded = dict(rows_by_name or {})
+    tables = dict(rows_by_name or {})
     for name, chart in (charts or {}).items():
         if chart is None:
             continue
@@ -72,11 +72,11 @@ def page(
         bare = chart.copy(deep=False)
         bare.datasets = Undefined
         specs[name] = bare.to_dict(validate=False)
-        embedded |= specs[name].pop("datasets", {})  # Altair moves inline rows to "datasets"
-        embedded |= {} if rows is Undefined else rows
+        tables |= specs[name].pop("datasets", {})  # Altair moves inline rows to "datasets"
+        tables |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
-    columns = {name: _by_column(rows) for name, rows in embedded.items()}
+    columns = {name: _by_column(rows) for name, rows in tables.items()}
     embedded_data = {"charts": specs, "datasets": columns, "data": data or {}}
     return _template(template).render(
         policy=_policy(texts),
@@ -229,9 +229,9 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    minutes, remainder = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+        return f"{minutes} min {remainder} s" if remainder else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
@@ -318,10 +318,10 @@ def _columns_of(analysis: Analysis) -> tuple[_Column, ...]:
 
 def _kind(op: Op) -> str:
     """Return the ``kind`` of a ``_Column``."""
-    used = kernels((op,))
-    if any(kernel.tie or kernel.poses > 1 for kernel in used):
+    kernel_ops = kernels((op,))
+    if any(kernel.tie or kernel.poses > 1 for kernel in kernel_ops):
         return "shared"
-    return "kernel" if used or op.role in (Role.CONVOLUTION, Role.LINEAR) else "plain"
+    return "kernel" if kernel_ops or op.role in (Role.CONVOLUTION, Role.LINEAR) else "plain"
 
 
 def _description(columns: tuple[_Column, ...], image: Shape) -> str:
@@ -388,17 +388,17 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
         outline = f"M{x:g} {_MIDDLE - height / 2:g}h{width:g}v{height:g}h-{width:g}z"
         outlines[bar.kind] = outlines.get(bar.kind, "") + outline
         if bar.sum_index:
-            left, _ = sum_ranges.get(bar.sum_index, (x, x))
-            sum_ranges[bar.sum_index] = left, x + width
+            x_left, _ = sum_ranges.get(bar.sum_index, (x, x))
+            sum_ranges[bar.sum_index] = x_left, x + width
         x = round(x + width + _GAP, 1)
     paths = "".join(f'<path d="{outline}" class="{kind}"/>' for kind, outline in outlines.items())
-    paths += "".join(f'<path d="M{left:g} 2H{right:g}" class="sum"/>' for left, right in sum_ranges.values())
+    paths += "".join(f'<path d="M{x_left:g} 2H{right:g}" class="sum"/>' for x_left, right in sum_ranges.values())
     convolutions = [bar for bar in bars if bar.kind != "linear"]
     description = plural(len(convolutions), "convolution")
     ties = [kernel.tie for kernel in kernels(architecture.ops) if kernel.tie is not None]
-    shared = len(ties) - len(set(ties))  # convolutions whose kernel an earlier convolution stores
-    if shared:
-        description += f", {len(convolutions) - shared} kernels"
+    shared_count = len(ties) - len(set(ties))  # convolutions whose kernel an earlier convolution stores
+    if shared_count:
+        description += f", {len(convolutions) - shared_count} kernels"
     edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in convolutions))
     if edges:
         description += f"; maps with edges of {edges} pixels"
@@ -425,13 +425,13 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
     for number, channels in enumerate(series):
         for values in channels:
             length = max(1, math.ceil(2 * len(values) / _POINTS))  # steps of a stretch
-            drawn = values
+            line = values
             if length > 1:
                 stretches = (values[start : start + length] for start in range(0, len(values), length))
-                drawn = list(chain.from_iterable((min(stretch), max(stretch)) for stretch in stretches))
-            step = (width - _SERIES_GAP) / max(1, len(drawn) - 1)
+                line = list(chain.from_iterable((min(stretch), max(stretch)) for stretch in stretches))
+            step = (width - _SERIES_GAP) / max(1, len(line) - 1)
             points = []
-            for index, value in enumerate(drawn):
+            for index, value in enumerate(line):
                 points.append(f"{number * width + step * index:.1f},{(255 - value) * height / 255:.1f}")
             lines.append(f'<polyline points="{" ".join(points)}"/>')
     box = f'xmlns="http://www.w3.org/2000/svg" width="{width * len(series)}" height="{height}"'

@@ -136,9 +136,9 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
 
 def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
     """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
-    trained = [network for network in networks if network.complete and network.accuracy_pct is not None]
+    rivals = [network for network in networks if network.complete and network.accuracy_pct is not None]
     return pareto_front(
-        trained, lambda network: (network.cost, -statistics.mean(network.validation_accuracies_pct), network.hash)
+        rivals, lambda network: (network.cost, -statistics.mean(network.validation_accuracies_pct), network.hash)
     )
 
 
@@ -238,9 +238,9 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
         incomplete = sum(result.status is not Status.COMPLETE for result in results)
         text = f"({incomplete} of {plural(len(results), 'run')} ended early)" if incomplete else ""
         return _Progress(text, counted_runs)
-    pruned = [result for result in results if result.status is Status.PRUNED]
-    if pruned:
-        return _Progress(_pruned_text(pruned[0], predicted_pct_by_trial), pruned)
+    pruned_runs = [result for result in results if result.status is Status.PRUNED]
+    if pruned_runs:
+        return _Progress(_pruned_text(pruned_runs[0], predicted_pct_by_trial), pruned_runs)
     if results:
         return _Progress(results[0].status.replace("_", " "), [])
     return _Progress("", [])
@@ -253,9 +253,9 @@ def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
         return place_text
     # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.
-    predicted = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
+    prediction = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
     errors = plural(run.validation_errors, "error")
-    return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {predicted}"
+    return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {prediction}"
 
 
 def _sort_key(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, float, str]:
@@ -333,7 +333,7 @@ class StudyFacts:
         self,
         study: StudyState,
         evidence: WorkspaceEvidence,
-        measured: Sequence[_MeasuredNetwork] = (),
+        measurements: Sequence[_MeasuredNetwork] = (),
         *,
         origins: Mapping[str, str] = MappingProxyType({}),
         past_trainings: int | None = None,
@@ -342,7 +342,7 @@ class StudyFacts:
         """Derive the networks, the answer and the times from the study and the evidence."""
         self.study = study
         self.evidence = evidence
-        self.measured = measured
+        self.measured = measurements
         self.origins = origins
         self.past_trainings = past_trainings
         self.at_work = at_work
@@ -355,7 +355,7 @@ class StudyFacts:
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
         self.searching = at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
         rows: dict[str, LeaderboardRow] = {}
-        for item in sorted(measured, key=lambda item: item.row.rank):
+        for item in sorted(measurements, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
         self.answer = study.result
@@ -419,16 +419,16 @@ def read_study(
     evidence = evidence or read_evidence(workspace, study)
     by_key = {row.key: row for row in evidence.rows}
     trained_hashes = {result.hash for result in study.results}
-    measured = []
+    measurements = []
     for item in evidence.records:
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct):
             inspections = inspections_of(item, workspace) if item.hash in trained_hashes else ()
-            measured.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
+            measurements.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
     past = read_prior(folder)
     return StudyFacts(
         study,
         evidence,
-        measured,
+        measurements,
         origins=read_config(folder).origins,
         past_trainings=None if past is None else len(alike(past, config.recipe)),
         at_work=is_owned(folder),

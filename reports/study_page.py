@@ -201,15 +201,15 @@ def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, floa
     ``among`` are the errors on these images, ``outside`` the errors on the remaining images, ``outside_pct`` is the
     accuracy on the remaining images in per cent. None without seeds or without a list of wrong labels.
     """
-    mislabelled = CONFIRMED_LABEL_ERRORS.get(dataset_name)
-    if not seeds or not mislabelled:
+    label_errors = CONFIRMED_LABEL_ERRORS.get(dataset_name)
+    if not seeds or not label_errors:
         return None
-    outside = statistics.mean([sum(image not in mislabelled for image, _ in seed.wrong) for seed in seeds])
+    outside = statistics.mean([sum(image not in label_errors for image, _ in seed.wrong) for seed in seeds])
     return {
-        "images": len(mislabelled),
+        "images": len(label_errors),
         "among": statistics.mean([len(seed.wrong) for seed in seeds]) - outside,
         "outside": outside,
-        "outside_pct": 100 * (1 - outside / (seeds[0].test_size - len(mislabelled))),
+        "outside_pct": 100 * (1 - outside / (seeds[0].test_size - len(label_errors))),
     }
 
 
@@ -373,14 +373,14 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     missed_images = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
     labels = {index: image.label for index, image in missed_images.items()}
     pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}
-    mislabelled = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
+    label_errors = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     wrong = [
         _Mistake(
             image=image,
             label=labels.get(image),
             predictions=tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))),
             seeds=counts.total(),
-            mislabelled=image in mislabelled,
+            mislabelled=image in label_errors,
             pixels=pixels.get(image),
         )
         for image, counts in predictions_of_image.items()

@@ -312,8 +312,8 @@ class _Planner:
 
     def next_kernel(self, shape: Shape) -> PlannedOp[KernelForm] | None:
         """Return the next op if a step can begin with its kernel: not if the weights are products of factors."""
-        planned = self.next_form(KernelForm, shape)
-        return planned if planned is not None and planned.form.factors is None else None
+        form = self.next_form(KernelForm, shape)
+        return form if form is not None and form.form.factors is None else None
 
     def ends_sum(self) -> bool:
         """Return whether the next item is the end of a residual sum."""
@@ -457,7 +457,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     the map is placed at the bottom of the arena, at the top, or after a live map; after the last live map there is
     always enough space.
     """
-    placed = list(maps)
+    places = list(maps)
     last_uses = [0] * len(maps)  # index of the last step that reads each map
     for index, step in enumerate(steps):
         for map_index in (step.source, step.skip):
@@ -470,25 +470,25 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
         size = maps[step.target].size
         live = [
             (placed_map.offset, placed_map.end)
-            for placed_map, last_use in zip(placed[: step.target], last_uses, strict=False)
+            for placed_map, last_use in zip(places[: step.target], last_uses, strict=False)
             if placed_map.offset is not None and last_use >= index
         ]
-        offset = _overwritten(step, index, placed, last_uses)
+        offset = _overwritten(step, index, places, last_uses)
         if offset is None:
             # The arena must hold the live maps and the target at once. For two maps this size is sufficient.
             top = max(top, sum(end - start for start, end in live) + size)
             offset = _first_free([0, top - size, *(end for _, end in live)], size, live)
-        placed[step.target] = replace(maps[step.target], offset=offset)
-    return tuple(placed)
+        places[step.target] = replace(maps[step.target], offset=offset)
+    return tuple(places)
 
 
-def _overwritten(step: IntegerStep, index: int, placed: list[IntegerMap], last_uses: list[int]) -> int | None:
+def _overwritten(step: IntegerStep, index: int, places: list[IntegerMap], last_uses: list[int]) -> int | None:
     """Return the offset of a map that step ``index`` may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits are not stored in a map"
     for map_index in step.overwritable_maps:
-        fits = placed[map_index].size >= placed[step.target].size
-        if fits and last_uses[map_index] == index and placed[map_index].offset is not None:
-            return placed[map_index].offset
+        fits = places[map_index].size >= places[step.target].size
+        if fits and last_uses[map_index] == index and places[map_index].offset is not None:
+            return places[map_index].offset
     return None
 
 
@@ -504,13 +504,13 @@ def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> in
 def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
     """Return the class names, in lower case and sorted, of the op types without an integer form."""
     # ``Op.integer`` returns None; a class with an integer form overrides this method.
-    missing = [each for each in op_types if each.role not in _WITHOUT_STEP and each.integer is Op.integer]
-    return sorted(each.__name__.lower() for each in missing)
+    ops = [each for each in op_types if each.role not in _WITHOUT_STEP and each.integer is Op.integer]
+    return sorted(each.__name__.lower() for each in ops)
 
 
 def check_integer_form(plan: IntegerPlan) -> None:
     """Raise NoIntegerFormError if the network has an op without an integer form."""
     if plan.missing:
-        missing = plan.missing[0]
-        hint = "relu, leaky and prelu have an integer form" if missing.role is Role.ACTIVATION else None
-        raise NoIntegerFormError(f"{missing.title} has no integer form", hint=hint)
+        op = plan.missing[0]
+        hint = "relu, leaky and prelu have an integer form" if op.role is Role.ACTIVATION else None
+        raise NoIntegerFormError(f"{op.title} has no integer form", hint=hint)

@@ -131,8 +131,8 @@ class PosedDepthwiseConv2d(PosedConv2d):
 
         The remaining arguments are passed to ``nn.Conv2d``.
         """
-        learned = channels // poses
-        super().__init__(poses, learned, channels, *further, groups=learned, **named)
+        kernels = channels // poses
+        super().__init__(poses, kernels, channels, *further, groups=kernels, **named)
         # ``nn.Conv2d`` gets a channel per learned kernel; the actual input has a channel per kernel and pose.
         self.in_channels = channels
 
@@ -221,8 +221,8 @@ class PosedBatchNorm(_BatchNorm):
             self.num_batches_tracked.add_(1)
         if self.shared:
             # The channels of a group become a single channel with more positions: (batch, channels / poses, values).
-            joined = input.reshape(input.shape[0], self.num_features, -1)
-            return self._normalised(joined, self.weight, self.bias).reshape(input.shape)
+            maps = input.reshape(input.shape[0], self.num_features, -1)
+            return self._normalised(maps, self.weight, self.bias).reshape(input.shape)
         scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
         return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))
 

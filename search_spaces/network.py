@@ -72,8 +72,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         uses = Counter(op.tie for op in flat(self.ops) if op.tie is not None)
-        shared = [name for name, count in uses.items() if count > 1]
-        ties = {name: f"t{number}" for number, name in enumerate(shared, start=1)}
+        shared_names = [name for name, count in uses.items() if count > 1]
+        ties = {name: f"t{number}" for number, name in enumerate(shared_names, start=1)}
         ops, bars = _canonical(self.ops, self.bars, ties)
         object.__setattr__(self, "ops", ops)
         object.__setattr__(self, "bars", bars)
@@ -115,8 +115,8 @@ class Architecture:
 
 
 def _is_squeezed(ops: tuple[Op, ...]) -> bool:
-    summed = [inner for op in ops for inner in op.ops]
-    if any(kernel.tie and kernel.edges != (1, 1) for kernel in kernels(summed)):
+    inner_ops = [inner for op in ops for inner in op.ops]
+    if any(kernel.tie and kernel.edges != (1, 1) for kernel in kernels(inner_ops)):
         return True
     earlier_ties: set[str] = set()
     follows_1x1 = False
@@ -294,15 +294,15 @@ class _SpecialMacs(NamedTuple):
 @lru_cache(maxsize=50_000)  # see ``_use_of``
 def _special_macs(op: Op, before: Shape) -> _SpecialMacs:
     """Return the multiply-adds of grouped and of 1x1 kernels of an op with the input shape ``before``."""
-    grouped = 0
+    grouped_macs = 0
     pointwise = 0
     for inner, shape in walk((op,), before):
         if inner.is_grouped:
-            grouped += inner.cost(shape)[1]
+            grouped_macs += inner.cost(shape)[1]
         window = inner.window()
         if window is not None and window[:2] == (1, 1):
             pointwise += inner.cost(shape)[1]
-    return _SpecialMacs(grouped, pointwise)
+    return _SpecialMacs(grouped_macs, pointwise)
 
 
 def analyse(
@@ -439,8 +439,8 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
     parameters, macs = op.cost(shape)
     costed_op = CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
     tied_shape = op.tied_shape(shape)
-    shared = 0 if tied_shape is None else math.prod(tied_shape)
-    return _Use(costed_op, replace(costed_op, parameters=parameters - shared), receptive_field, tied_shape)
+    shared_count = 0 if tied_shape is None else math.prod(tied_shape)
+    return _Use(costed_op, replace(costed_op, parameters=parameters - shared_count), receptive_field, tied_shape)
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:

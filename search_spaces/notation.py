@@ -173,13 +173,13 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
             normal_text = _normal(tree)
         resolver = _Resolver(definitions, task)
         resolver.resolve("net", 0)
-        shared = dict(resolver.shared)
-        unused = tuple(name for name in definitions if not resolver.knows(name))
-        for unused_name in unused:
+        values = dict(resolver.shared)
+        orphans = tuple(name for name in definitions if not resolver.knows(name))
+        for unused_name in orphans:
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
             resolver.resolve(unused_name, definitions[unused_name].position)
         net = resolver.parts["net"]
-        shared_nodes = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in shared.values())
+        shared_nodes = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in values.values())
         _check_nodes(net.max_nodes + shared_nodes, 0)
         digest = hashlib.sha256(normal_text.encode()).hexdigest()[:12]
         limits = [limit for statement in tree.children if statement.data == "where" for limit in statement.children]
@@ -188,7 +188,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
             message = f"no network can satisfy {' and '.join(map(str, clash))}"
             raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(
-        name=name, text=text, hash=digest, net=net, shared=shared, conditions=conditions, task=task, unused=unused
+        name=name, text=text, hash=digest, net=net, shared=values, conditions=conditions, task=task, unused=orphans
     )
 
 
@@ -207,10 +207,10 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     text = f"net = {space.text}\n;" if _is_sequence(_syntax_tree(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
-        limited = parse_space(f"{text}\n{limits}", space.name, space.task)
+        limited_space = parse_space(f"{text}\n{limits}", space.name, space.task)
     except NotationError:
-        limited = parse_space(f"{text}\n;\n{limits}", space.name, space.task)
-    return replace(limited, weight_bits=space.weight_bits)
+        limited_space = parse_space(f"{text}\n;\n{limits}", space.name, space.task)
+    return replace(limited_space, weight_bits=space.weight_bits)
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
@@ -391,9 +391,9 @@ class _Resolver:
 
     def _is_number(self, name: str) -> bool:
         """Return whether a name, or the name to which its statement refers, stands for numbers."""
-        visited: set[str] = set()
-        while name in self._definitions and name not in visited:
-            visited.add(name)
+        names: set[str] = set()
+        while name in self._definitions and name not in names:
+            names.add(name)
             operand = self._definitions[name].body
             if not _is_sequence(operand):
                 return True
@@ -485,8 +485,8 @@ class _Resolver:
         _check_depth(self._depth + part.height, _at(call))
         parameters = statement.parameters
         if len(parameters) != len(arguments):
-            listed = f" ({', '.join(parameters)})" if parameters else ""
-            message = f"{name} takes {len(parameters)} arguments{listed}, not {len(arguments)}"
+            parameter_text = f" ({', '.join(parameters)})" if parameters else ""
+            message = f"{name} takes {len(parameters)} arguments{parameter_text}, not {len(arguments)}"
             raise NotationError(message, position=_at(call))
         if statement.is_let:
             return part.shared(name)
@@ -554,9 +554,9 @@ class _Resolver:
                 raise NotationError(f"tie= takes a name, not {_cited(operand)}", position=_at(argument))
             if not is_optional:
                 return value
-            missing = False if parameter.kind is ArgumentKind.FLAG else None
+            default = False if parameter.kind is ArgumentKind.FLAG else None
             options = DecisionOptions(texts=("no", "yes"), ordered=False, weights=(1, 1))
-            return ValueChoice(scope.label(parameter.label), (missing, value), options)
+            return ValueChoice(scope.label(parameter.label), (default, value), options)
         numbers = self._drawn(operand, scope)
         _check_numbers(name, parameter, numbers, _at(operand), scope)
         if numbers.variable or len(numbers.values) == 1:
@@ -612,10 +612,10 @@ def _arguments_by_field(name: str, call: _Tree) -> dict[str, tuple[Parameter, _T
     for argument in call.children[1:]:
         parameter = _parameter_of(argument, signature, has_number=number is not None and number.field in arguments)
         if parameter is None:
-            allowed = [f"the {number.meaning}"] if number else []
+            meanings = [f"the {number.meaning}"] if number else []
             for keyword, option in signature.options.items():
-                allowed.append(keyword if option.kind is ArgumentKind.FLAG else f"{keyword}=")
-            takes = ", ".join(allowed) or "no arguments"
+                meanings.append(keyword if option.kind is ArgumentKind.FLAG else f"{keyword}=")
+            takes = ", ".join(meanings) or "no arguments"
             word = _keyword(argument)
             hint = nearest(word, signature.options) if word else None
             raise NotationError(f"{name} takes {takes}, not {_cited(argument)}", position=_at(argument), hint=hint)
@@ -660,15 +660,15 @@ def _check_numbers(op: str, parameter: Parameter, numbers: _Numbers, position: i
     for value in numbers.values:
         if parameter.kind in (ArgumentKind.RATE, ArgumentKind.SLOPE):
             fits = value < 1 and (value > 0 or parameter.kind is ArgumentKind.RATE)
-            allowed = parameter.kind.value
+            limits = parameter.kind.value
         elif parameter.among:
             fits = value in parameter.among
-            allowed = f"one of {', '.join(map(str, parameter.among))}"
+            limits = f"one of {', '.join(map(str, parameter.among))}"
         else:
             fits = isinstance(value, int) and parameter.minimum <= value <= _LARGEST_NUMBER
-            allowed = f"a whole number from {parameter.minimum} to {_LARGEST_NUMBER:,}"
+            limits = f"a whole number from {parameter.minimum} to {_LARGEST_NUMBER:,}"
         if not fits:
-            message = f"the {parameter.meaning} of {op} must be {allowed}, not {plain(value)}"
+            message = f"the {parameter.meaning} of {op} must be {limits}, not {plain(value)}"
             raise NotationError(message, position=position)
 
 
@@ -795,15 +795,15 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
         if terminal.pattern.type == "str"
     }
     symbols = {symbols_of.get(name, name) for name in map(str, error.accepts or error.expected)} - {"TEXT"}
-    expected = sorted(symbols, key=lambda symbol: (symbol not in _TERMINAL_NAMES, symbol))
+    expected_symbols = sorted(symbols, key=lambda symbol: (symbol not in _TERMINAL_NAMES, symbol))
     hint = None
     if start == "network":
-        expected = [symbol for symbol in expected if symbol not in _SPACE_SYMBOLS]
+        expected_symbols = [symbol for symbol in expected_symbols if symbol not in _SPACE_SYMBOLS]
         if str(error.token) in _SPACE_SYMBOLS:
             hint = "choices and definitions are allowed in search spaces only"
-    listed = ", ".join(_TERMINAL_NAMES.get(symbol, f"'{symbol}'") for symbol in expected)
+    symbol_text = ", ".join(_TERMINAL_NAMES.get(symbol, f"'{symbol}'") for symbol in expected_symbols)
     position = len(text) if at_end else cast(int, error.token.start_pos)
-    return NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint)
+    return NotationError(f"unexpected {spelling}; expected {symbol_text}", position=position, hint=hint)
 
 
 def _without_synonyms(tree: _Tree) -> _Tree:

@@ -414,9 +414,9 @@ class SearchSpace:
     @property
     def configurations(self) -> int:
         """Exact number of configurations, ignoring all conditions."""
-        shared = self.shared.values()
-        values = math.prod(len(each.values) for each in shared if isinstance(each, ValueChoice))
-        return values * math.prod(each.configurations for each in (*shared, self.net) if isinstance(each, SpacePart))
+        parts = self.shared.values()
+        values = math.prod(len(each.values) for each in parts if isinstance(each, ValueChoice))
+        return values * math.prod(each.configurations for each in (*parts, self.net) if isinstance(each, SpacePart))
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,10 +496,10 @@ def by_configurations(rng: random.Random) -> Chooser:
 
     def choose(name: str, options: DecisionOptions) -> int:
         # Exact for integers of any size, unlike ``random.choices``, which computes with floats.
-        rest = rng.randrange(sum(options.weights))
+        number = rng.randrange(sum(options.weights))
         index = 0
-        while rest >= options.weights[index]:
-            rest -= options.weights[index]
+        while number >= options.weights[index]:
+            number -= options.weights[index]
             index += 1
         return index
 
@@ -531,9 +531,9 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
         if feasibility.reason is None:
             return proposal
         reasons[feasibility.reason] += 1
-    listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    reason_text = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     raise DrawError(
-        f"none of {attempts:,} networks drawn from '{space.name}' was accepted; rejected for {listed}",
+        f"none of {attempts:,} networks drawn from '{space.name}' was accepted; rejected for {reason_text}",
         hint="raise the budget or relax the conditions of the space",
     )
 
@@ -566,8 +566,8 @@ def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
 
 def _beginning_with(indices: Iterable[int]) -> Chooser:
     """Return a chooser that picks the options ``indices`` in order, then the first option of each decision."""
-    remaining = iter(indices)
-    return lambda name, options: next(remaining, 0)
+    remaining_indices = iter(indices)
+    return lambda name, options: next(remaining_indices, 0)
 
 
 def mutate(
@@ -697,20 +697,20 @@ def feasible(
             first.setdefault(feasibility.reason, (str(proposal.architecture), feasibility.message))
         elif feasibility.analysis is not None:
             analyses.append(feasibility.analysis)
-    accepted = len(analyses)
-    low = accepted
-    high = accepted
+    count = len(analyses)
+    low = count
+    high = count
     if not exact:
-        low_share, high_share = clopper_pearson(accepted, samples, confidence)
+        low_share, high_share = clopper_pearson(count, samples, confidence)
         # An accepted draw proves that an accepted configuration exists, a rejected draw that a rejected one exists.
-        low = max(math.floor(Fraction(low_share) * total), min(accepted, 1))
-        high = min(math.ceil(Fraction(high_share) * total), total - min(samples - accepted, 1))
+        low = max(math.floor(Fraction(low_share) * total), min(count, 1))
+        high = min(math.ceil(Fraction(high_share) * total), total - min(samples - count, 1))
 
     def median(name: str) -> int | None:
         return statistics.median_low(getattr(each, name) for each in analyses) if analyses else None
 
     return FeasibleCount(
-        low=low, high=high, derivations=total, exact=exact, looked_at=total if exact else samples, accepted=accepted,
+        low=low, high=high, derivations=total, exact=exact, looked_at=total if exact else samples, accepted=count,
         confidence=1.0 if exact else confidence, median_macs=median("macs"), median_numbers=median("map_numbers"),
         median_parameters=median("parameters"),
         rejected=tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common()),

@@ -96,8 +96,8 @@ def caret(text: str, position: int) -> str:
     line = "".join(character if character.isprintable() else " " for character in characters)
     column = position - start
     # A line is cut to 60 characters before and 40 after the position, so that the caret stays visible.
-    left = max(0, column - 60)
+    first = max(0, column - 60)
     above = text.count("\n", 0, start)
     number = f"line {above + 1}: " if "\n" in text.strip() else ""
-    before = number + ("..." if left else "")
-    return f"  {before}{line[left : column + 40]}\n  {' ' * (len(before) + column - left)}^"
+    before = number + ("..." if first else "")
+    return f"  {before}{line[first : column + 40]}\n  {' ' * (len(before) + column - first)}^"

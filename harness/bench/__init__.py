@@ -12,12 +12,12 @@ def problem(name: str) -> TableProblem:
     """Return a table as an optimisation problem for any library.
 
     Args:
-        name: Name of a table with all configurations of its space, or a folder (with a slash).
+        name: Name of a table with all configurations of a space, or a folder (with a slash).
 
     Raises:
         UsageError: There is no such table.
         DataError: The table is damaged.
-        ContentError: The table lacks configurations of its space, or the space has more than ``MOST_RECORDED``.
+        ContentError: The table lacks configurations of the space, or the space has more than ``MOST_RECORDED``.
     """
     from harness.bench.table import read_table, table_folder
     from harness.bench.table_problem import TableProblem

@@ -23,7 +23,7 @@ import torch
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of_option
-from harness.data.training_images import load, split
+from harness.data.training_images import ImageData, load, split
 from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
 from harness.studies.config import StudyConfig, check_config, open_study, read_config, study_exists
@@ -38,7 +38,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, JobFa
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, EngineChoice, choose_engine
 from harness.training.progress import Reporter
-from harness.training.recipe import NamedRecipe, check_batch, check_network, named_recipe
+from harness.training.recipe import NamedRecipe, Recipe, check_batch, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
@@ -242,13 +242,9 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         check_network(recipe.recipe, network, space.task)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, recipe.recipe, device, space.op_types)
-    data = load(request.dataset, request.data)
-    if data.dataset.group_folds:
-        raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
-    check_batch(recipe.recipe, data.dataset.train_size)
+    data = _images_of(request, recipe.recipe)
     engine = TORCH if choice.engine is None else choice.engine.name
-    workers = worker_count(request.workers, device)
-    machine = Machine.here(device, data.data_hash, engine, workers)
+    machine = Machine.here(device, data.data_hash, engine, worker_count(request.workers, device))
     validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,
@@ -279,6 +275,15 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     state = _state_in(folder, config, origins)
     source = DataLocation(data.dataset.name, request.data)
     return Recording(state, facts, subset, request.seeds, near, origins, source, device, choice)
+
+
+def _images_of(request: TableRequest, recipe: Recipe) -> ImageData:
+    """Return the images; raise UsageError for folds of groups, and for a batch that exceeds the images."""
+    data = load(request.dataset, request.data)
+    if data.dataset.group_folds:
+        raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
+    check_batch(recipe, data.dataset.train_size)
+    return data
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:

@@ -65,7 +65,7 @@ class TableProblem:
 
     @property
     def space(self) -> dict[str, BaseDistribution]:
-        """Decisions as Optuna's distributions: an integer for ordered options, a choice for all others."""
+        """Decisions as Optuna's distributions: an integer for ordered options, a choice for all further options."""
         from optuna.distributions import CategoricalDistribution, IntDistribution
 
         return {
@@ -74,7 +74,7 @@ class TableProblem:
         }
 
     def configuration_space(self, seed: int | None = None) -> ConfigurationSpace:
-        """Return the decisions and their conditions for ConfigSpace.
+        """Return the decisions and the conditions for ConfigSpace.
 
         Raises:
             DeviceError: ConfigSpace is not installed.
@@ -89,7 +89,7 @@ class TableProblem:
 
         Args:
             config: Index of the chosen option, by name of the decision.
-            epochs: One of ``rungs``; None for the last rung.
+            epochs: An element of ``rungs``; None for the last rung.
             seed: Index of a recorded seed of the network.
 
         Raises:
@@ -111,7 +111,7 @@ class TableProblem:
         return row
 
     def _architecture(self, config: Mapping[str, Any]) -> Architecture:
-        """Return the network of a configuration, and add the options of its decisions to ``options``."""
+        """Return the network of a configuration, and add the options of the decisions to ``options``."""
 
         def choose(name: str, options: DecisionOptions) -> int:
             self.options.setdefault(name, options)

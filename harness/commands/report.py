@@ -1,4 +1,4 @@
-"""``harness report``: write the page of a study, of a comparison or of all studies, and print its path."""
+"""``harness report``: write the page of a study, of a comparison or of all studies, and print the path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.space_errors import nearest
 
-_MOST_COMPARED = 4  # studies or networks that one page can compare
+_MOST_COMPARED = 4  # studies or networks that a page can compare
 
 
 @click.command(short_help="Write the report of a study, or compare several.")
@@ -106,7 +106,7 @@ def _index(workspace: Workspace) -> dict[str, Any]:
         else:
             say(f"{name}: report written")
     index = read_index(workspace)
-    # A damaged study may be reported three times: for its report, for the index and for the leaderboard.
+    # A damaged study may be reported three times: for the report, for the index and for the leaderboard.
     left_out = list(dict.fromkeys([*problems, *index.left_out]))
     options.say_left_out(left_out)
     return {"report": str(write_index(workspace, index)), "study": None, "left_out": left_out}
@@ -157,7 +157,7 @@ def _mirror(folder: Path, storage: str) -> None:
 def _study_report(
     folder: Path, workspace: Workspace, *, watch: bool, opens_browser: bool, figures: bool, tables: bool
 ) -> dict[str, Any]:
-    """Write the report of a study, and its figures and tables."""
+    """Write the report of a study, with figures and tables."""
     from reports import study_facts, study_page
 
     path = folder / "report.html"
@@ -198,12 +198,12 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 def _studies_or_networks(
     names: tuple[str, ...], workspace: Workspace
 ) -> tuple[list[Path], list[tuple[str, Architecture]]]:
-    """Return the folders of the studies, or the networks with their names, that two to four names refer to.
+    """Return the folders of the studies, or the networks with names, that two to four names refer to.
 
-    One of both lists is empty.
+    The list of studies or the list of networks is empty.
 
     Raises:
-        UsageError: A name is unknown, studies and networks are mixed, or a name refers to the same as another name.
+        UsageError: A name is unknown, studies and networks are mixed, or two names refer to the same study or network.
     """
     from harness.interface.lookup import is_hash_or_name, read_network
     from harness.studies.names import find_study, studies

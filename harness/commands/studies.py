@@ -35,7 +35,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     if remove is not None:
         folders = studies_of(remove, workspace)
         with ExitStack() as stack:
-            # Lock all studies before any is removed: if one is in use, the whole group is kept.
+            # Lock all studies before the first removal: if a study is in use, the whole group is kept.
             for folder in folders:
                 stack.enter_context(owned(folder))
             for folder in folders:

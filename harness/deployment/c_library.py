@@ -217,13 +217,8 @@ def _context(library: Library) -> dict[str, Any]:
     """Return the variables of the templates."""
     network = library.network
     plan = network.plan
-    channels, rows, columns = plan.maps[0].shape
-    dataset = library.dataset
-    low = dataset.low or (0.0,) * channels
-    high = dataset.high or (255.0,) * channels
     is_fast = library.optimise is Optimisation.SPEED
     steps = [_CStep(network, index, is_fast) for index in range(len(plan.steps))]
-    class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
         "name": library.name,
         "macro": library.name.upper(),
@@ -231,15 +226,7 @@ def _context(library: Library) -> dict[str, Any]:
         "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
         "title": c_comment(library.title),
         "origin": c_comment(library.origin),
-        "rows": rows,
-        "columns": columns,
-        "channels": channels,
-        "classes": dataset.classes,
-        "class_names": list(map(c_text, class_names)),
-        # Bytes of the longest name, with the terminating zero.
-        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
-        "low": [f"{value:.9g}" for value in low],
-        "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
+        **_data_context(library),
         **plan.sizes,
         "uses_arena": plan.arena_bytes > 0,
         "kernels": [_kernel_text(network, index, is_fast) for index in range(len(network.kernels))],
@@ -256,12 +243,32 @@ def _context(library: Library) -> dict[str, Any]:
         "orders": [],
         # Replaces ``used``, ``buffers`` and ``orders``.
         **(_fast_context(steps) if is_fast else {}),
-        "is_scaled": not takes_bytes(dataset),
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
         # Families of chips with a measured stack: name, macro of the compiler and costs.
         "stacks": [(chip, _CHIP_MACROS[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
+    }
+
+
+def _data_context(library: Library) -> dict[str, Any]:
+    """Return the variables of the templates that describe images and classes."""
+    channels, rows, columns = library.network.plan.maps[0].shape
+    dataset = library.dataset
+    low = dataset.low or (0.0,) * channels
+    high = dataset.high or (255.0,) * channels
+    class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
+    return {
+        "rows": rows,
+        "columns": columns,
+        "channels": channels,
+        "classes": dataset.classes,
+        "class_names": list(map(c_text, class_names)),
+        # Bytes of the longest name, with the terminating zero.
+        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
+        "low": [f"{value:.9g}" for value in low],
+        "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
+        "is_scaled": not takes_bytes(dataset),
     }
 
 

@@ -44,7 +44,7 @@ def page_document(library: Library) -> dict[str, Any]:
 def plan_document(network: IntegerNetwork) -> dict[str, Any]:
     """Return the maps, learned kernels and steps of a network for ``integer.js``.
 
-    A key is the name of the attribute of ``IntegerStep``, ``StepNumbers`` or ``IntegerMap``, where there is one.
+    A key is the name of the attribute of ``IntegerStep``, ``StepNumbers`` or ``IntegerMap``, as far as these exist.
     """
     plan = network.plan
     steps = zip(plan.steps, network.numbers, strict=True)
@@ -72,7 +72,7 @@ def _shape_document(shape: Shape) -> dict[str, int]:
 
 def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
     """Return, for each pose, the indices of the positions and channels of the learned filter in posed order."""
-    # Products of factors are multiplied out in the document, so that each weight has its own pose.
+    # Products of factors are multiplied out in the document, so that each weight has a pose of its own.
     poses = form.poses if form.factors is None else 1
     _, rows, columns, channels = kernel.shape
     period = poses if channels > 1 else 1  # the order of the channels repeats
@@ -105,7 +105,7 @@ def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumb
 def _kernel_facts(network: IntegerNetwork, step: IntegerStep) -> dict[str, Any]:
     """Return the facts about the kernel of a step; a step without a kernel has the same keys.
 
-    ``sums`` is the shape of the map of sums before pooling, None for other steps than convolutions.
+    ``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions.
     """
     sums = None
     if step.kind is StepKind.CONVOLUTION and step.sums is not None:

@@ -156,7 +156,7 @@ def judgement_of(
 def deciding_bound_pct(
     errors: Mapping[int, int],
     images: int,
-    declared: Iterable[Sequence[int]],
+    declarations: Iterable[Sequence[int]],
     confidence: float,
     *,
     fewest: int = VERIFIED_SEEDS,
@@ -167,7 +167,7 @@ def deciding_bound_pct(
     The lower of the bounds of the two samples; arguments as in ``judgement_of``. There is no bound below two seeds or
     two effective groups (``over_groups_pct``).
     """
-    samples = _samples(errors, [*declared], fewest)
+    samples = _samples(errors, [*declarations], fewest)
     return finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
 
 
@@ -181,11 +181,11 @@ def _bound_pct(
     return min(bound, over_groups_pct([groups.errors[index] for index in seeds], groups.sizes, confidence))
 
 
-def _samples(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
+def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
     """Return the samples of ``judgement_of``: all seeds, and the first declaration if two of its seeds were run."""
-    declared_indices = set(chain.from_iterable(declared))
+    declared_indices = set(chain.from_iterable(declarations))
     # Undeclared seeds were run before declarations existed, so these seeds come first.
-    order = [[index for index in errors if index not in declared_indices], *declared]
+    order = [[index for index in errors if index not in declared_indices], *declarations]
     first: Sequence[int] = next(filter(None, order), [])
     if len(first) < fewest:
         first = [*dict.fromkeys(chain.from_iterable(order))][:fewest]
@@ -256,8 +256,8 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     if seeds < 2 or freedom < 1:
         return -math.inf
     mean = sum(map(sum, errors)) / seeds
-    expected = [mean / images * size for size in sizes]
-    deviations = [[wrong - share for wrong, share in zip(row, expected, strict=True)] for row in errors]  # z
+    expected_errors = [mean / images * size for size in sizes]
+    deviations = [[wrong - share for wrong, share in zip(row, expected_errors, strict=True)] for row in errors]  # z
     of_seeds = math.fsum(sum(row) ** 2 for row in deviations) / len(sizes)
     of_groups = math.fsum(sum(column) ** 2 for column in zip(*deviations, strict=True)) / seeds
     of_all = math.fsum(value**2 for row in deviations for value in row)
@@ -337,8 +337,8 @@ def ending(attempt: Attempt, record: Record) -> tuple[AttemptOutcome, float | No
     if any(record.seed(index) is None for index in attempt.indices):
         return AttemptOutcome.OPEN, None
     bound = attempt_bound(attempt, record)
-    passed = bound is not None and statistics.reaches(bound, record.target_pct)
-    return (AttemptOutcome.CERTIFIED if passed else AttemptOutcome.FAILED), bound
+    has_passed = bound is not None and statistics.reaches(bound, record.target_pct)
+    return (AttemptOutcome.CERTIFIED if has_passed else AttemptOutcome.FAILED), bound
 
 
 def contradiction(attempt: Attempt, record: Record) -> str | None:
@@ -452,7 +452,7 @@ def _freedom_correction(images: int, freedom: int, confidence: float) -> float:
 
 
 def is_futile(
-    errors: Sequence[int], images: int, declared: int, target_pct: float, confidence: float = CONFIDENCE
+    errors: Sequence[int], images: int, seed_count: int, target_pct: float, confidence: float = CONFIDENCE
 ) -> bool:
     """Return whether an attempt cannot pass any more, or passes with a probability below 1 %.
 
@@ -462,23 +462,23 @@ def is_futile(
     Args:
         errors: Number of wrong test images of each seed that has been run.
         images: Number of test images.
-        declared: Number of declared seeds. After all have been run the bound decides, and the result is False.
+        seed_count: Number of declared seeds. After all have been run the bound decides, and the result is False.
         target_pct: Target test accuracy, per cent.
         confidence: Confidence of the bound, between 0 and 1.
     """
-    if len(errors) >= declared:
+    if len(errors) >= seed_count:
         return False
     # Without rounding, 0.6 % of 300,000 images would be slightly below 1,800.
-    allowed = round((100 - target_pct) / 100 * images * declared, 6)
-    if sum(errors) > allowed:
+    allowed_errors = round((100 - target_pct) / 100 * images * seed_count, 6)
+    if sum(errors) > allowed_errors:
         return True
     if len(errors) < _FEWEST_RUN:
         return False
     accuracies = [100 * (1 - wrong / images) for wrong in errors]
-    return _chance(accuracies, declared, target_pct, confidence) < _SMALLEST_CHANCE
+    return _chance(accuracies, seed_count, target_pct, confidence) < _SMALLEST_CHANCE
 
 
-def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
+def _chance(accuracies_pct: Sequence[float], total: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
     """Return the predictive probability that the bound of an attempt will reach the target.
 
     With ``n`` seeds run, ``k`` left, mean ``m`` and standard deviation ``s``, the mean of the ``k`` seeds has a Student
@@ -486,11 +486,11 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
     normal seeds, flat prior). The standard deviation in the bound is assumed to stay at ``s``.
     """
     run = len(accuracies_pct)
-    rest = declared - run
+    rest = total - run
     centre = statistics.mean(accuracies_pct)
     deviation = statistics.standard_deviation(accuracies_pct)
-    all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
-    rest_needs = (declared * all_need - run * centre) / rest
+    all_need = target_pct + statistics.quantile(confidence, total - 1) * deviation / math.sqrt(total)
+    rest_needs = (total * all_need - run * centre) / rest
     spread = deviation * math.sqrt(1 / run + 1 / rest)
     # A spread below 1e-9 is the float rounding of equal accuracies.
     if spread < 1e-9:
@@ -557,9 +557,9 @@ def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], scale: f
     """
     of_seeds, of_images, of_all = sums
     seeds, images = counts
-    rest = max(0.0, of_all - of_seeds - of_images)
+    remainder = max(0.0, of_all - of_seeds - of_images)
     degrees = (seeds - 1, images - 1, (seeds - 1) * (images - 1))
-    mean_squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
+    mean_squares = [each / freedom for each, freedom in zip((of_seeds, of_images, remainder), degrees, strict=True)]
     seeds_square, images_square, rest_square = mean_squares
     answers_square = max(0.0, seeds_square + images_square - rest_square)
     spread = math.fsum(square**2 / freedom for square, freedom in zip(mean_squares, degrees, strict=True))
@@ -623,7 +623,7 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
         return ErrorRatio(dataset=data.name, errors_ratio=1.0, relative_error=None)
     groups = data.validation_group_sizes
     cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
-    allowed = 1 - target_pct / 100
-    margin = min(math.sqrt(allowed * (1 - allowed) / cases), allowed / 2)
-    ratio = allowed / (allowed - margin) if allowed else 1.0
+    allowed_share = 1 - target_pct / 100
+    margin = min(math.sqrt(allowed_share * (1 - allowed_share) / cases), allowed_share / 2)
+    ratio = allowed_share / (allowed_share - margin) if allowed_share else 1.0
     return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None)

@@ -94,12 +94,13 @@ class Certificate:
         )
 
 
-def certificate_of(record: Record, declared: Declaration) -> Certificate:
+def certificate_of(record: Record, declaration: Declaration) -> Certificate:
     """Return the certificate of the seeds of a declaration, all of which must be recorded."""
-    runs = [run for run in record.seeds if run.index in declared.indices]
+    runs = [run for run in record.seeds if run.index in declaration.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
-    sizes, group_errors = _groups_of(record, declared)
+    sizes, group_errors = _groups_of(record, declaration)
+    groups = Groups(sizes, dict(enumerate(group_errors)))
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -113,20 +114,18 @@ def certificate_of(record: Record, declared: Declaration) -> Certificate:
         indices=tuple(run.index for run in runs),
         seeds=tuple(run.seed for run in runs),
         test_errors=errors,
-        alpha=declared.alpha,
-        declared_utc=declared.declared_utc,
+        alpha=declaration.alpha,
+        declared_utc=declaration.declared_utc,
         group_sizes=sizes,
         group_errors=group_errors,
-        **_computed(
-            errors, data.test_size, record.target_pct, declared.alpha, Groups(sizes, dict(enumerate(group_errors)))
-        ),
+        **_computed(errors, data.test_size, record.target_pct, declaration.alpha, groups),
     )
 
 
-def _groups_of(record: Record, declared: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Return the sizes of the test groups and the errors of each declared seed by group; empty without groups."""
     sizes, errors = groups_of(record)
-    return tuple(sizes), tuple(tuple(errors[index]) for index in declared.indices if index in errors)
+    return tuple(sizes), tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
@@ -152,6 +151,23 @@ def check(path: Path) -> Certificate:
         ContentError: The file cannot be read, or a stated value does not follow from network, seeds and errors.
     """
     certificate = read_as(Certificate, path, str(path))
+    for requirement, holds in _requirements(certificate).items():
+        if not holds:
+            raise ContentError(f"{path}: {requirement}")
+    try:
+        values = _computed_values(certificate)
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
+    for name, value in values.items():
+        statement = getattr(certificate, name)
+        is_close = isinstance(statement, float) and isinstance(value, float) and math.isclose(statement, value)
+        if statement != value and not is_close:
+            raise ContentError(f"{path}: {name}: stated {statement}, computed {value}")
+    return certificate
+
+
+def _requirements(certificate: Certificate) -> dict[str, bool]:
+    """Return whether each requirement holds for the stated values, by the message if not."""
     indices = certificate.indices
     errors = certificate.test_errors
     count = len(indices)
@@ -159,13 +175,11 @@ def check(path: Path) -> Certificate:
     target_pct = certificate.target_pct
     digest = certificate.data_hash
     sizes = certificate.group_sizes
-    group_errors = certificate.group_errors
     alpha = certificate.alpha
     most = ALPHA_SHARE * ALPHA
     first = indices[0] if indices else 0
     has_valid_sizes = not sizes or (min(sizes) > 0 and sum(sizes) == images)
-    # Whether each requirement holds, by the message if not.
-    requirements = {
+    return {
         f"test_size: {images} stated, at least 1 required": images > 0,
         f"target_pct: {target_pct:g} stated, more than 0 and at most 100 required": 0 < target_pct <= 100,
         f"data_hash: {digest[:16]} is not a SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
@@ -175,42 +189,39 @@ def check(path: Path) -> Certificate:
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
         f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": has_valid_sizes,
-        "group_errors: not the test errors of each seed by group": _are_errors_by_group(group_errors, sizes, errors),
+        "group_errors: not the test errors of each seed by group": _are_errors_by_group(certificate),
     }
-    for fault, holds in requirements.items():
-        if not holds:
-            raise ContentError(f"{path}: {fault}")
-    try:
-        parameters = analyse(certificate.architecture, Task(certificate.input_shape, certificate.classes)).parameters
-    except SearchSpaceError as error:
-        raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
-    recipe_hash = certificate.recipe.hash
-    seeds = [derive_seed(certificate.hash, recipe_hash, Purpose.VERIFY, index) for index in indices]
-    expected = {
-        "hash": certificate.architecture.hash,
-        "parameters": parameters,
-        "seeds": tuple(seeds),
-        **_computed(errors, images, target_pct, alpha, Groups(sizes, dict(enumerate(group_errors)))),
-    }
-    for name, value in expected.items():
-        statement = getattr(certificate, name)
-        is_close = isinstance(statement, float) and isinstance(value, float) and math.isclose(statement, value)
-        if statement != value and not is_close:
-            raise ContentError(f"{path}: {name}: stated {statement}, computed {value}")
-    return certificate
 
 
-def _are_errors_by_group(
-    group_errors: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], errors: tuple[int, ...]
-) -> bool:
+def _computed_values(certificate: Certificate) -> dict[str, Any]:
+    """Return the values of the fields that follow from network, seeds and errors.
+
+    Raises:
+        SearchSpaceError: The architecture is not a network for the images.
+    """
+    network = certificate.architecture
+    purpose = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
+    groups = Groups(certificate.group_sizes, dict(enumerate(certificate.group_errors)))
+    errors = certificate.test_errors
+    return {
+        "hash": network.hash,
+        "parameters": analyse(network, Task(certificate.input_shape, certificate.classes)).parameters,
+        "seeds": tuple(derive_seed(*purpose, index) for index in certificate.indices),
+        **_computed(errors, certificate.test_size, certificate.target_pct, certificate.alpha, groups),
+    }
+
+
+def _are_errors_by_group(certificate: Certificate) -> bool:
     """Return whether ``group_errors`` (seeds, groups) fit into the groups and sum to the errors of each seed."""
+    group_errors = certificate.group_errors
+    sizes = certificate.group_sizes
     if not sizes:
         return not group_errors
     is_possible = all(
         len(row) == len(sizes) and all(0 <= wrong <= size for wrong, size in zip(row, sizes, strict=True))
         for row in group_errors
     )
-    return is_possible and tuple(map(sum, group_errors)) == errors
+    return is_possible and tuple(map(sum, group_errors)) == certificate.test_errors
 
 
 def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
@@ -226,9 +237,9 @@ def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> b
     """
     subject = (certificate.hash, certificate.recipe.hash, certificate.declared_utc)
     fault = ""
-    for declared in ledger.read(workspace.ledger).declarations:
-        if declared.alpha and (declared.hash, declared.recipe_hash, declared.declared_utc) == subject:
-            fault = _contradiction(certificate, declared, workspace)
+    for declaration in ledger.read(workspace.ledger).declarations:
+        if declaration.alpha and (declaration.hash, declaration.recipe_hash, declaration.declared_utc) == subject:
+            fault = _contradiction(certificate, declaration, workspace)
             if not fault:
                 return True
     if fault:
@@ -236,22 +247,22 @@ def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> b
     return False
 
 
-def _contradiction(certificate: Certificate, declared: Declaration, workspace: Workspace) -> str:
+def _contradiction(certificate: Certificate, entry: Declaration, workspace: Workspace) -> str:
     """Return the first difference of a certificate from its declaration or record; empty if there is none."""
     names = ("target_pct", "indices", "alpha", "data_hash", "test_size")
-    expected: dict[str, Any] = {name: getattr(declared, name) for name in names}
+    values: dict[str, Any] = {name: getattr(entry, name) for name in names}
     for record in read_all(workspace.records):
-        if record.key == declared.key:
-            expected["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
+        if record.key == entry.key:
+            values["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in entry.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                expected["group_sizes"], group_errors = _groups_of(record, declared)
+                values["group_sizes"], group_errors = _groups_of(record, entry)
                 # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
-                if dataset(record.dataset).test_groups or not expected["group_sizes"]:
-                    expected["group_errors"] = group_errors
-    for name, value in expected.items():
+                if dataset(record.dataset).test_groups or not values["group_sizes"]:
+                    values["group_errors"] = group_errors
+    for name, value in values.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.
         if value is not None and statement != value:
-            return f"{name}: stated {statement}, {value} in the declaration of {declared.declared_utc} or in the record"
+            return f"{name}: stated {statement}, {value} in the declaration of {entry.declared_utc} or in the record"
     return ""

@@ -185,11 +185,11 @@ def _table_faults() -> Iterator[str]:
         name = f"{path}: {row.hash} ({row.recipe}, {row.target_pct:g} %)"
         for item in fields(LeaderboardRow):
             value = getattr(row_in_file.get(key), item.name, "no row")
-            computed = getattr(row_of_key.get(key), item.name, "no row")
-            if value != computed:
+            computed_value = getattr(row_of_key.get(key), item.name, "no row")
+            if value != computed_value:
                 has_difference = True
-                yield f"{name}: {item.name}: {value} stated, {computed} computed"
-                if "no row" in (value, computed):
+                yield f"{name}: {item.name}: {value} stated, {computed_value} computed"
+                if "no row" in (value, computed_value):
                     break
     if not has_difference:
         yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
@@ -250,10 +250,10 @@ def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entries.spending, key=lambda entry: entry.declared_utc):
-        allowed = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
+        allowed_alpha = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
         is_of_old_rules = isinstance(entry, Attempt) and entry.rules < 2
-        if entry.alpha > allowed and not is_of_old_rules:
-            yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {allowed:g} computed"
+        if entry.alpha > allowed_alpha and not is_of_old_rules:
+            yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {allowed_alpha:g} computed"
         earlier.append(entry)
         total = sum(item.alpha for item in earlier if item.shares_images(entry.dataset, entry.test_sketch))
         if total > ledger.ALPHA + bounds.TOLERANCE:
@@ -301,7 +301,7 @@ def publish(workspace: Workspace, network: str) -> None:
     folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
         raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
-    everything = collect(workspace)
+    leaderboard = collect(workspace)
     hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
     for record in record_files.read_all(workspace.records):
         if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
@@ -315,7 +315,7 @@ def publish(workspace: Workspace, network: str) -> None:
             if is_published and line not in shipped_lines:
                 files.append_line(target, line)
     rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
-    rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}
+    rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
     files.write_text(table, to_csv(ranked(list(rows.values()))))
 
 

@@ -94,8 +94,8 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
         loaded = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
         raise ContentError(f"{weights.path} does not contain a network: {str(error).splitlines()[0]}") from error
-    if missing := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
-        raise ContentError(f"{weights.path} lacks {', '.join(missing)}")
+    if missing_names := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
+        raise ContentError(f"{weights.path} lacks {', '.join(missing_names)}")
     return network.eval()
 
 

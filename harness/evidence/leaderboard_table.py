@@ -195,21 +195,21 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
                 "lower_bound_pct": bounds.attempt_bound(attempt, record),
             }
     errors = {run.index: run.test_errors for run in record.seeds}
-    declared = entries.declared_indices(record.key, errors)
+    indices = entries.declared_indices(record.key, errors)
     images = record.seeds[0].test_size
     groups = bounds.groups_of(record)
     confidence = 1 - entries.look_alpha(record.key)
-    judgement = bounds.judgement_of(errors, images, record.target_pct, declared, confidence=confidence, groups=groups)
+    judgement = bounds.judgement_of(errors, images, record.target_pct, indices, confidence=confidence, groups=groups)
     tier = _TIERS[judgement]
-    bound = bounds.deciding_bound_pct(errors, images, declared, confidence, groups=groups)
+    bound = bounds.deciding_bound_pct(errors, images, indices, confidence, groups=groups)
     stated_confidence = None if bound is None else confidence
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
 
 
 def undeclared(record: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
-    declared = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
-    return [run.index for run in record.seeds if run.index not in declared and run.started_utc > _DECLARED_SINCE_UTC]
+    indices = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
+    return [run.index for run in record.seeds if run.index not in indices and run.started_utc > _DECLARED_SINCE_UTC]
 
 
 def tested_before(record: Record, records: Iterable[Record]) -> list[str]:

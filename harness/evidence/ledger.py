@@ -217,12 +217,12 @@ class Ledger:
             key: Key of the row.
             recorded_indices: Seed indices that have been run. A futile attempt counts with these seeds only.
         """
-        declared = []
+        indices = []
         for item in self.seed_declarations:
             if item.key == key:
                 is_futile = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
-                declared.append([index for index in item.indices if index in recorded_indices or not is_futile])
-        return declared
+                indices.append([index for index in item.indices if index in recorded_indices or not is_futile])
+        return indices
 
 
 def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: bool = True) -> Ledger:
@@ -256,10 +256,10 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
             case Declaration():
                 ledger.declarations.append(entry)
             case Registration():
-                opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
+                start = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
                 # The first end counts. A second end contradicts nothing: the errors follow from stored weights.
-                if not registrations.get(opened, opened).errors:
-                    registrations[opened] = entry
+                if not registrations.get(start, start).errors:
+                    registrations[start] = entry
             case Attempt():
                 # Two clones may declare the same number; such attempts differ in other fields, and both count.
                 earlier = attempts.get(entry.declared, entry.declared)
@@ -290,25 +290,25 @@ def is_declaration(line: str, attempt: Attempt) -> bool:
 
 
 def next_alpha(
-    spending: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = (), damaged: int = 0
+    entries: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = (), damaged_count: int = 0
 ) -> float:
     """Return the probability that the next attempt on test images may spend, for any network, recipe and target.
 
     ``ALPHA_SHARE * (ALPHA - spent)``: 0.01 first, then 0.008, 0.0064, and so on, so that the sum stays below ``ALPHA``.
 
     Args:
-        spending: Entries that spend this probability (``Ledger.spending``).
+        entries: Entries that spend this probability (``Ledger.spending``).
         dataset: Data set of the attempt.
         test_sketch: Digests of the test images; entries with a common digest count, too.
-        damaged: Number of damaged lines of the ledger, each of which counts as an attempt.
+        damaged_count: Number of damaged lines of the ledger, each of which counts as an attempt.
     """
-    spent_alpha = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
-    return _share_of(ALPHA - spent_alpha, damaged)
+    spent_alpha = sum(item.alpha for item in entries if item.shares_images(dataset, test_sketch))
+    return _share_of(ALPHA - spent_alpha, damaged_count)
 
 
-def _share_of(alpha_left: float, damaged: int) -> float:
+def _share_of(alpha_left: float, damaged_count: int) -> float:
     """Return the share of the probability ``alpha_left`` to spend, after each damaged line has spent a share."""
-    return max(0.0, round(ALPHA_SHARE * alpha_left * (1 - ALPHA_SHARE) ** damaged, 9))
+    return max(0.0, round(ALPHA_SHARE * alpha_left * (1 - ALPHA_SHARE) ** damaged_count, 9))
 
 
 def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ()) -> float:

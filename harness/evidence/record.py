@@ -172,17 +172,17 @@ def seed_run(result: Result, attempt: int | None = None, beacon: str | None = No
     return SeedRun(**values, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
 
 
-def match(result: Result, recorded: SeedRun | None) -> str:
+def match(result: Result, recorded_run: SeedRun | None) -> str:
     """Return how trained weights compare with the recorded weights of the seed.
 
     ``identical``, ``different``, ``made elsewhere`` (the weights differ, but the other machine need not give the same
     bits) or ``not on record``.
     """
-    if recorded is None or recorded.weights_sha256 is None or result.environment is None:
+    if recorded_run is None or recorded_run.weights_sha256 is None or result.environment is None:
         return "not on record"
-    if recorded.weights_sha256 == result.weights_sha256:
+    if recorded_run.weights_sha256 == result.weights_sha256:
         return "identical"
-    return "different" if same_bits_due(result.environment, recorded.environment) else "made elsewhere"
+    return "different" if same_bits_due(result.environment, recorded_run.environment) else "made elsewhere"
 
 
 def with_seeds(record: Record, *runs: SeedRun) -> Record:
@@ -282,9 +282,9 @@ def _checked(path: Path, content: bytes) -> Record:
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
     for run in record.seeds:
         facts |= _facts_of_seed(run, record, spec)
-    for name, (stated, computed) in facts.items():
-        if stated != computed:
-            raise ContentError(f"{path}: {name}: {stated} stated, {computed} computed", hint=BRING_BACK)
+    for name, (stated_value, computed_value) in facts.items():
+        if stated_value != computed_value:
+            raise ContentError(f"{path}: {name}: {stated_value} stated, {computed_value} computed", hint=BRING_BACK)
     return record
 
 
@@ -389,14 +389,14 @@ def read_weights(path: Path) -> WeightFile:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # ``file`` is not a mapping
             about = parse_json((file.metadata() or {})["harness"])
-        tied = dict(about.pop("tied"))
+        ties = dict(about.pop("tied"))
         state = tuple(about.pop("state"))
-        unmatched = {tied.get(name, name) for name in state} ^ arrays.keys()
+        unmatched_names = {ties.get(name, name) for name in state} ^ arrays.keys()
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
-    if unmatched:
-        raise ContentError(f"the weights {path} do not match the list of names: {', '.join(sorted(unmatched))}")
-    return WeightFile(path, arrays, about, tied, state)
+    if unmatched_names:
+        raise ContentError(f"the weights {path} do not match the list of names: {', '.join(sorted(unmatched_names))}")
+    return WeightFile(path, arrays, about, ties, state)
 
 
 def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
@@ -418,9 +418,9 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
     weights = read_weights(path)
     # The weights must be the recorded weights, or the weights of a repeat with the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
-    repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, record, run)
-    expected = {
-        "weights": repeated or run.weights_sha256,
+    repetition = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, record, run)
+    expected_facts = {
+        "weights": repetition or run.weights_sha256,
         # The metadata must match, too: the digest covers only the numbers, and in another order of ops the same numbers
         # are a different network.
         "architecture": record.hash,
@@ -433,11 +433,11 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
         "weights_sha256": weights.sha256,
         **pixel_properties(dataset_of(record.dataset, path)),
     }
-    properties = {**dict.fromkeys(expected, None), **weights.about, "weights": weights.sha256}
+    properties = {**dict.fromkeys(expected_facts, None), **weights.about, "weights": weights.sha256}
     with suppress(NotationError):
         # Bars and the name of a module may differ.
         properties["architecture"] = parse_notation(str(properties["architecture"])).hash
-    for name, recorded_value in expected.items():
+    for name, recorded_value in expected_facts.items():
         # Older files lack some of the metadata, but all state weights and architecture.
         if properties[name] != recorded_value and (properties[name] is not None or name in ("weights", "architecture")):
             raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded_value} in the record")

@@ -238,18 +238,18 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     record = _record_of(plan, workspace)
     entries = ledger.read(workspace.ledger)
     run_indices = {run.index for run in record.seeds}
-    declared = {index for item in entries.declarations if item.key == record.key for index in item.indices}
-    own = run_indices | declared
+    declared_indices = {index for item in entries.declarations if item.key == record.key for index in item.indices}
+    own = run_indices | declared_indices
     training = (record.hash, record.recipe_hash, record.dataset)
 
     def is_of_another_row(item: Record | Attempt | Declaration) -> bool:
         return (item.hash, item.recipe_hash, item.dataset) == training and item.key != record.key
 
-    excluded = _indices(workspace, is_of_another_row)
-    excluded |= {index for item in entries.attempts if item.key == record.key for index in item.indices}
-    available = (index for index in count(min(own, default=0)) if index in own or index not in excluded)
+    excluded_indices = _indices(workspace, is_of_another_row)
+    excluded_indices |= {index for item in entries.attempts if item.key == record.key for index in item.indices}
+    available = (index for index in count(min(own, default=0)) if index in own or index not in excluded_indices)
     indices = [*islice(available, seeds)]
-    not_run = sorted(declared - run_indices - {*indices})
+    not_run = sorted(declared_indices - run_indices - {*indices})
     return (*indices, *not_run)
 
 
@@ -261,10 +261,10 @@ def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
             hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
         )
     if (beacon := declaring_commit(workspace, attempt)) is None:
-        publishing = as_command("leaderboard", "--publish", "NETWORK")
+        command = as_command("leaderboard", "--publish", "NETWORK")
         raise UsageError(
             f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",
-            hint=f"run '{publishing}' and 'git commit'; outside a clone, commit the ledger",
+            hint=f"run '{command}' and 'git commit'; outside a clone, commit the ledger",
         )
     # Rules 1: seeds without a beacon. Rules 2: seeds with a beacon. From rules 3 on, only the bound differs.
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
@@ -325,14 +325,14 @@ def run_seeds(
         recorded_runs = {run.index: run for run in record.seeds}
         collector = _SeedCollector(plan, workspace, record, recorded_runs)
         collector.close_if_futile()
-        waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, record)
-        on_begin(len(waiting), recorded_runs.keys())
-        with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
+        queue = [] if collector.ended_attempt else _jobs_of(plan, workspace, record)
+        on_begin(len(queue), recorded_runs.keys())
+        with closing(run_all(queue, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
             for event in results:
                 collector.take(event.result)
                 if collector.ended_attempt:
                     # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
-                    waiting.clear()
+                    queue.clear()
         collector.close()
         verdict = _verdict_of(collector)
         # Still under the lock, otherwise another call could use the folder or run more seeds before the verdict is
@@ -347,8 +347,8 @@ def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folde
     if plan.attempt is not None:
         return
     declarations = ledger.read(workspace.ledger).declarations
-    declared = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
-    unavailable = {*declared, *(run.index for run in record.seeds)}
+    declared_indices = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
+    unavailable = {*declared_indices, *(run.index for run in record.seeds)}
     if fresh := [index for index in plan.indices if index not in unavailable]:
         sketch = _test_sketch(plan, folder)
         ledger.declare_verification(workspace.ledger, record.key, fresh, code_version()[0], sketch)
@@ -420,10 +420,10 @@ def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job
     folder = _folder_of(plan, workspace)
     stem = record_files.path_of(workspace.records, record).stem
     recorded_runs = {run.index: run for run in record.seeds}
-    missing = [index for index in plan.indices if index not in recorded_runs]
+    missing_indices = [index for index in plan.indices if index not in recorded_runs]
     to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
-    for index in missing or to_repeat:
+    for index in missing_indices or to_repeat:
         # A repeat uses the recorded beacon and engine, so that equal bits are due.
         run = recorded_runs.get(index)
         beacon = plan.beacon if run is None else run.beacon
@@ -462,15 +462,15 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
     last_runs = recorded_runs | collector.repeated
     runs = tuple(last_runs[index] for index in collector.plan.indices if index in last_runs)
     reruns = _reruns_of(record, collector.repeated)
-    contradicted = False
+    is_contradicted = False
     # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
     if not all(rerun.identical for rerun in reruns):
         repeated_errors = [run.test_errors for run in collector.repeated.values()]
         recorded_errors = [run.test_errors for run in record.seeds]
-        contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
+        is_contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
     entries = ledger.read(collector.workspace.ledger)
-    declared = entries.declared_indices(record.key, recorded_runs)
-    lacks_seeds = any(index not in recorded_runs for index in chain.from_iterable(declared))
+    declared_indices = entries.declared_indices(record.key, recorded_runs)
+    lacks_seeds = any(index not in recorded_runs for index in chain.from_iterable(declared_indices))
     for name in tested_before(record, record_files.read_all(collector.workspace.records)):
         if _have_equal_test_images(name, record.dataset):
             continue
@@ -481,7 +481,7 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
         )
     row = row_of_record(record, entries)
     lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(record, entries))}
-    return Verdict(record, row, runs, reruns, contradicted, attempt=collector.ended_attempt, **lacks)
+    return Verdict(record, row, runs, reruns, is_contradicted, attempt=collector.ended_attempt, **lacks)
 
 
 def _have_equal_test_images(first: str, second: str) -> bool:
@@ -493,9 +493,9 @@ def _have_equal_test_images(first: str, second: str) -> bool:
     return False
 
 
-def _reruns_of(record: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:
+def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:
     reruns = []
-    for index, run in sorted(repeated.items()):
+    for index, run in sorted(repetitions.items()):
         original = record.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
         identical: bool | None = run.weights_sha256 == original.weights_sha256

@@ -1,4 +1,4 @@
-"""The eleven functions of ``import harness``; most commands of the same names reuse their options and call them.
+"""The eleven functions of ``import harness``; most commands call the function of the same name.
 
 The decorators of ``options`` check and convert the arguments before a function runs, and add the help texts of the
 options to its docstring; ``cast`` states the type after the conversion. Slow libraries are imported inside the
@@ -61,9 +61,9 @@ def explain(
     """Return the cost of a network, op by op.
 
     Args:
-        network: Network to analyse: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
-            ``Study`` (its answer).
+        network: Network to analyse: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
+            ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -94,7 +94,7 @@ def explain(
     if argument.translated_module:
         say(f"notation: {architecture}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
-        # Without --input and --classes, a network of the leaderboard is analysed for the data set of its row.
+        # Without --input and --classes, a network of the leaderboard is analysed for the data set of the row.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
     fit = None
@@ -130,9 +130,9 @@ def train(
     """Train a network once on the search split, in this process; the test set is not read.
 
     Args:
-        network: Network to train: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
-            ``Study`` (its answer).
+        network: Network to train: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
+            ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, such as an unknown recipe, data set or engine, or ``out`` cannot be written.
@@ -154,8 +154,8 @@ def train(
     task = datasets.task_of_option(dataset)
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
-    named = named_recipe(recipe, epochs=epochs)
-    check_network(named.recipe, architecture, task)
+    choice = named_recipe(recipe, epochs=epochs)
+    check_network(choice.recipe, architecture, task)
     if out is not None:
         _check_file("out", Path(out))
 
@@ -169,8 +169,8 @@ def train(
     images = load(dataset, Path(data) if data else None)
     job = Job(
         architecture=architecture,
-        recipe=named.recipe,
-        recipe_name=named.name,
+        recipe=choice.recipe,
+        recipe_name=choice.name,
         purpose=Purpose.TRAIN,
         seed_index=seed,
         device=device,
@@ -212,21 +212,21 @@ def export(
 ) -> Exported:
     """Write a trained network as ONNX, as safetensors, or as a folder of C or PyTorch.
 
-    The weights of a recorded seed are read from its record, unless ``retrain`` is set. A network without a record is
+    The weights of a recorded seed are read from the record, unless ``retrain`` is set. A network without a record is
     trained on all training images first.
 
     The ONNX model takes the raw numbers of the data set, shape (batch, channels, rows, columns): uint8 for bytes,
-    float64 for all else. It is compared with torch before it is written. If the network was trained to end with
-    integers, maps and weights of the model are quantised (QDQ), and the model states how many logits and classes of
-    training images differ from the integers. The ONNX and safetensors files name the classes in order, and state how
+    float64 for all else. The model is compared with torch before the file is written. If the network was trained to end
+    with integers, maps and weights of the model are quantised (QDQ), and the model states how many logits and classes
+    of training images differ from the integers. The ONNX and safetensors files name the classes in order, and state how
     raw numbers become the input of the network. The C computes in integers and is compared with the reference on
     training images if a C compiler is installed. The folder of PyTorch does not need harness: the network as a class,
-    its weights, and programs that evaluate and train it.
+    the weights, and programs that evaluate and train the network.
 
     Args:
-        network: Network to export: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
-            ``Study`` (its answer).
+        network: Network to export: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
+            ``Study`` (the answer).
 
     Raises:
         UsageError: No file is named, a file cannot be written, options contradict each other, or the weights of the
@@ -290,7 +290,7 @@ def export(
 
 
 def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
-    """Raise ContentError if a network does not fit its chip; the hint names chips that do and a search command.
+    """Raise ContentError if a network does not fit the chip; the hint names sufficient chips and a search command.
 
     Args:
         fit: Needs of the network on the chip; ``fit.lack`` states the missing bytes, empty if the network fits.
@@ -327,7 +327,7 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
 
 
 def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, optimise: Optimisation) -> Exported:
-    """Write all files or none, and return the facts about them."""
+    """Write all files or none, and return the facts about the files."""
     from harness.deployment.formats import FORMATS
 
     network = replace(weights.network, fit=fit, optimise=optimise)
@@ -377,7 +377,7 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
 
 @options.takes_request(SearchRequest)
 def search(request: SearchRequest) -> Study:
-    """Search for the smallest network that reaches the target, verify the best candidate, and rank it.
+    """Search for the smallest network that reaches the target, verify the best candidate, and rank the winner.
 
     The same call resumes a study. Ctrl-C stops the search cleanly and returns the unfinished study. Durations may be
     given in seconds.
@@ -385,13 +385,13 @@ def search(request: SearchRequest) -> Study:
     Raises:
         UsageError: An argument is invalid, such as an unknown space, recipe, data set or sampler, or another process
             works on the study.
-        ContentError: No network meets the limits, or the study exists with another configuration.
+        ContentError: No network meets the limits, or the study exists with a different configuration.
         SearchSpaceError: The space cannot be read.
         DataError: The images are missing or damaged.
         DeviceError: The device or the cluster is not available.
 
     Returns:
-        A ``Study`` with all trials, the answer, and the verdict of its verification.
+        A ``Study`` with all trials, the answer, and the verdict of the verification.
 
     >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
     >>> found.answer, len(found.trials)
@@ -399,8 +399,8 @@ def search(request: SearchRequest) -> Study:
     """
     from harness.interface.session import planned_search, run_search_with_progress
 
-    changed = request.changed()
-    origins = {name: "call" if name in changed else "default" for name in options_of(type(request))}
+    stated_names = request.changed()
+    origins = {name: "call" if name in stated_names else "default" for name in options_of(type(request))}
     check_may_start()
     with planned_search(request, origins) as plan:
         run_search_with_progress(plan, request, origins)
@@ -485,9 +485,9 @@ def verify(
     The seeds are pooled into the record of the network and the leaderboard is rewritten.
 
     Args:
-        network: Network to verify: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
-            ``Study`` (its answer). A trial or study also sets recipe, data set and target.
+        network: Network to verify: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
+            ``Study`` (the answer). A trial or study also sets recipe, data set and target.
 
     Raises:
         UsageError: An argument is invalid, the study has no answer, or a folder cannot be written.
@@ -546,9 +546,9 @@ def load(
     gradient. Weights are read from ``records/weights``; if ``seed`` is None, the first seed with kept weights is used.
 
     Args:
-        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, its notation, a preset,
+        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, the notation, a preset,
             a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes
-            its code), a ``Trial``, or a ``Study`` (its answer).
+            the code), a ``Trial``, or a ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -599,9 +599,9 @@ def evaluate(
     """Test the kept weights of a recorded seed on the test images; the read of the test set is logged.
 
     Args:
-        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, its notation, a preset,
+        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, the notation, a preset,
             a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes
-            its code), a ``Trial``, or a ``Study`` (its answer).
+            the code), a ``Trial``, or a ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.

@@ -1,4 +1,4 @@
-"""One declaration per option of the functions of ``import harness``: options of a search, and further options."""
+"""A declaration for each option of the functions of ``import harness``: options of a search, and further options."""
 
 from __future__ import annotations
 

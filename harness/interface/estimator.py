@@ -256,9 +256,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         with _errors_as_value_errors():
             training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)
-            repeated = sum(image.tobytes() in training_images for image in images)
-            if repeated:
-                raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
+            repetitions = sum(image.tobytes() in training_images for image in images)
+            if repetitions:
+                raise DataError(f"{repetitions} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.
             groups_of_parts = {"groups": getattr(self, "_groups", None), "groups_test": groups}
             data = own.from_arrays("certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels)
@@ -297,8 +297,8 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
         return trial, "the mean accuracy reaches the target, the lower bound does not"
     if study.nearest is not None:
         return study.nearest, "no network is confirmed, this network is nearest to the target"
-    missed = [trial for trial in study.trials if study.verdict_of(trial) is not None]
-    return min(missed, key=lambda trial: trial.cost, default=None), "the verification missed the target"
+    missed_trials = [trial for trial in study.trials if study.verdict_of(trial) is not None]
+    return min(missed_trials, key=lambda trial: trial.cost, default=None), "the verification missed the target"
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

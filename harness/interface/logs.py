@@ -1,6 +1,6 @@
 """Loggers that write the runs of a search to TensorBoard or MLflow, event by event.
 
-Each curve has one value per trial; the step of a point is the number of the trial. A trial may be trained with several
+Each curve has a value per trial; the step of a point is the number of the trial. A trial may be trained with several
 fresh seeds, so there is an accuracy curve for each index of a fresh seed.
 """
 
@@ -30,8 +30,8 @@ def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Logger:
 
     Args:
         kind: ``tensorboard`` or ``mlflow``.
-        folder: Folder of the study. TensorBoard files are written there; its name is the name of the MLflow experiment.
-        past: Events of earlier sessions. They are not written again; they tell the trial of a network verified now.
+        folder: Folder of the study. TensorBoard files are written there; the MLflow experiment gets the same name.
+        past: Events of earlier sessions, not written again; needed for the trial of a network verified now.
 
     Raises:
         DeviceError: The package is not installed.
@@ -53,7 +53,7 @@ class _Curves:
         """Return the trial of an event, and the values that the event adds to the curves, by curve name.
 
         An event without values gives (0, {}). A proposal is remembered, because the event of a verification names only
-        the hash of its network.
+        the hash of the network.
         """
         match event:
             case Proposal():
@@ -92,7 +92,7 @@ class _TensorBoard:
 
 
 class _MLflow:
-    """Writes one MLflow run per trial with a separate client; the caller's active experiment and run do not change.
+    """Writes an MLflow run per trial with a separate client; the caller's active experiment and run do not change.
 
     A later session starts a new run for a trial that gets further points.
     """

@@ -153,9 +153,9 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
             hint="set --recipe NAME or --recipe @FILE.toml",
         )
     if epochs is not None:
-        fixed = f"the leaderboard row of the network fixes recipe and epochs ({row.recipe_name})"
+        reason = f"the leaderboard row of the network fixes recipe and epochs ({row.recipe_name})"
         hint = f"--recipe NAME --epochs {epochs} trains with a different recipe"
-        raise UsageError(f"--epochs requires --recipe: {fixed}", hint=hint)
+        raise UsageError(f"--epochs requires --recipe: {reason}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
@@ -201,10 +201,10 @@ def network_argument(
         describe = partial(_description, cast(Any, network), task)
         return _module_argument(network, module_class.__name__, describe, task, only_notation)
     if not isinstance(network, Architecture):
-        allowed = (
+        allowed_forms = (
             "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
         )
-        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; {allowed}")
+        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; {allowed_forms}")
     return NetworkArgument(network)
 
 
@@ -340,8 +340,8 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         best = min(rows, key=lambda row: not row.reached, default=None)  # the first of equals
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
-        rest = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
-        say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {rest}", "warning")
+        further = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
+        say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {further}", "warning")
         matches = [match for match in matches if match.architecture.hash == best.hash]
     return replace(matches[0], rows=tuple(row for match in matches for row in match.rows))
 
@@ -437,10 +437,10 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
                 row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, target_pct=None)
                 yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
-    ranked = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
+    recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)
     claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
-    for rows in (ranked, claims):
+    for rows in (recipe_rows, claims):
         new_rows = [row for row in rows if row.hash not in hashes and _matches(name, row)]
         hashes |= {row.hash for row in new_rows}
         for row in new_rows:

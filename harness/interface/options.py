@@ -65,26 +65,26 @@ def option(name: str, **changes: Any) -> Callable[[_F], _F]:
     return _click_option(DECLARED[name], **changes)
 
 
-def _click_option(declared: Option[Any, Any], **changes: Any) -> Callable[[_F], _F]:
+def _click_option(declaration: Option[Any, Any], **changes: Any) -> Callable[[_F], _F]:
     keywords = {
         "cls": _GroupedOption,
-        "group": declared.group,
-        "type": declared.kind,
-        "default": declared.default,
-        "help": declared.help,
-        "metavar": declared.metavar,
-        "envvar": declared.envvar,
-        "multiple": declared.multiple,
-        "is_flag": isinstance(declared.default, bool),
-        "show_default": declared.default != "",
-        "shell_complete": _completed(declared),
+        "group": declaration.group,
+        "type": declaration.kind,
+        "default": declaration.default,
+        "help": declaration.help,
+        "metavar": declaration.metavar,
+        "envvar": declaration.envvar,
+        "multiple": declaration.multiple,
+        "is_flag": isinstance(declaration.default, bool),
+        "show_default": declaration.default != "",
+        "shell_complete": _completed(declaration),
     }
-    return click.option(*declared.flags, declared.name, **keywords | changes)
+    return click.option(*declaration.flags, declaration.name, **keywords | changes)
 
 
-def _completed(declared: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
+def _completed(declaration: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
     """Return the function that completes a value in a shell; None if no values are known."""
-    known_values = declared.known_values
+    known_values = declaration.known_values
     if known_values is None:
         return None
     return lambda ctx, param, prefix: [value for value in known_values() if value.startswith(prefix)]
@@ -121,13 +121,13 @@ def dataset_as_argument(name: str = "dataset") -> Callable[[_F], _F]:
                 keywords[name] = dataset_argument
             return command(*arguments, **keywords)
 
-        declared = DECLARED["dataset"]
+        declaration = DECLARED["dataset"]
         return click.argument(
             "dataset_argument",
             metavar="[DATASET]",
             required=False,
-            type=declared.kind,
-            shell_complete=_completed(declared),
+            type=declaration.kind,
+            shell_complete=_completed(declaration),
         )(merged)  # type: ignore[return-value]
 
     return decorated
@@ -145,22 +145,22 @@ def takes(**helps: str) -> Callable[[_F], _F]:
 
     def decorated(function: _F) -> _F:
         signature = inspect.signature(function)
-        declared: dict[str, Option[Any, Any]] = {}
+        declarations: dict[str, Option[Any, Any]] = {}
         for name, parameter in signature.parameters.items():
             if name in DECLARED and parameter.default is not parameter.empty:
-                declared[name] = copy(DECLARED[name])
-                declared[name].default = parameter.default
-                declared[name].help = helps.get(name, DECLARED[name].help)
+                declarations[name] = copy(DECLARED[name])
+                declarations[name].default = parameter.default
+                declarations[name].help = helps.get(name, DECLARED[name].help)
 
         @functools.wraps(function)
         def checking(*arguments: Any, **keywords: Any) -> Any:
             bound = signature.bind(*arguments, **keywords)
             bound.apply_defaults()
-            for name, declaration in declared.items():
+            for name, declaration in declarations.items():
                 bound.arguments[name] = declaration.checked(bound.arguments[name])
             return function(*bound.args, **bound.kwargs)
 
-        _declare(checking, declared.values())
+        _declare(checking, declarations.values())
         for name, parameter in signature.parameters.items():
             if parameter.default is parameter.empty:
                 argument = DECLARED[name]

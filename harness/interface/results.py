@@ -133,9 +133,9 @@ class Explanation(TextResult):
         for op, *cells in table:
             figures = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
             lines.append(f"{op:<{op_width}}{figures}")
-        stored = self.analysis.stored_numbers
+        stored_count = self.analysis.stored_numbers
         name = network_name(self.architecture, self.analysis.parameters)
-        lines.append(f"{name}, hash {self.architecture.hash}; {stored:,} numbers with the statistics of BN")
+        lines.append(f"{name}, hash {self.architecture.hash}; {stored_count:,} numbers with the statistics of BN")
         if self.fit is not None:
             lines.append(str(self.fit))
         if self.checks is not None:
@@ -284,8 +284,8 @@ class Quote(TextResult):
         lines.append(_curve_line(probed.curve))
         if sizes := probed.plan.data.validation_group_sizes:
             lines.append(_groups_line(len(sizes), config))
-        trained = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
-        return "\n".join([*lines, f"{trained}, recipe {config.recipe_name}; the test set was not read"])
+        training_text = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
+        return "\n".join([*lines, f"{training_text}, recipe {config.recipe_name}; the test set was not read"])
 
 
 def _groups_line(count: int, config: StudyConfig) -> str:
@@ -618,10 +618,10 @@ class Study(TextResult):
         from harness.evidence.record import read_all
 
         task = (self.config.dataset, self.config.target_pct)
-        verified = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
+        verified_rows = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
         records = []
         for record in read_all(self._workspace.records):
-            is_verified = (record.hash, record.recipe_hash, record.dataset, record.target_pct) in verified
+            is_verified = (record.hash, record.recipe_hash, record.dataset, record.target_pct) in verified_rows
             if is_verified or (record.search_summary is not None and record.search_summary.study == self.name):
                 records.append(record)
         return records

@@ -301,11 +301,11 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
 
     config = plan.config
     limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
-    used = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
+    used_text = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
     say(f"{'new' if seconds_used is None else 'resuming'} study {plan.folder.name} in {plan.folder}")
     say(
         f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_pct:.2f} % on "
-        f"validation images); at most {config.bounds_text}; {limit}{used}"
+        f"validation images); at most {config.bounds_text}; {limit}{used_text}"
     )
     if warning := group_warning(plan.data):
         say(warning, "warning")
@@ -400,8 +400,8 @@ class SearchReporter(Reporter):
         else:
             best = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
         trials = self.effort.trials
-        trained = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
-        return f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
+        training_count = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
+        return f"{best}; {training_count} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
         """Print failed runs (all runs if ``verbose``), confirmations, failed confirmations and the forecast."""

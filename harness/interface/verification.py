@@ -62,12 +62,12 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
     task = datasets.task_of_option(request.dataset)
     argument, row = _network_and_row(request, workspace)
-    named = recipe_of(row, request.recipe, request.epochs)
-    check_network(named.recipe, argument.architecture, task)
-    if named.recipe.trainer:
+    recipe_choice = recipe_of(row, request.recipe, request.epochs)
+    check_network(recipe_choice.recipe, argument.architecture, task)
+    if recipe_choice.recipe.trainer:
         # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
         # recipe is refused: its seeds must not be pooled with seeds of different code.
-        function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")
+        function_of(recipe_choice.recipe.trainer, "trainer", recipe_choice.recipe.trainer_sha256 or "not recorded")
     if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
@@ -76,20 +76,20 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     from harness.training.native.engine import choose_engine
 
     device = choose_device(request.device)
-    choice = choose_engine(request.engine, named.recipe, device, argument.architecture.op_types)
+    choice = choose_engine(request.engine, recipe_choice.recipe, device, argument.architecture.op_types)
     dataset = request.dataset
     if dataset == datasets.AUTO and row is not None and row.dataset is not None:
         dataset = row.dataset
     images = load(dataset, request.data)
     image_count = len(images.train_labels)
-    check_batch(named.recipe, image_count)
-    options.say_training(choice, named.recipe, image_count)
+    check_batch(recipe_choice.recipe, image_count)
+    options.say_training(choice, recipe_choice.recipe, image_count)
     target_pct = request.target_pct
     if target_pct is None and row is not None:
         target_pct = row.target_pct
     plan = VerifyPlan(
         architecture=argument.architecture,
-        named_recipe=named,
+        named_recipe=recipe_choice,
         dataset=images.dataset.name,
         target_pct=datasets.target_of(images.dataset, target_pct),
         indices=(),
@@ -201,5 +201,4 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     plan = plan_verification(request, workspace)
     declaration = declare_certificate(plan, workspace, seeds)
     plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
-    record = run_verification(plan, workspace, None).record
-    return certificate_of(record, declaration)
+    return certificate_of(run_verification(plan, workspace, None).record, declaration)

@@ -102,10 +102,10 @@ def seed_of_network(
     dataset_name = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
     row = only_row(argument, dataset=dataset_name, target_pct=None, has_recipe=recipe is not None)
-    named = recipe_of(row, recipe, epochs)
+    recipe_choice = recipe_of(row, recipe, epochs)
     if row is not None and row.dataset is not None:
         dataset_name = row.dataset
-    same_recipe = [each for each in records if each.recipe_hash == named.recipe.hash]
+    same_recipe = [each for each in records if each.recipe_hash == recipe_choice.recipe.hash]
     fitting = [each for each in same_recipe if dataset_name in (None, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
     record = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
@@ -116,7 +116,7 @@ def seed_of_network(
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
             raise UsageError(f"{message}; --retrain trains the seed again")
     recorded_run = None if record is None else record.seed(seed)
-    return SeedOfNetwork(architecture, named, dataset_name or dataset, seed, record, recorded_run, retrain)
+    return SeedOfNetwork(architecture, recipe_choice, dataset_name or dataset, seed, record, recorded_run, retrain)
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
@@ -205,12 +205,12 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
 
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
-    validated = job.purpose is Purpose.TRAIN
-    parts = split(images, validation_fold(job, images.dataset.folds)) if validated else None
+    has_validation = job.purpose is Purpose.TRAIN
+    parts = split(images, validation_fold(job, images.dataset.folds)) if has_validation else None
     image_count = len(images.train_labels) if parts is None else len(parts.train)
     options.say_training(choice, job.recipe, image_count)
     epochs = job.recipe.epochs
-    job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=validated)
+    job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)
     with torch_of_caller(), Reporter(epochs, "epochs") as reporter:
         # Same number of threads as in searches and verifications: the bits of the weights depend on the number.
         torch.set_num_threads(1)

@@ -222,11 +222,11 @@ def place_of(node: Node) -> str:
     # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
     places = [line.removeprefix('File "').partition('", line ') for line in lines if line.startswith("File ")]
-    places_of_user = [(path, rest) for path, _, rest in places if is_users_file(path)]
+    places_of_user = [(path, position) for path, _, position in places if is_users_file(path)]
     if not places_of_user:
         return ""
-    path, rest = places_of_user[-1]
-    line, _, _ = rest.partition(",")
+    path, position = places_of_user[-1]
+    line, _, _ = position.partition(",")
     return f"{os.path.basename(path)}:{line}: "
 
 
@@ -271,10 +271,10 @@ def _dependent_on(first: Node, graph: Graph) -> set[Node]:
 def _ancestors(node: Node) -> set[Node]:
     """Return all nodes from which a node is computed."""
     ancestors: set[Node] = set()
-    waiting = list(node.all_input_nodes)
-    while waiting:
-        each = waiting.pop()
+    queue = list(node.all_input_nodes)
+    while queue:
+        each = queue.pop()
         if each not in ancestors:
             ancestors.add(each)
-            waiting += each.all_input_nodes
+            queue += each.all_input_nodes
     return ancestors

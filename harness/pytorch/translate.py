@@ -111,7 +111,7 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
     """
     with quiet(name):
         module = _with_usual_dropout(copy.deepcopy(module)).eval()
-        frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+        frozen_names = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)
     recording = Recording(module, task, name)
@@ -126,13 +126,13 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
     if network_of_text != architecture:
         raise Untranslatable(f"the text {architecture} is another network")
     names_in_use = {name for names in reader.weights for name in names.values()}
-    unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in names_in_use}
+    sizes = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in names_in_use}
     notes = list(recording.notes)
-    if frozen:
-        notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen)}")
-    if unused:
-        names = ", ".join(unused)
-        notes.append(f"{sum(unused.values()):,} parameters are left out, on which the output does not depend: {names}")
+    if frozen_names:
+        notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen_names)}")
+    if sizes:
+        names = ", ".join(sizes)
+        notes.append(f"{sum(sizes.values()):,} parameters are left out, on which the output does not depend: {names}")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
     _Check(module, translation, recording, reader.momenta, task).run()
     return translation
@@ -219,22 +219,22 @@ class _Reader:
 
     def _check_shape(self, node: Node) -> None:
         """Raise Untranslatable unless the result of an operator is the map, flattened or with poses joined."""
-        batch, *recorded = shape_of(node)
-        allowed = [self._shape, (math.prod(self._shape),)]
-        allowed += [(self._shape[0] // poses, math.prod(self._shape[1:]) * poses) for poses in _POSES]
-        if batch != BATCH or _without_ones(recorded) not in map(_without_ones, allowed):
-            shapes = f"{shape_text(tuple(recorded))} values per image, expected {shape_text(self._shape)}"
+        batch, *recorded_shape = shape_of(node)
+        allowed_shapes = [self._shape, (math.prod(self._shape),)]
+        allowed_shapes += [(self._shape[0] // poses, math.prod(self._shape[1:]) * poses) for poses in _POSES]
+        if batch != BATCH or _without_ones(recorded_shape) not in map(_without_ones, allowed_shapes):
+            shapes = f"{shape_text(tuple(recorded_shape))} values per image, expected {shape_text(self._shape)}"
             raise Untranslatable(f"{place_of(node)}{operator(node)} returns {shapes}")
 
     def _add_weights(
-        self, node: Node, tensors: Mapping[str, Any], *, shared: Sequence[str] = (), is_joint: bool = False
+        self, node: Node, tensors: Mapping[str, Any], *, shared_names: Sequence[str] = (), is_joint: bool = False
     ) -> Mapping[str, str]:
         """Append the tensors of an op to ``weights``.
 
         Args:
             node: Operator of the op.
             tensors: Nodes of the tensors, by names of the tensors in the torch module of the op; None if missing.
-            shared: Names, in the torch module, of the tensors that other ops may use too.
+            shared_names: Names, in the torch module, of the tensors that other ops may use too.
             is_joint: Whether the op may be the same layer as an earlier op, which gets a single entry.
 
         Returns:
@@ -252,18 +252,18 @@ class _Reader:
             if len(sources) != 1 or (is_statistic and self._recording.name_of(value) is None):
                 raise _lacks(node, f"{operator(node)} with a computed {name}")
             names[name] = sources[0]
-            if not is_joint and name not in shared and self._uses[sources[0]] > 1:
+            if not is_joint and name not in shared_names and self._uses[sources[0]] > 1:
                 raise Untranslatable(f"{place_of(node)}{sources[0]} is used several times")
         if names and not (is_joint and names in self.weights):
             self.weights.append(names)
         return names
 
-    def _poses_of(self, value: Node, posed: Callable[[Tensor, int], Tensor]) -> int:
+    def _poses_of(self, value: Node, in_poses: Callable[[Tensor, int], Tensor]) -> int:
         """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself.
 
         Args:
             value: The tensor, which has a single source.
-            posed: Returns the values of such a tensor for a parameter and a number of poses.
+            in_poses: Returns the values of such a tensor for a parameter and a number of poses.
 
         Raises:
             Untranslatable: The tensor is computed from the parameter in another way.
@@ -271,14 +271,14 @@ class _Reader:
         (source,) = self._recording.sources(value)
         if self._recording.name_of(value) is not None:
             return 1
-        learned = torch.randn(self._recording.shape_of_tensor(source), generator=torch.Generator().manual_seed(0))
-        recorded = self._recording.value(value, {source: learned})
+        kernel = torch.randn(self._recording.shape_of_tensor(source), generator=torch.Generator().manual_seed(0))
+        recorded_value = self._recording.value(value, {source: kernel})
         for poses in _POSES:
             try:
-                expected = posed(learned, poses)
+                expected_value = in_poses(kernel, poses)
             except RuntimeError:  # the channels are not a multiple of the poses
                 continue
-            if expected.shape == recorded.shape and torch.equal(expected, recorded):
+            if expected_value.shape == recorded_value.shape and torch.equal(expected_value, recorded_value):
                 return poses
         raise Untranslatable(f"{place_of(value)}the notation has no form of {source} like {operator(value)}")
 
@@ -295,7 +295,7 @@ class _Reader:
             raise _lacks(node, "a dilated convolution")
         stride = _single(node, arguments["stride"], "stride")
         out, _, rows, columns = shape_of(weight)
-        self._add_weights(node, {"weight": weight, "bias": bias}, shared=("weight",))
+        self._add_weights(node, {"weight": weight, "bias": bias}, shared_names=("weight",))
         tie = self._tie_of(self.weights[-1]["weight"])
         name = f"conv{rows}x{columns}"
         if name not in SIGNATURES:
@@ -345,7 +345,7 @@ class _Reader:
         uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
         # A module that is called several times uses each of its learned tensors and statistics equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
-        weight_names = self._add_weights(node, tensors, shared=("weight", "bias"), is_joint=is_joint)
+        weight_names = self._add_weights(node, tensors, shared_names=("weight", "bias"), is_joint=is_joint)
         self.momenta[weight_names["running_mean"]] = arguments["momentum"]
         channels = self._shape[0]
         (statistics,) = shape_of(arguments["running_mean"])
@@ -565,10 +565,10 @@ class _Check:
         """Raise Untranslatable unless module and network compute and learn the same."""
         translation = self.translation
         names_in_use = {name for names in translation.weights for name in names.values()}
-        counted = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)
-        expected = analyse(translation.architecture, self.task).parameters
-        if counted != expected:
-            raise Untranslatable(f"the module has {counted:,} parameters, its translation {expected:,}")
+        count = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)
+        expected_count = analyse(translation.architecture, self.task).parameters
+        if count != expected_count:
+            raise Untranslatable(f"the module has {count:,} parameters, its translation {expected_count:,}")
         generator = torch.Generator().manual_seed(0)
         tensors = self._tensors
         with torch.no_grad():

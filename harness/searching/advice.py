@@ -1,7 +1,7 @@
-"""Outcome of a search, printed as text or JSON, and the advice: one command to continue with.
+"""Outcome of a search, printed as text or JSON, and the advice: a command to continue with.
 
-``ending.py`` words what holds for every study, also later; this module adds what only the session of the search knows:
-its options, its plan and the networks that wait for more time.
+``ending.py`` writes the sentences that hold for every study, also later. This module adds sentences that need the
+session of the search: options, plan and the networks that wait for more time.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class SearchOutcome:
         verdict: Verdict of the last verification; None if no network was verified.
         stated_options: Options that the command line states, by flag, with the values as text; several values for a
             repeated option.
-        nearest: Nearest miss; if the target was met, among the smaller candidates that passed their first run.
-        waiting: Candidate that should be verified with more time; its ``seconds`` are the time of all sessions
+        nearest: Nearest miss; if the target was met, among the smaller candidates that passed the first run.
+        waiting: Candidate that should be verified with more time; ``waiting.seconds`` is the time of all sessions
             including this verification. None if there is no such candidate.
     """
 
@@ -69,7 +69,7 @@ class SearchOutcome:
         study = self.state
         end = self.ending
         advice = self._printed_advice
-        rejected = study.rejected.total()
+        rejected_count = study.rejected.total()
         winner = None if self.verdict is None else document_of(self.verdict.row)
         nearest = None if self.nearest is None else asdict(self.nearest)
         front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
@@ -81,8 +81,8 @@ class SearchOutcome:
             **front,
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
-            "proposed": len(study.proposals) + rejected + study.repeated,
-            "rejected": rejected,
+            "proposed": len(study.proposals) + rejected_count + study.repeated,
+            "rejected": rejected_count,
             "repeated": study.repeated,
             "trained": sum(run.purpose is Purpose.SEARCH and run.status not in FAILURES for run in study.results),
             "seconds": study.seconds,
@@ -100,7 +100,7 @@ class SearchOutcome:
 
     @property
     def _row(self) -> LeaderboardRow | None:
-        """Row of the last verification, unless the study has another answer, which is not verified."""
+        """Row of the last verification, unless the study has a different, unverified answer."""
         result = self.state.result
         if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
             return None
@@ -108,7 +108,7 @@ class SearchOutcome:
 
     @property
     def ending(self) -> Ending:
-        """End of the search; its advice is the advice that ``outcome_of`` has logged."""
+        """End of the search, with the advice that ``outcome_of`` has logged."""
         lacks_declaration = self.verdict is not None and self.verdict.lacks_declaration
         return ending(self.state, self._row, lacks_declaration=lacks_declaration)
 
@@ -164,13 +164,13 @@ class SearchOutcome:
         quotes = self.state.of_kind(Quoted)
         if not quotes:
             return None
-        quoted = quotes[-1].event
+        quote = quotes[-1].event
         coverage: dict[str, bool | None] = {"parameters_held": None, "seconds_held": None}
         if self.verdict is not None and self.verdict.passed:
             row = self.verdict.row
-            coverage["parameters_held"] = holds(quoted.parameters, row.parameters)
-            coverage["seconds_held"] = holds(quoted.seconds, self.state.seconds)
-        return {**document_of(quoted), **coverage}
+            coverage["parameters_held"] = holds(quote.parameters, row.parameters)
+            coverage["seconds_held"] = holds(quote.seconds, self.state.seconds)
+        return {**document_of(quote), **coverage}
 
     def _front_lines(self) -> list[str]:
         metrics = self.plan.config.minimised
@@ -199,10 +199,10 @@ class SearchOutcome:
         return documents
 
     def advice(self) -> Advised | None:
-        """Return the advice; None if the target was met, and no smaller candidate waits or has passed its first run.
+        """Return the advice; None if the target was met, and no smaller candidate waits or has passed the first run.
 
-        Without a verdict, the advice is more time or trials if they ran out, else a larger limit if there is no nearest
-        miss or if it costs more than half of the limit, else a lower target.
+        Without a verdict, the advice is more time or trials if time or trials ran out, else a larger limit if there is
+        no nearest miss or if the nearest miss costs more than half of the limit, else a lower target.
         """
         if self.waiting is not None:
             return self._to_verify(self.waiting)
@@ -219,17 +219,17 @@ class SearchOutcome:
             return ()
         return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
 
-    def _to_verify(self, waiting: Postponed) -> Advised:
+    def _to_verify(self, postponement: Postponed) -> Advised:
         """Return the advice to verify a candidate with more time."""
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        confirmed = [each.proposal.hash for each in self.state.contenders.values() if each.is_confirmed]
-        status = "confirmed, but not verified" if waiting.hash in confirmed else "neither confirmed nor verified"
-        sentence = f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is {status}"
+        hashes = [each.proposal.hash for each in self.state.contenders.values() if each.is_confirmed]
+        status = "confirmed, but not verified" if postponement.hash in hashes else "neither confirmed nor verified"
+        sentence = f"the network of {postponement.parameters:,} parameters (hash {postponement.hash}) is {status}"
         if seconds is not None:
-            need = duration_text(waiting.seconds - elapsed)
+            need = duration_text(postponement.seconds - elapsed)
             sentence += f": a verification takes up to about {need}, but {duration_text(seconds - elapsed)} were left"
-        changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
+        changes = {"--time": duration_option(60 * math.ceil(postponement.seconds / 60))}
         return self._advised("time", (sentence,), changes, f"{_RESUMES} and verifies the network")
 
     def _without_answer(self) -> Advised:
@@ -251,7 +251,7 @@ class SearchOutcome:
             check = ("spaces", "check", *self.stated_options.get("--space", (config.space,)))
             effect = "lists the reasons why networks of the space are rejected"
             return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
-        # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
+        # The nearest miss, with errors higher by a standard deviation of the seeds, should reach the new target.
         error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         # Rounded down to hundredths of a per cent.
         target = max(1, math.floor(100 * (100 - 100 * self.plan.error_ratio.errors_ratio * error_share)) / 100)
@@ -268,18 +268,18 @@ class SearchOutcome:
         metric = self.plan.config.minimised[0]
         limit = self.plan.config.limits[0]
         space = self.plan.space
-        stated = [condition for text in self.stated_options.get("--limit", ()) for condition in parse_conditions(text)]
-        replaced = [each for each in stated if upper_bounds([each], metric)]
-        remaining = [each for each in space.conditions if each not in replaced]
-        most = min([2 * limit, *upper_bounds(remaining, metric)])
-        between = (Condition(metric, ">", limit), Condition(metric, "<=", most))
-        larger = replace(space, conditions=(*remaining, *between))
+        limits = [condition for text in self.stated_options.get("--limit", ()) for condition in parse_conditions(text)]
+        old_limits = [each for each in limits if upper_bounds([each], metric)]
+        conditions = [each for each in space.conditions if each not in old_limits]
+        most = min([2 * limit, *upper_bounds(conditions, metric)])
+        bounds = (Condition(metric, ">", limit), Condition(metric, "<=", most))
+        larger = replace(space, conditions=(*conditions, *bounds))
         rng = random.Random(0)
         if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
             return {}
         changes = {"--budget": f"{most}"} if metric is Metric.PARAMETERS else {}
-        if metric is not Metric.PARAMETERS or replaced:
-            further_limits = (str(each) for each in stated if each not in replaced)
+        if metric is not Metric.PARAMETERS or old_limits:
+            further_limits = (str(each) for each in limits if each not in old_limits)
             changes["--limit"] = ",".join([*further_limits, f"{metric}<={most}"])
         return changes
 
@@ -312,7 +312,7 @@ class SearchOutcome:
         return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
-        """Return the advice to double the limit of the trials if it ended the search, else of the time, if limited."""
+        """Return the advice to double the limit of trials, if this limit ended the search, else of time, if limited."""
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             trials = max(1, trials_beside_baselines(self.state.candidates.values()))
@@ -328,7 +328,7 @@ class SearchOutcome:
         return self._advised("time", sentences, more, advice)
 
     def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
-        """Return the advice to search again with changed options, by flag; other arguments as in ``Advised``."""
+        """Return the advice to search again with changed options, by flag; further arguments as in ``Advised``."""
         # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
@@ -375,10 +375,10 @@ def outcome_of(
         better = [each for each in contenders if each.costs[0] < cost]
         if plan.config.is_front:
             better = confirmed_front(contenders)
-        unverified = [each for each in better if each.is_confirmed and each.proposal.trial not in search.state.verdicts]
+        candidates = [each for each in better if each.is_confirmed and each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
-        if unverified and (plan.config.is_front or not search.state.missed):
-            cheapest = min(unverified, key=lambda each: each.order)
+        if candidates and (plan.config.is_front or not search.state.missed):
+            cheapest = min(candidates, key=lambda each: each.order)
             network = cheapest.proposal
             seconds = search.state.seconds + search.verify_seconds(cheapest)
             waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)

@@ -93,20 +93,20 @@ def _median_network(space: SearchSpace, budget: int) -> Architecture | None:
     """Return the network of median size of ``_DRAWS`` feasible draws; None if the ops of no draw fit together."""
     rng = random.Random(0)
     sizes = dict[Architecture, int]()
-    allowed = list[Architecture]()
+    networks = list[Architecture]()
     for _ in range(_ATTEMPTS):
         network = draw(space, uniform(rng)).architecture
         feasibility = judge(space, network, budget)
         if feasibility.analysis is not None:
             sizes[network] = feasibility.analysis.parameters
         if feasibility.accepted:
-            allowed.append(network)
-        if len(allowed) == _DRAWS:
+            networks.append(network)
+        if len(networks) == _DRAWS:
             break
     if not sizes:
         return None
     # An infeasible network serves to compare the recipes as well.
-    return sorted(allowed or sizes, key=lambda each: sizes[each])[len(allowed) // 2]
+    return sorted(networks or sizes, key=lambda each: sizes[each])[len(networks) // 2]
 
 
 def _most_seconds(effort: Effort) -> float:
@@ -144,11 +144,11 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
     # Shares, because the validation parts of the seeds may differ in size.
     error_by_seed: dict[str, dict[int, float]] = {name: {} for name in CHOICES}  # per cent of the validation images
     train_seconds = 0.0
-    for ended in run_all(jobs, executor, effort.workers):
-        validation = ended.result.validation
+    for event in run_all(jobs, executor, effort.workers):
+        validation = event.result.validation
         error_pct = 100.0 if validation is None else 100 - validation.accuracy_pct
-        error_by_seed[ended.job.recipe_name][ended.job.seed_index] = error_pct
-        train_seconds += ended.result.train_seconds
+        error_by_seed[event.job.recipe_name][event.job.seed_index] = error_pct
+        train_seconds += event.result.train_seconds
         ended_runs = sum(map(len, error_by_seed.values()))
         # Jobs begin in order, so all runs of the first seed have begun; runs of the second seed may be at work.
         if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _most_seconds(effort):

@@ -77,5 +77,4 @@ def linear_document(run: Result | None) -> dict[str, Any] | None:
     """Return the run of a linear baseline as plain JSON values; None for None."""
     if run is None:
         return None
-    accuracy = run.validation_accuracy_pct
-    return {"hash": run.hash, "parameters": run.parameters, "validation_accuracy_pct": accuracy}
+    return {"hash": run.hash, "parameters": run.parameters, "validation_accuracy_pct": run.validation_accuracy_pct}

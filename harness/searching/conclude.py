@@ -67,11 +67,11 @@ def _verified(
 ) -> Verdict | None:
     """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
     verification = _verification(plan, search, winner)
-    recorded = recorded_verdict(verification, plan.workspace)
+    recorded_result = recorded_verdict(verification, plan.workspace)
     # If the user has deleted the record, which then has no runs, run the seeds again in spite of the logged verdict.
-    if winner.trial in search.state.verdicts and recorded.runs:
-        return recorded
-    count = len(verification.indices) - len(recorded.runs)
+    if winner.trial in search.state.verdicts and recorded_result.runs:
+        return recorded_result
+    count = len(verification.indices) - len(recorded_result.runs)
     if count:
         candidate = search.state.candidates[winner.trial]
         seconds = search.verify_seconds(candidate, count)
@@ -90,7 +90,7 @@ def _verified(
 
     def on_verdict(verdict: Verdict) -> None:
         # None: the verification is open, because a declared seed has not been run or a declaration is missing.
-        passed = verdict.passed or (None if verdict.is_held_back else False)
+        has_passed = verdict.passed or (None if verdict.is_held_back else False)
         search.add(
             Verified(
                 hash=verdict.record.hash,
@@ -98,7 +98,7 @@ def _verified(
                 tier=verdict.row.tier,
                 mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
                 seeds=verdict.row.seeds,
-                passed=passed,
+                passed=has_passed,
             )
         )
 

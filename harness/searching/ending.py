@@ -74,8 +74,8 @@ class Ending:
     @property
     def verdict(self) -> str:
         """Outcome, answer, shortfall and missed networks as sentences with full stops."""
-        missed = (sentence for _, sentence in self.missed)
-        sentences = filter(None, (self.outcome, self.answer, self.shortfall, *missed))
+        misses = (sentence for _, sentence in self.missed)
+        sentences = filter(None, (self.outcome, self.answer, self.shortfall, *misses))
         return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
 
@@ -174,9 +174,9 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
 def _unconfirmed_text(state: StudyState) -> str:
     config = state.config
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
-    trained = ends.total() - sum(ends[status] for status in FAILURES)
+    training_count = ends.total() - sum(ends[status] for status in FAILURES)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
-    text += f"{config.threshold_pct:.2f} %: {counted(trained, 'network')} trained"
+    text += f"{config.threshold_pct:.2f} %: {counted(training_count, 'network')} trained"
     if ends[Status.PRUNED]:
         text += f" ({ends[Status.PRUNED]:,} pruned)"
     for status, verb in FAILURES.items():
@@ -189,14 +189,14 @@ def _unconfirmed_text(state: StudyState) -> str:
 def _shortfall(row: LeaderboardRow, *, lacks_declaration: bool) -> str:
     if row.test_errors_mean is None:
         return "no seed of the verification has been run"
-    allowed = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
+    allowed_errors = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
     text = f"the verification gave a mean of {row.test_errors_mean:,.1f} test errors over {counted(row.seeds, 'seed')}"
     if lacks_declaration:
         return f"{text}; the ledger lacks the declaration of seeds of the row and must be restored, as from a backup"
     if not _is_open(row):
-        return f"{text}, {row.test_errors_mean - allowed:,.1f} more than the {allowed:,.1f} allowed"
+        return f"{text}, {row.test_errors_mean - allowed_errors:,.1f} more than the {allowed_errors:,.1f} allowed"
     if row.seeds < VERIFIED_SEEDS:
-        return f"{text}; {allowed:,.1f} are allowed, but the seeds are too few for a verdict"
+        return f"{text}; {allowed_errors:,.1f} are allowed, but the seeds are too few for a verdict"
     return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
 
 
@@ -230,9 +230,9 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
     if event.message:
         return event.message
     if event.reason == EndReason.TIME and event.seconds is not None and elapsed < _EARLY * event.seconds:
-        postponed = [entry.event for entry in state.of_kind(Postponed) if entry.elapsed >= elapsed]
-        if postponed:
-            return f"too little time was left for a verification of at most {duration_text(postponed[-1].seconds)}"
+        postponements = [entry.event for entry in state.of_kind(Postponed) if entry.elapsed >= elapsed]
+        if postponements:
+            return f"too little time was left for a verification of at most {duration_text(postponements[-1].seconds)}"
         return "the remaining time was left to the verification"
     return _REASONS.get(event.reason, event.reason)
 
@@ -254,18 +254,18 @@ def _next_advice(
     return Advised(arguments=again, advice="continues the interrupted search")
 
 
-def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
+def _more_effort(again: Sequence[str], end: SessionEnded) -> Advised | None:
     """Return the command of a session with twice its limit; None if the space is exhausted without a limit.
 
     Args:
         again: Arguments of the session.
-        ended: End of the session.
+        end: End of the session.
     """
-    if ended.reason == EndReason.TRIALS and ended.trials is not None:
-        option = ("--trials", f"{2 * ended.trials}")
-    elif ended.seconds is not None:
-        option = ("--time", duration_option(2 * ended.seconds))
-    elif ended.reason == EndReason.EXHAUSTED:
+    if end.reason == EndReason.TRIALS and end.trials is not None:
+        option = ("--trials", f"{2 * end.trials}")
+    elif end.seconds is not None:
+        option = ("--time", duration_option(2 * end.seconds))
+    elif end.reason == EndReason.EXHAUSTED:
         return None
     else:  # logs of older versions do not state the limit
         return Advised(arguments=tuple(again), advice="continues the search")

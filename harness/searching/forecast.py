@@ -158,10 +158,10 @@ class Outlook:
         fastest = float(self.predictions.seconds[able].min(initial=math.inf))
         if math.isinf(fastest):
             return least_seconds(time_left.images)
-        searching = _TRAININGS * fastest / time_left.workers + verification_seconds(fastest, time_left.workers)
+        search_seconds = _TRAININGS * fastest / time_left.workers + verification_seconds(fastest, time_left.workers)
         # With many workers the rounds of a single network take longer.
         single = CAUTION_SECONDS + search_factor(time_left.workers, self.acquisition.seeds) * fastest
-        return max(least_seconds(time_left.images), searching, single)
+        return max(least_seconds(time_left.images), search_seconds, single)
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
         means, _, spread = self.acquisition.predictions(pairs)
@@ -187,11 +187,11 @@ def quote(outlook: Outlook) -> Quoted:
     length = outlook.length()
     most_seconds = longest_training(length, finder.time_left.workers, outlook.acquisition.seeds)
     # Networks that passed their first run only are observations of the surrogate, as one run proves little.
-    confirmed = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
+    confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
     for chance in QUANTILES:
         pair = outlook.pair(chance, most_seconds)
-        sizes.append(min([*confirmed, *([] if pair is None else [pair[0].analysis.parameters])], default=None))
+        sizes.append(min([*confirmed_sizes, *([] if pair is None else [pair[0].analysis.parameters])], default=None))
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
@@ -202,7 +202,7 @@ def quote(outlook: Outlook) -> Quoted:
     chance = float(outlook.predictions.chances(outlook.confirmed_errors).max(where=in_time, initial=0.0))
     return Quoted(
         parameters=_widened(sizes),
-        chance=1.0 if confirmed else round(chance, 4),
+        chance=1.0 if confirmed_sizes else round(chance, 4),
         seconds=(fast, usual, slow),
         # A low quantile of the errors is a high quantile of the accuracy.
         accuracy_pct=(accuracy_pct(highest), accuracy_pct(median), accuracy_pct(lowest)),
@@ -231,21 +231,21 @@ def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
     proposals = [each.proposal for each in finder.candidates.values() if each.proposal.origin != BASELINE]
     outcomes = [finder.option_or_rejection(Draw(each.architecture, each.decisions)) for each in proposals]
-    proposed = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
-    options = itertools.chain(proposed, finder.draw_options(rng, _DRAWS))
+    earlier_options = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
+    options = itertools.chain(earlier_options, finder.draw_options(rng, _DRAWS))
     return list({option.hash: option for option in options}.values())
 
 
-def quote_lines(quoted: Quoted, budget: int) -> Iterable[str]:
+def quote_lines(quote: Quoted, budget: int) -> Iterable[str]:
     """Yield the sentences of a quote, without full stops; ``budget`` is the largest number of parameters."""
-    texts = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quoted.parameters]
+    texts = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quote.parameters]
     low, middle, high = texts
-    _, median, _ = quoted.parameters
+    _, median, _ = quote.parameters
     if median is None:
-        chance = f"chance {100 * quoted.chance:.0f} % with up to {budget:,} parameters"
+        chance = f"chance {100 * quote.chance:.0f} % with up to {budget:,} parameters"
         yield f"the target is probably out of reach: {chance}"
     else:
         yield f"predicted answer: {middle} parameters (90 % interval: {low} to {high})"
-    fast, usual, slow = map(duration_text, quoted.seconds)
-    search = duration_text(quoted.search_seconds)
+    fast, usual, slow = map(duration_text, quote.seconds)
+    search = duration_text(quote.search_seconds)
     yield f"predicted time of the answer of a search of {search}: {usual} with verification ({fast} to {slow})"

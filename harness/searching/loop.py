@@ -243,11 +243,11 @@ def _next_job(search: Search) -> Job | None:
     if search.waiting:
         return search.waiting.pop(0)
     # Asked for each job: an earlier job of the same pass through the idle workers may have used the last trial.
-    explored = _stop_reason(search) is EndReason.TRIALS or bool(search.why_no_proposal)
-    candidate = _confirmable(search, explored=explored)
+    has_all_proposals = _stop_reason(search) is EndReason.TRIALS or bool(search.why_no_proposal)
+    candidate = _confirmable(search, has_all_proposals=has_all_proposals)
     if candidate is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
-    return None if explored else _propose(search)
+    return None if has_all_proposals else _propose(search)
 
 
 def _propose(search: Search) -> Job | None:
@@ -272,7 +272,7 @@ def _propose(search: Search) -> Job | None:
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
-def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
+def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None:
     """Return the candidate for the next run on a fresh seed, or None.
 
     With an incumbent, at most half of the workers run confirmations, unless the candidate is likely to be confirmed,
@@ -281,11 +281,11 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
 
     Args:
         search: Search in progress.
-        explored: True if no further proposals will be made.
+        has_all_proposals: True if no further proposals will be made.
     """
     half = max(1, search.workers // 2)
-    confirming = [job for job in search.at_work if job.purpose is Purpose.CONFIRM]
-    being_confirmed = Counter(job.trial for job in confirming if job.trial is not None)
+    confirmation_jobs = [job for job in search.at_work if job.purpose is Purpose.CONFIRM]
+    being_confirmed = Counter(job.trial for job in confirmation_jobs if job.trial is not None)
 
     def most_valuable(candidates: list[Candidate]) -> Candidate | None:
         return scheduler.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
@@ -297,7 +297,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     if search.state.incumbent is None:
         # A later session with more time can verify the confirmed candidate.
         return candidate or most_valuable(candidates)
-    if candidate is None or explored:
+    if candidate is None or has_all_proposals:
         return candidate
     is_likely = candidate.chance_to_confirm >= scheduler.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
@@ -359,8 +359,8 @@ def _quote_if_due(search: Search) -> None:
     if not search.logs_forecast or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
-    trained = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
-    if len(trained) < _QUOTED_TRAININGS:
+    trials = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
+    if len(trials) < _QUOTED_TRAININGS:
         return
     finder = search.proposer.finder(search.inquiry(search.turn.limit))
     if finder is None:

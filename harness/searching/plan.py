@@ -56,7 +56,7 @@ from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe
 from search_spaces.chips import Chip
-from search_spaces.space import Metric, SearchSpace, feasible
+from search_spaces.space import FeasibleCount, Metric, SearchSpace, feasible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +132,8 @@ def plan_search(
         named_folder = None if request.study is None else workspace.study(request.study)
         start_networks = () if request.start_from is None else networks_of(request.start_from, workspace)
         device = choose_device(request.device)
-        limited = limited_space(request, goal.data)
-        training = training_of(request, goal.data, limited.space, workspace, device)
+        space_choice = limited_space(request, goal.data)
+        training = training_of(request, goal.data, space_choice.space, workspace, device)
         effort = effort_of(request, training.engine.kind, device)
         images = load(request.dataset, request.data)
     if images.dataset != goal.data:  # ``auto``, and MNIST is not available
@@ -141,21 +141,17 @@ def plan_search(
         goal = goal_of(images.dataset, request.target_pct)
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
-    if training.recipe_choices and recipe_choice == "by training":
-        training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
-    elif training.recipe_choices and recipe_choice == "as in short searches":
-        recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
-        training = replace(training, named_recipe=recipe, recipe_choices=())
+    training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
-        _config(request, goal, limited, training, error_ratio),
+        _config(request, goal, space_choice, training, error_ratio),
         data_hash=images.data_hash,
         sampler=sampler,
         sampler_sha256=sampler_sha256,
     )
     # The folder is named before the start networks are entered: the name must not depend on them.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
-    config = replace(config, known=_start_networks(request, start_networks, limited, folder))
+    config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
     with busy("reading past runs"):
         past, faults = _past(config, images, workspace, folder)
     return SearchPlan(
@@ -166,7 +162,7 @@ def plan_search(
         effort=effort,
         source=source,
         named_recipe=training.named_recipe,
-        space=limited.space,
+        space=space_choice.space,
         error_ratio=error_ratio,
         engine=training.engine,
         past=past,
@@ -190,24 +186,30 @@ def _trainable(request: SearchRequest, training: TrainingChoice, image_count: in
     return training
 
 
-def _chosen_by_training(
+def _with_recipe(
     training: TrainingChoice,
+    recipe_choice: str,
     data: Dataset,
-    limited: LimitedSpace,
+    space_choice: LimitedSpace,
     effort: Effort,
     source: DataLocation,
     workspace: Workspace,
 ) -> TrainingChoice:
-    """Return the training with the best of the recipes to choose from, after training a network with each."""
+    """Return the training with a recipe in place of the recipes to choose from, see ``plan_search``."""
+    if recipe_choice == "left open" or not training.recipe_choices:
+        return training
+    if recipe_choice == "as in short searches":
+        recipe = for_few(named_recipe(SHORT_CHOICE), data.train_size)
+        return replace(training, named_recipe=recipe, recipe_choices=())
     began = time.monotonic()
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
-        recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
+        recipe = choose(data, space_choice.space, space_choice.budget, executor, effort, workspace)
     return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=time.monotonic() - began)
 
 
 def _start_networks(
-    request: SearchRequest, networks: Sequence[str], limited: LimitedSpace, folder: Path
+    request: SearchRequest, networks: Sequence[str], space_choice: LimitedSpace, folder: Path
 ) -> tuple[str, ...]:
     """Return the networks of ``start_from`` that suit the search, none without ``start_from``."""
     if request.start_from is None:
@@ -215,7 +217,7 @@ def _start_networks(
     if study_exists(folder):
         # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
         return read_config(folder).config.known
-    return suitable(networks, limited.space, limited.budget, request.start_from)
+    return suitable(networks, space_choice.space, space_choice.budget, request.start_from)
 
 
 def _past(
@@ -225,8 +227,8 @@ def _past(
     past = read_prior(folder)
     if past is not None:
         return past, []  # a continued study keeps its first prior observations
-    overlapping = sets_with_images(image_digests(images.train_images.numpy()))
-    return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping)
+    overlapping_sets = sets_with_images(image_digests(images.train_images.numpy()))
+    return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping_sets)
 
 
 def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
@@ -238,7 +240,7 @@ def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dic
 
 
 def _config(
-    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
+    request: SearchRequest, goal: Goal, space_choice: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
     """Return the configuration of a study; ``plan_search`` adds the hash of the images and the sampler."""
     recipe = training.named_recipe.recipe
@@ -248,11 +250,11 @@ def _config(
     return StudyConfig(
         dataset=goal.data.name,
         data_hash="",
-        budget=limited.budget,
+        budget=space_choice.budget,
         target_pct=goal.target_pct,
         threshold_pct=round(error_ratio.threshold_pct(goal.target_pct), 6),
-        space=limited.space.name,
-        space_text=limited.space.text,
+        space=space_choice.space.name,
+        space_text=space_choice.space.text,
         sampler="",
         recipe=recipe,
         recipe_name=training.named_recipe.name,
@@ -261,7 +263,7 @@ def _config(
         lengths=training.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
-        objectives=limited.objectives,
+        objectives=space_choice.objectives,
         start_from=request.start_from or "",
         validation_folds=goal.data.folds if goal.data.folds > 1 else 0,
         group_folds=goal.data.group_folds,
@@ -311,25 +313,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
-    # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
-    drawn_limits = [
-        metric
-        for metric, limit in zip(config.minimised, config.limits, strict=True)
-        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
-    ]
-    seconds = None  # of the shortest and the longest training of a network of median cost
-    if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
-        pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
-        work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        extremes = min(config.epoch_choices), max(config.epoch_choices)
-        seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in extremes]
-    further: dict[str, Any] = {}
-    if plan.recipe_choices:
-        further["recipe_choices"] = list(plan.recipe_choices)
-    if plan.chip is not None:
-        further["chip"] = list(map(str, plan.chip.limits(plan.data.task)))
-    if drawn_limits:
-        further["drawn_ceilings"] = drawn_limits
     # Published keys: ``derivations`` are configurations, ``offset`` is the error ratio, ``stand_seeds`` are the fewest
     # seeds of a confirmation.
     return {
@@ -341,15 +324,39 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "offset": asdict(plan.error_ratio),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
-        **further,
+        **_optional_keys(plan),
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": config.epoch_choices,
-        "estimated_seconds_a_training": seconds,
+        "estimated_seconds_a_training": _training_seconds(plan, count),
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": confirm_seeds_of(config),
         "most_seeds": config.group_folds or MOST_SEEDS,
         "confidence": GROUP_CONFIDENCE if config.groups else CONFIDENCE,
         "needed_share": needed_share(confirm_seeds_of(config), config.groups),
     }
+
+
+def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
+    """Return the keys of ``plan_document`` that only some plans have, with the values."""
+    config = plan.config
+    # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
+    drawn_limits = [
+        metric
+        for metric, limit in zip(config.minimised, config.limits, strict=True)
+        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
+    ]
+    chip_limits = [] if plan.chip is None else list(map(str, plan.chip.limits(plan.data.task)))
+    values = {"recipe_choices": list(plan.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
+    return {key: value for key, value in values.items() if value}
+
+
+def _training_seconds(plan: SearchPlan, count: FeasibleCount) -> list[float] | None:
+    """Return the seconds of the shortest and the longest training of a network of median cost; None without medians."""
+    if count.median_macs is None or count.median_numbers is None or count.median_parameters is None:
+        return None
+    pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(plan.config.recipe)
+    work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
+    choices = plan.config.epoch_choices
+    return [pace.seconds(epochs, plan.data.train_size, work) for epochs in (min(choices), max(choices))]

@@ -180,18 +180,18 @@ class _Probes:
             jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs, and
                 yields None if there is no job until a running job has ended.
         """
-        waiting = iter(jobs)
-        ended = []
-        for events in feed(self.search.executor, lambda: next(waiting, None), lambda: self.seconds_left <= 0):
+        queue = iter(jobs)
+        results = []
+        for events in feed(self.search.executor, lambda: next(queue, None), lambda: self.seconds_left <= 0):
             for event in events:
                 if not isinstance(event, JobEnded):
                     self.messages.append(event.message)
                     continue
-                ended.append((event.job, event.result))
+                results.append((event.job, event.result))
                 # Runs of a curve (purpose TRAIN) are no runs of a candidate.
                 if event.job.purpose is not Purpose.TRAIN:
                     self.search.add(RunEnded(run=event.result))
-        return ended
+        return results
 
     def jobs_of_sizes(self) -> Iterable[Job]:
         """Yield a job for each baseline and each network of the ladder that fits the time."""

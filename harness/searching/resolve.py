@@ -241,8 +241,8 @@ def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequenc
 def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
     """Return the maximum of a metric over drawn networks, within the parameter budget if any draw is."""
     rng = random.Random(0)
-    unlimited = replace(space, conditions=())
-    feasibilities = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_LIMIT_DRAWS)]
+    unlimited_space = replace(space, conditions=())
+    feasibilities = [judge(unlimited_space, draw(space, uniform(rng)).architecture) for _ in range(_LIMIT_DRAWS)]
     analyses = [each.analysis for each in feasibilities if each.analysis is not None]
     within = [each for each in analyses if each.parameters <= budget]
     if not analyses:

@@ -102,17 +102,17 @@ def next_to_confirm(
     Returns:
         The candidate; None if no candidate is due another fresh seed.
     """
-    confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
-    cost_bound = min(confirmed, default=turn.limit + 1)  # exclusive
+    confirmed_costs = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
+    cost_bound = min(confirmed_costs, default=turn.limit + 1)  # exclusive
 
     def seeds_begun(candidate: Candidate) -> int:
         return len(candidate.fresh_runs) + being_confirmed.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         # Beyond the fewest seeds of a confirmation, seeds are added one at a time.
-        missing = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
+        seeds_due = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
         cost = combined_cost(candidate.costs, turn.objective)
-        value = candidate.chance_to_confirm * math.log(cost_bound / cost) / (missing * max(1e-9, seconds(candidate)))
+        value = candidate.chance_to_confirm * math.log(cost_bound / cost) / (seeds_due * max(1e-9, seconds(candidate)))
         return (-value, cost, candidate.proposal.trial)
 
     choices = [
@@ -129,5 +129,5 @@ def next_to_confirm(
 
 def may_look(state: StudyState) -> bool:
     """Return whether a further network may be verified: while fewer than ``MOST_LOOKS`` are unproven."""
-    unproven = [verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]
-    return len(unproven) < MOST_LOOKS
+    unproven_verdicts = [verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]
+    return len(unproven_verdicts) < MOST_LOOKS

@@ -271,10 +271,10 @@ class Search:
             return time_left
         seconds_left = self.seconds_left
         spare = math.inf
-        reserved = [self.verify_seconds(candidate) for candidate in self._to_verify()]
-        if reserved:
-            further_seconds = sum(reserved[1:]) if self.config.is_front else min(reserved[1:], default=0.0)
-            spare = seconds_left - reserved[0] - further_seconds
+        verify_seconds = [self.verify_seconds(candidate) for candidate in self._to_verify()]
+        if verify_seconds:
+            further_seconds = sum(verify_seconds[1:]) if self.config.is_front else min(verify_seconds[1:], default=0.0)
+            spare = seconds_left - verify_seconds[0] - further_seconds
         return replace(
             time_left,
             longest_training=longest_training(seconds_left, workers, confirm_seeds_of(self.config)),
@@ -288,16 +288,16 @@ class Search:
         """Return the unverified candidates still in time: of the front, or by cost up to one that passed."""
         if self.config.is_front:
             front = confirmed_front(self.state.contenders.values())
-            unverified = [each for each in front if each.proposal.trial not in self.state.verdicts]
-            return list(filter(self.is_in_time, unverified))
-        unverified = []
+            candidates = [each for each in front if each.proposal.trial not in self.state.verdicts]
+            return list(filter(self.is_in_time, candidates))
+        candidates = []
         for candidate in confirmed_by_cost(self.state.contenders.values()):
             verdict = self.state.verdicts.get(candidate.proposal.trial)
             if verdict is None and self.is_in_time(candidate):
-                unverified.append(candidate)
+                candidates.append(candidate)
             elif verdict is not None and verdict.passed:
                 break
-        return unverified
+        return candidates
 
     def closing_seconds(self) -> float:
         """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
@@ -319,8 +319,8 @@ class Search:
         verdicts = self.state.verdicts
         if self.config.is_front or any(verdict.passed for verdict in verdicts.values()):
             return []
-        unverified = [each for each in self.state.candidates.values() if each.proposal.trial not in verdicts]
-        return likeliest(unverified, self.config.target_pct)
+        candidates = [each for each in self.state.candidates.values() if each.proposal.trial not in verdicts]
+        return likeliest(candidates, self.config.target_pct)
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return the seconds of a whole run at the present pace: the mean of the complete runs, else an estimate."""
@@ -345,15 +345,15 @@ class Search:
         """Return whether a verification of all seeds may still start."""
         return self.least_verify_seconds(candidate) <= self.seconds_left
 
-    def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:
+    def remaining_seconds(self, candidate: Candidate, seed_workers: int) -> float:
         """Return the seconds to confirm and verify a candidate with a safety margin; 0 without a time limit.
 
         Args:
             candidate: Candidate whose first run has ended.
-            confirming: Number of workers for the fresh seeds.
+            seed_workers: Number of workers for the fresh seeds.
         """
         if self.effort.seconds is None:
             return 0.0
         seconds = self.run_seconds(candidate)
-        missing = max(0, confirm_seeds_of(self.config) - len(candidate.fresh_runs))
-        return CAUTION * rounds(missing, confirming) * seconds + verification_seconds(seconds, self.workers)
+        missing_seeds = max(0, confirm_seeds_of(self.config) - len(candidate.fresh_runs))
+        return CAUTION * rounds(missing_seeds, seed_workers) * seconds + verification_seconds(seconds, self.workers)

@@ -52,14 +52,14 @@ def suitable(texts: Sequence[str], space: SearchSpace, budget: int, source: str)
     Raises:
         UsageError: No network is allowed.
     """
-    allowed = set[str]()
+    networks = set[str]()
     for text in texts:
         with suppress(SearchSpaceError):
             if judge(space, parse_network(text, space.task), budget).accepted:
-                allowed.add(text)
-    if not allowed:
+                networks.add(text)
+    if not networks:
         shape = "x".join(map(str, space.task.input_shape))
         raise UsageError(
             f"--from {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
         )
-    return tuple(sorted(allowed))
+    return tuple(sorted(networks))

@@ -45,17 +45,17 @@ def work_of(analysis: Analysis) -> float:
     )
 
 
-def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0, pointwise: int = 0) -> float:
+def step_work(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise: int = 0) -> float:
     """Return the work of a training step for one image, in equivalent multiply-adds of kernels larger than 1x1.
 
     Args:
         macs: Multiply-adds of the forward pass.
         numbers: Numbers of all maps.
         parameters: Learned parameters.
-        grouped: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
+        grouped_macs: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
         pointwise: Multiply-adds of 1x1 kernels, included in ``macs``.
     """
-    kernels = macs + _GROUPED_MACS * grouped + _POINTWISE_MACS * pointwise
+    kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
 
 
@@ -140,21 +140,21 @@ class Timing:
         if not (run.history and run.macs):
             return
         form = run.architecture.form
-        estimated = self.pace.seconds(run.trained_epochs, self.images, network_work)
+        estimate = self.pace.seconds(run.trained_epochs, self.images, network_work)
         runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
         other_slowdown = self._slowdown(each for each in runs if each.form != form)
         if other_slowdown:
             measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
-            self.forms[form] = (measured_sum + run.train_seconds / other_slowdown, estimated_sum + estimated)
-        runs.append(_Timed(form, run.train_seconds, estimated))
+            self.forms[form] = (measured_sum + run.train_seconds / other_slowdown, estimated_sum + estimate)
+        runs.append(_Timed(form, run.train_seconds, estimate))
         if run.trial is not None and run.status is Status.COMPLETE:
             self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
 
     def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
         """Return measured over estimated seconds of runs, corrected for their forms; None without runs."""
         pairs = [(run.measured, run.estimated * self.form_factor(run.form)) for run in runs]
-        estimated = math.fsum(estimated for _, estimated in pairs)
-        return math.fsum(measured for measured, _ in pairs) / estimated if estimated else None
+        estimate = math.fsum(estimate for _, estimate in pairs)
+        return math.fsum(measured for measured, _ in pairs) / estimate if estimate else None
 
     def slowdown(self) -> float | None:
         """Return measured over estimated seconds on the slowest node; None without a measured run."""
@@ -309,5 +309,5 @@ def is_spent(effort: Effort, state: StudyState) -> bool:
     if last.seconds is None:
         return last.reason == EndReason.EXHAUSTED
     # With more time, networks that were too slow before become feasible.
-    ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
-    return ended and effort.seconds is not None and effort.seconds <= last.seconds
+    has_ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
+    return has_ended and effort.seconds is not None and effort.seconds <= last.seconds

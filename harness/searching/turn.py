@@ -1,4 +1,4 @@
-"""The objective of the next proposal: one metric, or a weighted pair of metrics for a Pareto front."""
+"""The objective of the next proposal: a metric, or a weighted pair of metrics for a Pareto front."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The objective of the next proposal, a metric or two weighted metrics, and its largest allowed value."""
+    """The objective of the next proposal, a metric or two weighted metrics, and the largest allowed value."""
 
     objective: Objective
     limit: int

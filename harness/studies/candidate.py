@@ -280,12 +280,12 @@ class Candidate:
         fresh_errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
         errors_pct = [bias_factor * (100 - first_pct), *fresh_errors_pct]
         total = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh_errors_pct) + 1)  # fresh seeds, with the next ones
-        coming = total - len(fresh_errors_pct)
-        mean_pct = (math.fsum(fresh_errors_pct) + coming * statistics.mean(errors_pct)) / total
+        remaining_seeds = total - len(fresh_errors_pct)
+        mean_pct = (math.fsum(fresh_errors_pct) + remaining_seeds * statistics.mean(errors_pct)) / total
         run_square = seed_share_square(mean_pct / 100 * self._images_of_a_run)
         if self.groups is not None:
             run_square = self.groups.fold_square(run_square, [errors_pct])
-        deviation = coming / total * math.sqrt(run_square * (1 / coming + 1 / len(errors_pct)))
+        deviation = remaining_seeds / total * math.sqrt(run_square * (1 / remaining_seeds + 1 / len(errors_pct)))
         needed_pct = (100 - self.threshold_pct) * needed_share(total, self.groups)
         return statistics.normal_share(_log_ratio(needed_pct, mean_pct) / deviation)
 
@@ -383,8 +383,7 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
     """Return the value of each minimised metric of a study for a proposed network."""
     if config.minimised == (Metric.PARAMETERS,):
         return (proposal.parameters,)
-    task = dataset(config.dataset).task
-    analysis = analyse(proposal.architecture, task, weight_bits=config.recipe.weight_bits)
+    analysis = analyse(proposal.architecture, dataset(config.dataset).task, weight_bits=config.recipe.weight_bits)
     return tuple(measured(analysis, each) for each in config.minimised)
 
 
@@ -396,10 +395,10 @@ def confirm_seeds_of(config: StudyConfig) -> int:
     return max(CONFIRM_SEEDS, config.validation_folds, config.group_folds)
 
 
-def seed_share_square(counted: float) -> float:
-    """Return the square of the relative standard deviation between seeds with ``counted`` errors per run."""
+def seed_share_square(errors: float) -> float:
+    """Return the square of the relative standard deviation between seeds with ``errors`` errors per run."""
     # The lower bound of ``counted`` is ``LEAST_COUNTED`` errors in the most fresh seeds together.
-    return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
+    return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(errors, LEAST_COUNTED / MOST_SEEDS))
 
 
 def needed_share(
@@ -424,9 +423,9 @@ def needed_share(
     return math.exp(-statistics.quantile(GROUP_CONFIDENCE, groups.freedom(seeds)) * math.sqrt(square))
 
 
-def _log_ratio(allowed: float, errors: float) -> float:
+def _log_ratio(allowed_errors: float, errors: float) -> float:
     """Return ``log(allowed / errors)``, finite for 0, too."""
-    return math.log(max(1e-9, allowed) / max(1e-9, errors))
+    return math.log(max(1e-9, allowed_errors) / max(1e-9, errors))
 
 
 def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> str:
@@ -469,8 +468,8 @@ def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candid
         candidates: Candidates to choose from, confirmed or not.
         target_pct: Test accuracy to reach, per cent; the threshold, which a confirmation requires, may differ.
     """
-    reaching = [each for each in candidates if each.fresh_runs and statistics.mean(each.fresh_pct) >= target_pct]
-    return sorted(reaching, key=lambda each: (-each.chance_to_verify, each.order))
+    contenders = [each for each in candidates if each.fresh_runs and statistics.mean(each.fresh_pct) >= target_pct]
+    return sorted(contenders, key=lambda each: (-each.chance_to_verify, each.order))
 
 
 def confirmed_front(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -511,11 +510,11 @@ class NearestMiss:
 
 def allowed_errors(threshold_pct: float, size: int) -> int:
     """Return the most wrong images of a run on ``size`` images that reach a threshold of at most 100 per cent."""
-    allowed = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
+    limit = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
     # ``reaches_threshold`` decides, with a tolerance for float rounding.
-    while allowed > 0 and not reaches_threshold(allowed, size, threshold_pct):
-        allowed -= 1
-    return allowed
+    while limit > 0 and not reaches_threshold(limit, size, threshold_pct):
+        limit -= 1
+    return limit
 
 
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
@@ -528,8 +527,8 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     def errors_of(candidate: Candidate, first: Result) -> float:
         images = first.required_validation.images
         # A failed fresh run has the accuracy of guessing, as in ``fresh_pct``.
-        failed = Errors(round((1 - candidate.guessing_pct / 100) * images), images)
-        evaluations = [failed if run.validation is None else run.validation for run in candidate.fresh_runs or [first]]
+        guesses = Errors(round((1 - candidate.guessing_pct / 100) * images), images)
+        evaluations = [guesses if run.validation is None else run.validation for run in candidate.fresh_runs or [first]]
         # Folds may have different sizes.
         errors = [each.wrong if each.images == images else each.wrong * images / each.images for each in evaluations]
         # A count of a single run stays an integer.

@@ -26,7 +26,7 @@ OLD_RESULTS_FOLDER = "results"  # folder in which older programs kept a file per
 
 @dataclass(frozen=True, slots=True)
 class StudyObjective:
-    """A metric to minimise, and its largest allowed value.
+    """A metric to minimise, and the largest allowed value of the metric.
 
     ``limit`` is None only for parameters as the first metric, whose limit is the budget.
     """
@@ -38,7 +38,7 @@ class StudyObjective:
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
-    """Settings that decide the outcome of a search; a study never changes them.
+    """Settings that decide the outcome of a search; a study never changes these settings.
 
     Attributes:
         dataset: Name of the data set.
@@ -49,10 +49,10 @@ class StudyConfig:
         space: Name of the search space.
         space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
         sampler: Name in ``optuna_sampler.SAMPLERS``, or ``MODULE:FUNCTION``.
-        recipe: Training recipe; ``lengths`` may replace its number of epochs.
+        recipe: Training recipe; ``lengths`` may replace the number of epochs.
         recipe_name: Name of the recipe.
-        rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales them
-            to other lengths.
+        rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales the
+            rungs to different lengths.
         seed: Seed of all random choices of the search; ``run_seed`` is the seed of the trainings.
         lengths: Epochs that a network may be trained for, ascending; empty for the epochs of the recipe.
         prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
@@ -61,7 +61,7 @@ class StudyConfig:
         objectives: A single objective, or two for a Pareto front. Documents have four keys instead: ``minimise``,
             ``most``, ``second`` and ``second_most`` (metric and limit of each).
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
-        known: Texts of these start networks, in the notation; a continued study keeps its first list.
+        known: Texts of these start networks, in the notation; a continued study keeps the first list.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
         validation_folds: Number of folds, on each of which a confirmation validates at least once; 0 without folds, and
             in studies of earlier versions.
@@ -99,8 +99,8 @@ class StudyConfig:
     def run_seed(self) -> int:
         """Seed of all trainings: ``seed``, or a hash of the configuration if there are prior observations.
 
-        With an equal seed, a search would repeat runs that the surrogate model has learned from, and count them as
-        fresh seeds.
+        With an equal seed, a search would repeat runs that the surrogate model has learned from, and count these runs
+        as fresh seeds.
         """
         if self.prior == "none":
             return self.seed
@@ -146,7 +146,7 @@ class StudyConfig:
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
-        """Return the recipe and its name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
+        """Return recipe and recipe name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
         if epochs is None or epochs == self.recipe.epochs:
             return self.recipe, self.recipe_name
         return replace(self.recipe, epochs=epochs), f"{self.recipe_name}-{epochs}ep"
@@ -203,7 +203,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     Args:
         folder: Folder of the study.
         config: Configuration of the study.
-        origins: Source of each value by its key: an option, the environment, a call or a default.
+        origins: Source of each value by key: an option, the environment, a call or a default.
 
     Returns:
         Whether the study is new.
@@ -225,7 +225,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 def settings_of(config: StudyConfig) -> dict[str, Any]:
     """Return the values of a configuration by the keys of its document, in the order of the document.
 
-    The recipe is a dict of its fields. Unlike in ``config_document``, all keys are present.
+    The recipe is a dict of fields. Unlike in ``config_document``, all keys are present.
     """
     values: dict[str, Any] = {}
     for name, value in asdict(config).items():
@@ -241,7 +241,7 @@ def settings_of(config: StudyConfig) -> dict[str, Any]:
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as JSON values; unused keys are omitted, so that older studies keep their names."""
+    """Return a configuration as JSON values; unused keys are omitted, so that older studies keep the same names."""
     document = settings_of(config) | {"recipe": recipe_document(config.recipe)}
     if config.minimised[0] is Metric.PARAMETERS:
         del document["minimise"], document["most"]
@@ -267,10 +267,10 @@ def study_exists(folder: Path) -> bool:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    stored = settings_of(read_config(folder).config)
+    stored_settings = settings_of(read_config(folder).config)
     for name, value in settings_of(config).items():
-        if value != stored[name]:
-            values = f" ({stored[name]!r} in the study, {value!r} requested)"
+        if value != stored_settings[name]:
+            values = f" ({stored_settings[name]!r} in the study, {value!r} requested)"
             if name in ("space_text", "recipe"):
                 values = ""
             raise ContentError(
@@ -281,7 +281,7 @@ def check_config(folder: Path, config: StudyConfig) -> None:
 
 
 def read_config(folder: Path) -> _ConfigFile:
-    """Return an object with the ``config`` of a study and the ``origins`` of its values (``open_study``).
+    """Return an object with the ``config`` of a study and the ``origins`` of the values (``open_study``).
 
     Raises:
         ContentError: The file is missing or damaged.
@@ -295,9 +295,9 @@ def owned(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
     Raises:
-        Held: Another process holds the lock.
+        Held: A different process holds the lock.
     """
-    # Do not fail at once, because ``is_owned`` in another process holds the lock for a moment, too.
+    # Do not fail at once, because ``is_owned`` in a different process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
         try:
             yield

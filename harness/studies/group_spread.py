@@ -49,14 +49,14 @@ class GroupCounts:
             seed_square: Squared relative deviation between seeds.
             errors: Error rates by network and fold, any unit.
         """
-        repeated = [rates for rates in errors if len(rates) > 1 and math.fsum(rates) > 0]
+        repetitions = [rates for rates in errors if len(rates) > 1 and math.fsum(rates) > 0]
         prior_square = _GROUP_SHARE**2 * self.folds / self.validation + seed_square
-        if not repeated:
+        if not repetitions:
             return prior_square
-        relative = [[rate / statistics.mean(rates) - 1 for rate in rates] for rates in repeated]
+        relative = [[rate / statistics.mean(rates) - 1 for rate in rates] for rates in repetitions]
         squares = math.fsum(share**2 for shares in relative for share in shares)
         mean_square = squares / sum(len(shares) - 1 for shares in relative)
-        freedom = max(map(len, repeated)) - 1
+        freedom = max(map(len, repetitions)) - 1
         return (_GROUP_FREEDOM * prior_square + freedom * mean_square) / (_GROUP_FREEDOM + freedom)
 
     @property

@@ -50,8 +50,8 @@ def check_url(url: str) -> None:
     in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
-        allowed = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        raise UsageError(f"--storage {without_passwords(url)!r} is not a database URL; allowed: {allowed}")
+        forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
+        raise UsageError(f"--storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
 
 
 def without_passwords(text: str) -> str:
@@ -258,14 +258,14 @@ def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
 def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
     """Add the ended first runs and the facts that the Optuna study lacks; UsageError if it has other trials."""
     history = _history_of(entries)
-    mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
+    hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
-    if entries and not mirrored.items() <= hashes.items():
+    if entries and not hash_by_trial.items() <= hashes.items():
         raise UsageError(
             f"the database of --storage contains different trials of study {study.study_name!r}", hint=_RENAME
         )
     for trial, (run, ended_utc) in history.first_runs.items():
-        if trial not in mirrored:
+        if trial not in hash_by_trial:
             study.add_trial(_trial(run, ended_utc, *history.proposals[trial], config))
     attributes = study.user_attrs
     for name, value in history.facts.items():

@@ -29,7 +29,7 @@ def find_study(name: str, workspace: Workspace) -> Path | None:
     """Return the folder of a study, or None if the workspace has no such study.
 
     Args:
-        name: Name of the study, or a path with a slash of its folder or of its ``report.html``.
+        name: Name of the study, or a path with a slash, of the folder or of ``report.html``.
         workspace: Workspace of the study.
     """
     runs = workspace.runs.resolve()
@@ -57,12 +57,12 @@ def study_folder(name: str | None, workspace: Workspace) -> Path:
 
 
 def fit_name(dataset: str) -> str:
-    """Return a new name for the study of a fit; ``dataset`` is the name of its data set, ``GROUP-HASH``."""
+    """Return a new name for the study of a fit; ``dataset`` is the name of the data set, ``GROUP-HASH``."""
     return f"{dataset}-{secrets.token_hex(4)}"
 
 
 def group_of(study: str, dataset: str) -> str | None:
-    """Return the group of a study named by ``fit_name``; None for all other studies.
+    """Return the group of a study named by ``fit_name``; None for all further studies.
 
     Args:
         study: Name of the study.

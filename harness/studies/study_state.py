@@ -257,9 +257,9 @@ class StudyState:
         return decision
 
     def _drop_missed(self) -> None:
-        missed = self.missed
-        self.confirmations = [trial for trial in self.confirmations if trial not in missed]
-        for trial in missed & self.contenders.keys():
+        missed_trials = self.missed
+        self.confirmations = [trial for trial in self.confirmations if trial not in missed_trials]
+        for trial in missed_trials & self.contenders.keys():
             del self.contenders[trial]
         self._update_incumbent()
 
@@ -299,10 +299,10 @@ class StudyState:
     @property
     def answer(self) -> Candidate | None:
         """Answer of the study: the cheapest candidate that met the target on test, otherwise the incumbent."""
-        verified = (self.candidates.get(trial) for trial, verdict in self.verdicts.items() if verdict.passed)
+        candidates = (self.candidates.get(trial) for trial, verdict in self.verdicts.items() if verdict.passed)
         # The proposal of a verified network is missing in damaged logs only.
-        passed = [candidate for candidate in verified if candidate is not None]
-        return min(passed, key=lambda candidate: candidate.order, default=self.incumbent)
+        candidates_at_target = [candidate for candidate in candidates if candidate is not None]
+        return min(candidates_at_target, key=lambda candidate: candidate.order, default=self.incumbent)
 
     @property
     def result(self) -> events.WinnerChosen | None:

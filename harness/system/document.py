@@ -123,11 +123,11 @@ def read_as(
         if fault["type"] == "unexpected_keyword_argument" and len(fault["loc"]) == 1:
             hint = hint or nearest(key, map(_key_of, fields(cast(Any, kind))))
         if fault["type"] not in ("missing", "json_invalid", "value_error"):
-            stored = repr(fault["input"])
-            if len(stored) > 60:
-                stored = stored[:57] + "..."
+            value_text = repr(fault["input"])
+            if len(value_text) > 60:
+                value_text = value_text[:57] + "..."
             # The key is empty if the document as a whole has the wrong type.
-            key = f"{key} is {stored}".removeprefix(" is ")
+            key = f"{key} is {value_text}".removeprefix(" is ")
         message = ": ".join(filter(None, (where, key, violation.removeprefix("Value error, "))))
         raise ContentError(message, hint=hint) from error
 

@@ -151,9 +151,9 @@ def option_words(values: Mapping[str, str | None]) -> list[str]:
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:
     """Raise DeviceError, with a hint to install ``extra``, unless all ``modules`` are installed."""
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        names = " and ".join(missing)
+    missing_modules = [name for name in modules if find_spec(name) is None]
+    if missing_modules:
+        names = " and ".join(missing_modules)
         raise DeviceError(f"{purpose} requires {names}, which is not installed", hint=install_command(extra))
 
 

@@ -240,11 +240,11 @@ class Workspace:
 def _named(folder: Path, kind: str, name: str) -> Path:
     """Return ``folder / name``; raise UsageError if ``name`` is no valid name of a ``kind`` (study or table)."""
     # Arguments in another encoding contain lone surrogates, which cannot be written to UTF-8 files.
-    encoded = name.encode(errors="replace")
-    is_utf8 = encoded.decode() == name
+    name_bytes = name.encode(errors="replace")
+    is_utf8 = name_bytes.decode() == name
     is_taken = name == "records" or name.endswith(_FILE_ENDINGS)
     is_plain = name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
-    if not is_utf8 or not 0 < len(encoded) <= 200 or is_taken or not is_plain:
+    if not is_utf8 or not 0 < len(name_bytes) <= 200 or is_taken or not is_plain:
         raise UsageError(
             f"invalid {kind} name {name[:60]!r}: a {kind} is a folder in {folder}, so the name must have 1 to 200 "
             "bytes of UTF-8 without slashes, line ends or control characters, must not begin with a dot, must not be "

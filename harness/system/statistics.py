@@ -60,27 +60,27 @@ def student_share(value: float, freedom: float) -> float:
     return float(stdtr(freedom, value))
 
 
-def welch_p_value(fresh: Sequence[float], recorded: Sequence[float]) -> float:
-    """Return the p value of the null hypothesis "the mean of ``fresh`` is not below the mean of ``recorded``".
+def welch_p_value(fresh: Sequence[float], earlier: Sequence[float]) -> float:
+    """Return the p value of the null hypothesis "the mean of ``fresh`` is not below the mean of ``earlier``".
 
     Welch's test. Two samples without spread are compared directly. NaN if a sample has fewer than two values.
     """
-    if len(fresh) < 2 or len(recorded) < 2:
+    if len(fresh) < 2 or len(earlier) < 2:
         return math.nan
-    if len(set(fresh)) == len(set(recorded)) == 1:
-        return 0.0 if fresh[0] < recorded[0] else 1.0
+    if len(set(fresh)) == len(set(earlier)) == 1:
+        return 0.0 if fresh[0] < earlier[0] else 1.0
     from scipy.stats import ttest_ind_from_stats
 
     moments = (mean(fresh), standard_deviation(fresh), len(fresh))
-    recorded_moments = (mean(recorded), standard_deviation(recorded), len(recorded))
+    recorded_moments = (mean(earlier), standard_deviation(earlier), len(earlier))
     return float(ttest_ind_from_stats(*moments, *recorded_moments, equal_var=False, alternative="less").pvalue)
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Return the pooled standard deviation within groups and the degrees of freedom; NaN and 0 without repeats."""
-    repeated = [group for group in groups if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in repeated)
-    squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in repeated)
+    repetitions = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in repetitions)
+    squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in repetitions)
     return math.sqrt(squares / freedom) if freedom else math.nan, freedom
 
 

@@ -124,10 +124,10 @@ def show_table(
     if where.is_terminal:
         where.print(table)
         return
-    with where.capture() as captured:
+    with where.capture() as capture:
         where.print(table)
     # click.echo flushes, so that a full disk or a closed pipe raises here and is handled by the caller.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), file=where.file)
 
 
 @contextmanager
@@ -212,8 +212,8 @@ def _duration_seconds(text: str) -> float:
     seconds = 0.0
     match = _DURATION_FORM.fullmatch(text)
     if match is not None:
-        hours, minutes, rest = map(float, match.groups("0"))
-        seconds = hours * 3600 + minutes * 60 + rest
+        hours, minutes, last = map(float, match.groups("0"))
+        seconds = hours * 3600 + minutes * 60 + last
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"{text!r} is not a duration above zero and below a hundred years, such as 90s, 45m or 1h30m")
     return seconds
@@ -224,16 +224,16 @@ DURATION = Parsed("duration", _duration_seconds, unit="s")  # option type with a
 
 def duration_text(seconds: float) -> str:
     """Return a duration in the two largest units: 1 h 30 min, 45 min 10 s; negative durations as 0 s."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
+    minutes, remainder = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
 def duration_option(seconds: float) -> str:
     """Return a duration as an option value, rounded up to whole seconds: 1h30m, 1m31s."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
+    minutes, remainder = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number]
+    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (remainder, "s")) if number]
     return "".join(parts) or "0s"

@@ -108,9 +108,9 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
         package: Only package whose imports are followed; empty for all.
     """
     digests: dict[str, str] = {}
-    waiting = [origin]
-    while waiting:
-        path = waiting.pop()
+    origins = [origin]
+    while origins:
+        path = origins.pop()
         name = path.relative_to(import_root)
         if name.as_posix() in digests or not path.is_file():
             continue
@@ -126,7 +126,7 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
             # The import of ``a.b`` also runs the file of the package ``a``.
             for end in range(1, len(parts) + 1):
                 stem = import_root.joinpath(*parts[:end])
-                waiting += [stem.with_suffix(".py"), stem / "__init__.py"]
+                origins += [stem.with_suffix(".py"), stem / "__init__.py"]
     if len(digests) == 1:
         return digests.popitem()[1]
     lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
@@ -150,8 +150,8 @@ def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, .
 
 def _is_ctrl_c(error: BaseException) -> bool:
     # SIGINT is blocked in workers (``machine.sigint_blocked``), so there the user code has raised the exception.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # adds no signal, so only the mask is read
-    return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in blocked
+    blocked_signals = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # adds no signal, so only the mask is read
+    return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in blocked_signals
 
 
 def _place(error: BaseException) -> str:
@@ -166,8 +166,8 @@ def is_users_file(path: str) -> bool:
     """Return whether a source file belongs neither to this program nor to Python nor to an installed package."""
     root = Path(__file__).resolve().parents[2]
     program = [str(root / name) for name in _OURS]
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (*program, *installed))))
+    library_folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (*program, *library_folders))))
 
 
 def _line(error: BaseException) -> str:
@@ -203,16 +203,16 @@ def _time_limit(seconds: float) -> Iterator[None]:
         raise TimeoutError(f"no return within {seconds:g} seconds")
 
     handler = signal.signal(signal.SIGALRM, expire)
-    remaining, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    remaining_seconds, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     began = time.monotonic()
     try:
         yield
     finally:
         signal.signal(signal.SIGALRM, handler)
-        if remaining > 0:
+        if remaining_seconds > 0:
             # Restore an alarm of the caller; an alarm that was due during the block goes off immediately.
-            remaining = max(1e-6, remaining + began - time.monotonic())
-        signal.setitimer(signal.ITIMER_REAL, remaining, interval)
+            remaining_seconds = max(1e-6, remaining_seconds + began - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, remaining_seconds, interval)
 
 
 class Listener:

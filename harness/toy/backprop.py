@@ -95,8 +95,8 @@ def forward_and_backward(start: Mapping[str, float]) -> dict[str, float]:
 
 def update(quantities: Mapping[str, float], learning_rate: float) -> dict[str, float]:
     """Return the start values after a step of gradient descent; all weights change at the same time."""
-    moved = {name: quantities[name] - learning_rate * quantities[f"dE_d{name}"] for name in WEIGHTS}
-    return {name: moved.get(name, quantities[name]) for name in START}
+    new_weights = {name: quantities[name] - learning_rate * quantities[f"dE_d{name}"] for name in WEIGHTS}
+    return {name: new_weights.get(name, quantities[name]) for name in START}
 
 
 def train(start: Mapping[str, float], learning_rate: float) -> Iterator[dict[str, float]]:

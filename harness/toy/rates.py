@@ -116,8 +116,8 @@ def _remark(curve: RateCurve) -> str:
 
 def shortest(number: float) -> str:
     """Return the number as text with six digits if exact, otherwise with the digits that identify the number."""
-    rounded = f"{number:g}"
-    return rounded if float(rounded) == number else repr(number)
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)
 
 
 def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -133,11 +133,11 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
         "central_differences": central_differences(start),
     }
     # Rounding errors of autograd grow with the largest gradient; of differences, with the two losses subtracted.
-    allowed = {
+    limits = {
         "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, by_source["chain_rule"].values())),
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),
     }
-    for source, bound in allowed.items():
+    for source, bound in limits.items():
         if (apart := largest_difference(by_source, source)) > bound:
             raise HarnessError(f"the chain rule differs from {source} by {apart:.1e} (allowed {bound:.0e})")
     return by_source

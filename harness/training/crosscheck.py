@@ -62,9 +62,9 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
             hint = f"'{as_command('doctor')}' lists installed packages"
             raise HarnessError(f"cannot count: {error}", hint=hint) from error
     counts = Counts(count, summary - repeats, fvcore, macs, repeats)
-    expected = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
-    if counts != expected:
-        raise HarnessError(f"got {counts}, expected {expected}", hint="bug in this program: please report the network")
+    analytic = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
+    if counts != analytic:
+        raise HarnessError(f"got {counts}, expected {analytic}", hint="bug in this program: please report the network")
     return counts
 
 

@@ -149,9 +149,9 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
         values: Input map of the step, in the same layout as the output.
         skip: Map that a residual sum adds; None without a sum.
     """
-    for planned in (step.sums, step.norm):
-        if planned is not None:
-            module = _module_at(network, planned.path)
+    for op in (step.sums, step.norm):
+        if op is not None:
+            module = _module_at(network, op.path)
             # Vectors are stored as maps of one position, which ``BatchNorm1d`` refuses.
             values = module(values.flatten(1) if isinstance(module, nn.BatchNorm1d) else values)
     if values.dim() == 2:
@@ -547,9 +547,9 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
         return flat[:, None, None, :]
     whole = np.ascontiguousarray(kernel_in_poses(kernel, form.poses))  # filters of all groups
     rows, columns = form.paddings
-    padded = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+    padded_values = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     stride = form.stride
-    windows = np.lib.stride_tricks.sliding_window_view(padded, form.shape[2:], (1, 2))[:, ::stride, ::stride]
+    windows = np.lib.stride_tricks.sliding_window_view(padded_values, form.shape[2:], (1, 2))[:, ::stride, ::stride]
     groups = values.shape[3] // whole.shape[3]
     filters = len(whole) // groups
     parts = []
@@ -564,8 +564,8 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
 
 def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
     """Return learned filters in all poses, (filters * poses, rows, columns, channels)."""
-    turned = in_poses(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
-    return turned.numpy().transpose(0, 2, 3, 1)
+    kernels = in_poses(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
+    return kernels.numpy().transpose(0, 2, 3, 1)
 
 
 def _output(
@@ -602,14 +602,14 @@ def _pooled(values: Integers, form: PoolingForm) -> Integers:
     windows = whole.reshape(count, rows // height, height, columns // width, width, channels)
     match form.reduction:
         case Reduction.MAXIMUM:
-            reduced: Integers = windows.max((2, 4))
+            results: Integers = windows.max((2, 4))
         case Reduction.MEAN:
             # Floor division after adding half a window rounds to the nearest integer, halves upwards.
             size = height * width
-            reduced = (2 * windows.sum((2, 4)) + size) // (2 * size)
+            results = (2 * windows.sum((2, 4)) + size) // (2 * size)
         case Reduction.NONE:
-            reduced = windows.transpose(0, 1, 3, 5, 2, 4).reshape(count, rows // height, columns // width, -1)
-    return reduced
+            results = windows.transpose(0, 1, 3, 5, 2, 4).reshape(count, rows // height, columns // width, -1)
+    return results
 
 
 def _logits(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, values: Integers) -> Integers:

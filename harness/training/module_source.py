@@ -183,10 +183,10 @@ def made_module(value: object, purpose: str) -> nn.Module:
         return value
     if not callable(value):
         raise UsageError(f"{purpose}: a value of type {type(value).__name__} is not a PyTorch module")
-    required = _required(value)
-    if required:
+    requirements = _required(value)
+    if requirements:
         hint = "write a function without arguments that returns the module"
-        raise UsageError(f"{purpose} requires the arguments {', '.join(required)}", hint=hint)
+        raise UsageError(f"{purpose} requires the arguments {', '.join(requirements)}", hint=hint)
     with quiet(purpose):
         module = value()
     if not isinstance(module, nn.Module):

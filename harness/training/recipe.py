@@ -340,7 +340,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         ContentError: A field in the file, or the number of epochs, is not allowed.
     """
     # The suffixes are written by ``in_batches`` and at the end of this function.
-    suffixed = re.fullmatch(r"(?P<name>.+?)(-batch(?P<batch>[1-9]\d{0,5}))?(-(?P<epochs>[1-9]\d{0,5})ep)?", text)
+    match = re.fullmatch(r"(?P<name>.+?)(-batch(?P<batch>[1-9]\d{0,5}))?(-(?P<epochs>[1-9]\d{0,5})ep)?", text)
     if text.startswith("@"):
         path = Path(text[1:])
         document = read_toml(path, "recipe")
@@ -350,12 +350,12 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = NamedRecipe(path.stem, recipe_from(document, str(path)))
     elif text in RECIPES:
         entry = RECIPES[text]
-    elif suffixed is not None and suffixed["name"] in RECIPES:
-        entry = RECIPES[suffixed["name"]]
-        if suffixed["batch"] is not None:
-            entry = in_batches(entry, int(suffixed["batch"]))
-        if epochs is None and suffixed["epochs"] is not None:
-            epochs = int(suffixed["epochs"])
+    elif match is not None and match["name"] in RECIPES:
+        entry = RECIPES[match["name"]]
+        if match["batch"] is not None:
+            entry = in_batches(entry, int(match["batch"]))
+        if epochs is None and match["epochs"] is not None:
+            epochs = int(match["epochs"])
     else:
         hint = nearest(text, RECIPES)
         # ``isfile`` returns False, without an error, for text that cannot be a file name.

@@ -154,14 +154,12 @@ def _selected(images: Images, indices: torch.Tensor) -> Images:
     return replace(images, pixels=images.pixels[indices], labels=images.labels[indices])
 
 
-def execute(job: Job, loaded: TrainingData) -> Result:
+def execute(job: Job, data: TrainingData) -> Result:
     """Same as ``train_job``, but return the result only, which can be sent to the coordinator."""
-    return train_job(job, loaded)[0]
+    return train_job(job, data)[0]
 
 
-def train_job(
-    job: Job, loaded: TrainingData, on_epoch: Callable[[Epoch], None] | None = None
-) -> tuple[Result, Training]:
+def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | None = None) -> tuple[Result, Training]:
     """Run a job and return the result and the run.
 
     The run continues from the checkpoint of the job if the file exists; the status is ``running`` if epochs are left.
@@ -171,7 +169,7 @@ def train_job(
 
     Args:
         job: Job to run.
-        loaded: Data set of the job.
+        data: Data set of the job.
         on_epoch: Called with each finished epoch.
 
     Raises:
@@ -181,18 +179,18 @@ def train_job(
     """
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
-    train_set, validation_set = _image_sets(job, loaded, device)
-    result = _result_with_environment(job, loaded, device, TORCH if engine is None else engine.name)
+    train_set, validation_set = _image_sets(job, data, device)
+    result = _result_with_environment(job, data, device, TORCH if engine is None else engine.name)
     last_epoch = job.recipe.epochs
     if job.until_epoch is not None:
         last_epoch = min(job.until_epoch, last_epoch)
 
     def new_start(number: int) -> Training:
         seed = start_seed(result.seed, number)
-        return start(job.architecture, job.recipe, seed, device, engine, task=loaded.data.dataset.task)
+        return start(job.architecture, job.recipe, seed, device, engine, task=data.data.dataset.task)
 
     def evaluate(run: Training) -> None:
-        _evaluate_epoch(job, loaded, run, train_set, validation_set, last_epoch)
+        _evaluate_epoch(job, data, run, train_set, validation_set, last_epoch)
         if on_epoch is not None:
             on_epoch(run.history[-1])
 
@@ -214,18 +212,18 @@ def train_job(
     result = _with_training(result, run, len(train_set), validation_set)
     # Diverged runs are tested too, because the errors of all declared seeds count in the verification.
     if job.test_log is not None and result.status is not Status.RUNNING:
-        result = _with_test(job, result, run, _test_set(job, loaded, device))
+        result = _with_test(job, result, run, _test_set(job, data, device))
     if job.weights is not None and result.status is Status.COMPLETE:
-        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
+        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, data.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
 
 
-def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
+def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     """Return the training images and the validation images of a job; a verification has no validation images."""
     fold = None
     if job.purpose is not Purpose.VERIFY:
-        fold = validation_fold(job, loaded.data.dataset.folds)
-    train_set, validation_set = loaded.parts(device, fold)
+        fold = validation_fold(job, data.data.dataset.folds)
+    train_set, validation_set = data.parts(device, fold)
     if job.image_share < 1:
         # Shuffled, because images may be sorted by class; equal for equal seeds.
         order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(job.seed_index))
@@ -246,12 +244,12 @@ def validation_fold(job: Job, folds: int) -> int:
     return ((job.trial or 0) + job.seed_index + shift) % folds
 
 
-def _result_with_environment(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
+def _result_with_environment(job: Job, data: TrainingData, device: torch.device, engine: str) -> Result:
     """Return the result of a job before its first epoch, with the environment and the time of the start."""
     engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
     return replace(
-        initial_result(job, loaded.data.dataset),
-        environment=environment(device, loaded.data.data_hash, " ".join(filter(None, engine_words))),
+        initial_result(job, data.data.dataset),
+        environment=environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -327,7 +325,7 @@ def _train_by_user(
 
 
 def _evaluate_epoch(
-    job: Job, loaded: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last_epoch: int
+    job: Job, data: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last_epoch: int
 ) -> None:
     """Add the error counts that the job requests to the latest epoch; ``last_epoch`` is the last epoch of the job."""
     job_is_done = len(run.history) == last_epoch or run.diverged
@@ -337,7 +335,7 @@ def _evaluate_epoch(
     if validation_set is not None and (job_is_done or job.evaluate_each_epoch):
         run.history[-1] = replace(run.history[-1], validation_errors=count_errors(run, validation_set))
     if job.test_each_epoch:
-        errors = count_errors(run, _test_set(job, loaded, run.device))
+        errors = count_errors(run, _test_set(job, data, run.device))
         run.history[-1] = replace(run.history[-1], test_errors=errors)
 
 
@@ -346,10 +344,10 @@ def purpose_of_read(job: Job) -> str:
     return f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
 
 
-def _test_set(job: Job, loaded: TrainingData, device: torch.device) -> Images:
+def _test_set(job: Job, data: TrainingData, device: torch.device) -> Images:
     """Return the test images; each call is logged as a read."""
     assert job.test_log is not None, "a run that was given no log must not read the test set"
-    return loaded.images(*read_test_set(loaded.data, purpose=purpose_of_read(job), log=job.test_log), device)
+    return data.images(*read_test_set(data.data, purpose=purpose_of_read(job), log=job.test_log), device)
 
 
 def initial_result(job: Job, data: Dataset) -> Result:
@@ -465,7 +463,7 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
         about: Metadata, such as ``properties``.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    tied: dict[str, str] = {}
+    ties: dict[str, str] = {}
     first_names: dict[int, str] = {}  # name of the first use by address of the tensor
     # Without the batch count of BN, the only integer in a state, which does not affect predictions.
     state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
@@ -474,8 +472,8 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
         if first_name == name:
             arrays[name] = tensor.detach().cpu().numpy().copy(order="C")
         else:
-            tied[name] = first_name
+            ties[name] = first_name
     # A single entry, because the library writes several entries in random order.
-    metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
+    metadata = {"harness": json.dumps({**about, "tied": ties, "state": list(state)})}
     content: bytes = save(arrays, metadata)
     return content

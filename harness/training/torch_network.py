@@ -35,21 +35,22 @@ class _ResidualModule(nn.Module):  # adds the input to the output of the ops
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
-def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module]) -> nn.Sequential:
+def _sequence(ops: tuple[Op, ...], shape: Shape, module_of_tie: dict[str, nn.Module]) -> nn.Sequential:
     """Return the modules of ops for inputs of ``shape``, (channels, rows, columns) or (features,).
 
-    ``tied`` maps the name of a tie to its first module, whose weights all modules of the tie share; new ties are added.
+    ``module_of_tie`` maps the name of a tie to the first module, whose weights all modules of the tie share; new ties
+    are added.
     """
     modules: list[nn.Module] = []
     for op in ops:
         if op.role is Role.SUM:
-            module: nn.Module = _ResidualModule(_sequence(op.ops, shape, tied))
+            module: nn.Module = _ResidualModule(_sequence(op.ops, shape, module_of_tie))
         elif isinstance(op, UserModule):
             module = built(op, op.map_of(shape))
         else:
             module = op.module(shape)
         if op.tie is not None:
-            first = tied.setdefault(op.tie, module)
+            first = module_of_tie.setdefault(op.tie, module)
             module = first if op.is_joint else module
             # A convolution keeps its own bias.
             names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
@@ -81,13 +82,13 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
         AssertionError: torch counts another number of parameters than ``analyse``: a fault of this program.
         ContentError, UsageError: A user's module has changed or is missing (``user_module.built``).
     """
-    expected = analyse(architecture, task).parameters
+    expected_count = analyse(architecture, task).parameters
     network = TorchNetwork(_sequence(architecture.ops, task.input_shape, {}))
-    counted = sum(parameter.numel() for parameter in network.parameters())
+    count = sum(parameter.numel() for parameter in network.parameters())
     # Parameters of a user's module may include buffers, and were compared by ``built``.
-    if counted != expected and architecture.user_module is None:
+    if count != expected_count and architecture.user_module is None:
         raise AssertionError(
-            f"torch counts {counted} parameters, search_spaces.network {expected}: please report this network"
+            f"torch counts {count} parameters, search_spaces.network {expected_count}: please report this network"
         )
     return network
 

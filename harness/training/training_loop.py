@@ -149,17 +149,17 @@ def start(
     momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
     # On a GPU a fused kernel does the whole step; ``StepGraph`` replaces the learning rate by a tensor on the GPU.
-    fused = device.type == "cuda"
+    is_fused = device.type == "cuda"
     if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=not fused, fused=fused)
+        optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=not is_fused, fused=is_fused)
     else:
         nesterov = recipe.nesterov
-        optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not fused, fused=fused)
+        optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not is_fused, fused=is_fused)
     state = state_tensors(network)
-    rounded: list[Tensor] = []
+    tensors: list[Tensor] = []
     if recipe.precision == "int8":
-        rounded = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
-    return Training(architecture, task, network, optimizer, generator, recipe, device, state, rounded, engine=engine)
+        tensors = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
+    return Training(architecture, task, network, optimizer, generator, recipe, device, state, tensors, engine=engine)
 
 
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
@@ -368,12 +368,12 @@ def finish_average(run: Training, images: Images) -> None:
     The statistics come from a sample of the training images ``images``, augmented as in the last epoch. The call does
     not affect further training. Without an average yet, only weights of fewer than 8 bits are rounded.
     """
-    recomputed = run.average is not None and run.recipe.average_statistics == "recomputed"
-    if run.finished_average is not None or not (recomputed or run.rounded_kernels):
+    recomputes_statistics = run.average is not None and run.recipe.average_statistics == "recomputed"
+    if run.finished_average is not None or not (recomputes_statistics or run.rounded_kernels):
         return
     with _holding(run, run.average or run.state), _rounded_weights(run):
         run.finished_average = [tensor.clone() for tensor in run.state]
-    if not recomputed:
+    if not recomputes_statistics:
         return
     # A separate generator, because evaluation must not affect further training.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
@@ -495,16 +495,16 @@ def checkpoint(run: Training) -> dict[str, Any]:
     }
 
 
-def resume(run: Training, saved: dict[str, Any]) -> None:
+def resume(run: Training, state: dict[str, Any]) -> None:
     """Restore the state of ``checkpoint`` in a run that was just made by ``start``."""
-    run.network.load_state_dict(saved["network"])
-    run.optimizer.load_state_dict(saved["optimizer"])
-    run.generator.set_state(saved["generator"].cpu())
-    run.average = None if saved["average"] is None else [tensor.to(run.device) for tensor in saved["average"]]
-    run.step = saved["step"]
-    run.seconds = saved["seconds"]
-    run.diverged = saved["diverged"]
-    run.history = [Epoch(*values) for values in saved["history"]]
+    run.network.load_state_dict(state["network"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.generator.set_state(state["generator"].cpu())
+    run.average = None if state["average"] is None else [tensor.to(run.device) for tensor in state["average"]]
+    run.step = state["step"]
+    run.seconds = state["seconds"]
+    run.diverged = state["diverged"]
+    run.history = [Epoch(*values) for values in state["history"]]
 
 
 def _batch(

@@ -265,22 +265,22 @@ class _Examination:
             raise self._refusal("the first weights are always the same: remove the seed from the code of the module")
         ends_in_softmax = self._evaluate()
         graph = self._graph()
-        learned = self._train()
+        buffers = self._train()
         trained_weights = [(path, weight) for path, weight in self.first.named_parameters() if weight.requires_grad]
-        unused = {path: weight.numel() for path, weight in trained_weights if weight.grad is None}
-        if unused:
-            names = ", ".join(unused)
-            self._notes.append(f"{sum(unused.values()):,} parameters count that have no effect on the outputs: {names}")
+        sizes = {path: weight.numel() for path, weight in trained_weights if weight.grad is None}
+        if sizes:
+            names = ", ".join(sizes)
+            self._notes.append(f"{sum(sizes.values()):,} parameters count that have no effect on the outputs: {names}")
         parts = self._parts()
         norms = [module for module in self.first.modules() if isinstance(module, _BatchNorm)]
         statistics = [each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None]
-        if learned:
-            numbers = sum(learned.values())
-            self._notes.append(f"{numbers:,} numbers that training changes count as parameters: {', '.join(learned)}")
+        if buffers:
+            numbers = sum(buffers.values())
+            self._notes.append(f"{numbers:,} numbers that training changes count as parameters: {', '.join(buffers)}")
         op = UserModule(
             outputs=self._task.classes,
             input=shape_text(self._task.input_shape),
-            parameters=sum(weight.numel() for weight in weights) + sum(learned.values()),
+            parameters=sum(weight.numel() for weight in weights) + sum(buffers.values()),
             macs=parts[""].macs,
             statistic_count=sum(each.numel() for each in statistics),
             code=code,
@@ -350,9 +350,9 @@ class _Examination:
         with quiet(f"recording {self._subject}"):
             program = exported(self.first.eval(), self._task)
             programs = (program, exported(copy.deepcopy(self.first).train(), self._task))
-        drawing = {str(node.target) for each in programs for node in each.graph.nodes if _is_random(node.target)}
-        if drawing:
-            raise self._refusal(f"forward draws random numbers other than dropout: {', '.join(sorted(drawing))}")
+        random_calls = {str(node.target) for each in programs for node in each.graph.nodes if _is_random(node.target)}
+        if random_calls:
+            raise self._refusal(f"forward draws random numbers other than dropout: {', '.join(sorted(random_calls))}")
         if any(_is_active_dropout(node) for node in program.graph.nodes):
             self._notes.append("a dropout is active in evaluation too, with masks of a fixed seed")
         shapes = [f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in program.state_dict.items()]

@@ -155,8 +155,8 @@ class PoseLinear(Op):
         return (self.out_features,)
 
     def cost(self, before: Shape) -> tuple[int, int]:
-        learned = before[0] // self.poses + self.poses
-        return (learned + 1) * self.out_features, before[0] * self.out_features
+        weights = before[0] // self.poses + self.poses
+        return (weights + 1) * self.out_features, before[0] * self.out_features
 
     def module(self, before: Shape) -> nn.Module:
         from search_spaces import modules

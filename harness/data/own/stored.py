@@ -407,13 +407,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     table, classes = _image_table(source, options)
     scaled, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = scaled.low, scaled.high
-    indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
-    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near.keys, table.groups)
-    if overlap and not options.allow_overlap:
-        raise DataError(
-            f"the parts of {source.name} overlap: {overlap}",
-            hint="--allow-overlap accepts the parts and records the overlap in the data set",
-        )
+    overlap = _overlap(source, options, table, scaled)
     remarks = _remarks(source, table, scaled)
     duplicates = _duplicates(table, scaled.pixel_digests)
     # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
@@ -456,6 +450,16 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         high=tuple(map(float, high)),
     )
     return _write(spec, not_locked, locked)
+
+
+def _overlap(source: Source, options: SourceOptions, table: _ImageTable, scaled: _Scaled) -> str:
+    """Return the overlap of the parts in words; raise DataError if ``options`` do not allow the overlap."""
+    indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
+    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near.keys, table.groups)
+    if overlap and not options.allow_overlap:
+        hint = "--allow-overlap accepts the parts and records the overlap in the data set"
+        raise DataError(f"the parts of {source.name} overlap: {overlap}", hint=hint)
+    return overlap
 
 
 def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, list[str]]:

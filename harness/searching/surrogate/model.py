@@ -131,9 +131,9 @@ class Transfer:
             values = []
             noise = []
             for rows, log_errors, variance in zip(features, logs, variances, strict=True):
-                expected = self._uncentred(rows)
-                mean = expected.mean()
-                around = expected - mean
+                expectations = self._uncentred(rows)
+                mean = expectations.mean()
+                around = expectations - mean
                 prior = self._PRIOR_SHARE * len(rows)
                 covariance = around @ (log_errors - log_errors.mean())
                 stretch = max(0.1, (covariance + prior) / (around @ around + prior))
@@ -238,9 +238,9 @@ def _newton_step(observation: Observation, estimate: float) -> tuple[float, floa
         estimate: Log errors before the step, at which ``expected`` and the variance are computed.
     """
     runs = observation.runs
-    expected = math.exp(estimate) * observation.images * runs / IMAGES
-    variance = NUGGET**2 + SEED_SHARE**2 / runs + 1 / expected + observation.doubt**2
-    return observation.counted / expected - 1, variance
+    expected_errors = math.exp(estimate) * observation.images * runs / IMAGES
+    variance = NUGGET**2 + SEED_SHARE**2 / runs + 1 / expected_errors + observation.doubt**2
+    return observation.counted / expected_errors - 1, variance
 
 
 def _best_scaled(kernel: CovarianceKernel, points: Points, values: Any, noise: Any) -> CovarianceKernel:

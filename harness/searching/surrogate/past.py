@@ -35,7 +35,7 @@ from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_notation
 from search_spaces.space_errors import NotationError
 
-# A training is used if all fields of its recipe, except ``_FREE_FIELDS``, equal a recipe of this tuple. The free fields
+# A training is used if all fields of the recipe, except ``_FREE_FIELDS``, equal a recipe of this tuple. The free fields
 # are columns of prior.csv, except precision and starts: for the compared network bf16 and fp32 differed by less than
 # the seeds (diary 110), and several starts made no difference at equal cost (diary 136).
 _BASES = ("small", "fast")
@@ -44,7 +44,7 @@ _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "pre
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
 _SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set of the package's trainings
-# Numeric columns of prior.csv and fields of ``PastTraining``, with their types.
+# Numeric columns of prior.csv and fields of ``PastTraining``, with types.
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
@@ -58,7 +58,7 @@ _parsed = lru_cache(maxsize=5_000)(parse_notation)
 
 
 class Origin(NamedTuple):
-    """Data set of past trainings, as the features and errors of its trainings require.
+    """Data set of past trainings, as the features and errors of the trainings require.
 
     Attributes:
         dataset: Name.
@@ -83,7 +83,7 @@ class PastTraining:
     """Trainings of a network with a recipe, averaged over seeds.
 
     Attributes:
-        epochs: Epochs of a training; this and the next three fields are those of the recipe.
+        epochs: Epochs of a training; this and the next three fields belong to the recipe.
         errors: Validation errors per 10,000 images at the last epoch, mean over runs.
         runs: Number of runs, each with a different seed.
         source: Files or studies that hold the runs, separated by spaces.
@@ -103,8 +103,8 @@ class PastTraining:
     @classmethod
     def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
         """Return a past training on the images of the search."""
-        stated: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
-        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated)
+        stated_values: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
+        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated_values)
 
 
 def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> bool:
@@ -124,8 +124,8 @@ def past_trainings(
         prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
         workspace: Workspace with the user's studies.
         dataset: Name of the data set of the search.
-        data_hash: Hash of its images.
-        same_images: Other data sets whose shipped trainings are left out, because they contain images of the search
+        data_hash: Hash of the images.
+        same_images: Further data sets whose shipped trainings are left out, because they contain images of the search
             (``sets_with_images``).
     """
     if prior == "none":
@@ -177,7 +177,7 @@ def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastT
 
 @cache
 def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
-    """Return the package's trainings on all data sets but ``name`` and those of ``same_images``."""
+    """Return the package's trainings on all data sets except ``name`` and ``same_images``."""
     mnist_origin = Origin.of(dataset("mnist"))
     mnist = [replace(each, origin=mnist_origin) for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)]
     sets: dict[str, list[PastTraining]] = defaultdict(list)
@@ -190,7 +190,7 @@ def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[Pas
 def sets_with_images(digests: Set[str]) -> frozenset[str]:
     """Return the data sets of the package's trainings that have training images in common with a search.
 
-    Of each data set the 256 smallest digests are stored. If a share ``s`` of its images is common, this is overlooked
+    Of each data set the 256 smallest digests are stored. If a share ``s`` of the images is common, this is overlooked
     with probability ``(1 - s)^256`` (MinHash: Broder, "On the resemblance and containment of documents", 1997).
 
     Args:
@@ -281,7 +281,7 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
 def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:
     """Return the trainings that apply to a recipe: those with the same learning rate.
 
-    None applies to a recipe that is not ``comparable``. If only its augmentation (``_MOVES``) is not, the trainings on
+    None applies to a recipe that is not ``comparable``. If only the augmentation (``_MOVES``) is not, the trainings on
     other data sets apply.
     """
     of_rate = [each for each in trainings if each.learning_rate == recipe.learning_rate]
@@ -292,7 +292,7 @@ def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTrainin
 
 
 def observations(trainings: Iterable[PastTraining], recipe: Recipe, data: Dataset) -> tuple[Observation, ...]:
-    """Return the observations on the images ``data`` of the search, for its recipe."""
+    """Return the observations on the images ``data`` of the search, for the recipe of the search."""
     here = Origin.of(data)
     return tuple(_observation(each, here) for each in alike(trainings, recipe) if each.origin is None)
 

@@ -1,6 +1,6 @@
 """Executors: the interface of the workers that train, and the loop that gives jobs to an executor.
 
-A job is a part of a training, from a checkpoint to the next rung or to the end. An executor has slots that run one job
+A job is a part of a training, from a checkpoint to the next rung or to the end. An executor has slots that run a job
 each; a job leaves only a result and files. There are three executors: processes of this machine, nodes of a cluster,
 and recorded runs of a table on a simulated clock, with which the bench runs the same loop as a search.
 """
@@ -24,7 +24,7 @@ _WAIT_SECONDS = 0.5  # longest wait for events
 
 @dataclass(frozen=True, slots=True)
 class DataLocation:
-    """Name of a data set, and the folder of its files; None for the cache."""
+    """Name of a data set, and the folder of the files; None for the cache."""
 
     dataset: str
     folder: Path | None
@@ -32,7 +32,7 @@ class DataLocation:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one training."""
+    """Limits of a training."""
 
     seconds: float = 3600.0  # wall-clock time of all jobs of the training together
     memory_mb: float = 4096.0  # memory of the process, MiB
@@ -59,20 +59,20 @@ WorkerEvent = JobEnded | JobFailed
 
 
 class Slot(NamedTuple):
-    """A slot for one job."""
+    """A slot for a job."""
 
     job: Job | None = None  # the present job; None if idle
     node: str = ""  # name of the cluster node; empty on this machine
 
 
 class Executor(Protocol):
-    """Interface of an executor: slots with one job each, and a clock.
+    """Interface of an executor: slots with a job each, and a clock.
 
     ``submit`` and ``wait`` may raise a HarnessError if no further job can run, such as DataError for missing data.
     """
 
     def start(self, count: int) -> None:
-        """Make ``count`` slots; a cluster ignores ``count`` and has the slots of its nodes."""
+        """Make ``count`` slots; a cluster ignores ``count`` and has the slots of the nodes."""
 
     def slots(self) -> Sequence[Slot]:
         """Return all slots, at least one; the slots of a cluster come and go."""
@@ -102,7 +102,7 @@ ExecutorFactory = Callable[[DataLocation, Limits], Executor]
 def feed(
     executor: Executor, next_job: Callable[[], Job | None], is_over: Callable[[], bool] = lambda: False
 ) -> Generator[list[WorkerEvent]]:
-    """Give jobs to the idle slots of a started executor, and yield its events after each wait.
+    """Give jobs to the idle slots of a started executor, and yield the events after each wait.
 
     The loop ends when no job is running and ``next_job`` has none left.
 
@@ -134,12 +134,12 @@ def run_all(
     on_event: Callable[[WorkerEvent], None] = lambda event: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Generator[JobEnded]:
-    """Run the jobs of a queue on ``count`` slots, and yield each result as soon as its job ends.
+    """Run the jobs of a queue on ``count`` slots, and yield each result as soon as the job ends.
 
     Args:
         queue: Jobs to run, in order. Each job is removed when it starts, and appended again if it failed. The caller
             may empty or extend the list after each result.
-        executor: Executor that is not started yet; it is stopped at the end.
+        executor: Executor that is not started yet; stopped at the end.
         count: Largest number of slots.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.

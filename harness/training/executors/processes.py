@@ -160,8 +160,8 @@ class Processes(Executor):
         if not worker.has_begun and worker.future.running():
             worker.has_begun = True
             worker.since = time.monotonic()
-        allowed = self.limits.seconds - worker.job.spent_seconds if worker.has_begun else _LOST_SECONDS
-        return time.monotonic() - worker.since > allowed
+        allowed_seconds = self.limits.seconds - worker.job.spent_seconds if worker.has_begun else _LOST_SECONDS
+        return time.monotonic() - worker.since > allowed_seconds
 
     def _replace(self, worker: _Worker) -> None:
         """Kill the process of a worker and start a new one."""
@@ -295,9 +295,9 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
         StorageError: A file cannot be written.
     """
     try:
-        loaded = _data(source)
+        training_data = _data(source)
         with _limited(job, memory_mb):
-            return JobEnded(job, execute(job, loaded))
+            return JobEnded(job, execute(job, training_data))
     except (DataError, OtherCode):
         raise
     except Exception as error:
@@ -334,14 +334,14 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
         yield
         return
     # The values are texts such as "123 kB" (proc(5)), where kB means 1,024 bytes.
-    reserved, touched = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
+    reserved_bytes, touched_bytes = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     limit = int(memory_mb * 2**20)
-    if touched > limit:
+    if touched_bytes > limit:
         raise MemoryError(
-            f"the worker process uses {touched >> 20} MiB before training starts; {memory_mb:.0f} MiB allowed"
+            f"the worker process uses {touched_bytes >> 20} MiB before training starts; {memory_mb:.0f} MiB allowed"
         )
     soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + limit, hard_limit))
+    resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved_bytes - touched_bytes) + limit, hard_limit))
     try:
         yield
     finally:

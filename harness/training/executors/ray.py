@@ -65,8 +65,8 @@ class NodeInfo:
 
     def room(self, device: str, processes: int | None) -> int:
         """Return the number of concurrent jobs: one per core or GPU, and at most ``processes``."""
-        offered = self.gpus if device.startswith("cuda") else self.cores
-        return offered if processes is None else min(processes, offered)
+        offer = self.gpus if device.startswith("cuda") else self.cores
+        return offer if processes is None else min(processes, offer)
 
 
 class Kinds(StrEnum):

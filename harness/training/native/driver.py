@@ -255,7 +255,7 @@ def flat_state(
         real: Number format of the engine.
     """
     tensors = _engine_tensors(network)
-    averaged = tensors if average is None else _in_engine_order(network, average)
+    averages = tensors if average is None else _in_engine_order(network, average)
     memories = []
     for name in _memory_names(optimizer):
         memory = []
@@ -264,7 +264,7 @@ def flat_state(
             value = optimizer.state.get(parameter, {}).get(name)
             memory.append(torch.zeros_like(parameter) if value is None else value)
         memories.append(_flat(memory, real))
-    return FlatState(_flat(tensors, real), _flat(averaged, real), memories)
+    return FlatState(_flat(tensors, real), _flat(averages, real), memories)
 
 
 def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:

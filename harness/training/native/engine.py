@@ -142,8 +142,8 @@ def _outcome(instruction_set: _Level | None, double: bool, extra: tuple[str, ...
         else:
             build_digest = path.stem.rpartition("-")[2]
             name = f"native {candidate.name} {build_digest[:8]}"
-            skipped = tuple(f"without {level_name}: {why}" for level_name, why in refusals.items())
-            return Engine(name, str(path), double, bool(library.engine_pairs()), library, skipped)
+            reasons = tuple(f"without {level_name}: {why}" for level_name, why in refusals.items())
+            return Engine(name, str(path), double, bool(library.engine_pairs()), library, reasons)
     # If the compiler refuses all levels, the first message concerns the level that should have been used.
     return next(iter(refusals.values()))
 

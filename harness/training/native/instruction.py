@@ -205,7 +205,7 @@ def _slope(flat: Program, activation: spec.Op | None) -> int:
 
 def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
     """Return the instruction with a BN, whose parameters and statistics are added to the program."""
-    shared = norm.poses if norm.shared else 1
+    shared_poses = norm.poses if norm.shared else 1
     count = channels // norm.poses  # poses share scale and shift
     scale = -1
     if not norm.unscaled:
@@ -214,9 +214,9 @@ def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels
         scale = flat._parameter(count, kernel=False, tie=tie)
     shift = flat._parameter(count, kernel=False, tie=norm.tie)
     mean = flat.statistics
-    variance = mean + channels // shared
-    flat.statistics = variance + channels // shared
-    return replace(item, poses=norm.poses, shared=shared, scale=scale, shift=shift, mean=mean, variance=variance)
+    variance = mean + channels // shared_poses
+    flat.statistics = variance + channels // shared_poses
+    return replace(item, poses=norm.poses, shared=shared_poses, scale=scale, shift=shift, mean=mean, variance=variance)
 
 
 def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:

@@ -246,7 +246,7 @@ def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
     opened = searches.opened(tmp_path, [STANDING, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
     opened.session_start = opened.executor.now()
 
-    assert (loop._confirmable(opened, explored=False) is not None) is confirmed
+    assert (loop._confirmable(opened, has_all_proposals=False) is not None) is confirmed
 
 
 def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_must_wait(
@@ -255,7 +255,7 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
     opened = searches.opened(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
     opened.session_start = opened.executor.now()
 
-    assert loop._confirmable(opened, explored=False) is opened.state.candidates[0]
+    assert loop._confirmable(opened, has_all_proposals=False) is opened.state.candidates[0]
 
 
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
