@@ -215,10 +215,7 @@ def task_or_mnist(name: str) -> Task:
 
 def pixel_properties(spec: Dataset) -> dict[str, str]:
     """Return the normalisation as properties of a weights file: mean and standard deviation per channel."""
-    return {
-        "pixel_mean": " ".join(map(repr, spec.mean)),
-        "pixel_deviation": " ".join(map(repr, spec.std)),
-    }
+    return {"pixel_mean": " ".join(map(repr, spec.mean)), "pixel_deviation": " ".join(map(repr, spec.std))}
 
 
 def number_properties(spec: Dataset) -> dict[str, str]:

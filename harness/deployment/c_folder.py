@@ -24,14 +24,7 @@ from harness.evidence.record import Record, read_recorded
 from harness.system.errors import ContentError, DeviceError, HarnessError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import say
-from harness.training.integer import (
-    MAP_SCALES,
-    IntegerNetwork,
-    integer_logits,
-    integers_of,
-    map_scales,
-    warn_of_few,
-)
+from harness.training.integer import MAP_SCALES, IntegerNetwork, integer_logits, integers_of, map_scales, warn_of_few
 from harness.training.torch_network import Images, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
