@@ -110,7 +110,7 @@ def choose_fifth(labels: Array, units: Units, barred: Array, *, grouped: bool) -
         _add_units(is_chosen, labels, units, free)
     for side in (is_chosen, ~is_chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            size = f"{int((~barred).sum())} images in {len(members)} units"
+            size = f"{counted(int((~barred).sum()), 'image')} in {counted(len(members), 'unit')}"
             rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
             raise DataError(f"cannot set aside a fifth of {size}: {rule}")
     return is_chosen
