@@ -371,7 +371,10 @@ def test_data_are_read_as_other_programs_read_them_or_refused(
     [
         (npz(REFUSED, x_train=GREY, y_train=KINDS, x_test=255 - GREY[:20], y_test=KINDS[:20]), ("1, 2", "test part")),
         (npz(REFUSED, X=GREY, y=OBJECTS), ("astype(str)",)),
-        (raw("data.ts", "@classLabel true a b\n@data\n1,2,3:a\n4,5,6,7:b\n"), ("1x1x3", "1x1x4 (number 1)")),
+        (
+            raw("data.ts", "@problemName a\n@timeStamps false\n@classLabel true a b\n@data\n1,2,3:a\n4,5,6,7:b\n"),
+            ("1x1x3", "1x1x4 (number 1)"),
+        ),
     ],
 )
 def test_refusals_name_all_classes_the_shapes_and_a_remedy(

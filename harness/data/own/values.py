@@ -236,7 +236,7 @@ def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequ
     # Files of series are read as (1, steps, channels).
     is_series = all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape)
     noun = "series" if is_series else "images"
-    texts = {shape: "x".join(map(str, shape[::-1] if is_series else shape)) for shape in example_by_shape}
+    texts = {shape: "x".join(map(str, (shape[2], *shape[:2]) if is_series else shape)) for shape in example_by_shape}
     examples = [f"{texts[shape]} ({names[i] if names else f'number {i}'})" for shape, i in example_by_shape.items()]
     advice = texts[max(texts)] if is_series else "1x32x32"  # the longest series
     shapes = " and ".join(examples[:2])
