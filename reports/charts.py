@@ -42,13 +42,7 @@ _SERIES = [BLUE, ORANGE, PURPLE, _NAVY, GREEN, _AMBER, RED, GREY]
 
 Row = Mapping[str, Any]
 
-_TEXTS = {
-    "labelColor": TEXT,
-    "titleColor": TEXT,
-    "labelFontSize": 12,
-    "titleFontSize": 12,
-    "titleFontWeight": "normal",
-}
+_TEXTS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 # Vega hides labels that touch; without a separation, the outermost labels, which are moved inwards, still overlap.
 _TICKS = {"labelOverlap": True, "labelSeparation": 8}  # pixels
 _CONFIG: dict[str, Any] = {

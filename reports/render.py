@@ -28,6 +28,7 @@ from harness.evidence import bounds, ledger
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.system import statistics
 from harness.system.errors import as_command
+from harness.system.terminal import counted
 from search_spaces.network import Analysis, Architecture, Task, walk
 from search_spaces.ops import Conv, DepthwiseConv, Op, Role, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES
@@ -135,7 +136,7 @@ def _environment() -> jinja2.Environment:
     )
     # Templates use the functions under their names without the underscore.
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
-    filters: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
+    filters: tuple[Any, ...] = (*numbers, counted, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
     functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
@@ -215,11 +216,6 @@ def accuracy_words(row: LeaderboardRow) -> str:
             return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
         case _:
             return _mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
-
-
-def plural(number: int, noun: str, nouns: str = "") -> str:
-    """Return the number with ``noun`` in singular, or in plural: ``nouns``, else ``noun`` with an s."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def duration(seconds: float | None) -> str:
@@ -394,7 +390,7 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     paths = "".join(f'<path d="{outline}" class="{kind}"/>' for kind, outline in outlines.items())
     paths += "".join(f'<path d="M{x_left:g} 2H{right:g}" class="sum"/>' for x_left, right in sum_ranges.values())
     convolutions = [bar for bar in bars if bar.kind != "linear"]
-    description = plural(len(convolutions), "convolution")
+    description = counted(len(convolutions), "convolution")
     ties = [kernel.tie for kernel in kernels(architecture.ops) if kernel.tie is not None]
     shared_count = len(ties) - len(set(ties))  # convolutions whose kernel an earlier convolution stores
     if shared_count:

@@ -28,9 +28,10 @@ from harness.studies.study_state import StateDecision, StudyState
 from harness.system import statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
+from harness.system.terminal import counted
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
-from reports.render import DASH, count, plural
+from reports.render import DASH, count
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture
 
@@ -150,7 +151,7 @@ def _remark(decision: StateDecision | None, most_seeds: int, early_end_text: str
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
         why = why_refuted(decision.fresh_seeds, most_seeds, was_confirmed=decision.was_confirmed)
-        parts.append(f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})")
+        parts.append(f"({counted(decision.fresh_seeds, 'fresh seed')}; {why})")
     if early_end_text:
         parts.append(early_end_text)
     parts += [f"(pruned {text})" for text in pruned_texts]
@@ -236,7 +237,7 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
     counted_runs = validation_runs(results)
     if counted_runs:
         incomplete = sum(result.status is not Status.COMPLETE for result in results)
-        text = f"({incomplete} of {plural(len(results), 'run')} ended early)" if incomplete else ""
+        text = f"({incomplete} of {counted(len(results), 'run')} ended early)" if incomplete else ""
         return _Progress(text, counted_runs)
     pruned_runs = [result for result in results if result.status is Status.PRUNED]
     if pruned_runs:
@@ -254,7 +255,7 @@ def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]
         return place_text
     # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.
     prediction = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
-    errors = plural(run.validation_errors, "error")
+    errors = counted(run.validation_errors, "error")
     return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {prediction}"
 
 
@@ -385,11 +386,7 @@ def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
     return WorkspaceEvidence(
-        survey.records,
-        survey.rows,
-        tuple(reads),
-        tuple(error.one_line for error in survey.damage),
-        survey.undeclared,
+        survey.records, survey.rows, tuple(reads), tuple(error.one_line for error in survey.damage), survey.undeclared
     )
 
 
@@ -508,5 +505,5 @@ def made_by(info: StudyFacts) -> dict[str, str]:
         "threads per worker": joined(str(item.threads) for item in environments),
         "data, SHA-256": joined([info.config.data_hash, *(item.data_hash for item in environments)]),
         "recipe hash": info.config.recipe.hash,
-        "prior": DASH if past is None else f"{info.config.prior}: {plural(past, 'earlier training')}",
+        "prior": DASH if past is None else f"{info.config.prior}: {counted(past, 'earlier training')}",
     }

@@ -42,11 +42,7 @@ PLAIN_OPS = st.one_of(
 )
 
 
-HEADS: list[tuple[Op, ...]] = [
-    (GlobalAvgPool(), Linear(10)),
-    (Conv(1, 10), GlobalAvgPool()),
-    (Linear(10),),
-]
+HEADS: list[tuple[Op, ...]] = [(GlobalAvgPool(), Linear(10)), (Conv(1, 10), GlobalAvgPool()), (Linear(10),)]
 
 
 @st.composite

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -89,6 +90,15 @@ def test_number_of_violations_does_not_grow():
     counts = Counter(package_of(path) for path in files() for _ in survey(path))
 
     assert {package: count for package, count in counts.items() if count > LIMITS.get(package, 0)} == {}
+
+
+def test_a_number_of_errors_has_a_noun_in_singular_or_plural():
+    """``counted`` in ``harness/system/terminal.py`` writes both; means are always plural."""
+    numbers = re.compile(r"\{[^{}]*errors(:,|:,\.0f)?\} errors")
+
+    texts = {path: path.read_text() for path in files() if package_of(path) != "tests"}
+
+    assert [path for path, text in texts.items() if numbers.search(text)] == []
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def _class_rows(record: Record, seeds: Sequence[Evaluation]) -> list[dict[str, A
 
 
 def _seed_line(seed: Evaluation) -> str:
-    line = f"seed {seed.index}: {seed.errors:,} errors ({seed.accuracy_pct:.2f} %)"
+    line = f"seed {seed.index}: {counted(seed.errors, 'error')} ({seed.accuracy_pct:.2f} %)"
     if seed.roc_auc is not None:
         line += f", ROC AUC {seed.roc_auc:.4f}"
     if seed.recorded_errors is None:
@@ -161,10 +161,10 @@ def _seed_line(seed: Evaluation) -> str:
     images = [str(index) for index in seed.differing[:_MOST_NAMED_IMAGES]]
     if len(seed.differing) > _MOST_NAMED_IMAGES:
         images.append("...")
-    line += ", as recorded" if seed.as_recorded else f", NOT as recorded ({seed.recorded_errors:,} errors)"
+    line += ", as recorded" if seed.as_recorded else f", NOT as recorded ({counted(seed.recorded_errors, 'error')})"
     line += f", different classes on images {', '.join(images)}" if images else ", image by image"
     if seed.ties:
-        line += f" ({seed.ties} images with two almost equal logits)"
+        line += f" ({counted(seed.ties, 'image')} with two almost equal logits)"
     if seed.repeated:
         line += "; weights of a repeated training, with different last bits"
     return line
@@ -180,7 +180,7 @@ def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: P
             comparisons.append(compare_seed(record, index, workspace, data))
     lines = [
         f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
-        f"{item.errors:,} errors in {item.images:,} images"
+        f"{counted(item.errors, 'error')} in {counted(item.images, 'image')}"
         for item in comparisons
     ]
     document = {"hash": record.hash, "dataset": record.dataset, "seeds": [asdict(item) for item in comparisons]}

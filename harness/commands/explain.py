@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from harness.interface import api, options
+from harness.system.terminal import counted
 
 
 @click.command(short_help="Print the cost of a network, op by op.")
@@ -28,5 +29,5 @@ def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -
     explanation = api.explain(network, budget=budget, **arguments)
     text = str(explanation)
     if budget is not None:
-        text += f"\nbudget {budget:,}: {budget - explanation.analysis.parameters:,} parameters left"
+        text += f"\nbudget {budget:,}: {counted(budget - explanation.analysis.parameters, 'parameter')} left"
     options.print_result(as_json, explanation.document(), text)

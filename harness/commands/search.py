@@ -110,7 +110,8 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     seconds = document["estimated_seconds_a_training"]  # of a median network, for the fewest and for the most epochs
     if seconds is not None:
         processor = "a single core" if effort["device"] == "cpu" else "the GPU"
-        runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s per run on {processor}"
+        low, high = (f"{each:.0f}" if each >= 10 else f"{each:.1f}" for each in seconds)
+        runs += f"; about {low} to {high} s per run on {processor}"
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"

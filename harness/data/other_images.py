@@ -136,7 +136,8 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
         except DataError as error:
             faults.append(error if str(path) in error.message else DataError(f"{path}: {error.message}"))
     if not images:
-        raise faults[0] if faults else UsageError(f"--images {root}: no picture found ({values.ENDINGS})")
+        hint = "--on evaluates a folder with a subfolder of pictures for each class" if names_left_out else None
+        raise faults[0] if faults else UsageError(f"--images {root}: no picture found ({values.ENDINGS})", hint=hint)
     if names_left_out:
         names = ", ".join(names_left_out[:5])
         faults.append(DataError(f"entries of {root} that are not pictures ({len(names_left_out):,}): {names}"))

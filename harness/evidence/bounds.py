@@ -305,7 +305,8 @@ def unseen_failures_pct(count: int, alpha: float = 1 - CONFIDENCE) -> float:
 
 def seeds_warning(seeds: int) -> str:
     """Return a sentence with the share of failing runs that ``seeds`` runs without a failure leave possible."""
-    return f"{seeds} seeds cannot exclude that up to {unseen_failures_pct(seeds):.0f} % of further trainings fail"
+    share = f"{unseen_failures_pct(seeds):.0f} %"
+    return f"{counted(seeds, 'seed')} cannot exclude that up to {share} of further trainings fail"
 
 
 def attempt_confidence(attempt: Attempt) -> float:

@@ -532,11 +532,7 @@ _RECORDED = {"recipe": "Name of the recipe, if the network has several rows.", "
 
 @options.takes(**_RECORDED)
 def load(
-    network: _Recorded,
-    seed: int | None = None,
-    *,
-    recipe: str | None = None,
-    dataset: str = "auto",
+    network: _Recorded, seed: int | None = None, *, recipe: str | None = None, dataset: str = "auto"
 ) -> RawInputNetwork:
     """Return the trained network of a recorded seed as a torch module from raw numbers to logits.
 

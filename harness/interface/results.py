@@ -215,8 +215,9 @@ class Trained(TextResult):
             str(result.architecture),
             f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
             f"seed {result.seed_index}",
-            f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
-            f"{result.validation_size:,}) after {counted(result.trained_epochs, 'epoch')}",
+            f"validation accuracy {result.validation_accuracy_pct:.2f} % "
+            f"({counted(result.validation_errors, 'error')} of {result.validation_size:,}) "
+            f"after {counted(result.trained_epochs, 'epoch')}",
             f"{result.train_seconds:.1f} s{machine}, {result.images_per_second:,.0f} images per second",
         ]
         if result.message:
@@ -373,7 +374,7 @@ def _c_text(file: Mapping[str, Any]) -> str:
     text += f"; optimised for {file['optimise']}"
     if "chip" in file:
         text += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**file["chip"])
-    text += f"; {check['integer_errors']:,} errors on {check['images']:,} training images"
+    text += f"; {counted(check['integer_errors'], 'error')} on {check['images']:,} training images"
     if "float_errors" in check:
         text += f" ({check['float_errors']:,} in floating point)"
     if check["compiler"] is None:
@@ -468,7 +469,8 @@ class VerificationResult(TextResult):
         rerun_text_of_seed = {rerun.index: rerun_texts[rerun.identical] for rerun in verdict.reruns}
         lines = []
         for run in verdict.runs:
-            line = f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
+            errors = counted(run.test_errors, "error")
+            line = f"seed {run.index}: {run.accuracy_pct:.2f} % ({errors}), {run.train_seconds:.0f} s"
             lines.append(line + rerun_text_of_seed.get(run.index, ""))
         parts = [
             f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} % over all "

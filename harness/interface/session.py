@@ -103,11 +103,7 @@ def probe_forecast(request: SearchRequest) -> Probed:
 
 
 def run_search_with_progress(
-    plan: SearchPlan,
-    request: SearchRequest,
-    origins: Mapping[str, str],
-    *,
-    verbose: bool = False,
+    plan: SearchPlan, request: SearchRequest, origins: Mapping[str, str], *, verbose: bool = False
 ) -> tuple[SearchOutcome | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 

@@ -34,6 +34,7 @@ from harness.pytorch.module_graph import (
     place_of,
     shape_of,
 )
+from harness.system.terminal import counted
 from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_module import BATCH
@@ -131,8 +132,8 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
     if frozen_names:
         notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen_names)}")
     if sizes:
-        names = ", ".join(sizes)
-        notes.append(f"{sum(sizes.values()):,} parameters are left out, on which the output does not depend: {names}")
+        count = counted(sum(sizes.values()), "parameter")
+        notes.append(f"left out, without an effect on the output: {count} ({', '.join(sizes)})")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
     _Check(module, translation, recording, reader.momenta, task).run()
     return translation

@@ -80,11 +80,7 @@ class Ending:
 
 
 def ending(
-    state: StudyState,
-    row: LeaderboardRow | None = None,
-    *,
-    is_at_work: bool = False,
-    lacks_declaration: bool = False,
+    state: StudyState, row: LeaderboardRow | None = None, *, is_at_work: bool = False, lacks_declaration: bool = False
 ) -> Ending:
     """Return the end of a search.
 

@@ -21,14 +21,7 @@ from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, NO_PAST, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import (
-    Candidate,
-    combined_cost,
-    confirm_seeds_of,
-    is_linear,
-    needed_share,
-    rung_ratios,
-)
+from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, needed_share, rung_ratios
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Rejected, Repeated
 from harness.training.recipe import length_factor

@@ -270,6 +270,7 @@ class Search:
         if self.effort.seconds is None:
             return time_left
         seconds_left = self.seconds_left
+        closing_seconds = self.closing_seconds()
         spare = math.inf
         verify_seconds = [self.verify_seconds(candidate) for candidate in self._to_verify()]
         if verify_seconds:
@@ -281,7 +282,7 @@ class Search:
             seconds_left=seconds_left,
             elapsed=self.elapsed,
             spare_seconds=spare,
-            is_over=lambda: self.seconds_left <= 0,
+            is_over=lambda: self.seconds_left <= closing_seconds,
         )
 
     def _to_verify(self) -> list[Candidate]:

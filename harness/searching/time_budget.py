@@ -199,7 +199,8 @@ class TimeLeft:
         spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
             there is one, or for two metrics after verifying the whole front; infinite without a time limit or a
             network to verify.
-        is_over: Function that returns whether the time of the search has ended, so that the choice of a network stops.
+        is_over: Function that returns whether only the time reserved for the verification is left, so that the choice
+            of a network stops.
     """
 
     images: int

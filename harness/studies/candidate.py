@@ -25,6 +25,7 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
 from harness.studies.group_spread import GROUP_CONFIDENCE, GroupCounts
 from harness.system import statistics
+from harness.system.terminal import counted
 from harness.training.result import Errors, Result, Status
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_space
@@ -563,11 +564,11 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
     """Return a text for users: size, beginning of the hash, errors and allowed errors of a nearest miss."""
     size = f"{size_text(miss.parameters, [miss.cost], [minimise])} ({miss.hash[:6]})"
+    errors = counted(round(miss.errors), "error")
     if miss.pruned_after is not None:
-        return (
-            f"{size}, {miss.errors:,.0f} errors at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
-        )
-    errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
+        return f"{size}, {errors} at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
+    if miss.runs > 1:
+        errors = f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
     # A candidate with few enough errors is unconfirmed after a single lucky pass or if the runs differ too much.
     unsure = "passed once" if miss.runs == 1 else "too uncertain"
     doubt = f" ({unsure}, not confirmed)" if miss.errors <= miss.allowed else ""

@@ -93,10 +93,7 @@ class Column(NamedTuple):
 
 
 def show_table(
-    where: Any,
-    rows: Sequence[Sequence[str]],
-    styles: Sequence[str | Sequence[str]],
-    columns: Sequence[Column] = (),
+    where: Any, rows: Sequence[Sequence[str]], styles: Sequence[str | Sequence[str]], columns: Sequence[Column] = ()
 ) -> None:
     """Print a table; non-printable characters are replaced by question marks.
 
@@ -141,9 +138,9 @@ def busy(words: str) -> Iterator[None]:
         yield
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with a noun, which takes a plural s: ``1 worker``, ``1,200 workers``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with a noun, in plural ``nouns`` or the noun with an s: ``1 worker``, ``1,200 workers``."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from harness.system.errors import ContentError
+from harness.system.terminal import counted
 from harness.system.user_code import OtherCode
 from harness.training.module_source import code_of, fresh_module, quiet
 from search_spaces.network import Task
@@ -35,8 +36,10 @@ _DROPOUT = {
     "dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lstm", "gru",
     "scaled_dot_product_attention",
 }  # fmt: skip
-# fvcore's names of the operators whose multiply-adds count as MACs.
-_PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum")
+# fvcore's names of the operators whose multiply-adds count as MACs; fvcore does not know the names of ``_FURTHER``.
+_RECURRENT = [f"{name}{ending}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") for ending in ("", "_cell")]
+_FURTHER = ("scaled_dot_product_attention", *_RECURRENT)
+_PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum", *_FURTHER)
 _TOLERANCE = 1e-5  # largest effect of the other images of a batch, relative to the largest output if that exceeds 1
 _EVALUATION_SEED = 0  # seed of every forward pass in evaluation mode, so that evaluations are reproducible
 
@@ -270,7 +273,8 @@ class _Examination:
         sizes = {path: weight.numel() for path, weight in trained_weights if weight.grad is None}
         if sizes:
             names = ", ".join(sizes)
-            self._notes.append(f"{sum(sizes.values()):,} parameters count that have no effect on the outputs: {names}")
+            count = counted(sum(sizes.values()), "parameter")
+            self._notes.append(f"counted, but without an effect on the outputs: {count} ({names})")
         parts = self._parts()
         norms = [module for module in self.first.modules() if isinstance(module, _BatchNorm)]
         statistics = [each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None]
@@ -436,9 +440,28 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
         from fvcore.nn import FlopCountAnalysis
 
         counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
+        counter.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+        counter.set_op_handle(**{f"aten::{name}": _recurrent_macs for name in _RECURRENT})
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         counts: Mapping[str, Counter[str]] = counter.by_module_and_operator()
         return counts
+
+
+def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Return the multiply-adds of the products of queries and keys, and of weights and values."""
+    from fvcore.nn.jit_handles import get_shape
+
+    queries, keys, values = map(get_shape, inputs[:3])
+    return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
+
+
+def _recurrent_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Return the multiply-adds of a recurrent layer or cell: of all matrices, for each step of each image."""
+    from fvcore.nn.jit_handles import get_shape
+
+    is_layer = inputs[2].node().kind() == "prim::ListConstruct"  # of weights and biases
+    shapes = map(get_shape, inputs[2].node().inputs() if is_layer else inputs[2:4])
+    return math.prod(get_shape(inputs[0])[:-1]) * sum(math.prod(shape) for shape in shapes if len(shape) == 2)
 
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:
@@ -460,6 +483,11 @@ def _is_random(target: Any) -> bool:
 
 def _is_active_dropout(node: Any) -> bool:
     """Return whether a node of a graph is a dropout with a rate above 0 in training mode."""
-    tags = getattr(node.target, "tags", ())
-    # Dropouts have the arguments (input, rate, training).
-    return torch.Tag.nondeterministic_seeded in tags and len(node.args) > 2 and bool(node.args[1] and node.args[2])
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    arguments = node.target._schema.arguments
+    values = {each.name: each.default_value for each in arguments}
+    values |= {each.name: value for each, value in zip(arguments, node.args, strict=False)} | node.kwargs
+    rate = values.get("p") or values.get("dropout_p") or values.get("dropout")
+    # Attention has no argument for the mode: the rate of a module in evaluation is 0.
+    return bool(rate and values.get("train", True))

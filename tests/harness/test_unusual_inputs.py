@@ -235,11 +235,7 @@ def folder(due: Images | None, step: Callable[[Path], Any] = lambda path: None, 
 
 def claiming_picture(edge: int) -> bytes:
     """Return a PNG whose header states a size, with ten bytes of pixels."""
-    chunks = [
-        b"IHDR" + struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0),
-        b"IDAT" + zlib.compress(bytes(10)),
-        b"IEND",
-    ]
+    chunks = [b"IHDR" + struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(bytes(10)), b"IEND"]
     framed = [struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
@@ -368,6 +364,27 @@ def test_data_are_read_as_other_programs_read_them_or_refused(
             all_images(own.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl") == source.due
         )
     assert not (workspace / "unpickled").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (npz(REFUSED, x_train=GREY, y_train=KINDS, x_test=255 - GREY[:20], y_test=KINDS[:20]), ("1, 2", "test part")),
+        (npz(REFUSED, X=GREY, y=OBJECTS), ("astype(str)",)),
+        (
+            raw("data.ts", "@problemName a\n@timeStamps false\n@classLabel true a b\n@data\n1,2,3:a\n4,5,6,7:b\n"),
+            ("1x1x3", "1x1x4 (number 1)"),
+        ),
+    ],
+)
+def test_refusals_name_all_classes_the_shapes_and_a_remedy(
+    source: Source, words: tuple[str, ...], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    source.write(workspace / source.name)
+    run(["data", "describe", str(workspace / source.name)])
+    error = capsys.readouterr().err
+
+    assert [word for word in words if word not in error] == []
 
 
 # Arguments of Python -----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from PIL import Image, ImageFont
 from harness.evidence import record
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
+from harness.system.terminal import counted
 from reports import charts, render
 from reports.comparison_page import network_comparison, read_networks, read_studies
 from reports.render import _code, _sentence
@@ -55,8 +56,8 @@ def test_missing_and_non_finite_numbers_are_en_dashes(value: float | None):
         (render.duration(59.6), "1 min"),
         (render.duration(61), "1 min 1 s"),
         (render.duration(9000), "2 h 30 min"),
-        (render.plural(1, "seed"), "1 seed"),
-        (render.plural(1200, "seed"), "1,200 seeds"),
+        (counted(1, "seed"), "1 seed"),
+        (counted(1200, "seed"), "1,200 seeds"),
     ],
 )
 def test_numbers_are_rounded_grouped_and_have_units(rendered: str, text: str):

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.deployment import (
-    IntegerPlan,
-    IntegerStep,
-    StepKind,
-    check_integer_form,
-    integer_plan,
-)
+from search_spaces.deployment import IntegerPlan, IntegerStep, StepKind, check_integer_form, integer_plan
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.ops import PoseLinear, Swish

@@ -110,7 +110,7 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, *, has_groups: b
         _add_units(is_chosen, labels, units, free)
     for side in (is_chosen, ~is_chosen & ~is_barred):
         if {*labels[side].tolist()} != {*labels[~is_barred].tolist()}:
-            size = f"{int((~is_barred).sum())} images in {len(members)} units"
+            size = f"{counted(int((~is_barred).sum()), 'image')} in {counted(len(members), 'unit')}"
             rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
             raise DataError(f"cannot set aside a fifth of {size}: {rule}")
     return is_chosen

@@ -102,7 +102,8 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     except HarnessError:
         raise
     except Exception as error:  # libraries raise arbitrary errors for damaged files
-        raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
+        hint = "save texts and numbers, not objects, as in y.astype(str)" if "allow_pickle" in str(error) else None
+        raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}", hint=hint) from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
         allowed_sources = f"{_GROUPED_FILES} files and folders of pictures"
         raise DataError(f"--group-by {group_by}: {root} has no groups; allowed: {allowed_sources}")

@@ -499,8 +499,9 @@ def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, s
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
         present, absent = ("train", name) if train_only else (name, "train")
-        label = min(train_only or part_only)
-        raise DataError(f"class {label!r} of {source} is in the {present} part, but not in the {absent} part")
+        labels = ", ".join(sorted(train_only or part_only)[:20])
+        message = f"{source} has classes in the {present} part that the {absent} part lacks: {labels}"
+        raise DataError(message, hint=f"remove these classes, or remove the {name} part, which is then set aside")
     if bool(part.groups) != bool(train.groups):
         raise DataError(
             f"groups must be given for both train and {name}, or for neither (groups, groups_test of from_arrays)"

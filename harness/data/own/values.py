@@ -233,18 +233,14 @@ def _stacked(
 
 def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
     """Return the message for images of different shapes, given the index of an image of each shape."""
-    examples = []
-    for shape, index in example_by_shape.items():
-        name = names[index] if names else index
-        examples.append(f"{'x'.join(map(str, shape))} ({name})")
-    first, second = examples[:2]
-    noun = "images"
-    advice = "1x32x32"
-    if all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape):
-        noun = "series"
-        _, steps, channels = max(example_by_shape)  # the longest; files of series are read as (1, steps, channels)
-        advice = f"{channels}x1x{steps}"
-    return f"{noun} have different shapes: {first} and {second}; 'data describe --input {advice}' resizes all {noun}"
+    # Files of series are read as (1, steps, channels).
+    is_series = all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape)
+    noun = "series" if is_series else "images"
+    texts = {shape: "x".join(map(str, (shape[2], *shape[:2]) if is_series else shape)) for shape in example_by_shape}
+    examples = [f"{texts[shape]} ({names[i] if names else f'number {i}'})" for shape, i in example_by_shape.items()]
+    advice = texts[max(texts)] if is_series else "1x32x32"  # the longest series
+    shapes = " and ".join(examples[:2])
+    return f"{noun} have different shapes: {shapes}; 'data describe --input {advice}' resizes all {noun}"
 
 
 def _resized_all(numbers: Array, shape: Shape) -> Array:

@@ -252,7 +252,8 @@ def test_folder_gives_pictures_by_name_and_reports_unreadable_files(tmp_path: Pa
     with pytest.raises(DataError):
         own_images(tmp_path, DATASETS["mnist"])
     (tmp_path / "torn.png").unlink()
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refusal:
         own_images(tmp_path, DATASETS["mnist"])
+    assert "--on" in refusal.value.one_line
     with pytest.raises(UsageError):
         own_images(tmp_path / "none", DATASETS["mnist"])

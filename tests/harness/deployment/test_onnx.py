@@ -72,10 +72,7 @@ def export(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
 
 @pytest.mark.parametrize(
     ("network", "precision", "option", "code"),
-    [
-        ("conv3x3(4) swish gap linear(10)", "int8", "--onnx", 4),
-        ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4),
-    ],
+    [("conv3x3(4) swish gap linear(10)", "int8", "--onnx", 4), ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4)],
 )
 def test_unsupported_network_is_refused_before_training(
     network: str, precision: str, option: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch,

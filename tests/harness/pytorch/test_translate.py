@@ -91,10 +91,7 @@ def drawn(count: int, *, posed: bool) -> list[Architecture]:
     return found
 
 
-@pytest.mark.parametrize(
-    "count",
-    [5, pytest.param(300, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("count", [5, pytest.param(300, marks=pytest.mark.slow)])
 def test_drawn_networks_in_five_styles_become_their_notation(count: int, tmp_path: Path) -> None:
     for index, expected in enumerate(drawn(count, posed=False)):
         module = loaded(source_of(expected, MNIST, STYLES[index % 5]), tmp_path)

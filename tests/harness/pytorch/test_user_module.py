@@ -86,6 +86,28 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
         CONVOLUTION + 100,
         CONVOLUTION_MACS + 100,
     ),
+    "attention of 4 parts with 3 features": (  # two products of 4x3 and 3x4, and of 4x4 and 4x3, for each head
+        source(
+            "self.a = nn.MultiheadAttention(6, 2, batch_first=True); self.p = nn.Conv2d(1, 6, 14, 14)",
+            "y = self.p(x).flatten(2).transpose(1, 2)\n"
+            "        return self.c(x).mean((2, 3)) + self.a(y, y, y, need_weights=False)[0].mean((1, 2)).unsqueeze(1)",
+        ),
+        CONVOLUTION + 6 * 197 + 4 * (36 + 6),
+        CONVOLUTION_MACS + 6 * 4 * 196 + 4 * 4 * 36 + 2 * 2 * 4 * 4 * 3,
+    ),
+    "two recurrent layers of 28 steps, in two directions": (
+        source(
+            "self.r = nn.GRU(28, 5, 2, bidirectional=True, batch_first=True)",
+            "return self.c(x).mean((2, 3)) + self.r(x[:, 0])[0].mean(1)",
+        ),
+        CONVOLUTION + 2 * 15 * (28 + 5 + 2) + 2 * 15 * (10 + 5 + 2),
+        CONVOLUTION_MACS + 28 * 2 * 15 * (28 + 5 + 10 + 5),
+    ),
+    "a recurrent cell": (
+        source("self.r = nn.LSTMCell(28, 10)", "return self.c(x).mean((2, 3)) + self.r(x[:, 0, 0])[0]"),
+        CONVOLUTION + 40 * (28 + 10 + 2),
+        CONVOLUTION_MACS + 40 * (28 + 10),
+    ),
     "a kept map": (
         source("", "self.map = self.c(x).sin()\n        return self.map.mean((2, 3))"),
         CONVOLUTION,
@@ -103,6 +125,7 @@ def test_module_outside_of_notation_is_counted(case: str, tmp_path: Path) -> Non
 
     analysis = analyse(Architecture((result.op,)), MNIST)
     assert (analysis.parameters, analysis.macs) == (parameters, macs)
+    assert not any("dropout" in note for note in result.notes)
     # Layers without an effect are reported.
     assert any("d.weight" in note for note in result.notes) == (case == "an unused layer")
 

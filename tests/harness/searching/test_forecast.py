@@ -72,11 +72,7 @@ def trained(trial: int, width: int, errors: int, origin: str = "ladder") -> Cand
 
 
 def quoted(
-    *candidates: Candidate,
-    pace: float = 1e-5,
-    workers: int = 1,
-    max_cost: int = 20_000,
-    lengths: tuple[int, ...] = (),
+    *candidates: Candidate, pace: float = 1e-5, workers: int = 1, max_cost: int = 20_000, lengths: tuple[int, ...] = ()
 ):
     time_left = TimeLeft(images=1_000, pace=Pace(pace, 0.0), workers=workers)
     inquiry = Inquiry(max_cost, {each.proposal.trial: each for each in candidates}, time_left)

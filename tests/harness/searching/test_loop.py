@@ -559,8 +559,7 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "random"])
 @pytest.mark.parametrize(
-    ("objective", "parameters"),
-    [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)],
+    ("objective", "parameters"), [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)]
 )
 def test_the_answer_has_the_fewest_of_what_is_minimised(
     sampler: str, objective: StudyObjective, parameters: int, trainer: Trainer, tmp_path: Path

@@ -41,14 +41,7 @@ from search_spaces.space import Condition, Metric, draw_uniform, judge
 from search_spaces.space_errors import UnknownNameError
 
 REQUEST = SearchRequest(
-    dataset="mnist-5k",
-    space="card",
-    recipe="fast",
-    prior="none",
-    time=2700.0,
-    workers=2,
-    device="cpu",
-    engine="torch",
+    dataset="mnist-5k", space="card", recipe="fast", prior="none", time=2700.0, workers=2, device="cpu", engine="torch"
 )
 
 

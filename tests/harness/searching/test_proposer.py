@@ -23,14 +23,7 @@ from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
 from harness.searching.turn import turn_at
-from harness.studies.candidate import (
-    BASELINE,
-    TYPICAL_RATIO,
-    Candidate,
-    combined_cost,
-    costs_of,
-    objective_of,
-)
+from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate, combined_cost, costs_of, objective_of
 from harness.studies.config import StudyObjective
 from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.recipe import Recipe

@@ -284,6 +284,10 @@ def test_no_time_is_kept_for_a_verification_that_does_not_fit_any_more(trainer: 
 
     slow(1)
     assert opened.closing_seconds() == pytest.approx(1.1 * 1.2 * 5 * 8 + 12)
+    time_left = opened.time_left()
+    opened.earlier_seconds = 940.0
+    assert time_left.is_over()  # the choice of a network does not use the time of the verification
+    opened.earlier_seconds = 0.0
     slow(0)
     assert opened.closing_seconds() == 0.0
     assert opened.time_left().spare_seconds == math.inf

@@ -257,9 +257,7 @@ STARTS = replace(FULL, epochs=5, starts=9, start_epochs=1)
 
 
 @pytest.mark.parametrize("load", [lambda: None, engine_module.load], ids=["torch", "native"])
-def test_best_start_is_winner_of_halving_by_loss_with_bits_of_single_run(
-    load: Callable[[], Engine | None],
-):
+def test_best_start_is_winner_of_halving_by_loss_with_bits_of_single_run(load: Callable[[], Engine | None]):
     engine = load()
 
     def new_start(number: int) -> Training:

@@ -21,15 +21,7 @@ from harness.training.native.engine import Engine, _Level
 from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, TorchNetwork, _affine_maps, build, state_tensors
-from harness.training.training_loop import (
-    Training,
-    checkpoint,
-    count_errors,
-    resume,
-    start,
-    train_epoch,
-    train_epochs,
-)
+from harness.training.training_loop import Training, checkpoint, count_errors, resume, start, train_epoch, train_epochs
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
