@@ -209,14 +209,15 @@ class Trained(TextResult):
 
     def __str__(self) -> str:
         result = self.result
+        validation = result.required_validation
         environment = result.environment
         machine = "" if environment is None else f" on {environment.device} ({environment.engine})"
         lines = [
             str(result.architecture),
             f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
             f"seed {result.seed_index}",
-            f"validation accuracy {result.validation_accuracy_pct:.2f} % "
-            f"({counted(result.validation_errors, 'error')} of {result.validation_size:,}) "
+            f"validation accuracy {validation.accuracy_pct:.2f} % "
+            f"({counted(validation.wrong, 'error')} of {validation.images:,}) "
             f"after {counted(result.trained_epochs, 'epoch')}",
             f"{result.train_seconds:.1f} s{machine}, {result.images_per_second:,.0f} images per second",
         ]

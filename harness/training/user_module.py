@@ -11,7 +11,7 @@ import hashlib
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
@@ -451,7 +451,8 @@ def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """Return the multiply-adds of the products of queries and keys, and of weights and values."""
     from fvcore.nn.jit_handles import get_shape
 
-    queries, keys, values = map(get_shape, inputs[:3])
+    shapes: Iterator[list[int]] = map(get_shape, inputs[:3])
+    queries, keys, values = shapes
     return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
 
 
@@ -460,8 +461,10 @@ def _recurrent_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     from fvcore.nn.jit_handles import get_shape
 
     is_layer = inputs[2].node().kind() == "prim::ListConstruct"  # of weights and biases
-    shapes = map(get_shape, inputs[2].node().inputs() if is_layer else inputs[2:4])
-    return math.prod(get_shape(inputs[0])[:-1]) * sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    shapes: Iterator[list[int]] = map(get_shape, inputs[2].node().inputs() if is_layer else inputs[2:4])
+    matrix_macs = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    input_shape: list[int] = get_shape(inputs[0])
+    return math.prod(input_shape[:-1]) * matrix_macs
 
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:
