@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_419,
-    "test lines": 27_821,
+    "product lines": 28_417,
+    "test lines": 27_815,
     "benchmark lines": 3_788,
-    "public names": 1_190,
-    "files": 1_103,
+    "public names": 1_189,
+    "files": 1_111,
 }
 
 
