@@ -451,7 +451,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     config = info.config
     values = settings_of(config)
     del values["recipe"], values["space_text"], values["known"]
-    for name in ("start_from", "sampler_sha256", "validation_folds", "group_folds", "validation_groups", "test_groups"):
+    for name in ("start_from", "sampler_sha256", "image_folds", "group_folds", "validation_groups", "test_groups"):
         if not values[name]:
             del values[name]
     if not config.is_front:

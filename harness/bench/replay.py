@@ -43,7 +43,7 @@ from harness.searching.search_state import Moment, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
-from harness.studies.candidate import CONFIRM_SEEDS, study_space
+from harness.studies.candidate import confirm_seeds_of, study_space
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
@@ -440,6 +440,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         recipe_name=recipe.name,
         rungs=tuple(sorted({*powers_of_two, *scheduler.rungs(epochs), epochs})),
         seed=0,
+        image_folds=data.dataset.image_folds,
     )
     own_data = data.dataset if data.dataset.is_own else None
     return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=own_data)
@@ -460,12 +461,12 @@ class _HalvingRule:
     def __init__(self, target_pct: float) -> None:
         self.target_pct = target_pct
         # Ranks of the runs at each rung, best first.
-        self.ranks = defaultdict[int, list[tuple[bool, int]]](list)
+        self.ranks = defaultdict[int, list[tuple[bool, float]]](list)
 
     def is_hopeless(self, result: Result) -> bool:
         """Add a run, which has reached a rung, to the runs at this rung, and return whether to stop the run."""
         validation = result.required_validation
-        rank = (True, validation.wrong)
+        rank = (True, validation.wrong / validation.images)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
             rank = (False, result.parameters)
         ranks = self.ranks[result.trained_epochs]
@@ -585,7 +586,7 @@ def _run_repeat(
             config = replace(config, rungs=problem.rungs)
         # Built-in methods use the proposer of a search.
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, _past_of(method, config))
-        confirm_seeds = CONFIRM_SEEDS if switches.confirmation else 0
+        confirm_seeds = confirm_seeds_of(config) if switches.confirmation else 0
         state = StudyState(folder, config, confirm_seeds=confirm_seeds, counts_repeats=switches.repeats)
         executor.start(task.workers)
         try:

@@ -61,7 +61,7 @@ class Dataset:
         class_names: Names of the classes; empty if classes are numbers.
         sha256: SHA-256 of images, labels and some facts (``training_images.content_digest``); empty for known data
             sets.
-        folds: Number of folds that take turns in validating; trial and seed of a training select the fold
+        folds: Number of folds that take turns in validating; the job of a training selects the fold
             (``run.validation_fold``).
         balanced: True if every class has equally many validation images and equally many test images, so that the
             accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
@@ -107,6 +107,11 @@ class Dataset:
     group_by: str = field(default="", compare=False)
     channels: str = field(default="", compare=False)
     allow_overlap: bool = field(default=False, compare=False)
+
+    @property
+    def image_folds(self) -> int:
+        """Number of folds of images without groups that take turns in validating; 0 without such folds."""
+        return self.folds if self.folds > 1 and not self.validation_group_sizes else 0
 
     @property
     def group_folds(self) -> int:

@@ -206,7 +206,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     has_validation = job.purpose is Purpose.TRAIN
-    parts = split(images, validation_fold(job, images.dataset.folds)) if has_validation else None
+    parts = split(images, validation_fold(job, images.dataset)) if has_validation else None
     image_count = len(images.train_labels) if parts is None else len(parts.train)
     options.say_training(choice, job.recipe, image_count)
     epochs = job.recipe.epochs

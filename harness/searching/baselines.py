@@ -70,7 +70,7 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     linear = [each for each in candidates if is_linear(each.proposal.origin, each.proposal.architecture)]
     runs = [each.first_run for each in linear if each.first_run is not None]
     complete = [run for run in runs if run.status is Status.COMPLETE and run.validation is not None]
-    return min(complete, key=lambda run: run.required_validation.wrong, default=None)
+    return max(complete, key=lambda run: run.required_validation.accuracy_pct, default=None)
 
 
 def linear_document(run: Result | None) -> dict[str, Any] | None:

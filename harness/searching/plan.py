@@ -265,7 +265,7 @@ def _config(
         prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
         objectives=space_choice.objectives,
         start_from=request.start_from or "",
-        validation_folds=goal.data.folds if goal.data.folds > 1 else 0,
+        image_folds=goal.data.image_folds,
         group_folds=goal.data.group_folds,
         validation_groups=_effective_groups(goal.data, goal.data.validation_group_sizes),
         test_groups=_effective_groups(goal.data, goal.data.test_group_sizes),

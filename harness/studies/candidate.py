@@ -389,16 +389,16 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
 
 
 def confirm_seeds_of(config: StudyConfig) -> int:
-    """Return the fewest fresh seeds of a confirmed candidate of a study: at least one per validation fold.
+    """Return the fewest fresh seeds of a confirmed candidate of a study: at least one per fold.
 
     With few images, two fresh seeds validate on few images: among many networks some pass on both folds by chance.
     """
-    return max(CONFIRM_SEEDS, config.validation_folds, config.group_folds)
+    return max(CONFIRM_SEEDS, config.image_folds, config.group_folds)
 
 
 def seed_share_square(errors: float) -> float:
     """Return the square of the relative standard deviation between seeds with ``errors`` errors per run."""
-    # The lower bound of ``counted`` is ``LEAST_COUNTED`` errors in the most fresh seeds together.
+    # The lower bound of ``errors`` is ``LEAST_COUNTED`` errors in the most fresh seeds together.
     return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(errors, LEAST_COUNTED / MOST_SEEDS))
 
 
@@ -540,10 +540,12 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         first = candidate.first_run
         if first is None or first.validation is None or first.status not in (Status.COMPLETE, Status.PRUNED):
             continue
-        rank = (first.status is Status.PRUNED, errors_of(candidate, first), candidate.order)
-        usable.append((rank, candidate, first))
+        errors = errors_of(candidate, first)
+        # The first runs of trials validate on folds of different sizes.
+        rank = (first.status is Status.PRUNED, errors / first.required_validation.images, candidate.order)
+        usable.append((rank, errors, candidate, first))
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
-    for (is_pruned, errors, _), candidate, first in sorted(usable, key=lambda item: item[0]):
+    for (is_pruned, _, _), errors, candidate, first in sorted(usable, key=lambda item: item[0]):
         if not candidate.is_confirmed:
             size = first.required_validation.images
             return NearestMiss(

@@ -63,9 +63,10 @@ class StudyConfig:
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these start networks, in the notation; a continued study keeps the first list.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
-        validation_folds: Number of folds, on each of which a confirmation validates at least once; 0 without folds, and
-            in studies of earlier versions.
-        group_folds: Number of these folds if they consist of whole groups; 0 without folds of groups.
+        image_folds: Number of folds of images, on each of which a confirmation validates at least once; 0 without such
+            folds, and in studies of earlier versions.
+        group_folds: Number of folds of whole groups, each of which a confirmation validates on once; 0 without folds of
+            groups.
         validation_groups: Effective number of groups of all folds; ``test_groups`` of the test part. 0 without folds of
             groups, and in studies of earlier versions.
     """
@@ -90,7 +91,7 @@ class StudyConfig:
     start_from: str = ""
     known: tuple[str, ...] = ()
     sampler_sha256: str = ""
-    validation_folds: int = 0
+    image_folds: int = 0
     group_folds: int = 0
     validation_groups: float = 0.0
     test_groups: float = 0.0
@@ -251,8 +252,8 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
         del document["start_from"], document["known"]
     if not config.sampler_sha256:
         del document["sampler_sha256"]
-    if not config.validation_folds:
-        del document["validation_folds"]
+    if not config.image_folds:
+        del document["image_folds"]
     if not config.group_folds:
         del document["group_folds"]
     if not config.validation_groups:
@@ -276,7 +277,7 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             raise ContentError(
                 f"study {folder.name!r} in {folder} has a different {name.removesuffix('_pct')}{values}; "
                 "the configuration of a study cannot change",
-                hint="pass a new name with --study, or repeat the command that created the study",
+                hint="pass a new name with --study, or repeat the command that created the study with the same version",
             )
 
 

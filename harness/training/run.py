@@ -222,7 +222,7 @@ def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Ima
     """Return the training images and the validation images of a job; a verification has no validation images."""
     fold = None
     if job.purpose is not Purpose.VERIFY:
-        fold = validation_fold(job, data.data.dataset.folds)
+        fold = validation_fold(job, data.data.dataset)
     train_set, validation_set = data.parts(device, fold)
     if job.image_share < 1:
         # Shuffled, because images may be sorted by class; equal for equal seeds.
@@ -231,17 +231,20 @@ def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Ima
     return train_set, validation_set
 
 
-def validation_fold(job: Job, folds: int) -> int:
-    """Return the index of the fold on which a job validates, which follows from trial, purpose and index of the seed.
+def validation_fold(job: Job, data: Dataset) -> int:
+    """Return the index of the fold on which a job validates; 0 for data with a single fold.
 
-    ``folds`` is the number of folds of the data set.
-
-    The first runs of consecutive trials validate on different folds, because a single fold for all first runs, easier
-    or harder than the others, would select the networks. Fresh seeds of a trial begin with the fold after its first
-    run, so that a confirmation begins with other images. With a single fold the index is always 0.
+    The index is ``(trial + seed_index) % folds`` for the first run of a trial, and ``(trial + seed_index + 1) % folds``
+    for a fresh seed, so that a confirmation begins with other images than the first run. If all first runs validated on
+    the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for other purposes, and for
+    folds of groups, which differ so much that only runs on the same groups can be compared (docs/decisions.md#30).
     """
-    shift = 1 if job.purpose is Purpose.CONFIRM else 0
-    return ((job.trial or 0) + job.seed_index + shift) % folds
+    number = job.seed_index
+    if job.purpose is Purpose.CONFIRM:
+        number += 1
+    if data.image_folds and job.purpose in (Purpose.SEARCH, Purpose.CONFIRM):
+        number += job.trial or 0
+    return number % data.folds
 
 
 def _result_with_environment(job: Job, data: TrainingData, device: torch.device, engine: str) -> Result:

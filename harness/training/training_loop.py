@@ -213,6 +213,7 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     check_batch(recipe, len(images))
     assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
+    began_seconds = time.perf_counter()
     run.network.train()
     engine_state = None
     if run.engine is not None:
@@ -221,7 +222,6 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=real).item())
         engine_state = _engine_state(run, run.engine, images)
     while len(run.history) < last_epoch and not run.diverged:
-        began_seconds = time.perf_counter()
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
         settings = epoch_steps(recipe, run.step, steps)
         if engine_state is None:
@@ -229,6 +229,7 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         else:
             loss_sum = _native_steps(run, engine_state, images, order, settings)
         end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began_seconds)
+        began_seconds = time.perf_counter()
     if engine_state is not None:
         restore(run.network, run.optimizer, engine_state.flat, run.step)
         if run.step >= first_averaged(recipe, steps):

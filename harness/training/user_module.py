@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import math
@@ -436,7 +437,7 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
     The network is left in evaluation mode.
     """
     # fvcore calls torch.jit, which warns of deprecation.
-    with warnings.catch_warnings(action="ignore"):
+    with _without_fast_attention(), warnings.catch_warnings(action="ignore"):
         from fvcore.nn import FlopCountAnalysis
 
         counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
@@ -445,6 +446,17 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         counts: Mapping[str, Counter[str]] = counter.by_module_and_operator()
         return counts
+
+
+@contextlib.contextmanager
+def _without_fast_attention() -> Iterator[None]:
+    """Within the block, compute attention without gradients by operators that fvcore counts, not by a single one."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
 def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:

@@ -95,6 +95,16 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
         CONVOLUTION + 6 * 197 + 4 * (36 + 6),
         CONVOLUTION_MACS + 6 * 4 * 196 + 4 * 4 * 36 + 2 * 2 * 4 * 4 * 3,
     ),
+    "attention without gradients": (
+        source(
+            "self.a = nn.MultiheadAttention(6, 2, batch_first=True).requires_grad_(False)\n"
+            "        self.p = nn.Conv2d(1, 6, 14, 14)",
+            "y = self.p(x).flatten(2).transpose(1, 2).detach()\n"
+            "        return self.c(x).mean((2, 3)) + self.a(y, y, y, need_weights=False)[0].mean((1, 2)).unsqueeze(1)",
+        ),
+        CONVOLUTION + 6 * 197 + 4 * (36 + 6),
+        CONVOLUTION_MACS + 6 * 4 * 196 + 4 * 4 * 36 + 2 * 2 * 4 * 4 * 3,
+    ),
     "two recurrent layers of 28 steps, in two directions": (
         source(
             "self.r = nn.GRU(28, 5, 2, bidirectional=True, batch_first=True)",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.datasets import DATASETS
-from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep, nearest_miss
+from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep, confirm_seeds_of, nearest_miss
 from harness.studies.config import config_document
 from harness.studies.events import (
     Confirmed,
@@ -177,13 +177,27 @@ def test_errors_on_folds_of_different_sizes_count_as_shares():
 
 
 @pytest.mark.parametrize(
-    ("folds", "sizes", "group_folds"), [(1, (), 0), (5, (), 0), (1, (30, 40), 0), (2, (30, 40), 2)]
+    ("folds", "sizes", "names"),
+    [(1, (), {}), (5, (), {"image_folds": 5}), (1, (30, 40), {}), (2, (30, 40), {"group_folds": 2})],
 )
-def test_only_folds_of_groups_change_the_document_of_a_configuration(
-    folds: int, sizes: tuple[int, ...], group_folds: int
-):
+def test_only_folds_change_the_document_of_a_configuration(folds: int, sizes: tuple[int, ...], names: dict[str, int]):
     data = replace(DATASETS["mnist"], folds=folds, validation_group_sizes=sizes)
-    document = config_document(searches.config(group_folds=data.group_folds))
+    config = searches.config(image_folds=data.image_folds, group_folds=data.group_folds)
 
-    assert document.get("group_folds", 0) == group_folds
-    assert ("group_folds" in document) == (group_folds > 0)
+    document = config_document(config)
+
+    assert {name: value for name, value in document.items() if name.endswith("folds")} == names
+    # A confirmation needs a fresh seed on every fold, two without folds.
+    assert confirm_seeds_of(config) == max(2, folds)
+
+
+def test_nearest_miss_is_the_lowest_share_of_errors_on_folds_of_different_sizes():
+    state = StudyState(Path("study"), searches.config())
+    for trial, (wrong, images) in enumerate(((2, 10), (3, 30))):
+        state.apply(Entry(0.0, make_proposal(trial)))
+        state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=wrong, validation_size=images), trial=trial))))
+
+    miss = nearest_miss(state.candidates.values())
+
+    assert miss is not None
+    assert (miss.trial, miss.errors) == (1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import own
-from harness.data.datasets import Dataset, dataset
+from harness.data.datasets import DATASETS, Dataset, dataset
 from harness.data.description import description
 from harness.data.own.divisions import FOLDS, choose_fifth, choose_validation, connected_units
 from harness.data.testset import read_test_set
@@ -311,12 +312,27 @@ def test_the_fresh_seeds_of_a_network_validate_on_each_group_once_and_begin_with
     data = load(spec.name)
 
     def validating(purpose: Purpose, index: int) -> set[int]:
-        return {*split(data, validation_fold(job(purpose, index), spec.folds)).validation.tolist()}
+        return {*split(data, validation_fold(job(purpose, index), data.dataset)).validation.tolist()}
 
     fresh = [validating(Purpose.CONFIRM, index) for index in range(spec.group_folds)]
     assert spec.group_folds > 1
     assert sorted(index for images in fresh for index in images) == list(range(len(data.train_labels)))
     assert validating(Purpose.SEARCH, 0) == validating(Purpose.TRAIN, 0) == fresh[-1]
+
+
+@pytest.mark.parametrize("sizes", [(), (30, 40)])
+@pytest.mark.parametrize("trial", [0, 1, 7])
+def test_first_runs_rotate_over_folds_of_images_but_not_of_groups(sizes: tuple[int, ...], trial: int):
+    data = replace(DATASETS["mnist"], folds=5, validation_group_sizes=sizes)
+    shift = 0 if sizes else trial
+
+    def folds_of(purpose: Purpose) -> list[int]:
+        return [validation_fold(replace(job(purpose, index), trial=trial), data) for index in range(5)]
+
+    assert folds_of(Purpose.SEARCH) == [(shift + index) % 5 for index in range(5)]
+    assert folds_of(Purpose.CONFIRM) == [(shift + index + 1) % 5 for index in range(5)]
+    # All networks of a table or of the curve of a quote are compared on the same folds.
+    assert folds_of(Purpose.BENCH) == folds_of(Purpose.TRAIN) == list(range(5))
 
 
 def job(purpose: Purpose, seed_index: int) -> Job:
