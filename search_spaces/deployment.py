@@ -457,7 +457,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     the map is placed at the bottom of the arena, at the top, or after a live map; after the last live map there is
     always enough space.
     """
-    places = list(maps)
+    placed_maps = list(maps)
     last_uses = [0] * len(maps)  # index of the last step that reads each map
     for index, step in enumerate(steps):
         for map_index in (step.source, step.skip):
@@ -470,25 +470,25 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
         size = maps[step.target].size
         live = [
             (placed_map.offset, placed_map.end)
-            for placed_map, last_use in zip(places[: step.target], last_uses, strict=False)
+            for placed_map, last_use in zip(placed_maps[: step.target], last_uses, strict=False)
             if placed_map.offset is not None and last_use >= index
         ]
-        offset = _overwritten(step, index, places, last_uses)
+        offset = _overwritten(step, index, placed_maps, last_uses)
         if offset is None:
             # The arena must hold the live maps and the target at once. For two maps this size is sufficient.
             top = max(top, sum(end - start for start, end in live) + size)
             offset = _first_free([0, top - size, *(end for _, end in live)], size, live)
-        places[step.target] = replace(maps[step.target], offset=offset)
-    return tuple(places)
+        placed_maps[step.target] = replace(maps[step.target], offset=offset)
+    return tuple(placed_maps)
 
 
-def _overwritten(step: IntegerStep, index: int, places: list[IntegerMap], last_uses: list[int]) -> int | None:
+def _overwritten(step: IntegerStep, index: int, placed_maps: list[IntegerMap], last_uses: list[int]) -> int | None:
     """Return the offset of a map that step ``index`` may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits are not stored in a map"
     for map_index in step.overwritable_maps:
-        fits = places[map_index].size >= places[step.target].size
-        if fits and last_uses[map_index] == index and places[map_index].offset is not None:
-            return places[map_index].offset
+        fits = placed_maps[map_index].size >= placed_maps[step.target].size
+        if fits and last_uses[map_index] == index and placed_maps[map_index].offset is not None:
+            return placed_maps[map_index].offset
     return None
 
 

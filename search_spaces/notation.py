@@ -174,8 +174,8 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         resolver = _Resolver(definitions, task)
         resolver.resolve("net", 0)
         values = dict(resolver.shared)
-        orphans = tuple(name for name in definitions if not resolver.knows(name))
-        for unused_name in orphans:
+        unused_names = tuple(name for name in definitions if not resolver.knows(name))
+        for unused_name in unused_names:
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
             resolver.resolve(unused_name, definitions[unused_name].position)
         net = resolver.parts["net"]
@@ -188,7 +188,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
             message = f"no network can satisfy {' and '.join(map(str, clash))}"
             raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(
-        name=name, text=text, hash=digest, net=net, shared=values, conditions=conditions, task=task, unused=orphans
+        name=name, text=text, hash=digest, net=net, shared=values, conditions=conditions, task=task, unused=unused_names
     )
 
 

@@ -200,13 +200,13 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
         SearchSpaceError: The architecture is not a network for the images.
     """
     network = certificate.architecture
-    purpose = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
+    seed_key = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
     groups = Groups(certificate.group_sizes, dict(enumerate(certificate.group_errors)))
     errors = certificate.test_errors
     return {
         "hash": network.hash,
         "parameters": analyse(network, Task(certificate.input_shape, certificate.classes)).parameters,
-        "seeds": tuple(derive_seed(*purpose, index) for index in certificate.indices),
+        "seeds": tuple(derive_seed(*seed_key, index) for index in certificate.indices),
         **_computed(errors, certificate.test_size, certificate.target_pct, certificate.alpha, groups),
     }
 

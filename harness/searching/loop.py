@@ -362,7 +362,10 @@ def _quote_if_due(search: Search) -> None:
     trials = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
     if len(trials) < _QUOTED_TRAININGS:
         return
-    finder = search.proposer.finder(search.inquiry(search.turn.limit))
+    inquiry = search.inquiry(search.turn.limit)
+    # The forecast may be due when the time for the choice of networks is over.
+    inquiry = replace(inquiry, time_left=replace(inquiry.time_left, is_over=lambda: False))
+    finder = search.proposer.finder(inquiry)
     if finder is None:
         search.logs_forecast = False
     else:

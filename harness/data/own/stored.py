@@ -499,8 +499,10 @@ def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, s
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
         present, absent = ("train", name) if train_only else (name, "train")
-        labels = ", ".join(sorted(train_only or part_only)[:20])
-        message = f"{source} has classes in the {present} part that the {absent} part lacks: {labels}"
+        classes = sorted(train_only or part_only)
+        labels = ", ".join(map(repr, classes[:20]))
+        message = f"{source} has {counted(len(classes), 'class', 'classes')} in the {present} part"
+        message += f" that the {absent} part lacks: {labels}{', ...' if len(classes) > 20 else ''}"
         raise DataError(message, hint=f"remove these classes, or remove the {name} part, which is then set aside")
     if bool(part.groups) != bool(train.groups):
         raise DataError(
