@@ -369,7 +369,7 @@ def test_data_are_read_as_other_programs_read_them_or_refused(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (npz(REFUSED, x_train=GREY, y_train=KINDS, x_test=255 - GREY[:20], y_test=KINDS[:20]), ("1, 2", "test part")),
+        (npz(REFUSED, x_train=GREY, y_train=KINDS, x_test=255 - GREY[:20], y_test=KINDS[:20]), ("1', '2", "test part")),
         (npz(REFUSED, X=GREY, y=OBJECTS), ("astype(str)",)),
         (
             raw("data.ts", "@problemName a\n@timeStamps false\n@classLabel true a b\n@data\n1,2,3:a\n4,5,6,7:b\n"),
