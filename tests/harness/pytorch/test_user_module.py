@@ -86,25 +86,20 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
         CONVOLUTION + 100,
         CONVOLUTION_MACS + 100,
     ),
-    "attention of 4 parts with 3 features": (  # two products of 4x3 and 3x4, and of 4x4 and 4x3, for each head
-        source(
-            "self.a = nn.MultiheadAttention(6, 2, batch_first=True); self.p = nn.Conv2d(1, 6, 14, 14)",
-            "y = self.p(x).flatten(2).transpose(1, 2)\n"
-            "        return self.c(x).mean((2, 3)) + self.a(y, y, y, need_weights=False)[0].mean((1, 2)).unsqueeze(1)",
-        ),
-        CONVOLUTION + 6 * 197 + 4 * (36 + 6),
-        CONVOLUTION_MACS + 6 * 4 * 196 + 4 * 4 * 36 + 2 * 2 * 4 * 4 * 3,
-    ),
-    "attention without gradients": (
-        source(
-            "self.a = nn.MultiheadAttention(6, 2, batch_first=True).requires_grad_(False)\n"
-            "        self.p = nn.Conv2d(1, 6, 14, 14)",
-            "y = self.p(x).flatten(2).transpose(1, 2).detach()\n"
-            "        return self.c(x).mean((2, 3)) + self.a(y, y, y, need_weights=False)[0].mean((1, 2)).unsqueeze(1)",
-        ),
-        CONVOLUTION + 6 * 197 + 4 * (36 + 6),
-        CONVOLUTION_MACS + 6 * 4 * 196 + 4 * 4 * 36 + 2 * 2 * 4 * 4 * 3,
-    ),
+    **{
+        # Two products of 4x3 and 3x4, and of 4x4 and 4x3, for each of two heads.
+        f"attention of 4 parts with 3 features{case}": (
+            source(
+                f"self.a = nn.MultiheadAttention(6, 2, batch_first=True){change}; self.p = nn.Conv2d(1, 6, 14, 14)",
+                f"y = self.p(x).flatten(2).transpose(1, 2){detach}\n"
+                "        z = self.a(y, y, y, need_weights=False)[0]\n"
+                "        return self.c(x).mean((2, 3)) + z.mean((1, 2)).unsqueeze(1)",
+            ),
+            CONVOLUTION + 6 * 197 + 4 * (36 + 6),
+            CONVOLUTION_MACS + 6 * 4 * 196 + 4 * 4 * 36 + 2 * 2 * 4 * 4 * 3,
+        )
+        for case, change, detach in (("", "", ""), (", without gradients", ".requires_grad_(False)", ".detach()"))
+    },
     "two recurrent layers of 28 steps, in two directions": (
         source(
             "self.r = nn.GRU(28, 5, 2, bidirectional=True, batch_first=True)",

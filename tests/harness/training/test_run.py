@@ -114,12 +114,12 @@ def test_long_history_is_stored_as_sample_with_evaluated_epochs(count: int, most
         Epoch(number, 0.1, 1.0, 0.5 * number, 3 if number in evaluated else None) for number in range(1, count + 1)
     ]
 
-    stored = sampled(history)
+    sample = sampled(history)
 
-    assert len(stored) <= most
-    assert evaluated & {epoch.epoch for epoch in history} <= {epoch.epoch for epoch in stored}
-    assert [epoch for epoch in history if epoch in stored] == list(stored)
-    assert make_result(history=stored).trained_epochs == count
+    assert len(sample) <= most
+    assert evaluated & {epoch.epoch for epoch in history} <= {epoch.epoch for epoch in sample}
+    assert [epoch for epoch in history if epoch in sample] == list(sample)
+    assert make_result(history=sample).trained_epochs == count
 
 
 def hash_of(text: str) -> str:

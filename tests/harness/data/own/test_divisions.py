@@ -80,15 +80,15 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     again = connected_units([each[mixed] for each in keys])
     nothing = np.zeros(len(images), bool)
     try:
-        chosen = choose_fifth(labels, together, nothing, has_groups=balanced)
+        is_test = choose_fifth(labels, together, nothing, has_groups=balanced)
         turns, _ = choose_validation(labels, together, None, has_groups=False, balanced=balanced)
     except DataError:
         return
     for unit in np.unique(together.of_image):
-        assert len({*chosen[together.of_image == unit]}) == 1
+        assert len({*is_test[together.of_image == unit]}) == 1
         assert len({*turns[together.of_image == unit]}) == 1
     assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
-    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, has_groups=balanced), chosen[mixed])
+    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, has_groups=balanced), is_test[mixed])
     if balanced:
         assert (
             len({int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}) == 1

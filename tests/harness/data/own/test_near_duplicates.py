@@ -152,8 +152,8 @@ def test_similar_pictures_of_different_classes_are_no_near_duplicates(copy_count
     copies = images[:copy_count] + (RANDOM.random((copy_count, 16, 16)) < 0.2)
     spec = own.from_arrays("faint", np.concatenate([images, copies]), np.concatenate([labels, labels[:copy_count]]))
 
-    counted = [remark for remark in spec.remarks if "near-duplicate image" in remark]
-    assert [remark.split()[0] for remark in counted] == ["120"] * bool(copy_count)
+    remarks = [remark for remark in spec.remarks if "near-duplicate image" in remark]
+    assert [remark.split()[0] for remark in remarks] == ["120"] * bool(copy_count)
     assert any("not counted as near-duplicates" in remark for remark in spec.remarks)
 
 
