@@ -39,7 +39,7 @@ _DROPOUT = {
 }  # fmt: skip
 # fvcore's names of the operators whose multiply-adds count as MACs; fvcore does not know the names of ``_FURTHER``.
 _RECURRENT = [f"{name}{ending}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") for ending in ("", "_cell")]
-_FURTHER = ("scaled_dot_product_attention", *_RECURRENT)
+_FURTHER = ("scaled_dot_product_attention", "bilinear", *_RECURRENT)
 _PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum", *_FURTHER)
 _TOLERANCE = 1e-5  # largest effect of the other images of a batch, relative to the largest output if that exceeds 1
 _EVALUATION_SEED = 0  # seed of every forward pass in evaluation mode, so that evaluations are reproducible
@@ -442,6 +442,7 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
 
         counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
         counter.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+        counter.set_op_handle("aten::bilinear", _bilinear_macs)
         counter.set_op_handle(**{f"aten::{name}": _recurrent_macs for name in _RECURRENT})
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         counts: Mapping[str, Counter[str]] = counter.by_module_and_operator()
@@ -466,6 +467,16 @@ def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     shapes: Iterator[list[int]] = map(get_shape, inputs[:3])
     queries, keys, values = shapes
     return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
+
+
+def _bilinear_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Return the multiply-adds of a bilinear layer: first input by weights, then the products by second input."""
+    from fvcore.nn.jit_handles import get_shape
+
+    first_shape: list[int] = get_shape(inputs[0])
+    weight_shape: list[int] = get_shape(inputs[2])
+    out_features, first_features, second_features = weight_shape
+    return math.prod(first_shape[:-1]) * out_features * second_features * (first_features + 1)
 
 
 def _recurrent_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
