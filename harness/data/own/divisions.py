@@ -81,13 +81,14 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
     return Units(np.searchsorted(unit_components, components), ranks)
 
 
-def choose_fifth(labels: Array, units: Units, is_barred: Array, *, has_groups: bool) -> Array:
+def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequence[str], *, has_groups: bool) -> Array:
     """Return a mask of the images set aside: a fifth of each class, or more if whole units demand so.
 
     Args:
         labels: Classes, int64 (images,).
         units: Units of the images.
         is_barred: Mask of images that must not be chosen, together with the units of these images.
+        classes: Names of the classes, for messages.
         has_groups: Whether units are groups. If so, at least ``_FEWEST_GROUPS`` units are chosen, or a third of the
             units if that is less.
 
@@ -109,10 +110,11 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, *, has_groups: b
     if has_groups:
         _add_units(is_chosen, labels, units, free)
     for side in (is_chosen, ~is_chosen & ~is_barred):
-        if {*labels[side].tolist()} != {*labels[~is_barred].tolist()}:
+        absent = np.setdiff1d(labels[~is_barred], labels[side])
+        if len(absent) > 0:
             size = f"{counted(int((~is_barred).sum()), 'image')} in {counted(len(members), 'unit')}"
-            rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
-            raise DataError(f"cannot set aside a fifth of {size}: {rule}")
+            rule = "has no images on one side, because equal images, near-duplicates and groups stay together"
+            raise DataError(f"cannot set aside a fifth of {size}: class {classes[absent[0]]!r} {rule}")
     return is_chosen
 
 
@@ -135,7 +137,7 @@ def _add_units(is_chosen: Array, labels: Array, units: Units, free: Array) -> No
 
 
 def choose_validation(
-    labels: Array, units: Units, validation: Array | None, *, has_groups: bool, balanced: bool
+    labels: Array, units: Units, validation: Array | None, classes: Sequence[str], *, has_groups: bool, balanced: bool
 ) -> tuple[Array, Array]:
     """Choose the validation images.
 
@@ -148,6 +150,7 @@ def choose_validation(
         labels: Classes, int64 (images,).
         units: Units of the images.
         validation: Mask of the validation images if the source defines a validation part, else None.
+        classes: Names of the classes, for messages.
         has_groups: Whether units are groups.
         balanced: Whether equally many images of each class validate. Without groups, surplus units are always trained
             on. With groups, a fixed fifth validates, and single surplus images are left out, as a group must not be
@@ -161,7 +164,7 @@ def choose_validation(
     """
     is_used = np.ones(len(labels), bool)
     if validation is None and (has_groups or np.bincount(labels).min() >= _FEW):
-        validation = choose_fifth(labels, units, np.zeros(len(labels), bool), has_groups=has_groups)
+        validation = choose_fifth(labels, units, np.zeros(len(labels), bool), classes, has_groups=has_groups)
         if has_groups and not balanced and len(np.unique(units.of_image[validation])) < _FIXED_GROUPS:
             fold = _folds(labels, units, min(FOLDS, len(units.ranks)), balanced=False)
             if _trains_all_classes(labels, fold, is_used):
@@ -176,9 +179,8 @@ def choose_validation(
     cell_count = int(cells.max()) + 1
     unit_of_image = units.of_image[validation_indices]
     if balanced:
-        classes = int(labels.max()) + 1
-        cells = cells * classes + labels[validation_indices]
-        cell_count *= classes
+        cells = cells * len(classes) + labels[validation_indices]
+        cell_count *= len(classes)
     if balanced and has_groups:
         unit_of_image = np.arange(len(validation_indices))  # each image alone
     if balanced or cell_count > 1:
@@ -186,8 +188,11 @@ def choose_validation(
         fold[surplus] = ALWAYS_TRAINED
         if balanced and has_groups:
             is_used[surplus] = False
-    if not _trains_all_classes(labels, fold, is_used):
-        raise DataError("a class has too few different images for training and validation")
+    if (fold == ALWAYS_TRAINED).all() or not _trains_all_classes(labels, fold, is_used):
+        unit_counts = [len(np.unique(units.of_image[labels == label])) for label in range(len(classes))]
+        scarcest = int(np.argmin(unit_counts))
+        size = counted(unit_counts[scarcest], "different image or group", "different images or groups")
+        raise DataError(f"too few images for training and validation: class {classes[scarcest]!r} has {size}")
     return fold, is_used
 
 
@@ -223,15 +228,12 @@ def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
     """Return a mask of the images to keep, such that all cells have equally many images.
 
     A unit is kept or dropped as a whole; units that belong to several cells are dropped. The common size is the largest
-    for which ``_whole_units`` finds the images to drop in each cell.
+    for which ``_whole_units`` finds the images to drop in each cell; if there is none, all images are dropped.
 
     Args:
         cells: Cell of each image, 0 to ``cell_count - 1``.
         unit_of_image: Index of the unit of each image.
         cell_count: Number of cells.
-
-    Raises:
-        DataError: There is no such size above zero.
     """
     first_cell = np.full(unit_of_image.max() + 1, cell_count)
     last_cell = np.full(unit_of_image.max() + 1, -1)
@@ -248,7 +250,7 @@ def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
             stay[surplus] = False
         else:
             return stay
-    raise DataError("a class has too few different images for balanced validation and test parts")
+    return np.zeros(len(cells), bool)
 
 
 def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] | None:

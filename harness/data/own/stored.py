@@ -319,7 +319,7 @@ class _ImageTable:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
         part: Index of the part in ``PARTS``.
         index_in_part: Index of the image in ``numbers`` of the part.
-        labels: Index of the class.
+        labels: Index of the class in ``classes``, the names of the classes.
         digests: SHA-256 of the unscaled image, 32 bytes.
         groups: Name of the group, bytes; None if the source has no groups.
         names: Names of the images for messages, by part and index in the part.
@@ -329,6 +329,7 @@ class _ImageTable:
     part: Array
     index_in_part: Array
     labels: Array
+    classes: list[str]
     digests: Array
     groups: Array | None
     names: dict[int, list[str]]
@@ -404,7 +405,7 @@ class _Groups(NamedTuple):
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
     """Check and split a source, write the parts to the workspace, and return the data set."""
-    table, classes = _image_table(source, options)
+    table = _image_table(source, options)
     scaled, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = scaled.low, scaled.high
     overlap = _overlap(source, options, table, scaled)
@@ -419,7 +420,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     group_sizes = [list(sizes) for sizes in (groups.validation_group_sizes, groups.test_group_sizes) if sizes]
     # The same facts and arrays in the same order as in ``training_images._has_its_content``: a change here would change
     # the hashes of data sets.
-    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *group_sizes]
+    facts = [table.classes, low.tolist(), high.tolist(), overlap, options.balanced, *group_sizes]
     digest = content_digest(facts, [*not_locked.values(), *locked.values()])
     mean, deviation = _statistics(not_locked["pixels"], source.name)
     validation_size, folds = _fold_counts(not_locked["fold"])
@@ -429,13 +430,13 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         mean=mean,
         std=deviation,
         licence="",
-        classes=len(classes),
+        classes=len(table.classes),
         image_shape=not_locked["pixels"].shape[1:],
         train_size=len(not_locked["labels"]) - validation_size,
         validation_size=validation_size,
         test_size=len(locked["labels"]),
         **groups._asdict(),
-        class_names=tuple(classes),
+        class_names=tuple(table.classes),
         sha256=digest,
         folds=folds,
         balanced=options.balanced,
@@ -462,8 +463,8 @@ def _overlap(source: Source, options: SourceOptions, table: _ImageTable, scaled:
     return overlap
 
 
-def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, list[str]]:
-    """Return all images of a source, and the class names by index; raise DataError if the parts do not fit together."""
+def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
+    """Return all images of a source; raise DataError if the parts do not fit together."""
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts)}")
@@ -483,8 +484,9 @@ def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, l
     order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
     sorted_groups = np.array(groups)[order] if groups else None
-    table = _ImageTable(numbers, parts[order], indices[order], labels[order], digests[order], sorted_groups, names)
-    return table, classes
+    return _ImageTable(
+        numbers, parts[order], indices[order], labels[order], classes, digests[order], sorted_groups, names
+    )
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
@@ -558,7 +560,9 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
             units = divisions.connected_units(keys, tag="test-v1")
             has_groups = table.groups is not None
             try:
-                is_test = divisions.choose_fifth(table.labels, units, table.part == _VALIDATION, has_groups=has_groups)
+                is_test = divisions.choose_fifth(
+                    table.labels, units, table.part == _VALIDATION, table.classes, has_groups=has_groups
+                )
             except DataError as error:
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
@@ -587,7 +591,9 @@ def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tup
     validation = in_validation if in_validation.any() else None
     has_groups = table.groups is not None
     labels = table.labels[not_test]
-    return divisions.choose_validation(labels, units, validation, has_groups=has_groups, balanced=balanced)
+    return divisions.choose_validation(
+        labels, units, validation, table.classes, has_groups=has_groups, balanced=balanced
+    )
 
 
 def _parts_to_write(
@@ -598,9 +604,9 @@ def _parts_to_write(
     fold = fold[is_used]
     test = np.flatnonzero(scaled.is_test)
     if balanced:
-        classes = int(table.labels.max()) + 1
+        labels = table.labels[test]
         # Each test image is a unit of its own.
-        test = test[divisions.evened(cells=table.labels[test], unit_of_image=np.arange(len(test)), cell_count=classes)]
+        test = test[divisions.evened(labels, unit_of_image=np.arange(len(test)), cell_count=len(table.classes))]
     groups = _Groups()
     if table.groups is not None:
         validation_groups = table.groups[image_indices[fold != divisions.ALWAYS_TRAINED]]

@@ -102,7 +102,9 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
     },
     # For each of 10 outputs, a product of 4 values and a 4x7 matrix, and a product of 7 and 7 values.
     "a bilinear layer": (
-        source("self.b = nn.Bilinear(4, 7, 10)", "return self.c(x).mean((2, 3)) + self.b(x[:, 0, 0, :4], x[:, 0, 0, :7])"),
+        source(
+            "self.b = nn.Bilinear(4, 7, 10)", "return self.c(x).mean((2, 3)) + self.b(x[:, 0, 0, :4], x[:, 0, 0, :7])"
+        ),
         CONVOLUTION + 10 * 4 * 7 + 10,
         CONVOLUTION_MACS + 10 * (4 * 7 + 7),
     ),

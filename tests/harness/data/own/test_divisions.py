@@ -70,7 +70,8 @@ def test_equal_images_lie_on_one_side_of_every_division(each: int, copies: int, 
 )
 def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], balanced: bool):
     labels = np.array([kind for _, _, kind in images])
-    labels = np.unique(labels, return_inverse=True)[1]
+    kinds, labels = np.unique(labels, return_inverse=True)
+    names = [*map(str, kinds)]
     keys = [
         np.array([f"g{group}-{own_}".encode() for group, own_, _ in images]),
         np.array([f"{p // 2 if p < 20 else p}".encode() for p in range(len(images))]),
@@ -80,15 +81,15 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     again = connected_units([each[mixed] for each in keys])
     nothing = np.zeros(len(images), bool)
     try:
-        is_test = choose_fifth(labels, together, nothing, has_groups=balanced)
-        turns, _ = choose_validation(labels, together, None, has_groups=False, balanced=balanced)
+        is_test = choose_fifth(labels, together, nothing, names, has_groups=balanced)
+        turns, _ = choose_validation(labels, together, None, names, has_groups=False, balanced=balanced)
     except DataError:
         return
     for unit in np.unique(together.of_image):
         assert len({*is_test[together.of_image == unit]}) == 1
         assert len({*turns[together.of_image == unit]}) == 1
     assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
-    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, has_groups=balanced), is_test[mixed])
+    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, names, has_groups=balanced), is_test[mixed])
     if balanced:
         assert (
             len({int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}) == 1
@@ -293,14 +294,30 @@ def test_images_that_are_left_out_do_not_count_as_training_images():
     together = connected_units([np.array([f"{number}".encode() for number in range(10)])])
 
     with pytest.raises(DataError):
-        choose_validation(labels, together, validates, has_groups=True, balanced=True)
+        choose_validation(labels, together, validates, "01", has_groups=True, balanced=True)
+
+
+def test_refusal_names_class_with_fewest_images():
+    images, labels = pictures(each=900)
+    # A fifth of 3 pictures, rounded to 1, is set aside.
+    some = np.concatenate([np.arange(900), np.arange(900, 903), np.arange(1800, 2700)])
+
+    with pytest.raises(DataError, match=f"class '{CLASSES[1]}' has 2 different images"):
+        own.from_arrays("pets", images[some], labels[some], balanced=True)
+
+
+def test_refusal_names_class_of_a_single_group():
+    groups = np.where(np.array(LABELS) == CLASSES[2], "one", np.arange(len(LABELS)).astype(str))
+
+    with pytest.raises(DataError, match=f"class '{CLASSES[2]}' has no images on one side"):
+        own.from_arrays("pets", IMAGES, LABELS, groups=groups)
 
 
 def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
     # Only group 0 has several images of class 1; a different group has the last image of the class.
     labels = np.array([0, 0, 1, 1, 0, 1, 0, 0])
     groups = np.array([b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c"])
-    fold, used = choose_validation(labels, connected_units([groups]), None, has_groups=True, balanced=False)
+    fold, used = choose_validation(labels, connected_units([groups]), None, "01", has_groups=True, balanced=False)
 
     assert used.all()
     assert all({*labels[fold != number]} == {0, 1} for number in range(FOLDS))
