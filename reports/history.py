@@ -59,8 +59,7 @@ class _Accounting(NamedTuple):
 
 def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
-    trained_runs = [run for run in info.results if run.purpose is Purpose.SEARCH and run.validation_errors is not None]
-    complete = [run for run in trained_runs if run.status is Status.COMPLETE]
+    complete = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status is Status.COMPLETE]
     runs_at_threshold = [run for run in complete if _reached(run, info.config.threshold_pct)]
     rejected_count = info.study.rejected.total()
     repeat_count = info.study.repeated
@@ -73,12 +72,12 @@ def accounting(info: StudyFacts) -> _Accounting:
         rejected=rejected_count,
         repeated=repeat_count,
         to_train=to_train,
-        trained=len(trained_runs),
+        trained=info.study.trained,
         rejections=_rejections(info),
         steps=[
             ("proposed", rejected_count + repeat_count + to_train),
             ("within the limits", repeat_count + to_train),
-            ("trained", len(trained_runs)),
+            ("trained", info.study.trained),
             ("not pruned", len(complete)),
             ("reached the threshold", len(runs_at_threshold)),
             ("confirmed", len(confirmations)),

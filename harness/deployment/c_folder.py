@@ -66,6 +66,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
     analysis = analyse(network.architecture, spec.task)
     facts: dict[str, Any] = {name: network.about[name] for name in _FACTS}
+    facts |= {name: int(facts[name]) for name in ("seed_index", "seed")}
     # The results of the compiled program are added to ``check`` below.
     facts |= {"data_sha256": images.data_hash, "check": check}
     if network.fit is not None:

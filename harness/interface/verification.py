@@ -178,7 +178,7 @@ def _forecast(plan: VerifyPlan, count: int) -> str:
     images = spec.train_size + spec.validation_size
     pace = pace_of(choice.kind, plan.device).of_recipe(recipe)
     seconds = pace.seconds(recipe.epochs, images, work(plan.architecture, spec.task))
-    return f": about {duration_text(rounds(count, plan.workers) * seconds)}, longer on a busy machine"
+    return f": about {duration_text(max(1, rounds(count, plan.workers) * seconds))}, longer on a busy machine"
 
 
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:

@@ -20,7 +20,7 @@ from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
 from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
-from harness.searching.ending import FAILURES, Ending, Outcome, ending, ledger_advice
+from harness.searching.ending import Ending, Outcome, ending, ledger_advice
 from harness.searching.plan import SearchPlan
 from harness.searching.resolve import upper_bounds
 from harness.searching.search_state import Search
@@ -33,7 +33,6 @@ from harness.system.errors import as_command
 from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
-from harness.training.result import Purpose
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
@@ -84,7 +83,7 @@ class SearchOutcome:
             "proposed": len(study.proposals) + rejected_count + study.repeated,
             "rejected": rejected_count,
             "repeated": study.repeated,
-            "trained": sum(run.purpose is Purpose.SEARCH and run.status not in FAILURES for run in study.results),
+            "trained": study.trained,
             "seconds": study.seconds,
             "winner": winner,
             "reached": self.verdict is not None and self.verdict.passed,
@@ -393,5 +392,6 @@ def outcome_of(
     )
     advice = outcome.advice()
     if advice is not None and last != advice:
-        search.add(advice)
+        # The time for this answer is not working time on the study, and this event must not add it.
+        search.add(advice, search.state.seconds)
     return outcome

@@ -26,7 +26,7 @@ from search_spaces.space import size_text
 
 _EARLY = 0.98  # share of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
 # Final statuses of a run without an accuracy, each with a verb for messages.
-FAILURES = {
+_FAILURES = {
     Status.OUT_OF_MEMORY: "ran out of memory",
     Status.TIMED_OUT: "exceeded the time limit",
     Status.CRASHED: "crashed",
@@ -170,12 +170,11 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
 def _unconfirmed_text(state: StudyState) -> str:
     config = state.config
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
-    training_count = ends.total() - sum(ends[status] for status in FAILURES)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
-    text += f"{config.threshold_pct:.2f} %: {counted(training_count, 'network')} trained"
+    text += f"{config.threshold_pct:.2f} %: {counted(state.trained, 'network')} trained"
     if ends[Status.PRUNED]:
         text += f" ({ends[Status.PRUNED]:,} pruned)"
-    for status, verb in FAILURES.items():
+    for status, verb in _FAILURES.items():
         if ends[status]:
             text += f", {counted(ends[status], 'run')} {verb}"
     text += f" in {duration_text(state.seconds)}"

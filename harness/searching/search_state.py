@@ -161,9 +161,10 @@ class Search:
         self.why_no_proposal = ""
         self.end_reason: EndReason | None = None
 
-    def add(self, event: Event) -> None:
-        """Append an event to the log, apply the event and inform the observers."""
-        entry = Entry(self.elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
+    def add(self, event: Event, elapsed: float | None = None) -> None:
+        """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""
+        elapsed = self.elapsed if elapsed is None else elapsed
+        entry = Entry(elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
             self.log.append(entry)
         self.take(entry)

@@ -571,7 +571,6 @@ def miss_text(miss: NearestMiss, minimise: Metric) -> str:
         return f"{size}, {errors} at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
     if miss.runs > 1:
         errors = f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
-    # A candidate with few enough errors is unconfirmed after a single lucky pass or if the runs differ too much.
-    unsure = "passed once" if miss.runs == 1 else "too uncertain"
-    doubt = f" ({unsure}, not confirmed)" if miss.errors <= miss.allowed else ""
+    # A candidate with few enough errors is unconfirmed if the fresh runs are too few or differ too much.
+    doubt = " (too uncertain, not confirmed)" if miss.errors <= miss.allowed else ""
     return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"

@@ -441,8 +441,7 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
         from fvcore.nn import FlopCountAnalysis
 
         counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
-        counter.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
-        counter.set_op_handle("aten::bilinear", _bilinear_macs)
+        counter.set_op_handle("aten::bilinear", _bilinear_macs, "aten::scaled_dot_product_attention", _attention_macs)
         counter.set_op_handle(**{f"aten::{name}": _recurrent_macs for name in _RECURRENT})
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         counts: Mapping[str, Counter[str]] = counter.by_module_and_operator()
@@ -462,32 +461,22 @@ def _without_fast_attention() -> Iterator[None]:
 
 def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """Return the multiply-adds of the products of queries and keys, and of weights and values."""
-    from fvcore.nn.jit_handles import get_shape
-
-    shapes: Iterator[list[int]] = map(get_shape, inputs[:3])
-    queries, keys, values = shapes
-    return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
+    queries, keys, values = (each.type().sizes() for each in inputs[:3])
+    return int(math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1]))
 
 
 def _bilinear_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """Return the multiply-adds of a bilinear layer: first input by weights, then the products by second input."""
-    from fvcore.nn.jit_handles import get_shape
-
-    first_shape: list[int] = get_shape(inputs[0])
-    weight_shape: list[int] = get_shape(inputs[2])
-    out_features, first_features, second_features = weight_shape
-    return math.prod(first_shape[:-1]) * out_features * second_features * (first_features + 1)
+    first, second, weights = (each.type().sizes() for each in inputs[:3])
+    return int(math.prod(first[:-1]) * (math.prod(weights) + weights[0] * second[-1]))
 
 
 def _recurrent_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """Return the multiply-adds of a recurrent layer or cell: of all matrices, for each step of each image."""
-    from fvcore.nn.jit_handles import get_shape
-
     is_layer = inputs[2].node().kind() == "prim::ListConstruct"  # of weights and biases
-    shapes: Iterator[list[int]] = map(get_shape, inputs[2].node().inputs() if is_layer else inputs[2:4])
+    shapes = [each.type().sizes() for each in (inputs[2].node().inputs() if is_layer else inputs[2:4])]
     matrix_macs = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
-    input_shape: list[int] = get_shape(inputs[0])
-    return math.prod(input_shape[:-1]) * matrix_macs
+    return int(math.prod(inputs[0].type().sizes()[:-1]) * matrix_macs)
 
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:

@@ -240,10 +240,6 @@ def claiming_picture(edge: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
-def palette_of(picture: np.ndarray) -> Image.Image:
-    return Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
-
-
 def upright(picture: np.ndarray) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", exif=ON_ITS_SIDE)
@@ -263,7 +259,7 @@ def idx(content: bytes, kinds: Any = KINDS, due: Images | None = REFUSED) -> Sou
 
 ON_ITS_SIDE = Image.Exif()
 ON_ITS_SIDE[0x0112] = 6  # the first row is the right side (Exif 2.3, table 6)
-PALETTES = [palette_of(each) for each in COLOUR]
+PALETTES = [Image.fromarray(each).convert("P", palette=Image.Palette.ADAPTIVE, colors=16) for each in COLOUR]
 DARKER = GREY[0] // 2 + 3
 WITH_DARKER = images_of(np.concatenate([GREY, DARKER[None]]), [*KINDS, 0])
 ESCAPES = np.array(["\x1b[31mred", "two\nlines", "\u202eback"])[KINDS]

@@ -206,10 +206,6 @@ def test_inspected_images_are_shown_only_for_equal_weights(place: Workspace):
 # Studies --------------------------------------------------------------------------------------------------------------
 
 
-def compare_studies(place: Workspace, *studies: Any) -> SimpleNamespace:
-    return read_studies([study.write() for study in studies], place)
-
-
 def test_comparison_of_studies_shows_results_and_settings(new_study: Any, place: Workspace):
     first = new_study(name="first")
     proposal = first.propose(network(6, 8, 10))
@@ -223,7 +219,7 @@ def test_comparison_of_studies_shows_results_and_settings(new_study: Any, place:
     second.finish(second.propose(network(4, 5, 6)), 200, status=Status.PRUNED, epochs=4)
     second.events[0]["workers"] = 8
 
-    facts = compare_studies(place, first, second)
+    facts = read_studies([study.write() for study in (first, second)], place)
 
     assert texts_of(facts, "outcome") == ["not verified yet", "no result yet"]
     assert texts_of(facts, "parameters") == [f"{proposal['parameters']:,}", "\u2013"]

@@ -110,8 +110,7 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
     if has_groups:
         _add_units(is_chosen, labels, units, free)
     for side in (is_chosen, ~is_chosen & ~is_barred):
-        absent = np.setdiff1d(labels[~is_barred], labels[side])
-        if len(absent) > 0:
+        if len(absent := np.setdiff1d(labels[~is_barred], labels[side])):
             size = f"{counted(int((~is_barred).sum()), 'image')} in {counted(len(members), 'unit')}"
             rule = "has no images on one side, because equal images, near-duplicates and groups stay together"
             raise DataError(f"cannot set aside a fifth of {size}: class {classes[absent[0]]!r} {rule}")
@@ -189,10 +188,8 @@ def choose_validation(
         if balanced and has_groups:
             is_used[surplus] = False
     if (fold == ALWAYS_TRAINED).all() or not _trains_all_classes(labels, fold, is_used):
-        unit_counts = [len(np.unique(units.of_image[labels == label])) for label in range(len(classes))]
-        scarcest = int(np.argmin(unit_counts))
-        size = counted(unit_counts[scarcest], "different image or group", "different images or groups")
-        raise DataError(f"too few images for training and validation: class {classes[scarcest]!r} has {size}")
+        label = min(range(len(classes)), key=lambda label: len(np.unique(units.of_image[labels == label])))
+        raise DataError(f"class {classes[label]!r} has too few different images for training and validation")
     return fold, is_used
 
 

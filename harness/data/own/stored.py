@@ -558,10 +558,9 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
         if not has_test:
             # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
             units = divisions.connected_units(keys, tag="test-v1")
-            has_groups = table.groups is not None
             try:
                 is_test = divisions.choose_fifth(
-                    table.labels, units, table.part == _VALIDATION, table.classes, has_groups=has_groups
+                    table.labels, units, table.part == _VALIDATION, table.classes, has_groups=table.groups is not None
                 )
             except DataError as error:
                 cause = f": {_ROUNDED}" if attempt else ""
@@ -589,10 +588,8 @@ def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tup
     units = divisions.connected_units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     validation = in_validation if in_validation.any() else None
-    has_groups = table.groups is not None
-    labels = table.labels[not_test]
     return divisions.choose_validation(
-        labels, units, validation, table.classes, has_groups=has_groups, balanced=balanced
+        table.labels[not_test], units, validation, table.classes, has_groups=table.groups is not None, balanced=balanced
     )
 
 

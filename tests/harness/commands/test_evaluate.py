@@ -111,8 +111,10 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
 ):
     monkeypatch.setitem(CHIPS, "half", replace(CHIPS["ATmega328P"], name="half", ram_bytes=1_024))
     assert run(["export", evidence.hash[:8], "--c", "fits", "--chip", "rp2040"]) == 0
-    chip = json.loads((workspace / "fits" / "manifest.json").read_text(encoding="utf-8"))["chip"]
+    manifest = json.loads((workspace / "fits" / "manifest.json").read_text(encoding="utf-8"))
+    chip = manifest["chip"]
     capsys.readouterr()
+    assert (manifest["seed_index"], manifest["seed"]) == (0, evidence.seeds[0].seed)
     assert (chip["name"], chip["fits"], chip["flash_bytes"][1]) == ("RP2040", True, 2_097_152)
 
     assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "half"]) == 4

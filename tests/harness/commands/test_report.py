@@ -254,11 +254,14 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
 
 
 def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    begin("a", "c", "b")
+    folder = begin("a", "c", "b")
+    write_event(folder, "proposed", 1.0, trial=0, architecture="linear(10)", hash="0" * 12, parameters=7850)
     capsys.readouterr()
 
     assert run(["studies", "--json"]) == 0
-    assert [each["study"] for each in json.loads(capsys.readouterr().out)["studies"]] == ["a", "c", "b"]
+    rows = json.loads(capsys.readouterr().out)["studies"]
+    # The network of the study b has been proposed, but not trained.
+    assert [(each["study"], each["trained"]) for each in rows] == [("a", 0), ("c", 0), ("b", 0)]
 
     assert run(["studies", "--remove", "c"]) == 0
     assert not Path(capsys.readouterr().out.strip()).exists()

@@ -54,10 +54,6 @@ def candidate_with_fresh_runs(*errors: int) -> Candidate:
     return Candidate(PROPOSAL, PROPOSAL.parameters, fresh_runs=fresh, threshold_pct=99.0)
 
 
-def confirmed(candidate: Candidate) -> Confirmed:
-    return Confirmed(**candidate.on_fresh_seeds, budget=candidate.cost - 1)
-
-
 # Lines ------------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +75,7 @@ def test_failed_confirmation_is_not_reported_while_a_seed_trains(
     network.fresh_runs.append(validated(last_errors, purpose=Purpose.CONFIRM, seed_index=3))
     progress.on_entry(state, Entry(31.3, RunEnded(run=network.fresh_runs[-1])))
     if message == "confirmed":
-        progress.on_entry(state, Entry(31.3, confirmed(network)))
+        progress.on_entry(state, Entry(31.3, Confirmed(**network.on_fresh_seeds, budget=network.cost - 1)))
 
     [line] = capsys.readouterr().err.splitlines()
     assert f"  {message}: " in line  # the elapsed time before the message differs between runs

@@ -81,10 +81,14 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
         CONVOLUTION + 20 + 24,
         CONVOLUTION_MACS,
     ),
-    "a product of matrices": (
-        source("self.w = nn.Parameter(torch.randn(10, 10))", "return self.c(x).mean((2, 3)).sin() @ self.w"),
-        CONVOLUTION + 100,
-        CONVOLUTION_MACS + 100,
+    # For each of 10 outputs, the bilinear layer multiplies 4 values by a 4x7 matrix, and the 7 results by 7 values.
+    "a product of matrices and a bilinear layer": (
+        source(
+            "self.w = nn.Parameter(torch.randn(10, 10)); self.b = nn.Bilinear(4, 7, 10)",
+            "return self.c(x).mean((2, 3)).sin() @ self.w + self.b(x[:, 0, 0, :4], x[:, 0, 0, :7])",
+        ),
+        CONVOLUTION + 100 + 10 * 4 * 7 + 10,
+        CONVOLUTION_MACS + 100 + 10 * (4 * 7 + 7),
     ),
     **{
         # Two products of 4x3 and 3x4, and of 4x4 and 4x3, for each of two heads.
@@ -100,14 +104,6 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
         )
         for case, change, detach in (("", "", ""), (", without gradients", ".requires_grad_(False)", ".detach()"))
     },
-    # For each of 10 outputs, a product of 4 values and a 4x7 matrix, and a product of 7 and 7 values.
-    "a bilinear layer": (
-        source(
-            "self.b = nn.Bilinear(4, 7, 10)", "return self.c(x).mean((2, 3)) + self.b(x[:, 0, 0, :4], x[:, 0, 0, :7])"
-        ),
-        CONVOLUTION + 10 * 4 * 7 + 10,
-        CONVOLUTION_MACS + 10 * (4 * 7 + 7),
-    ),
     "two recurrent layers of 28 steps, in two directions": (
         source(
             "self.r = nn.GRU(28, 5, 2, bidirectional=True, batch_first=True)",

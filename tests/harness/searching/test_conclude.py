@@ -182,7 +182,10 @@ def test_search_with_two_objectives_finds_and_verifies_whole_front(trainer: Trai
     passed_trials = {trial for trial, each in search.state.verdicts.items() if each.passed}
     assert {search.state.candidates[trial].costs for trial in passed_trials} == front
     assert verdict is not None
+    seconds = search.state.seconds
+    search.earlier_seconds += 3  # time between the end of the search and the advice
     document = outcome_of(plan, search, verdict, {}).document(tmp_path)
+    assert document["seconds"] == seconds
     assert {(each["parameters"], each["macs"], each["tier"]) for each in document["front"]} == {
         (*each, "verified") for each in front
     }

@@ -418,10 +418,6 @@ STANDS = (99.4, 99.4)
 BARELY = (99.1, 99.1)
 
 
-def winner_of(folder: Path) -> dict[str, object]:
-    return searches.events(folder, "winner")[-1]
-
-
 def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
     """Set the training time of all runs of a network."""
     candidate = opened.state.candidates[trial]
@@ -443,7 +439,7 @@ def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_
 
     searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
-    winner = winner_of(tmp_path)
+    winner = searches.events(tmp_path, "winner")[-1]
     assert (winner["parameters"], winner["validation_seeds"]) == (SIZES[8], 2)
     assert winner["validation_accuracy_pct"] == pytest.approx(99.15)
     assert SIZES[4] in {event["parameters"] for event in searches.events(tmp_path, "refuted")}

@@ -159,16 +159,12 @@ class Kept:
         """Do nothing."""
 
 
-def all_of(jobs: list[Job], executor: Any, seen: list[WorkerEvent] | None = None) -> Iterator[JobEnded]:
-    return run_all(jobs, Kept(executor), 2, (seen if seen is not None else []).append)
-
-
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
 def test_all_jobs_of_a_list_are_done_and_parts_may_join_it(executor: Executor, tmp_path: Path):
     jobs = [replace(JOB, seed_index=seed, until_epoch=1, checkpoint=tmp_path / str(seed)) for seed in range(3)]
     rows = []
 
-    for finished in all_of(jobs, executor):
+    for finished in run_all(jobs, Kept(executor), 2, list[WorkerEvent]().append):
         rows.append((finished.job.seed_index, finished.result.status))
         if finished.result.status is Status.RUNNING:
             jobs.insert(0, replace(finished.job, until_epoch=None))

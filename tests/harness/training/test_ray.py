@@ -126,10 +126,6 @@ def endings(workspace: Path) -> dict[tuple[int | None, str, int], tuple[str, str
     return {(run.trial, run.purpose.value, run.seed_index): (run.status.value, run.weights_sha256) for run in results}
 
 
-def read_count(workspace: Path) -> int:
-    return len((workspace / "runs" / "records" / "test_reads.jsonl").read_text().splitlines())
-
-
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """Start a cluster on this machine with a head without CPUs, which trains nothing, and a node with a CPU."""
@@ -159,7 +155,8 @@ def test_search_on_cluster_has_results_of_local_search(nodes: Any, tmp_path: Pat
     assert cluster_document["winner"]["mean_test_accuracy_pct"] == local_document["winner"]["mean_test_accuracy_pct"]
     runs = read_state(tmp_path / "cluster" / "runs" / "s").results
     assert {bool(run.node) for run in runs} == {True}
-    reads = [read_count(tmp_path / name) for name in ("cluster", "alone")]
+    logs = [tmp_path / name / "runs" / "records" / "test_reads.jsonl" for name in ("cluster", "alone")]
+    reads = [len(log.read_text().splitlines()) for log in logs]
     assert reads[0] == reads[1] == local_document["winner"]["seeds"]
 
 
