@@ -180,7 +180,7 @@ def takes_request(
     def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
         def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
-            return function(request(**_bound(function.__name__, signature, *arguments, **keywords)))
+            return function(cast(Any, request)(**_bound(function.__name__, signature, *arguments, **keywords)))
 
         # The signature, for ``help`` and editors, has the types that ``Option[A, V]`` accepts: A.
         options = inspect.signature(request).parameters.values()
