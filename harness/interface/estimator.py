@@ -249,10 +249,12 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             The certificate, which ``harness check`` recomputes.
 
         Raises:
+            NotFittedError: ``fit`` was not called.
             DataError: The images do not match the fitted images, or some of them or of their groups were fitted.
             UsageError: Fewer than 20 seeds are requested.
             ContentError: The allowed chance of a false certificate is spent for these images.
         """
+        check_is_fitted(self, "network_")
         with _errors_as_value_errors():
             training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)

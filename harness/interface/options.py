@@ -22,6 +22,7 @@ from harness.interface.declarations import DECLARED
 from harness.system.errors import Interrupted
 from harness.system.option import Group, Option, options_of
 from harness.system.terminal import counted, say, write
+from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     from harness.training.native.engine import EngineChoice
@@ -154,11 +155,8 @@ def takes(**helps: str) -> Callable[[_F], _F]:
 
         @functools.wraps(function)
         def checking(*arguments: Any, **keywords: Any) -> Any:
-            bound = signature.bind(*arguments, **keywords)
-            bound.apply_defaults()
-            for name, declaration in declarations.items():
-                bound.arguments[name] = declaration.checked(bound.arguments[name])
-            return function(*bound.args, **bound.kwargs)
+            values = _bound(function.__name__, signature, *arguments, **keywords)
+            return function(**values | {name: each.checked(values.get(name)) for name, each in declarations.items()})
 
         _declare(checking, declarations.values())
         for name, parameter in signature.parameters.items():
@@ -182,19 +180,26 @@ def takes_request(
     def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
         def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
-            return function(request(*arguments, **keywords))
+            return function(cast(Any, request)(**_bound(function.__name__, signature, *arguments, **keywords)))
 
         # The signature, for ``help`` and editors, has the types that ``Option[A, V]`` accepts: A.
-        parameters = [
-            parameter.replace(annotation=get_args(parameter.annotation)[0])
-            for parameter in inspect.signature(request).parameters.values()
-        ]
-        result_type = inspect.signature(function).return_annotation
-        vars(called)["__signature__"] = inspect.Signature(parameters, return_annotation=result_type)
+        options = inspect.signature(request).parameters.values()
+        parameters = [each.replace(annotation=get_args(each.annotation)[0]) for each in options]
+        signature = inspect.signature(function).replace(parameters=parameters)
+        vars(called)["__signature__"] = signature
         _declare(called, options_of(cast(type, request)).values())
         return called
 
     return decorated
+
+
+def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+    """Return the arguments of a call by name; a TypeError names the function and the most similar arguments."""
+    try:
+        return signature.bind(*arguments, **keywords).arguments
+    except TypeError as error:
+        hints = [nearest(keyword, signature.parameters) for keyword in keywords if keyword not in signature.parameters]
+        raise TypeError("; ".join(filter(None, [f"harness.{name}: {error}", *hints]))) from None
 
 
 def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]]) -> None:

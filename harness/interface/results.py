@@ -337,12 +337,9 @@ class Exported(TextResult):
             "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
             "not on record": "not compared, no record has this seed",
         }
-        source = "weights of the record"
-        if self.facts["trained"]:
-            source = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
-        test_set = "not read"
-        if any("test_images" in file for file in self.facts["files"]):
-            test_set = "copied, a logged read"
+        training_text = "{epochs} epochs in {train_seconds:.0f} s ({engine})"
+        source = training_text.format(**self.facts) if self.facts["trained"] else "weights of the record"
+        test_set = "copied, a logged read" if any("test_images" in file for file in self.facts["files"]) else "not read"
         head = (
             "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
             "{seed_index}".format(**self.facts)
@@ -432,11 +429,8 @@ class VerificationResult(TextResult):
         runs = verdict.runs
         accuracies = [run.accuracy_pct for run in runs]
         attempt = verdict.attempt
-        lower_bound_pct = row.lower_bound_pct
-        confidence = row.confidence
-        if attempt is not None:
-            lower_bound_pct = attempt.lower_bound_pct
-            confidence = attempt_confidence(attempt)
+        lower_bound_pct = row.lower_bound_pct if attempt is None else attempt.lower_bound_pct
+        confidence = row.confidence if attempt is None else attempt_confidence(attempt)
         fields = ("hash", "parameters", "recipe", "recipe_hash", "dataset", "tier", "reached", "target_pct")
         return {
             "architecture": str(verdict.record.architecture),

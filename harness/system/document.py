@@ -121,7 +121,8 @@ def read_as(
             message = f"{where}: {key} is not a network: {violation}"
             raise ContentError(message, position=fault["ctx"]["position"], text=fault["input"]) from error
         if fault["type"] == "unexpected_keyword_argument" and len(fault["loc"]) == 1:
-            hint = hint or nearest(key, map(_key_of, fields(cast(Any, kind))))
+            keys = [*map(_key_of, fields(cast(Any, kind)))]
+            hint = hint or nearest(key, keys) or f"known keys: {', '.join(keys)}"
         if fault["type"] not in ("missing", "json_invalid", "value_error"):
             value_text = repr(fault["input"])
             if len(value_text) > 60:

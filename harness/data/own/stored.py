@@ -467,7 +467,7 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
     """Return all images of a source; raise DataError if the parts do not fit together."""
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
-        raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts)}")
+        raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts) or 'none'}")
     classes = by_index[_TRAIN].classes
     if not 2 <= len(classes) <= _MOST_CLASSES:
         noun = "class" if len(classes) == 1 else "classes"

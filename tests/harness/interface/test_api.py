@@ -68,6 +68,8 @@ def test_wrong_arguments_raise_exceptions_with_hints(in_example_folder: None):
     with pytest.raises(NotationError) as caught:
         harness.explain("sed4")
     assert caught.value.__notes__ == ["did you mean 'seed4'?"]
+    with pytest.raises(TypeError, match=r"^harness.search: .*'targt_pct'; did you mean 'target_pct'\?$"):
+        harness.search("mnist-5k", targt_pct=97)  # type: ignore[call-arg]
 
 
 REFUSED: list[tuple[str, str, list[Any]]] = [

@@ -177,6 +177,8 @@ def test_later_images_of_another_shape_are_value_errors(fitted: SmallestClassifi
     for other in (X[:, :7], X.reshape(60, 2, 4), X[0], np.full((3, 8), np.nan)):
         with pytest.raises(ValueError, match=r"features|array|images (must )?have the shape|NaN"):
             fitted.predict(other)
+    with pytest.raises(ValueError, match="not fitted"):
+        SmallestClassifier().certify(*_steps([-1, 1]))
 
 
 @pytest.mark.parametrize("state", [None, np.random.RandomState(3), np.int64(3), 3])

@@ -305,6 +305,8 @@ def test_source_hash_covers_module_and_imports_from_its_folder(tmp_path: Path) -
         function_of(f"{module}:train", "it", "0" * 64)
     with pytest.raises(UsageError, match="no file"):
         source_sha256("time:sleep", "it")
+    with pytest.raises(UsageError, match=r"^it time.py:sleep is not MODULE:FUNCTION"):
+        source_sha256("time.py:sleep", "it")
 
 
 def test_trainer_is_identified_by_source_hash(
