@@ -3,7 +3,8 @@
 #
 # Versions: betacal 1.1.0, scikit-learn 1.9.1.
 # Expected: a map of beta calibration never falls (Kull et al. 2017 require a >= 0 and b >= 0), so the order of
-#   the confidences stays, and the area under the ROC curve too. The three-parameter map drops a term with a negative coefficient.
+#   the confidences stays, and the area under the ROC curve too. With "abm" a term with a negative coefficient is left
+#   out of the fit.
 # Observed: the map with parameters="ab" keeps negative coefficients. If 10 % of the samples are positive and the
 #   classifier was trained with balanced classes, b is near -2.5: a confidence of 0.9 becomes 0.5, and 0.999 becomes 0.
 # Matters: the most certain positives of a detector become the most certain negatives, without a message. Use "abm" or
