@@ -6,7 +6,7 @@
 #   the confidences stays, and the area under the ROC curve too. With "abm" a term with a negative coefficient is left
 #   out of the fit.
 # Observed: the map with parameters="ab" keeps negative coefficients. If 10 % of the samples are positive and the
-#   classifier was trained with balanced classes, b is near -2.5: a confidence of 0.9 becomes 0.5, and 0.999 becomes 0.
+#   classifier was trained with balanced classes, b is below -2: a confidence of 0.9 becomes 0.6, and 0.999 becomes 0.
 # Matters: the most certain positives of a detector become the most certain negatives, without a message. Use "abm" or
 #   "am", or check that calibrator_.map_ has no negative entry.
 set -euo pipefail
