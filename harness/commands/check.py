@@ -12,7 +12,7 @@ from harness.system.document import document_of
 
 
 @click.command(short_help="Recompute a certificate.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.as_json
 def check(file: Path, as_json: bool) -> None:
     """Recompute the figures of FILE, a certificate of an estimator, without training and without data.

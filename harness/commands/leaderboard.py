@@ -72,7 +72,8 @@ def leaderboard(
 
     The rows come from the evidence that is part of the program, from verifications in this workspace (runs/records),
     and from the studies in runs/; a damaged file is left out and named on stderr. Only rows of the same data set and
-    target are compared: by tier, the best first, and then by parameters.
+    target are compared: by tier, the best first; within a tier rows at the target by parameters, then the remaining
+    rows by accuracy.
 
     \b
     certified      20 seeds or more, declared in a public commit before the first one ran, all run;
