@@ -272,10 +272,10 @@ def from_arrays(
     group_by = None if groups is None else "groups"
     options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
     source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
+    if (x_test is None) != (y_test is None) or (x_test is None and groups_test is not None):
+        raise DataError("x_test and y_test must be passed together, groups_test only with both")
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
-    elif y_test is not None or groups_test is not None:
-        raise DataError("y_test or groups_test was given without x_test")
     return _store(source, options)
 
 
