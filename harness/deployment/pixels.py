@@ -56,8 +56,8 @@ class RawInputNetwork(nn.Module):
                 raise DataError(f"{type(numbers).__name__} is not an array of numbers") from error
         if numbers.shape[1:] != shape:
             if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
-                size = shape_text(numbers.shape[1:])
-                raise DataError(f"images have the shape {size}, but {self.dataset.name} has {shape_text(shape)}")
+                required = f"images x {shape_text(shape)}"
+                raise DataError(f"got the shape {shape_text(numbers.shape)}; {self.dataset.name} requires {required}")
             numbers = numbers.reshape(-1, *shape)
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
