@@ -16,10 +16,10 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_442,
-    "test lines": 27_838,
+    "test lines": 27_845,
     "benchmark lines": 3_788,
-    "public names": 1_189,
-    "files": 1_111,
+    "public names": 1_188,
+    "files": 1_116,
 }
 
 
