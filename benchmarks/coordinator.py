@@ -101,10 +101,10 @@ class Meter(SearchReporter):
         # With a falling budget there would be hardly any networks left to draw.
         search.switches = Switches(falling_budget=False)
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event, elapsed: float | None = None) -> None:
         """Record an event and add the processor seconds."""
         began = time.process_time()
-        self.add(event)
+        self.add(event, elapsed)
         self.recording += time.process_time() - began
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:

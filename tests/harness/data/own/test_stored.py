@@ -266,7 +266,7 @@ def test_invalid_data_are_rejected_in_one_line_and_nothing_is_written(kind: str,
 @pytest.mark.parametrize("parts", [{"x_test"}, {"y_test"}, {"groups_test"}])
 def test_test_images_and_labels_are_passed_together(parts: set[str]):
     images, labels = pictures()
-    values = {"x_test": images, "y_test": labels, "groups_test": labels}
+    values: dict[str, Any] = {"x_test": images, "y_test": labels, "groups_test": labels}
 
     with pytest.raises(DataError, match="together"):
         own.from_arrays("pets", images, labels, **{part: values[part] for part in parts})
