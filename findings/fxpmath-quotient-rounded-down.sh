@@ -5,7 +5,7 @@
 # Expected: with rounding="around" every product and quotient is rounded to the nearest step, with "trunc" (the default)
 #   or "fix" towards zero, and with "ceil" up. Products follow the option.
 # Observed: in the default mode op_method="raw" the integers are divided with a floor, so that about half of the
-#   quotients are a step too low with "around", and most with "ceil"; the mean error is -0.45 steps in place of 0. With
+#   quotients are a step too low with "around", and most with "ceil"; the mean error is -0.43 steps in place of 0. With
 #   op_method="repr" all quotients are right.
 # Matters: a simulation of fixed-point layers with normalisation or averages has a bias that the hardware with rounding
 #   does not have, and negative quotients differ from C, which truncates. Pass op_method="repr" for divisions.

@@ -43,7 +43,9 @@ class Coordinate(Metric):
         return wrapper.modules[0].weights[self.index].item()
 
 
-origin, right, top = Point(0, 0), Point(STEPS, 0), Point(0, STEPS)
+origin = Point(0, 0)
+right = Point(STEPS, 0)
+top = Point(0, STEPS)
 line = loss_landscapes.linear_interpolation(origin, top, Coordinate(1), steps=STEPS, deepcopy_model=True)
 first, second = (
     loss_landscapes.planar_interpolation(origin, right, top, Coordinate(index), steps=STEPS, deepcopy_model=True)

@@ -24,7 +24,8 @@ from sklearn.datasets import load_digits
 digits, numbers = load_digits(return_X_y=True)
 labels = numbers % 2
 pixels = np.round(digits * 255 / 16)
-TRAINING, TEST = slice(0, 1_200), slice(1_200, None)
+TRAINING = slice(0, 1_200)
+TEST = slice(1_200, None)
 
 
 def export(model):

@@ -14,7 +14,6 @@ from harness.system.errors import DataError
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
 from search_spaces.network import Architecture
-from search_spaces.ops import shape_text
 
 
 class RawInputNetwork(nn.Module):
@@ -56,8 +55,7 @@ class RawInputNetwork(nn.Module):
                 raise DataError(f"{type(numbers).__name__} is not an array of numbers") from error
         if numbers.shape[1:] != shape:
             if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
-                required = f"images x {shape_text(shape)}"
-                raise DataError(f"got the shape {shape_text(numbers.shape)}; {self.dataset.name} requires {required}")
+                raise DataError(f"got the shape {tuple(numbers.shape)}; {self.dataset.name} has images of {shape}")
             numbers = numbers.reshape(-1, *shape)
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)

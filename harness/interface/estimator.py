@@ -254,7 +254,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             UsageError: Fewer than 20 seeds are requested.
             ContentError: The allowed chance of a false certificate is spent for these images.
         """
-        check_is_fitted(self, "data_")
+        check_is_fitted(self, "_trial")
         with _errors_as_value_errors():
             training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)

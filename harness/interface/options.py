@@ -194,11 +194,12 @@ def takes_request(
 
 
 def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-    """Return the arguments of a call by name; a TypeError names the function and the most similar arguments."""
+    """Return the arguments of a call by name; a TypeError names the function and the most similar argument."""
     try:
         return signature.bind(*arguments, **keywords).arguments
     except TypeError as error:
-        hints = [nearest(keyword, signature.parameters) for keyword in keywords if keyword not in signature.parameters]
+        # ``bind`` names the first unknown argument.
+        hints = [nearest(each, signature.parameters) for each in keywords if each not in signature.parameters][:1]
         raise TypeError("; ".join(filter(None, [f"harness.{name}: {error}", *hints]))) from None
 
 

@@ -451,8 +451,9 @@ class SearchReporter(Reporter):
             return
         was_incumbent = self._moment is not None and candidate is self._moment.incumbent
         verb = "no longer" if was_incumbent else "not"
-        # Rounded down, so that a chance below the required chance is not printed as the required chance.
         chance = f"passes a verification with a probability of {math.floor(100 * candidate.chance_to_verify)} %"
+        seed_text = counted(candidate.confirm_seeds, "seed")
+        chance += f", required: {100 * candidate.confidence:.0f} % on at least {seed_text}"
         self.say(f"{verb} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {chance}")
 
     def on_worker_event(self, event: WorkerEvent) -> None:

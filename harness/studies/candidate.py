@@ -193,8 +193,12 @@ class Candidate:
         """Whether the fresh seeds predict a passed verification; ``passed_first`` if ``confirm_seeds`` is 0."""
         if not self.confirm_seeds:
             return self.passed_first
-        confidence = CONFIDENCE if self.groups is None else GROUP_CONFIDENCE
-        return len(self.fresh_runs) >= self.confirm_seeds and self.chance_to_verify >= confidence
+        return len(self.fresh_runs) >= self.confirm_seeds and self.chance_to_verify >= self.confidence
+
+    @property
+    def confidence(self) -> float:
+        """Smallest ``chance_to_verify`` of a confirmed candidate."""
+        return CONFIDENCE if self.groups is None else GROUP_CONFIDENCE
 
     @property
     def is_refuted(self) -> bool:

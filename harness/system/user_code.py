@@ -39,7 +39,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
     """
     module, _, function = name.partition(":")
     if not function or module.endswith(".py"):
-        raise UsageError(f"{purpose} {name} is not MODULE:FUNCTION; the function f of the file mine.py is mine:f")
+        raise UsageError(f"{purpose} {name} is not MODULE:FUNCTION, for example {Path(module).stem}:{function or 'f'}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

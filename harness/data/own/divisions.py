@@ -111,9 +111,9 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
         _add_units(is_chosen, labels, units, free)
     for side in (is_chosen, ~is_chosen & ~is_barred):
         if len(absent := np.setdiff1d(labels[~is_barred], labels[side])):
-            size = f"{counted(int((~is_barred).sum()), 'image')} in {counted(len(members), 'unit')}"
-            rule = "has no images on one side, because equal images, near-duplicates and groups stay together"
-            raise DataError(f"cannot set aside a fifth of {size}: class {classes[absent[0]]!r} {rule}")
+            unit_text = counted(len(np.unique(units.of_image[~is_barred & (labels == absent[0])])), "unit")
+            rule = "each class needs images on both sides, and equal images, near-duplicates or groups form a unit"
+            raise DataError(f"cannot set aside a fifth of class {classes[absent[0]]!r}, which has {unit_text}; {rule}")
     return is_chosen
 
 
@@ -189,7 +189,8 @@ def choose_validation(
             is_used[surplus] = False
     if (fold == ALWAYS_TRAINED).all() or not _trains_all_classes(labels, fold, is_used):
         label = min(range(len(classes)), key=lambda label: len(np.unique(units.of_image[labels == label])))
-        raise DataError(f"class {classes[label]!r} has too few different images for training and validation")
+        rule = "too few different images to divide them for training and validation"
+        raise DataError(f"{rule}; class {classes[label]!r} has the fewest")
     return fold, is_used
 
 

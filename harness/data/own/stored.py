@@ -272,7 +272,8 @@ def from_arrays(
     group_by = None if groups is None else "groups"
     options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
     source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
-    if (x_test is None) != (y_test is None) or (x_test is None and groups_test is not None):
+    has_one_of_both = (x_test is None) != (y_test is None)
+    if has_one_of_both or (x_test is None and groups_test is not None):
         raise DataError("x_test and y_test must be passed together, groups_test only with both")
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)

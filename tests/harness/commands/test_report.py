@@ -21,9 +21,9 @@ from harness.studies import config as study
 from harness.studies.names import fit_name
 from harness.system.files import Workspace
 from reports import study_page
-from tests.factories import CONFIG, make_record
+from tests.factories import CONFIG, make_record, make_result
 from tests.outline import checked
-from tests.study_logs import write_event
+from tests.study_logs import write_event, write_runs
 
 
 @pytest.fixture
@@ -256,12 +256,13 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
 def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
     folder = begin("a", "c", "b")
     write_event(folder, "proposed", 1.0, trial=0, architecture="linear(10)", hash="0" * 12, parameters=7850)
+    write_runs(folder, make_result(trial=1))
     capsys.readouterr()
 
     assert run(["studies", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["studies"]
-    # The network of the study b has been proposed, but not trained.
-    assert [(each["study"], each["trained"]) for each in rows] == [("a", 0), ("c", 0), ("b", 0)]
+    # The study b has a network that was proposed and a network that was trained.
+    assert [(each["study"], each["trained"]) for each in rows] == [("a", 0), ("c", 0), ("b", 1)]
 
     assert run(["studies", "--remove", "c"]) == 0
     assert not Path(capsys.readouterr().out.strip()).exists()

@@ -187,6 +187,7 @@ def test_certificate_that_differs_from_declaration_is_refused(
     with pytest.raises(ContentError, match=field):
         is_declared(forgery, path, home)
     assert run(["check", str(path)]) == 4
+    assert run(["check", str(tmp_path)]) == run(["check", str(tmp_path / "absent.json")]) == 2
     assert not is_declared(original, path, Workspace(tmp_path / "elsewhere"))
 
 

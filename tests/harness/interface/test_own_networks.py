@@ -68,7 +68,8 @@ def test_missing_data_set_removes_only_its_rows(
     assert set(before) - set(after) == {key for key in before if key[0].dataset == verification[1].name} != set()
     assert capsys.readouterr().err.count(verification[1].name) >= 1
     assert harness.explain("eab8ff").analysis.parameters == 1_462
-    assert harness.load("eab8ff") is not None
+    with pytest.raises(DataError, match=r"\(28, 28\); mnist has images of \(1, 28, 28\)"):
+        harness.load("eab8ff")(np.zeros((28, 28)))
     assert [each for each in record.read_all(home.records) if each.dataset == verification[1].name] == []
 
 

@@ -79,6 +79,8 @@ def test_failed_confirmation_is_not_reported_while_a_seed_trains(
 
     [line] = capsys.readouterr().err.splitlines()
     assert f"  {message}: " in line  # the elapsed time before the message differs between runs
+    # The mean of 20, 130 and 150 errors is the allowed number, so either outcome is equally likely.
+    assert ("probability of 50 %, required: 80 % on at least 2 seeds" in line) == (message == "not confirmed")
 
 
 def test_notebook_shows_tqdm_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -298,7 +298,7 @@ def test_refusal_names_class_with_fewest_images():
     # A fifth of 3 pictures, rounded to 1, is set aside.
     some = np.concatenate([np.arange(900), np.arange(900, 903), np.arange(1800, 2700)])
 
-    with pytest.raises(DataError, match=f"class '{CLASSES[1]}' has too few different images"):
+    with pytest.raises(DataError, match=f"class '{CLASSES[1]}' has the fewest"):
         own.from_arrays("pets", images[some], labels[some], balanced=True)
 
 

@@ -260,6 +260,7 @@ def test_invalid_data_are_rejected_in_one_line_and_nothing_is_written(kind: str,
 
     assert len(excinfo.value.one_line.splitlines()) == 1
     assert len(excinfo.value.one_line) < 300
+    assert kind != "class of one image" or "class 'dog', which has 1 unit" in excinfo.value.one_line
     assert not (tmp_path / "workspace" / "runs").exists()
 
 
