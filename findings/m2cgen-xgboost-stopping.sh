@@ -52,14 +52,13 @@ model = xgboost.XGBClassifier(
 model.fit(pixels[TRAINING], noisy[TRAINING], eval_set=[(pixels[TEST], noisy[TEST])], verbose=False)
 rounds = model.get_booster().num_boosted_rounds()
 code = export(model)(pixels[TEST])
-best, every = (
-    model.predict_proba(pixels[TEST], iteration_range=(0, count)) for count in (model.best_iteration + 1, rounds)
-)
+best = model.predict_proba(pixels[TEST], iteration_range=(0, model.best_iteration + 1))
+complete = model.predict_proba(pixels[TEST], iteration_range=(0, rounds))
 print(f"early stopping: best iteration {model.best_iteration}, {rounds} trees;", end=" ")
-print(f"differences to the best {np.abs(code - best).max():.2g}, to all trees {np.abs(code - every).max():.2g}")
+print(f"differences to the best {np.abs(code - best).max():.2g}, to all trees {np.abs(code - complete).max():.2g}")
 assert rounds == model.best_iteration + 21
 assert np.array_equal(best, model.predict_proba(pixels[TEST]))
-assert np.abs(code - every).max() < 1e-5
+assert np.abs(code - complete).max() < 1e-5
 assert np.abs(code - best).max() > 0.1
 
 regression = xgboost.XGBRegressor(n_estimators=2, n_jobs=1).fit(pixels[TRAINING], numbers[TRAINING])

@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_446,
-    "test lines": 27_850,
+    "product lines": 28_442,
+    "test lines": 27_848,
     "benchmark lines": 3_788,
     "public names": 1_188,
     "files": 1_116,

@@ -187,7 +187,7 @@ class SimulatedExecutor(Executor):
 
     def slots(self) -> list[Slot]:
         """Return all slots with their jobs."""
-        return [Slot(running.job if running else None) for running in self.jobs]
+        return [Slot(work.job if work else None) for work in self.jobs]
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle slot; ``job.spent_seconds`` of earlier jobs are subtracted."""

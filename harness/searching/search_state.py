@@ -163,8 +163,8 @@ class Search:
 
     def add(self, event: Event, elapsed: float | None = None) -> None:
         """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""
-        utc = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = Entry(self.elapsed if elapsed is None else elapsed, event, utc)
+        seconds = self.elapsed if elapsed is None else elapsed
+        entry = Entry(seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
             self.log.append(entry)
         self.take(entry)

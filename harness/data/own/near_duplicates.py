@@ -197,10 +197,8 @@ def _differences(images: Array, partners: Array) -> Array:
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             inside = images[:, :, max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
-            shifted_images = partners[
-                :, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)
-            ]
-            squares = (inside.astype(np.int64) - shifted_images) ** 2
+            views = partners[:, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
+            squares = (inside.astype(np.int64) - views) ** 2
             least = np.minimum(least, squares.mean((1, 2, 3)))
     differences: Array = np.sqrt(least)
     return differences

@@ -480,14 +480,12 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
     labels = np.array([class_index[label] for part in by_index.values() for label in part.labels])
     digests = np.concatenate([values.digests(images) for images in numbers.values()])
     # Keys of all kinds are bytes, as digests are; names of groups may contain lone surrogates.
-    groups = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
+    keys = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
     # Sort by content, so that the order of the source has no influence on the hash of the data set.
     order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
-    sorted_groups = np.array(groups)[order] if groups else None
-    return _ImageTable(
-        numbers, parts[order], indices[order], labels[order], classes, digests[order], sorted_groups, names
-    )
+    groups = np.array(keys)[order] if keys else None
+    return _ImageTable(numbers, parts[order], indices[order], labels[order], classes, digests[order], groups, names)
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
