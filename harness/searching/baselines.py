@@ -1,4 +1,4 @@
-"""Baseline networks (origin ``floor``), trained at the start of each search at negligible cost.
+"""Baseline networks, trained at the start of each search at negligible cost.
 
 Without the baselines, a search could answer with a convolutional network although a linear model is smaller and better.
 """

@@ -16,6 +16,7 @@ from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import QUANTILES, Outlook, quote
+from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
 from harness.searching.scheduler import next_to_confirm
@@ -237,7 +238,7 @@ class _Probes:
             count = len(self.trained)
             pairs = self._unproposed_pairs()
             for option, epochs in pairs:
-                yield self._propose(option, epochs, "aim")
+                yield self._propose(option, epochs, SURROGATE)
             while not pairs and self.search.at_work and len(self.trained) == count:
                 yield None
             if not pairs and len(self.trained) == count:

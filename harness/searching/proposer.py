@@ -1,6 +1,6 @@
 """The proposer: chooses the next network to train and the number of epochs.
 
-A search starts with the baselines (origin ``floor``). Without prior observations, a ladder of a few sizes follows,
+A search starts with the baselines. Without prior observations, a ladder of a few sizes follows,
 until a network passes its first run; on few images, a ladder of short trainings also follows if all prior observations
 are of other data sets. Then the surrogate model chooses among many draws and mutations, or among all networks of a
 small space; a sampler requested by the user alternates with the surrogate model.
@@ -197,7 +197,7 @@ class Proposer:
                     if event.origin == "draw":
                         self.sampler_study.next_seed()
                     self.enter(event)
-                case Rejected(origin="ladder" | "floor"):  # ``BASELINE``; a pattern needs a literal
+                case Rejected(origin="ladder" | "baseline"):  # ``BASELINE``; a pattern needs a literal
                     rejected_hashes.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     network, trial = restart(event.indices)
@@ -259,7 +259,7 @@ class Proposer:
         while self._batch:
             choice = self._batch.pop(0)
             if (choice.option.hash, choice.epochs) not in finder.proposed_pairs and choice.is_timely(finder.time_left):
-                return self._registered(finder, choice.option, "aim", choice)
+                return self._registered(finder, choice.option, SURROGATE, choice)
         choices = finder.choose_by_surrogate(rng)
         self._best_options = finder.best_options
         if not choices:
@@ -268,7 +268,7 @@ class Proposer:
         # In doubt (no network has a useful probability), only one network is proposed, as the result may end the doubt.
         self._batch = [] if finder.is_in_doubt else later_choices
         self._batch_max_cost = finder.max_cost
-        origin = "doubt" if finder.is_in_doubt else "aim"
+        origin = "doubt" if finder.is_in_doubt else SURROGATE
         return self._registered(finder, first_choice.option, origin, first_choice)
 
     def _propose_by_sampler(self, finder: Finder) -> Proposal | None:

@@ -64,8 +64,7 @@ TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
-# Origin of the baselines with which a search begins, because their training is cheap; logs contain this text.
-BASELINE = "floor"
+BASELINE = "baseline"  # origin of the networks with which a search begins, because their training is cheap
 
 
 def is_linear(origin: str, network: Architecture) -> bool:

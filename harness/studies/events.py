@@ -18,8 +18,9 @@ from harness.training.recipe import recipe_document
 from harness.training.result import Result
 from search_spaces.space import Decision
 
-# Event class by the value of the key ``event`` in a log; logs of all versions have these words.
+# Event class by the value of the key ``event`` in a log, with the words of earlier versions.
 _KINDS: dict[str, type[Any]] = {}
+_ORIGIN_BY_EARLIER_WORD = {"floor": "baseline", "aim": "surrogate"}  # ``Proposal.origin`` in logs of earlier versions
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -33,12 +34,12 @@ class Event:
     word: ClassVar[str]
     __pydantic_config__: ClassVar[Any] = {"extra": "ignore", "allow_inf_nan": False}
 
-    def __init_subclass__(cls, word: str = "") -> None:
-        """Make the subclass a frozen dataclass and register its ``word``."""
+    def __init_subclass__(cls, word: str = "", earlier_word: str = "") -> None:
+        """Make the subclass a frozen dataclass and register its ``word``, and the word of earlier logs if different."""
         dataclass(frozen=True, kw_only=True)(cls)
         if word:
             cls.word = word
-            _KINDS[word] = cls
+            _KINDS.update({word: cls, earlier_word or word: cls})
 
 
 class SessionBegan(Event, word="session"):
@@ -87,8 +88,8 @@ class Proposal(Event, word="proposed"):
 
     Attributes:
         trial: Number of the proposal in the study, from 0.
-        origin: Source of the proposal: ``floor``, ``ladder``, ``aim`` or ``doubt`` (docs/glossary.md), the name of a
-            sampler, or ``draw`` for a uniform draw after a sampler found no new network.
+        origin: Source of the proposal: ``baseline``, ``ladder``, ``surrogate`` or ``doubt`` (docs/glossary.md), the
+            name of a sampler, or ``draw`` for a uniform draw after a sampler found no new network.
         decisions: Decisions that derive the network from the search space; empty for networks that were not drawn.
         epochs: Number of epochs; None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.
@@ -104,7 +105,7 @@ class Proposal(Event, word="proposed"):
     chance: float | None = None
 
 
-class DrawsRejected(Event, word="looked"):
+class DrawsRejected(Event, word="draws_rejected", earlier_word="looked"):
     """Number of draws and mutations that were rejected during the choice of a proposal, by reason."""
 
     rejected: Mapping[str, int]
@@ -119,7 +120,7 @@ class Rejected(Event, word="rejected"):
 
     Attributes:
         reason: Reason of ``search_spaces.space.Feasibility``, or ``NO_TIME``.
-        origin: ``floor`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
+        origin: ``baseline`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
         indices: Index of the option of each decision, by name, so that a later session can report the rejection again;
             empty if nothing was reported.
@@ -180,7 +181,7 @@ class _OnFreshSeeds(Event):
     validation_seeds: int
 
 
-class Confirmed(_OnFreshSeeds, word="standing"):
+class Confirmed(_OnFreshSeeds, word="confirmed", earlier_word="standing"):
     """A candidate has become the incumbent; further networks may have at most ``budget`` of the minimised metric.
 
     If two metrics are minimised, the candidate is part of the Pareto front, and no budget changes.
@@ -299,6 +300,8 @@ def read_line(text: str) -> Entry[Event] | None:
         utc = document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
             return None
+        if document.get("origin") in _ORIGIN_BY_EARLIER_WORD:
+            text = json.dumps(document | {"origin": _ORIGIN_BY_EARLIER_WORD[document["origin"]]})
         return Entry(float(elapsed), read_as(kind, text, "an event"), utc)
     except (ContentError, ValueError, KeyError, TypeError):
         return None

@@ -27,6 +27,8 @@ from tests.golden import rounding
 GOLDEN = Path(__file__).with_name("searches.json")
 SMALL = RECIPES["small"].recipe
 TIMES = ("elapsed", "utc", "command", "train_seconds", "started_utc")
+# ``searches.json`` has the words of earlier logs.
+EARLIER_WORDS = {"confirmed": "standing", "draws_rejected": "looked", "baseline": "floor", "surrogate": "aim"}
 # Changes of the configuration, number of networks, and numbers of networks after which the search is resumed.
 SEARCHES: dict[str, tuple[dict[str, Any], int, tuple[int, ...]]] = {
     "plain": ({}, 20, ()),
@@ -63,7 +65,10 @@ def search_summary(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
     configuration = searches.config(**changes)
     for count in (*breaks, trials):
         run(folder, configuration, count)
-    events = [{key: value for key, value in event.items() if key not in TIMES} for event in searches.events(folder)]
+    events = [
+        {key: EARLIER_WORDS.get(str(value), value) for key, value in event.items() if key not in TIMES}
+        for event in searches.events(folder)
+    ]
     return {
         "events": dict(sorted(Counter(event["event"] for event in events).items())),
         "last": rounding.rounded(events[-3:]),

@@ -238,7 +238,7 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
                 writer.confirm(proposal, fresh_errors)
                 if sum(fresh_errors) / 3 < 52:
                     incumbent = proposal
-                    writer.decide("standing", proposal, fresh_errors, budget=proposal["parameters"] - 1)
+                    writer.decide("confirmed", proposal, fresh_errors, budget=proposal["parameters"] - 1)
                 else:
                     writer.decide("refuted", proposal, fresh_errors)
     writer.propose(network(5, 5, 5))

@@ -211,7 +211,7 @@ def test_comparison_of_studies_shows_results_and_settings(new_study: Any, place:
     proposal = first.propose(network(6, 8, 10))
     first.finish(proposal, 50)
     first.confirm(proposal, [50, 51, 52])
-    first.decide("standing", proposal, [50, 51, 52], budget=proposal["parameters"] - 1)
+    first.decide("confirmed", proposal, [50, 51, 52], budget=proposal["parameters"] - 1)
     first.log("rejected", reason="parameters")
     first.decide("winner", proposal, [50, 51, 52])
     first.log("ended", 30.0, reason="time")

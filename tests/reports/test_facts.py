@@ -325,7 +325,7 @@ def test_every_proposal_is_counted_exactly_once(realistic_template: Any, realist
         "trained": len(ends),
         "not pruned": len(complete),
         "reached the threshold": sum(event["run"]["validation_errors"] <= 55 for event in complete),
-        "confirmed": kinds["standing"],
+        "confirmed": kinds["confirmed"],
         "verified": 1,
     }
 
@@ -338,7 +338,7 @@ def facts_of_events(events: Sequence[Entry[Event]], results: Sequence[Result] = 
 def test_rare_reasons_of_rejection_are_summed():
     reasons = [f"reason {number:02d}" for number in range(30) for _ in range(30 - number)]
     events = [make_entry("rejected", reason=reason) for reason in reasons]
-    events.append(make_entry("looked", rejected={"parameters": 50}))
+    events.append(make_entry("draws_rejected", rejected={"parameters": 50}))
 
     accounting = history.accounting(facts_of_events(events))
 
@@ -351,10 +351,10 @@ def test_rare_reasons_of_rejection_are_summed():
     ("events", "budgets"),
     [
         ([("session", 60, "", 0)], []),
-        ([("standing", 10, "a", 900), ("refuted", 20, "x", 0), ("standing", 30, "b", 500)], [900, 900, 500]),
-        ([("standing", 10, "a", 900), ("refuted", 20, "a", 0)], [900, 20_000]),
+        ([("confirmed", 10, "a", 900), ("refuted", 20, "x", 0), ("confirmed", 30, "b", 500)], [900, 900, 500]),
+        ([("confirmed", 10, "a", 900), ("refuted", 20, "a", 0)], [900, 20_000]),
         # A different network replaces the refuted network immediately.
-        ([("standing", 10, "a", 900), ("refuted", 20, "a", 0), ("standing", 20.01, "b", 1200)], [900, 900, 1200]),
+        ([("confirmed", 10, "a", 900), ("refuted", 20, "a", 0), ("confirmed", 20.01, "b", 1200)], [900, 900, 1200]),
     ],
 )
 def test_effective_budget_follows_confirmed_and_refuted_networks(events: Any, budgets: list[int]):
@@ -492,7 +492,7 @@ def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, cas
     study.finish(short, 90)
     if case == "decided":
         study.confirm(short, [52, 54])
-        study.decide("standing", short, [52, 54], budget=100)
+        study.decide("confirmed", short, [52, 54], budget=100)
 
     [facts] = networks_of(study)
 

@@ -55,7 +55,7 @@ def test_search_begins_with_baselines_within_limits():
     baselines = [parse_network(text) for text in ("linear(10)", "avgpool(4) | linear(10)")]
     proposer = Proposer(SPACE, searches.config(), baselines=baselines)
     answers = [proposer.propose(Inquiry(7_000, {}, TIME)) for _ in range(2)]
-    assert [answer.proposal and answer.proposal.origin for answer in answers] == ["floor", "ladder"]
+    assert [answer.proposal and answer.proposal.origin for answer in answers] == ["baseline", "ladder"]
     # The linear layer on all pixels has more than 7,000 parameters and is rejected.
     refusals = [event for event in answers[0].rejected_proposals if isinstance(event, Rejected)]
     assert [(event.reason, event.parameters) for event in refusals] == [("parameters", 7_850)]
@@ -73,7 +73,7 @@ def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
         make_run(1, "avgpool | linear(10)", 70),
         make_run(2, "avgpool(4) | linear(10)", 60, status=Status.CRASHED),
         make_run(3, "conv3x3(4) gap linear(10)", 50),
-        make_run(4, "linear(10)", 40, origin="aim"),
+        make_run(4, "linear(10)", 40, origin="surrogate"),
     ]
     best = best_linear(candidates)
     assert best is not None
@@ -82,6 +82,6 @@ def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
 
 
 def test_surrogate_ignores_baselines():
-    candidates = {0: make_run(0, "linear(10)", 80), 1: make_run(1, "conv3x3(4) gap linear(10)", 50, origin="aim")}
+    candidates = {0: make_run(0, "linear(10)", 80), 1: make_run(1, "conv3x3(4) gap linear(10)", 50, origin="surrogate")}
     finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PAST)
     assert len(finder._observations()) == 1

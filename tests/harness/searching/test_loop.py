@@ -84,7 +84,7 @@ def test_the_ceiling_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp
                 assert event["parameters"] <= budget
             case "finished" if event["purpose"] == "confirm":
                 fresh.setdefault(event["trial"], []).append(100 - event["validation_errors"] / 100)
-            case "standing":
+            case "confirmed":
                 assert len(fresh[event["trial"]]) >= 2
                 assert event["validation_seeds"] == len(fresh[event["trial"]])
                 assert event["budget"] == event["parameters"] - 1 < budget
@@ -105,7 +105,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
     assert all(candidate.passed_first for candidate in search.state.candidates.values())
-    assert searches.events(tmp_path, "standing", "winner") == []
+    assert searches.events(tmp_path, "confirmed", "winner") == []
     assert {event["trial"] for event in searches.events(tmp_path, "refuted")} == {0, 1, 2}
     # Two fresh seeds that agree are enough to give a network up.
     assert [len(candidate.fresh_runs) for candidate in search.state.candidates.values()] == [2, 2, 2]
@@ -121,8 +121,8 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     loop.on_worker_events(opened, opened.executor.wait(0.5))
 
     assert [event["trial"] for event in searches.events(tmp_path, "refuted")] == [1]
-    [standing] = searches.events(tmp_path, "standing")
-    assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
+    [confirmation] = searches.events(tmp_path, "confirmed")
+    assert (confirmation["trial"], confirmation["budget"]) == (0, 10 + 19 * 20 - 1)
     assert opened.max_cost == 10 + 19 * 20 - 1
 
 
@@ -569,7 +569,7 @@ def test_the_answer_has_the_fewest_of_what_is_minimised(
     assert standing is not None
     assert standing.proposal.parameters == parameters
     costs = {candidate.proposal.hash: candidate.cost for candidate in search.state.candidates.values()}
-    limits = [event["budget"] for event in searches.events(tmp_path, "standing")]
+    limits = [event["budget"] for event in searches.events(tmp_path, "confirmed")]
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == costs[standing.proposal.hash] - 1
 

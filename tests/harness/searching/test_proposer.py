@@ -153,7 +153,7 @@ def test_ladder_without_a_prior_ends_with_the_first_pass_or_the_fourth_network(e
     assert following is not None
     origins.append(following.origin)
 
-    assert origins[: networks + 1] == ["ladder"] * networks + ["aim"]
+    assert origins[: networks + 1] == ["ladder"] * networks + ["surrogate"]
 
 
 # The sampler ------------------------------------------------------------------------------------------------
@@ -224,16 +224,16 @@ def test_a_limit_that_no_draw_keeps_is_answered_by_the_least_that_was_reached(me
 def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():
     _, answers = take(new(switches=NO_LADDER, sampler="random"), 6)
 
-    assert [found.proposal.origin for found in answers if found.proposal] == ["aim", "random"] * 3
+    assert [found.proposal.origin for found in answers if found.proposal] == ["surrogate", "random"] * 3
 
 
 # Length and time --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
+@pytest.mark.parametrize("origin", ["ladder", "surrogate", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
     drawer = new(
-        sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", surrogate=origin == "aim")
+        sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", surrogate=origin == "surrogate")
     )
     monkeypatch.setattr(proposer, "MOST_ANSWERS", 0 if origin == "draw" else 40)
 
@@ -616,7 +616,7 @@ def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_kn
     candidates = [network(trial, width, 150) for trial, width in enumerate(widths)]
     further = proposed(drawer, *candidates).proposal
     assert further is not None
-    assert further.origin == "aim"
+    assert further.origin == "surrogate"
     assert further.decisions
 
 
@@ -632,5 +632,5 @@ def test_ladder_of_short_runs_comes_first_without_trainings_on_same_images(
 
     for answer in (first, second):
         assert answer.proposal is not None
-        assert answer.proposal.origin == ("aim" if is_settled else "ladder")
+        assert answer.proposal.origin == ("surrogate" if is_settled else "ladder")
         assert is_settled or answer.proposal.epochs == 5

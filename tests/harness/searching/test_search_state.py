@@ -140,7 +140,7 @@ def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path
 def test_next_session_logs_decision_lost_by_kill_after_run(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort(trials=8))
     lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
-    last = max(number for number, line in enumerate(lines) if '"standing"' in line)
+    last = max(number for number, line in enumerate(lines) if '"confirmed"' in line)
     (tmp_path / "log.jsonl").write_text("".join(lines[:last]))
 
     searches.taken_up(tmp_path, searches.config(), searches.effort())

@@ -44,13 +44,13 @@ EVENTS: list[Event] = [
     Proposal(
         **NETWORK,
         architecture=parse_network("gap | linear(10)"),
-        origin="aim",
+        origin="surrogate",
         decisions=(Decision("net.0", 1, 3, True),),
         epochs=12,
         chance=0.5,
     ),
     DrawsRejected(rejected={"macs": 4}),
-    Rejected(reason="parameters", parameters=30_000, hash="ab", origin="sampler", violation=0.5, indices={"net.0": 1}),
+    Rejected(reason="parameters", parameters=30_000, hash="ab", origin="baseline", violation=0.5, indices={"net.0": 1}),
     Repeated(trial=3, hash="ab", indices={"net.0": 1}),
     RungReached(trial=3, epoch=4, seed_index=1, validation_errors=80, predicted_pct=99.5, pruned=True),
     RunEnded(run=make_result(errors=90, seed_index=1, status=Status.DIVERGED, trial=3)),
@@ -71,15 +71,26 @@ def test_event_is_read_as_written(event: Event):
     assert read_line(line(entry)) == entry
 
 
-def test_words_of_file_are_equal_in_all_versions():
+def test_log_words_of_all_versions_are_known():
     assert {type(event) for event in EVENTS} == set(_KINDS.values())
     assert list(_KINDS) == [
-        *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
-        *("winner", "postponed", "verified", "advised", "quoted"),
+        *("session", "ended", "proposed", "draws_rejected", "looked", "rejected", "repeated", "rung", "finished"),
+        *("confirmed", "standing", "refuted", "winner", "postponed", "verified", "advised", "quoted"),
     ]
     document = json.loads(line(Entry(1.00049, EVENTS[9], UTC)))
     assert list(document)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]
-    assert (document["event"], document["elapsed"]) == ("standing", 1.0)
+    assert (document["event"], document["elapsed"]) == ("confirmed", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("present", "earlier"),
+    [("confirmed", "standing"), ("draws_rejected", "looked"), ("baseline", "floor"), ("surrogate", "aim")],
+)
+def test_words_of_earlier_logs_are_read_as_present_words(present: str, earlier: str):
+    lines = [line(Entry(61.25, event, UTC)) for event in EVENTS if f'"{present}"' in line(Entry(61.25, event, UTC))]
+    assert lines
+    for text in lines:
+        assert read_line(text.replace(f'"{present}"', f'"{earlier}"')) == read_line(text)
 
 
 def test_read_line_ignores_fields_of_newer_versions():

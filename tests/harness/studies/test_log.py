@@ -138,14 +138,14 @@ def test_recovery_deletes_partial_checkpoints_and_checkpoints_of_finished_runs(t
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00001-search-0.pt"]
 
 
-def test_rejected_counts_rejected_and_looked_events(folder: Path):
+def test_rejected_counts_events_of_rejected_proposals_and_draws(folder: Path):
     state = StudyState(folder, CONFIG)
     for word, values in (
         ("rejected", {"reason": "parameters"}),
-        ("looked", {"rejected": {"parameters": 3, "macs": 2}}),
+        ("draws_rejected", {"rejected": {"parameters": 3, "macs": 2}}),
         ("proposed", {}),
         ("rejected", {}),
-        ("looked", {"rejected": {"macs": 1}}),
+        ("draws_rejected", {"rejected": {"macs": 1}}),
     ):
         state.apply(make_entry(word, **values))
 
