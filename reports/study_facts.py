@@ -296,14 +296,14 @@ class WorkspaceEvidence(NamedTuple):
         rows: Leaderboard of all records.
         test_reads: Data set and purpose of each read of a test set.
         damage: Error message per damaged file, which the rows lack, and per lacking declaration.
-        undeclared: Records with seeds whose declaration the ledger lacks.
+        undeclared_records: Records with seeds whose declaration the ledger lacks.
     """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[tuple[str, str], ...] = ()
     damage: tuple[str, ...] = ()
-    undeclared: tuple[Record, ...] = ()
+    undeclared_records: tuple[Record, ...] = ()
 
 
 class StudyFacts:
@@ -363,7 +363,7 @@ class StudyFacts:
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        lacks_declaration = self.record in evidence.undeclared
+        lacks_declaration = self.record in evidence.undeclared_records
         self.ending = ending(study, self.row, is_at_work=at_work, lacks_declaration=lacks_declaration)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
@@ -385,9 +385,8 @@ def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
-    return WorkspaceEvidence(
-        survey.records, survey.rows, tuple(reads), tuple(error.one_line for error in survey.damage), survey.undeclared
-    )
+    damage = tuple(error.one_line for error in survey.damage)
+    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.undeclared_records)
 
 
 def _test_read(line: str) -> tuple[str, str]:

@@ -142,18 +142,18 @@ class _TableRuns:
         if network_hash not in self.table.runs:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
         rng = random.Random(f"{repeat}/{network_hash}/{job.purpose}/{job.seed_index}")
-        own = rng.choice(tuple(self.table.runs[network_hash].values()))
+        row_by_rung = rng.choice(tuple(self.table.runs[network_hash].values()))
         rungs = self.table.facts.rungs
-        first = own[rungs[0]]
-        errors = {rung: self._errors(row) for rung, row in own.items()}
-        if self.spread == "pooled" and first.status is Status.COMPLETE and self.deviations_by_mean:
+        row = row_by_rung[rungs[0]]
+        errors = {rung: self._errors(each) for rung, each in row_by_rung.items()}
+        if self.spread == "pooled" and row.status is Status.COMPLETE and self.deviations_by_mean:
             means = self.means[network_hash]
             middle = bisect_left(self.deviations_by_mean, means[rungs[-1]], key=lambda pair: pair[0])
             low = min(max(0, middle - self.neighbour_count // 2), len(self.deviations_by_mean) - self.neighbour_count)
             _, deviations = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
-            errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in own}
-        seconds = {rung: row.seconds for rung, row in own.items()}
-        return RunOutcome(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
+            errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in row_by_rung}
+        seconds = {rung: each.seconds for rung, each in row_by_rung.items()}
+        return RunOutcome(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
 
 
 class _RunningJob(NamedTuple):
@@ -222,10 +222,10 @@ class SimulatedExecutor(Executor):
 
 def _result_of(job: Job, outcome: RunOutcome) -> Result:
     """Return the result of a job; fields that no search reads are empty or 0."""
-    last = job.until_epoch or job.recipe.epochs
+    last_epoch = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
     seconds = 0.0
-    for number in range(1, last + 1):
+    for number in range(1, last_epoch + 1):
         # Errors and seconds are recorded at rungs only, the learning rate (0.0) and the loss (None) not at all.
         seconds = outcome.seconds.get(number, seconds)
         history.append(Epoch(number, 0.0, None, seconds, validation_errors=outcome.errors.get(number)))
@@ -241,12 +241,12 @@ def _result_of(job: Job, outcome: RunOutcome) -> Result:
         purpose=job.purpose,
         seed_index=job.seed_index,
         seed=0,
-        status=Status.RUNNING if last < job.recipe.epochs else outcome.status,
+        status=Status.RUNNING if last_epoch < job.recipe.epochs else outcome.status,
         message="the loss was not finite" if outcome.status is Status.DIVERGED else "",
         history=tuple(history),
-        validation_errors=outcome.errors[last],
+        validation_errors=outcome.errors[last_epoch],
         validation_size=outcome.size,
-        train_seconds=outcome.seconds[last],
+        train_seconds=outcome.seconds[last_epoch],
         trial=job.trial,
         decisions=job.decisions,
     )
@@ -333,9 +333,9 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
     limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
     if not limits:
         raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
-    most = max(math.inf if limit is None else limit for limit in limits)
-    if task.study.budget > most:
-        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {most:,} parameters")
+    largest_budget = max(math.inf if limit is None else limit for limit in limits)
+    if task.study.budget > largest_budget:
+        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {largest_budget:,} parameters")
     comparison = replace(
         _comparison(request, methods, task),
         table=table.facts.name,

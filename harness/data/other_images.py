@@ -180,8 +180,8 @@ def _digit_image(path: Path, numbers: Array) -> _OwnImage:
     """
     if numbers.dtype != np.uint8:
         # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
-        single = np.moveaxis(numbers, 2, 0)[None]
-        numbers = np.moveaxis(values.scaled(single, *values.range_of([single]))[0], 0, 2)
+        batch = np.moveaxis(numbers, 2, 0)[None]
+        numbers = np.moveaxis(values.scaled(batch, *values.range_of([batch]))[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} has a single shade and shows no digit")

@@ -447,7 +447,7 @@ class VerificationResult(TextResult):
             "weights_sha256": [run.weights_sha256 for run in runs],
             "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(runs)],
             "repeats": [asdict(rerun) for rerun in verdict.reruns],
-            "contradicted": verdict.contradicted,
+            "contradicted": verdict.is_contradicted,
             "attempt": None if attempt is None else asdict(attempt),
             "row": document_of(row),
         }
@@ -475,7 +475,7 @@ class VerificationResult(TextResult):
             parts.append(row.bound_words)
         parts += [row.tier_words, f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"]
         lines.append("; ".join(filter(None, parts)))
-        if verdict.contradicted:
+        if verdict.is_contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
         if verdict.lacks_seeds:
             lines.append("declared seeds of this row have not been run; without them the row is not verified")

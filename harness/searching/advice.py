@@ -292,11 +292,11 @@ class SearchOutcome:
         if verdict.lacks_seeds:
             arguments = ("verify", *words_of(row), "--certify")
             return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
-        if end.outcome is Outcome.UNVERIFIED and not verdict.contradicted:
+        if end.outcome is Outcome.UNVERIFIED and not verdict.is_contradicted:
             arguments = ("verify", *words_of(row), "--seeds", "10")
             effect = "runs the seeds that a verdict requires"
             return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
-        if verdict.contradicted:
+        if verdict.is_contradicted:
             sentence = "the verification contradicts the record"
         origin = verdict.record.search_summary
         if origin is not None and row.mean_test_accuracy_pct is not None:

@@ -291,7 +291,7 @@ def test_comparison_detects_method_in_worst_order(monkeypatch: pytest.MonkeyPatc
 def test_answers_without_confirmation_are_more_often_false():
     def count_false_answers(name: str) -> int:
         last_hashes = [trace.answers[-1].hash for trace in cached_traces(name, 4) if trace.answers]
-        return sum(network_hash not in JUDGE.reaching for network_hash in last_hashes if network_hash)
+        return sum(network_hash not in JUDGE.hashes_at_target for network_hash in last_hashes if network_hash)
 
     assert count_false_answers("no-confirmation") > count_false_answers("default")
 
