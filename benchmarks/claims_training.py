@@ -304,7 +304,7 @@ class ClaimTraining:
             span = _CYCLE_STEPS
         if self.recipe["optimizer"] == "adamw":
             span = _DECAY_STEPS
-        flat = flat_state(self.network, self.optimizer, None, self.native.real)
+        flat = flat_state(self.network, self.optimizer, None, self.native.number_type)
         loss = 0.0
         for first in range(0, len(rates), span):
             settings = StepSettings(rates[first : first + span], [1.0] * len(rates[first : first + span]), float("inf"))

@@ -105,10 +105,10 @@ class ValueChoice:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Reference to the value of a ``let`` (``shared``) or of a parameter of a rule."""
+    """Reference to the value of a ``let`` (``is_let``) or of a parameter of a rule."""
 
     name: str
-    shared: bool
+    is_let: bool
 
 
 Value = _Scalar | ValueChoice | Variable  # value of a field of an op or of an argument of a rule
@@ -120,7 +120,7 @@ class _DrawState:
     Attributes:
         chooser: Function that makes the decisions.
         decisions: Decisions so far.
-        shared: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
+        let_values: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
         ops: Ops so far.
         bars: Indices of the ops with a preceding bar.
         arguments: Values of the parameters of the current rule, by name.
@@ -130,7 +130,7 @@ class _DrawState:
     def __init__(self, chooser: Chooser) -> None:
         self.chooser = chooser
         self.decisions: list[Decision] = []
-        self.shared: dict[str, Any] = {}
+        self.let_values: dict[str, Any] = {}
         self.ops: list[Op] = []
         self.bars: list[int] = []
         self.arguments: Mapping[str, _Scalar] = {}
@@ -141,7 +141,7 @@ class _DrawState:
         if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
-            values = self.shared if value.shared else self.arguments
+            values = self.let_values if value.is_let else self.arguments
             return cast(_Scalar, values[value.name])
         return value
 
@@ -230,7 +230,7 @@ class SpacePart:
 
         return replace(self, add_to=add_to, op_types=self.op_types | {Residual}, max_nodes=1 + self.max_nodes)
 
-    def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
+    def with_label(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
         """Return this part with ``label`` added to the path (unless empty).
 
         For a mention of a rule, ``arguments`` has the value of each parameter, by name.
@@ -252,17 +252,17 @@ class SpacePart:
         max_nodes = 1 + len(own_arguments) + self.max_nodes
         return replace(self, add_to=add_to, configurations=configurations, max_nodes=max_nodes)
 
-    def shared(self, name: str) -> SpacePart:
+    def let_mention(self, name: str) -> SpacePart:
         """Return a mention of this part, defined by ``let``; the part is drawn once, before ``net``."""
 
         def add_to(state: _DrawState) -> None:
-            ops, bars = state.shared[name]
+            ops, bars = state.let_values[name]
             state.bars += [len(state.ops) + bar for bar in bars]
             state.ops += ops
 
         return replace(self, add_to=add_to, configurations=1, max_nodes=1 + self.max_nodes)
 
-    def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+    def fixed_ops(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
         return _DrawState(lambda name, options: 0).aside(self)
 
@@ -389,10 +389,10 @@ class SearchSpace:
         text: Text as written.
         hash: First 12 hex digits of the SHA-256 of the text in normal form.
         net: Part that draws a network.
-        shared: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
+        let_values: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
         conditions: Conditions of the ``where`` statements.
         task: Task of the networks.
-        unused: Names of the statements that ``net`` does not use, for a warning.
+        unused_names: Names of the statements that ``net`` does not use, for a warning.
         weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
     """
 
@@ -400,10 +400,10 @@ class SearchSpace:
     text: str
     hash: str
     net: SpacePart
-    shared: Mapping[str, Value | SpacePart]
+    let_values: Mapping[str, Value | SpacePart]
     conditions: tuple[Condition, ...]
     task: Task
-    unused: tuple[str, ...] = ()
+    unused_names: tuple[str, ...] = ()
     weight_bits: int = WIDE_BITS
 
     @property
@@ -414,7 +414,7 @@ class SearchSpace:
     @property
     def configurations(self) -> int:
         """Exact number of configurations, ignoring all conditions."""
-        parts = self.shared.values()
+        parts = self.let_values.values()
         values = math.prod(len(each.values) for each in parts if isinstance(each, ValueChoice))
         return values * math.prod(each.configurations for each in (*parts, self.net) if isinstance(each, SpacePart))
 
@@ -509,9 +509,9 @@ def by_configurations(rng: random.Random) -> Chooser:
 def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     """Return the network chosen by ``chooser``; the ops may not fit together."""
     state = _DrawState(chooser)
-    for name, content in space.shared.items():
+    for name, content in space.let_values.items():
         state.path = f"{name}/"
-        state.shared[name] = state.aside(content) if isinstance(content, SpacePart) else state.value(content)
+        state.let_values[name] = state.aside(content) if isinstance(content, SpacePart) else state.value(content)
     state.path = ""
     return Draw(Architecture(*state.aside(space.net)), tuple(state.decisions))
 

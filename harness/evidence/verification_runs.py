@@ -82,7 +82,7 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         recipe=plan.named_recipe.recipe,
         recipe_name=plan.named_recipe.name,
         recipe_hash=plan.named_recipe.recipe.hash,
-        assumed=plan.named_recipe.assumed,
+        assumed=plan.named_recipe.assumed_fields,
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),

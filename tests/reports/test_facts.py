@@ -452,7 +452,7 @@ def test_mistakes_count_images_of_all_seeds():
     result = mistakes(proof, inspections)
 
     assert [mistake.seeds for mistake in result.mistakes] == [3] * 12 + [1] * 2
-    assert sum(mistake.mislabelled for mistake in result.mistakes) == 10
+    assert sum(mistake.is_mislabelled for mistake in result.mistakes) == 10
     assert all((item.label, item.pixels) == (label_of(item.image), ring_pixels(item.image)) for item in result.mistakes)
     assert [mistake.predictions for mistake in result.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
     assert result.confusion is not None
