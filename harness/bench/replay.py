@@ -25,7 +25,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -366,13 +365,16 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     device = choose_device(request.device)
     space = study_space(task.study, task.data.task)
     engine = choose_engine(request.engine, recipe, device, space.op_types)
-    effort = Effort(
-        seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
-    )
+    effort = _effort(task.workers, str(device), engine.kind)
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
     comparison = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
     return LiveContest(methods, comparison, effort)
+
+
+def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effort:
+    """Return an effort without limits: ``_Watch`` ends the search, and the methods must not know the time limit."""
+    return Effort(seconds=None, trials=None, workers=workers, device=device, limits=Limits(), engine=engine)
 
 
 def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
@@ -510,12 +512,6 @@ class _Watch:
             self.runs += 1
 
 
-def _seed_of(comparison: Comparison, repeat: int) -> int:
-    """Return the seed of a repeat, the same for all methods; its 31 bits are valid for all random number generators."""
-    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
-
 def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Problem:
     """Return the problem that is sent to user-defined methods."""
     return Problem(
@@ -552,8 +548,8 @@ def _run_repeat(
     comparison: Comparison,
     repeat: int,
     make_executor: Callable[[int], Executor],
+    effort: Effort,
     folder: Path = Path("unused"),
-    effort: Effort | None = None,
 ) -> Trace:
     """Run a repeat of a method.
 
@@ -562,25 +558,22 @@ def _run_repeat(
         comparison: Comparison with the task.
         repeat: Index of the repeat.
         make_executor: Function from the seed of the repeat to an executor.
+        effort: Device, engine and number of workers (``_effort``).
         folder: Folder for checkpoints; not used on a table.
-        effort: Device, engine and limits; None on a table.
     """
-    seed = _seed_of(comparison, repeat)
     task = comparison.task
     switches = method.switches
+    # The seed is the same for all methods; 31 bits are valid for all random number generators.
+    seed_digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
+    seed = int.from_bytes(seed_digest[:4], "big") >> 1
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
+    space = study_space(config, task.data.task)
+    problem = _problem_of(task, config, space)
     executor = make_executor(seed)
     watch = _Watch(task.seconds)
-    space = study_space(config, task.data.task)
-    # Without limits: ``_Watch`` ends the search, and the methods must not know the time limit.
-    effort = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
-    problem = _problem_of(task, config, space)
-    began = executor.now()
-    program: AbstractContextManager[Asker | None] = nullcontext()
-    if method.command or method.function:
-        program = asking(method, repeat, space, problem, comparison.answer_seconds)
-    with program as asker:
-        first_answer_seconds = executor.now() - began
+    start = executor.now()
+    with asking(method, repeat, space, problem, comparison.answer_seconds) as asker:
+        first_answer_seconds = executor.now() - start
         is_hopeless = _pruning_rule(method, asker, config.target_pct)
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
@@ -621,7 +614,10 @@ def _run_repeat(
 
 def replay(method: Method, comparison: Comparison, read: _Read, repeat: int) -> Trace:
     """Run a repeat on a simulated clock."""
-    return _run_repeat(method, comparison, repeat, lambda seed: SimulatedExecutor(read, seed, comparison.task.seconds))
+    task = comparison.task
+    return _run_repeat(
+        method, comparison, repeat, lambda seed: SimulatedExecutor(read, seed, task.seconds), _effort(task.workers)
+    )
 
 
 # All repeats ------------------------------------------------------------------------------------------------
@@ -714,7 +710,7 @@ def run_live(
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
             repeat_folder = work / f"{method.name}-{repeat}"
-            trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), repeat_folder, effort)
+            trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), effort, repeat_folder)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
             traces[method.name, repeat] = trace

@@ -311,11 +311,6 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
             yield text
 
 
-def _rows_in_folder(folder: Path) -> list[LeaderboardRow]:
-    facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
-    return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
-
-
 # A live report page requests the rows of all studies repeatedly, and most studies do not change.
 @lru_cache(maxsize=1024)
 def _folded_rows(folder: Path, *file_states: tuple[int, int]) -> list[LeaderboardRow]:
@@ -508,7 +503,8 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     def rows_in_folder(folder: Path) -> list[LeaderboardRow]:
         if known_study is not None and folder == known_study.folder:
             return _rows_of_study(known_study)
-        return _rows_in_folder(folder)
+        facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
+        return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
 
     entries = ledger.read(workspace.ledger, damage)
     records = []
