@@ -282,9 +282,9 @@ def _state_text(info: StudyFacts) -> str:
     """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
     duration_text = duration(info.elapsed)
     limit = info.time_limit
-    if info.at_work and limit is not None and limit >= 60:
+    if info.is_at_work and limit is not None and limit >= 60:
         return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
-    if info.at_work:
+    if info.is_at_work:
         return f"Running: {duration_text}"
     if info.study.session is None:
         return "Not begun"

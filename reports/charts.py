@@ -390,8 +390,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
     looks = _looks("fate", kinds, kinds)
     line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps)
-    first = _over("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
-    points = first.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
+    ended_networks = _over("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
+    points = ended_networks.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
     layers = [
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
         points.encode(x=x, y=y, tooltip=_network_tips(unit), **looks).add_params(_zoom()),

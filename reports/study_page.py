@@ -245,7 +245,7 @@ def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
     for rank, network in enumerate(info.networks, start=1):
         row = network.row
         accuracies = network.validation_accuracies_pct
-        tier = "searched" if network.complete else None
+        tier = "searched" if network.is_complete else None
         test_values: tuple[float | bool | None, ...] = (None, None, None, 0, False)
         if row is not None:
             tier = row.tier

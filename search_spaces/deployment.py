@@ -495,7 +495,7 @@ def _overwritten(step: IntegerStep, index: int, placed_maps: list[IntegerMap], l
 def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> int:
     """Return the first start at which ``size`` bytes overlap no live map; ``live`` has starts and ends of the maps."""
     for start in starts:
-        overlaps = any(start < end and first < start + size for first, end in live)
+        overlaps = any(start < map_end and map_start < start + size for map_start, map_end in live)
         if start >= 0 and not overlaps:
             return start
     raise AssertionError("there is space after the last live map")

@@ -26,7 +26,7 @@ from harness.system.document import WrittenNetwork, csv_text, document_of, read_
 from harness.system.errors import ContentError
 from harness.system.terminal import aligned, counted, duration_text
 from harness.training.result import finite
-from search_spaces.space import clopper_pearson
+from search_spaces.counting import clopper_pearson
 
 DEFAULT = "default"  # name of the method that a search uses
 _DESIGN = "comparison.json"

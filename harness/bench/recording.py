@@ -42,8 +42,9 @@ from harness.training.recipe import NamedRecipe, Recipe, check_batch, check_netw
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
+from search_spaces.counting import MOST_RECORDED
 from search_spaces.network import Analysis, Architecture
-from search_spaces.space import MOST_RECORDED, SearchSpace, draw, enumerate_draws, judge, uniform
+from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
 from search_spaces.space_errors import DrawError
 
 _BANDS = 8  # bands of parameters

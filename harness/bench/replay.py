@@ -38,6 +38,7 @@ from harness.searching import scheduler
 from harness.searching.external_method import Asker, Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
+from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import elsewhere, transfer
@@ -266,7 +267,7 @@ class RunRequest:
         repeats: Number of repeats of each method.
         seed: Seed of the comparison.
         target: Validation accuracy in per cent; None for the default of the table.
-        budget: Most parameters of a network; None for the default of the table, or 20,000 without a table.
+        budget: Most parameters of a network; None for the default of the table, or of a search without a table.
         seconds: Time limit of a repeat; None for the default of the table.
         workers: Number of runs at the same time within a repeat.
         answer_seconds: Time limit for an answer of a user-defined method.
@@ -432,7 +433,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
     study = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
-        budget=request.budget or 20_000,
+        budget=request.budget or SearchRequest.budget,
         target_pct=request.target,
         threshold_pct=request.target,
         space=space.name,

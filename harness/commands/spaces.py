@@ -14,8 +14,9 @@ from harness.interface import options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
 from search_spaces.catalog import SPACES, space
+from search_spaces.counting import count_text, feasible
 from search_spaces.network import analyse
-from search_spaces.space import SearchSpace, count_text, draw_uniform, feasible
+from search_spaces.space import SearchSpace, draw_uniform
 
 _seed = click.option("--seed", type=int, default=0, help="Random seed.")
 

@@ -9,8 +9,8 @@ from harness.data.datasets import Dataset, independent_cases
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
 from harness.system.terminal import counted
+from search_spaces.counting import clopper_pearson
 from search_spaces.ops import shape_text
-from search_spaces.space import clopper_pearson
 
 _TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
 _CONFIDENCE = 0.95  # confidence level of the lower bounds
@@ -74,8 +74,8 @@ def fewest_right(target_pct: float, images: int) -> int | None:
     interval_confidence = 2 * _CONFIDENCE - 1
     # The lower bound is below the observed accuracy, so the search begins at the target itself.
     for correct_count in range(int(images * target_pct / 100), images + 1):
-        lower, _ = clopper_pearson(correct_count, images, interval_confidence)
-        if 100 * lower >= target_pct:
+        lower_bound, _ = clopper_pearson(correct_count, images, interval_confidence)
+        if 100 * lower_bound >= target_pct:
             return correct_count
     return None
 

@@ -218,11 +218,11 @@ def _centred(grey: Array) -> Array:
     scale = _BOX / max(digit.shape)
     height, width = (max(1, round(side * scale)) for side in digit.shape)
     picture = Image.fromarray(digit.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
-    small = np.asarray(picture).clip(0, 255)
+    small_digit = np.asarray(picture).clip(0, 255)
     image = np.zeros((_EDGE, _EDGE))
-    top = _start(small, axis=0)
-    left = _start(small, axis=1)
-    image[top : top + height, left : left + width] = small
+    top = _start(small_digit, axis=0)
+    left = _start(small_digit, axis=1)
+    image[top : top + height, left : left + width] = small_digit
     return image
 
 

@@ -34,7 +34,7 @@ from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 from search_spaces.space_errors import SearchSpaceError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 3  # of ``leaderboard.csv``; other versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; benchmarks/claims_page.py writes the second file
 # Since then every verification is declared before its first run (commit e842376a); older seeds have no declaration.
 _DECLARED_SINCE_UTC = "2026-11-21T20:26:12+00:00"

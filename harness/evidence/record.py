@@ -192,7 +192,12 @@ def with_seeds(record: Record, *runs: SeedRun) -> Record:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write a record, merged with the present content of the file; a recorded seed keeps its first result."""
+    """Write a record, merged with the present content of the file; a recorded seed keeps its first result.
+
+    Raises:
+        ContentError: The file is damaged, or contains a different row.
+        StorageError: The file cannot be written.
+    """
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():

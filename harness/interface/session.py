@@ -396,7 +396,7 @@ class SearchReporter(Reporter):
         else:
             text = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
         trials = self.effort.trials
-        training_count = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
+        training_count = f"{moment.state.trained_count:,}" + ("" if trials is None else f" of {trials:,}")
         return f"{text}; {training_count} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:

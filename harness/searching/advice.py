@@ -68,7 +68,6 @@ class SearchOutcome:
         study = self.state
         end = self.ending
         advice = self._printed_advice
-        rejected_count = study.rejected.total()
         winner = None if self.verdict is None else document_of(self.verdict.row)
         nearest = None if self.nearest is None else asdict(self.nearest)
         front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
@@ -80,10 +79,10 @@ class SearchOutcome:
             **front,
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
-            "proposed": len(study.proposals) + rejected_count + study.repeated,
-            "rejected": rejected_count,
-            "repeated": study.repeated,
-            "trained": study.trained,
+            "proposed": study.proposal_count,
+            "rejected": study.rejected.total(),
+            "repeated": study.repeat_count,
+            "trained": study.trained_count,
             "seconds": study.seconds,
             "winner": winner,
             "reached": self.verdict is not None and self.verdict.passed,
@@ -376,7 +375,7 @@ def outcome_of(
             better = confirmed_front(contenders)
         candidates = [each for each in better if each.is_confirmed and each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
-        if candidates and (plan.config.is_front or not search.state.missed):
+        if candidates and (plan.config.is_front or not search.state.missed_trials):
             cheapest = min(candidates, key=lambda each: each.order)
             network = cheapest.proposal
             seconds = search.state.seconds + search.verify_seconds(cheapest)

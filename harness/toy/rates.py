@@ -138,8 +138,8 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),
     }
     for source, bound in limits.items():
-        if (apart := largest_difference(by_source, source)) > bound:
-            raise HarnessError(f"the chain rule differs from {source} by {apart:.1e} (allowed {bound:.0e})")
+        if (difference := largest_difference(by_source, source)) > bound:
+            raise HarnessError(f"the chain rule differs from {source} by {difference:.1e} (allowed {bound:.0e})")
     return by_source
 
 
