@@ -163,8 +163,8 @@ class _Door:
     @property
     def limit(self) -> int:
         """Largest number of parameters worth training: one less than the incumbent has, or the budget."""
-        standing = (item["parameters"] - 1 for item in self.tried.values() if item["stands"])
-        return min(standing, default=self.problem.budget)
+        confirmed_limits = (item["parameters"] - 1 for item in self.tried.values() if item["is_confirmed"])
+        return min(confirmed_limits, default=self.problem.budget)
 
     def _outcome(self, network: str) -> Outcome:
         """Return the result of a network whose training has ended."""

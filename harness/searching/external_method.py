@@ -75,7 +75,7 @@ class TriedNetwork:
             failure status of the first run.
         validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
         fresh_pct: Accuracies in % of the runs on fresh seeds, which follow a first run that reaches the target.
-        stands: True if the fresh seeds confirm the network, which then may be the answer; False after a verification
+        is_confirmed: True if the fresh seeds confirm the network, which then may be the answer; False after a verification
             that missed the target.
     """
 
@@ -84,7 +84,7 @@ class TriedNetwork:
     state: str
     validation_accuracy_pct: float | None
     fresh_pct: tuple[float, ...]
-    stands: bool
+    is_confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class Asker:
             infeasible_counts[reason] += 1
             network = str(architecture)
             self.rejected[hash_] = TriedNetwork(
-                network, analysis.parameters, "rejected", validation_accuracy_pct=None, fresh_pct=(), stands=False
+                network, analysis.parameters, "rejected", validation_accuracy_pct=None, fresh_pct=(), is_confirmed=False
             )
         answers = len(repeats) + infeasible_counts.total()
         why = f"{len(repeats)} of {answers} consecutive proposals were known, the rest infeasible"
@@ -226,7 +226,7 @@ def _tried(candidate: Candidate, missed_trials: Set[int]) -> TriedNetwork:
         state="running" if first is None else str(first.status),
         validation_accuracy_pct=first.validation_accuracy_pct if first and first.status is Status.COMPLETE else None,
         fresh_pct=tuple(candidate.fresh_pct),
-        stands=candidate.is_confirmed and candidate.proposal.trial not in missed_trials,
+        is_confirmed=candidate.is_confirmed and candidate.proposal.trial not in missed_trials,
     )
 
 

@@ -5,8 +5,8 @@ target.
 
 - A candidate *is confirmed* while its fresh seeds predict that a verification passes, and *is refuted* when further
   seeds would be wasted. Both depend on the runs of the candidate alone, and further runs may change both.
-- A confirmed candidate *stands* unless a verification has missed. The *incumbent* is the standing candidate of the
-  lowest cost; if two costs are minimised, the standing candidates form a Pareto front.
+- The *incumbent* is the confirmed candidate of the lowest cost whose verification has not missed the target; if two
+  costs are minimised, these candidates form a Pareto front.
 - A *contender* is confirmed or due another run. Of thousands of candidates, nearly all are no contenders.
 - The *state* of a network (``NetworkState``) follows from the log, event by event (``TRANSITIONS``).
 - The *nearest miss* is the unconfirmed candidate with the fewest errors.

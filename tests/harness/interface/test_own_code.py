@@ -196,7 +196,7 @@ def test_user_method_keeps_lengths_limit_and_time(module: str, tmp_path: Path, m
     asker.ask = lambda tried: tried_lists.append(tried) or "conv3x3(1) gap linear(10)"  # type: ignore[func-returns-value]
     for missed in (set[int](), confirmed):
         asker.propose(Inquiry(1000, search.state.candidates, time_left, missed_trials=missed))
-    assert [sum(each.stands for each in tried) for tried in tried_lists] == [len(confirmed), 0]
+    assert [sum(each.is_confirmed for each in tried) for tried in tried_lists] == [len(confirmed), 0]
 
 
 def test_optuna_sampler_keeps_lengths_and_limit(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
