@@ -75,8 +75,8 @@ class TriedNetwork:
             failure status of the first run.
         validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
         fresh_pct: Accuracies in % of the runs on fresh seeds, which follow a first run that reaches the target.
-        is_confirmed: True if the fresh seeds confirm the network, which then may be the answer; False after a verification
-            that missed the target.
+        is_confirmed: Whether the fresh seeds confirm the network, which then may be the answer; False after a
+            verification that missed the target.
     """
 
     network: str
