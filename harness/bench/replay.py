@@ -510,12 +510,6 @@ class _Watch:
             self.runs += 1
 
 
-def _seed_of(comparison: Comparison, repeat: int) -> int:
-    """Return the seed of a repeat, the same for all methods; its 31 bits are valid for all random number generators."""
-    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
-
 def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Problem:
     """Return the problem that is sent to user-defined methods."""
     return Problem(
@@ -565,7 +559,9 @@ def _run_repeat(
         folder: Folder for checkpoints; not used on a table.
         effort: Device, engine and limits; None on a table.
     """
-    seed = _seed_of(comparison, repeat)
+    # The seed of a repeat is the same for all methods; its 31 bits are valid for all random number generators.
+    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
+    seed = int.from_bytes(digest[:4], "big") >> 1
     task = comparison.task
     switches = method.switches
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
