@@ -56,7 +56,8 @@ _CONFIG: dict[str, Any] = {
     "legend": {**_TEXTS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }
-_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")  # fewer on a narrow screen; ``width`` is in pixels
+# Fewer on a narrow screen. The signal ``width`` changes after the layout of legends, which would then be cut off.
+_LEGEND_COLUMNS = alt.ExprRef("containerSize()[0] < 640 ? 1 : 3")
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
