@@ -78,8 +78,7 @@ def test_groups_reach_search_and_certificate(workspace: Path, monkeypatch: pytes
     test_images, test_labels = _bars(60, seed=2)
     persons = np.arange(120) // 4
     monkeypatch.setattr(api, "search", lambda *arguments, **options: None)
-    fit = {"_trial": None, "network_": ""}
-    monkeypatch.setattr(SmallestClassifier, "_keep_network", lambda self, share: self.__dict__.update(fit))
+    monkeypatch.setattr(SmallestClassifier, "_keep_network", lambda self, _: self.__dict__.update(_trial=0, network_=0))
     monkeypatch.setattr(verification, "certificate", lambda trial, seeds, **options: options["dataset"])
     classifier = SmallestClassifier(0.8).fit(images, labels, groups=persons)
     name: object = classifier.certify(test_images, test_labels, groups=np.arange(60) // 12 + 100)
