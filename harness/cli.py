@@ -9,13 +9,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, as_command, refused
 from harness.system.terminal import say, write
-from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret
+from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret, reason
 
 _INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
@@ -90,8 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _INTERRUPTED
     except BrokenPipeError:
         code = _OUTPUT_CLOSED
-    except OSError:  # the error message cannot be written, so only the exit code reports the error
+    except OSError as error:  # the error document cannot be written
         code = UsageError.exit_code
+        with suppress(OSError):  # without stderr, only the exit code reports the error
+            say(f"cannot write the output: {reason(error)}", "error")
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -136,9 +139,8 @@ def _as_harness_error(error: BaseException) -> HarnessError | None:
             # click says that a text "is not a valid integer range".
             message = message.replace("a valid integer range", "a whole number")
             message = message.replace("a valid float range", "a number")
-            command = as_command()
-            if isinstance(error, click.UsageError) and error.ctx:
-                command = error.ctx.command_path
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else as_command()
             return UsageError(message, hint=f"see '{command} --help'")
         case UnknownNameError():
             return UsageError(error.message, hint=error.hint)

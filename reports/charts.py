@@ -56,7 +56,8 @@ _CONFIG: dict[str, Any] = {
     "legend": {**_TEXTS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }
-_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")  # fewer on a narrow screen; ``width`` is in pixels
+# Fewer on a narrow screen. The signal ``width`` changes after the layout of legends, which would then be cut off.
+_LEGEND_COLUMNS = alt.ExprRef("containerSize()[0] < 640 ? 1 : 3")
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
@@ -196,8 +197,8 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
             if network.hash in front:
                 kind = "on the Pareto front"
         macs = None if network.first_run is None else network.first_run.macs
-        if info.config.minimised[0] is Metric.MACS:
-            macs = network.cost  # known before the first run has ended
+        # Minimised costs are known before the first run has ended.
+        costs = dict(zip(info.config.minimised, (network.cost, network.second), strict=False))
         values: dict[str, Any] = {
             "n": number,
             "hash": network.hash,
@@ -206,8 +207,9 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
             "origin": network.origin,
             "trial": network.trial,
             "parameters": network.parameters,
-            "macs": macs,
+            "macs": costs.get(Metric.MACS, macs),
             "cost": network.cost,
+            "second": network.second,
             "epochs": network.epochs,
             "validation_pct": _rounded(mean),
             "deviation_pct": _rounded(deviation),
@@ -220,8 +222,6 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
             "tier": None if row is None else str(row.tier),
             "test_pct": None if row is None else _rounded(row.mean_test_accuracy_pct),
         }
-        if network.second is not None:
-            values["second"] = network.second
         rows.append(values)
     return rows
 
@@ -345,21 +345,24 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
 _FATES = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
 
 
-def _fate(network: NetworkFacts) -> str:
-    """Return a key of ``_FATES``; a network that missed the target on the test images counts as ``trained``."""
+def _fate(network: NetworkFacts) -> str | None:
+    """Return a key of ``_FATES``, or None; a network that missed the target on the test images is ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
-    return "confirmed" if network.state in CONFIRMED_STATES else "trained"
+    if network.state in CONFIRMED_STATES:
+        return "confirmed"
+    return "trained" if network.is_complete else None
 
 
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     """Return the chart of both minimised metrics with the Pareto front; None if the study minimises a single metric."""
     config = info.config
-    if not config.is_front or not rows:
+    fates = map(_fate, info.networks)
+    points = [{**row, "fate": fate} for row, fate in zip(rows, fates, strict=True) if fate is not None]
+    if not config.is_front or not points:
         return None
-    candidates = [network for network in info.networks if _fate(network) != "trained"]
+    candidates = [network for network in info.networks if _fate(network) in ("confirmed", "tested")]
     front = pareto_front(candidates, lambda network: (network.cost, network.second or 0, network.hash))
-    points = [{**row, "fate": _fate(network)} for row, network in zip(rows, info.networks, strict=True)]
     first, second = (OBJECTIVES[metric] for metric in config.minimised)
     axes = {"x": _log_axis(alt.X, "cost", first), "y": _log_axis(alt.Y, "second", second)}
     tips = _tips("network:N", f"cost:Q|{first}|,d", f"second:Q|{second}|,d", "validation_pct:Q|validation, %|.2f")

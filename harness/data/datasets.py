@@ -158,7 +158,7 @@ def target_of(spec: Dataset, stated_pct: float | None) -> float:
     """
     target_pct = spec.target_pct if stated_pct is None else stated_pct
     if not target_pct:
-        raise UsageError(f"data set {spec.name} has no default target; set a target, as in --target 95")
+        raise UsageError(f"data set {spec.name} has no default target; set a target in per cent, such as 95")
     return target_pct
 
 

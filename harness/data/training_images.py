@@ -48,7 +48,7 @@ _EMBEDDED_SHA256 = {
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
-_BY_HAND_HINT = "set --data or HARNESS_DATA to a folder that contains the .gz files"
+_BY_HAND_HINT = "set the option data or HARNESS_DATA to a folder that contains the .gz files"
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
 _READ_AGAIN_HINT = "remove the folder and read the source again"
 OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images

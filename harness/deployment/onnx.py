@@ -70,9 +70,9 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
         if module is None or refused(error) is not None:
             raise
         if isinstance(error, _DifferentLogits):
-            raise ContentError(f"--onnx cannot express {module.name}: its logits differ from those of torch") from error
+            raise ContentError(f"ONNX cannot express {module.name}: its logits differ from those of torch") from error
         cause = " ".join(str(error.__cause__ or error).split())
-        raise ContentError(f"--onnx cannot write {module.name}: {cause[:200]}") from error
+        raise ContentError(f"{module.name} cannot be exported as ONNX: {cause[:200]}") from error
     return Files({path: content}, {"check": check})
 
 

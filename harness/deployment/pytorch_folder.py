@@ -58,11 +58,11 @@ def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> Non
         SearchSpaceError: An op has no PyTorch source.
     """
     if recipe.precision == "int8":
-        raise ContentError("--pytorch cannot write an integer network; use --c")
+        raise ContentError("an integer network cannot be exported as PyTorch, only as C")
     settings = {"trainer": recipe.trainer, "zero_head": recipe.zero_head, "dirac": recipe.initialisation == "dirac"}
     for name, value in settings.items():
         if value:
-            raise ContentError(f"--pytorch cannot write the recipe setting {name}; use --safetensors")
+            raise ContentError(f"the recipe setting {name} cannot be exported as PyTorch, only as safetensors")
     for op, before in walk(architecture.ops, task.input_shape):
         if not isinstance(op, Residual):
             op.source(before)  # raises SearchSpaceError

@@ -90,7 +90,9 @@ def explain(
     argument = network_argument(network, files.workspace(), task, only_notation=torch)
     architecture = argument.architecture
     if torch and architecture.user_module is not None:
-        raise UsageError("--torch compares networks of the notation; a module is counted by torch and fvcore already")
+        raise UsageError(
+            "the option torch compares networks of the notation; a module is counted by torch and fvcore already"
+        )
     if argument.translated_module:
         say(f"notation: {architecture}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
@@ -247,11 +249,11 @@ def export(
     """
     targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch})
     if chip is not None and c is None:
-        raise UsageError("--chip requires --c FOLDER: only the C code runs on chips")
+        raise UsageError("the option chip requires the option c: only the C code runs on chips")
     if optimise is not None and c is None:
-        raise UsageError("--optimise requires --c FOLDER: only the C code has variants for size and speed")
+        raise UsageError("the option optimise requires the option c: only the C code has variants for size and speed")
     if chip is not None and optimise == Optimisation.SPEED and cast(Chip, chip).core.speed is None:
-        raise UsageError(f"the core of {chip} has no table speed, which --optimise speed requires")
+        raise UsageError(f"the core of {chip} has no table speed, which optimise speed requires")
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
@@ -309,7 +311,7 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
 
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
-        raise UsageError("no file to export: set --onnx FILE, --safetensors FILE, --c FOLDER or --pytorch FOLDER")
+        raise UsageError(f"no file to export: set one of the options {', '.join(paths)}")
     if len({path.absolute() for path in targets.values()}) < len(targets):
         raise UsageError("two options name the same file")
     for name, path in targets.items():
@@ -680,8 +682,8 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     >>> report(study("mine"), "report.html").name
     'report.html'
     """
-    reported_study = of if isinstance(of, Study) else study(of)
     copy_path = None if path is None else Path(converted("path", FILE, path))
+    reported_study = of if isinstance(of, Study) else study(None if of is None else converted("of", FILE, of))
     from reports.study_page import write_report
 
     report_path = write_report(reported_study.folder, files.workspace())

@@ -122,6 +122,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if y is None:
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _errors_as_value_errors():
+            self.__dict__.pop("network_", None)  # until the end of this fit, the estimator is not fitted
             share = converted("target", SHARE, self.target)
             if not isinstance(self.study, str) or not plain_name(self.study):
                 raise UsageError(f"study must be a text with a letter from a to z or a digit, got {self.study!r:.60}")
@@ -166,7 +167,6 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             warnings.warn(f"the fitted network is not verified at {share:.12g}: {why_unverified}", stacklevel=3)
         self._trial = trial
         self.verified_ = not why_unverified
-        self.network_ = trial.network
         self.parameters_ = trial.parameters
         folder = workspace().records
         training = (trial.hash, trial.recipe.hash, trial.dataset)
@@ -184,6 +184,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         else:
             with self._output():
                 self._model = api.train(trial.network, trial.dataset, recipe=trial.recipe_name).module.eval()
+        self.network_ = trial.network
 
     def _output(self) -> AbstractContextManager[None]:
         return nullcontext() if self.verbose else silent()
@@ -254,7 +255,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             UsageError: Fewer than 20 seeds are requested.
             ContentError: The allowed chance of a false certificate is spent for these images.
         """
-        check_is_fitted(self, "_trial")
+        check_is_fitted(self, "network_")
         with _errors_as_value_errors():
             training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._input[0])}
             images = own.pixels_of(self.data_, X_test)

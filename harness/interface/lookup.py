@@ -126,12 +126,12 @@ def only_row(
         row_by_key[recipe_key, row.dataset, row.target_pct] = row
     if len(row_by_key) > 1:
         # The hint names only the options in which the rows differ.
-        values_by_option = zip(("--recipe", "--dataset", "--target"), zip(*row_by_key, strict=True), strict=True)
+        values_by_option = zip(("recipe", "dataset", "target"), zip(*row_by_key, strict=True), strict=True)
         choices = [option for option, values in values_by_option if len(set(values)) > 1]
         texts = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in rows)
         raise ContentError(
             f"{argument.architecture.hash} has several rows: {'; '.join(texts)}",
-            hint=f"choose with {' and '.join(choices)}",
+            hint=f"choose by {' and '.join(choices)}",
         )
     return next(iter(row_by_key.values()), None)
 
@@ -150,12 +150,12 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
     if row.recipe is None:
         raise UsageError(
             f"the row was trained with recipe {row.recipe_name!r}, which is not defined here",
-            hint="set --recipe NAME or --recipe @FILE.toml",
+            hint="set a recipe, by name or as @FILE.toml",
         )
     if epochs is not None:
         reason = f"the leaderboard row of the network fixes recipe and epochs ({row.recipe_name})"
-        hint = f"--recipe NAME --epochs {epochs} trains with a different recipe"
-        raise UsageError(f"--epochs requires --recipe: {reason}", hint=hint)
+        hint = f"set a recipe to train with this recipe for {epochs} epochs"
+        raise UsageError(f"the option epochs requires the option recipe: {reason}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
@@ -286,7 +286,7 @@ def _module_argument(
             raise UsageError(f"{name} has no notation: {error.message}") from error
         description = describe()
         say(f"{name} stays a PyTorch module, with new weights: {error.message}")
-        say("train, verify, evaluate, report, export --onnx and --safetensors accept modules; --c and --pytorch do not")
+        say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
         argument = NetworkArgument(Architecture((description.op,)), parts=description.parts)
     else:
@@ -365,6 +365,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
 
     Raises:
         ContentError: No record fits, or records with different recipes or data sets fit.
+        UsageError: No record fits, and the recipe is unknown.
     """
     argument = network_argument(network, workspace, task_of_option(dataset))
     network_hash = argument.architecture.hash
@@ -376,13 +377,15 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     matches = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in matches or records}))
     if not matches:
+        if recipe is not None and not isinstance(network, Study | Trial):
+            named_recipe(recipe)
         other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
         hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in matches}) > 1:
-        raise ContentError(f"{network_hash} has several rows: {row_texts}", hint="choose with --recipe or --dataset")
+        raise ContentError(f"{network_hash} has several rows: {row_texts}", hint="choose by recipe or dataset")
     return max(matches, key=lambda each: len(each.seeds))
 
 

@@ -82,7 +82,7 @@ def planned_search(
         if integer_metrics & metrics and plan.named_recipe.recipe.precision != "int8":
             say(
                 f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
-                "floats; --recipe small-int8 evaluates integers"
+                "floats; recipe small-int8 evaluates integers"
             )
         device, engine = plan.effort.device, plan.effort.engine
         with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:

@@ -69,7 +69,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
         # recipe is refused: its seeds must not be pooled with seeds of different code.
         function_of(recipe_choice.recipe.trainer, "trainer", recipe_choice.recipe.trainer_sha256 or "not recorded")
     if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
-        raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
+        raise UsageError(f"seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
     from harness.data.training_images import load
     from harness.evidence.verification_runs import VerifyPlan, due_indices

@@ -114,7 +114,7 @@ def seed_of_network(
         if seed not in kept_seeds:
             seeds_text = ", ".join(map(str, kept_seeds)) or "none"
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
-            raise UsageError(f"{message}; --retrain trains the seed again")
+            raise UsageError(f"{message}; the option retrain trains the seed again")
     recorded_run = None if record is None else record.seed(seed)
     return SeedOfNetwork(architecture, recipe_choice, dataset_name or dataset, seed, record, recorded_run, retrain)
 

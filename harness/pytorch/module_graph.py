@@ -83,7 +83,8 @@ class Recording:
         positions = list(range(len(outputs)))
         if kind in (tuple, list):
             # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
-            positions = [index for index in positions if _is_class_values(outputs[index], task)]
+            shapes = ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
+            positions = [i for i, each in enumerate(outputs) if isinstance(each, Node) and shape_of(each) in shapes]
         is_one_tensor = len(positions) == 1 and isinstance(outputs[positions[0]], Node)
         if kind not in (None, tuple, list) or not is_one_tensor:
             raise Untranslatable(f"the module returns a {getattr(kind, '__name__', 'number')}; expected one tensor")
@@ -228,11 +229,6 @@ def place_of(node: Node) -> str:
     path, position = places_of_user[-1]
     line, _, _ = position.partition(",")
     return f"{os.path.basename(path)}:{line}: "
-
-
-def _is_class_values(output: object, task: Task) -> bool:
-    """Return whether an output of a module has a value per class."""
-    return isinstance(output, Node) and shape_of(output) in ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:

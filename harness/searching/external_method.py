@@ -258,12 +258,12 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         seed=config.seed,
         rungs=config.rungs_of(epochs),
     )
-    with guarding_user_code(f"--sampler {name}"):
-        method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
+    with guarding_user_code(f"sampler {name}"):
+        method: Ask | tuple[Ask, Stop] = function_of(name, "sampler")(problem)
         user_ask, user_stop = functions_of(method)
 
     def ask(trials: Sequence[TriedNetwork]) -> str:
-        with guarding_user_code(f"--sampler {name}"):
+        with guarding_user_code(f"sampler {name}"):
             answer = user_ask(trials)
             if isinstance(answer, str):
                 return answer
@@ -271,10 +271,10 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
 
     def stop(rung: Rung) -> bool:
         assert user_stop is not None, "a method that does not prune is not asked at rungs"
-        with guarding_user_code(f"--sampler {name}"):
+        with guarding_user_code(f"sampler {name}"):
             answer = user_stop(rung)
             if isinstance(answer, bool):
                 return answer
             raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
 
-    return Asker(f"--sampler {name}", space, problem, ask, stop if user_stop else None, lengths)
+    return Asker(f"sampler {name}", space, problem, ask, stop if user_stop else None, lengths)

@@ -199,13 +199,13 @@ def sampler_name(name: str) -> str:
 
 def takes_problem(name: str) -> bool:
     """Return whether a name refers to a user-defined method: a function with a parameter named ``problem``."""
-    return ":" in name and "problem" in inspect.signature(function_of(name, "--sampler")).parameters
+    return ":" in name and "problem" in inspect.signature(function_of(name, "sampler")).parameters
 
 
 def _user_sampler(name: str, seed: int) -> BaseSampler:
     """Return the sampler of the user's function ``name``."""
-    function = function_of(name, "--sampler")
-    with guarding_user_code(f"--sampler {name}"):
+    function = function_of(name, "sampler")
+    with guarding_user_code(f"sampler {name}"):
         sampler = function(seed)
         if not isinstance(sampler, BaseSampler):
             raise TypeError(f"expected a sampler of Optuna, got {type(sampler).__name__}")
@@ -250,7 +250,7 @@ class SamplerStudy:
                 self.study.sampler = SAMPLERS[self.sampler](seed, space, hashes)
                 return self._new_trial(space)
             self.study.sampler = _user_sampler(self.sampler, seed)
-            with guarding_user_code(f"--sampler {self.sampler}"):
+            with guarding_user_code(f"sampler {self.sampler}"):
                 answer = self._new_trial(space)
             self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``guarding_user_code``
             return answer

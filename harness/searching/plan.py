@@ -129,7 +129,7 @@ def plan_search(
     with busy("checking the options and reading the images"):
         goal = goal_of(dataset_of_option(request.dataset), request.target_pct)
         sampler = sampler_name(request.sampler)
-        sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
+        sampler_sha256 = source_sha256(sampler, "sampler") if ":" in sampler else ""
         named_folder = None if request.study is None else workspace.study(request.study)
         start_networks = () if request.start_from is None else networks_of(request.start_from, workspace)
         device = choose_device(request.device)

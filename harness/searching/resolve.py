@@ -121,7 +121,7 @@ def goal_of(data: Dataset, target_pct: float | None) -> Goal:
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(
-            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
+            f"the target {target_pct:.12g} % allows less than one error on the {data.test_size:,} test images of "
             f"{data.title}; the highest target of a search is {highest:.12g}"
         )
     return Goal(data, target_pct)
@@ -142,11 +142,11 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     """
     minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
     if len(minimise) > 2:
-        raise UsageError(f"--minimise {', '.join(minimise)}: at most two objectives are allowed")
+        raise UsageError(f"minimise {', '.join(minimise)}: at most two objectives are allowed")
     chip_limits = _chip_limits(request.chip, data.task)
     limits = chip_limits if request.limits is None else (*request.limits, *chip_limits)
     if clash := contradictory(limits):
-        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet all these limits")
+        raise UsageError(f"limits {', '.join(map(str, clash))}: no network can meet all these limits")
     budget = min([request.budget, *upper_bounds(limits, Metric.PARAMETERS)])
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
@@ -157,7 +157,7 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     if minimise[0] is Metric.PARAMETERS:
         objectives[0] = StudyObjective(Metric.PARAMETERS)
     check = as_command("spaces", "check", request.space)
-    _check_smallest(space, budget, "relax --limit or increase --budget" if limits else f"'{check}' lists the reasons")
+    _check_smallest(space, budget, "relax the limits or the budget" if limits else f"'{check}' lists the reasons")
     return LimitedSpace(space=space, budget=budget, objectives=tuple(objectives))
 
 
@@ -280,9 +280,9 @@ def training_of(
     choices: tuple[str, ...] = ()
     if request.trainer is not None:
         if request.recipe != AUTO:
-            raise UsageError("--recipe and --trainer cannot be combined: the trainer replaces the recipe")
-        fields = {"trainer": request.trainer, "trainer_sha256": source_sha256(request.trainer, "--trainer")}
-        recipe = NamedRecipe(request.trainer, recipe_from(fields, "--trainer"))
+            raise UsageError("the options recipe and trainer cannot be combined: the trainer replaces the recipe")
+        fields = {"trainer": request.trainer, "trainer_sha256": source_sha256(request.trainer, "trainer")}
+        recipe = NamedRecipe(request.trainer, recipe_from(fields, "trainer"))
     elif request.recipe != AUTO:
         recipe = named_recipe(request.recipe)
     else:
@@ -292,7 +292,7 @@ def training_of(
         recipe = default or named_recipe(CHOICES[0])
     names = without_integer_form(space.op_types)
     if names and (request.chip is not None or recipe.recipe.precision == "int8"):
-        need = "required by precision int8" if request.chip is None else "required by --chip"
+        need = "required by precision int8" if request.chip is None else "required by the chip"
         raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
     return TrainingChoice(
         named_recipe=recipe,
@@ -306,7 +306,7 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
     """Return the allowed training lengths in epochs, ascending, for ``images`` training images."""
     if request.epochs is not None:
         if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
-            raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MOST_EPOCHS:,}")
+            raise UsageError(f"epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MOST_EPOCHS:,}")
         return tuple(sorted(set(request.epochs)))
     if request.recipe != AUTO:
         return (recipe.epochs,)

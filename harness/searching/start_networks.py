@@ -60,6 +60,6 @@ def suitable(texts: Sequence[str], space: SearchSpace, budget: int, source: str)
     if not networks:
         shape = "x".join(map(str, space.task.input_shape))
         raise UsageError(
-            f"--from {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
+            f"networks of {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
         )
     return tuple(sorted(networks))

@@ -291,7 +291,8 @@ class Candidate:
             run_square = self.groups.fold_square(run_square, [errors_pct])
         deviation = remaining_seeds / total * math.sqrt(run_square * (1 / remaining_seeds + 1 / len(errors_pct)))
         needed_pct = (100 - self.threshold_pct) * needed_share(total, self.groups)
-        return statistics.normal_share(_log_ratio(needed_pct, mean_pct) / deviation)
+        # The standard normal distribution function.
+        return 0.5 * math.erfc(-_log_ratio(needed_pct, mean_pct) / deviation / math.sqrt(2))
 
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
         """Return the expected final validation errors, on as many images as the first run validated on.

@@ -214,7 +214,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     """
     if (folder / OLD_RESULTS_FOLDER).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
-        raise ContentError(message, hint="pass a new name with --study")
+        raise ContentError(message, hint="choose a new name for the study")
     if study_exists(folder):
         check_config(folder, config)
         return False
@@ -277,7 +277,7 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             raise ContentError(
                 f"study {folder.name!r} in {folder} has a different {name.removesuffix('_pct')}{values}; "
                 "the configuration of a study cannot change",
-                hint="pass a new name with --study, or repeat the command that created the study with the same version",
+                hint="choose a new name for the study, or repeat the command with the version that created the study",
             )
 
 

@@ -53,7 +53,7 @@ class StudyLog:
             if entry is None:
                 raise ContentError(
                     f"line {number} of {self._path} is not an event of this program",
-                    hint="restore log.jsonl, or pass a new name with --study",
+                    hint="restore log.jsonl, or choose a new name for the study",
                 )
             state.apply(entry)
         return state

@@ -40,7 +40,7 @@ _AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
 _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
 _HIDDEN = "***"  # replaces passwords
-_RENAME = "pass a new name with --study"  # hint
+_RENAME = "choose a new name for the study"  # hint
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")  # user and password before the host of a URL
 _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")  # name and value of a password among the options of a URL
 
@@ -51,7 +51,7 @@ def check_url(url: str) -> None:
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        raise UsageError(f"--storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
+        raise UsageError(f"storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
 
 
 def without_passwords(text: str) -> str:
@@ -108,7 +108,7 @@ class Mirror:
         self._thread.start()
         if not self._opened.wait(_ANSWER_SECONDS):
             raise UsageError(
-                f"--storage {without_passwords(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s"
+                f"storage {without_passwords(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s"
             )
         if self._refused is not None:
             raise self._refused
@@ -123,7 +123,7 @@ class Mirror:
             self._ending.set()
         elif not self.finish() and self._refused is None:
             again = as_command("report", self._name, "--storage", "URL")
-            self.say(f"the database of --storage lacks some runs; {again!r} adds the missing runs")
+            self.say(f"the database lacks some runs; {again!r} adds the missing runs")
 
     def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:
         """Take the entries of the study."""
@@ -158,13 +158,13 @@ class Mirror:
                     self._refused = error
                 elif not self._opened.is_set():
                     hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
-                    self._refused = UsageError(f"--storage {without_passwords(self._url)}: {why}", hint=hint)
+                    self._refused = UsageError(f"storage {without_passwords(self._url)}: {why}", hint=hint)
                 elif self._is_current:
-                    self.say(f"the database of --storage is unavailable; the search continues ({why})")
+                    self.say(f"the database is unavailable; the search continues ({why})")
                 self._is_current = False
                 if self._refused is not None:
                     if self._opened.is_set():
-                        self.say(f"the database of --storage is no longer updated: {self._refused.one_line}")
+                        self.say(f"the database is no longer updated: {self._refused.one_line}")
                     self._opened.set()
                     return
             self._opened.set()
@@ -212,7 +212,7 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
         _close(study)
         key = different[0]
         difference = f"{key}: {attributes.get(key)!r} stored, {configuration[key]!r} expected"
-        raise UsageError(f"the database of --storage contains a different study {name!r} ({difference})", hint=_RENAME)
+        raise UsageError(f"the database contains a different study {name!r} ({difference})", hint=_RENAME)
     for key in configuration.keys() - attributes.keys():
         study.set_user_attr(key, configuration[key])
     return study
@@ -261,9 +261,7 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
     if entries and not hash_by_trial.items() <= hashes.items():
-        raise UsageError(
-            f"the database of --storage contains different trials of study {study.study_name!r}", hint=_RENAME
-        )
+        raise UsageError(f"the database contains different trials of study {study.study_name!r}", hint=_RENAME)
     for trial, (run, ended_utc) in history.first_runs.items():
         if trial not in hash_by_trial:
             study.add_trial(_trial(run, ended_utc, *history.proposals[trial], config))

@@ -77,8 +77,6 @@ class StudyState:
             (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeat_count: Number of proposals of known networks.
         ended_runs: Entries of the ended runs, by (trial, purpose, index of the seed).
-        trained_count: Number of first runs that ended with an accuracy, including pruned runs, which
-            ``NetworkState.TRAINED`` excludes.
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due another run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
@@ -112,7 +110,6 @@ class StudyState:
         self.rejected: Counter[str] = Counter()
         self.repeat_count = 0
         self.ended_runs: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
-        self.trained_count = 0
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
         self.incumbent: Candidate | None = None
@@ -192,8 +189,6 @@ class StudyState:
         if run.purpose is Purpose.SEARCH:
             candidate.first_run = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
-            if run.validation_errors is not None:
-                self.trained_count += 1
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)
@@ -284,6 +279,12 @@ class StudyState:
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
         """Return the entries of an event class, oldest first."""
         return [cast("Entry[_E]", entry) for entry in self.entries if isinstance(entry.event, kind)]
+
+    @property
+    def trained_count(self) -> int:
+        """Number of first runs with an accuracy; ``NetworkState.TRAINED`` excludes pruned runs."""
+        first_runs = [candidate.first_run for candidate in self.candidates.values() if candidate.first_run]
+        return sum(run.validation_errors is not None for run in first_runs)
 
     @property
     def is_over(self) -> bool:

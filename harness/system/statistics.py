@@ -47,11 +47,6 @@ def quantile(confidence: float, freedom: int) -> float:
     return float(stdtrit(freedom, confidence))
 
 
-def normal_share(value: float) -> float:
-    """Return the standard normal distribution function."""
-    return 0.5 * math.erfc(-value / math.sqrt(2))
-
-
 @cache
 def student_share(value: float, freedom: float) -> float:
     """Return the distribution function of Student's t distribution with ``freedom`` degrees of freedom."""

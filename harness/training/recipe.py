@@ -395,7 +395,7 @@ def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError if a batch is larger than the number of training images."""
     if recipe.batch_size > images:
         message = f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available"
-        hint = f"use --recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file"
+        hint = f"use a recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file"
         raise ContentError(message, hint=hint)
 
 

@@ -200,6 +200,7 @@ def test_streams_that_are_full_or_closed_from_the_start_keep_the_exit_code(line:
     output = in_a_shell(f"$HARNESS {line}", HARNESS_WORKSPACE=str(tmp_path))
 
     assert (output.returncode, "Traceback" in output.stderr) == (code, False)
+    assert " > /dev/full" not in line or output.stderr == "error: cannot write the output: No space left on device\n"
 
 
 def test_sigterm_leaves_with_130(tmp_path: Path):

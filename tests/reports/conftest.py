@@ -318,3 +318,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]
     """Return a browser page that all tests share, because a browser takes seconds to start."""
     with browser.started(tmp_path_factory.mktemp("profile")) as page:
         yield page
+
+
+@pytest.fixture
+def tab(chromium: browser.Page) -> Iterator[browser.Page]:
+    """Return the browser page, and fail if the console has messages after the test."""
+    chromium.complaints.clear()
+    yield chromium
+    assert chromium.complaints == []

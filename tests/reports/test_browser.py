@@ -8,7 +8,6 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +68,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "index": write_index(place, read_index(place)),
         "leaderboard": write_leaderboard(place, survey(place)),
     }
-
-
-@pytest.fixture
-def tab(chromium: browser.Page) -> Iterator[browser.Page]:
-    """Return the browser page, and fail if the console has messages after the test."""
-    chromium.complaints.clear()
-    yield chromium
-    assert chromium.complaints == []
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.data.datasets import DATASETS
 from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import only_row, read_network
@@ -25,13 +26,14 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
+from reports.charts import networks_rows, study_charts
 from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
-from search_spaces.space import Metric
+from search_spaces.space import OBJECTIVES, Metric
 from tests.factories import CONFIG, make_claim
 from tests.outline import Outline, checked
 from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
@@ -135,15 +137,18 @@ def test_report_omits_sections_without_data(new_study: Any, place: Workspace, ki
     assert len(outline.all("script")) == 4, "data, drawing library and those of the page"
 
 
-def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(realistic_facts: StudyFacts):
-    entries, config = realistic_facts.study.entries, replace(realistic_facts.config, dataset="mnist-5k")
+def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
+    realistic_facts: StudyFacts, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(DATASETS, "mnist-5k", replace(DATASETS["mnist-5k"], test_group_sizes=(100,) * 5))
 
-    study = facts_of(*entries, config=config).study
+    study = facts_of(*realistic_facts.study.entries, config=replace(realistic_facts.config, dataset="mnist-5k")).study
     outline = checked(page(StudyFacts(study, realistic_facts.evidence, realistic_facts.measured)))
 
     classes = [element.get("class", "").split() for element in outline.all("p")]
     assert ["banner"] in classes
     assert ["verdict", "reached"] not in classes
+    assert "binomial" not in outline.text()  # errors within a group are correlated
 
 
 # Leaderboard and index ------------------------------------------------------------------------------------------------
@@ -360,9 +365,14 @@ def test_filters_include_objectives_of_study(metrics: tuple[Metric, Metric | Non
     objectives = tuple(StudyObjective(metric, 60_000) for metric in metrics if metric is not None)
     study = new_study(config=replace(CONFIG, objectives=objectives))
     study.finish(study.propose(network(8, 8, 8)), 40)
+    study.propose(network(4, 4, 4))
 
-    source = page(read_study(study.write(), place))
+    source = page(facts := read_study(study.write(), place))
 
+    titles = [text for tag, text in checked(source).texts if tag == "th"]
+    assert all(titles.count(OBJECTIVES[metric]) == 1 for metric in (*metrics, Metric.PARAMETERS) if metric is not None)
+    front = study_charts(facts, networks_rows(facts))["front"]
+    assert front is None or str(front.to_dict(validate=False)).count("'fate': 'trained'") == 1  # the second waits
     data = json.loads(re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', source, re.S)[0])
     data = data.get("data", data)
     names = {name for _, low, high in data["filters"] for name in (low, high)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,14 +118,6 @@ def test_search_with_integer_recipe_writes_page_of_answer(workspace: Path, preci
     assert names == links
     assert len(names) == pages
     assert all('id="pad"' in (folder / name).read_text(encoding="utf-8") for name in names)
-
-
-@pytest.fixture
-def tab(chromium: browser.Page) -> Iterator[browser.Page]:
-    """Return the browser page, and fail if the console has messages after the test."""
-    chromium.complaints.clear()
-    yield chromium
-    assert chromium.complaints == []
 
 
 def answer(page: browser.Page) -> str:

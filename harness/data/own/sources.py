@@ -106,7 +106,7 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}", hint=hint) from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
         allowed_sources = f"{_GROUPED_FILES} files and folders of pictures"
-        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed: {allowed_sources}")
+        raise DataError(f"groups by {group_by}: {root} has no groups; allowed: {allowed_sources}")
     return source
 
 
@@ -229,7 +229,7 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     for key in (usual_key, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
         if key in keys:
             return key
-    raise DataError(f"--group-by {group_by}: {path} has no array {usual_key}; arrays: {', '.join(keys)}")
+    raise DataError(f"groups by {group_by}: {path} has no array {usual_key}; arrays: {', '.join(keys)}")
 
 
 def _idx_folder(folder: Path) -> Source | None:
@@ -288,7 +288,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     """Read a folder with a folder of pictures per class, or with such folders per part; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
-        raise DataError(f"--group-by {group_by}: allowed for a folder of pictures: {allowed_values}")
+        raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
     left_out = Counter[str]()  # number of files by kind (``_kind_of``), and of further frames
     conversions = Counter[str]()  # number of pictures by remark
     size = 0
@@ -344,7 +344,7 @@ def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
     names_without_group = [name for name in names if "_" not in Path(name).name]
     if names_without_group:
         total = f"{len(names_without_group):,} of the {len(names):,} pictures of {root}"
-        raise DataError(f"--group-by _: {total} have no _ in the file name, such as {names_without_group[0]}")
+        raise DataError(f"groups by _: {total} have no _ in the file name, such as {names_without_group[0]}")
     for part in parts.values():
         part.groups = [Path(name).name.partition("_")[0] for name in part.names]
 

@@ -459,7 +459,7 @@ def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images:
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
     overlap = divisions.overlap(indices, images.pixel_digests, images.near_duplicates.keys, table.groups)
     if overlap and not options.allow_overlap:
-        hint = "--allow-overlap accepts the parts and records the overlap in the data set"
+        hint = "the option allow-overlap accepts the parts and records the overlap in the data set"
         raise DataError(f"the parts of {source.name} overlap: {overlap}", hint=hint)
     return overlap
 
@@ -644,9 +644,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     if number := int((picture_counts[component] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
         if not images.near_stays_together:
-            stays = (
-                "lie on BOTH SIDES of splits, because too many are connected; define groups (--group-by) if possible"
-            )
+            stays = "lie on BOTH SIDES of splits, because too many are connected; define groups if possible"
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
     if duplicates.levels < NEAR_LEVELS:
         limit = counted(duplicates.levels, "grey level")

@@ -253,7 +253,7 @@ def _resized_all(numbers: Array, shape: Shape) -> Array:
     _, channels, rows, steps = numbers.shape
     if rows == 1 and shape[1] != 1:
         example = shape_text((channels, 1, steps))
-        raise DataError(f"--input {shape_text(shape)}: series must keep a single row, such as {example}")
+        raise DataError(f"input shape {shape_text(shape)}: series must keep a single row, such as {example}")
     return np.stack([np.moveaxis(resized(np.moveaxis(image, 0, 2), shape), 2, 0) for image in numbers])
 
 

@@ -227,7 +227,7 @@ def read_prior(folder: Path) -> tuple[PastTraining, ...] | None:
         ContentError: The file is damaged.
     """
     path = folder / _FILE
-    return _read(path, "restore the file, or start a new study: --study NAME") if path.exists() else None
+    return _read(path, "restore the file, or choose a new name for the study") if path.exists() else None
 
 
 def csv_of(trainings: Iterable[PastTraining]) -> str:

@@ -304,7 +304,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
                 return EngineChoice(engine)
             why = "; ".join([f"{engine.name} does not support the precision bf16 of the recipe", *engine.skip_reasons])
     if name == "native":
-        hint = "use --engine auto to train with torch"
+        hint = "use engine auto to train with torch"
         raise DeviceError(f"the native engine cannot train this recipe: {why}", hint=hint)
     return EngineChoice(None, why)
 

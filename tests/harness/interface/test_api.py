@@ -63,8 +63,6 @@ def test_examples_of_all_functions_run(failed_examples: dict[str, int]):
 
 
 def test_wrong_arguments_raise_exceptions_with_hints(in_example_folder: None):
-    with pytest.raises(UsageError):
-        harness.search("mnist-5k", time="soon")
     with pytest.raises(NotationError) as caught:
         harness.explain("sed4")
     assert caught.value.__notes__ == ["did you mean 'seed4'?"]
@@ -77,11 +75,14 @@ REFUSED: list[tuple[str, str, list[Any]]] = [
     ("explain", "classes", [1, True, -3, 2.5]),
     *((name, "seed", [-1, True, 0.5]) for name in ("train", "load", "evaluate")),
     *((name, "epochs", [0, True, [3]]) for name in ("train", "verify")),
+    ("load", "recipe", ["nope"]),
     ("verify", "seeds", [0, True, 1_001, math.nan]),
     ("verify", "workers", [-1, 0, 1_000_000]),
     *((name, "target_pct", [0.97, True, math.inf]) for name in ("verify", "leaderboard")),
     ("verify", "name", [5]),
     ("export", "onnx", [5, "a\0b"]),
+    ("export", "pytorch", [None]),
+    ("search", "limits", ["macs<=5,macs>=10"]),
     ("leaderboard", "dataset", ["mnits", 5]),
     ("study", "name", [5, True]),
     *(("report", argument, [5, True]) for argument in ("of", "path")),
@@ -90,10 +91,11 @@ REFUSED: list[tuple[str, str, list[Any]]] = [
 
 @pytest.mark.parametrize(("name", "argument", "values"), REFUSED, ids=[f"{each[0]}-{each[1]}" for each in REFUSED])
 def test_functions_refuse_invalid_arguments(name: str, argument: str, values: list[Any], in_example_folder: None):
-    network = {} if name in ("leaderboard", "study", "report") else {"network": "conv3x3(4) gap linear(10)"}
+    network = {} if name in ("leaderboard", "study", "report", "search") else {"network": "conv3x3(4) gap linear(10)"}
     for value in values:
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError, match=argument.replace("dataset", "data")) as caught:
             getattr(harness, name)(**network | {argument: value})
+        assert "--" not in caught.value.one_line  # which is an option of a command
 
 
 @pytest.mark.slow

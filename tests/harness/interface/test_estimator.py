@@ -78,9 +78,7 @@ def test_groups_reach_search_and_certificate(workspace: Path, monkeypatch: pytes
     test_images, test_labels = _bars(60, seed=2)
     persons = np.arange(120) // 4
     monkeypatch.setattr(api, "search", lambda *arguments, **options: None)
-    monkeypatch.setattr(
-        SmallestClassifier, "_keep_network", lambda classifier, share: setattr(classifier, "_trial", None)
-    )
+    monkeypatch.setattr(SmallestClassifier, "_keep_network", lambda self, _: self.__dict__.update(_trial=0, network_=0))
     monkeypatch.setattr(verification, "certificate", lambda trial, seeds, **options: options["dataset"])
     classifier = SmallestClassifier(0.8).fit(images, labels, groups=persons)
     name: object = classifier.certify(test_images, test_labels, groups=np.arange(60) // 12 + 100)
@@ -95,6 +93,10 @@ def test_groups_reach_search_and_certificate(workspace: Path, monkeypatch: pytes
         SmallestClassifier(0.8).fit(images, labels).certify(test_images, test_labels, groups=np.arange(60))
 
     # Estimators pickled by a version without groups lack this attribute.
-    old_classifier = SmallestClassifier(0.8).fit(images, labels)
-    del old_classifier._groups
-    assert old_classifier.certify(test_images, test_labels)
+    del classifier._groups
+    assert classifier.certify(test_images, test_labels)
+
+    with pytest.raises(ValueError, match="two channels"):
+        classifier.set_params(channels="two channels").fit(images, labels)
+    with pytest.raises(ValueError, match="not fitted"):
+        classifier.certify(test_images, test_labels)

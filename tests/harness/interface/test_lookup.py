@@ -312,7 +312,7 @@ def choose_row(
 def test_several_rows_need_choice(differs: str):
     with pytest.raises(ContentError) as caught:
         choose_row(FAST, ROWS[differs])
-    assert caught.value.hint == f"choose with --{differs}"
+    assert caught.value.hint == f"choose by {differs}"
 
 
 def test_options_choose_row():

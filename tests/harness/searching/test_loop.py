@@ -25,7 +25,7 @@ from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from tests import searches
 from tests.factories import make_job_result
-from tests.fakes import Trainer, by_size, without_processes
+from tests.fakes import Trainer, by_size
 from tests.searches import Trial
 from tests.study_logs import write_event
 
@@ -34,12 +34,7 @@ FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 ALLOWED = "conv3x3(31) conv3x3(57) conv1x1(56, bias) gap linear(10)"
 
 
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return without_processes(monkeypatch)
-
-
-def always(accuracy_pct: float):
+def always(accuracy_pct: float) -> Callable[[int, int], float]:
     return lambda parameters, seed: accuracy_pct
 
 
@@ -261,14 +256,10 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
 
 
-def constant(accuracy_pct: float) -> Callable[[int, int], float]:
-    return lambda parameters, seed: accuracy_pct
-
-
 def broken(job: Job, status: Status) -> WorkerEvent:
     """Return the report of a worker on a failed run; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
-        return JobEnded(job, replace(make_job_result(job, constant(10.0), 3), status=status))
+        return JobEnded(job, replace(make_job_result(job, always(10.0), 3), status=status))
     return JobFailed(job, status, f"it was {status}")
 
 
@@ -281,7 +272,7 @@ def states(found: Search) -> list[str]:
 
 def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(trainer: Trainer, tmp_path: Path):
     # 98.8 %: 120 errors at the end, 347 after 2 of 8 epochs; 0.3 of these are 104, and 100 are allowed.
-    trainer.accuracy_pct = constant(98.8)
+    trainer.accuracy_pct = always(98.8)
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
@@ -298,7 +289,7 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
 
 def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
     # 98.95 %: 105 errors, 304 at the first rung (0.3 of them: 91), 174 at the second (0.55 of them: 96).
-    trainer.accuracy_pct = constant(98.95)
+    trainer.accuracy_pct = always(98.95)
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
@@ -311,7 +302,7 @@ def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trai
 def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    trainer.accuracy_pct = constant(98.0)
+    trainer.accuracy_pct = always(98.0)
     monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1)
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
@@ -329,7 +320,7 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
 ):
     monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1 << 60)
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
-    trainer.accuracy_pct = constant(98.96)
+    trainer.accuracy_pct = always(98.96)
 
     search = searches.run(tmp_path, searches.config(sampler="random", rungs=(2,)), searches.effort(trials=12))
 
@@ -361,7 +352,7 @@ def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status,
 
 
 def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = constant(99.5)
+    trainer.accuracy_pct = always(99.5)
     crashes = iter([True])
     trainer.special = lambda job: (
         JobFailed(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
@@ -375,7 +366,7 @@ def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Tra
 
 @pytest.mark.parametrize("status", FAILURES)
 def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = constant(99.5)
+    trainer.accuracy_pct = always(99.5)
     trainer.special = lambda job: (
         broken(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
     )

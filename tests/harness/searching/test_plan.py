@@ -362,7 +362,7 @@ def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest
         search_plan.config.rungs,
         plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
     ) == ((), "torch")
-    with pytest.raises(UsageError, match="--recipe and --trainer"):
+    with pytest.raises(UsageError, match="recipe and trainer"):
         plan(tmp_path, trainer="its_trainer:train")
     with pytest.raises(UsageError, match="none"):
         plan(tmp_path, recipe="auto", trainer="its_trainer:none")

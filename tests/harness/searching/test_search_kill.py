@@ -27,16 +27,11 @@ from harness.training.executors.base import DataLocation, Limits
 from harness.training.executors.processes import Processes
 from harness.training.result import Status
 from tests import searches
-from tests.fakes import Trainer, killed_at, without_processes
+from tests.fakes import Trainer, killed_at
 
 SMALL = {"trials": 9}
 # Trial, purpose and index of the seed.
 Run = tuple[int | None, str, int]
-
-
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return without_processes(monkeypatch)
 
 
 def results_of(folder: Path) -> dict[str, Any]:

@@ -103,6 +103,10 @@ def test_a_network_is_in_training_from_its_first_rung():
     state.apply(Entry(1.0, RungReached(trial=0, purpose=Purpose.SEARCH, seed_index=0, exempt=False, **rung)))
     assert state.network_states == {"a": NetworkState.TRAINING}
 
+    for _ in range(2):  # a damaged log may repeat an event
+        state.apply(Entry(2.0, RunEnded(run=replace(make_result(errors=50), trial=0))))
+    assert state.trained_count == 1
+
 
 def test_a_log_that_lacks_the_proposal_of_its_winner_has_no_answer():
     state = StudyState(Path("study"), searches.config())

@@ -194,7 +194,7 @@ def test_sources_without_groups_refuse_them(tmp_path: Path):
     numbers = np.searchsorted(CLASSES, LABELS)
     plain = as_folder(tmp_path / "plain", IMAGES, LABELS)
     for place in (tmp_path / "a.tsv", as_idx(tmp_path / "idx", IMAGES, numbers, "train"), plain):
-        with pytest.raises(DataError, match="--group-by _"):
+        with pytest.raises(DataError, match="groups by _"):
             own.read(place, group_by="_")
 
 
@@ -216,7 +216,7 @@ def test_groups_of_folders_are_what_stands_before_the_first_line(tmp_path: Path)
     assert grouped == own.from_arrays("a", IMAGES, LABELS, groups=[f"p{person}" for person in PERSONS])
     assert grouped != own.read(folder)
     assert "10 groups" in grouped.remarks
-    with pytest.raises(DataError, match=r"--group-by subject: .* _ "):
+    with pytest.raises(DataError, match=r"groups by subject: .* _ "):
         own.read(folder, group_by="subject")
     # A file name without an underscore belongs to no group.
     first = next(folder.glob("*/p0_*.png"))

@@ -288,7 +288,7 @@ def test_error_for_series_of_different_lengths_suggests_input_shape(tmp_path: Pa
     place = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
     with pytest.raises(DataError, match="--input 2x1x30"):
         own.read(place)
-    with pytest.raises(DataError, match="--input 2x15x2"):
+    with pytest.raises(DataError, match="input shape 2x15x2"):
         own.read(place, (2, 15, 2))
     assert own.read(place, (2, 1, 30)).image_shape == (2, 1, 30)
 
