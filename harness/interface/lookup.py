@@ -365,7 +365,6 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
 
     Raises:
         ContentError: No record fits, or records with different recipes or data sets fit.
-        UsageError: No record fits, and the recipe is unknown.
     """
     argument = network_argument(network, workspace, task_of_option(dataset))
     network_hash = argument.architecture.hash
@@ -377,8 +376,6 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     matches = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in matches or records}))
     if not matches:
-        if recipe is not None and not isinstance(network, Study | Trial):
-            named_recipe(recipe)
         other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash

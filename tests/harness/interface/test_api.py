@@ -75,7 +75,6 @@ REFUSED: list[tuple[str, str, list[Any]]] = [
     ("explain", "classes", [1, True, -3, 2.5]),
     *((name, "seed", [-1, True, 0.5]) for name in ("train", "load", "evaluate")),
     *((name, "epochs", [0, True, [3]]) for name in ("train", "verify")),
-    ("load", "recipe", ["nope"]),
     ("verify", "seeds", [0, True, 1_001, math.nan]),
     ("verify", "workers", [-1, 0, 1_000_000]),
     *((name, "target_pct", [0.97, True, math.inf]) for name in ("verify", "leaderboard")),
