@@ -86,7 +86,7 @@ def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
     def train(job: Job) -> None:
         purpose = f"verify {NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
-        test_read = {"date_utc": str(len(seeds.asked)), "dataset": "mnist", "purpose": purpose}
+        test_read = {"date_utc": str(len(seeds.jobs)), "dataset": "mnist", "purpose": purpose}
         files.append_line(workspace.test_log, json.dumps(test_read))
         assert job.weights is not None
         files.write_bytes(job.weights, weights_of_seed(job.seed_index))

@@ -22,7 +22,7 @@ class Toy:
     packed: dict[str, bytes]
 
     def write(self, folder: Path, *, packed: bool = True) -> Path:
-        """Write the files in torchvision's layout and return the folder that holds them."""
+        """Write the files in the layout of torchvision, and return the folder of the files."""
         place = folder / self.spec.folder
         place.mkdir(parents=True)
         for name in self.unpacked:
@@ -33,10 +33,10 @@ class Toy:
 
 
 def make_toy(name: str, *, published_hashes: bool) -> Toy:
-    draw = random.Random(name)
+    rng = random.Random(name)
     unpacked = {}
     for part, images in (("train", 30), ("t10k", 6)):
-        pixels = draw.randbytes(images * 784)
+        pixels = rng.randbytes(images * 784)
         labels = bytes(index % 3 for index in range(images))
         unpacked[f"{part}-images-idx3-ubyte"] = bytes.fromhex(f"00000803{images:08x}0000001c0000001c") + pixels
         unpacked[f"{part}-labels-idx1-ubyte"] = bytes.fromhex(f"00000801{images:08x}") + labels
@@ -69,17 +69,17 @@ def make_toy(name: str, *, published_hashes: bool) -> Toy:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
     """The data set ``toy``, whose SHA-256 sums are known."""
-    made = make_toy("toy", published_hashes=True)
-    monkeypatch.setitem(DATASETS, "toy", made.spec)
-    return made
+    data_set = make_toy("toy", published_hashes=True)
+    monkeypatch.setitem(DATASETS, "toy", data_set.spec)
+    return data_set
 
 
 @pytest.fixture
 def packed_toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
     """The data set ``packed-toy``, of which only the MD5 sums of the .gz files are known."""
-    made = make_toy("packed-toy", published_hashes=False)
-    monkeypatch.setitem(DATASETS, "packed-toy", made.spec)
-    return made
+    data_set = make_toy("packed-toy", published_hashes=False)
+    monkeypatch.setitem(DATASETS, "packed-toy", data_set.spec)
+    return data_set
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def test_verified_network_below_target_is_named_beside_answer(study: Any):
         (None, Status.CRASHED, "interrupted", "no result yet"),
     ],
 )
-def test_outcome_of_search_without_answer_depends_on_its_runs(
+def test_outcome_of_search_without_answer_depends_on_runs(
     study: Any, proposal: Any, errors: Any, status: Status, end: Any, outcome: str
 ):
     study.finish(proposal, errors, status=status)
@@ -432,7 +432,7 @@ def test_errors_on_mislabelled_images_are_counted_separately(study: Any, place: 
     assert (caveats["winner_reads"], caveats["workspace_reads"]) == (5, 9)
 
 
-def test_falls_from_first_run_exclude_networks_below_threshold(study: Any):
+def test_decreases_from_first_run_exclude_networks_below_threshold(study: Any):
     for width, first, fresh in ((8, 50, [56, 58]), (9, 40, [44]), (10, 90, [10])):
         proposal = study.propose(network(width, 8, 8))
         study.finish(proposal, first)
@@ -478,7 +478,7 @@ def networks_of(study: Any) -> tuple[NetworkFacts, ...]:
     return read_study(study.write(), study.place).networks
 
 
-def test_end_of_network_is_end_of_its_earliest_first_run(study: Any):
+def test_end_of_network_is_end_of_earliest_first_run(study: Any):
     for epochs in (5, 30):
         study.finish(study.propose(network(8, 8, 8), epochs=epochs), 40)
     ends = [event["elapsed"] for event in study.events if event["event"] == "finished"]
@@ -557,7 +557,7 @@ def test_front_equals_comparison_of_all_pairs(realistic_facts: StudyFacts):
     assert len(expected) > 3
 
 
-def test_objective_of_study_orders_its_networks(new_study: Callable[..., Any]):
+def test_objective_of_study_orders_networks(new_study: Callable[..., Any]):
     few_parameters = parse_network("conv3x3(8) bn relu gap linear(10)")
     few_macs = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")
     analyses = [analyse(item, MNIST) for item in (few_parameters, few_macs)]

@@ -195,7 +195,7 @@ def test_image_size_is_limited(shape: tuple[int, int]):
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 96, 64), (2, 1, 500)])
-def test_strip_stays_within_its_column(shape: tuple[int, int, int]):
+def test_strip_stays_within_column(shape: tuple[int, int, int]):
     task = Task(shape, 3)
     analysis = analyse(parse_network("conv1x1(4) bn relu | gap | linear(3)", task), task)
     template = "{% import 'layers.html' as l with context %}{{ l.strip(analysis) }}"

@@ -305,7 +305,7 @@ def test_recording_killed_at_any_disk_access_resumes_to_equal_table(trainer: Tra
         assert sum(trainer.epochs.values()) - 6 * 4 <= 2 * 2
 
 
-def test_run_of_broken_worker_resumes_from_its_rung(trainer: Trainer, tmp_path: Path):
+def test_run_of_broken_worker_resumes_from_last_rung(trainer: Trainer, tmp_path: Path):
     trainer.breaks[TEXTS[1], 0] = RETRIES
 
     run_session(trainer, tmp_path)

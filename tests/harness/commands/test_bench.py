@@ -352,7 +352,7 @@ def recording_command(name: str, *arguments: str) -> list[str]:
     return ["bench", "table", name, *options, "--dataset", "mnist-5k", "--workers", "1", *arguments]
 
 
-def test_plan_states_runs_and_trains_nothing(place: Path, capsys: pytest.CaptureFixture[str]):
+def test_plan_states_runs_without_training(place: Path, capsys: pytest.CaptureFixture[str]):
     assert run(recording_command("mine", "--plan", "--json", "--networks", "1", "--seed", "3")) == 0
 
     document = json.loads(capsys.readouterr().out)

@@ -196,7 +196,7 @@ def test_damaged_record_is_reported_and_omitted(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_record_removes_only_its_row_and_prevents_publication(damage: Callable[[Path], None], board: Path):
+def test_damaged_record_removes_only_own_row_and_prevents_publication(damage: Callable[[Path], None], board: Path):
     home = Workspace(board)
     rows = refresh(home)
     damage(next(home.records.glob("*kmnist*")))

@@ -104,14 +104,14 @@ def test_figures_and_tables_are_written_beside_report(
 
     assert run(["report", "--figures", "--tables"]) == 0
 
-    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert written[0] == folder / "report.html"
-    assert {path.relative_to(folder).as_posix() for path in written[1:]} == {
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert paths[0] == folder / "report.html"
+    assert {path.relative_to(folder).as_posix() for path in paths[1:]} == {
         *(f"figures/{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")),
         "networks.csv",
         "networks.json",
     }
-    assert all(path.stat().st_size for path in written)
+    assert all(path.stat().st_size for path in paths)
     assert (folder / "networks.csv").read_text(encoding="utf-8").startswith("place,hash,parameters,")
     assert json.loads((folder / "networks.json").read_text(encoding="utf-8"))["study"] == "one"
 
@@ -227,8 +227,8 @@ def test_all_names_damaged_study_and_writes_remaining_reports(
 
     assert run(["report", "--all"]) == 0
 
-    written, line = capsys.readouterr().err.splitlines()
-    assert written == "a: report written"
+    progress, line = capsys.readouterr().err.splitlines()
+    assert progress == "a: report written"
     assert line.startswith("warning: left out: ")
     assert (line.count(str(damaged)), "Errno" in line) == (1, False)
     page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
@@ -243,8 +243,8 @@ def test_damaged_record_is_named_on_all_pages(two_studies: None, workspace: Path
 
     assert run(["report", "--all"]) == 0
 
-    *written, line = capsys.readouterr().err.splitlines()
-    assert written == ["a: report written", "b: report written"]
+    *progress, line = capsys.readouterr().err.splitlines()
+    assert progress == ["a: report written", "b: report written"]
     assert line.startswith(f"warning: left out: the record {damaged}: ")
     assert run(["report", "a", "b"]) == 0
     for name in ("index.html", "a/report.html", "comparison-a-b.html"):

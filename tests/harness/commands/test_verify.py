@@ -147,12 +147,12 @@ def test_recorded_seeds_are_not_omitted_in_run_of_declared_seeds(seeds: Seeds, c
 
 def test_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
     attempt = declare(place, capsys)
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
     document = verify(capsys, "--certify")
 
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
-    assert len(seeds.asked) == 30
+    assert len(seeds.jobs) == 30
     assert (document["tier"], document["attempt"]["outcome"]) == ("certified", "certified")
 
 
@@ -163,7 +163,7 @@ def test_declaration_prints_ledger_and_requires_commit(
 
     assert str(place.ledger) in capsys.readouterr().out
     assert [attempt.seeds for attempt in ledger.read(place.ledger).attempts] == [25]
-    assert seeds.asked == []
+    assert seeds.jobs == []
     # The declaration is not committed.
     assert run(["verify", NETWORK, "--certify"]) == 2
 

@@ -171,8 +171,8 @@ def drop_attempt(home: Workspace) -> None:
 
 
 def declare_excessive_alpha(home: Workspace) -> None:
-    other = ledger.read(home.ledger).attempts[0].key._replace(hash="0" * 12)
-    earlier = ledger.declare_attempt(home.ledger, other, 0, 20, "1" * 40)
+    attempt = ledger.read(home.ledger).attempts[0].key._replace(hash="0" * 12)
+    earlier = ledger.declare_attempt(home.ledger, attempt, 0, 20, "1" * 40)
     files.append_line(home.ledger, json.dumps(asdict(earlier) | {"number": 3, "hash": "1" * 12, "alpha": 0.01}))
 
 

@@ -117,9 +117,9 @@ def test_new_seeds_join_record_and_recorded_seeds_stay_unchanged(place: Workspac
     rerun_verdict = run_plan(place, make_plan([1]))
     assert rerun_verdict.record == only_record(place) == verdict.record
     assert [(each.index, each.test_errors, each.recorded_test_errors) for each in rerun_verdict.reruns] == [(1, 70, 55)]
-    seeds.asked.clear()
+    seeds.jobs.clear()
     assert run_plan(place, make_plan(range(4), repeat=False)).row == verdict.row
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
 
 def test_weights_of_new_seeds_join_record_and_recorded_weights_stay(place: Workspace, seeds: Seeds):
@@ -201,7 +201,7 @@ def test_seeds_of_interrupted_call_are_not_run_twice(place: Workspace, seeds: Se
         run_plan(place, make_plan())
     assert [run.index for run in only_record(place).seeds] == [0, 1, 2]
     assert [run.index for run in recorded_verdict(make_plan([2, 3]), place).runs] == [2]
-    seeds.asked.clear()
+    seeds.jobs.clear()
     seeds.watch = lambda job: None
 
     verdict = run_plan(place, make_plan())
@@ -216,7 +216,7 @@ def test_row_cannot_be_verified_by_two_processes(place: Workspace, seeds: Seeds)
     with owned(verification_runs._folder_of(make_plan(), place)), pytest.raises(UsageError):
         run_plan(place, make_plan())
 
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open"])
@@ -231,7 +231,7 @@ def test_full_disk_is_reported_before_first_seed(
         with pytest.raises(StorageError):
             run_plan(place, make_plan())
 
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
 
 # Declarations ----------------------------------------------------------------------------------------
@@ -253,11 +253,11 @@ def test_certification_needs_committed_declaration(declaration: str, place: Work
 
     with pytest.raises(UsageError):
         run_plan(place, CERTIFY)
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
     declare_in_git(place, CERTIFY, 20)
     assert run_plan(place, CERTIFY).passed
-    assert len(seeds.asked) == 20
+    assert len(seeds.jobs) == 20
 
 
 def test_certification_seeds_depend_on_declaring_commit(place: Workspace, seeds: Seeds):
@@ -268,7 +268,7 @@ def test_certification_seeds_depend_on_declaring_commit(place: Workspace, seeds:
     verdict = run_plan(place, CERTIFY)
 
     values = {derive_seed(NETWORK.hash, CERTIFY.named_recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
-    assert {job.beacon for job in seeds.asked} == {run.beacon for run in verdict.record.seeds} == {commit}
+    assert {job.beacon for job in seeds.jobs} == {run.beacon for run in verdict.record.seeds} == {commit}
     assert not {run.seed for run in verdict.runs} & values
     # A rerun uses the recorded seed.
     rerun = run_plan(place, make_plan([3]))
@@ -374,11 +374,11 @@ def test_damaged_record_stops_verification_of_same_row_only(workspace: Path, see
     run_plan(home, make_plan(range(6)))
     [path] = home.records.glob("*.json")
     path.write_text("{", encoding="utf-8")
-    seeds.asked.clear()
+    seeds.jobs.clear()
 
     with pytest.raises(ContentError, match=path.name):
         run_plan(home, make_plan(range(6)))
-    assert seeds.asked == []
+    assert seeds.jobs == []
     assert run_plan(home, make_plan(range(6), target_pct=99.0)).row.seeds == 6
 
 
@@ -491,7 +491,7 @@ def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(place
     other_network = parse_network("conv3x3(5) gap linear(10)")
     run_plan(place, make_plan([30], architecture=other_network))
     run_plan(place, make_plan([40], named_recipe=NamedRecipe("short", Recipe(epochs=3))))
-    seeds.asked.clear()
+    seeds.jobs.clear()
 
     certify(place)
 
@@ -523,7 +523,7 @@ def test_certification_stops_once_futile(errors: float, seeds_run: int, place: W
 
     verdict = certify(place)
 
-    assert len(seeds.asked) == seeds_run
+    assert len(seeds.jobs) == seeds_run
     assert len(verdict.record.seeds) == seeds_run
     assert not verdict.passed
     assert only_attempt(place).outcome is AttemptOutcome.FUTILE
@@ -544,7 +544,7 @@ def test_certificate_declares_unused_seeds_once(place: Workspace, seeds: Seeds):
 
 def test_open_attempt_continues_as_declared(place: Workspace, seeds: Seeds):
     run_plan(place, make_plan(range(3)))
-    seeds.asked.clear()
+    seeds.jobs.clear()
 
     def interrupt(job: Job) -> None:
         if job.seed_index == 7:
@@ -554,7 +554,7 @@ def test_open_attempt_continues_as_declared(place: Workspace, seeds: Seeds):
     with pytest.raises(KeyboardInterrupt):
         certify(place, 20)
     assert only_attempt(place).outcome is AttemptOutcome.OPEN
-    seeds.asked.clear()
+    seeds.jobs.clear()
     seeds.watch = lambda job: None
 
     verdict = certify(place, 30)

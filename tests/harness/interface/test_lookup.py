@@ -237,13 +237,13 @@ SMALL = RECIPES["small"].recipe
         ("mine", Recipe(momentum=0.7), True),
     ],
 )
-def test_row_of_missing_study_has_recipe_of_its_name(
+def test_row_of_missing_study_has_recipe_of_recorded_name(
     name: str, recipe: Recipe, is_known: bool, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     if name == "mine":
         without_training(monkeypatch)
-        mine = NamedRecipe("mine", recipe)
-        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), named_recipe=mine))
+        row = NamedRecipe("mine", recipe)
+        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), named_recipe=row))
     write_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()

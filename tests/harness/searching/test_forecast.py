@@ -214,7 +214,7 @@ class SimulatedProbes(_Probes):
         return option, epochs
 
 
-def test_probes_wait_for_a_running_job_before_they_forecast_again():
+def test_probes_wait_for_running_job_before_next_forecast():
     probes = SimulatedProbes()
     jobs = iter(probes.jobs_of_quantiles())
 

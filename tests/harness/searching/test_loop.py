@@ -66,8 +66,8 @@ def test_jobs_of_a_search_have_no_access_to_the_test_set(trainer: Trainer, tmp_p
     searches.run(tmp_path, searches.config(), searches.effort())
 
     assert searches.events(tmp_path, "winner")
-    assert {(job.test_log, job.test_each_epoch) for job in trainer.asked} == {(None, False)}
-    assert {job.purpose for job in trainer.asked} == {Purpose.SEARCH, Purpose.CONFIRM}
+    assert {(job.test_log, job.test_each_epoch) for job in trainer.jobs} == {(None, False)}
+    assert {job.purpose for job in trainer.jobs} == {Purpose.SEARCH, Purpose.CONFIRM}
 
 
 # Budget and repeats -----------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_single_lucky_run_does_not_lower_budget(trainer: Trainer, tmp_path: Path
 
 def test_refuted_incumbent_restores_earlier_budget(trainer: Trainer, tmp_path: Path):
     """The third seed of a network started before the second seed ended, and misses the threshold."""
-    search = searches.opened(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
+    search = searches.with_trials(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
     assert search.max_cost == 10 + 19 * 12 - 1
     search.executor.submit(search.job(search.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
@@ -141,7 +141,7 @@ def test_repeated_proposal_of_failed_network_becomes_fresh_seed(trainer: Trainer
     for trial, candidate in search.state.candidates.items():
         # A single seed refutes the network; two further seeds may be running.
         assert min(repeats[trial], 1) <= len(candidate.fresh_runs) <= min(repeats[trial], 3)
-    seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
+    seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.jobs if job.until_epoch is None]
     assert len(seeds) == len(set(seeds))
 
 
@@ -166,7 +166,7 @@ def test_search_without_time_for_any_network_ends_for_lack_of_time(trainer: Trai
 
 
 def test_search_ends_when_remaining_time_is_needed_for_verification(trainer: Trainer, tmp_path: Path):
-    search = searches.opened(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
+    search = searches.with_trials(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
     assert loop._stop_reason(search) is None
 
     search.earlier_seconds = 1_000.0 - search.closing_seconds()
@@ -174,7 +174,7 @@ def test_search_ends_when_remaining_time_is_needed_for_verification(trainer: Tra
     assert loop._stop_reason(search) is EndReason.TIME
     loop.explore(search)
     assert search.end_reason is EndReason.TIME
-    assert trainer.asked == []
+    assert trainer.jobs == []
 
 
 def test_time_limit_includes_all_sessions(trainer: Trainer, tmp_path: Path):
@@ -191,13 +191,13 @@ def test_time_limit_includes_all_sessions(trainer: Trainer, tmp_path: Path):
 def test_repeated_command_does_not_change_finished_search(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort(trials=5))
     log = (tmp_path / "log.jsonl").read_bytes()
-    job_count = len(trainer.asked)
+    job_count = len(trainer.jobs)
 
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=5))
 
     assert search.finished
     assert (tmp_path / "log.jsonl").read_bytes() == log
-    assert len(trainer.asked) == job_count
+    assert len(trainer.jobs) == job_count
 
 
 # Status of a run --------------------------------------------------------------------------------------------
@@ -228,10 +228,10 @@ def start_jobs(search: Search) -> list[tuple[int | None, str]]:
         ([INCUMBENT, Trial(20, first=UNLIKELY)], 2, [(1, "confirm"), (1, "confirm")]),
     ],
 )
-def test_fresh_seeds_take_all_workers_or_half_of_them(
+def test_fresh_seeds_occupy_all_workers_or_half_of_the_workers(
     networks: list[Trial], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
-    search = searches.opened(tmp_path, networks, workers=2, trials=trials)
+    search = searches.with_trials(tmp_path, networks, workers=2, trials=trials)
     last = search.state.candidates[len(networks) - 1].chance_to_confirm
     assert (last >= scheduler.LIKELY) is (networks[-1].first == LIKELY)
     assert last > _REFUTED_BELOW
@@ -245,14 +245,14 @@ def test_network_without_time_for_verification_is_not_confirmed(
     spare: float, confirmed: bool, trainer: Trainer, tmp_path: Path
 ):
     seconds = 8.8 + 31.68 + 12 + spare
-    search = searches.opened(tmp_path, [INCUMBENT, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
+    search = searches.with_trials(tmp_path, [INCUMBENT, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
     search.session_start = search.executor.now()
 
     assert (loop._confirmable(search, has_all_proposals=False) is not None) is confirmed
 
 
 def test_without_incumbent_network_is_confirmed_even_without_time_for_verification(trainer: Trainer, tmp_path: Path):
-    search = searches.opened(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
+    search = searches.with_trials(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
     search.session_start = search.executor.now()
 
     assert loop._confirmable(search, has_all_proposals=False) is search.state.candidates[0]
@@ -302,7 +302,7 @@ def test_run_predicted_at_threshold_continues_through_all_rungs(trainer: Trainer
 
     search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
-    assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
+    assert [(job.until_epoch, job.spent_seconds) for job in trainer.jobs] == [(2, 0.0), (4, 2.0), (None, 4.0)]
     assert [event["pruned"] for event in searches.events(tmp_path, "rung")] == [False, False]
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
     assert trial_states(search) == ["COMPLETE"]
@@ -355,7 +355,7 @@ def test_search_continues_after_failed_first_run(status: Status, trainer: Traine
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in further_runs)
     assert searches.proposer_of(search).sampler_study.study.trials[1].state is TrialState.FAIL
     assert search.state.candidates[1].fresh_runs == []
-    jobs = [job for job in trainer.asked if job.trial == 1]
+    jobs = [job for job in trainer.jobs if job.trial == 1]
     assert len(jobs) == (2 if status is Status.CRASHED else 1)
     assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed_run]
 
@@ -369,7 +369,7 @@ def test_crashed_run_is_repeated_once_from_last_rung(trainer: Trainer, tmp_path:
 
     search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
-    assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
+    assert [job.until_epoch for job in trainer.jobs][:4] == [2, 4, 4, None]
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
@@ -469,7 +469,7 @@ def test_winner_depends_on_time_and_earlier_verifications(
     trainer: Trainer,
     tmp_path: Path,
 ):
-    search = searches.opened(tmp_path, networks, seconds=90.0)
+    search = searches.with_trials(tmp_path, networks, seconds=90.0)
     for trial in slow_trials:
         slow_down(search, trial)
     search.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
@@ -482,7 +482,7 @@ def test_winner_depends_on_time_and_earlier_verifications(
 
 def test_second_verification_selects_smallest_network_with_high_chance(trainer: Trainer, tmp_path: Path):
     networks = [Trial(4, fresh=BARELY), Trial(6, fresh=BARELY), Trial(8, fresh=CLEAR), Trial(12, fresh=(99.6, 99.6))]
-    search = searches.opened(tmp_path, networks, seconds=1_000.0)
+    search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
     chances = [candidate.chance_to_verify for candidate in search.state.candidates.values()]
     assert CONFIDENCE < chances[0] == chances[1] < SURE < chances[2] < chances[3]
     first = loop.choose(search)
@@ -503,7 +503,7 @@ def test_without_incumbent_most_probable_network_at_target_is_verified(
     fresh: list[tuple[float, ...]], winner: int | None, trainer: Trainer, tmp_path: Path
 ):
     networks = [Trial(4 + 4 * number, fresh=accuracies) for number, accuracies in enumerate(fresh)]
-    search = searches.opened(tmp_path, networks, seconds=1_000.0)
+    search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
     assert search.state.incumbent is None
     assert (search.closing_seconds() > 0) is (winner is not None)
 
@@ -514,7 +514,7 @@ def test_without_incumbent_most_probable_network_at_target_is_verified(
 
 def test_unconfirmed_network_is_verified_if_confirmed_networks_are_too_slow(trainer: Trainer, tmp_path: Path):
     networks = [Trial(12, fresh=CLEAR), Trial(8, fresh=(99.02, 98.98))]
-    search = searches.opened(tmp_path, networks, seconds=100.0)
+    search = searches.with_trials(tmp_path, networks, seconds=100.0)
     search.timing.slowdowns.clear()  # the pace is constant
     slow_down(search, 0)
     assert search.closing_seconds() == pytest.approx(search.verify_seconds(search.state.candidates[1]))
@@ -528,7 +528,7 @@ def test_unconfirmed_network_is_verified_if_confirmed_networks_are_too_slow(trai
 @pytest.mark.parametrize("misses", [1, 2])
 def test_missed_network_is_no_incumbent_and_verifications_end_after_two(misses: int, trainer: Trainer, tmp_path: Path):
     networks = [Trial(16, fresh=CLEAR), Trial(12, fresh=CLEAR), Trial(8, fresh=CLEAR)]
-    search = searches.opened(tmp_path, networks, seconds=1_000.0)
+    search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
     smallest_first = sorted(search.state.candidates, key=lambda trial: search.state.candidates[trial].cost)
     for trial in smallest_first[:misses]:
         winner = loop.choose(search)
@@ -544,7 +544,7 @@ def test_missed_network_is_no_incumbent_and_verifications_end_after_two(misses: 
     assert search.max_cost == incumbent.cost - 1
     assert scheduler.may_look(search.state) is (misses < 2)
     assert (candidate and candidate.trial) == (smallest_first[1] if misses < 2 else None)
-    resumed = searches.taken_up(tmp_path, search.config, search.effort)
+    resumed = searches.resume(tmp_path, search.config, search.effort)
     assert resumed.finished is (misses == 2)
 
 

@@ -258,7 +258,7 @@ def test_longest_training_leaves_time_for_confirmation_and_verification(workers:
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 5), (2, 3), (5, 1)])
 def test_closing_seconds_cover_five_seeds_of_the_incumbent(workers: int, rounds: int, trainer: Trainer, tmp_path: Path):
     networks = [Trial(12, fresh=CONFIRMED), Trial(8, fresh=CONFIRMED)]
-    search = searches.opened(tmp_path, networks, seconds=1000.0, workers=workers)
+    search = searches.with_trials(tmp_path, networks, seconds=1000.0, workers=workers)
     search.timing.slowdowns.clear()  # the pace is constant
     large = search.state.candidates[0]
     large.fresh_runs = [replace(run, train_seconds=1_000.0) for run in large.fresh_runs]
@@ -269,7 +269,7 @@ def test_closing_seconds_cover_five_seeds_of_the_incumbent(workers: int, rounds:
 
 def test_closing_seconds_are_zero_if_no_verification_fits(trainer: Trainer, tmp_path: Path):
     networks = [Trial(12, fresh=CONFIRMED), Trial(8, fresh=CONFIRMED)]
-    search = searches.opened(tmp_path, networks, seconds=1000.0)
+    search = searches.with_trials(tmp_path, networks, seconds=1000.0)
     search.timing.slowdowns.clear()  # the pace is constant
 
     def slow_down(trial: int) -> None:
@@ -288,7 +288,7 @@ def test_closing_seconds_are_zero_if_no_verification_fits(trainer: Trainer, tmp_
     assert search.closing_seconds() == 0.0
     assert search.time_left().spare_seconds == math.inf
     # Nor does an unconfirmed network have reserved time.
-    unconfirmed = searches.opened(tmp_path / "likeliest", [Trial(8, fresh=(99.02, 98.98))], seconds=1000.0)
+    unconfirmed = searches.with_trials(tmp_path / "likeliest", [Trial(8, fresh=(99.02, 98.98))], seconds=1000.0)
     assert unconfirmed.state.incumbent is None
     assert unconfirmed.closing_seconds() > 0.0
     unconfirmed.earlier_seconds = 990.0
@@ -297,7 +297,7 @@ def test_closing_seconds_are_zero_if_no_verification_fits(trainer: Trainer, tmp_
 
 def test_spare_seconds_leave_time_for_verifications_of_incumbent_and_fastest_network(trainer: Trainer, tmp_path: Path):
     networks = [Trial(20), Trial(16, fresh=CONFIRMED), Trial(12, fresh=CONFIRMED), Trial(8, fresh=CONFIRMED)]
-    search = searches.opened(tmp_path, networks, seconds=1000.0)
+    search = searches.with_trials(tmp_path, networks, seconds=1000.0)
     search.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
         candidate = search.state.candidates[trial]
@@ -307,7 +307,7 @@ def test_spare_seconds_leave_time_for_verifications_of_incumbent_and_fastest_net
 
     two_verifications = 1.1 * 1.2 * 5 * (40 + 20) + 2 * 12
     assert search.time_left().spare_seconds == pytest.approx(1000 - two_verifications, abs=0.5)
-    single = searches.opened(tmp_path / "alone", [Trial(8, fresh=CONFIRMED)], seconds=1000.0)
+    single = searches.with_trials(tmp_path / "alone", [Trial(8, fresh=CONFIRMED)], seconds=1000.0)
     single.timing.slowdowns.clear()
     assert single.time_left().spare_seconds == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
 
@@ -316,7 +316,7 @@ def test_closing_seconds_cover_smallest_network_without_verdict_below_verified_n
     trainer: Trainer, tmp_path: Path
 ):
     networks = [Trial(16, fresh=CONFIRMED), Trial(12, fresh=CONFIRMED), Trial(8, fresh=CONFIRMED)]
-    search = searches.opened(tmp_path, networks, seconds=1000.0)
+    search = searches.with_trials(tmp_path, networks, seconds=1000.0)
     search.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
         candidate = search.state.candidates[trial]
@@ -348,7 +348,7 @@ def test_closing_seconds_cover_smallest_network_without_verdict_below_verified_n
 def test_remaining_seconds_cover_missing_seeds_and_verification(
     network: Trial, workers: int, rounds: int, trainer: Trainer, tmp_path: Path
 ):
-    search = searches.opened(tmp_path, [network], workers=workers, seconds=10_000.0)
+    search = searches.with_trials(tmp_path, [network], workers=workers, seconds=10_000.0)
 
     seconds = search.remaining_seconds(search.state.candidates[0], workers)
 

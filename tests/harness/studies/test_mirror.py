@@ -104,7 +104,7 @@ def check_database(folder: Path, url: str) -> None:
     assert attributes["budget"] == CONFIG.budget
 
 
-def test_database_has_runs_of_files_and_second_call_adds_nothing(ended_study: Path, url: str):
+def test_database_has_runs_of_files_and_second_call_adds_no_runs(ended_study: Path, url: str):
     assert write_to_database(ended_study, url) == []
     check_database(ended_study, url)
 
@@ -286,7 +286,7 @@ def test_faults_of_server_change_no_decision_and_lose_no_trial(
 
     open_study(folder, CONFIG, {})
     with Mirror("study", CONFIG, server.url(), messages.append) as storage:
-        search = searches.taken_up(folder, CONFIG, searches.effort(trials=12), FaultInjector(faults), storage)
+        search = searches.resume(folder, CONFIG, searches.effort(trials=12), FaultInjector(faults), storage)
         loop.run_search(search, ["harness"])
 
     write_to_database(folder, server.url())
