@@ -23,13 +23,13 @@ class Toy:
 
     def write(self, folder: Path, *, packed: bool = True) -> Path:
         """Write the files in the layout of torchvision, and return the folder of the files."""
-        place = folder / self.spec.folder
-        place.mkdir(parents=True)
+        target = folder / self.spec.folder
+        target.mkdir(parents=True)
         for name in self.unpacked:
-            (place / (f"{name}.gz" if packed else name)).write_bytes(
+            (target / (f"{name}.gz" if packed else name)).write_bytes(
                 self.packed[name] if packed else self.unpacked[name]
             )
-        return place
+        return target
 
 
 def make_toy(name: str, *, published_hashes: bool) -> Toy:

@@ -41,9 +41,9 @@ def refusal_of(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -
     return captured.err
 
 
-def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
+def edit(home: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
     """Edit the first seed of the record by hand and keep the record consistent."""
-    [path] = place.records.glob("*.json")
+    [path] = home.records.glob("*.json")
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document["seeds"][0])
     document["seeds"][0]["test_errors"] = len(document["seeds"][0]["wrong"])
@@ -53,10 +53,10 @@ def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
 # Files of a verification ---------------------------------------------------------------------------------------
 
 
-def test_verification_stores_weights_of_each_seed(place: Workspace, evidence: Record):
+def test_verification_stores_weights_of_each_seed(home: Workspace, evidence: Record):
     assert len(evidence.seeds) == 2
     for run_of_seed in evidence.seeds:
-        tensors = load_file(weights_path(place.records, evidence, run_of_seed.index))
+        tensors = load_file(weights_path(home.records, evidence, run_of_seed.index))
         # The order of torch is the order of the network; the digest contains the tied kernel twice.
         order = ["0.weight", *(f"1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"5.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
@@ -68,18 +68,18 @@ def test_verification_stores_weights_of_each_seed(place: Workspace, evidence: Re
 
 
 def test_repeated_verification_restores_missing_and_damaged_weights(
-    place: Workspace, evidence: Record, trainer: Trainer, capsys: pytest.CaptureFixture[str]
+    home: Workspace, evidence: Record, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ):
-    first, second = (weights_path(place.records, evidence, index) for index in (0, 1))
+    first, second = (weights_path(home.records, evidence, index) for index in (0, 1))
     contents = first.read_bytes(), second.read_bytes()
     first.unlink()
     second.write_bytes(b"cut")
-    records = record.read_all(place.records)
+    records = record.read_all(home.records)
 
     run(["verify", NETWORK, *ROW, "--seeds", "2"])
 
     assert (first.read_bytes(), second.read_bytes()) == contents
-    assert record.read_all(place.records) == records
+    assert record.read_all(home.records) == records
     assert capsys.readouterr().out.count("equal to the record") == 2
 
 
@@ -87,14 +87,14 @@ def test_repeated_verification_restores_missing_and_damaged_weights(
 
 
 def test_weights_of_recorded_repeat_are_evaluated_and_exported_as_repeat(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+    home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
     seed_run = evidence.seeds[0]
-    edit(place, lambda seed: seed.update(weights_sha256="0" * 64))
+    edit(home, lambda seed: seed.update(weights_sha256="0" * 64))
     names = ("hash", "recipe_hash", "dataset")
     repeat = {name: getattr(evidence, name) for name in names} | {"seed_index": 0, "recorded_sha256": "0" * 64}
     line = json.dumps(repeat | {"weights_sha256": seed_run.weights_sha256})
-    (place.records / "weights" / "repeats.jsonl").write_text(line + "\n", encoding="utf-8")
+    (home.records / "weights" / "repeats.jsonl").write_text(line + "\n", encoding="utf-8")
 
     assert run(["evaluate", NETWORK]) == 0
 
@@ -181,13 +181,13 @@ def test_logits_of_c_are_compared_with_compiler_of_variable_cc(
 
 
 def test_read_of_test_images_is_logged_with_purpose(
-    place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
+    home: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
 ):
-    log_before = place.test_log.read_text(encoding="utf-8")
+    log_before = home.test_log.read_text(encoding="utf-8")
 
     evaluated("--seed", "all")
 
-    log_after = place.test_log.read_text(encoding="utf-8")
+    log_after = home.test_log.read_text(encoding="utf-8")
     assert log_after.startswith(log_before)
     [entry] = [json.loads(line) for line in log_after.removeprefix(log_before).splitlines()]
     assert (entry["dataset"], entry["purpose"]) == ("mnist-5k", f"evaluate {evidence.hash} smoke seeds 0, 1")
@@ -207,9 +207,9 @@ def remove_all_mistakes(seed: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [change_class, remove_mistake, remove_all_mistakes])
 def test_edited_record_is_detected(
-    change: Callable[[dict[str, Any]], None], place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+    change: Callable[[dict[str, Any]], None], home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    edit(place, change)
+    edit(home, change)
 
     assert run(["evaluate", NETWORK]) == 3
 
@@ -217,7 +217,7 @@ def test_edited_record_is_detected(
 
 
 def test_class_scores_include_all_seeds(
-    place: Workspace,
+    home: Workspace,
     evidence: Record,
     evaluated: Callable[..., dict[str, Any]],
     further_images: Path,
@@ -227,7 +227,7 @@ def test_class_scores_include_all_seeds(
 
     data = load("mnist-5k")
     pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
-    answers = np.concatenate([outputs_of(place, evidence, index, pixels).argmax(1).numpy() for index in (0, 1)])
+    answers = np.concatenate([outputs_of(home, evidence, index, pixels).argmax(1).numpy() for index in (0, 1)])
     report = metrics.classification_report(np.tile(labels, 2), answers, output_dict=True, zero_division=0)
     for row in document["class_scores"]:
         expected = report.get(row["class"], {"precision": 0, "recall": 0, "f1-score": 0, "support": 0})
@@ -258,20 +258,20 @@ def test_exported_folder_contains_test_images_of_record(
 
 @pytest.mark.parametrize("position", [200, -1])
 def test_damaged_weights_are_refused_before_test_images_are_read(
-    position: int, place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+    position: int, home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    path, log_before = weights_path(place.records, evidence, 0), place.test_log.read_bytes()
+    path, log_before = weights_path(home.records, evidence, 0), home.test_log.read_bytes()
     content = bytearray(path.read_bytes())
     content[position] ^= 0x80
     path.write_bytes(content)
 
     assert path.name in refusal_of(capsys, 4, NETWORK, "--seed", "all")
-    assert place.test_log.read_bytes() == log_before
+    assert home.test_log.read_bytes() == log_before
 
 
-def outputs_of(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
+def outputs_of(home: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
     """Return the probabilities of the network, computed op by op from the file of weights."""
-    tensors = load_file(weights_path(place.records, evidence, index))
+    tensors = load_file(weights_path(home.records, evidence, index))
     w = {name.removeprefix("ops."): torch.from_numpy(value) for name, value in tensors.items()}
 
     def norm(maps: Tensor, op: str) -> Tensor:
@@ -286,34 +286,34 @@ def outputs_of(place: Workspace, evidence: Record, index: int, pixels: Tensor) -
 
 
 def test_pictures_are_classified_with_mean_confidence_of_seeds(
-    place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
+    home: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
 ):
-    log_before, digits = place.test_log.read_bytes(), load("mnist-5k").train_images[:5, 0]
-    (place.root / "mine").mkdir()
+    log_before, digits = home.test_log.read_bytes(), load("mnist-5k").train_images[:5, 0]
+    (home.root / "mine").mkdir()
     for number, pixels in enumerate(digits.numpy()):
         Image.fromarray(pixels if number else 255 - pixels).save(f"mine/{number}.png")
 
     single = evaluated("--images", "mine/2.png")["images"]
     rows = evaluated("--images", "mine", "--seed", "all")["images"]
 
-    mean = (outputs_of(place, evidence, 0, digits) + outputs_of(place, evidence, 1, digits)) / 2
+    mean = (outputs_of(home, evidence, 0, digits) + outputs_of(home, evidence, 1, digits)) / 2
     best, order = mean.topk(2)
     assert [row["file"] for row in rows] == [f"mine/{number}.png" for number in range(5)]
     assert [[row["says"], row["next"]] for row in rows] == order.tolist()
     for row, expected in zip(rows, best.tolist(), strict=True):
         assert [row["confidence"], row["next_confidence"]] == pytest.approx(expected, abs=1e-5)
     assert [row["done"] for row in rows] == ["inverted to white on black", "", "", "", ""]
-    assert single[0]["confidence"] == pytest.approx(float(outputs_of(place, evidence, 0, digits[2:3]).max()), abs=1e-5)
-    assert place.test_log.read_bytes() == log_before
+    assert single[0]["confidence"] == pytest.approx(float(outputs_of(home, evidence, 0, digits[2:3]).max()), abs=1e-5)
+    assert home.test_log.read_bytes() == log_before
 
 
 # Further labelled images ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def further_images(place: Workspace) -> Path:
+def further_images(home: Workspace) -> Path:
     """Folder with sixty labelled images: training images upside down."""
-    return write_images(place.root / "other", np.flip(load("mnist-5k").train_images[:600:10, 0].numpy(), axis=1))
+    return write_images(home.root / "other", np.flip(load("mnist-5k").train_images[:600:10, 0].numpy(), axis=1))
 
 
 def write_images(folder: Path, images: np.ndarray[Any, Any]) -> Path:
@@ -324,29 +324,27 @@ def write_images(folder: Path, images: np.ndarray[Any, Any]) -> Path:
     return folder
 
 
-def test_training_images_are_refused_and_counted(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
-):
+def test_training_images_are_refused_and_counted(home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]):
     images = load("mnist-5k").train_images[:600:10, 0].numpy().copy()
     images[7:] = np.flip(images[7:], axis=1)
-    write_images(place.root / "mixed", images)
+    write_images(home.root / "mixed", images)
 
     assert run(["evaluate", NETWORK, "--on", "mixed"]) == 5
     assert "7 of the 60 images of mixed" in capsys.readouterr().err
-    assert ledger.read(place.ledger).registrations == []
+    assert ledger.read(home.ledger).registrations == []
 
 
 def test_further_images_are_registered_before_prediction(
     further_images: Path,
-    place: Workspace,
+    home: Workspace,
     evidence: Record,
     evaluated: Callable[..., dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    reads, rows = place.test_log.read_bytes(), []
+    reads, rows = home.test_log.read_bytes(), []
 
     def record_registrations(weights: WeightFile, *arguments: Any) -> Tensor:
-        rows.extend(ledger.read(place.ledger).registrations)
+        rows.extend(ledger.read(home.ledger).registrations)
         return probabilities(weights, *arguments)
 
     monkeypatch.setattr(evaluation, "probabilities", record_registrations)
@@ -355,32 +353,32 @@ def test_further_images_are_registered_before_prediction(
 
     data = load("mnist-5k")
     pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
-    errors = tuple(int((outputs_of(place, evidence, index, pixels).argmax(1) != labels).sum()) for index in (0, 1))
+    errors = tuple(int((outputs_of(home, evidence, index, pixels).argmax(1) != labels).sum()) for index in (0, 1))
     assert [(entry.on, entry.images, entry.indices, entry.errors) for entry in rows] == [("other", 60, (0, 1), ())] * 2
-    [final] = ledger.read(place.ledger).registrations
+    [final] = ledger.read(home.ledger).registrations
     assert (final.hash, final.recipe_hash, final.dataset) == (evidence.hash, evidence.recipe_hash, "mnist-5k")
     assert final.errors == errors == tuple(seed["errors"] for seed in document["seeds"])
     assert final.lower_bound_pct == document["lower_bound_pct"]
     assert final.lower_bound_images_pct == document["lower_bound_images_pct"]
     assert final.on_sha256 == document["on_sha256"]
     assert (document["images"], {seed["as_recorded"] for seed in document["seeds"]}) == ("other", {None})
-    assert place.test_log.read_bytes() == reads
+    assert home.test_log.read_bytes() == reads
 
 
 def test_second_evaluation_must_equal_registered_evaluation(
-    further_images: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    further_images: Path, home: Workspace, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
     first = evaluated("--on", "other", "--seed", "all")
-    ledger_text = place.ledger.read_text(encoding="utf-8")
+    ledger_text = home.ledger.read_text(encoding="utf-8")
 
     assert evaluated("--on", "other", "--seed", "all") == first
-    assert place.ledger.read_text(encoding="utf-8") == ledger_text
+    assert home.ledger.read_text(encoding="utf-8") == ledger_text
 
     # The last entry of the ledger was edited by hand.
     errors = [seed["errors"] for seed in first["seeds"]]
     changed = ledger_text.replace(f'"errors": {errors}', f'"errors": {[0, errors[1]]}')
     assert changed != ledger_text
-    place.ledger.write_text(changed, encoding="utf-8")
+    home.ledger.write_text(changed, encoding="utf-8")
     assert run(["evaluate", NETWORK, "--on", "other", "--seed", "all"]) == 3
     assert f"(0, {errors[1]})" in capsys.readouterr().err
-    assert place.ledger.read_text(encoding="utf-8") == changed
+    assert home.ledger.read_text(encoding="utf-8") == changed

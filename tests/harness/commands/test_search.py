@@ -43,7 +43,7 @@ SPACES = {
 def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Return a trainer with 310 validation errors per network, 10 above the limit; reports are not written."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, home, state=None: folder / "report.html")
     for name, text in SPACES.items():
         (workspace / f"{name}.space").write_text(text, encoding="utf-8")
     fake = without_processes(monkeypatch)

@@ -147,10 +147,10 @@ def test_written_network_can_be_imported(text: str, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_shipped_networks_can_be_imported(shipped: Path, place: Workspace, tmp_path: Path):
+def test_shipped_networks_can_be_imported(shipped: Path, home: Workspace, tmp_path: Path):
     with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         texts = {row["architecture"] for row in csv.DictReader(file)}
-    recorded = {record.architecture for record in read_all(place.records)}
+    recorded = {record.architecture for record in read_all(home.records)}
     for architecture in recorded | set(map(parse_network, texts)):
         assert hash_of_import(architecture, tmp_path / architecture.hash) == architecture.hash, architecture
 
@@ -502,15 +502,15 @@ def test_unreadable_test_images_are_refused_before_training(
 
 @pytest.mark.slow
 def test_float_records_have_logits_of_load_and_recorded_errors(
-    shipped: Path, mnist_folder: Path, place: Workspace, tmp_path: Path
+    shipped: Path, mnist_folder: Path, home: Workspace, tmp_path: Path
 ):
-    records = [each for each in read_all(place.records) if kept_indices(place.records, each)]
+    records = [each for each in read_all(home.records) if kept_indices(home.records, each)]
     floats = [each for each in records if each.recipe.precision != "int8"]
     assert len(floats) == 24
     for record in floats:
         spec = DATASETS[record.dataset]
-        index = kept_indices(place.records, record)[0]
-        weights = read_recorded(place.records, record, index)
+        index = kept_indices(home.records, record)[0]
+        weights = read_recorded(home.records, record, index)
         model = network_of(weights, spec.task)
         images = replace(make_data(), dataset=spec)
         seed_run = record.seed(index)

@@ -33,16 +33,16 @@ TIMEOUT_SECONDS = 240.0
 class Search:
     """A study with the processes that work on the study."""
 
-    def __init__(self, place: Path, *, trials: int = 3, target: str = "15") -> None:
+    def __init__(self, root: Path, *, trials: int = 3, target: str = "15") -> None:
         """Write the space and the recipe."""
-        self.place = place
-        place.mkdir(exist_ok=True)
-        (place / "few.space").write_text(SPACE)
-        (place / "short.toml").write_text(RECIPE)
-        self.folder = place / "work" / "runs" / "s"
+        self.root = root
+        root.mkdir(exist_ok=True)
+        (root / "few.space").write_text(SPACE)
+        (root / "short.toml").write_text(RECIPE)
+        self.folder = root / "work" / "runs" / "s"
         self.arguments = [
             *("search", "--dataset", "mnist-5k", "--study", "s", "--target", target),
-            *("--space", f"@{place / 'few.space'}", "--recipe", f"@{place / 'short.toml'}"),
+            *("--space", f"@{root / 'few.space'}", "--recipe", f"@{root / 'short.toml'}"),
             *("--trials", str(trials), "--time", "100h", "--workers", "1"),
         ]
         self.started: list[subprocess.Popen[str]] = []
@@ -52,7 +52,7 @@ class Search:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *self.arguments, *more],
             cwd=REPOSITORY,
-            env=os.environ | {"HARNESS_WORKSPACE": str(self.place / "work"), "PYTHONPATH": str(REPOSITORY)},
+            env=os.environ | {"HARNESS_WORKSPACE": str(self.root / "work"), "PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -83,11 +83,11 @@ class Search:
         return {(result.trial, result.purpose.value, result.seed_index): result for result in ended_runs}
 
     def verified(self) -> set[int]:
-        files = list((self.place / "work" / "runs" / "records").glob("*-*.json"))
+        files = list((self.root / "work" / "runs" / "records").glob("*-*.json"))
         return {run["index"] for file in files for run in json.loads(file.read_text())["seeds"]}
 
     def test_reads(self) -> int:
-        log = self.place / "work" / "runs" / "records" / "test_reads.jsonl"
+        log = self.root / "work" / "runs" / "records" / "test_reads.jsonl"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
 
@@ -198,7 +198,7 @@ def test_second_coordinator_is_refused_and_interrupt_ends_first_coordinator(
     stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
     config_bytes = (stopped.folder / "config.json").read_bytes()
 
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(stopped.place / "work"))
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(stopped.root / "work"))
     assert run([*stopped.arguments, "--json"]) == 2
 
     output = capsys.readouterr()

@@ -418,11 +418,11 @@ def write_study(folder: Path, *runs: Result, **config: Any) -> None:
 
 
 def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path: Path):
-    place = Workspace(tmp_path)
+    home = Workspace(tmp_path)
     short_recipe = replace(Recipe(), epochs=3)
     repeat = run(9, 77, seed=1, study="second")
     write_study(
-        place.study("first"),
+        home.study("first"),
         run(0, 70, seed=1),
         run(1, 81, seed=2),
         run(2, 300, seed=3, recipe=short_recipe, validation_size=20_000),
@@ -430,13 +430,13 @@ def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path
         run(4, None, seed=5),
         run(5, 60, seed=6, recipe=replace(short_recipe, weight_decay=0.0)),
     )
-    write_study(place.study("second"), replace(repeat, validation_errors=70), replace(repeat, seed=7, trial=10))
-    write_study(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
+    write_study(home.study("second"), replace(repeat, validation_errors=70), replace(repeat, seed=7, trial=10))
+    write_study(home.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
 
-    trainings, damage = past_trainings("own", place, "mnist-5k", CONFIG.data_hash)
+    trainings, damage = past_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
     assert damage == []
-    assert past_trainings("shipped", place, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
+    assert past_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
     own_trainings = {item.epochs: item for item in trainings if item.origin is None}
     foreign = [item for item in trainings if item not in shipped("mnist-5k") and item.origin is not None]
     assert len(trainings) == len(shipped("mnist-5k")) + 3
@@ -446,13 +446,13 @@ def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path
 
 
 def test_damaged_study_is_omitted_and_named(tmp_path: Path):
-    place = Workspace(tmp_path)
-    write_study(place.study("whole"), run(0, 70))
-    write_study(place.study("torn"), run(0, 80))
-    (place.study("torn") / "log.jsonl").write_text("{\n")
-    place.study("empty").mkdir()
+    home = Workspace(tmp_path)
+    write_study(home.study("whole"), run(0, 70))
+    write_study(home.study("torn"), run(0, 80))
+    (home.study("torn") / "log.jsonl").write_text("{\n")
+    home.study("empty").mkdir()
 
-    trainings, (error,) = past_trainings("own", place, "mnist-5k", CONFIG.data_hash)
+    trainings, (error,) = past_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
     assert [each.errors for each in trainings if each.origin is None] == [70.0]
     assert "torn" in error.message

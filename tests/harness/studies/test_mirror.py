@@ -325,7 +325,7 @@ def search_commands(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[li
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", end_at_once)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: None)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, home, state=None: folder / "report.html")
     return commands
 
 
