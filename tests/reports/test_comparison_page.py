@@ -36,7 +36,7 @@ from search_spaces.catalog import network_name
 from search_spaces.network import MNIST, Architecture, analyse
 from tests import axe, browser
 from tests.factories import CONFIG, ENVIRONMENT
-from tests.outline import checked
+from tests.outline import checked_outline
 from tests.reports.conftest import SyntheticStudy, evidence, network, seed_run
 
 SMALL, LARGE = network(4, 6, 8), network(8, 12, 16)
@@ -298,7 +298,7 @@ def test_matrix_has_ratios_and_inverse_ratios_of_one_score():
 
 
 def test_bench_page_has_figures_of_all_methods_and_escapes_names(facts: Findings, comparison: Any):
-    page = checked(_bench_page(comparison, facts))
+    page = checked_outline(_bench_page(comparison, facts))
 
     assert len(page.all("script")) == 3
     assert HOSTILE in page.text("bdi")

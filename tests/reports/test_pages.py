@@ -33,7 +33,7 @@ from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from tests.factories import CONFIG, make_claim
-from tests.outline import Outline, checked
+from tests.outline import Outline, checked_outline
 from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
 
 HOSTILE = (
@@ -45,7 +45,7 @@ HOSTILE = (
 
 
 def read(path: Path) -> Outline:
-    return checked(path.read_text(encoding="utf-8"))
+    return checked_outline(path.read_text(encoding="utf-8"))
 
 
 def sections(outline: Outline) -> list[str]:
@@ -61,7 +61,7 @@ def source(realistic_report: Path) -> str:
 
 
 def test_report_has_numbers_and_networks_of_study(realistic_template: Any, source: str):
-    outline, counts = checked(source), Counter(event["event"] for event in realistic_template.events)
+    outline, counts = checked_outline(source), Counter(event["event"] for event in realistic_template.events)
     data = json.loads(re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', source)[0])
 
     proposals = counts["rejected"] + counts["repeated"] + counts["proposed"]
@@ -78,7 +78,7 @@ def test_report_has_numbers_and_networks_of_study(realistic_template: Any, sourc
 
 
 def test_policy_allows_only_scripts_of_page(source: str):
-    policy = checked(source).all("meta")[1]["content"]
+    policy = checked_outline(source).all("meta")[1]["content"]
 
     digests = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -93,7 +93,7 @@ def test_policy_allows_only_scripts_of_page(source: str):
 def test_live_page_is_report_that_reloads(realistic_study: Any, home: Workspace, source: str):
     live = write_report(realistic_study.folder, home, live=True).read_text(encoding="utf-8")
 
-    assert checked(live).all("aside")[0]["id"] == "live"
+    assert checked_outline(live).all("aside")[0]["id"] == "live"
     assert "location.reload()" in live
     assert "location.reload()" not in source
     assert write_report(realistic_study.folder, home).read_text(encoding="utf-8") == source
@@ -105,7 +105,7 @@ def test_stored_weights_of_answer_are_linked(realistic_study: Any, realistic_fac
     path.parent.mkdir(parents=True)
     path.touch()
     link = f"../{path.relative_to(home.runs)}"
-    page = checked(write_report(realistic_study.folder, home).read_text(encoding="utf-8"), links=(link,))
+    page = checked_outline(write_report(realistic_study.folder, home).read_text(encoding="utf-8"), links=(link,))
     assert [element["href"] for element in page.all("a") if "download" in element] == [link]
     assert (realistic_study.folder / link).samefile(path)
 
@@ -139,7 +139,7 @@ def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(re
     entries, config = realistic_facts.study.entries, replace(realistic_facts.config, dataset="mnist-5k")
 
     study = facts_of(*entries, config=config).study
-    outline = checked(page(StudyFacts(study, realistic_facts.evidence, realistic_facts.measured)))
+    outline = checked_outline(page(StudyFacts(study, realistic_facts.evidence, realistic_facts.measured)))
 
     classes = [element.get("class", "").split() for element in outline.all("p")]
     assert ["banner"] in classes
@@ -210,7 +210,7 @@ def test_leaderboard_marks_smallest_verified_network_of_each_target(home: Worksp
     data = json.loads(re.findall(r'id="page-data">(.*?)</script>', source)[0])["datasets"]["rows"]
     assert data["target"][:3] == [99.4, 99.6, 99.0]
     assert data["best"] == [True, True, True, False, False]
-    outline = checked(source)
+    outline = checked_outline(source)
     assert {element["id"] for tag, element in outline.elements if tag == "tr" and "id" in element} == {
         href.removeprefix("#") for href in data["href"]
     }
@@ -230,7 +230,7 @@ def test_index_lists_studies_with_links_latest_study_first(realistic_study: Any,
     link = "odd%20%23%3F%26%22%27%25/report.html"
     assert [(item.info.name, item.link) for item in index.studies] == [(realistic_study.name, None), (name, link)]
     assert [item.info.ending.outcome for item in index.studies] == ["reached", "missed"]
-    page = checked(write_index(home, index).read_text(encoding="utf-8"), links=(link,))
+    page = checked_outline(write_index(home, index).read_text(encoding="utf-8"), links=(link,))
     assert "2 studies; targets reached: 1." in page.text("p")
 
 

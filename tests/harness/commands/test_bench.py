@@ -26,7 +26,7 @@ from tests.conftest import REPOSITORY
 from tests.fakes import replay_in_this_process
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, run_rows, table_of
-from tests.outline import checked
+from tests.outline import checked_outline
 
 PATIENCE = 300.0
 SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", "1")
@@ -161,7 +161,7 @@ def test_page_is_valid_and_variant_without_default_is_ordinary_method(
     options = ["--repeats", "3", "--time", "60s", "--target", target, "--json", "--out", str(out)]
     assert run(["bench", "run", folder, *options, *(f"--method={name}" for name in methods)]) == 0
 
-    text = checked((out / "report.html").read_text(encoding="utf-8")).text()
+    text = checked_outline((out / "report.html").read_text(encoding="utf-8")).text()
     assert all(name in text for name in methods)
     document = json.loads(capsys.readouterr().out)
     ordinary = [method for method in document["methods"] if not method["is_variant"]]
@@ -248,7 +248,7 @@ def test_several_tables_are_compared_separately_and_ranked_together(
     assert {method["name"] for method in ranks["methods"]} == {"default", "random", "no-rungs"}
     assert sum(method["over_time"] for method in ranks["methods"]) == 6
     links = ("tiny/report.html", "own/report.html")
-    assert "no-rungs" in checked((out / "ranks.html").read_text(encoding="utf-8"), links=links).text()
+    assert "no-rungs" in checked_outline((out / "ranks.html").read_text(encoding="utf-8"), links=links).text()
     assert all((out / link).exists() for link in links)
 
     assert run(["bench", "run", "./own", *command, "--out", str(workspace / "alone")]) == 0

@@ -22,7 +22,7 @@ from harness.studies.names import fit_name
 from harness.system.files import Workspace
 from reports import study_page
 from tests.factories import CONFIG, make_record, make_result
-from tests.outline import checked
+from tests.outline import checked_outline
 from tests.study_logs import write_event, write_runs
 
 
@@ -231,7 +231,7 @@ def test_all_names_damaged_study_and_writes_remaining_reports(
     assert progress == "a: report written"
     assert line.startswith("warning: left out: ")
     assert (line.count(str(damaged)), "Errno" in line) == (1, False)
-    page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
+    page = checked_outline((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
     assert "Studies that cannot be read." in page.text("caption")
     assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 

@@ -32,7 +32,7 @@ from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from search_spaces.space import draw_uniform
-from tests.browser import lack
+from tests.browser import skip_or_fail
 from tests.conftest import REPOSITORY
 from tests.harness.deployment.test_c_library import library_of, trained
 
@@ -50,7 +50,7 @@ BUFFERS["packed"] = BUFFERS["small"]
 def needs(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
-            lack(f"{program} is not installed")
+            skip_or_fail(f"{program} is not installed")
 
 
 @pytest.fixture(scope="module")

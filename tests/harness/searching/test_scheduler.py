@@ -246,8 +246,8 @@ def test_next_seed_goes_to_network_with_highest_value(histories: list[Any], runn
             return 0.0
         # Chance times the reduction below the incumbent, per missing seed; a confirmation needs two seeds.
         improvement = max(0.0, math.log(below / network.cost))
-        lacking = max(1, 2 - seed_count - running.get(trial, 0))
-        return network.chance_to_confirm * improvement / (lacking * seconds[trial])
+        missing = max(1, 2 - seed_count - running.get(trial, 0))
+        return network.chance_to_confirm * improvement / (missing * seconds[trial])
 
     candidate = scheduler.next_to_confirm(networks, TURN, running, lambda each: seconds[each.proposal.trial])
 

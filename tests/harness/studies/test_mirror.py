@@ -34,7 +34,7 @@ from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from reports import study_page
 from tests import searches
-from tests.browser import lack
+from tests.browser import skip_or_fail
 from tests.factories import SIZE
 from tests.fakes import without_processes
 from tests.study_logs import make_entry
@@ -202,7 +202,7 @@ def dashboard(url: str) -> Iterator[str]:
     """Run optuna-dashboard on a database during the block, and yield the address."""
     program = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))
     if program is None:
-        lack("no optuna-dashboard beside this Python")
+        skip_or_fail("no optuna-dashboard beside this Python")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -247,7 +247,7 @@ def test_dashboard_shows_networks_of_search(ended_study: Path, url: str):
 def server() -> Iterator[Server]:
     programs = postgres_server.programs()
     if programs is None:
-        lack("no PostgreSQL server (initdb) on the PATH or in /usr/lib/postgresql")
+        skip_or_fail("no PostgreSQL server (initdb) on the PATH or in /usr/lib/postgresql")
     with postgres_server.server(programs) as running_server:
         yield running_server
 
