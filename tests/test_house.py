@@ -111,7 +111,7 @@ def test_sizes_do_not_exceed_limits():
     assert {name: size for name, size in sizes.items() if size > LIMITS[name]} == {}
 
 
-def test_only_module_of_space_errors_reads_messages_of_the_system():
+def test_only_space_errors_reads_strerror():
     readers = [
         path.relative_to(REPOSITORY).as_posix()
         for package in PACKAGES

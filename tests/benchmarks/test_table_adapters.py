@@ -60,7 +60,7 @@ def test_optuna():
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Path]:
-    # As published: the folder alone, without the repository around it.
+    # As published: the folder without the repository.
     shutil.copytree(TABLES, tmp_path / "benchmarks" / "small_network_tables")
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("optunahub_registry.package")]:

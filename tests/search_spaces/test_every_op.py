@@ -107,7 +107,7 @@ def test_native_engine_falls_back_to_torch_for_new_op_with_a_message(
     assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
     assert "Patches" in output.err
     assert run([*line, "native"]) == 6
-    # A search trains all its networks on one engine.
+    # A search trains all networks on the same engine.
     cpu = torch.device("cpu")
     assert choose_engine("auto", Recipe(), cpu, parse_space(SPACE).op_types).kind == "torch"
     with pytest.raises(DeviceError):

@@ -478,7 +478,7 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
 
     # The default method prunes many runs at rungs, which therefore have no end.
     assert len(live.ends) > TRAININGS / 3
-    # A run that ends just before the time limit in one executor may end just after the limit in the other.
+    # A run that ends just before the time limit in an executor may end just after the limit in the second executor.
     assert abs(len(replayed.ends) - len(live.ends)) <= 2
     pairs = list(zip(live.ends, replayed.ends, strict=False))
     assert sum(real[1] == simulated[1] for real, simulated in pairs) >= 0.8 * len(live.ends)

@@ -338,7 +338,7 @@ RECIPE = "epochs = 4\nbatch_size = 100\nlearning_rate = 0.2\naverage_start = 0.5
 
 @pytest.fixture
 def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a workspace with a space of two networks, a short recipe and two tables with one run each."""
+    """Return a workspace with a space of two networks, a short recipe and two tables with a run each."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     (workspace / "few.space").write_text(SPACE)
     (workspace / "short.toml").write_text(RECIPE)

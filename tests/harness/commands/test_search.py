@@ -52,7 +52,7 @@ def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 
 def document_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 3) -> dict[str, Any]:
-    """Return what a search prints with ``--json``."""
+    """Return the JSON document that a search prints."""
     assert run([*arguments, "--json"]) == code
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document

@@ -340,7 +340,7 @@ def test_outcome_names_smaller_confirmed_network_without_time_for_verification(
     slow_runs = [replace(run, train_seconds=1_000.0) for run in smaller.fresh_runs]
     smaller.first_run, smaller.fresh_runs = replace(slow_runs[0], purpose=Purpose.SEARCH), slow_runs
     search.effort = replace(search.effort, seconds=search.elapsed + 300.0)
-    # The time left is too short for the smaller network, so ``choose`` returns the larger one.
+    # The time left is too short for the smaller network, so ``choose`` returns the larger network.
     assert loop.choose(search) is not None
 
     outcome = outcome_of(plan, search, conclude(plan, search), {})

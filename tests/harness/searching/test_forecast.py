@@ -190,7 +190,7 @@ def test_forecast_is_logged_once_after_training_of_the_ladder(
 
 
 @pytest.mark.parametrize(("parameters", "holds"), [(499, False), (500, True), (900, True), (901, False)])
-def test_interval_contains_its_ends(parameters: int, holds: bool):
+def test_interval_includes_both_ends(parameters: int, holds: bool):
     assert advice.holds((500, 700, 900), parameters) is holds
     assert advice.holds((500, None, None), parameters) is (parameters >= 500)
 

@@ -120,7 +120,7 @@ def test_search_killed_at_every_point_has_results_of_uninterrupted_search(
 
 
 def check_trained_once(trainer: Trainer, finished_before: set[Run], job_count: int, expected: dict[str, Any]) -> None:
-    """Check that no stored run was trained again; at most one run, whose result was not stored yet, was."""
+    """Check that no stored run was trained again, and at most a single run without a stored result."""
     later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.jobs[job_count:]}
     complete = {entry[:3] for entry in expected["results"] if entry[3] == Status.COMPLETE}
     assert finished_before & later_runs == set()
