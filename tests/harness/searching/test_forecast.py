@@ -199,7 +199,7 @@ class SimulatedProbes(_Probes):
     """Probes with a job that runs until the test removes the job."""
 
     seconds_left = 100.0
-    trained_candidate = ()  # type: ignore[assignment]
+    trained = ()  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.search: Any = SimpleNamespace(at_work=["a job"])

@@ -346,7 +346,7 @@ def finder_of(
 
 def test_surrogate_chooses_best_of_draws_and_neighbours(monkeypatch: pytest.MonkeyPatch):
     finder, batches, forecast = (
-        finder_of(of=space("card"), budget=4_000),
+        finder_of(space=space("card"), budget=4_000),
         list[list[NetworkOption]](),
         Acquisition.forecast,
     )
@@ -373,9 +373,9 @@ def test_surrogate_chooses_best_of_draws_and_neighbours(monkeypatch: pytest.Monk
 
 
 def test_choice_starts_from_best_options_of_previous_choice(monkeypatch: pytest.MonkeyPatch):
-    first = finder_of(of=space("card"), budget=4_000)
+    first = finder_of(space=space("card"), budget=4_000)
     (best, *_) = first.choose_by_surrogate(random.Random(0))
-    second = finder_of(of=space("card"), budget=4_000)
+    second = finder_of(space=space("card"), budget=4_000)
     second.best_options = first.best_options
     batches, forecast = list[list[NetworkOption]](), Acquisition.forecast
 
@@ -403,7 +403,7 @@ def test_latest_networks_are_mutated_even_if_no_network_passed(monkeypatch: pyte
 
     monkeypatch.setattr(finder_module, "mutate", refuse_mutation)
 
-    finder = finder_of(Candidate(proposal, proposal.parameters, threshold_pct=99.0), of=card, budget=4_000)
+    finder = finder_of(Candidate(proposal, proposal.parameters, threshold_pct=99.0), space=card, budget=4_000)
     finder.choose_by_surrogate(random.Random(0))
 
     assert proposal.hash in parents
