@@ -17,7 +17,7 @@ AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 def violations(page: browser.Page, within: str = "html") -> list[str]:
     """Return the serious and critical violations in an element, each with the first elements that break the rule."""
     if not AXE.exists():
-        browser.lack("no axe-core in tests/node_modules; scripts/test installs it where npm is")
+        browser.skip_or_fail("no axe-core in tests/node_modules; scripts/test installs it where npm is")
     page.evaluate(AXE.read_text(encoding="utf-8") + "; 0")
     results: list[dict[str, Any]] = page.evaluate(
         f"axe.run({within!r}, "

@@ -29,11 +29,11 @@ def find_program(names: tuple[str, ...], purpose: str) -> str:
     """Return the path of the first installed program; without a program, skip the test, or fail if ``CI`` is set."""
     program = next((path for name in names if (path := shutil.which(name))), None)
     if program is None:
-        lack(f"no {' or '.join(names)} on the PATH, which {purpose} needs")
+        skip_or_fail(f"no {' or '.join(names)} on the PATH, which {purpose} needs")
     return program
 
 
-def lack(reason: str) -> NoReturn:
+def skip_or_fail(reason: str) -> NoReturn:
     """Skip the test, or fail if ``CI`` is ``true``: the build machine installs all programs that tests use."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}; the build machine installs it, see .ci/run")

@@ -145,6 +145,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def place(workspace: Path) -> Workspace:
+def home(workspace: Path) -> Workspace:
     """The empty workspace as a ``Workspace`` object."""
     return Workspace(workspace)

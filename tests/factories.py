@@ -100,10 +100,10 @@ _initial_result = cache(initial_result)
 
 
 def make_job_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int) -> Result:
-    """Return the result of a job that has come to an epoch, with errors that fall as in real runs.
+    """Return the result of a job at an epoch, with errors that decrease as in real runs.
 
-    ``accuracy_pct`` gives the accuracy at the end for parameters and a seed. At a quarter of the epochs there are 2.9
-    times the errors of the end, at half of them 1.66 times.
+    ``accuracy_pct`` gives the accuracy at the end for parameters and a seed. At a quarter of the epochs, the
+    errors are 2.9 times the final errors, at half of the epochs 1.66 times.
     """
     start = _initial_result(job, dataset("mnist"))
     final = round(SIZE * (1 - accuracy_pct(start.parameters, start.seed) / 100))

@@ -62,7 +62,7 @@ def mirror(contents: dict[str, bytes]) -> Iterator[str]:
 
 @dataclass(slots=True)
 class InstantExecutor(Executor):
-    """Who does not wait hears nothing; ``watch`` is called before a job is taken, and before it is answered."""
+    """Workers that answer in ``wait``; ``watch`` is called at the submission and before the answer of a job."""
 
     answer: Callable[[Job], WorkerEvent]
     watch: Callable[[], None] = lambda: None
@@ -94,10 +94,10 @@ class InstantExecutor(Executor):
 
 
 def replace_processes(executor: InstantExecutor, monkeypatch: pytest.MonkeyPatch) -> InstantExecutor:
-    """Let all processes that are made be this executor."""
+    """Let all new ``Processes`` use this executor."""
     for name in ("start", "slots", "submit", "wait", "stop"):
-        ours = getattr(executor, name)
-        monkeypatch.setattr(Processes, name, lambda self, *arguments, ours=ours: ours(*arguments))
+        replacement = getattr(executor, name)
+        monkeypatch.setattr(Processes, name, lambda self, *arguments, replacement=replacement: replacement(*arguments))
     return executor
 
 
@@ -122,7 +122,7 @@ def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Replay the repeats of a comparison in this process, for the same reason; return the list of those done."""
+    """Replay the repeats of a comparison in this process; return the list of the replayed repeats."""
     repeats: list[int] = []
 
     def run_repeats(methods, comparison, table, processes, earlier_traces, on_trace):
@@ -146,19 +146,19 @@ class Killed(BaseException):
 
 @dataclass(slots=True)
 class Trainer:
-    """Answers jobs, and keeps the jobs.
+    """A simulated trainer that answers and stores jobs.
 
     Attributes:
-        accuracy_pct: at the end, of a network of that size with that seed.
-        special: what to answer instead, by trial; None is the usual answer.
-        asked: all jobs in order; ``completed`` counts the ends of runs by trial, purpose and seed.
-        kill_at: number of the fault point at which the session dies; ``points`` counts them.
-        tears: dying in a write leaves half of a line behind; else nothing.
+        accuracy_pct: Function of parameters and seed: accuracy at the end of a training.
+        special: Function of a job: answer in place of the usual answer, or None.
+        jobs: All jobs in order; ``completed`` counts complete runs by trial, purpose and seed.
+        kill_at: Number of the fault point at which the session is killed; ``points`` counts fault points.
+        tears: Whether a kill during a write leaves half of the line.
     """
 
     accuracy_pct: Callable[[int, int], float]
     special: Callable[[Job], WorkerEvent | None] = lambda job: None
-    asked: list[Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     completed: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     epochs_done: dict[Path, int] = field(default_factory=dict)
     points: int = 0
@@ -166,14 +166,14 @@ class Trainer:
     tears: bool = True
 
     def point(self) -> None:
-        """Die here, if this is the fault point."""
+        """Raise ``Killed`` at the fault point ``kill_at``."""
         self.points += 1
         if self.points == self.kill_at:
             raise Killed
 
     def answer(self, job: Job) -> WorkerEvent:
         """Return the report of a worker, at once."""
-        self.asked.append(job)
+        self.jobs.append(job)
         if (event := self.special(job)) is not None:
             return event
         return JobEnded(job, self._trained(job))
@@ -182,7 +182,7 @@ class Trainer:
         assert job.checkpoint is not None
         assert job.trial is not None
         until = job.until_epoch or job.recipe.epochs
-        # A checkpoint that is further on is not gone back from.
+        # A run continues from the checkpoint, even if the checkpoint is later than the rung.
         done = max(self.epochs_done.get(job.checkpoint, 0), until)
         self.epochs_done[job.checkpoint] = done
         job.checkpoint.parent.mkdir(exist_ok=True)
@@ -194,25 +194,25 @@ class Trainer:
 
 
 def by_size(parameters: int, seed: int, *, reached_at: int = 3_000, noise: float = 0.03) -> float:
-    """Return an accuracy that is 99 % at ``reached_at`` parameters, rises with size, and wavers with the seed."""
+    """Return an accuracy of 99 % at ``reached_at`` parameters, which increases with size and has noise per seed."""
     rise = 1.0 - reached_at / (parameters + reached_at) - 0.5
     return 99.0 + rise + random.Random(seed).gauss(0, noise)
 
 
 def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """Put a trainer in the place of worker processes."""
+    """Replace worker processes by a simulated trainer."""
     trainer = Trainer(by_size)
     replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
     monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
-    # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, unlike measured runs.
+    # The errors of simulated runs decrease to 0.35 and 0.6 times the errors at the rungs, unlike measured runs.
     monkeypatch.setattr(scheduler, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(trainer, monkeypatch)
     return trainer
 
 
 def _count_writes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a fault point before and after each write, and one in which half a line of a log is written."""
+    """Add fault points before and after each write, and a fault point at which half of a line is written."""
     append, write = files.append_line, files.write_bytes
 
     def torn_append(path: Path, line: str) -> None:
@@ -246,7 +246,7 @@ def _count_writes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def killed_at(trainer: Trainer, point: int) -> Iterator[None]:
-    """Let the session in the block die at a fault point, counted from here."""
+    """Kill the session in the block at a fault point, counted from the start of the block."""
     trainer.points, trainer.kill_at = 0, point
     try:
         with suppress(Killed):
@@ -260,13 +260,13 @@ def killed_at(trainer: Trainer, point: int) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Seeds:
-    """Answers the seeds of a verification, and keeps the jobs.
+    """Simulated seeds of a verification, with the jobs.
 
     Attributes:
-        errors: wrong test images of a seed index.
-        weights: digest of the weights of a seed index.
-        in_flight: how many train at once, so how many are launched already when one ends.
-        watch: called with each job before it is answered.
+        errors: Function of a seed index: number of wrong test images.
+        weights: Function of a seed index: digest of the weights.
+        in_flight: Number of simultaneous trainings.
+        watch: Function that is called with each job before the answer.
     """
 
     errors: Callable[[int], int] = lambda index: 55
@@ -275,18 +275,18 @@ class Seeds:
     status: Callable[[int], Status] = lambda index: Status.COMPLETE
     watch: Callable[[Job], None] = lambda job: None
     in_flight: int = 1
-    asked: list[Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
 
     @property
     def indices(self) -> list[int]:
-        """The seed indices that were asked for, in order."""
-        return [job.seed_index for job in self.asked]
+        """Seed indices of the jobs, in order."""
+        return [job.seed_index for job in self.jobs]
 
     def answer(self, job: Job, dataset_name: str) -> Result:
         """Return the result of a job."""
-        self.asked.append(job)
+        self.jobs.append(job)
         self.watch(job)
-        count, number = self.errors(job.seed_index), len(self.asked)
+        count, number = self.errors(job.seed_index), len(self.jobs)
         return replace(
             initial_result(job, dataset(dataset_name)),
             status=self.status(job.seed_index),
@@ -296,11 +296,11 @@ class Seeds:
             weights_sha256=self.weights(job.seed_index),
             train_seconds=50.0,
             environment=self.environment,
-            # No two runs begin at once.
+            # All runs have different start times.
             started_utc=f"2026-11-20T08:{number // 60:02d}:{number % 60:02d}+00:00",
         )
 
-    def trained(self, waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[JobEnded]:
+    def run_all(self, waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[JobEnded]:
         """Stand in for ``run_all``."""
         launched: list[Job] = []
         while waiting or launched:
@@ -310,9 +310,9 @@ class Seeds:
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    """Put made-up seeds in the place of training."""
+    """Replace trainings by simulated seeds."""
     seeds = Seeds()
-    monkeypatch.setattr(verification_runs, "run_all", seeds.trained)
+    monkeypatch.setattr(verification_runs, "run_all", seeds.run_all)
     # The kernel's cache is enough for a test, and many times as fast.
     monkeypatch.setattr("os.fsync", lambda handle: None)
     return seeds

@@ -49,7 +49,7 @@ class Outline(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def checked(source: str, *, links: tuple[str, ...] = ()) -> Outline:
+def checked_outline(source: str, *, links: tuple[str, ...] = ()) -> Outline:
     """Assert that a page follows the rules, and return the outline; ``links`` are the allowed addresses of files."""
     outline = Outline(source)
     ids = Counter(attributes["id"] for _, attributes in outline.elements if "id" in attributes)

@@ -77,7 +77,7 @@ def effort(**fields: Any) -> Effort:
     return replace(defaults, **fields)
 
 
-def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
+def resume(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
     """Return a search that resumes the study in a folder, or starts a new study."""
     state = StudyLog(folder).recover_into(StudyState(folder, config))
     return loop.open_search(state, effort, DataLocation("mnist", None), observers=observers)
@@ -86,7 +86,7 @@ def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Obse
 def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
     """Run a session of a search."""
     study.open_study(folder, config, {})
-    search = taken_up(folder, config, effort, *observers)
+    search = resume(folder, config, effort, *observers)
     loop.run_search(search, ["harness"])
     return search
 
@@ -106,17 +106,17 @@ class Trial:
     fresh: tuple[float, ...] = ()
 
 
-def opened(folder: Path, networks: Sequence[Trial], *, sampler: str = "tpe", **fields: Any) -> Search:
+def with_trials(folder: Path, networks: Sequence[Trial], *, sampler: str = "tpe", **fields: Any) -> Search:
     """Return a search with idle workers; ``networks`` are trials 0, 1, ... of the state, but not of the log."""
     configuration = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    search = taken_up(folder, configuration, effort(**fields))
+    search = resume(folder, configuration, effort(**fields))
     search.executor.start(search.effort.workers)
     for number, network in enumerate(networks):
         apply(search, make_proposal(number, f"conv3x3({network.width}) gap linear(10)"))
         if network.first is not None:
-            file(search, number, Purpose.SEARCH, 0, network.first)
+            add_run(search, number, Purpose.SEARCH, 0, network.first)
         for index, accuracy_pct in enumerate(network.fresh):
-            file(search, number, Purpose.CONFIRM, index, accuracy_pct)
+            add_run(search, number, Purpose.CONFIRM, index, accuracy_pct)
     return search
 
 
@@ -125,8 +125,8 @@ def apply(search: Search, event: Event) -> None:
     search.take(Entry(0.0, event))
 
 
-def file(search: Search, trial: int, purpose: Purpose, index: int, accuracy_pct: float) -> None:
-    """Apply the end of a run to the state of a search."""
+def add_run(search: Search, trial: int, purpose: Purpose, index: int, accuracy_pct: float) -> None:
+    """Apply the end of a run to the state of a search without writing to the log."""
     job = search.job(search.state.candidates[trial], purpose, index)
     apply(search, RunEnded(run=make_job_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs)))
 

@@ -24,7 +24,7 @@ LIMITS = {
 
 
 def project_files() -> list[Path]:
-    """All files under version control, or about to be."""
+    """Return all files under version control, and new files that git does not ignore."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -38,38 +38,43 @@ def project_files() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def test_no_file_names_a_folder_of_one_machine():
+def test_no_file_contains_paths_of_a_machine():
     exempt = {".ci", "tests"}
-    found = []
+    mentions = []
     for path in project_files():
         name = path.relative_to(REPOSITORY)
         if name.parts[0] in exempt:
             continue
         lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
-        found += [f"{name}:{number}" for number, line in enumerate(lines, 1) if MACHINE_PATH.search(line)]
+        mentions += [f"{name}:{number}" for number, line in enumerate(lines, 1) if MACHINE_PATH.search(line)]
 
-    assert found == []
+    assert mentions == []
 
 
-def test_a_folder_of_one_machine_is_recognised():
-    assert all(map(MACHINE_PATH.search, ["cp ../shared/x .", "data=/work/mnist", "'/home/me/x'", "/tmp/w"]))
-    assert not any(map(MACHINE_PATH.search, ["~/.cache/harness/mnist", "#!/usr/bin/env bash", "per image/work/step"]))
+@pytest.mark.parametrize("text", ["cp ../shared/x .", "data=/work/mnist", "'/home/me/x'", "/tmp/w"])
+def test_path_of_a_machine_is_recognised(text: str):
+    assert MACHINE_PATH.search(text)
+
+
+@pytest.mark.parametrize("text", ["~/.cache/harness/mnist", "#!/usr/bin/env bash", "per image/work/step"])
+def test_ordinary_path_is_not_recognised_as_path_of_a_machine(text: str):
+    assert not MACHINE_PATH.search(text)
 
 
 def public_names(path: Path) -> int:
-    """Functions, classes and constants of a module that do not begin with an underscore."""
-    found: list[str] = []
+    """Return the number of functions, classes and constants of a module without a leading underscore."""
+    names: list[str] = []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.append(node.name)
+            names.append(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found += [target.id for target in targets if isinstance(target, ast.Name)]
-    return sum(not name.startswith("_") for name in found)
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return sum(not name.startswith("_") for name in names)
 
 
 def code_lines(text: str) -> set[int]:
-    """Numbers of the lines with code: without blank lines, comments and docstrings, so that clarity costs nothing."""
+    """Return the numbers of lines with code, which exclude blank lines, comments and docstrings."""
     layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
     code: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -86,7 +91,7 @@ def test_docstrings_and_comments_are_no_code():
     assert code_lines(text) == {4, 6, 8}
 
 
-def test_the_code_does_not_grow():
+def test_sizes_do_not_exceed_limits():
     """Delete before you add; raise a limit only for clarity."""
     files = project_files()
     python = [path for path in files if path.suffix == ".py"]
@@ -106,7 +111,7 @@ def test_the_code_does_not_grow():
     assert {name: size for name, size in sizes.items() if size > LIMITS[name]} == {}
 
 
-def test_one_place_says_why_the_system_refuses_a_file():
+def test_only_space_errors_reads_strerror():
     readers = [
         path.relative_to(REPOSITORY).as_posix()
         for package in PACKAGES

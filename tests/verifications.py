@@ -1,4 +1,4 @@
-"""Verifications with made-up results, a workspace with consistent evidence, and functions that change the evidence."""
+"""Verifications with simulated results, a workspace with consistent evidence, and functions that change evidence."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verdict:
     return verification_runs.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
 
 
-def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def create_evidence(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Return a workspace with verifications at two targets and a certification of a network.
 
     The certification is declared at 7:00, committed at 7:30 and run from 8:00; the results are committed at 9:00.
@@ -86,7 +86,7 @@ def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
     def train(job: Job) -> None:
         purpose = f"verify {NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
-        test_read = {"date_utc": str(len(seeds.asked)), "dataset": "mnist", "purpose": purpose}
+        test_read = {"date_utc": str(len(seeds.jobs)), "dataset": "mnist", "purpose": purpose}
         files.append_line(workspace.test_log, json.dumps(test_read))
         assert job.weights is not None
         files.write_bytes(job.weights, weights_of_seed(job.seed_index))
@@ -106,7 +106,7 @@ def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return workspace
 
 
-def forget(workspace: Workspace) -> None:
+def delete_git(workspace: Workspace) -> None:
     """Delete the git repository."""
     shutil.rmtree(workspace.root / ".git")
 
@@ -130,7 +130,7 @@ def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def drop(path: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
+def delete_line(path: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
     """Delete the only line of a log that satisfies ``condition``."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     remaining = [line for line in lines if not condition(json.loads(line))]

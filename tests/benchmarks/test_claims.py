@@ -41,7 +41,7 @@ def test_affine_sampling_equals_pillow(degrees: float, scale: float, shift: tupl
         assert np.mean(np.asarray(expected) != result[0].numpy()) < 0.02
 
 
-def test_augmentation_keeps_shape_and_range_and_changes_nothing_without_settings():
+def test_augmentation_keeps_shape_and_range_and_is_identity_without_settings():
     settings = {"crop": 0.5, "rotation": 10.0, "jitter": {"brightness": 0.1, "contrast": 0.1}}
 
     images = augment(IMAGES, settings)

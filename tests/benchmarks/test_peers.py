@@ -28,7 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch, file: str, *names: str, target_pct: flo
     # The subprocess must import the checkout, which may not be installed.
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     method = Method(name="peer", says="", command=(sys.executable, str(METHODS / file), *names))
-    comparison = made_up.asked(TABLE, seconds=2_000.0, target_pct=target_pct)
+    comparison = made_up.comparison_of(TABLE, seconds=2_000.0, target_pct=target_pct)
     # The largest network of the table exceeds the budget, so proposals of this network are refused.
     study = replace(comparison.task.study, budget=SIZES[-1] - 1)
     networks = tuple({row.architecture: None for row in TABLE.rows if row.parameters < SIZES[-1]})
@@ -68,7 +68,7 @@ def test_smac_proposes_each_network_within_budget_once(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["forms", "bench", "tied", "small"])
 @pytest.mark.filterwarnings("ignore")
-def test_smac_configuration_has_exactly_the_decisions_of_its_network(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_smac_configuration_has_exactly_the_decisions_of_the_network(name: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("ConfigSpace")
     from harness.bench.configuration_space import configuration_space
 

@@ -60,7 +60,7 @@ def test_optuna():
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Path]:
-    # As published: the folder alone, without the repository around it.
+    # As published: the folder without the repository.
     shutil.copytree(TABLES, tmp_path / "benchmarks" / "small_network_tables")
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("optunahub_registry.package")]:
@@ -124,8 +124,8 @@ def test_syne_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         row = row_of(config, rung=result["epochs"])
         assert result["cost"] == pytest.approx(cost_of(row), rel=1e-12)
         assert result["seconds"] == float(row["seconds"])
-    ended = [result for result in results if result["epochs"] == 8 or result["st_decision"] == "STOP"]
-    assert len(ended) >= 50
+    ended_trials = [result for result in results if result["epochs"] == 8 or result["st_decision"] == "STOP"]
+    assert len(ended_trials) >= 50
 
 
 @pytest.mark.slow
@@ -159,35 +159,35 @@ print(json.dumps([row.to_dict("list"), absent, len(load.read("spoken-all-24")), 
 """
 
 
-def loaded(folder: Path, config: Mapping[str, int]) -> subprocess.CompletedProcess[str]:
+def run_loader(folder: Path, config: Mapping[str, int]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LOADER, str(folder), json.dumps(config)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_loader_needs_pandas_only_and_returns_the_rows(tmp_path: Path):
+def test_loader_imports_only_pandas_and_returns_rows(tmp_path: Path):
     folder = shutil.copytree(TABLES, tmp_path / "tables")
     config = {"act": 1, "pool": 0, "early": 1, "late": 2, "unit*": 0, "deep/group": 1, "deep/unit.2*": 2, "head": 1}
-    rows, is_absent, others, heavy = json.loads(loaded(folder, config).stdout)
+    rows, is_absent, network_count, heavy = json.loads(run_loader(folder, config).stdout)
 
     expected = [row_of(config, seed, rung) for seed in (0, 1) for rung in (1, 2, 4, 8)]
     assert rows["validation_accuracy_pct"] == [float(row["validation_accuracy_pct"]) for row in expected]
     assert rows["hash"] == [row["hash"] for row in expected]
     assert rows["late"] == [2] * 8
-    assert (is_absent, others, heavy) == (True, 120, [])
+    assert (is_absent, network_count, heavy) == (True, 120, [])
 
     damaged = folder / NAME / "table.csv"
     damaged.write_text(damaged.read_text(encoding="utf-8").replace("94.01", "94.02"), encoding="utf-8")
-    answer = loaded(folder, config)
+    answer = run_loader(folder, config)
     assert (answer.returncode, "ValueError" in answer.stderr) == (1, True)
 
 
-def test_the_metadata_are_those_of_the_tables():
+def test_committed_metadata_equal_generated_metadata():
     for name, text in table_metadata.contents().items():
         assert (TABLES / name).read_text(encoding="utf-8") == text, "run python -m benchmarks.table_metadata"
     assert (TABLES / "LICENSE").read_bytes() == (REPOSITORY / "LICENSE").read_bytes()
 
 
-def test_the_checksums_cover_all_data():
+def test_checksums_cover_all_files():
     lines = (TABLES / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     paths = [path for pattern in ("*/*", "*.json") for path in TABLES.glob(pattern) if "__pycache__" not in path.parts]
@@ -198,7 +198,7 @@ def test_the_checksums_cover_all_data():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_croissant_metadata_are_valid_and_read_the_rows():
+def test_croissant_metadata_are_valid_and_read_rows():
     croissant = pytest.importorskip("mlcroissant")
     dataset = croissant.Dataset(TABLES / "croissant.json")
     issues = dataset.metadata.ctx.issues

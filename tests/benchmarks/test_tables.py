@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 @pytest.mark.parametrize(
     ("name", "space_name", "runs"), [("mnist-bench", "bench", {2: 384}), ("mnist-forms", "forms", {2: 205, 4: 51})]
 )
-def test_table_contains_every_network_of_its_space_with_all_seeds_and_rungs(
+def test_table_contains_every_network_of_the_space_with_all_seeds_and_rungs(
     name: str, space_name: str, runs: dict[int, int]
 ):
     table = read_table(REPOSITORY / "benchmarks" / "tables" / name)

@@ -72,7 +72,7 @@ def search_summary(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
     return {
         "events": dict(sorted(Counter(event["event"] for event in events).items())),
         "last": rounding.rounded(events[-3:]),
-        "jobs": len(trainer.asked),
+        "jobs": len(trainer.jobs),
         "sha256": rounding.digest(events),
     }
 

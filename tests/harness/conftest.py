@@ -22,21 +22,21 @@ class Toy:
     packed: dict[str, bytes]
 
     def write(self, folder: Path, *, packed: bool = True) -> Path:
-        """Write the files in torchvision's layout and return the folder that holds them."""
-        place = folder / self.spec.folder
-        place.mkdir(parents=True)
+        """Write the files in the layout of torchvision, and return the folder of the files."""
+        target = folder / self.spec.folder
+        target.mkdir(parents=True)
         for name in self.unpacked:
-            (place / (f"{name}.gz" if packed else name)).write_bytes(
+            (target / (f"{name}.gz" if packed else name)).write_bytes(
                 self.packed[name] if packed else self.unpacked[name]
             )
-        return place
+        return target
 
 
 def make_toy(name: str, *, published_hashes: bool) -> Toy:
-    draw = random.Random(name)
+    rng = random.Random(name)
     unpacked = {}
     for part, images in (("train", 30), ("t10k", 6)):
-        pixels = draw.randbytes(images * 784)
+        pixels = rng.randbytes(images * 784)
         labels = bytes(index % 3 for index in range(images))
         unpacked[f"{part}-images-idx3-ubyte"] = bytes.fromhex(f"00000803{images:08x}0000001c0000001c") + pixels
         unpacked[f"{part}-labels-idx1-ubyte"] = bytes.fromhex(f"00000801{images:08x}") + labels
@@ -69,17 +69,17 @@ def make_toy(name: str, *, published_hashes: bool) -> Toy:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
     """The data set ``toy``, whose SHA-256 sums are known."""
-    made = make_toy("toy", published_hashes=True)
-    monkeypatch.setitem(DATASETS, "toy", made.spec)
-    return made
+    data_set = make_toy("toy", published_hashes=True)
+    monkeypatch.setitem(DATASETS, "toy", data_set.spec)
+    return data_set
 
 
 @pytest.fixture
 def packed_toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
     """The data set ``packed-toy``, of which only the MD5 sums of the .gz files are known."""
-    made = make_toy("packed-toy", published_hashes=False)
-    monkeypatch.setitem(DATASETS, "packed-toy", made.spec)
-    return made
+    data_set = make_toy("packed-toy", published_hashes=False)
+    monkeypatch.setitem(DATASETS, "packed-toy", data_set.spec)
+    return data_set
 
 
 @pytest.fixture

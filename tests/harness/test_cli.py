@@ -26,19 +26,19 @@ from tests.conftest import REPOSITORY
 NETWORK = "conv3x3(4) | gap | linear(10)"
 
 
-def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, dict[str, Any]]:
-    """Return exit code, what is on stderr, and the document of ``--json``; no file may be written."""
+def failure_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, dict[str, Any]]:
+    """Return exit code, stderr and the document of ``--json``; check that no file was written."""
     code = run(list(arguments))
     output = capsys.readouterr()
     assert output.out == ""
     assert run([*arguments, "--json"]) == code
-    told = capsys.readouterr()
-    document = json.loads(told.out)
+    json_output = capsys.readouterr()
+    document = json.loads(json_output.out)
     assert list(document) == ["error"]
     error = document["error"]
     assert list(error) == ["code", "kind", "message", "position", "hint"]
     assert error["code"] == code
-    # Click ends the line in which the terminal shows ^C.
+    # Click adds a line break after the ^C of the terminal.
     lines = output.err.lstrip("\n").splitlines()
     assert lines[0] == f"error: {error['message']}"
     assert [line for line in lines if line.startswith("hint: ")] == (
@@ -48,13 +48,13 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     return code, output.err, error
 
 
-def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseException]) -> None:
-    """Let ``explain`` end so."""
+def let_explain_raise(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseException]) -> None:
+    """Let ``explain`` raise an error."""
 
-    def stop(*arguments: Any) -> None:
+    def raise_error(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr("harness.interface.api.analyse", stop)
+    monkeypatch.setattr("harness.interface.api.analyse", raise_error)
 
 
 # Errors -----------------------------------------------------------------------------------------------------
@@ -69,33 +69,33 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseExc
         (["search", "--samplr"], 2, "usage", None),
     ],
 )
-def test_what_is_wrong_is_a_line_and_a_document(
+def test_error_is_reported_as_line_and_document(
     arguments: list[str], code: int, kind: str, position: int | None, capsys: pytest.CaptureFixture[str]
 ):
-    found, shown, error = failure(capsys, *arguments)
+    exit_code, stderr, error = failure_of(capsys, *arguments)
 
-    assert (found, error["kind"], error["position"]) == (code, kind, position)
-    assert position is None or f"  {arguments[-1]}\n  {' ' * position}^\n" in shown
+    assert (exit_code, error["kind"], error["position"]) == (code, kind, position)
+    assert position is None or f"  {arguments[-1]}\n  {' ' * position}^\n" in stderr
 
 
 @pytest.mark.parametrize(
-    ("typed", "place", "found"),
+    ("words", "position", "completion"),
     [("harness lea", 1, "plain,leaderboard"), ("harness verify --cert", 2, "plain,--certify")],
 )
 def test_commands_and_options_are_completed(
-    typed: str, place: int, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: str, position: int, completion: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    for name, value in (("HARNESS_COMPLETE", "bash_complete"), ("COMP_WORDS", typed), ("COMP_CWORD", str(place))):
+    for name, value in (("HARNESS_COMPLETE", "bash_complete"), ("COMP_WORDS", words), ("COMP_CWORD", str(position))):
         monkeypatch.setenv(name if name.startswith("COMP") else f"_{name}", value)
 
     assert run([]) == 0
 
-    assert capsys.readouterr().out.splitlines() == [found]
+    assert capsys.readouterr().out.splitlines() == [completion]
 
 
 @pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize(
-    ("raised", "code", "kind"),
+    ("exception", "code", "kind"),
     [
         (MemoryError(), 6, "device"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file"), 2, "usage"),
@@ -103,74 +103,74 @@ def test_commands_and_options_are_completed(
         (click.Abort, 130, "interrupted"),
     ],
 )
-def test_what_a_machine_or_a_person_does_is_one_line(
-    raised: BaseException | type[BaseException],
+def test_system_error_or_interrupt_is_reported_in_one_line(
+    exception: BaseException | type[BaseException],
     code: int,
     kind: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    raising(monkeypatch, raised)
+    let_explain_raise(monkeypatch, exception)
 
-    found, _, error = failure(capsys, "explain", NETWORK)
+    exit_code, _, error = failure_of(capsys, "explain", NETWORK)
 
-    assert (found, error["kind"]) == (code, kind)
+    assert (exit_code, error["kind"]) == (code, kind)
 
 
-def test_an_internal_fault_keeps_its_trace_and_one_document(
+def test_internal_error_has_traceback_and_a_single_document(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    raising(monkeypatch, ZeroDivisionError("a slip of ours"))
+    let_explain_raise(monkeypatch, ZeroDivisionError("a slip of ours"))
 
     assert run(["explain", NETWORK]) == 1
     output = capsys.readouterr()
     assert (output.out, output.err.splitlines()[-1]) == ("", "ZeroDivisionError: a slip of ours")
     assert run(["explain", NETWORK, "--json"]) == 1
-    told = capsys.readouterr()
-    assert "Traceback" in told.err
-    assert json.loads(told.out)["error"]["kind"] == "internal"
+    json_output = capsys.readouterr()
+    assert "Traceback" in json_output.err
+    assert json.loads(json_output.out)["error"]["kind"] == "internal"
 
 
 # Help -------------------------------------------------------------------------------------------------------
 
 
-def test_help_loads_nothing_heavy_and_takes_less_than_four_tenths_of_a_second():
+def test_help_imports_no_heavy_library_and_takes_less_than_400_ms():
     command = [sys.executable, "-X", "importtime", "-m", "harness", "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in shown.stderr.splitlines()}
-    assert "click" in loaded
-    assert not loaded & {"torch", "optuna", "pandas", "matplotlib", "scipy", "lark", "sqlalchemy", "numpy"}
+    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines()}
+    assert "click" in modules
+    assert not modules & {"torch", "optuna", "pandas", "matplotlib", "scipy", "lark", "sqlalchemy", "numpy"}
 
-    taken = []
+    seconds = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "harness", "--help"], capture_output=True, check=True, cwd=REPOSITORY)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Time on the processor, and the shortest of five: neither a busy machine nor cold caches count.
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(taken) < 0.4
+        # The minimum of five processor times is independent of further processes and cold caches.
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.4
 
 
 # Streams and signals ----------------------------------------------------------------------------------------
 
 
-def in_a_shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a line in which $HARNESS is this program."""
+def run_in_shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line in bash; the variable HARNESS contains the command of this program."""
     environment = os.environ | {"HARNESS": f"{sys.executable} -m harness", "PYTHONUNBUFFERED": ""} | variables
     return subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment
     )
 
 
-def test_a_terminal_without_unicode_is_served():
+def test_output_is_printed_on_ascii_terminal():
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "HARNESS_WORKSPACE": str(REPOSITORY)}
 
-    # The deviation of a row has a plus-minus sign, which ASCII lacks.
-    output = in_a_shell("$HARNESS leaderboard", **ascii_only)
+    # The deviation of a row has a plus-minus sign, which is not in ASCII.
+    output = run_in_shell("$HARNESS leaderboard", **ascii_only)
     assert output.returncode == 0
     assert re.fullmatch(r"\d+ more rows: harness leaderboard --all\n", output.stderr)
     assert "99.4" in output.stdout
-    output = in_a_shell("$HARNESS r\N{LATIN SMALL LETTER E WITH ACUTE}port --json", **ascii_only)
+    output = run_in_shell("$HARNESS r\N{LATIN SMALL LETTER E WITH ACUTE}port --json", **ascii_only)
     assert "\N{LATIN SMALL LETTER E WITH ACUTE}" in json.loads(output.stdout)["error"]["message"]
 
 
@@ -179,8 +179,8 @@ def test_a_terminal_without_unicode_is_served():
     ["spaces sample card --count 2000 | head -1", "search --bad --json | true", "serach 2>&1 | true"],
     ids=["output", "document", "error"],
 )
-def test_a_reader_that_goes_away_is_no_fault(line: str):
-    output = in_a_shell(f'$HARNESS {line}; exit "${{PIPESTATUS[0]}}"')
+def test_closed_pipe_is_no_error(line: str):
+    output = run_in_shell(f'$HARNESS {line}; exit "${{PIPESTATUS[0]}}"')
 
     assert (output.returncode, output.stderr) == (cli._OUTPUT_CLOSED, "")
     assert output.stdout.count("\n") == ("head" in line)
@@ -196,14 +196,14 @@ def test_a_reader_that_goes_away_is_no_fault(line: str):
         ("explain - <&-", 4),
     ],
 )
-def test_streams_that_are_full_or_closed_from_the_start_keep_the_exit_code(line: str, code: int, tmp_path: Path):
-    output = in_a_shell(f"$HARNESS {line}", HARNESS_WORKSPACE=str(tmp_path))
+def test_full_or_closed_streams_keep_exit_code(line: str, code: int, tmp_path: Path):
+    output = run_in_shell(f"$HARNESS {line}", HARNESS_WORKSPACE=str(tmp_path))
 
     assert (output.returncode, "Traceback" in output.stderr) == (code, False)
     assert " > /dev/full" not in line or output.stderr == "error: cannot write the output: No space left on device\n"
 
 
-def test_sigterm_leaves_with_130(tmp_path: Path):
+def test_sigterm_exits_with_code_130(tmp_path: Path):
     program = (
         "import signal\nfrom harness import cli\ncli.run = lambda _: signal.raise_signal(signal.SIGTERM)\ncli.main([])"
     )
@@ -211,7 +211,7 @@ def test_sigterm_leaves_with_130(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 130
 
 
-def test_an_interrupt_while_modules_are_loaded_is_one_line(
+def test_interrupt_during_imports_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     class Interrupted(types.ModuleType):
@@ -220,11 +220,11 @@ def test_an_interrupt_while_modules_are_loaded_is_one_line(
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, function = project["scripts"]["harness"].partition(":")
-    started: Callable[[], None] = getattr(importlib.import_module(module), function)
+    entry_point: Callable[[], None] = getattr(importlib.import_module(module), function)
     monkeypatch.setitem(sys.modules, "harness.cli", Interrupted("harness.cli"))
 
-    with pytest.raises(SystemExit) as end:
-        started()
+    with pytest.raises(SystemExit) as caught:
+        entry_point()
 
-    assert end.value.code == cli._INTERRUPTED
+    assert caught.value.code == cli._INTERRUPTED
     assert capsys.readouterr().err == "error: interrupted\n"

@@ -1,4 +1,4 @@
-"""Unusual inputs: the result equals that of NumPy, Pillow, csv, json or tomllib, or is a line of refusal.
+"""Unusual inputs: the result equals the result of NumPy, Pillow, csv, json or tomllib, or is an error in one line.
 
 The inputs follow docs/data.md and published bug reports; they were written without knowledge of the readers.
 """
@@ -48,8 +48,8 @@ COLOUR = RANDOM.integers(0, 256, (60, 9, 8, 3), np.uint8)
 FRACTIONS = GREY / 255
 SIGNED = GREY.astype(np.int16) * 100 - 9000
 WIDE = GREY.astype(np.uint16) * 257
-HOLED = np.where(np.arange(60)[:, None, None] == 31, np.nan, FRACTIONS)
-# Clipped, so that no part lacks the extremes, which are the range.
+WITH_GAP = np.where(np.arange(60)[:, None, None] == 31, np.nan, FRACTIONS)
+# Clipped, so that all parts contain the extremes of the range.
 STEPS = np.clip(np.round(RANDOM.normal(0, 50, (60, 12)), 3), -60, 60)
 PAIRS = np.clip(np.round(RANDOM.normal(0, 50, (60, 12, 2)), 3), -60, 60)
 KINDS = np.repeat([0, 1, 2], 20)
@@ -62,10 +62,10 @@ Images = list[tuple[int, bytes]]
 
 @dataclass(frozen=True)
 class Source:
-    """Data of a user; ``due`` holds the images that an independent program reads, or None for a refusal."""
+    """Data of a user; ``expected`` holds the images that an independent program reads, or None for a refusal."""
 
     write: Callable[[Path], Any]
-    due: Images | None = REFUSED
+    expected: Images | None = REFUSED
     name: str = "data.npz"
     options: dict[str, str] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ def images_of(numbers: Any, kinds: Any = KINDS) -> Images:
 
 
 def series_of(numbers: Any) -> Images:
-    """Return class and pixels of series x steps [x dimensions]: pictures of one row."""
+    """Return class and pixels of series x steps [x dimensions]: pictures with a single row."""
     array = np.asarray(numbers, np.float64)
     return images_of(array.reshape(len(array), 1, array.shape[1], -1))
 
@@ -111,13 +111,13 @@ def assert_one_line(capsys: pytest.CaptureFixture[str], code: int) -> None:
 # Arrays ----------------------------------------------------------------------------------------------------------
 
 
-def npz(due: Images | None, options: dict[str, str] | None = None, **arrays: Any) -> Source:
-    return Source(lambda path: np.savez(path, allow_pickle=True, **arrays), due, options=options or {})
+def npz(expected: Images | None, options: dict[str, str] | None = None, **arrays: Any) -> Source:
+    return Source(lambda path: np.savez(path, allow_pickle=True, **arrays), expected, options=options or {})
 
 
-def raw(name: str, content: str | bytes, due: Images | None = REFUSED) -> Source:
+def raw(name: str, content: str | bytes, expected: Images | None = REFUSED) -> Source:
     octets = content.encode() if isinstance(content, str) else content
-    return Source(lambda path: path.write_bytes(octets), due, name)
+    return Source(lambda path: path.write_bytes(octets), expected, name)
 
 
 def npy_bytes(array: Any) -> bytes:
@@ -126,16 +126,16 @@ def npy_bytes(array: Any) -> bytes:
     return file.getvalue()
 
 
-def zipped(due: Images | None = REFUSED, **members: bytes) -> Source:
-    """Return an ``.npz`` of X and y in which members are added or replaced."""
+def zipped(expected: Images | None = REFUSED, **members: bytes) -> Source:
+    """Return an ``.npz`` file of X and y with added or replaced members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in ({"X": npy_bytes(GREY), "y": npy_bytes(KINDS)} | members).items():
             archive.writestr(f"{name}.npy", content)
-    return raw("data.npz", file.getvalue(), due)
+    return raw("data.npz", file.getvalue(), expected)
 
 
-def claiming(shape: tuple[int, ...]) -> bytes:
+def array_with_shape(shape: tuple[int, ...]) -> bytes:
     """Return an array file whose header states a shape, followed by ten bytes."""
     file = io.BytesIO()
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -143,7 +143,7 @@ def claiming(shape: tuple[int, ...]) -> bytes:
 
 
 class Harmful:
-    """Unpickling this object makes a folder."""
+    """An object that creates a folder when unpickled."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, ("unpickled",)
@@ -163,7 +163,7 @@ ARRAYS: dict[str, Source] = {
     "integers above 2^53": npz(images_of(LARGE), X=LARGE, y=KINDS),
     "a single channel": npz(images_of(GREY), {"channels": "last"}, X=GREY[..., None], y=KINDS),
     "objects as labels": npz(REFUSED, X=GREY, y=OBJECTS),
-    "infinite numbers": npz(REFUSED, X=np.where(np.isnan(HOLED), np.inf, HOLED), y=KINDS),
+    "infinite numbers": npz(REFUSED, X=np.where(np.isnan(WITH_GAP), np.inf, WITH_GAP), y=KINDS),
     "complex numbers": npz(REFUSED, X=GREY * 1j, y=KINDS),
     "dates": npz(REFUSED, X=GREY.astype("datetime64[s]"), y=KINDS),
     "records": npz(REFUSED, X=np.zeros((60, 9, 8), [("r", "u1"), ("g", "u1")]), y=KINDS),
@@ -189,8 +189,8 @@ ARRAYS: dict[str, Source] = {
     "a group too few": npz(REFUSED, {"group_by": "who"}, X=GREY, y=KINDS, who=np.arange(59)),
     "a single group": npz(REFUSED, {"group_by": "who"}, X=GREY, y=KINDS, who=np.zeros(60)),
     "a name with control characters": zipped(images_of(GREY), **{"\x1b[31m\n": npy_bytes(KINDS)}),
-    "a header of a petabyte": zipped(X=claiming((2**20, 2**15, 2**15))),
-    "a header of a negative length": zipped(X=claiming((-60, 9, 8))),
+    "a header of a petabyte": zipped(X=array_with_shape((2**20, 2**15, 2**15))),
+    "a header of a negative length": zipped(X=array_with_shape((-60, 9, 8))),
     "a header of brackets": zipped(X=BRACKETS),
     "an empty file": raw("data.npz", b""),
 }
@@ -205,7 +205,7 @@ def encoded(picture: np.ndarray, form: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def adding(name: bytes, content: bytes) -> Callable[[Path], Any]:
+def file_writer(name: bytes, content: bytes) -> Callable[[Path], Any]:
     """Return a step that writes a file into a folder."""
 
     def step(folder: Path) -> None:
@@ -223,17 +223,17 @@ def save_all(folder: Path, pictures: Any = GREY, names: Any = TEXTS, ending: str
         image.save(folder / str(name) / f"{index:02}{ending}", **options)
 
 
-def folder(due: Images | None, step: Callable[[Path], Any] = lambda path: None, **options: Any) -> Source:
+def folder(expected: Images | None, step: Callable[[Path], Any] = lambda path: None, **options: Any) -> Source:
     """Return a folder ``CLASS/*`` that a step changes."""
 
     def write(path: Path) -> None:
         save_all(path, **options)
         step(path)
 
-    return Source(write, due, "pictures")
+    return Source(write, expected, "pictures")
 
 
-def claiming_picture(edge: int) -> bytes:
+def png_of_size(edge: int) -> bytes:
     """Return a PNG whose header states a size, with ten bytes of pixels."""
     chunks = [b"IHDR" + struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(bytes(10)), b"IEND"]
     framed = [struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks]
@@ -247,14 +247,14 @@ def upright(picture: np.ndarray) -> np.ndarray:
         return np.asarray(ImageOps.exif_transpose(image))
 
 
-def idx(content: bytes, kinds: Any = KINDS, due: Images | None = REFUSED) -> Source:
+def idx(content: bytes, kinds: Any = KINDS, expected: Images | None = REFUSED) -> Source:
     """Return a folder of IDX files whose images are replaced."""
 
     def write(path: Path) -> None:
         as_idx(path, GREY, kinds, "train", "{}-{}-{}-ubyte")
         (path / "train-images-idx3-ubyte").write_bytes(content)
 
-    return Source(write, due, "files")
+    return Source(write, expected, "files")
 
 
 ON_ITS_SIDE = Image.Exif()
@@ -270,19 +270,19 @@ FOLDERS: dict[str, Source] = {
     "pictures on their side": folder(images_of([upright(each) for each in GREY]), exif=ON_ITS_SIDE),
     "one bit": folder(images_of(GREY > 99), pictures=GREY > 99),
     "floats": folder(images_of(FRACTIONS.astype(np.float32)), pictures=FRACTIONS.astype(np.float32), ending=".tif"),
-    "a picture cut off": folder(REFUSED, adding(b"ant/x.png", encoded(DARKER)[:-30])),
-    "a picture of gigapixels": folder(REFUSED, adding(b"ant/x.png", claiming_picture(60_000))),
-    "a picture of a hundred megapixels": folder(REFUSED, adding(b"ant/x.png", claiming_picture(10_000))),
-    "a picture of the largest size": folder(REFUSED, adding(b"ant/x.png", claiming_picture(2**31 - 1))),
-    "files that are no pictures": folder(images_of(GREY), adding(b"ant/notes.txt", b"x")),
-    "a subfolder": folder(WITH_DARKER, adding(b"ant/deep/deeper/x.png", encoded(DARKER))),
+    "a picture cut off": folder(REFUSED, file_writer(b"ant/x.png", encoded(DARKER)[:-30])),
+    "a picture of gigapixels": folder(REFUSED, file_writer(b"ant/x.png", png_of_size(60_000))),
+    "a picture of a hundred megapixels": folder(REFUSED, file_writer(b"ant/x.png", png_of_size(10_000))),
+    "a picture of the largest size": folder(REFUSED, file_writer(b"ant/x.png", png_of_size(2**31 - 1))),
+    "files that are no pictures": folder(images_of(GREY), file_writer(b"ant/notes.txt", b"x")),
+    "a subfolder": folder(WITH_DARKER, file_writer(b"ant/deep/deeper/x.png", encoded(DARKER))),
     "a loop of links": folder(images_of(GREY), lambda path: (path / "ant" / "again").symlink_to(path / "ant")),
     "a pipe": folder(images_of(GREY), lambda path: os.mkfifo(path / "ant" / "x.png")),
     "control characters in classes": folder(REFUSED, names=ESCAPES),
-    "a class without an encoding": folder(REFUSED, adding(b"\xff\xfe/x.png", encoded(DARKER))),
+    "a class without an encoding": folder(REFUSED, file_writer(b"\xff\xfe/x.png", encoded(DARKER))),
     "no pictures": Source(Path.mkdir, REFUSED, "pictures"),
     "IDX of 32 bits": idx(
-        IDX_HEADER[:2] + b"\x0c" + IDX_HEADER[3:] + SIGNED.astype(">i4").tobytes(), due=images_of(SIGNED)
+        IDX_HEADER[:2] + b"\x0c" + IDX_HEADER[3:] + SIGNED.astype(">i4").tobytes(), expected=images_of(SIGNED)
     ),
     "IDX with fewer images": idx(IDX_HEADER + GREY.tobytes()[:-9]),
     "IDX with further bytes": idx(IDX_HEADER + GREY.tobytes() + b"x"),
@@ -307,8 +307,8 @@ def ts(rows: Any = STEPS, head: str = "@problemName x\n@classLabel true 0 1 2\n@
     return head + "\n".join(lines) + "\n"
 
 
-def replaced(row: int, step: int, value: str) -> np.ndarray:
-    """Return the series with one number replaced by a text."""
+def series_with(row: int, step: int, value: str) -> np.ndarray:
+    """Return the series with a text in place of a number."""
     rows = STEPS.astype(object)
     rows[row, step] = value
     return rows
@@ -318,19 +318,19 @@ UNEQUAL = [row[: 12 - index % 2] for index, row in enumerate(STEPS)]
 ROWS: dict[str, Source] = {
     "lines of Windows": raw("x.tsv", b"\xef\xbb\xbf" + tsv(end="\r\n").encode(), series_of(STEPS)),
     "exponents": raw("x.tsv", tsv([[f"{value:.17e}" for value in row] for row in STEPS]), series_of(STEPS)),
-    "a gap": raw("x.tsv", tsv(replaced(7, 3, "NaN"))),
-    "a number above all floats": raw("x.tsv", tsv(replaced(7, 3, "9" * 400))),
-    "a number with underscores": raw("x.tsv", tsv(replaced(7, 3, "1_000"))),
-    "a number of another script": raw("x.tsv", tsv(replaced(7, 3, "\u0661"))),
+    "a gap": raw("x.tsv", tsv(series_with(7, 3, "NaN"))),
+    "a number above all floats": raw("x.tsv", tsv(series_with(7, 3, "9" * 400))),
+    "a number with underscores": raw("x.tsv", tsv(series_with(7, 3, "1_000"))),
+    "a number of another script": raw("x.tsv", tsv(series_with(7, 3, "\u0661"))),
     "lines of unequal length": raw("x.tsv", tsv(UNEQUAL)),
     "commas": raw("x.tsv", tsv(separator=",")),
-    "bytes of Latin-1": raw("x.tsv", tsv(replaced(7, 3, "\u00e9")).encode("latin-1")),
-    "a zero byte": raw("x.tsv", tsv(replaced(7, 3, "1\x002"))),
+    "bytes of Latin-1": raw("x.tsv", tsv(series_with(7, 3, "\u00e9")).encode("latin-1")),
+    "a zero byte": raw("x.tsv", tsv(series_with(7, 3, "1\x002"))),
     "two dimensions": raw("x.ts", ts(PAIRS), series_of(PAIRS)),
-    "a class that the header lacks": raw("x.ts", ts(head="@classLabel true 0 1\n@data\n")),
+    "a class missing in the header": raw("x.ts", ts(head="@classLabel true 0 1\n@data\n")),
     "no data": raw("x.ts", "@problemName x\n@classLabel true 0 1\n"),
     "time stamps": raw("x.ts", ts(head="@timeStamps true\n@classLabel true 0 1 2\n@data\n")),
-    "a question mark": raw("x.ts", ts(replaced(7, 3, "?"))),
+    "a question mark": raw("x.ts", ts(series_with(7, 3, "?"))),
 }
 SOURCES = (
     {f"array: {name}": source for name, source in ARRAYS.items()}
@@ -340,7 +340,7 @@ SOURCES = (
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_data_are_read_as_other_programs_read_them_or_refused(
+def test_data_are_read_like_independent_programs_or_refused(
     name: str, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     source = SOURCES[name]
@@ -350,14 +350,15 @@ def test_data_are_read_as_other_programs_read_them_or_refused(
 
     code = run(["data", "describe", str(path), *options])
 
-    if source.due is REFUSED:
+    if source.expected is REFUSED:
         assert_one_line(capsys, code)
     else:
         output = capsys.readouterr()
         assert code == 0, output.err
         assert (output.out + output.err).replace("\n", "").isprintable()
         assert (
-            all_images(own.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl") == source.due
+            all_images(own.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
+            == source.expected
         )
     assert not (workspace / "unpickled").exists()
 
@@ -373,7 +374,7 @@ def test_data_are_read_as_other_programs_read_them_or_refused(
         ),
     ],
 )
-def test_refusals_name_all_classes_the_shapes_and_a_remedy(
+def test_error_messages_name_classes_shapes_and_remedy(
     source: Source, words: tuple[str, ...], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     source.write(workspace / source.name)
@@ -390,7 +391,7 @@ ARGUMENTS: dict[str, tuple[Any, Any, Images | None]] = {
     "nested lists": (GREY.tolist(), KINDS.tolist(), images_of(GREY)),
     "a tensor with gradients": (torch.tensor(FRACTIONS, requires_grad=True), torch.tensor(KINDS), images_of(FRACTIONS)),
     "a categorical column": (GREY, pd.Series(TEXTS, dtype="category"), images_of(GREY)),
-    "labels with an empty place": (GREY, SPARSE_LABELS, REFUSED),
+    "labels with a missing value": (GREY, SPARSE_LABELS, REFUSED),
     "lists of unequal length": ([[[1, 2], [3]]] * 60, KINDS, REFUSED),
     "a masked array": (np.ma.masked_equal(GREY, 7), KINDS, REFUSED),
     "labels of two types": (GREY, [0, "a", 2.5] * 20, REFUSED),
@@ -401,15 +402,15 @@ ARGUMENTS: dict[str, tuple[Any, Any, Images | None]] = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_arguments_are_read_as_numpy_reads_them_or_refused(name: str, workspace: Path):
-    x, y, due = ARGUMENTS[name]
-    if due is REFUSED:
+def test_python_arguments_are_read_like_numpy_or_refused(name: str, workspace: Path):
+    x, y, expected = ARGUMENTS[name]
+    if expected is REFUSED:
         with pytest.raises(HarnessError) as refusal:
             harness.Data.from_arrays("mine", x, y)
         assert refusal.value.exit_code in REFUSALS
         assert len(refusal.value.one_line.splitlines()) == 1
     else:
-        assert all_images(harness.Data.from_arrays("mine", x, y), workspace / "reads.jsonl") == due
+        assert all_images(harness.Data.from_arrays("mine", x, y), workspace / "reads.jsonl") == expected
 
 
 # Documents ---------------------------------------------------------------------------------------------------------
@@ -424,7 +425,7 @@ def saved_certificate(folder: Path) -> str:
 
 
 def with_field(key: str, value: str) -> Callable[[str], str]:
-    """Return a change of a JSON document: the value of a key becomes this text."""
+    """Return a function that replaces the value of a key of a JSON document by a text."""
     return lambda text: json.dumps(json.loads(text) | {key: "VALUE"}).replace('"VALUE"', value)
 
 
@@ -475,7 +476,7 @@ RECIPES: dict[str, tuple[str | bytes, bool]] = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipes_are_those_of_tomllib_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_recipes_are_read_like_tomllib_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
     content, is_valid = RECIPES[name]
     path = workspace / "mine.toml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -506,7 +507,7 @@ OTHER_FILES: dict[str, tuple[list[str], str | bytes]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)
-def test_spaces_networks_and_chips_are_refused_in_a_line(
+def test_invalid_spaces_networks_and_chips_are_refused_in_one_line(
     name: str, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     words, content = OTHER_FILES[name]
@@ -527,13 +528,13 @@ LINES = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_damaged_log_hides_its_own_study_only(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_damaged_log_hides_only_damaged_study(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
     for study in ("whole", "damaged"):
         open_study(workspace / "runs" / study, searches.config(), {})
         write_runs(workspace / "runs" / study, make_result(), make_result(errors=70))
     log = workspace / "runs" / "damaged" / "log.jsonl"
-    first, *others = log.read_bytes().splitlines(keepends=True)
-    log.write_bytes(first + LINES[name] + b"\n" + b"".join(others))
+    first, *further_lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(first + LINES[name] + b"\n" + b"".join(further_lines))
 
     assert run(["studies", "--json"]) == 0
     output = capsys.readouterr()
@@ -545,7 +546,7 @@ def test_a_damaged_log_hides_its_own_study_only(name: str, workspace: Path, caps
 Row = dict[str, str]
 
 
-def quoted(rows: list[Row]) -> str:
+def csv_of(rows: list[Row]) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writeheader()
@@ -554,18 +555,18 @@ def quoted(rows: list[Row]) -> str:
 
 
 TABLES: dict[str, tuple[Callable[[list[Row]], str], bool]] = {
-    "quotes around every field": (quoted, True),
-    "columns in another order": (lambda rows: quoted([dict(sorted(row.items())) for row in rows]), True),
-    "a missing column": (lambda rows: quoted([{k: v for k, v in row.items() if k != "seed"} for row in rows]), False),
-    "hundreds of digits": (lambda rows: quoted([{**rows[0], "parameters": "9" * 5000}, *rows[1:]]), False),
-    "no number": (lambda rows: quoted([{**rows[0], "validation_accuracy_pct": "nan"}, *rows[1:]]), False),
-    "an open quote": (lambda rows: quoted(rows) + '"', False),
-    "a zero byte": (lambda rows: quoted([{**rows[0], "status": "complete\x00"}, *rows[1:]]), False),
+    "quotes around every field": (csv_of, True),
+    "columns in another order": (lambda rows: csv_of([dict(sorted(row.items())) for row in rows]), True),
+    "a missing column": (lambda rows: csv_of([{k: v for k, v in row.items() if k != "seed"} for row in rows]), False),
+    "hundreds of digits": (lambda rows: csv_of([{**rows[0], "parameters": "9" * 5000}, *rows[1:]]), False),
+    "no number": (lambda rows: csv_of([{**rows[0], "validation_accuracy_pct": "nan"}, *rows[1:]]), False),
+    "an open quote": (lambda rows: csv_of(rows) + '"', False),
+    "a zero byte": (lambda rows: csv_of([{**rows[0], "status": "complete\x00"}, *rows[1:]]), False),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_of_runs_are_those_of_csv_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_tables_are_read_like_csv_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
     change, is_valid = TABLES[name]
     shutil.copytree(REPOSITORY / "benchmarks" / "tables" / "digits-all-40", workspace / "mine")
     assert run(["bench", "table", "./mine", "--json"]) == 0
@@ -608,7 +609,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_damaged_weights_are_refused_in_a_line(name: str, tmp_path: Path):
+def test_damaged_weights_are_refused_in_one_line(name: str, tmp_path: Path):
     path = tmp_path / "seed-0000.safetensors"
     path.write_bytes(WEIGHTS[name])
 

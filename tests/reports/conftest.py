@@ -65,7 +65,7 @@ def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts
 class SyntheticStudy:
     """Builder of a synthetic study, with its folder, clock, random draws and log events."""
 
-    place: Workspace
+    home: Workspace
     name: str = "mnist-card-20000-0a1b2c"
     config: StudyConfig = CONFIG
     draw: random.Random = field(default_factory=lambda: random.Random(7))
@@ -75,7 +75,7 @@ class SyntheticStudy:
 
     @property
     def folder(self) -> Path:
-        return self.place.runs / self.name
+        return self.home.runs / self.name
 
     def log(self, event: str, seconds: float = 0.0, **values: Any) -> None:
         self.elapsed += seconds
@@ -161,9 +161,9 @@ class SyntheticStudy:
 
     def verify(self, proposal: dict[str, Any], errors: list[int], **changes: Any) -> Record:
         proof = evidence(parse_network(proposal["architecture"]), errors, study_name=self.name, **changes)
-        record.write(self.place.records, proof)
-        self.place.test_log.parent.mkdir(parents=True, exist_ok=True)
-        with self.place.test_log.open("a", encoding="utf-8") as log:
+        record.write(self.home.records, proof)
+        self.home.test_log.parent.mkdir(parents=True, exist_ok=True)
+        with self.home.test_log.open("a", encoding="utf-8") as log:
             for run in proof.seeds:
                 purpose = f"verify {proof.hash} fast seed {run.index}"
                 log.write(json.dumps({"date_utc": "", "dataset": "mnist", "data_hash": "", "purpose": purpose}) + "\n")
@@ -171,9 +171,9 @@ class SyntheticStudy:
 
     def inspect(self, proof: Record) -> None:
         """Write the inspections of all seeds of a record, as a verification on this machine does."""
-        row = record.path_of(self.place.records, proof).stem
+        row = record.path_of(self.home.records, proof).stem
         for run in proof.seeds:
-            files.write_json(inspection_path(self.place.runs, row, run.index), document_of(inspection_of(proof, run)))
+            files.write_json(inspection_path(self.home.runs, row, run.index), document_of(inspection_of(proof, run)))
 
     def write(self) -> Path:
         lines = "".join(json.dumps(event) + "\n" for event in self.events)
@@ -200,9 +200,9 @@ def evidence(architecture: Architecture, errors: list[int], study_name: str = ""
     return make_record([], str(architecture), **{"seeds": seeds, "search_summary": origin} | fields)
 
 
-def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
+def realistic(home: Workspace, trials: int = 60) -> SyntheticStudy:
     """Write a successful study: proposals of all outcomes, confirmed and refuted networks, and a verified answer."""
-    writer = SyntheticStudy(place).begin()
+    writer = SyntheticStudy(home).begin()
     draw = writer.draw
     incumbent: dict[str, Any] | None = None
     confirmations = 0
@@ -282,9 +282,9 @@ def ring_pixels(image: int) -> bytes:
 
 
 @pytest.fixture
-def new_study(place: Workspace) -> Callable[..., SyntheticStudy]:
+def new_study(home: Workspace) -> Callable[..., SyntheticStudy]:
     """Return a factory of studies in the workspace with a logged session and no proposals."""
-    return lambda **values: SyntheticStudy(place, **values).begin()
+    return lambda **values: SyntheticStudy(home, **values).begin()
 
 
 @pytest.fixture(scope="session")
@@ -296,15 +296,15 @@ def realistic_template(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStu
 
 
 @pytest.fixture
-def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> SyntheticStudy:
+def realistic_study(realistic_template: SyntheticStudy, home: Workspace) -> SyntheticStudy:
     """Return a copy of the realistic study in the workspace."""
-    shutil.copytree(realistic_template.place.root, place.root, dirs_exist_ok=True)
-    return replace(realistic_template, place=place, events=list(realistic_template.events))
+    shutil.copytree(realistic_template.home.root, home.root, dirs_exist_ok=True)
+    return replace(realistic_template, home=home, events=list(realistic_template.events))
 
 
 @pytest.fixture(scope="session")
 def realistic_facts(realistic_template: SyntheticStudy) -> StudyFacts:
-    return read_study(realistic_template.folder, realistic_template.place)
+    return read_study(realistic_template.folder, realistic_template.home)
 
 
 @pytest.fixture(scope="session")

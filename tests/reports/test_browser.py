@@ -42,12 +42,12 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the path of a page of each of ``KINDS``, from a successful, an empty and a hostile study."""
-    place = Workspace(tmp_path_factory.mktemp("pages"))
+    home = Workspace(tmp_path_factory.mktemp("pages"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.system.files.os.fsync", lambda handle: None)
-        complete, empty = realistic(place), SyntheticStudy(place, name="begun").begin()
+        complete, empty = realistic(home), SyntheticStudy(home, name="begun").begin()
         empty.write()
-        hostile = SyntheticStudy(place, name="hostile").begin()
+        hostile = SyntheticStudy(home, name="hostile").begin()
         for number in range(66):
             text = HOSTILE[number % len(HOSTILE)]
             proposal = hostile.propose(network(4 + number, 8, 8), origin=text)
@@ -55,18 +55,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             hostile.finish(proposal, 50 + number, decisions=decisions)
             hostile.log("rejected", reason=text)
         hostile.write()
-    [winner] = record.read_all(place.records)
+    [winner] = record.read_all(home.records)
     presets = {name: parse_network(PRESETS[name]) for name in ("seed1", "seed4")}
-    record.write(place.records, evidence(presets["seed4"], [63, 65, 60], name="seed4"))
-    record.write(place.records, evidence(network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0))
+    record.write(home.records, evidence(presets["seed4"], [63, 65, 60], name="seed4"))
+    record.write(home.records, evidence(network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0))
     return {
-        "study": write_report(complete.folder, place),
-        "live": write_report(empty.folder, place, live=True),
-        "hostile": write_report(hostile.folder, place),
-        "networks": write_network_comparison([("", winner.architecture), *presets.items()], place),
-        "studies": write_study_comparison([complete.folder, empty.folder], place),
-        "index": write_index(place, read_index(place)),
-        "leaderboard": write_leaderboard(place, survey(place)),
+        "study": write_report(complete.folder, home),
+        "live": write_report(empty.folder, home, live=True),
+        "hostile": write_report(hostile.folder, home),
+        "networks": write_network_comparison([("", winner.architecture), *presets.items()], home),
+        "studies": write_study_comparison([complete.folder, empty.folder], home),
+        "index": write_index(home, read_index(home)),
+        "leaderboard": write_leaderboard(home, survey(home)),
     }
 
 
@@ -255,8 +255,8 @@ def test_table_is_sorted_and_opened_by_keyboard(report: browser.Page):
     assert not report.evaluate("document.querySelector('dialog').open")
 
 
-def test_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, realistic_study: Any, place: Workspace):
-    path = write_report(realistic_study.folder, place, live=True)
+def test_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, realistic_study: Any, home: Workspace):
+    path = write_report(realistic_study.folder, home, live=True)
     source = re.sub(r'data-(seconds|quiet)="\d+"', r'data-\1="1"', path.read_text(encoding="utf-8"))
     path.write_text(source, encoding="utf-8")
     tab.open(path)
@@ -283,7 +283,7 @@ def test_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, real
 
 @pytest.mark.slow
 def test_report_of_five_thousand_networks_is_written_fast_and_opens(
-    tab: browser.Page, new_study: Any, place: Workspace, monkeypatch: pytest.MonkeyPatch
+    tab: browser.Page, new_study: Any, home: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("harness.system.files.os.fsync", lambda handle: None)
     study = new_study()
@@ -296,7 +296,7 @@ def test_report_of_five_thousand_networks_is_written_fast_and_opens(
     folder = study.write()
     # CPU time, which does not depend on other programs on the machine.
     began = time.process_time()
-    path = write_report(folder, place)
+    path = write_report(folder, home)
     assert time.process_time() - began < 10
     tab.open(path)
     tab.evaluate("page.ready")

@@ -36,7 +36,7 @@ from search_spaces.catalog import network_name
 from search_spaces.network import MNIST, Architecture, analyse
 from tests import axe, browser
 from tests.factories import CONFIG, ENVIRONMENT
-from tests.outline import checked
+from tests.outline import checked_outline
 from tests.reports.conftest import SyntheticStudy, evidence, network, seed_run
 
 SMALL, LARGE = network(4, 6, 8), network(8, 12, 16)
@@ -87,8 +87,8 @@ def test_p_value_equals_welch_test_of_scipy(first: list[float], second: list[flo
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def compare(place: Workspace, *networks: Architecture) -> SimpleNamespace:
-    return network_comparison(read_networks([("", item) for item in networks], place))
+def compare(home: Workspace, *networks: Architecture) -> SimpleNamespace:
+    return network_comparison(read_networks([("", item) for item in networks], home))
 
 
 def texts_of(facts: SimpleNamespace, name: str) -> Any:
@@ -96,8 +96,8 @@ def texts_of(facts: SimpleNamespace, name: str) -> Any:
     return texts
 
 
-def test_costs_of_networks_are_compared_without_records(place: Workspace):
-    facts = compare(place, LARGE, SMALL)
+def test_costs_of_networks_are_compared_without_records(home: Workspace):
+    facts = compare(home, LARGE, SMALL)
 
     [line] = [line for line in facts.quantities if line.name == "parameters"]
     assert line.texts == [f"{size:,}" for size in reversed(SIZES)]
@@ -110,15 +110,15 @@ def test_costs_of_networks_are_compared_without_records(place: Workspace):
     }
 
 
-def test_comparison_shows_best_row_of_each_network(place: Workspace):
-    record.write(place.records, evidence(SMALL, [70, 71, 72], name="tiny"))
-    record.write(place.records, evidence(LARGE, [50] * 5 + [51]))
+def test_comparison_shows_best_row_of_each_network(home: Workspace):
+    record.write(home.records, evidence(SMALL, [70, 71, 72], name="tiny"))
+    record.write(home.records, evidence(LARGE, [50] * 5 + [51]))
     recipe = Recipe(epochs=3, warmup=0.1)
     worse = evidence(LARGE, [90, 91], recipe=recipe, recipe_hash=recipe.hash)
     seeds = tuple(seed_run(LARGE, recipe, index, 90) for index in (0, 1))
-    record.write(place.records, replace(worse, seeds=seeds))
+    record.write(home.records, replace(worse, seeds=seeds))
 
-    facts = compare(place, SMALL, LARGE)
+    facts = compare(home, SMALL, LARGE)
 
     assert [side.name for side in facts.sides] == ["tiny", NAMES[1]]
     assert texts_of(facts, "tier") == ["measured", "verified"]
@@ -130,13 +130,13 @@ def test_comparison_shows_best_row_of_each_network(place: Workspace):
     assert facts.recipes == []
 
 
-def test_comparison_lists_recipe_differences_and_notes_single_seed(place: Workspace):
+def test_comparison_lists_recipe_differences_and_notes_single_seed(home: Workspace):
     recipe = Recipe(epochs=3, warmup=0.1)
-    record.write(place.records, evidence(SMALL, [70]))
+    record.write(home.records, evidence(SMALL, [70]))
     measured = evidence(LARGE, [], recipe=recipe, recipe_hash=recipe.hash)
-    record.write(place.records, replace(measured, seeds=tuple(seed_run(LARGE, recipe, n, 50) for n in (0, 1))))
+    record.write(home.records, replace(measured, seeds=tuple(seed_run(LARGE, recipe, n, 50) for n in (0, 1))))
 
-    facts = compare(place, SMALL, LARGE)
+    facts = compare(home, SMALL, LARGE)
 
     assert {line.name: line.texts for line in facts.recipes} == {
         "epochs": [str(Recipe().epochs), "3"],
@@ -148,16 +148,16 @@ def test_comparison_lists_recipe_differences_and_notes_single_seed(place: Worksp
 @pytest.mark.parametrize(
     "changes", [{"dataset": "fashion-mnist", "target_pct": 90.0}, {"device": "cuda: another"}], ids=["data", "machine"]
 )
-def test_rows_of_different_data_or_machines_are_not_compared(place: Workspace, changes: Any):
-    record.write(place.records, evidence(SMALL, [70, 71]))
+def test_rows_of_different_data_or_machines_are_not_compared(home: Workspace, changes: Any):
+    record.write(home.records, evidence(SMALL, [70, 71]))
     device = changes.pop("device", None)
     second = evidence(LARGE, [50, 51], **changes)
     if device:
         elsewhere = replace(ENVIRONMENT, device=device)
         second = replace(second, seeds=tuple(replace(run, environment=elsewhere) for run in second.seeds))
-    record.write(place.records, second)
+    record.write(home.records, second)
 
-    facts = compare(place, SMALL, LARGE)
+    facts = compare(home, SMALL, LARGE)
 
     assert bool(facts.mistakes) == bool(device)
     assert ("cannot be compared" in facts.sentences[0]) == (not device)
@@ -174,12 +174,12 @@ def with_wrong_images(source: Record, *images_of_seeds: tuple[int, ...]) -> Reco
     return replace(source, seeds=tuple(seeds))
 
 
-def test_mistakes_are_images_wrong_in_at_least_half_of_seeds(place: Workspace):
+def test_mistakes_are_images_wrong_in_at_least_half_of_seeds(home: Workspace):
     # 947 is a confirmed label error.
-    record.write(place.records, with_wrong_images(evidence(SMALL, [0] * 4), (5, 947), (5, 947), (5, 20), (7,)))
-    record.write(place.records, with_wrong_images(evidence(LARGE, [0, 0]), (30, 947), (31,)))
+    record.write(home.records, with_wrong_images(evidence(SMALL, [0] * 4), (5, 947), (5, 947), (5, 20), (7,)))
+    record.write(home.records, with_wrong_images(evidence(LARGE, [0, 0]), (30, 947), (31,)))
 
-    facts = compare(place, SMALL, LARGE)
+    facts = compare(home, SMALL, LARGE)
 
     assert [item.images for item in facts.mistakes] == [{5, 947}, {947, 30, 31}]
     assert [item.alone for item in facts.mistakes] == [{5}, {30, 31}]
@@ -187,26 +187,26 @@ def test_mistakes_are_images_wrong_in_at_least_half_of_seeds(place: Workspace):
     assert facts.shared == {947}
 
 
-def test_inspected_images_are_shown_only_for_equal_weights(place: Workspace):
+def test_inspected_images_are_shown_only_for_equal_weights(home: Workspace):
     small, large = evidence(SMALL, [3, 3]), evidence(LARGE, [2, 1])
     for item in (small, large):
-        record.write(place.records, item)
-    SyntheticStudy(place).inspect(small)
+        record.write(home.records, item)
+    SyntheticStudy(home).inspect(small)
 
-    facts = compare(place, SMALL, LARGE)
+    facts = compare(home, SMALL, LARGE)
 
     assert facts.shared == {image for run in large.seeds for image, _ in run.wrong}
     assert facts.shared | facts.mistakes[0].alone == {*facts.seen}
     other_seeds = tuple(replace(run, weights_sha256=f"{run.index + 100:064x}") for run in small.seeds)
-    record.path_of(place.records, small).unlink()
-    record.write(place.records, replace(small, seeds=other_seeds))
-    assert compare(place, SMALL, LARGE).seen == {}
+    record.path_of(home.records, small).unlink()
+    record.write(home.records, replace(small, seeds=other_seeds))
+    assert compare(home, SMALL, LARGE).seen == {}
 
 
 # Studies --------------------------------------------------------------------------------------------------------------
 
 
-def test_comparison_of_studies_shows_results_and_settings(new_study: Any, place: Workspace):
+def test_comparison_of_studies_shows_results_and_settings(new_study: Any, home: Workspace):
     first = new_study(name="first")
     proposal = first.propose(network(6, 8, 10))
     first.finish(proposal, 50)
@@ -219,7 +219,7 @@ def test_comparison_of_studies_shows_results_and_settings(new_study: Any, place:
     second.finish(second.propose(network(4, 5, 6)), 200, status=Status.PRUNED, epochs=4)
     second.events[0]["workers"] = 8
 
-    facts = read_studies([study.write() for study in (first, second)], place)
+    facts = read_studies([study.write() for study in (first, second)], home)
 
     assert texts_of(facts, "outcome") == ["not verified yet", "no result yet"]
     assert texts_of(facts, "parameters") == [f"{proposal['parameters']:,}", "\u2013"]
@@ -261,9 +261,9 @@ def facts() -> Findings:
     runtime = {"size": 400, "expected_seconds": 90.0, "low": 60.0, "high": None, "hits": 4, "repeats": 5}
     figures = {"ratio": 1.25, "answered": 0.8, "false": 0.25, "networks": 7.0, "runs": 9.0}
     methods = [
-        {"name": name, "says": f"what {name} does", "is_variant": False, "mean_rank": 3.0 - place, **figures}
-        | {"final_size": 500.0 + place, "runtimes": [runtime | {"share_low": 0.3, "share_high": 0.99}]}
-        for place, name in enumerate(METHODS)
+        {"name": name, "says": f"what {name} does", "is_variant": False, "mean_rank": 3.0 - home, **figures}
+        | {"final_size": 500.0 + home, "runtimes": [runtime | {"share_low": 0.3, "share_high": 0.99}]}
+        for home, name in enumerate(METHODS)
     ]
     document = {
         "seconds": 20.0,
@@ -275,7 +275,7 @@ def facts() -> Findings:
         "variants": [],
         "sentences": ["The first sentence.", "The second.", "The third."],
     }
-    sizes = {name: (math.inf, 900.0, 500.0 + place) for place, name in enumerate(METHODS)}
+    sizes = {name: (math.inf, 900.0, 500.0 + home) for home, name in enumerate(METHODS)}
     curves = {
         name: [(10.0 * step, size, size / 2, size * 2) for step, size in enumerate(values)]
         for name, values in sizes.items()
@@ -298,7 +298,7 @@ def test_matrix_has_ratios_and_inverse_ratios_of_one_score():
 
 
 def test_bench_page_has_figures_of_all_methods_and_escapes_names(facts: Findings, comparison: Any):
-    page = checked(_bench_page(comparison, facts))
+    page = checked_outline(_bench_page(comparison, facts))
 
     assert len(page.all("script")) == 3
     assert HOSTILE in page.text("bdi")

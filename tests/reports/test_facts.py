@@ -37,7 +37,7 @@ SEARCH = "harness search --budget 20000"
 
 
 def facts_of_study(study: Any) -> StudyFacts:
-    return read_study(study.write(), study.place)
+    return read_study(study.write(), study.home)
 
 
 def facts_document(info: StudyFacts) -> dict[str, Any]:
@@ -92,14 +92,14 @@ def mistakes_of(info: StudyFacts) -> Any:
     return mistakes(info.proof.record, info.proof.inspections) if info.proof else None
 
 
-def test_facts_of_six_studies_equal_golden_documents(place: Workspace):
+def test_facts_of_six_studies_equal_golden_documents(home: Workspace):
     with tarfile.open(GOLDEN / "studies.tar.xz") as archive:
-        archive.extractall(place.root, filter="data")
+        archive.extractall(home.root, filter="data")
     # The archived studies have an old layout with the records beside the runs.
-    (place.root / "records").rename(place.records)
-    folders = sorted(path.parent for path in place.runs.glob("*/log.jsonl"))
+    (home.root / "records").rename(home.records)
+    folders = sorted(path.parent for path in home.runs.glob("*/log.jsonl"))
 
-    documents = {folder.name: facts_document(read_study(folder, place)) for folder in folders}
+    documents = {folder.name: facts_document(read_study(folder, home)) for folder in folders}
 
     assert documents == json.loads((GOLDEN / "reports.json").read_text(encoding="utf-8"))
 
@@ -192,10 +192,10 @@ def test_verdict_states_figures_of_measured_answer(study: Any, errors: list[int]
     assert words in ending.verdict
 
 
-def test_declared_seeds_without_runs_prevent_verdict(study: Any, place: Workspace):
+def test_declared_seeds_without_runs_prevent_verdict(study: Any, home: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
-    [proof] = record.read_all(place.records)
-    ledger.declare_verification(place.ledger, proof.key, [5])
+    [proof] = record.read_all(home.records)
+    ledger.declare_verification(home.ledger, proof.key, [5])
 
     assert facts_of_study(study).ending.outcome == "not verified yet"
 
@@ -223,7 +223,7 @@ def test_verified_network_below_target_is_named_beside_answer(study: Any):
         (None, Status.CRASHED, "interrupted", "no result yet"),
     ],
 )
-def test_outcome_of_search_without_answer_depends_on_its_runs(
+def test_outcome_of_search_without_answer_depends_on_runs(
     study: Any, proposal: Any, errors: Any, status: Status, end: Any, outcome: str
 ):
     study.finish(proposal, errors, status=status)
@@ -233,10 +233,10 @@ def test_outcome_of_search_without_answer_depends_on_its_runs(
     assert facts_of_study(study).ending.outcome == outcome
 
 
-def test_study_owned_by_a_program_is_running_and_has_no_advice(study: Any, place: Workspace):
+def test_study_owned_by_a_program_is_running_and_has_no_advice(study: Any, home: Workspace):
     study.write()
     with owned(study.folder):
-        info = read_study(study.folder, place)
+        info = read_study(study.folder, home)
 
     assert info.ending.reason.startswith("is running: ")
     assert info.ending.advice is None
@@ -417,10 +417,10 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
 # Caveats and mistakes -------------------------------------------------------------------------------------------------
 
 
-def test_errors_on_mislabelled_images_are_counted_separately(study: Any, place: Workspace):
+def test_errors_on_mislabelled_images_are_counted_separately(study: Any, home: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
     study.verify(study.propose(network(9, 9, 9)), [70] * 3)
-    with place.test_log.open("a", encoding="utf-8") as log:
+    with home.test_log.open("a", encoding="utf-8") as log:
         log.write('not JSON, but a read all the same\n\n{"dataset": "mnist-5k", "purpose": "of other images"}\n')
 
     caveats = _caveats(facts_of_study(study))
@@ -432,7 +432,7 @@ def test_errors_on_mislabelled_images_are_counted_separately(study: Any, place: 
     assert (caveats["winner_reads"], caveats["workspace_reads"]) == (5, 9)
 
 
-def test_falls_from_first_run_exclude_networks_below_threshold(study: Any):
+def test_decreases_from_first_run_exclude_networks_below_threshold(study: Any):
     for width, first, fresh in ((8, 50, [56, 58]), (9, 40, [44]), (10, 90, [10])):
         proposal = study.propose(network(width, 8, 8))
         study.finish(proposal, first)
@@ -475,10 +475,10 @@ def test_mistakes_count_images_of_all_seeds():
 
 
 def networks_of(study: Any) -> tuple[NetworkFacts, ...]:
-    return read_study(study.write(), study.place).networks
+    return read_study(study.write(), study.home).networks
 
 
-def test_end_of_network_is_end_of_its_earliest_first_run(study: Any):
+def test_end_of_network_is_end_of_earliest_first_run(study: Any):
     for epochs in (5, 30):
         study.finish(study.propose(network(8, 8, 8), epochs=epochs), 40)
     ends = [event["elapsed"] for event in study.events if event["event"] == "finished"]
@@ -557,7 +557,7 @@ def test_front_equals_comparison_of_all_pairs(realistic_facts: StudyFacts):
     assert len(expected) > 3
 
 
-def test_objective_of_study_orders_its_networks(new_study: Callable[..., Any]):
+def test_objective_of_study_orders_networks(new_study: Callable[..., Any]):
     few_parameters = parse_network("conv3x3(8) bn relu gap linear(10)")
     few_macs = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")
     analyses = [analyse(item, MNIST) for item in (few_parameters, few_macs)]
@@ -575,12 +575,12 @@ def test_objective_of_study_orders_its_networks(new_study: Callable[..., Any]):
 # Evidence -------------------------------------------------------------------------------------------------------------
 
 
-def test_measured_networks_have_rows_of_target_and_data_set_of_study(study: Any, place: Workspace):
+def test_measured_networks_have_rows_of_target_and_data_set_of_study(study: Any, home: Workspace):
     proposal = study.propose(network(8, 8, 8))
     for changes in ({}, {"target_pct": 99.0}, {"dataset": "kmnist"}):
         study.verify(proposal, [50] * 5, **changes)
 
-    facts = read_study(study.write(), place)
+    facts = read_study(study.write(), home)
 
     [measured] = facts.measured
     assert (measured.row.hash, measured.row.seeds) == (measured.record.hash, 5)

@@ -35,7 +35,7 @@ from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import OBJECTIVES, Metric
 from tests.factories import CONFIG, make_claim
-from tests.outline import Outline, checked
+from tests.outline import Outline, checked_outline
 from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
 
 HOSTILE = (
@@ -47,7 +47,7 @@ HOSTILE = (
 
 
 def read(path: Path) -> Outline:
-    return checked(path.read_text(encoding="utf-8"))
+    return checked_outline(path.read_text(encoding="utf-8"))
 
 
 def sections(outline: Outline) -> list[str]:
@@ -63,7 +63,7 @@ def source(realistic_report: Path) -> str:
 
 
 def test_report_has_numbers_and_networks_of_study(realistic_template: Any, source: str):
-    outline, counts = checked(source), Counter(event["event"] for event in realistic_template.events)
+    outline, counts = checked_outline(source), Counter(event["event"] for event in realistic_template.events)
     data = json.loads(re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', source)[0])
 
     proposals = counts["rejected"] + counts["repeated"] + counts["proposed"]
@@ -80,7 +80,7 @@ def test_report_has_numbers_and_networks_of_study(realistic_template: Any, sourc
 
 
 def test_policy_allows_only_scripts_of_page(source: str):
-    policy = checked(source).all("meta")[1]["content"]
+    policy = checked_outline(source).all("meta")[1]["content"]
 
     digests = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -92,28 +92,28 @@ def test_policy_allows_only_scripts_of_page(source: str):
     assert "unsafe-eval" not in policy
 
 
-def test_live_page_is_report_that_reloads(realistic_study: Any, place: Workspace, source: str):
-    live = write_report(realistic_study.folder, place, live=True).read_text(encoding="utf-8")
+def test_live_page_is_report_that_reloads(realistic_study: Any, home: Workspace, source: str):
+    live = write_report(realistic_study.folder, home, live=True).read_text(encoding="utf-8")
 
-    assert checked(live).all("aside")[0]["id"] == "live"
+    assert checked_outline(live).all("aside")[0]["id"] == "live"
     assert "location.reload()" in live
     assert "location.reload()" not in source
-    assert write_report(realistic_study.folder, place).read_text(encoding="utf-8") == source
+    assert write_report(realistic_study.folder, home).read_text(encoding="utf-8") == source
 
 
-def test_stored_weights_of_answer_are_linked(realistic_study: Any, realistic_facts: StudyFacts, place: Workspace):
+def test_stored_weights_of_answer_are_linked(realistic_study: Any, realistic_facts: StudyFacts, home: Workspace):
     assert realistic_facts.proof
-    path = record.weights_path(place.records, realistic_facts.proof.record, 0)
+    path = record.weights_path(home.records, realistic_facts.proof.record, 0)
     path.parent.mkdir(parents=True)
     path.touch()
-    link = f"../{path.relative_to(place.runs)}"
-    page = checked(write_report(realistic_study.folder, place).read_text(encoding="utf-8"), links=(link,))
+    link = f"../{path.relative_to(home.runs)}"
+    page = checked_outline(write_report(realistic_study.folder, home).read_text(encoding="utf-8"), links=(link,))
     assert [element["href"] for element in page.all("a") if "download" in element] == [link]
     assert (realistic_study.folder / link).samefile(path)
 
 
 @pytest.mark.parametrize("kind", ["begun", "proposed", "failed", "small", "hostile"])
-def test_report_omits_sections_without_data(new_study: Any, place: Workspace, kind: str):
+def test_report_omits_sections_without_data(new_study: Any, home: Workspace, kind: str):
     study = new_study()
     if kind == "proposed":
         study.propose(network(8, 8, 8))
@@ -129,7 +129,7 @@ def test_report_omits_sections_without_data(new_study: Any, place: Workspace, ki
             study.log("rejected", reason=text)
         study.log("ended", reason=HOSTILE[0])
 
-    outline = read(write_report(study.write(), place))
+    outline = read(write_report(study.write(), home))
 
     assert {"next", "caveats", "provenance"} <= {*sections(outline)}
     assert ("networks" in sections(outline)) == (kind != "begun")
@@ -143,7 +143,7 @@ def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
     monkeypatch.setitem(DATASETS, "mnist-5k", replace(DATASETS["mnist-5k"], test_group_sizes=(100,) * 5))
 
     study = facts_of(*realistic_facts.study.entries, config=replace(realistic_facts.config, dataset="mnist-5k")).study
-    outline = checked(page(StudyFacts(study, realistic_facts.evidence, realistic_facts.measured)))
+    outline = checked_outline(page(StudyFacts(study, realistic_facts.evidence, realistic_facts.measured)))
 
     classes = [element.get("class", "").split() for element in outline.all("p")]
     assert ["banner"] in classes
@@ -154,36 +154,36 @@ def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
 # Leaderboard and index ------------------------------------------------------------------------------------------------
 
 
-def groups_of(place: Workspace, *records: Any) -> Any:
+def groups_of(home: Workspace, *records: Any) -> Any:
     for item in records:
-        record.write(place.records, item)
-    board = survey(place)
-    return _groups(board.rows, board.records, place)
+        record.write(home.records, item)
+    board = survey(home)
+    return _groups(board.rows, board.records, home)
 
 
-def test_log_of_known_study_is_not_read_again(realistic_study: Any, place: Workspace):
+def test_log_of_known_study_is_not_read_again(realistic_study: Any, home: Workspace):
     study = read_state(realistic_study.folder)
-    expected = survey(place)
+    expected = survey(home)
     assert expected.rows
     with (realistic_study.folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write("damage\n{}\n")
 
-    assert survey(place, study) == expected
-    assert survey(place).damage
+    assert survey(home, study) == expected
+    assert survey(home).damage
 
 
-def test_commands_of_row_select_that_row(place: Workspace):
+def test_commands_of_row_select_that_row(home: Workspace):
     first = evidence(network(4, 5, 6), [50] * 5)
     recipe = replace(Recipe(), epochs=99)
     seeds = tuple(seed_run(first.architecture, recipe, index, 50) for index in range(5))
     second = replace(first, recipe=recipe, recipe_hash=recipe.hash, recipe_name="fast-99ep", seeds=seeds)
 
-    for group in groups_of(place, first, second, replace(first, target_pct=99.0)):
+    for group in groups_of(home, first, second, replace(first, target_pct=99.0)):
         for entry in group.entries:
             words = shlex.split(next(command for command, _ in entry.commands if " verify " in command))
             options = dict(zip(words[3::2], words[4::2], strict=True))
             row = only_row(
-                read_network(words[2], place, MNIST),
+                read_network(words[2], home, MNIST),
                 dataset=options.get("--dataset"),
                 target_pct=float(options["--target"]),
                 has_recipe="--recipe" in options,
@@ -194,84 +194,84 @@ def test_commands_of_row_select_that_row(place: Workspace):
             assert options.get("--epochs") == ("99" if entry.row.recipe == "fast-99ep" else None)
 
 
-def test_command_of_claim_uses_default_recipe(place: Workspace):
-    place.records.mkdir(parents=True, exist_ok=True)
-    (place.records / "claims.json").write_text(json.dumps([make_claim(str(network(4, 5, 6)), 99.5)]), encoding="utf-8")
+def test_command_of_claim_uses_default_recipe(home: Workspace):
+    home.records.mkdir(parents=True, exist_ok=True)
+    (home.records / "claims.json").write_text(json.dumps([make_claim(str(network(4, 5, 6)), 99.5)]), encoding="utf-8")
 
-    [group] = groups_of(place)
+    [group] = groups_of(home)
 
     [(command, _), _] = group.entries[0].commands
     assert "--recipe" not in shlex.split(command)
 
 
-def test_leaderboard_marks_smallest_verified_network_of_each_target(place: Workspace):
+def test_leaderboard_marks_smallest_verified_network_of_each_target(home: Workspace):
     rows = ((6, 80, 99.0), (7, 61, 99.4), (8, 50, 99.4), (10, 30, 99.6), (12, 55, 99.4))
-    board = groups_of(place, *(evidence(network(4, 5, size), [count] * 5, target_pct=pct) for size, count, pct in rows))
+    board = groups_of(home, *(evidence(network(4, 5, size), [count] * 5, target_pct=pct) for size, count, pct in rows))
     assert board[0].smallest.row.architecture == network(4, 5, 8)
 
-    path = write_leaderboard(place, survey(place))
+    path = write_leaderboard(home, survey(home))
 
     source = path.read_text(encoding="utf-8")
     data = json.loads(re.findall(r'id="page-data">(.*?)</script>', source)[0])["datasets"]["rows"]
     assert data["target"][:3] == [99.4, 99.6, 99.0]
     assert data["best"] == [True, True, True, False, False]
-    outline = checked(source)
+    outline = checked_outline(source)
     assert {element["id"] for tag, element in outline.elements if tag == "tr" and "id" in element} == {
         href.removeprefix("#") for href in data["href"]
     }
     assert source.count('<circle cx="') == 25, "a dot a seed"
 
 
-def test_index_lists_studies_with_links_latest_study_first(realistic_study: Any, new_study: Any, place: Workspace):
+def test_index_lists_studies_with_links_latest_study_first(realistic_study: Any, new_study: Any, home: Workspace):
     name = "odd #?&\"'%"
     old = new_study(name=name)
     old.finish(old.propose(network(4, 5, 6)), None, status=Status.CRASHED)
     old.log("ended", reason="time")
     old.write()
-    (place.runs / name / "report.html").write_text("x")
+    (home.runs / name / "report.html").write_text("x")
 
-    index = read_index(place)
+    index = read_index(home)
 
     link = "odd%20%23%3F%26%22%27%25/report.html"
     assert [(item.info.name, item.link) for item in index.studies] == [(realistic_study.name, None), (name, link)]
     assert [item.info.ending.outcome for item in index.studies] == ["reached", "missed"]
-    page = checked(write_index(place, index).read_text(encoding="utf-8"), links=(link,))
+    page = checked_outline(write_index(home, index).read_text(encoding="utf-8"), links=(link,))
     assert "2 studies; targets reached: 1." in page.text("p")
 
 
-def test_unreadable_studies_are_named_once_and_skipped(new_study: Any, place: Workspace):
+def test_unreadable_studies_are_named_once_and_skipped(new_study: Any, home: Workspace):
     for name in ("good", "torn", "foreign"):
         new_study(name=name).write()
-    (place.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
-    (place.runs / "foreign" / "log.jsonl").write_text("[]\n", encoding="utf-8")
+    (home.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
+    (home.runs / "foreign" / "log.jsonl").write_text("[]\n", encoding="utf-8")
 
-    index = read_index(place)
+    index = read_index(home)
 
     assert [item.info.name for item in index.studies] == ["good"]
     assert list(index.unreadable) == ["foreign", "torn"]
     assert sorted(index.left_out) == sorted(index.unreadable.values())
-    assert "left-out" not in sections(read(write_index(place, index)))
+    assert "left-out" not in sections(read(write_index(home, index)))
     # A damaged ledger does not affect the studies.
-    place.records.mkdir(exist_ok=True)
-    place.ledger.write_text("[]\n", encoding="utf-8")
-    assert str(place.ledger) in read(write_index(place, read_index(place))).text("bdi")
+    home.records.mkdir(exist_ok=True)
+    home.ledger.write_text("[]\n", encoding="utf-8")
+    assert str(home.ledger) in read(write_index(home, read_index(home))).text("bdi")
 
 
-def test_only_missing_and_outdated_reports_are_written(new_study: Any, place: Workspace):
+def test_only_missing_and_outdated_reports_are_written(new_study: Any, home: Workspace):
     for name in ("missing", "outdated", "current", "torn"):
         new_study(name=name).write()
     timestamp = 10_000_000_000
     for name in ("outdated", "current"):
-        (place.runs / name / "report.html").write_text("before")
-        os.utime(place.runs / name / "report.html", (timestamp, timestamp))
-    os.utime(place.runs / "outdated" / "log.jsonl", (timestamp + 1, timestamp + 1))
-    (place.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
+        (home.runs / name / "report.html").write_text("before")
+        os.utime(home.runs / name / "report.html", (timestamp, timestamp))
+    os.utime(home.runs / "outdated" / "log.jsonl", (timestamp + 1, timestamp + 1))
+    (home.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
 
-    problems = dict(write_lacking_reports(place))
+    problems = dict(write_lacking_reports(home))
 
     assert {name for name, problem in problems.items() if not problem} == {"missing", "outdated"}
     assert problems["torn"]
-    assert (place.runs / "current" / "report.html").read_text() == "before"
+    assert (home.runs / "current" / "report.html").read_text() == "before"
 
 
 # Comparisons ----------------------------------------------------------------------------------------------------------
@@ -281,14 +281,14 @@ def presets(*names: str) -> list[tuple[str, Architecture]]:
     return [(name, parse_network(PRESETS[name])) for name in names]
 
 
-def test_networks_are_compared_with_and_without_records(place: Workspace):
+def test_networks_are_compared_with_and_without_records(home: Workspace):
     networks = [("", network(4, 6, 8)), ("", network(6, 8, 10))]
-    record.write(place.records, evidence(networks[0][1], [70, 71, 75]))
-    record.write(place.records, evidence(networks[1][1], [50, 51, 55, 53, 54], name="mine"))
+    record.write(home.records, evidence(networks[0][1], [70, 71, 75]))
+    record.write(home.records, evidence(networks[1][1], [50, 51, 55, 53, 54], name="mine"))
 
-    complete = read(write_network_comparison(networks, place))
-    partial = read(write_network_comparison([*networks[1:], *presets("seed1")], place))
-    unmeasured = read(write_network_comparison(presets("seed1", "seed2", "seed3", "seed4"), place))
+    complete = read(write_network_comparison(networks, home))
+    partial = read(write_network_comparison([*networks[1:], *presets("seed1")], home))
+    unmeasured = read(write_network_comparison(presets("seed1", "seed2", "seed3", "seed4"), home))
 
     parts = ["networks", "seeds", "parameters", "mistakes", "recipes", "commands"]
     assert [sections(page) for page in (complete, partial, unmeasured)] == [parts] * 3
@@ -298,30 +298,30 @@ def test_networks_are_compared_with_and_without_records(place: Workspace):
     assert "These networks have no record on the test set." in unmeasured.text("p")
 
 
-def test_comparison_of_studies_is_reproducible(realistic_study: Any, new_study: Any, place: Workspace):
+def test_comparison_of_studies_is_reproducible(realistic_study: Any, new_study: Any, home: Workspace):
     other_study = new_study(name="other")
     proposal = other_study.propose(network(8, 12, 16))
     other_study.finish(proposal, 45)
     other_study.decide("winner", proposal, [45])
     folders = [realistic_study.folder, other_study.write()]
 
-    path = write_study_comparison(folders, place)
+    path = write_study_comparison(folders, home)
 
     before = path.read_bytes()
     parts = ["figures", "fronts", "settings", "commands", "networks", "seeds", "parameters"]
     assert sections(read(path)) == parts
     assert realistic_study.name in read(path).text("bdi")
-    assert write_study_comparison(folders, place).read_bytes() == before
+    assert write_study_comparison(folders, home).read_bytes() == before
 
 
-def test_studies_with_only_a_configuration_can_be_compared(new_study: Any, place: Workspace):
+def test_studies_with_only_a_configuration_can_be_compared(new_study: Any, home: Workspace):
     folders = [new_study(name=name).folder for name in ("a", "b")]
 
-    assert "These studies have no trained network yet" in read(write_study_comparison(folders, place)).text("p")
+    assert "These studies have no trained network yet" in read(write_study_comparison(folders, home)).text("p")
     (folders[1] / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(ContentError):
-        write_study_comparison(folders, place)
-    blocked = Workspace(place.root / "blocked")
+        write_study_comparison(folders, home)
+    blocked = Workspace(home.root / "blocked")
     blocked.root.mkdir()
     blocked.runs.write_text("in the way")
     with pytest.raises(UsageError):
@@ -329,7 +329,7 @@ def test_studies_with_only_a_configuration_can_be_compared(new_study: Any, place
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, place: Workspace):
+def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, home: Workspace):
     name = text.replace("/", "-")[:40]
     studies: list[SyntheticStudy] = [new_study(name=name), new_study(name=f"{name} 2")]
     for study in studies:
@@ -340,13 +340,13 @@ def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, place
         study.log("ended", reason=text)
         study.write()
     for size in (6, 7, 8):
-        record.write(place.records, evidence(network(4, 5, size), [50, size], name=text, recipe_name=text))
+        record.write(home.records, evidence(network(4, 5, size), [50, size], name=text, recipe_name=text))
 
     pages = [
-        write_study_comparison([study.folder for study in studies], place),
-        write_network_comparison([("", network(4, 5, 6)), *presets("seed1")], place),
-        write_leaderboard(place, survey(place)),
-        write_index(place, read_index(place)),
+        write_study_comparison([study.folder for study in studies], home),
+        write_network_comparison([("", network(4, 5, 6)), *presets("seed1")], home),
+        write_leaderboard(home, survey(home)),
+        write_index(home, read_index(home)),
     ]
 
     outlines = [read(path) for path in pages]
@@ -361,15 +361,16 @@ def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, place
 @pytest.mark.parametrize(
     "metrics", [(Metric.PARAMETERS, None), (Metric.WEIGHT_BYTES, None), (Metric.MACS, Metric.RAM_BYTES)]
 )
-def test_filters_include_objectives_of_study(metrics: tuple[Metric, Metric | None], new_study: Any, place: Workspace):
+def test_filters_include_objectives_of_study(metrics: tuple[Metric, Metric | None], new_study: Any, home: Workspace):
     objectives = tuple(StudyObjective(metric, 60_000) for metric in metrics if metric is not None)
     study = new_study(config=replace(CONFIG, objectives=objectives))
     study.finish(study.propose(network(8, 8, 8)), 40)
     study.propose(network(4, 4, 4))
 
-    source = page(facts := read_study(study.write(), place))
+    facts = read_study(study.write(), home)
+    source = page(facts)
 
-    titles = [text for tag, text in checked(source).texts if tag == "th"]
+    titles = [text for tag, text in checked_outline(source).texts if tag == "th"]
     assert all(titles.count(OBJECTIVES[metric]) == 1 for metric in (*metrics, Metric.PARAMETERS) if metric is not None)
     front = study_charts(facts, networks_rows(facts))["front"]
     assert front is None or str(front.to_dict(validate=False)).count("'fate': 'trained'") == 1  # the second waits

@@ -195,7 +195,7 @@ def test_image_size_is_limited(shape: tuple[int, int]):
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 96, 64), (2, 1, 500)])
-def test_strip_stays_within_its_column(shape: tuple[int, int, int]):
+def test_strip_stays_within_column(shape: tuple[int, int, int]):
     task = Task(shape, 3)
     analysis = analyse(parse_network("conv1x1(4) bn relu | gap | linear(3)", task), task)
     template = "{% import 'layers.html' as l with context %}{{ l.strip(analysis) }}"
@@ -235,16 +235,16 @@ def test_study_summary_states_answer_and_verification_command(realistic_facts: S
     assert f"```console\nharness search --budget 20000\nharness verify {answer.hash} --seeds 6\n```" in text
 
 
-def test_rows_of_markdown_table_have_as_many_cells_as_head(new_study: Any, place: Workspace):
+def test_rows_of_markdown_table_have_as_many_cells_as_head(new_study: Any, home: Workspace):
     folders = [new_study(name=name).write() for name in ("a | b \\| c", "other")]
     small = network(4, 6, 8)
-    record.write(place.records, evidence(small, [60, 61]))
+    record.write(home.records, evidence(small, [60, 61]))
     named = [("seed4", parse_network(PRESETS["seed4"])), ("", small)]
-    networks = comparison_summary(network_comparison(read_networks(named, place)))
-    summary = study_summary(read_study(folders[0], place))
+    networks = comparison_summary(network_comparison(read_networks(named, home)))
+    summary = study_summary(read_study(folders[0], home))
 
     assert summary.startswith("### No result yet: ")
-    for text in (summary, networks, comparison_summary(read_studies(folders, place))):
+    for text in (summary, networks, comparison_summary(read_studies(folders, home))):
         assert tables(text)
         for table in tables(text):
             assert {len(row) for row in table} == {len(table[0])}
@@ -300,16 +300,16 @@ def test_csv_and_json_have_all_networks_in_order_of_report(realistic_facts: Stud
         write_tables(realistic_facts, tmp_path / "file")
 
 
-def test_tables_have_macs_of_all_networks_and_escape_formulas(new_study: Any, place: Workspace):
+def test_tables_have_macs_of_all_networks_and_escape_formulas(new_study: Any, home: Workspace):
     study = new_study()
     # Multiply-adds: 9 x 8 weights at 28 x 28 positions, then 10 x 8; the second network has 12 channels.
     study.finish(study.propose(parse_network("conv3x3(8) | gap | linear(10)"), origin="=cmd|' /C calc'!A0"), 50)
     study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
-    info = read_study(study.write(), place)
+    info = read_study(study.write(), home)
 
     assert [line["macs"] for line in table_rows(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
     assert [line["tier"] for line in table_rows(info)] == ["searched", None]
-    assert "'=cmd" in write_tables(info, place.root)[0].read_text(encoding="utf-8")
+    assert "'=cmd" in write_tables(info, home.root)[0].read_text(encoding="utf-8")
 
 
 def test_charts_are_written_as_svg_and_png(realistic_facts: StudyFacts, tmp_path: Path):

@@ -215,9 +215,9 @@ def test_cells_are_formulas_of_inputs_with_arithmetic_exp_and_if(content: bytes)
             assert formula.startswith("=")
             assert set(re.findall(r"[A-Z]+(?=\()", formula)) <= {"EXP", "IF"}
             assert not re.search(r"\d\.\d", formula)
-    for name, place in _INPUT_CELLS.items():
-        assert inputs[place].value == (START | {"learning_rate": 0.5})[name]
-        assert (inputs[place].font.color.rgb, inputs[place].fill.fgColor.rgb) == ("FF0000FF", "FFFFF8D6")
+    for name, cell in _INPUT_CELLS.items():
+        assert inputs[cell].value == (START | {"learning_rate": 0.5})[name]
+        assert (inputs[cell].font.color.rgb, inputs[cell].fill.fgColor.rgb) == ("FF0000FF", "FFFFF8D6")
     (selector,) = inputs.data_validations.dataValidation
     assert selector.formula1 == '"' + ",".join(map(str, LEARNING_RATES)) + '"'
     assert [chart.y_axis.scaling.logBase for chart in inputs._charts] == [None, 10.0]

@@ -73,7 +73,7 @@ def write(library: Library, folder: Path) -> Path:
     return path
 
 
-def test_page_offers_inputs_that_suit_its_data(tmp_path: Path):
+def test_page_offers_inputs_suitable_for_data(tmp_path: Path):
     hostile = ("</script><script>window.broken = 1</script>", "b", "c", "d")
     pages = {
         "digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST))),
@@ -94,7 +94,7 @@ def test_page_offers_inputs_that_suit_its_data(tmp_path: Path):
     assert hostile[0] not in pages["colours"]
 
 
-def test_c_export_has_page_and_counts_its_size(workspace: Path):
+def test_c_export_has_page_and_counts_size_of_page(workspace: Path):
     result = harness.export("conv3x3(4) bn relu | gap | linear(10)", c="net", recipe="smoke", dataset="mnist-5k")
 
     page = (workspace / "net" / "try.html").read_text(encoding="utf-8")
@@ -210,7 +210,7 @@ def test_drawing_is_preprocessed_as_in_evaluate(tab: browser.Page, tmp_path: Pat
 
 
 @pytest.mark.browser
-def test_picture_is_stretched_to_input_shape_and_keeps_its_values(tab: browser.Page, tmp_path: Path):
+def test_picture_is_stretched_to_input_shape_and_keeps_values(tab: browser.Page, tmp_path: Path):
     example = library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(255.0,) * 3)
     tab.open(write(example, tmp_path))
     bitmap = "new OffscreenCanvas(30, 20)"

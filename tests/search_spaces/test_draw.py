@@ -250,7 +250,7 @@ def test_smallest_reports_nearest_value_if_no_network_is_accepted(condition: str
     assert judgement.message.startswith(f"{value}, ")
 
 
-def test_interval_covers_exact_count_with_its_confidence():
+def test_interval_covers_exact_count_with_stated_confidence():
     small = parse_space("net = conv3x3(1..40) conv3x3(1..10) gap linear(10); where parameters <= 900")
     exact_count = feasible(small).low
     hits = 0

@@ -108,7 +108,7 @@ def test_native_engine_falls_back_to_torch_for_new_op_with_a_message(
     assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
     assert "Patches" in output.err
     assert run([*line, "native"]) == 6
-    # A search trains all its networks on one engine.
+    # A search trains all networks on the same engine.
     cpu = torch.device("cpu")
     assert choose_engine("auto", Recipe(), cpu, parse_space(SPACE).op_types).kind == "torch"
     with pytest.raises(DeviceError):
@@ -285,7 +285,7 @@ class Affine(Op):
 
 
 @pytest.mark.usefixtures("notation")
-def test_integer_form_of_registered_op_reads_its_module(tmp_path: Path):
+def test_integer_form_of_registered_op_reads_module(tmp_path: Path):
     register(affine=Signature())(Affine)
 
     check_c(parse_network("conv3x3(8) affine relu maxpool res(affine conv3x3(8)) leaky gap linear(10)"), tmp_path)

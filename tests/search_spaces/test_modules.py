@@ -88,7 +88,7 @@ def test_poses_of_a_single_channel_kernel_are_turned_and_mirrored():
     assert kernels[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
 
 
-def test_gradient_of_a_kernel_is_the_sum_over_its_poses():
+def test_gradient_of_a_kernel_is_the_sum_over_all_poses():
     layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(
@@ -102,7 +102,7 @@ def test_gradient_of_a_kernel_is_the_sum_over_its_poses():
 
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
-def test_depthwise_layer_convolves_each_channel_with_a_pose_of_its_kernel(poses: int):
+def test_depthwise_layer_convolves_each_channel_with_a_pose_of_the_kernel(poses: int):
     layer = PosedDepthwiseConv2d(poses, 2 * poses, 3, 2, 1).double()
     images = torch.rand(3, 2 * poses, 6, 7, dtype=torch.float64)
     parameters = {name: value.detach().numpy() for name, value in layer.named_parameters()}
@@ -230,7 +230,7 @@ def test_poselinear_with_zero_head_has_zero_logits_and_a_gradient():
 
 
 @pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])
-def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
+def test_dropout_zeroes_requested_share_and_keeps_the_mean(p: float):
     dropout = FastDropout(p)
     dropout.generator = torch.Generator().manual_seed(1)
     result = dropout(torch.ones(100, 10, 40, 25))
@@ -280,7 +280,7 @@ def test_dropout_mask_follows_memory_order_of_values():
     assert torch.equal(results[0].permute(0, 2, 3, 1), results[1])
 
 
-def test_dropout_passes_the_gradient_where_it_kept_the_value():
+def test_dropout_passes_gradients_of_kept_values_only():
     values = torch.ones(1000, requires_grad=True)
     result = FastDropout(0.25)(values)
     result.sum().backward()

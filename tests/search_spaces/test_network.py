@@ -129,7 +129,7 @@ def test_form_is_the_first_matching_form(network: str, expected: str):
     assert parse_network(network).form == expected
 
 
-def test_forms_of_the_space_all_equal_its_alternatives():
+def test_forms_of_the_space_all_equal_alternatives_of_the_space():
     rng, search_space = random.Random(0), space("all")
     alternatives = set()
     for _ in range(400):
@@ -180,7 +180,7 @@ def test_presets_equal_documents_layer_by_layer(name: str):
     assert analyse(parse_network(PRESETS[name]), MNIST).parameters == TABLES[name]["total"]
 
 
-def test_seed0_begins_with_the_layers_of_its_document():
+def test_seed0_begins_with_the_layers_of_the_source_document():
     table = TABLES["seed0"]["layers"]
     assert layer_rows("seed0")[: len(table)] == table
     assert layer_rows("seed0")[len(table) :] == [

@@ -298,7 +298,7 @@ def check_parsed_or_refused(text: str) -> None:
         ("let classes = {4, 8}; net = conv3x3(classes)", ["conv3x3(4)", "conv3x3(8)"]),
     ],
 )
-def test_space_contains_exactly_the_networks_of_its_text(text: str, networks: list[str] | None):
+def test_space_contains_exactly_the_networks_of_the_text(text: str, networks: list[str] | None):
     if networks is None:
         networks = ["conv3x3(8, pad=0) conv1x1(4, pad=2)", "conv3x3(8) conv1x1(4, pad=2)"]
     assert [str(each.architecture) for each in enumerate_draws(parse_space(text))] == networks

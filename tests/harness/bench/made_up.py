@@ -54,7 +54,7 @@ FACTS = Facts(
 def run_rows(
     network: int = 0, seed: int = 0, accuracies: tuple[float, ...] = (90.0, 95.0, 98.0), **changes: Any
 ) -> list[Row]:
-    """Return the rows of a run of one of the three networks; each epoch takes a second."""
+    """Return the rows of a run of a network; each epoch takes a second."""
     analysis = analyse(parse_network(TEXTS[network]), MNIST)
     row = Row(TEXTS[network], HASHES[network], analysis.parameters, analysis.macs, seed, 1, 0.0, 0.0)
     return [
@@ -64,7 +64,7 @@ def run_rows(
 
 
 def table_of(*runs: list[Row], **changes: Any) -> Table:
-    """Return a table of ``runs``, by default of one run per network."""
+    """Return a table of ``runs``, by default of a run per network."""
     table_runs = runs or tuple(run_rows(network, accuracies=(90.0, 95.0, 96.0 + network)) for network in range(3))
     return Table(replace(FACTS, **changes), tuple(row for run in table_runs for row in run))
 
@@ -123,7 +123,7 @@ def table(space: str = SPACE, own_data: Dataset | None = None) -> Table:
     return Table(facts, tuple(rows), own_data)
 
 
-def asked(table: Table, seconds: float = 1_500.0, workers: int = 2, target_pct: float = 99.0) -> Comparison:
+def comparison_of(table: Table, seconds: float = 1_500.0, workers: int = 2, target_pct: float = 99.0) -> Comparison:
     """Return a comparison without methods on the networks of a table."""
     networks = tuple({row.architecture: None for row in table.rows})
     task = SearchTask(study=table.facts.config(20_000, target_pct), seconds=seconds, workers=workers, networks=networks)

@@ -58,7 +58,7 @@ def test_method_hash_covers_files_named_in_command(tmp_path: Path):
     script = tmp_path / "mine.py"
     script.write_text("1")
     method = Method(name="mine", says="", command=("python3", str(script)))
-    task = made_up.asked(TABLE).task
+    task = made_up.comparison_of(TABLE).task
     before = method.entry(task).source_sha256
 
     (tmp_path / "other.py").write_text("2")
@@ -82,7 +82,7 @@ def function_method(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def run(method: Method, repeat: int = 2, limit: float = 20.0, spread: str = "pooled", **changes: Any) -> Trace:
-    comparison = made_up.asked(TABLE, **({"seconds": 30.0, "workers": 1, "target_pct": 97.0} | changes))
+    comparison = made_up.comparison_of(TABLE, **({"seconds": 30.0, "workers": 1, "target_pct": 97.0} | changes))
     return replay(method, replace(comparison, answer_seconds=limit), _TableRuns(TABLE, spread).read, repeat)
 
 

@@ -13,19 +13,19 @@ from harness.bench.comparison import AT_THE_END, OVER_TIME, Findings
 from harness.bench.ranks import ranks_of, ranks_text
 
 
-def scored(
+def findings(
     over_time: Mapping[str, Sequence[float]], at_the_end: Mapping[str, Sequence[float]] | None = None
 ) -> Findings:
-    """Return a comparison of which only the scores and the number of repeats are looked at."""
+    """Return the findings of a comparison, with scores and number of repeats only."""
     scores = {OVER_TIME: over_time, AT_THE_END: at_the_end or over_time}
     return Findings({"repeats": len(next(iter(over_time.values())))}, {}, scores)
 
 
-def test_ranks_and_differences_by_hand():
+def test_ranks_and_differences_equal_values_by_hand():
     """Means are 2, 2 and 6 on the first table, ranks 1.5, 1.5 and 3; on the second the ranks are 3, 1.5 and 1.5."""
-    first = scored({"default": [1.0, 3.0], "x": [2.0, 2.0], "y": [9.0, 3.0]})
-    # Scores that differ by what floats round are equal.
-    second = scored({"default": [0.7, 0.9], "x": [0.1 + 0.2, 0.1], "y": [0.3, 0.1]})
+    first = findings({"default": [1.0, 3.0], "x": [2.0, 2.0], "y": [9.0, 3.0]})
+    # Scores that differ by rounding of floats are equal.
+    second = findings({"default": [0.7, 0.9], "x": [0.1 + 0.2, 0.1], "y": [0.3, 0.1]})
 
     document = ranks_of({"one": first, "two": second})
 
@@ -40,11 +40,11 @@ def test_ranks_and_differences_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_ranks_tests_and_correction_are_those_of_scipy_and_holm(seed: int):
+def test_ranks_tests_and_correction_equal_scipy_and_holm(seed: int):
     rng = random.Random(seed)
     methods = ("a", "default", "b", "c")
     repeats = range(11)
-    # Few values, so that there are ties; the default is better than most, but at the end as bad as all.
+    # Few values, so that ties occur; the default is better over time, but not at the end.
     tables = [
         {
             when: {
@@ -56,22 +56,22 @@ def test_ranks_tests_and_correction_are_those_of_scipy_and_holm(seed: int):
         for _ in range(3)
     ]
 
-    document = ranks_of({str(index): scored(each[OVER_TIME], each[AT_THE_END]) for index, each in enumerate(tables)})
+    document = ranks_of({str(index): findings(each[OVER_TIME], each[AT_THE_END]) for index, each in enumerate(tables)})
 
     expected = []
-    for when, other in product((OVER_TIME, AT_THE_END), ("a", "b", "c")):
+    for when, rival in product((OVER_TIME, AT_THE_END), ("a", "b", "c")):
         numbers = {name: [0.0 for _ in repeats] for name in methods}
         for table, repeat in product(tables, repeats):
             ranks = rankdata([table[when][name][repeat] for name in methods])
             for name, rank in zip(methods, ranks, strict=True):
                 numbers[name][repeat] += rank / len(tables)
-        differences = [round(mine - theirs, 9) for mine, theirs in zip(numbers["default"], numbers[other], strict=True)]
+        differences = [round(left - right, 9) for left, right in zip(numbers["default"], numbers[rival], strict=True)]
         test = wilcoxon(differences, zero_method="pratt", method=PermutationMethod(n_resamples=10_000))
-        expected.append((other, when, sum(differences) / len(differences), test.pvalue))
+        expected.append((rival, when, sum(differences) / len(differences), test.pvalue))
     assert [(pair["second"], pair["when"]) for pair in document["pairs"]] == [line[:2] for line in expected]
     assert [pair["difference"] for pair in document["pairs"]] == pytest.approx([line[2] for line in expected])
     assert [pair["p"] for pair in document["pairs"]] == pytest.approx([line[3] for line in expected])
-    # Holm: of m p values in ascending order the k-th is multiplied by m - k, counted from 0, and none is below another.
+    # Holm: of m ascending p values, the k-th is multiplied by m - k, counted from 0; corrected values never decrease.
     largest = 0.0
     for index, pair in enumerate(sorted(document["pairs"], key=lambda pair: pair["p"])):
         largest = max(largest, min(1.0, (6 - index) * pair["p"]))
@@ -84,8 +84,8 @@ def test_ranks_tests_and_correction_are_those_of_scipy_and_holm(seed: int):
         assert {method["name"]: method[key] for method in document["methods"]} == pytest.approx(means)
 
 
-def test_without_the_default_there_are_ranks_and_no_tests():
-    document = ranks_of({"one": scored({"x": [1.0], "y": [2.0]}), "two": scored({"x": [1.0], "y": [2.0]})})
+def test_comparison_without_default_has_ranks_but_no_tests():
+    document = ranks_of({"one": findings({"x": [1.0], "y": [2.0]}), "two": findings({"x": [1.0], "y": [2.0]})})
 
     assert [method["over_time"] for method in document["methods"]] == [1.0, 2.0]
     assert (document["pairs"], document["sentences"]) == ([], [])

@@ -103,9 +103,9 @@ def test_rows_have_accuracy_seconds_status_and_commit_of_runs(tmp_path: Path):
     assert [machine.workers for machine in table.facts.machines] == [2, 2]
 
 
-def test_table_of_user_data_has_data_set_of_workspace(place: Workspace):
-    files.write_json(place.data(OWN.name) / "data.json", document_of(OWN))
-    recorder = recording_with_runs(place.recording("own"), [run_result()])
+def test_table_of_user_data_has_data_set_of_workspace(home: Workspace):
+    files.write_json(home.data(OWN.name) / "data.json", document_of(OWN))
+    recorder = recording_with_runs(home.recording("own"), [run_result()])
 
     assert _table_of(replace(recorder, facts=replace(FACTS, dataset=OWN.name))).own_data == OWN
     assert _table_of(recorder).own_data is None
@@ -305,7 +305,7 @@ def test_recording_killed_at_any_disk_access_resumes_to_equal_table(trainer: Tra
         assert sum(trainer.epochs.values()) - 6 * 4 <= 2 * 2
 
 
-def test_run_of_broken_worker_resumes_from_its_rung(trainer: Trainer, tmp_path: Path):
+def test_run_of_broken_worker_resumes_from_last_rung(trainer: Trainer, tmp_path: Path):
     trainer.breaks[TEXTS[1], 0] = RETRIES
 
     run_session(trainer, tmp_path)
@@ -345,15 +345,15 @@ def test_recipe_with_several_starts_is_rejected(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_data_with_group_folds_are_rejected(place: Workspace):
+def test_data_with_group_folds_are_rejected(home: Workspace):
     labels = np.arange(200) % 10
     images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
     data = own.from_arrays("persons", images, labels, groups=np.arange(200) // 20)
     assert data.group_folds
 
     with pytest.raises(UsageError, match="folds of groups"):
-        prepare(place.recording("mine"), "mine", replace(REQUEST, dataset=data.name))
-    assert not place.recording("mine").exists()
+        prepare(home.recording("mine"), "mine", replace(REQUEST, dataset=data.name))
+    assert not home.recording("mine").exists()
 
 
 @pytest.mark.parametrize(

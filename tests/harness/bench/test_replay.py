@@ -132,7 +132,7 @@ def test_run_resumed_from_rung_takes_only_remaining_seconds():
     assert [(epoch.epoch, epoch.validation_errors) for epoch in end.history] == [(1, 40), (2, 30), (3, None), (4, 20)]
 
 
-def test_diverged_run_has_status_running_until_its_last_epoch():
+def test_diverged_run_has_status_running_until_last_epoch():
     workers = simulated_executor(1, status=Status.DIVERGED)
     assert [result_of(workers, job).status for job in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
 
@@ -207,7 +207,7 @@ JUDGE = _Reference(REACHING, 20_000, float(JUDGED.smallest or 0))
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
-    design = made_up.asked(TABLE, **({"seconds": SECONDS, "target_pct": TARGET_PCT} | changes))
+    design = made_up.comparison_of(TABLE, **({"seconds": SECONDS, "target_pct": TARGET_PCT} | changes))
     return [replay(method, design, READINGS.read, repeat) for repeat in range(repeats)]
 
 
@@ -297,7 +297,7 @@ def test_answers_without_confirmation_are_more_often_false():
     assert count_false_answers("no-confirmation") > count_false_answers("default")
 
 
-def test_method_receives_problem_and_results_of_its_networks(monkeypatch: pytest.MonkeyPatch):
+def test_method_receives_problem_and_results_of_proposed_networks(monkeypatch: pytest.MonkeyPatch):
     history: list[Sequence[TriedNetwork]] = []
     problems: list[Problem] = []
 
@@ -332,7 +332,7 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
         for child in multiprocessing.active_children():
             child.kill()
 
-    comparison = replace(made_up.asked(TINY, seconds=30.0, target_pct=97.0), repeats=200)
+    comparison = replace(made_up.comparison_of(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
         run_repeats([_BUILT_IN["random"]], comparison, TINY, 1, (), keep_and_kill)
 
@@ -479,7 +479,7 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
 
     # The default method prunes many runs at rungs, which therefore have no end.
     assert len(live.ends) > TRAININGS / 3
-    # A run that ends just before the time limit in one executor may end just after the limit in the other.
+    # A run that ends just before the time limit in an executor may end just after the limit in the second executor.
     assert abs(len(replayed.ends) - len(live.ends)) <= 2
     pairs = list(zip(live.ends, replayed.ends, strict=False))
     assert sum(real[1] == simulated[1] for real, simulated in pairs) >= 0.8 * len(live.ends)

@@ -51,7 +51,7 @@ def test_changed_rows_or_other_schema_version_are_rejected(name: str, old: str, 
     assert "\n" not in excinfo.value.message
 
 
-def test_table_of_user_data_stores_its_data_set(tmp_path: Path):
+def test_table_of_user_data_stores_data_set(tmp_path: Path):
     table = made_up.table(made_up.OWN_SPACE, made_up.OWN)
 
     write_table(tmp_path, table)
@@ -98,10 +98,10 @@ def test_merge_counts_equal_runs_once_and_rejects_contradictory_runs():
     later = replace(MACHINE, environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False))
     assert len(merged([table_of(run_rows(0)), table_of(run_rows(0), run_rows(1), machines=(later,))], "both").rows) == 6
 
-    other = run_rows(0, accuracies=(90.0, 95.5, 98.0))
+    changed = run_rows(0, accuracies=(90.0, 95.5, 98.0))
     with pytest.raises(ContentError):
-        merged([table_of(run_rows(0)), table_of(other, name="other")], "both")
-    assert merged([table_of(run_rows(0)), table_of(other, machines=(REMOTE,))], "made-up") == table_of(run_rows(0))
+        merged([table_of(run_rows(0)), table_of(changed, name="other")], "both")
+    assert merged([table_of(run_rows(0)), table_of(changed, machines=(REMOTE,))], "made-up") == table_of(run_rows(0))
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_optuna_draws_all_options():
 
 @pytest.mark.parametrize("name", EXHAUSTIVE)
 @pytest.mark.filterwarnings("ignore")
-def test_config_space_configuration_has_decisions_of_its_network(name: str):
+def test_config_space_configuration_has_decisions_of_the_network(name: str):
     pytest.importorskip("ConfigSpace")
     problem = harness.bench.problem(name)
 

@@ -53,7 +53,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer]:
 
 
 @pytest.fixture
-def place(verified: tuple[Path, Trainer], workspace: Path, capsys: pytest.CaptureFixture[str]) -> Workspace:
+def home(verified: tuple[Path, Trainer], workspace: Path, capsys: pytest.CaptureFixture[str]) -> Workspace:
     shutil.copytree(verified[0], workspace, dirs_exist_ok=True)
     capsys.readouterr()
     return Workspace(workspace)
@@ -67,8 +67,8 @@ def trainer(verified: tuple[Path, Trainer], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def evidence(place: Workspace) -> Record:
-    [verification] = record.read_all(place.records)
+def evidence(home: Workspace) -> Record:
+    [verification] = record.read_all(home.records)
     return verification
 
 

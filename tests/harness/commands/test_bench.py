@@ -26,7 +26,7 @@ from tests.conftest import REPOSITORY
 from tests.fakes import replay_in_this_process
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, run_rows, table_of
-from tests.outline import checked
+from tests.outline import checked_outline
 
 PATIENCE = 300.0
 SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", "1")
@@ -47,8 +47,8 @@ def repeats(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return replay_in_this_process(monkeypatch)
 
 
-def files_of(place: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in place.iterdir()}
+def files_of(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.iterdir()}
 
 
 def test_json_document_has_figures_of_csv_files(
@@ -161,7 +161,7 @@ def test_page_is_valid_and_variant_without_default_is_ordinary_method(
     options = ["--repeats", "3", "--time", "60s", "--target", target, "--json", "--out", str(out)]
     assert run(["bench", "run", folder, *options, *(f"--method={name}" for name in methods)]) == 0
 
-    text = checked((out / "report.html").read_text(encoding="utf-8")).text()
+    text = checked_outline((out / "report.html").read_text(encoding="utf-8")).text()
     assert all(name in text for name in methods)
     document = json.loads(capsys.readouterr().out)
     ordinary = [method for method in document["methods"] if not method["is_variant"]]
@@ -248,7 +248,7 @@ def test_several_tables_are_compared_separately_and_ranked_together(
     assert {method["name"] for method in ranks["methods"]} == {"default", "random", "no-rungs"}
     assert sum(method["over_time"] for method in ranks["methods"]) == 6
     links = ("tiny/report.html", "own/report.html")
-    assert "no-rungs" in checked((out / "ranks.html").read_text(encoding="utf-8"), links=links).text()
+    assert "no-rungs" in checked_outline((out / "ranks.html").read_text(encoding="utf-8"), links=links).text()
     assert all((out / link).exists() for link in links)
 
     assert run(["bench", "run", "./own", *command, "--out", str(workspace / "alone")]) == 0
@@ -337,8 +337,8 @@ RECIPE = "epochs = 4\nbatch_size = 100\nlearning_rate = 0.2\naverage_start = 0.5
 
 
 @pytest.fixture
-def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a workspace with a space of two networks, a short recipe and two tables with one run each."""
+def root(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a workspace with a space of two networks, a short recipe and two tables with a run each."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     (workspace / "few.space").write_text(SPACE)
     (workspace / "short.toml").write_text(RECIPE)
@@ -352,15 +352,15 @@ def recording_command(name: str, *arguments: str) -> list[str]:
     return ["bench", "table", name, *options, "--dataset", "mnist-5k", "--workers", "1", *arguments]
 
 
-def test_plan_states_runs_and_trains_nothing(place: Path, capsys: pytest.CaptureFixture[str]):
+def test_plan_states_runs_without_training(root: Path, capsys: pytest.CaptureFixture[str]):
     assert run(recording_command("mine", "--plan", "--json", "--networks", "1", "--seed", "3")) == 0
 
     document = json.loads(capsys.readouterr().out)
     assert (document["networks"], document["considered"], document["runs"]) == (1, 2, 2)
     assert document["rungs"] == [1, 2, 4]
     assert document["estimated_seconds_left"] > 0
-    assert not (place / "runs").exists()
-    assert not (place / "benchmarks" / "tables" / "mine").exists()
+    assert not (root / "runs").exists()
+    assert not (root / "benchmarks" / "tables" / "mine").exists()
 
 
 @pytest.mark.parametrize(
@@ -373,28 +373,28 @@ def test_plan_states_runs_and_trains_nothing(place: Path, capsys: pytest.Capture
         ("runs/.tables/both/config.json", "./both", 0),
     ],
 )
-def test_merge_overwrites_no_table_and_no_recording(existing_file: str, into: str, code: int, place: Path):
-    (place / existing_file).parent.mkdir(parents=True)
-    (place / existing_file).write_text("mine")
+def test_merge_overwrites_no_table_and_no_recording(existing_file: str, into: str, code: int, root: Path):
+    (root / existing_file).parent.mkdir(parents=True)
+    (root / existing_file).write_text("mine")
 
     assert run(["bench", "table", "--merge", "here", "there", "--into", into]) == code
-    assert (place / existing_file).read_text() == "mine"
+    assert (root / existing_file).read_text() == "mine"
     if code == 0:
-        assert set(read_table(place / into).runs) == set(HASHES[:2])
+        assert set(read_table(root / into).runs) == set(HASHES[:2])
 
 
 def without_times(table: Table) -> dict[tuple[str, int, int], tuple[float, str]]:
     return {(row.hash, row.seed, row.rung): (row.validation_accuracy_pct, row.status) for row in table.rows}
 
 
-def test_recorded_accuracies_equal_uninterrupted_training(place: Path, capsys: pytest.CaptureFixture[str]):
+def test_recorded_accuracies_equal_uninterrupted_training(root: Path, capsys: pytest.CaptureFixture[str]):
     from harness.data.training_images import load
     from harness.training.result import Purpose
     from harness.training.run import Job, TrainingData, execute
 
     assert run(recording_command("mine", "--seeds", "1")) == 0
 
-    table = read_table(place / "benchmarks" / "tables" / "mine")
+    table = read_table(root / "benchmarks" / "tables" / "mine")
     bench = TrainingData(load("mnist-5k", None))
     for runs in table.runs.values():
         first_row = runs[0][1]
@@ -415,7 +415,7 @@ def test_recorded_accuracies_equal_uninterrupted_training(place: Path, capsys: p
         assert {rung: row.validation_accuracy_pct for rung, row in runs[0].items()} == {
             rung: 100 * (500 - (errors[rung] or 0)) / 500 for rung in (1, 2, 4)
         }
-    assert not (place / "runs" / ".tables" / "mine" / "checkpoints").exists()
+    assert not (root / "runs" / ".tables" / "mine" / "checkpoints").exists()
     # A second run of the command has no runs left, and a different recipe is rejected.
     assert run(recording_command("mine", "--seeds", "1", "--plan")) == 0
     assert "2 finished" in capsys.readouterr().out
@@ -423,7 +423,7 @@ def test_recorded_accuracies_equal_uninterrupted_training(place: Path, capsys: p
 
 
 @pytest.fixture
-def start(place: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+def start(root: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     """Return a function that starts a recording in a subprocess; all subprocesses end with the test."""
     processes: list[subprocess.Popen[str]] = []
     environment = {key: value for key, value in os.environ.items() if key != "HARNESS_DATA"}
@@ -431,8 +431,8 @@ def start(place: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     def begin(name: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *recording_command(name)],
-            cwd=place,
-            env=environment | {"HARNESS_WORKSPACE": str(place), "PYTHONPATH": str(REPOSITORY)},
+            cwd=root,
+            env=environment | {"HARNESS_WORKSPACE": str(root), "PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -463,11 +463,11 @@ def wait_for(process: subprocess.Popen[Any], folder: Path, count: int) -> None:
 
 @pytest.mark.slow
 def test_killed_and_interrupted_recording_resumes_without_repeated_runs(
-    place: Path, start: Callable[[str], subprocess.Popen[str]]
+    root: Path, start: Callable[[str], subprocess.Popen[str]]
 ):
     reference = start("whole")
     assert reference.communicate(timeout=PATIENCE)[0].startswith("table whole: 2 networks")
-    folder = place / "runs" / ".tables" / "mine"
+    folder = root / "runs" / ".tables" / "mine"
 
     first_process = start("mine")
     # Entries of two networks and one run.
@@ -486,5 +486,5 @@ def test_killed_and_interrupted_recording_resumes_without_repeated_runs(
     assert "error: interrupted\n" in text
     log = log_of(folder)
     assert (log[: len(first_log)], len(log)) == (first_log, 2 + 4)
-    tables = [read_table(place / "benchmarks" / "tables" / name) for name in ("whole", "mine")]
+    tables = [read_table(root / "benchmarks" / "tables" / name) for name in ("whole", "mine")]
     assert without_times(tables[0]) == without_times(tables[1])

@@ -29,22 +29,22 @@ from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
-def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(machine, "_QUOTA", workspace / "no quota")
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     return workspace
 
 
-def diagnosed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+def checks_of(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
     run(["doctor", "--dataset", "mnist-5k", "--json"])
     return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
 
 
-def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Path, capsys: pytest.CaptureFixture[str]):
-    checks = diagnosed(capsys)
+def test_complete_installation_passes_all_checks_and_stays_unchanged(home: Path, capsys: pytest.CaptureFixture[str]):
+    checks = checks_of(capsys)
 
     assert {check["exit_code"] for check in checks.values()} == {0}
-    assert list(place.iterdir()) == []
+    assert list(home.iterdir()) == []
     facts = {name: check["facts"] for name, check in checks.items()}
     assert facts["python"]["executable"] == sys.executable
     document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
@@ -56,34 +56,34 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Pa
     assert facts["python"]["commit"] == environment.code_version()[0]
 
 
-def test_an_installed_wheel_without_a_commit_is_no_warning(monkeypatch: pytest.MonkeyPatch):
+def test_installed_wheel_without_commit_causes_no_warning(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("harness.training.result.code_version", lambda: (None, None))
 
     assert _check("python", doctor._python).verdict == "ok"
 
 
-def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(place: Path, cache: Path, toy: Any):
+def test_missing_data_cause_warning_and_missing_or_damaged_named_data_failure(home: Path, cache: Path, toy: Any):
     check_result = _check("data", partial(doctor._data, DATASETS["mnist"], None))
     assert (check_result.verdict, "data fetch --dataset mnist" in check_result.hint) == ("warn", True)
-    assert _check("data", partial(doctor._data, DATASETS["mnist"], place)).exit_code == 5
-    folder = toy.write(place)
+    assert _check("data", partial(doctor._data, DATASETS["mnist"], home)).exit_code == 5
+    folder = toy.write(home)
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
-    check_result = _check("data", partial(doctor._data, DATASETS["toy"], place))
+    check_result = _check("data", partial(doctor._data, DATASETS["toy"], home))
     assert (check_result.verdict, check_result.exit_code) == ("fail", 5)
     assert f"{folder}/t10k-labels-idx1-ubyte.gz" in check_result.message
 
 
-def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(place: Path):
-    assert _check("workspace", partial(doctor._workspace, place / "new" / "one")).verdict == "ok"
-    assert list(place.iterdir()) == []
-    (place / "file").touch()
+def test_check_creates_no_workspace_and_fails_for_unwritable_workspace(home: Path):
+    assert _check("workspace", partial(doctor._workspace, home / "new" / "one")).verdict == "ok"
+    assert list(home.iterdir()) == []
+    (home / "file").touch()
 
-    check_result = _check("workspace", partial(doctor._workspace, place / "file" / "below"))
+    check_result = _check("workspace", partial(doctor._workspace, home / "file" / "below"))
 
     assert (check_result.verdict, check_result.exit_code) == ("fail", 2)
 
 
-def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_compiler_causes_warning(home: Path, monkeypatch: pytest.MonkeyPatch):
     engine_module._outcome.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
 
@@ -93,24 +93,24 @@ def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: p
     assert (check_result.verdict, "compiler" in check_result.hint) == ("warn", True)
 
 
-def no_package(name: str) -> str:
+def raise_not_found(name: str) -> str:
     raise importlib.metadata.PackageNotFoundError(name)
 
 
 @pytest.mark.parametrize(
-    ("probe", "where", "name", "broken"),
+    ("probe", "module", "name", "replacement"),
     [
         (doctor._torch, torch.nn.functional, "conv2d", lambda image, kernel: image * 2),
-        (doctor._packages, importlib.metadata, "version", no_package),
+        (doctor._packages, importlib.metadata, "version", raise_not_found),
         (doctor._libraries, crosscheck, "_summary_total", lambda network, task: 7),
         (doctor._libraries, crosscheck, "_fvcore_counts", lambda network, task: (7, 7)),
-        (doctor._libraries, training_images, "import_torchvision", no_package),
+        (doctor._libraries, training_images, "import_torchvision", raise_not_found),
     ],
 )
-def test_what_does_not_work_is_a_failure(
-    probe: Any, where: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+def test_broken_library_causes_failure(
+    probe: Any, module: Any, name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(where, name, broken)
+    monkeypatch.setattr(module, name, replacement)
 
     check_result = _check("it", probe)
 
@@ -118,8 +118,8 @@ def test_what_does_not_work_is_a_failure(
 
 
 @pytest.mark.parametrize("family", [TargetMissed, ContentError, DataError, Interrupted])
-def test_the_document_of_a_failure_names_the_kind_of_every_error(
-    family: type[HarnessError], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_document_of_failure_names_kind_of_error(
+    family: type[HarnessError], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(doctor, "_libraries", Mock(side_effect=family("a reason")))
 
@@ -129,9 +129,7 @@ def test_the_document_of_a_failure_names_the_kind_of_every_error(
 
 
 @pytest.mark.parametrize(("loads", "verdict"), [(True, "ok"), (False, "warn")])
-def test_a_torchvision_whose_compiled_part_does_not_load_is_a_warning(
-    loads: bool, verdict: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_torchvision_without_compiled_part_causes_warning(loads: bool, verdict: str, monkeypatch: pytest.MonkeyPatch):
     library = SimpleNamespace(__version__="0.28.0", extension=SimpleNamespace(_has_ops=lambda: loads))
     monkeypatch.setattr(training_images, "import_torchvision", lambda: library)
 
@@ -144,13 +142,13 @@ def test_a_torchvision_whose_compiled_part_does_not_load_is_a_warning(
     )
 
 
-def test_torch_that_cannot_be_imported_stops_no_other_check(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_missing_torch_does_not_prevent_further_checks(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499 * 2**20))
 
-    checks = diagnosed(capsys)
+    checks = checks_of(capsys)
 
     assert [checks[name]["verdict"] for name in ("torch", "data", "workspace")] == ["fail", "ok", "warn"]
 
@@ -158,23 +156,23 @@ def test_torch_that_cannot_be_imported_stops_no_other_check(
 # The commands -------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_not_as_it_should_be_is_printed(
+def test_only_warnings_and_failures_are_printed_unless_verbose(
     monkeypatch: pytest.MonkeyPatch, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    given = {
+    results = {
         "torch": doctor._CheckResult("torch", "fine"),
         "data": doctor._CheckResult("data", "none", "warn", "fetch it"),
     }
-    monkeypatch.setattr(doctor, "_check", lambda name, probe: given.get(name, given["torch"]))
-    for arguments, shown in (([], {"data": 1, "torch": 0}), (["-v"], {"data": 1, "torch": 7})):
+    monkeypatch.setattr(doctor, "_check", lambda name, probe: results.get(name, results["torch"]))
+    for arguments, counts in (([], {"data": 1, "torch": 0}), (["-v"], {"data": 1, "torch": 7})):
         assert run(["doctor", *arguments]) == 0
-        said = capsys.readouterr().out
-        assert {name: said.count(f" {name} ") for name in given} == shown
+        output = capsys.readouterr().out
+        assert {name: output.count(f" {name} ") for name in results} == counts
 
 
-@pytest.mark.parametrize("given", [True, False], ids=["given folder", "cache"])
-def test_fetch_fills_the_folder_and_says_what_it_fetched(
-    given: bool,
+@pytest.mark.parametrize("has_folder", [True, False], ids=["folder", "cache"])
+def test_fetch_fills_folder_and_lists_fetched_files(
+    has_folder: bool,
     toy: Any,
     tmp_path: Path,
     cache: Path,
@@ -187,11 +185,11 @@ def test_fetch_fills_the_folder_and_says_what_it_fetched(
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(training_images, "from_torchvision", from_torchvision)
-    where = tmp_path / "data" if given else cache
+    folder = tmp_path / "data" if has_folder else cache
     arguments = ["data", "fetch", "--dataset", "toy", "--mirror-seconds", "5", "--json"]
-    arguments += ["--data", str(where)] if given else []
+    arguments += ["--data", str(folder)] if has_folder else []
 
-    for fetched in (4, 0):
+    for count in (4, 0):
         assert run(arguments) == 0
         document = json.loads(capsys.readouterr().out)
-        assert (document["source"], len(document["fetched"])) == (str(where / "Toy/raw"), fetched)
+        assert (document["source"], len(document["fetched"])) == (str(folder / "Toy/raw"), count)

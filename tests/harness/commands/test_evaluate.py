@@ -1,4 +1,4 @@
-"""``harness evaluate``: kept weights make the recorded mistakes; own pictures; further labelled images."""
+"""``harness evaluate``: stored weights reproduce recorded mistakes; pictures of a user; further labelled images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 from tests.harness.deployment.pytorch_folders import evaluation_of
 
 
-def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
+def refusal_of(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
     """Return the single line of a refusal."""
     assert run(["evaluate", *arguments]) == code
     captured = capsys.readouterr()
@@ -41,9 +41,9 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> s
     return captured.err
 
 
-def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
+def edit(home: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
     """Edit the first seed of the record by hand and keep the record consistent."""
-    [path] = place.records.glob("*.json")
+    [path] = home.records.glob("*.json")
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document["seeds"][0])
     document["seeds"][0]["test_errors"] = len(document["seeds"][0]["wrong"])
@@ -53,48 +53,48 @@ def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
 # Files of a verification ---------------------------------------------------------------------------------------
 
 
-def test_a_verification_keeps_the_weights_of_each_seed(place: Workspace, evidence: Record):
+def test_verification_stores_weights_of_each_seed(home: Workspace, evidence: Record):
     assert len(evidence.seeds) == 2
     for run_of_seed in evidence.seeds:
-        kept = load_file(weights_path(place.records, evidence, run_of_seed.index))
-        # In torch's order, the order of the network; the tied kernel is in the digest a second time.
+        tensors = load_file(weights_path(home.records, evidence, run_of_seed.index))
+        # The order of torch is the order of the network; the digest contains the tied kernel twice.
         order = ["0.weight", *(f"1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"5.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"6.ops.1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["8.weight", "8.bias"]
-        assert sorted(kept) == sorted({f"ops.{name}" for name in order})
-        whole = b"".join(kept[f"ops.{name}"].tobytes() for name in order)
-        assert hashlib.sha256(whole).hexdigest() == run_of_seed.weights_sha256
+        assert sorted(tensors) == sorted({f"ops.{name}" for name in order})
+        content = b"".join(tensors[f"ops.{name}"].tobytes() for name in order)
+        assert hashlib.sha256(content).hexdigest() == run_of_seed.weights_sha256
 
 
-def test_a_repeat_fills_in_weights_that_are_missing_or_damaged(
-    place: Workspace, evidence: Record, trainer: Trainer, capsys: pytest.CaptureFixture[str]
+def test_repeated_verification_restores_missing_and_damaged_weights(
+    home: Workspace, evidence: Record, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ):
-    first, second = (weights_path(place.records, evidence, index) for index in (0, 1))
-    whole = first.read_bytes(), second.read_bytes()
+    first, second = (weights_path(home.records, evidence, index) for index in (0, 1))
+    contents = first.read_bytes(), second.read_bytes()
     first.unlink()
     second.write_bytes(b"cut")
-    before = record.read_all(place.records)
+    records = record.read_all(home.records)
 
     run(["verify", NETWORK, *ROW, "--seeds", "2"])
 
-    assert (first.read_bytes(), second.read_bytes()) == whole
-    assert record.read_all(place.records) == before
+    assert (first.read_bytes(), second.read_bytes()) == contents
+    assert record.read_all(home.records) == records
     assert capsys.readouterr().out.count("equal to the record") == 2
 
 
 # Against the record -------------------------------------------------------------------------------------------------
 
 
-def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is_compared(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+def test_weights_of_recorded_repeat_are_evaluated_and_exported_as_repeat(
+    home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    kept = evidence.seeds[0]
-    edit(place, lambda seed: seed.update(weights_sha256="0" * 64))
+    seed_run = evidence.seeds[0]
+    edit(home, lambda seed: seed.update(weights_sha256="0" * 64))
     names = ("hash", "recipe_hash", "dataset")
     repeat = {name: getattr(evidence, name) for name in names} | {"seed_index": 0, "recorded_sha256": "0" * 64}
-    line = json.dumps(repeat | {"weights_sha256": kept.weights_sha256})
-    (place.records / "weights" / "repeats.jsonl").write_text(line + "\n", encoding="utf-8")
+    line = json.dumps(repeat | {"weights_sha256": seed_run.weights_sha256})
+    (home.records / "weights" / "repeats.jsonl").write_text(line + "\n", encoding="utf-8")
 
     assert run(["evaluate", NETWORK]) == 0
 
@@ -102,11 +102,11 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
     assert run(["export", evidence.hash[:8], "--seed", "0", "--safetensors", "kept.safetensors", "--json"]) == 0
     exported = json.loads(capsys.readouterr().out)
     assert (exported["match"], exported["trained"]) == ("repeated", False)
-    assert exported["weights_sha256"] == kept.weights_sha256
+    assert exported["weights_sha256"] == seed_run.weights_sha256
     assert exported["recorded_weights_sha256"] == "0" * 64
 
 
-def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_that_would_do(
+def test_c_export_states_chip_and_names_alternatives_to_too_small_chip(
     evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(CHIPS, "half", replace(CHIPS["ATmega328P"], name="half", ram_bytes=1_024))
@@ -130,13 +130,13 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
     assert run(["export", evidence.hash[:8], "--safetensors", "net", "--optimise", "speed"]) == 2
 
 
-def test_c_is_optimised_for_speed_if_this_code_fits_the_chip(
+def test_c_export_is_optimised_for_speed_if_code_fits_chip(
     evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(c_folder, "chip_costs", lambda library: {})  # no emulators
-    roomy = CHIPS["RP2040"]
-    small = Fit(roomy, analyse(parse_network(NETWORK), MNIST)).total_flash_bytes
-    monkeypatch.setitem(CHIPS, "tight", replace(roomy, name="tight", flash_bytes=small))
+    large_chip = CHIPS["RP2040"]
+    smallest_flash = Fit(large_chip, analyse(parse_network(NETWORK), MNIST)).total_flash_bytes
+    monkeypatch.setitem(CHIPS, "tight", replace(large_chip, name="tight", flash_bytes=smallest_flash))
     for chip, choice in {"rp2040": "speed", "tight": "size"}.items():
         assert run(["export", evidence.hash[:8], "--c", chip, "--chip", chip, "--json"]) == 0
         [file] = json.loads(capsys.readouterr().out)["files"]
@@ -146,13 +146,13 @@ def test_c_is_optimised_for_speed_if_this_code_fits_the_chip(
 
     assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "tight", "--optimise", "speed"]) == 4
     assert "bytes of flash too many" in capsys.readouterr().err
-    monkeypatch.setitem(CHIPS, "own", replace(roomy, name="own", core=replace(roomy.core, speed=None)))
+    monkeypatch.setitem(CHIPS, "own", replace(large_chip, name="own", core=replace(large_chip.core, speed=None)))
     assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "own", "--optimise", "speed"]) == 2
     assert not (workspace / "lacks").exists()
 
 
 @pytest.mark.parametrize("bits", [8, 5])
-def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
+def test_logits_of_c_are_compared_with_compiler_of_variable_cc(
     bits: int,
     trainer: Trainer,
     workspace: Path,
@@ -180,54 +180,54 @@ def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
     assert run(["evaluate", evidence.hash[:8], "--c"]) == 6
 
 
-def test_the_read_of_the_test_images_is_entered_with_its_purpose(
-    place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
+def test_read_of_test_images_is_logged_with_purpose(
+    home: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
 ):
-    before = place.test_log.read_text(encoding="utf-8")
+    log_before = home.test_log.read_text(encoding="utf-8")
 
     evaluated("--seed", "all")
 
-    after = place.test_log.read_text(encoding="utf-8")
-    assert after.startswith(before)
-    [entry] = [json.loads(line) for line in after.removeprefix(before).splitlines()]
+    log_after = home.test_log.read_text(encoding="utf-8")
+    assert log_after.startswith(log_before)
+    [entry] = [json.loads(line) for line in log_after.removeprefix(log_before).splitlines()]
     assert (entry["dataset"], entry["purpose"]) == ("mnist-5k", f"evaluate {evidence.hash} smoke seeds 0, 1")
 
 
-def other_class(seed: dict[str, Any]) -> None:
+def change_class(seed: dict[str, Any]) -> None:
     seed["wrong"][3][1] = (seed["wrong"][3][1] + 1) % 10
 
 
-def one_less(seed: dict[str, Any]) -> None:
+def remove_mistake(seed: dict[str, Any]) -> None:
     del seed["wrong"][3]
 
 
-def all_gone(seed: dict[str, Any]) -> None:
+def remove_all_mistakes(seed: dict[str, Any]) -> None:
     seed["wrong"] = []
 
 
-@pytest.mark.parametrize("change", [other_class, one_less, all_gone])
-def test_a_record_that_was_edited_by_hand_is_found_out(
-    change: Callable[[dict[str, Any]], None], place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("change", [change_class, remove_mistake, remove_all_mistakes])
+def test_edited_record_is_detected(
+    change: Callable[[dict[str, Any]], None], home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    edit(place, change)
+    edit(home, change)
 
     assert run(["evaluate", NETWORK]) == 3
 
     assert "NOT as recorded" in capsys.readouterr().out.splitlines()[1]
 
 
-def test_the_scores_of_each_class_are_over_all_seeds(
-    place: Workspace,
+def test_class_scores_include_all_seeds(
+    home: Workspace,
     evidence: Record,
     evaluated: Callable[..., dict[str, Any]],
-    other: Path,
+    further_images: Path,
     capsys: pytest.CaptureFixture[str],
 ):
     document = evaluated("--on", "other", "--seed", "all")
 
     data = load("mnist-5k")
     pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
-    answers = np.concatenate([sure(place, evidence, index, pixels).argmax(1).numpy() for index in (0, 1)])
+    answers = np.concatenate([outputs_of(home, evidence, index, pixels).argmax(1).numpy() for index in (0, 1)])
     report = metrics.classification_report(np.tile(labels, 2), answers, output_dict=True, zero_division=0)
     for row in document["class_scores"]:
         expected = report.get(row["class"], {"precision": 0, "recall": 0, "f1-score": 0, "support": 0})
@@ -239,7 +239,7 @@ def test_the_scores_of_each_class_are_over_all_seeds(
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["class", *"0123456789"]
 
 
-def test_a_folder_for_other_data_contains_the_images_of_the_record(
+def test_exported_folder_contains_test_images_of_record(
     evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     run(["export", evidence.hash, "--pytorch", "digits"])
@@ -257,26 +257,26 @@ def test_a_folder_for_other_data_contains_the_images_of_the_record(
 
 
 @pytest.mark.parametrize("position", [200, -1])
-def test_damaged_weights_are_refused_before_the_test_images_are_read(
-    position: int, place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+def test_damaged_weights_are_refused_before_test_images_are_read(
+    position: int, home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    path, before = weights_path(place.records, evidence, 0), place.test_log.read_bytes()
+    path, log_before = weights_path(home.records, evidence, 0), home.test_log.read_bytes()
     content = bytearray(path.read_bytes())
     content[position] ^= 0x80
     path.write_bytes(content)
 
-    assert path.name in refused(capsys, 4, NETWORK, "--seed", "all")
-    assert place.test_log.read_bytes() == before
+    assert path.name in refusal_of(capsys, 4, NETWORK, "--seed", "all")
+    assert home.test_log.read_bytes() == log_before
 
 
-def sure(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
-    """Probabilities of the network, written down op by op, from the file alone."""
-    kept = load_file(weights_path(place.records, evidence, index))
-    w = {name.removeprefix("ops."): torch.from_numpy(value) for name, value in kept.items()}
+def outputs_of(home: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
+    """Return the probabilities of the network, computed op by op from the file of weights."""
+    tensors = load_file(weights_path(home.records, evidence, index))
+    w = {name.removeprefix("ops."): torch.from_numpy(value) for name, value in tensors.items()}
 
-    def norm(maps: Tensor, at: str) -> Tensor:
-        scale = w[f"{at}.weight"] / (w[f"{at}.running_var"] + 1e-5).sqrt()
-        return (maps - w[f"{at}.running_mean"][:, None, None]) * scale[:, None, None] + w[f"{at}.bias"][:, None, None]
+    def norm(maps: Tensor, op: str) -> Tensor:
+        scale = w[f"{op}.weight"] / (w[f"{op}.running_var"] + 1e-5).sqrt()
+        return (maps - w[f"{op}.running_mean"][:, None, None]) * scale[:, None, None] + w[f"{op}.bias"][:, None, None]
 
     maps = F.conv2d((pixels[:, None] / 255 - 0.1307) / 0.3081, w["0.weight"], padding=1)
     maps = F.max_pool2d(norm(maps, "1").relu(), 4)
@@ -285,38 +285,38 @@ def sure(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tens
     return (maps.mean((2, 3)) @ w["8.weight"].T + w["8.bias"]).softmax(1)
 
 
-def test_own_pictures_are_named_with_the_mean_confidence_of_the_seeds(
-    place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
+def test_pictures_are_classified_with_mean_confidence_of_seeds(
+    home: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
 ):
-    before, digits = place.test_log.read_bytes(), load("mnist-5k").train_images[:5, 0]
-    (place.root / "mine").mkdir()
+    log_before, digits = home.test_log.read_bytes(), load("mnist-5k").train_images[:5, 0]
+    (home.root / "mine").mkdir()
     for number, pixels in enumerate(digits.numpy()):
         Image.fromarray(pixels if number else 255 - pixels).save(f"mine/{number}.png")
 
-    one = evaluated("--images", "mine/2.png")["images"]
-    found = evaluated("--images", "mine", "--seed", "all")["images"]
+    single = evaluated("--images", "mine/2.png")["images"]
+    rows = evaluated("--images", "mine", "--seed", "all")["images"]
 
-    together = (sure(place, evidence, 0, digits) + sure(place, evidence, 1, digits)) / 2
-    best, order = together.topk(2)
-    assert [item["file"] for item in found] == [f"mine/{number}.png" for number in range(5)]
-    assert [[item["says"], item["next"]] for item in found] == order.tolist()
-    for item, expected in zip(found, best.tolist(), strict=True):
-        assert [item["confidence"], item["next_confidence"]] == pytest.approx(expected, abs=1e-5)
-    assert [item["done"] for item in found] == ["inverted to white on black", "", "", "", ""]
-    assert one[0]["confidence"] == pytest.approx(float(sure(place, evidence, 0, digits[2:3]).max()), abs=1e-5)
-    assert place.test_log.read_bytes() == before
+    mean = (outputs_of(home, evidence, 0, digits) + outputs_of(home, evidence, 1, digits)) / 2
+    best, order = mean.topk(2)
+    assert [row["file"] for row in rows] == [f"mine/{number}.png" for number in range(5)]
+    assert [[row["says"], row["next"]] for row in rows] == order.tolist()
+    for row, expected in zip(rows, best.tolist(), strict=True):
+        assert [row["confidence"], row["next_confidence"]] == pytest.approx(expected, abs=1e-5)
+    assert [row["done"] for row in rows] == ["inverted to white on black", "", "", "", ""]
+    assert single[0]["confidence"] == pytest.approx(float(outputs_of(home, evidence, 0, digits[2:3]).max()), abs=1e-5)
+    assert home.test_log.read_bytes() == log_before
 
 
 # Further labelled images ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def other(place: Workspace) -> Path:
-    """A folder with sixty labelled images, training images upside down."""
-    return images_in(place.root / "other", np.flip(load("mnist-5k").train_images[:600:10, 0].numpy(), axis=1))
+def further_images(home: Workspace) -> Path:
+    """Folder with sixty labelled images: training images upside down."""
+    return write_images(home.root / "other", np.flip(load("mnist-5k").train_images[:600:10, 0].numpy(), axis=1))
 
 
-def images_in(folder: Path, images: np.ndarray[Any, Any]) -> Path:
+def write_images(folder: Path, images: np.ndarray[Any, Any]) -> Path:
     data = load("mnist-5k")
     folder.mkdir()
     (folder / "my-images-idx3-ubyte").write_bytes(idx(np.ascontiguousarray(images)))
@@ -324,63 +324,61 @@ def images_in(folder: Path, images: np.ndarray[Any, Any]) -> Path:
     return folder
 
 
-def test_images_that_were_trained_on_are_refused_with_their_number(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
-):
+def test_training_images_are_refused_and_counted(home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]):
     images = load("mnist-5k").train_images[:600:10, 0].numpy().copy()
     images[7:] = np.flip(images[7:], axis=1)
-    images_in(place.root / "mixed", images)
+    write_images(home.root / "mixed", images)
 
     assert run(["evaluate", NETWORK, "--on", "mixed"]) == 5
     assert "7 of the 60 images of mixed" in capsys.readouterr().err
-    assert ledger.read(place.ledger).registrations == []
+    assert ledger.read(home.ledger).registrations == []
 
 
-def test_other_images_are_registered_before_a_network_sees_them(
-    other: Path,
-    place: Workspace,
+def test_further_images_are_registered_before_prediction(
+    further_images: Path,
+    home: Workspace,
     evidence: Record,
     evaluated: Callable[..., dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    reads, seen = place.test_log.read_bytes(), []
+    reads, rows = home.test_log.read_bytes(), []
 
-    def looked(weights: WeightFile, *arguments: Any) -> Tensor:
-        seen.extend(ledger.read(place.ledger).registrations)
+    def record_registrations(weights: WeightFile, *arguments: Any) -> Tensor:
+        rows.extend(ledger.read(home.ledger).registrations)
         return probabilities(weights, *arguments)
 
-    monkeypatch.setattr(evaluation, "probabilities", looked)
+    monkeypatch.setattr(evaluation, "probabilities", record_registrations)
 
     document = evaluated("--on", "other", "--seed", "all")
 
     data = load("mnist-5k")
     pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
-    errors = tuple(int((sure(place, evidence, index, pixels).argmax(1) != labels).sum()) for index in (0, 1))
-    assert [(entry.on, entry.images, entry.indices, entry.errors) for entry in seen] == [("other", 60, (0, 1), ())] * 2
-    [ended] = ledger.read(place.ledger).registrations
-    assert (ended.hash, ended.recipe_hash, ended.dataset) == (evidence.hash, evidence.recipe_hash, "mnist-5k")
-    assert ended.errors == errors == tuple(seed["errors"] for seed in document["seeds"])
-    assert ended.lower_bound_pct == document["lower_bound_pct"]
-    assert ended.lower_bound_images_pct == document["lower_bound_images_pct"]
-    assert ended.on_sha256 == document["on_sha256"]
+    errors = tuple(int((outputs_of(home, evidence, index, pixels).argmax(1) != labels).sum()) for index in (0, 1))
+    assert [(entry.on, entry.images, entry.indices, entry.errors) for entry in rows] == [("other", 60, (0, 1), ())] * 2
+    [final] = ledger.read(home.ledger).registrations
+    assert (final.hash, final.recipe_hash, final.dataset) == (evidence.hash, evidence.recipe_hash, "mnist-5k")
+    assert final.errors == errors == tuple(seed["errors"] for seed in document["seeds"])
+    assert final.lower_bound_pct == document["lower_bound_pct"]
+    assert final.lower_bound_images_pct == document["lower_bound_images_pct"]
+    assert final.on_sha256 == document["on_sha256"]
     assert (document["images"], {seed["as_recorded"] for seed in document["seeds"]}) == ("other", {None})
-    assert place.test_log.read_bytes() == reads
+    assert home.test_log.read_bytes() == reads
 
 
-def test_a_second_call_is_held_to_the_first(
-    other: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+def test_second_evaluation_must_equal_registered_evaluation(
+    further_images: Path, home: Workspace, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
     first = evaluated("--on", "other", "--seed", "all")
-    entered = place.ledger.read_text(encoding="utf-8")
+    ledger_text = home.ledger.read_text(encoding="utf-8")
 
     assert evaluated("--on", "other", "--seed", "all") == first
-    assert place.ledger.read_text(encoding="utf-8") == entered
+    assert home.ledger.read_text(encoding="utf-8") == ledger_text
 
-    # The end of the file was improved by hand.
+    # The last entry of the ledger was edited by hand.
     errors = [seed["errors"] for seed in first["seeds"]]
-    changed = entered.replace(f'"errors": {errors}', f'"errors": {[0, errors[1]]}')
-    assert changed != entered
-    place.ledger.write_text(changed, encoding="utf-8")
+    changed = ledger_text.replace(f'"errors": {errors}', f'"errors": {[0, errors[1]]}')
+    assert changed != ledger_text
+    home.ledger.write_text(changed, encoding="utf-8")
     assert run(["evaluate", NETWORK, "--on", "other", "--seed", "all"]) == 3
     assert f"(0, {errors[1]})" in capsys.readouterr().err
-    assert place.ledger.read_text(encoding="utf-8") == changed
+    assert home.ledger.read_text(encoding="utf-8") == changed

@@ -18,7 +18,7 @@ from harness.system.files import Workspace
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from tests.factories import make_claim, make_record, network_of_width
-from tests.outline import checked
+from tests.outline import checked_outline
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_damaged_record_is_reported_and_omitted(
     [line] = plain(output.err).splitlines()
     assert line.startswith("warning: left out: ")
     assert str(path) in line
-    source = checked((board / "runs" / "leaderboard.html").read_text(encoding="utf-8"))
+    source = checked_outline((board / "runs" / "leaderboard.html").read_text(encoding="utf-8"))
     assert source.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 
     assert run(["leaderboard", "--json", "--html"]) == 0
@@ -196,7 +196,7 @@ def test_damaged_record_is_reported_and_omitted(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_record_removes_only_its_row_and_prevents_publication(damage: Callable[[Path], None], board: Path):
+def test_damaged_record_removes_only_own_row_and_prevents_publication(damage: Callable[[Path], None], board: Path):
     home = Workspace(board)
     rows = refresh(home)
     damage(next(home.records.glob("*kmnist*")))

@@ -25,13 +25,13 @@ def make_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     """Return a function that makes a workspace with a space and a recipe, and selects the workspace for commands."""
 
     def make(name: str) -> Workspace:
-        place = tmp_path / name
-        place.mkdir()
-        (place / "few.space").write_text(SPACE)
-        (place / "short.toml").write_text(RECIPE)
-        monkeypatch.setenv("HARNESS_WORKSPACE", str(place))
-        monkeypatch.chdir(place)
-        return Workspace(place)
+        root = tmp_path / name
+        root.mkdir()
+        (root / "few.space").write_text(SPACE)
+        (root / "short.toml").write_text(RECIPE)
+        monkeypatch.setenv("HARNESS_WORKSPACE", str(root))
+        monkeypatch.chdir(root)
+        return Workspace(root)
 
     return make
 
@@ -44,29 +44,29 @@ def on_cluster(*arguments: str) -> subprocess.Popen[bytes]:
 @pytest.mark.slow  # two minutes
 def test_verification_on_two_nodes_equals_verification_on_one_machine(make_workspace: Callable[[str], Workspace]):
     verify = ["verify", NETWORK, *ALL, "--target", "5", "--seeds", "2"]
-    cluster_place = make_workspace("there")
+    cluster_home = make_workspace("there")
     cluster = on_cluster(*verify)
-    local_place = make_workspace("here")
+    local_home = make_workspace("here")
     assert run(verify) in (0, 3)
     assert cluster.wait() in (0, 3)
 
-    (cluster_result,), (local_result,) = (record.read_all(place.records) for place in (cluster_place, local_place))
+    (cluster_result,), (local_result,) = (record.read_all(root.records) for root in (cluster_home, local_home))
     assert [(seed.weights_sha256, seed.test_errors, seed.wrong) for seed in cluster_result.seeds] == [
         (seed.weights_sha256, seed.test_errors, seed.wrong) for seed in local_result.seeds
     ]
-    reads = [len(place.test_log.read_text().splitlines()) for place in (cluster_place, local_place)]
+    reads = [len(root.test_log.read_text().splitlines()) for root in (cluster_home, local_home)]
     assert reads == [2, 2]
 
 
 @pytest.mark.slow
 def test_table_of_two_nodes_equals_table_of_one_machine(make_workspace: Callable[[str], Workspace]):
     table = ["bench", "table", "mine", *ALL, "--space", "@few.space", "--rungs", "1,2", "--seeds", "1"]
-    cluster_place = make_workspace("there")
+    cluster_home = make_workspace("there")
     cluster = on_cluster(*table)
-    local_place = make_workspace("here")
+    local_home = make_workspace("here")
     assert run(table) == cluster.wait() == 0
 
-    cluster_result, local_result = (read_table(place.table("mine")) for place in (cluster_place, local_place))
+    cluster_result, local_result = (read_table(root.table("mine")) for root in (cluster_home, local_home))
     assert {(row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in cluster_result.rows} == {
         (row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in local_result.rows
     }

@@ -1,4 +1,4 @@
-"""``harness quote`` from the command line: a few real trainings of the embedded images, and what is refused."""
+"""The command ``harness quote``: a few real trainings of the embedded images, and invalid requests."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ def space(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workspace / "few.space").write_text(SPACE, encoding="utf-8")
 
 
-def written(folder: Path) -> set[Path]:
+def files_in(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*")}
 
 
-def test_a_quote_trains_a_few_networks_and_writes_nothing(
+def test_quote_trains_few_networks_and_writes_no_files(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(testset, "read_test_set", lambda *_, **__: pytest.fail("the test set was read"))
-    before = written(workspace)
+    files_before = files_in(workspace)
 
     assert run(["quote", "mnist-5k", "--target", "30", "--time", "20s", "--json", *QUICK]) == 0
 
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert written(workspace) == before
+    assert files_in(workspace) == files_before
     assert len(document["parameters"]) == len(document["seconds"]) == len(document["accuracy_pct"]) == 3
     # Two of the linear layers of the baselines, with 10 numbers for each of 784, 196 or 49 pixels and a bias.
     assert document["linear"]["parameters"] in (7_850, 1_970, 500)
-    # Four networks of the baselines, and those of the space.
+    # Four baselines, and networks of the space.
     assert 4 < document["trained"] <= 8
     assert document["curve"]["more"] in ("pictures", "parameters", "both", "chance")
     assert document["probe_seconds"] < 25
 
 
-def test_a_quote_states_how_far_the_mean_over_unseen_groups_is_known(capsys: pytest.CaptureFixture[str]):
-    draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (480, 28, 28), dtype=np.uint8)
+def test_quote_states_precision_of_mean_over_unseen_groups(capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (480, 28, 28), dtype=np.uint8)
     groups = np.repeat(np.arange(24), 20)
     data = own.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=groups)
     assert (len(data.validation_group_sizes), len(data.test_group_sizes)) == (19, 5)
@@ -77,11 +77,11 @@ def test_a_quote_states_how_far_the_mean_over_unseen_groups_is_known(capsys: pyt
         (("mnist-5k", "--budget", "5"), 4),
     ],
 )
-def test_what_a_search_refuses_a_quote_refuses_alike(
+def test_quote_and_search_refuse_equal_requests(
     arguments: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
 ):
-    quick = [*QUICK] if not {"--space", "--recipe"} & {*arguments} else []
-    assert run(["quote", *arguments, *quick]) == code
-    searched = [*(("--dataset",) if arguments else ("--budget", "none")), *arguments]
+    options = [*QUICK] if not {"--space", "--recipe"} & {*arguments} else []
+    assert run(["quote", *arguments, *options]) == code
+    search_arguments = [*(("--dataset",) if arguments else ("--budget", "none")), *arguments]
     capsys.readouterr()
-    assert run(["search", *searched, *quick]) == code
+    assert run(["search", *search_arguments, *options]) == code

@@ -22,23 +22,23 @@ from harness.studies.names import fit_name
 from harness.system.files import Workspace
 from reports import study_page
 from tests.factories import CONFIG, make_record, make_result
-from tests.outline import checked
+from tests.outline import checked_outline
 from tests.study_logs import write_event, write_runs
 
 
 @pytest.fixture
-def begin(workspace: Path) -> Callable[..., Path]:
-    """Begin studies; the one that is named last was worked on last."""
+def begin_studies(workspace: Path) -> Callable[..., Path]:
+    """Create studies; the study that is named last is the latest."""
 
-    def new(*names: str, dataset: str = CONFIG.dataset) -> Path:
-        for at, name in enumerate(names):
+    def create(*names: str, dataset: str = CONFIG.dataset) -> Path:
+        for position, name in enumerate(names):
             folder = workspace / "runs" / name
             study.open_study(folder, replace(CONFIG, dataset=dataset), {})
             write_event(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
-            os.utime(folder / "log.jsonl", (at, at))
+            os.utime(folder / "log.jsonl", (position, position))
         return folder
 
-    return new
+    return create
 
 
 def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -49,10 +49,10 @@ def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 # Comparisons ----------------------------------------------------------------------------------------------------
 
 
-def test_two_studies_are_compared_on_a_page_below_runs(
-    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+def test_comparison_of_two_studies_is_written_to_runs(
+    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    begin("a", "b", "c")
+    begin_studies("a", "b", "c")
 
     assert run(["report", "b", "a"]) == 0
 
@@ -61,7 +61,7 @@ def test_two_studies_are_compared_on_a_page_below_runs(
     assert "Comparison of studies" in path.read_text(encoding="utf-8")
 
 
-def test_networks_are_given_as_presets_hashes_notations_and_files(workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_networks_are_named_by_preset_hash_notation_or_file(workspace: Path, capsys: pytest.CaptureFixture[str]):
     evidence = make_record([60], "conv3x3(4) bn relu | gap | linear(10)")
     record.write(workspace / "runs" / "records", evidence)
     (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
@@ -79,10 +79,10 @@ def test_networks_are_given_as_presets_hashes_notations_and_files(workspace: Pat
 # The index ------------------------------------------------------------------------------------------------------
 
 
-def test_all_writes_the_reports_that_lack_and_an_index_of_them(
-    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+def test_all_writes_missing_reports_and_index(
+    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    begin("a", "b")
+    begin_studies("a", "b")
 
     assert run(["report", "--all"]) == 0
 
@@ -97,19 +97,21 @@ def test_all_writes_the_reports_that_lack_and_an_index_of_them(
 # Exports --------------------------------------------------------------------------------------------------------
 
 
-def test_figures_and_tables_lie_beside_the_report(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    folder = begin("one")
+def test_figures_and_tables_are_written_beside_report(
+    begin_studies: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    folder = begin_studies("one")
 
     assert run(["report", "--figures", "--tables"]) == 0
 
-    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert written[0] == folder / "report.html"
-    assert {path.relative_to(folder).as_posix() for path in written[1:]} == {
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert paths[0] == folder / "report.html"
+    assert {path.relative_to(folder).as_posix() for path in paths[1:]} == {
         *(f"figures/{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")),
         "networks.csv",
         "networks.json",
     }
-    assert all(path.stat().st_size for path in written)
+    assert all(path.stat().st_size for path in paths)
     assert (folder / "networks.csv").read_text(encoding="utf-8").startswith("place,hash,parameters,")
     assert json.loads((folder / "networks.json").read_text(encoding="utf-8"))["study"] == "one"
 
@@ -117,11 +119,11 @@ def test_figures_and_tables_lie_beside_the_report(begin: Callable[..., Path], ca
 @pytest.mark.parametrize(
     ("names", "head"), [([], "### "), (["a", "b"], "### Studies side"), (["seed1", "seed4"], "### Net")]
 )
-def test_a_summary_is_printed_and_nothing_is_written(
-    names: list[str], head: str, begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+def test_summary_is_printed_and_no_file_is_written(
+    names: list[str], head: str, begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    begin("a", "b")
-    before = sorted(workspace.rglob("*"))
+    begin_studies("a", "b")
+    files_before = sorted(workspace.rglob("*"))
 
     assert run(["report", *names, "--markdown"]) == 0
     text = capsys.readouterr().out
@@ -129,33 +131,33 @@ def test_a_summary_is_printed_and_nothing_is_written(
 
     assert document_of(capsys) == {"markdown": text}
     assert text.startswith(head)
-    assert sorted(workspace.rglob("*")) == before
+    assert sorted(workspace.rglob("*")) == files_before
 
 
 # Opening and watching -------------------------------------------------------------------------------------------
 
 
-def test_the_page_is_opened_in_the_browser(
-    begin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_report_is_opened_in_browser(
+    begin_studies: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    folder = begin("odd name")
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))  # type: ignore[func-returns-value]
+    folder = begin_studies("odd name")
+    addresses: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: not addresses.append(address))  # type: ignore[func-returns-value]
 
     assert run(["report", "--open"]) == 0
 
-    assert opened == [(folder / "report.html").as_uri()]
+    assert addresses == [(folder / "report.html").as_uri()]
     assert capsys.readouterr().err == ""
 
 
-def test_a_watcher_writes_what_is_new_and_ends_with_the_search(
-    begin: Callable[..., Path], workspace: Path, monkeypatch: pytest.MonkeyPatch
+def test_watch_writes_new_pages_and_ends_with_search(
+    begin_studies: Callable[..., Path], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    folder = begin("one")
-    place, steps, pages = Workspace(workspace), iter(range(4)), list[bool]()
+    folder = begin_studies("one")
+    paths, steps, pages = Workspace(workspace), iter(range(4)), list[bool]()
     owner = study.owned(folder)
     owner.__enter__()
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, live=False: pages.append(live))
+    monkeypatch.setattr(study_page, "write_report", lambda folder, paths, live=False: pages.append(live))
 
     def sleep(seconds: float) -> None:
         assert seconds >= 2
@@ -165,17 +167,17 @@ def test_a_watcher_writes_what_is_new_and_ends_with_the_search(
             case 3:
                 owner.__exit__(None, None, None)
 
-    watch(folder, place, sleep)
+    watch(folder, paths, sleep)
     monkeypatch.setattr("harness.interface.session.is_owned", lambda folder: signal.raise_signal(signal.SIGINT))
     # Ctrl-C is the ordinary end of a watch.
     assert run(["report", "--watch"]) == 0
 
-    # Once at the start, once for the event, once at the end; the last page no longer reloads itself.
+    # At the start, for the event, and at the end; the last page does not reload.
     assert pages == [True, True, False]
 
 
-def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    begin("a", "c", "b")
+def test_default_study_is_latest_study(begin_studies: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    begin_studies("a", "c", "b")
 
     assert run(["report", "--json"]) == 0
 
@@ -188,18 +190,18 @@ def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path
 
 
 @pytest.mark.parametrize("name", ["mnist-crad", "seed4", "plain-178", "../one"])
-def test_what_is_no_study_is_refused(name: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    begin("mnist-card")
+def test_unknown_study_is_refused(name: str, begin_studies: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    begin_studies("mnist-card")
 
     assert run(["report", name]) == 2
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("file", ["config.json", "log.jsonl"])
-def test_a_damaged_study_is_refused_and_nothing_is_written(
-    file: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+def test_damaged_study_is_refused_and_no_report_is_written(
+    file: str, begin_studies: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
-    folder = begin("one")
+    folder = begin_studies("one")
     (folder / file).write_text('{"event": "proposed"}\n', encoding="utf-8")
 
     assert run(["report", "one"]) == 4
@@ -208,13 +210,13 @@ def test_a_damaged_study_is_refused_and_nothing_is_written(
 
 
 @pytest.fixture
-def two_studies(begin: Callable[..., Path]) -> None:
-    """The studies ``a`` and ``b``, which have only begun."""
-    begin("a", "b")
+def two_studies(begin_studies: Callable[..., Path]) -> None:
+    """The studies ``a`` and ``b`` without runs."""
+    begin_studies("a", "b")
 
 
 @pytest.mark.parametrize("content", ['{"config": {', None])
-def test_a_damaged_study_is_named_and_stops_nothing(
+def test_all_names_damaged_study_and_writes_remaining_reports(
     content: str | None, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     damaged = workspace / "runs" / "b" / "config.json"
@@ -225,26 +227,24 @@ def test_a_damaged_study_is_named_and_stops_nothing(
 
     assert run(["report", "--all"]) == 0
 
-    written, line = capsys.readouterr().err.splitlines()
-    assert written == "a: report written"
+    progress, line = capsys.readouterr().err.splitlines()
+    assert progress == "a: report written"
     assert line.startswith("warning: left out: ")
     assert (line.count(str(damaged)), "Errno" in line) == (1, False)
-    page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
+    page = checked_outline((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
     assert "Studies that cannot be read." in page.text("caption")
     assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 
 
-def test_a_damaged_record_is_named_on_every_page_and_stops_none(
-    two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_damaged_record_is_named_on_all_pages(two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]):
     record.write(workspace / "runs" / "records", make_record([50] * 5))
     damaged = workspace / "runs" / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
     damaged.write_text("[]", encoding="utf-8")
 
     assert run(["report", "--all"]) == 0
 
-    *written, line = capsys.readouterr().err.splitlines()
-    assert written == ["a: report written", "b: report written"]
+    *progress, line = capsys.readouterr().err.splitlines()
+    assert progress == ["a: report written", "b: report written"]
     assert line.startswith(f"warning: left out: the record {damaged}: ")
     assert run(["report", "a", "b"]) == 0
     for name in ("index.html", "a/report.html", "comparison-a-b.html"):
@@ -253,8 +253,8 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
         assert "The page omits the files" in source
 
 
-def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    folder = begin("a", "c", "b")
+def test_studies_are_listed_and_removed(begin_studies: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    folder = begin_studies("a", "c", "b")
     write_event(folder, "proposed", 1.0, trial=0, architecture="linear(10)", hash="0" * 12, parameters=7850)
     write_runs(folder, make_result(trial=1))
     capsys.readouterr()
@@ -271,21 +271,21 @@ def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsy
     assert run(["studies", "--remove", "c"]) == 2
 
 
-def test_studies_of_the_folds_of_a_classifier_are_one_row_and_are_removed_together(
-    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+def test_studies_of_folds_of_a_classifier_are_one_row_and_removed_together(
+    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     # Two folds, thus two data sets.
     for dataset in ("parts-0a1b2c3d", "parts-4e5f6a7b"):
-        begin(fit_name(dataset), fit_name(dataset), dataset=dataset)
-    begin("parts-0a1b2c3d", dataset="parts-0a1b2c3d")
-    begin("parts-of-a-user-0a1b2c3d", "mnist-0a1b2c3d-x")
+        begin_studies(fit_name(dataset), fit_name(dataset), dataset=dataset)
+    begin_studies("parts-0a1b2c3d", dataset="parts-0a1b2c3d")
+    begin_studies("parts-of-a-user-0a1b2c3d", "mnist-0a1b2c3d-x")
     capsys.readouterr()
 
     assert run(["studies"]) == 0
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert sorted(rows) == ["mnist-0a1b2c3d-x", "parts", "parts-0a1b2c3d", "parts-of-a-user-0a1b2c3d", "study"]
 
-    # A study in use keeps the group.
+    # A study in use prevents the removal of the group.
     folders = Workspace(workspace).studies()
     [busy, *_] = [folder for folder in folders if fullmatch(r"parts-\w{8}-\w{8}", folder.name)]
     with study.owned(busy):

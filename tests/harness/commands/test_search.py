@@ -43,7 +43,7 @@ SPACES = {
 def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Return a trainer with 310 validation errors per network, 10 above the limit; reports are not written."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, home, state=None: folder / "report.html")
     for name, text in SPACES.items():
         (workspace / f"{name}.space").write_text(text, encoding="utf-8")
     fake = without_processes(monkeypatch)
@@ -52,7 +52,7 @@ def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 
 def document_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 3) -> dict[str, Any]:
-    """Return what a search prints with ``--json``."""
+    """Return the JSON document that a search prints."""
     assert run([*arguments, "--json"]) == code
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
@@ -105,14 +105,14 @@ def test_unknown_space_is_reported_before_missing_data(dataset: str, capsys: pyt
 
 
 @pytest.mark.parametrize("command", [SEARCH, ("verify", "conv3x3(4) | gap | linear(10)", "--dataset", "mnist-5k")])
-@pytest.mark.parametrize("place", ["few.space", "/proc/x"])
+@pytest.mark.parametrize("path", ["few.space", "/proc/x"])
 def test_unwritable_workspace_is_rejected_before_training(
-    command: tuple[str, ...], place: str, workspace: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...], path: str, workspace: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspace / place))
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspace / path))
 
     assert run([*command]) == run([*command, "--plan"]) == 2
-    assert trainer.asked == []
+    assert trainer.jobs == []
 
 
 def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Path):
@@ -149,7 +149,7 @@ def test_missing_data_set_is_reported_as_file_or_folder(command: str, capsys: py
 # Plans ----------------------------------------------------------------------------------------------------------
 
 
-def test_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_plan_neither_trains_nor_writes_files(workspace: Path, capsys: pytest.CaptureFixture[str]):
     before = sorted(workspace.iterdir())
     command = (*SEARCH, "--plan", "--budget", "2000", "--storage", "postgresql://ann:secret@nowhere/name")
     document = document_of(capsys, *command, code=0)
@@ -267,12 +267,12 @@ def test_advice_after_too_few_trials_doubles_trials_of_same_study(
     config = json.loads((workspace / "runs" / document["study"] / "config.json").read_text(encoding="utf-8"))
     assert plan["config"] == config["config"]
     # A repeated command and the report state the same advice.
-    job_count = len(trainer.asked)
+    job_count = len(trainer.jobs)
     assert run([*command]) == 3
     text = "\n".join([*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"])
     # The second session adds to the seconds of the study.
     assert without_seconds(capsys.readouterr().out).startswith(without_seconds(text))
-    assert len(trainer.asked) == job_count
+    assert len(trainer.jobs) == job_count
     advice = read_study(Path(document["report"]).parent, Workspace(workspace)).ending.advice
     assert advice is not None
     assert (advice.command, advice.advice) == (words["command"], words["advice"])

@@ -32,50 +32,50 @@ def document_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str
     return document
 
 
-def test_a_network_is_explained_on_a_chip(capsys: pytest.CaptureFixture[str]):
+def test_explain_states_fit_of_network_on_chip(capsys: pytest.CaptureFixture[str]):
     chip = document_of(capsys, "explain", "seed4", "--chip", "stm32f030f4")["chip"]
     assert run(["explain", "seed4", "--chip", "stm32f030f4"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
-    needed, present = chip["ram_bytes"]
+    required, available = chip["ram_bytes"]
 
-    assert (chip["name"], chip["fits"], present) == ("STM32F030F4", False, 4_096)
+    assert (chip["name"], chip["fits"], available) == ("STM32F030F4", False, 4_096)
     assert line.startswith("STM32F030F4: does not fit (")
-    assert f"{needed - present:,} bytes of RAM too many" in line
+    assert f"{required - available:,} bytes of RAM too many" in line
     assert "estimated time per image: " in line
 
 
 @pytest.mark.parametrize("seed", ["seed0", "seed1", "seed2", "seed3", "seed4"])
-def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: pytest.CaptureFixture[str]):
+def test_seed_networks_have_layers_of_source_documents(seed: str, capsys: pytest.CaptureFixture[str]):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[seed]
 
     document = document_of(capsys, "explain", seed)
 
     layers = [
-        # What the tables of the documents call an op.
+        # Names of ops as in the tables of the documents.
         [
-            "conv" if one["op"].startswith("conv") else one["op"].partition("(")[0],
-            one["output_shape"],
-            one["parameters"],
+            "conv" if layer["op"].startswith("conv") else layer["op"].partition("(")[0],
+            layer["output_shape"],
+            layer["parameters"],
         ]
-        for one in document["layers"]
+        for layer in document["layers"]
     ]
-    place = 0
+    position = 0
     for expected in golden["layers"]:
-        # The tables leave out functional ReLUs and pooling, which hold no parameters.
-        while layers[place] != expected:
-            assert layers[place][0] in ("relu", "maxpool", "gap")
-            place += 1
-        place += 1
+        # The tables omit functional ReLUs and pooling, which have no parameters.
+        while layers[position] != expected:
+            assert layers[position][0] in ("relu", "maxpool", "gap")
+            position += 1
+        position += 1
     if golden["total"] is not None:
         assert document["parameters"] == golden["total"]
-        assert [one[0] for one in layers[place:]] in ([], ["gap"])
+        assert [layer[0] for layer in layers[position:]] in ([], ["gap"])
 
 
-def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture[str]):
+def test_document_of_network_equals_count_by_hand(capsys: pytest.CaptureFixture[str]):
     text = "conv3x3(4, tie=a) relu res(conv3x3(4) bn) | maxpool | dropout(0) | linear(10)"
     document = document_of(capsys, "explain", text)
 
-    # A tie used once and a dropout of nothing are gone; the map is 4 x 14 x 14 before the linear layer.
+    # A tie with a single use and a dropout of rate 0 are removed; the map before the linear layer is 4 x 14 x 14.
     keys = ("op", "output_shape", "parameters", "macs", "receptive_field")
     layers = [
         ("conv3x3(4)", [4, 28, 28], 36, 36 * 784, 3),
@@ -88,13 +88,13 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         "architecture": "conv3x3(4) relu res(conv3x3(4) bn) | maxpool | linear(10)",
         "hash": document["hash"],
         "parameters": 36 + (144 + 8) + 7850,
-        # And a mean and a variance of four channels.
+        # Parameters, and means and variances of four channels.
         "stored_numbers": 36 + (144 + 8) + 7850 + 8,
         "macs": 36 * 784 + 144 * 784 + 7840,
         "receptive_field": 6,
-        # 16 bits a multiplier and a shift: one multiplier of the first convolution, pairs of the second, ten shifts.
+        # Multipliers and shifts have 16 bits: a multiplier of the first convolution, pairs of the second, ten shifts.
         "weight_bytes": 36 + 2 + 144 + 4 * 4 + 7840 + 10 * 2,
-        # The pooling is done while the sum is written.
+        # The pooling is fused with the sum.
         "ram_bytes": 4 * 784 + 4 * 14 * 14,
         "latency_us": document["latency_us"],
         "instructions_m0": document["instructions_m0"],
@@ -104,13 +104,13 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
     assert min(document[name] for name in ("latency_us", "instructions_m0", "instructions_rv32")) > 0
 
 
-def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked(capsys: pytest.CaptureFixture[str]):
+def test_explain_lists_ops_of_residual_and_marks_shared_kernels(capsys: pytest.CaptureFixture[str]):
     text = "conv3x3(4) relu res(conv3x3(4, tie=b) bn) conv3x3(4, tie=b) | gap | linear(10)"
     assert run(["explain", text, "--torch", "--budget", "12100"]) == 0
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    at = lines.index(["res(", "4x28x28", "152", "112,896", "5"])
-    assert lines[at + 1 : at + 5] == [
+    position = lines.index(["res(", "4x28x28", "152", "112,896", "5"])
+    assert lines[position + 1 : position + 5] == [
         ["conv3x3(4,", "tie=t1)", "4x28x28", "144", "112,896"],
         ["bn", "4x28x28", "8", "0"],
         [")"],
@@ -118,29 +118,29 @@ def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked(caps
     ]
 
 
-def test_explain_loads_nothing_heavy():
+def test_explain_imports_no_heavy_library():
     program = (
         "import sys\nfrom harness.cli import run\n"
         "codes = [run(['explain', 'seed4', '--budget', '20000']), run(['explain', '012345'])]\n"
         "heavy = sorted({'torch', 'numpy', 'scipy', 'pandas', 'optuna', 'matplotlib'} & set(sys.modules))\n"
         "print(codes, heavy, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    child = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
-    assert done.stderr.splitlines()[-1] == "[0, 4] []"
+    assert child.stderr.splitlines()[-1] == "[0, 4] []"
 
 
 # Spaces -----------------------------------------------------------------------------------------------------
 
 
-def test_sample_repeats_with_its_seed_and_its_decisions_make_its_networks(capsys: pytest.CaptureFixture[str]):
-    given = ("spaces", "sample", "card", "--count", "4", "--seed", "7", "--budget", "6000")
-    document = document_of(capsys, *given)
+def test_sample_is_reproducible_from_seed_and_decisions(capsys: pytest.CaptureFixture[str]):
+    arguments = ("spaces", "sample", "card", "--count", "4", "--seed", "7", "--budget", "6000")
+    document = document_of(capsys, *arguments)
 
-    assert document_of(capsys, *given) == document
+    assert document_of(capsys, *arguments) == document
     for network in document["networks"]:
-        again = replay(space("card"), network["decisions"], by_configurations(random.Random(0)))
-        assert (str(again.architecture), network["parameters"] <= 6000) == (network["architecture"], True)
+        draw = replay(space("card"), network["decisions"], by_configurations(random.Random(0)))
+        assert (str(draw.architecture), network["parameters"] <= 6000) == (network["architecture"], True)
 
 
 def test_count_is_exact_for_small_spaces(workspace: Path, capsys: pytest.CaptureFixture[str]):
@@ -166,7 +166,7 @@ def test_count_is_exact_for_small_spaces(workspace: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("text", "warned"),
+    ("text", "warning"),
     [
         (
             "net = conv3x3(4..90) bn? | conv3x3(4..90) | gap | linear(10); where parameters <= 50;",
@@ -175,10 +175,10 @@ def test_count_is_exact_for_small_spaces(workspace: Path, capsys: pytest.Capture
         ("old = bn; w = {4, 8}; net = conv3x3(w) gap linear(10)", "'old'"),
     ],
 )
-def test_check_warns_of_what_is_odd(text: str, warned: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_check_warns_of_unusual_spaces(text: str, warning: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
     (workspace / "posed").write_text(text, encoding="utf-8")
 
     assert run(["spaces", "check", "posed"]) == 0
 
-    # A file goes before a name.
-    assert warned in capsys.readouterr().err
+    # A file has priority over a name.
+    assert warning in capsys.readouterr().err

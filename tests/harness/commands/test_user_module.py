@@ -30,9 +30,9 @@ def net(workspace: Path) -> str:
 def test_module_is_verified_evaluated_and_ranked(
     net: str, workspace: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Workspace(workspace)
+    home = Workspace(workspace)
     assert run(["verify", net, *ROW, "--seeds", "2"]) in (0, 3)
-    [evidence] = record.read_all(place.records)
+    [evidence] = record.read_all(home.records)
     assert (evidence.parameters, evidence.macs) == (PARAMETERS, CONVOLUTION_MACS)
     assert [seed.environment.engine for seed in evidence.seeds] == ["torch", "torch"]
 
@@ -43,7 +43,7 @@ def test_module_is_verified_evaluated_and_ranked(
     for network in (evidence.hash, net, f"module-{PARAMETERS}"):
         assert run(["evaluate", network, "--seed", "all", "--json"]) == 0
         assert [seed["as_recorded"] for seed in json.loads(capsys.readouterr().out)["seeds"]] == [True] * 3
-    [row] = [item for item in collect(place) if item.hash == evidence.hash]
+    [row] = [item for item in collect(home) if item.hash == evidence.hash]
     assert (row.parameters, row.seeds) == (PARAMETERS, 3)
     assert run(["leaderboard", "--check"]) == 0
 

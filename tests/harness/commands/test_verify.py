@@ -25,12 +25,12 @@ NETWORK = str(verifications.NETWORK)
 
 
 @pytest.fixture
-def place(workspace: Path) -> Workspace:
+def home(workspace: Path) -> Workspace:
     return Workspace(workspace)
 
 
 @pytest.fixture(autouse=True)
-def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
+def seeds(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
     def load_data(name: str, folder: Path | None) -> Any:
         return SimpleNamespace(dataset=DATASETS["mnist" if name == "auto" else name], train_labels=range(60_000))
 
@@ -44,10 +44,10 @@ def verify(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
     return document
 
 
-def declare(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+def declare(home: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     """Declare a certification, commit the declaration, and return the attempt."""
     attempt: dict[str, Any] = verify(capsys, "--certify", "--declare-only", *arguments)["attempt"]
-    commit_evidence(place)
+    commit_evidence(home)
     return attempt
 
 
@@ -145,25 +145,25 @@ def test_recorded_seeds_are_not_omitted_in_run_of_declared_seeds(seeds: Seeds, c
 # Certification -----------------------------------------------------------------------------------------------
 
 
-def test_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
-    attempt = declare(place, capsys)
-    assert seeds.asked == []
+def test_certification_declares_thirty_seeds(seeds: Seeds, home: Workspace, capsys: pytest.CaptureFixture[str]):
+    attempt = declare(home, capsys)
+    assert seeds.jobs == []
 
     document = verify(capsys, "--certify")
 
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
-    assert len(seeds.asked) == 30
+    assert len(seeds.jobs) == 30
     assert (document["tier"], document["attempt"]["outcome"]) == ("certified", "certified")
 
 
 def test_declaration_prints_ledger_and_requires_commit(
-    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+    seeds: Seeds, home: Workspace, capsys: pytest.CaptureFixture[str]
 ):
     assert run(["verify", NETWORK, "--certify", "--declare-only", "--seeds", "25"]) == 0
 
-    assert str(place.ledger) in capsys.readouterr().out
-    assert [attempt.seeds for attempt in ledger.read(place.ledger).attempts] == [25]
-    assert seeds.asked == []
+    assert str(home.ledger) in capsys.readouterr().out
+    assert [attempt.seeds for attempt in ledger.read(home.ledger).attempts] == [25]
+    assert seeds.jobs == []
     # The declaration is not committed.
     assert run(["verify", NETWORK, "--certify"]) == 2
 

@@ -31,7 +31,7 @@ def qmnist_files(monkeypatch: pytest.MonkeyPatch, address: str) -> dict[str, byt
     """Return QMNIST files of 10,006 images, the last six not in MNIST; torchvision accepts the MD5 sums."""
     images = np.concatenate([np.zeros((10_000, 28, 28), np.uint8), digits(6)])
     # Class, series, writer, number, and four further columns that look like classes.
-    labels = np.array([[place % 10, 4, 2100, place, 7, 7, 0, 300_000] for place in range(4, 10_010)], dtype=np.int32)
+    labels = np.array([[index % 10, 4, 2100, index, 7, 7, 0, 300_000] for index in range(4, 10_010)], dtype=np.int32)
     contents = {"images": gzip.compress(idx(images)), "labels": gzip.compress(idx(labels))}
     kind = import_torchvision().datasets.QMNIST
     files = {}

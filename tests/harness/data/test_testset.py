@@ -58,10 +58,10 @@ def test_only_listed_files_access_test_set(name: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"), [("t10k", "harness/data/datasets.py"), ("mnist_5k", "harness/data/training_images.py")]
+    ("text", "module"), [("t10k", "harness/data/datasets.py"), ("mnist_5k", "harness/data/training_images.py")]
 )
-def test_files_of_test_images_are_named_in_a_single_module(text: str, place: str):
-    assert [file for file, (_, texts) in programs().items() if text in texts] == [place]
+def test_files_of_test_images_are_named_in_a_single_module(text: str, module: str):
+    assert [file for file, (_, texts) in programs().items() if text in texts] == [module]
 
 
 def test_only_locked_arrays_returns_test_images_and_check_uses_hashes():
@@ -107,9 +107,9 @@ def test_read_without_log_is_rejected(toy, tmp_path: Path):
 
 
 def test_failed_read_is_logged(toy, tmp_path: Path):
-    place = toy.write(tmp_path)
+    folder = toy.write(tmp_path)
     data = load("toy", tmp_path)
-    (place / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
     with pytest.raises(DataError):
         read_test_set(data, purpose="a test", log=tmp_path / "log.jsonl")
     assert len((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
@@ -117,6 +117,6 @@ def test_failed_read_is_logged(toy, tmp_path: Path):
 
 def test_set_of_mnist_has_known_labels(mnist_folder: Path, tmp_path: Path):
     _, labels = read_test_set(load("mnist", mnist_folder), purpose="a test of the reader", log=tmp_path / "log")
-    # The first ten labels of the test set, as every introduction to MNIST shows them.
+    # The well-known first ten labels of the test set.
     assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert len(labels) == 10_000

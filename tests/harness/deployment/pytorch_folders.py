@@ -33,7 +33,7 @@ def trained(
     spec: Dataset = DATASETS["mnist"],
     **facts: Any,
 ) -> TrainedNetwork:
-    """A network whose tensors are drawn at random, statistics included, so that no op can be left out unseen."""
+    """Return a network with random tensors, statistics included, so that a missing op changes the outputs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = build(architecture, spec.task)
@@ -65,7 +65,7 @@ def write(network: TrainedNetwork, folder: Path) -> Path:
 
 @contextmanager
 def program(folder: Path, name: str) -> Iterator[ModuleType]:
-    """A program of a folder as a module; imports as in the folder."""
+    """Import a program of a folder as a module; modules of the folder can be imported."""
     sys.path.insert(0, str(folder))
     try:
         yield importlib.import_module(name)
@@ -83,7 +83,7 @@ def net_of(folder: Path) -> nn.Module:
 
 
 def evaluation_of(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The output of ``evaluate.py``."""
+    """Return the output of ``evaluate.py``."""
     with program(folder, "evaluate") as evaluate, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["evaluate.py", *arguments])
         evaluate.main()

@@ -1,4 +1,4 @@
-"""Networks in integers and as C: the C gives the logits of the reference, and the reference those of torch."""
+"""Integer networks and their C code: C gives the logits of the reference, and the reference approximates torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NETWORKS = [
     "conv1x1(4) relu conv1x1(2) leaky(0.3) conv3x3(10, pad=3) bn maxpool gap",
     "maxpool bn avgpool linear(10)",
     "linear(10)",
-    # A plain kernel that is larger than those in poses.
+    # A plain kernel that is larger than the kernels in poses.
     "conv5x5(8) bn relu | conv3x3(8, poses=2) bn relu | gap | linear(10)",
     "conv1x9(8) bn relu | conv1x1(8, poses=8) bn relu | gap | linear(10)",
     "conv5x5(8) bn relu | dwconv3x3(poses=4) bn relu | gap | linear(10)",
@@ -69,7 +69,7 @@ def dataset_of(task: Task) -> Dataset:
 def trained(
     architecture: Architecture, task: Task, seed: int = 0, *, count: int = 60, passes: int = 20, weight_bits: int = 8
 ) -> tuple[nn.Module, Images, IntegerNetwork]:
-    """A network whose BN has seen ``count`` images in ``passes`` passes, the images, and the integers."""
+    """Return a network with statistics of ``count`` images in ``passes`` passes, the images, and the integers."""
     generator = torch.Generator().manual_seed(seed)
     spec = dataset_of(task)
     pixels = torch.randint(0, 256, (count, *task.input_shape), dtype=torch.uint8, generator=generator)
@@ -114,7 +114,7 @@ def constants_in(path: Path, command: str) -> int:
 
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
-VECTORS = "conv3x3(4) relu maxpool(4) linear(12) relu bn linear(10)"  # batch normalisation of a vector, in a step alone
+VECTORS = "conv3x3(4) relu maxpool(4) linear(12) relu bn linear(10)"  # BN of a vector is a separate step
 CASES = [
     *((text, MNIST) for text in (*NETWORKS, VECTORS)),
     # Colours, and series of two channels.
@@ -131,7 +131,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("text", "task"), CASES)
-def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: str, task: Task, tmp_path: Path):
+def test_logits_of_c_equal_reference_under_sanitizers(text: str, task: Task, tmp_path: Path):
     _, images, integers = trained(parse_network(text, task), task)
     pixels = images.pixels.numpy()[: 60 if task == MNIST else 10]
 
@@ -141,7 +141,7 @@ def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: s
 @pytest.mark.parametrize("bits", [2, 5, 7])
 # With filters in poses, grouped filters, depthwise filters in poses, a linear head and a head by pose.
 @pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], NETWORKS[5]])
-def test_packed_weights_give_the_logits_of_the_reference(text: str, bits: int, tmp_path: Path):
+def test_packed_weights_give_logits_of_reference(text: str, bits: int, tmp_path: Path):
     architecture = parse_network(text)
     _, images, integers = trained(architecture, MNIST, count=12, passes=5, weight_bits=bits)
     pixels = images.pixels.numpy()
@@ -184,7 +184,7 @@ FAST = [
 
 
 @pytest.mark.parametrize(("text", "task"), FAST)
-def test_the_logits_of_the_c_for_speed_are_those_of_the_reference(text: str, task: Task, tmp_path: Path):
+def test_logits_of_c_for_speed_equal_reference(text: str, task: Task, tmp_path: Path):
     _, images, integers = trained(parse_network(text, task), task, count=12, passes=5)
     pixels = images.pixels.numpy()
     library = replace(library_of(integers, task, pixels), optimise=Optimisation.SPEED)
@@ -198,21 +198,21 @@ def test_the_logits_of_the_c_for_speed_are_those_of_the_reference(text: str, tas
 
 
 @pytest.mark.parametrize("window", [2, 3])
-def test_means_are_those_of_torch_rounded_to_the_nearest_integer_halves_upwards(window: int, tmp_path: Path):
-    # The first pool is a part of the convolution, whose map has a sign; the second pool is a step of its own.
+def test_means_equal_torch_with_halves_rounded_up(window: int, tmp_path: Path):
+    # The first pool is fused with the convolution, whose map has a sign; the second pool is a separate step.
     _, images, integers = trained(parse_network(f"conv3x3(3) maxpool avgpool({window}) linear(10)"), MNIST)
     pixels = images.pixels.numpy()
     maps, logits = maps_of(integers, pixels)
-    before, after = (torch.from_numpy(values.transpose(0, 3, 1, 2)).double() for values in maps[1:])
+    inputs, means = (torch.from_numpy(values.transpose(0, 3, 1, 2)).double() for values in maps[1:])
 
-    assert torch.equal(after, torch.floor(nn.functional.avg_pool2d(before, window) + 0.5))
-    assert before.min() < 0
+    assert torch.equal(means, torch.floor(nn.functional.avg_pool2d(inputs, window) + 0.5))
+    assert inputs.min() < 0
     assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels), logits)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.from_type(Architecture), st.integers(0, 2**32 - 1))
-def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architecture: Architecture, seed: int):
+def test_any_network_gives_logits_of_reference(tmp_path: Path, architecture: Architecture, seed: int):
     if integer_plan(architecture.ops, MNIST.input_shape).missing:
         with pytest.raises(NoIntegerFormError):
             trained(architecture, MNIST, seed)
@@ -227,18 +227,18 @@ def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architect
 
 
 @pytest.mark.parametrize("text", [*NETWORKS[:4], NETWORKS[7], VECTORS])
-def test_integers_say_nearly_what_torch_says(text: str):
+def test_integer_logits_approximate_torch(text: str):
     network, images, integers = trained(parse_network(text), MNIST)
     with torch.inference_mode():
-        theirs = network(normalised(images.pixels.float() / 255, images.mean, images.deviation)).numpy()
+        torch_logits = network(normalised(images.pixels.float() / 255, images.mean, images.deviation)).numpy()
 
-    ours = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
+    logits = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
 
     # Eight bits per map: one or two hundredths of the spread of the logits.
-    assert np.abs(ours - theirs).max() < 0.1 * theirs.std() + 0.02 * np.abs(theirs).max()
+    assert np.abs(logits - torch_logits).max() < 0.1 * torch_logits.std() + 0.02 * np.abs(torch_logits).max()
 
 
-def test_the_folder_tests_itself_with_make_and_says_what_it_is(tmp_path: Path):
+def test_folder_passes_make_test_and_has_manifest(tmp_path: Path):
     _, images, integers = trained(parse_network(NETWORKS[0]), MNIST)
     library = library_of(integers, MNIST, images.pixels.numpy())
     write_files(library, tmp_path)
@@ -254,7 +254,7 @@ def test_the_folder_tests_itself_with_make_and_says_what_it_is(tmp_path: Path):
     )
 
 
-def test_platformio_compiles_the_code_for_speed_with_the_flag_of_the_makefile():
+def test_platformio_compiles_code_for_speed_with_flag_of_makefile():
     _, images, integers = trained(parse_network("maxpool(4) linear(10)"), MNIST)
     library = library_of(integers, MNIST, images.pixels.numpy())
     small, fast = (
@@ -266,7 +266,7 @@ def test_platformio_compiles_the_code_for_speed_with_the_flag_of_the_makefile():
 
 
 @pytest.mark.parametrize("name", ["arm-none-eabi-gcc", "avr-gcc", "riscv64-unknown-elf-gcc"])
-def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path: Path):
+def test_constants_in_object_file_have_planned_size(name: str, tmp_path: Path):
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     _, images, integers = trained(parse_network(NETWORKS[0]), MNIST)
@@ -283,7 +283,7 @@ def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path:
 
 
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
-def test_on_avr_nothing_of_the_network_takes_ram(level: str, tmp_path: Path):
+def test_network_occupies_no_static_ram_on_avr(level: str, tmp_path: Path):
     if shutil.which("avr-gcc") is None:
         pytest.skip("avr-gcc is not installed")
     _, images, integers = trained(parse_network(NETWORKS[0]), MNIST)
@@ -300,14 +300,14 @@ def test_on_avr_nothing_of_the_network_takes_ram(level: str, tmp_path: Path):
     assert sum(sizes.values()) == 0
 
 
-def test_the_folder_carries_its_licence_and_the_program_that_wrote_it(tmp_path: Path):
+def test_folder_contains_licence_and_name_of_program(tmp_path: Path):
     _, images, integers = trained(parse_network(NETWORKS[7]), MNIST)
     write_files(library_of(integers, MNIST, images.pixels.numpy()), tmp_path)
 
     assert (tmp_path / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     sources = [*tmp_path.rglob("*.[ch]"), *tmp_path.rglob("*.ino"), tmp_path / "Makefile"]
-    without = {path.name for path in sources if "SPDX-License-Identifier: MIT" not in path.read_text().split("\n")[0]}
-    assert without == {"run.c"}  # The file is no part of the folder.
+    missing = {path.name for path in sources if "SPDX-License-Identifier: MIT" not in path.read_text().split("\n")[0]}
+    assert missing == {"run.c"}  # The file is no part of the folder.
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     program = f"{project['name']} {project['version']}"
     assert json.loads((tmp_path / "manifest.json").read_text())["program"] == program
@@ -315,7 +315,7 @@ def test_the_folder_carries_its_licence_and_the_program_that_wrote_it(tmp_path: 
 
 
 @pytest.mark.parametrize(("macro", "stack_bytes"), [("__riscv", "736"), ("__AVR__", "310"), ("__xtensa__", None)])
-def test_the_header_has_the_stack_where_it_was_measured(macro: str, stack_bytes: str | None, tmp_path: Path):
+def test_header_states_stack_of_measured_chips(macro: str, stack_bytes: str | None, tmp_path: Path):
     _, images, integers = trained(parse_network(NETWORKS[7]), MNIST)
     chips: dict[str, dict[str, str | int]] = {
         "Cortex-M0": {"unknown": "a tool is not installed"},
@@ -333,7 +333,7 @@ def test_the_header_has_the_stack_where_it_was_measured(macro: str, stack_bytes:
     assert int(macros["ARENA_BYTES"]) == integers.plan.arena_bytes
 
 
-def test_a_slope_of_0_makes_negative_numbers_0(tmp_path: Path):
+def test_zero_slope_sets_negative_values_to_zero(tmp_path: Path):
     architecture = parse_network("conv3x3(4, bias) prelu | gap | linear(10)")
     network, images, _ = trained(architecture, MNIST)
     with torch.no_grad():
@@ -352,7 +352,7 @@ def test_a_slope_of_0_makes_negative_numbers_0(tmp_path: Path):
     assert np.array_equal(c_logits(tmp_path, integers, MNIST, images.pixels.numpy()), logits)
 
 
-def test_weights_that_are_not_finite_are_refused():
+def test_non_finite_weights_are_refused():
     network, images, _ = trained(parse_network(NETWORKS[0]), MNIST)
     with torch.no_grad():
         next(network.parameters()).fill_(torch.nan)
@@ -362,9 +362,9 @@ def test_weights_that_are_not_finite_are_refused():
         integer_network(network, plan, images.mean, images.deviation, torch.ones(len(plan.maps), dtype=torch.float64))
 
 
-def test_names_and_texts_are_written_as_c_has_them(tmp_path: Path):
+def test_names_and_texts_are_valid_in_c(tmp_path: Path):
     assert (c_name("posed-1462"), c_name("7é")) == ("posed_1462", "net_7_")
-    # Headers of these names would be included in the place of the system's.
+    # Headers with these names would be included instead of system headers.
     assert [c_name(name) for name in ("time", "String", "stdint", "fts", "examples")] == [
         "net_time", "net_string", "net_stdint", "net_fts", "net_examples"
     ]  # fmt: skip

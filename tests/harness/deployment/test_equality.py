@@ -32,7 +32,7 @@ from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from search_spaces.space import draw_uniform
-from tests.browser import lack
+from tests.browser import skip_or_fail
 from tests.conftest import REPOSITORY
 from tests.harness.deployment.test_c_library import library_of, trained
 
@@ -50,7 +50,7 @@ BUFFERS["packed"] = BUFFERS["small"]
 def needs(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
-            lack(f"{program} is not installed")
+            skip_or_fail(f"{program} is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def mnist(request: pytest.FixtureRequest) -> ImageData:
 
 @pytest.fixture(scope="module")
 def posed(mnist: ImageData) -> Library:
-    """The certified network of 1,462 parameters, in integers that were made afterwards, with its training images."""
+    """The certified network of 1,462 parameters, converted to integers after training, with training images."""
     records = REPOSITORY / "records"
     evidence = read(records / RECORD)
     spec = dataset("mnist")
@@ -247,7 +247,7 @@ POSED_MACS = 1_580_864
 @pytest.mark.parametrize(
     ("fixture", "chip"), [*(("posed", chip) for chip in LIMITS), *(("small", chip) for chip in FAMILIES)]
 )
-def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.FixtureRequest, fixture: str, chip: str):
+def test_code_for_speed_gives_all_logits_within_limits(request: pytest.FixtureRequest, fixture: str, chip: str):
     library = replace(request.getfixturevalue(fixture), optimise=Optimisation.SPEED)
     library = replace(library, examples=library.examples[:5])
     family = FAMILIES[chip]
@@ -269,7 +269,7 @@ DEPTHWISE_MACS = 521_208
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("chip", "most_work_per_mac"), [("Cortex-M0", 12), ("RV32IMC", 8.3)])
-def test_the_code_for_speed_of_a_depthwise_network_is_small(mnist: ImageData, chip: str, most_work_per_mac: float):
+def test_code_for_speed_of_depthwise_network_is_small(mnist: ImageData, chip: str, most_work_per_mac: float):
     family = FAMILIES[chip]
     needs(f"{family.tool_prefix}-gcc", family.emulator[0])
     records = REPOSITORY / "records"
@@ -286,29 +286,29 @@ def test_the_code_for_speed_of_a_depthwise_network_is_small(mnist: ImageData, ch
     assert emulation.code_bytes <= 4_500
 
 
-# A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
+# A pass has two instructions or six cycles. SysTick ticks at 16 MHz: 62.5 instructions of a nanosecond.
 TICKS = {"Cortex-M0": 2 * PASSES / 62.5, "RV32IMC": 2 * PASSES, "ATmega328P": 6 * PASSES / 1024}
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("chip", FAMILIES)
-def test_the_clock_of_a_chip_ticks_as_its_loop_of_known_length_says(small: Library, chip: str):
+def test_clock_of_chip_agrees_with_loop_of_known_length(small: Library, chip: str):
     family = FAMILIES[chip]
     needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
-    one = emulate(small, small.examples[:1], family)
-    many = emulate(small, small.examples[:8], family)
+    single = emulate(small, small.examples[:1], family)
+    several = emulate(small, small.examples[:8], family)
 
-    assert one.loop_ticks == pytest.approx(TICKS[chip], abs=4)
+    assert single.loop_ticks == pytest.approx(TICKS[chip], abs=4)
     # The work per image differs a little, because different numbers are clipped.
-    assert many.work == pytest.approx(one.work, rel=0.05)
+    assert several.work == pytest.approx(single.work, rel=0.05)
     # A multiply-add takes several instructions.
     macs = 10 * 10 * 8 * 9 + 5 * 5 * 8 * 72
-    assert 5 * macs < many.work < 250 * macs
+    assert 5 * macs < several.work < 250 * macs
 
 
 @pytest.mark.nightly
-def test_the_folder_says_what_the_network_takes_on_each_chip(small: Library):
+def test_folder_states_costs_on_each_chip(small: Library):
     for family in FAMILIES.values():
         needs(f"{family.tool_prefix}-gcc", family.emulator[0])
     library = replace(small, examples=small.examples[:2])
@@ -321,7 +321,7 @@ def test_the_folder_says_what_the_network_takes_on_each_chip(small: Library):
     assert f"{costs['RV32IMC']['instructions']:,} instructions per image" in text
 
 
-def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypatch: pytest.MonkeyPatch):
+def test_chip_without_tools_is_reported_as_unmeasured(small: Library, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
 
     costs = chip_costs(small)
@@ -331,7 +331,7 @@ def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypat
     assert "- ATmega328P: not measured (avr-gcc is not installed)." in files["README.md"]
 
 
-def test_each_chip_that_is_measured_is_named_on_stderr_before(
+def test_chip_is_named_on_stderr_before_measurement(
     small: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     texts = []
@@ -351,7 +351,7 @@ def test_each_chip_that_is_measured_is_named_on_stderr_before(
 
 
 @pytest.mark.nightly
-def test_a_network_that_does_not_fit_is_told_by_its_bytes(posed: Library):
+def test_network_too_large_for_chip_is_refused_with_bytes(posed: Library):
     needs("avr-gcc", "simavr")
 
     with pytest.raises(DeviceError, match=r"[45],\d{3} bytes of RAM or more, the chip has 2,048"):
@@ -359,7 +359,7 @@ def test_a_network_that_does_not_fit_is_told_by_its_bytes(posed: Library):
 
 
 @pytest.mark.nightly
-def test_logits_that_differ_on_a_chip_are_a_fault(small: Library, monkeypatch: pytest.MonkeyPatch):
+def test_different_logits_on_a_chip_raise_error(small: Library, monkeypatch: pytest.MonkeyPatch):
     needs("arm-none-eabi-gcc", "qemu-system-arm")
     library = replace(small, examples=small.examples[:1])
     monkeypatch.setattr(emulated, "integer_logits", lambda network, pixels: integer_logits(network, pixels) + 1)

@@ -91,19 +91,19 @@ def check_equal(architecture: Architecture, folder: Path) -> nn.Module:
 
 
 @pytest.mark.parametrize("text", FORMS)
-def test_the_network_has_the_logits_and_the_parameters_of_the_original(text: str, tmp_path: Path):
+def test_written_network_has_logits_and_parameters_of_original(text: str, tmp_path: Path):
     check_equal(parse_network(text), tmp_path / "net")
 
 
 @pytest.mark.slow
 @given(...)
 @settings(max_examples=60)
-def test_any_network_has_the_logits_of_the_original(architecture: Architecture):
+def test_any_written_network_has_logits_of_original(architecture: Architecture):
     with tempfile.TemporaryDirectory() as folder:
         check_equal(architecture, Path(folder) / "net")
 
 
-def test_layers_are_named_in_order_and_tied_kernels_are_one_parameter(tmp_path: Path):
+def test_layers_are_named_in_order_and_tied_kernels_share_a_parameter(tmp_path: Path):
     net = check_equal(
         parse_network("conv3x3(4) bn relu conv3x3(4, tie=a) | conv3x3(4, tie=a) gap linear(10)"), tmp_path / "n"
     )
@@ -113,7 +113,7 @@ def test_layers_are_named_in_order_and_tied_kernels_are_one_parameter(tmp_path: 
     assert net.get_parameter("conv2.weight") is net.get_parameter("conv3.weight")
 
 
-def test_only_the_modules_that_the_network_needs_are_copied(tmp_path: Path):
+def test_only_required_modules_are_copied(tmp_path: Path):
     def classes(text: str, name: str) -> list[str]:
         code = (write(trained(parse_network(text)), tmp_path / name) / "model.py").read_text()
         return [node.name for node in ast.parse(code).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
@@ -138,7 +138,7 @@ def hash_of_import(architecture: Architecture, folder: Path, spec: Dataset = DAT
 
 
 @pytest.mark.parametrize("text", FORMS)
-def test_the_network_can_be_imported_again(text: str, tmp_path: Path):
+def test_written_network_can_be_imported(text: str, tmp_path: Path):
     # A kernel with as many groups as channels is a depthwise kernel.
     text = re.sub(r"(?<!dw)conv3x3\((\d), groups=\1, tie=(\w)\)", r"dwconv3x3(tie=\2)", text)
     architecture = parse_network(text)
@@ -147,10 +147,10 @@ def test_the_network_can_be_imported_again(text: str, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_every_shipped_network_can_be_imported_again(shipped: Path, place: Workspace, tmp_path: Path):
+def test_shipped_networks_can_be_imported(shipped: Path, home: Workspace, tmp_path: Path):
     with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         texts = {row["architecture"] for row in csv.DictReader(file)}
-    recorded = {record.architecture for record in read_all(place.records)}
+    recorded = {record.architecture for record in read_all(home.records)}
     for architecture in recorded | set(map(parse_network, texts)):
         assert hash_of_import(architecture, tmp_path / architecture.hash) == architecture.hash, architecture
 
@@ -162,7 +162,7 @@ SHAPES = {"series": (1, 1, 96), "forms-series": (1, 1, 96), "small": (1, 8, 8), 
 
 @pytest.mark.parametrize("count", [2, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SPACES)
-def test_drawn_networks_can_be_imported_again(name: str, count: int, tmp_path: Path):
+def test_drawn_networks_can_be_imported(name: str, count: int, tmp_path: Path):
     shape = SHAPES.get(name, MNIST.input_shape)
     spec = replace(DATASETS["mnist"], image_shape=shape, mean=(0.1,) * shape[0], std=(0.3,) * shape[0])
     rng = random.Random(7)
@@ -176,25 +176,25 @@ def test_drawn_networks_can_be_imported_again(name: str, count: int, tmp_path: P
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
 @pytest.mark.parametrize("channels", [1, 8, 16])
-def test_a_kernel_is_rotated_as_in_searches(poses: int, channels: int):
+def test_kernel_is_rotated_as_in_searches(poses: int, channels: int):
     kernel = torch.randn(3, channels, 3, 3)
 
     assert torch.equal(pytorch_modules.rotated(kernel, poses), modules.in_poses(kernel, poses))
 
 
-def test_two_rotated_convolutions_turn_their_maps_with_the_image():
+def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
     first = pytorch_modules.RotatedConv2d(1, 8, 3, poses=4, padding=1).double()
     second = pytorch_modules.RotatedConv2d(8, 8, 3, poses=4, padding=1).double()
     images = torch.randn(2, 1, 9, 9, dtype=torch.float64)
 
-    turned = second(first(torch.rot90(images, 1, (2, 3))))
+    maps_of_rotated_images = second(first(torch.rot90(images, 1, (2, 3))))
 
     # A quarter turn of the image turns each map, and moves each map to the channel of the next pose.
-    maps = torch.rot90(second(first(images)), 1, (2, 3)).view(2, 2, 4, 9, 9).roll(1, 2).flatten(1, 2)
-    assert torch.allclose(turned, maps, atol=1e-12)
+    rotated_maps = torch.rot90(second(first(images)), 1, (2, 3)).view(2, 2, 4, 9, 9).roll(1, 2).flatten(1, 2)
+    assert torch.allclose(maps_of_rotated_images, rotated_maps, atol=1e-12)
 
 
-def test_neighbouring_channels_share_a_scale_and_in_a_shared_norm_the_statistics():
+def test_poses_share_scales_and_in_shared_norm_statistics():
     values = torch.randn(6, 8, 5, 5)
     rotated = pytorch_modules.RotatedBatchNorm(8, poses=4)
     shared = pytorch_modules.SharedBatchNorm(8, poses=4)
@@ -204,13 +204,13 @@ def test_neighbouring_channels_share_a_scale_and_in_a_shared_norm_the_statistics
     output = rotated(values)
     assert output.std((0, 2, 3)).tolist() == pytest.approx([3.0] * 4 + [1.0] * 4, rel=0.01)
     assert output.mean((0, 2, 3)).tolist() == pytest.approx([0.0] * 8, abs=1e-5)
-    joined = shared(values).view(6, 2, -1)
-    assert joined.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
-    assert joined.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
+    shared_output = shared(values).view(6, 2, -1)
+    assert shared_output.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
+    assert shared_output.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
     assert pytorch_modules.unscaled(shared).weight is None
 
 
-def test_a_weight_of_a_rotated_linear_layer_is_a_product():
+def test_weight_of_rotated_linear_layer_is_product_of_channel_and_pose():
     layer = pytorch_modules.RotatedLinear(8, 3, poses=4)
     nn.init.normal_(layer.weight)
     values = torch.randn(5, 8)
@@ -223,7 +223,7 @@ def test_a_weight_of_a_rotated_linear_layer_is_a_product():
 # The code ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_code_is_formatted_and_a_training_has_at_most_150_lines(tmp_path: Path):
+def test_code_is_formatted_and_training_has_at_most_150_lines(tmp_path: Path):
     own = replace(
         DATASETS["mnist"], name="signs", folder="", image_shape=(3, 20, 24), mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.3),
         low=(-1.0, 0.0, 0.0), high=(1.0, 2.0, 2.5), balanced=True, test_size=70,
@@ -246,7 +246,7 @@ def test_the_code_is_formatted_and_a_training_has_at_most_150_lines(tmp_path: Pa
     assert {name: lines for name, lines in lengths.items() if lines > 150 and name in recipes} == {}
 
 
-def test_the_class_states_its_costs_and_its_recorded_accuracy(tmp_path: Path):
+def test_docstring_states_costs_and_recorded_accuracy(tmp_path: Path):
     record = make_record([60, 64], PLAIN)
     network = trained(parse_network(PLAIN), record=record, recorded_run=record.seeds[0])
     with program(write(network, tmp_path / "net"), "model") as model:
@@ -257,7 +257,7 @@ def test_the_class_states_its_costs_and_its_recorded_accuracy(tmp_path: Path):
         assert figure in text
 
 
-def test_names_of_the_user_do_not_break_the_code(tmp_path: Path):
+def test_unusual_names_do_not_break_the_code(tmp_path: Path):
     spec = replace(DATASETS["mnist"], name='\\u"""ü', sha256="0", folder="")
     network = trained(parse_network(PLAIN), spec=spec)
     network = replace(network, about={**network.about, "recipe": '"""\\N{x}\n'})
@@ -268,11 +268,11 @@ def test_names_of_the_user_do_not_break_the_code(tmp_path: Path):
 # Evaluation -------------------------------------------------------------------------------------------------------
 
 
-def test_errors_are_counted_on_files_of_mnist_and_on_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     network = trained(parse_network(PLAIN))
     pixels = np.random.default_rng(1).integers(0, 256, (50, 28, 28), dtype=np.uint8)
     with torch.inference_mode():
-        # The normalisation of torchvision's own example.
+        # The normalisation of the example of torchvision.
         inputs = (torch.from_numpy(pixels)[:, None] / 255 - 0.1307) / 0.3081
         classes = network.model(inputs).argmax(1).numpy().astype(np.uint8)
     labels = classes.copy()
@@ -298,7 +298,7 @@ def test_errors_are_counted_on_files_of_mnist_and_on_arrays(tmp_path: Path, caps
 
 
 @pytest.mark.parametrize("low", [(), (0.0, 0.0), (-1.0, 1e6)])
-def test_images_of_own_data_are_copied_without_a_change(low: tuple[float, ...], tmp_path: Path):
+def test_images_of_own_data_are_copied_unchanged(low: tuple[float, ...], tmp_path: Path):
     high = tuple(3.1 * (edge + 1) for edge in low)
     spec = replace(
         DATASETS["mnist"], name="own", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3), low=low,
@@ -346,15 +346,15 @@ def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
         Recipe(epochs=5, schedule="cosine", final_rate=0.2, warmup=0.0, average_start=0.3),
     ],
 )
-def test_rates_and_averages_are_those_of_the_recipe(recipe: Recipe, tmp_path: Path):
+def test_rates_and_averages_equal_recipe(recipe: Recipe, tmp_path: Path):
     steps = 7
     epochs = [epoch_steps(recipe, epoch * steps, steps) for epoch in range(recipe.epochs)]
     rates = [rate for epoch in epochs for rate in epoch.rates]
     shares = [share for epoch in epochs for share in epoch.shares]
 
     with program(write(trained(parse_network(PLAIN), recipe), tmp_path / "net"), "train") as train:
-        theirs = [train.learning_rate(step / (steps * recipe.epochs)) for step in range(len(rates))]
-        assert theirs == pytest.approx(rates)
+        written_rates = [train.learning_rate(step / (steps * recipe.epochs)) for step in range(len(rates))]
+        assert written_rates == pytest.approx(rates)
         if recipe.average_decay:
             first = int(epochs[0].first_averaged_step)
             counts = torch.arange(1, len(rates) - first + 1)
@@ -375,11 +375,11 @@ def test_images_are_augmented_as_in_harness(
     pixels = torch.rand(40, *shape)
     expected = augment(pixels, recipe, torch.Generator())
 
-    def drawn(*sizes: int, **options: Any) -> Tensor:
+    def fixed_draws(*sizes: int, **options: Any) -> Tensor:
         return {(7, 40): draws, (6, 40): draws[:6], (40,): draws[6]}[sizes]
 
     with program(folder, "train") as train:
-        monkeypatch.setattr(torch, "rand", drawn)
+        monkeypatch.setattr(torch, "rand", fixed_draws)
         assert torch.allclose(train.augment(pixels), augment(pixels, recipe, torch.Generator()), atol=1e-5)
     assert not torch.equal(expected, pixels)
 
@@ -396,8 +396,8 @@ def test_statistics_are_recomputed_from_training_images(tmp_path: Path):
     assert torch.allclose(net.bn1.running_var, values.var((0, 2, 3)), rtol=1e-4)
 
 
-def arrays(path: Path, count: int, seed: int) -> Path:
-    """Bright squares, whose place is the class: learned in two epochs."""
+def write_arrays(path: Path, count: int, seed: int) -> Path:
+    """Write images of bright squares whose positions are the classes; two epochs suffice to learn the classes."""
     source = np.random.default_rng(seed)
     labels = source.integers(0, 10, count)
     pixels = source.integers(0, 100, (count, 28, 28))
@@ -412,12 +412,12 @@ def arrays(path: Path, count: int, seed: int) -> Path:
     "recipe",
     [replace(RECIPES["small"].recipe, epochs=2), pytest.param(replace(VARIED, epochs=2), marks=pytest.mark.slow)],
 )
-def test_a_training_ends_with_weights_that_classify_and_equal_seeds_give_equal_weights(recipe: Recipe, tmp_path: Path):
+def test_training_learns_classes_and_equal_seeds_give_equal_weights(recipe: Recipe, tmp_path: Path):
     spec = replace(DATASETS["mnist"], folder="")
     folder = write(
         trained(parse_network("conv3x3(4) bn relu | maxpool(4) | linear(10)"), recipe, spec), tmp_path / "net"
     )
-    train, test = arrays(tmp_path / "train.npz", 1_000, 1), arrays(tmp_path / "test.npz", 300, 2)
+    train, test = write_arrays(tmp_path / "train.npz", 1_000, 1), write_arrays(tmp_path / "test.npz", 300, 2)
 
     states = []
     for name in ("first.pt", "second.pt"):
@@ -435,14 +435,14 @@ def test_a_training_ends_with_weights_that_classify_and_equal_seeds_give_equal_w
 
 @pytest.fixture
 def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
-    """A hundred images, and a recipe of one epoch."""
-    whole = make_data()
-    monkeypatch.setattr(data, "load", lambda name, folder: whole)
+    """A hundred images, and a recipe of a single epoch."""
+    images = make_data()
+    monkeypatch.setattr(data, "load", lambda name, folder: images)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 1\n", encoding="utf-8")
-    return whole
+    return images
 
 
-def test_a_trained_network_is_written_as_a_folder(
+def test_trained_network_is_written_as_folder(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--pytorch", "new/digits", "--json"]) == 0
@@ -464,7 +464,7 @@ def test_a_trained_network_is_written_as_a_folder(
         ("epochs = 1", "full", 2),
     ],
 )
-def test_what_the_files_cannot_express_is_refused_before_any_training(
+def test_unsupported_recipe_and_full_folder_are_refused_before_training(
     recipe: str, folder: str, code: int, small_data: ImageData, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (workspace / "own.toml").write_text(f"batch_size = 16\n{recipe}\n", encoding="utf-8")
@@ -479,7 +479,7 @@ def test_what_the_files_cannot_express_is_refused_before_any_training(
 
 
 @pytest.mark.parametrize(("obstacle", "code"), [("no test images", 5), ("no log of reads", 2)])
-def test_a_copy_of_test_images_that_would_fail_is_refused_before_any_training(
+def test_unreadable_test_images_are_refused_before_training(
     obstacle: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     generator = np.random.default_rng(1)
@@ -501,16 +501,16 @@ def test_a_copy_of_test_images_that_would_fail_is_refused_before_any_training(
 
 
 @pytest.mark.slow
-def test_every_float_record_has_the_logits_of_load_and_the_recorded_errors(
-    shipped: Path, mnist_folder: Path, place: Workspace, tmp_path: Path
+def test_float_records_have_logits_of_load_and_recorded_errors(
+    shipped: Path, mnist_folder: Path, home: Workspace, tmp_path: Path
 ):
-    records = [each for each in read_all(place.records) if kept_indices(place.records, each)]
+    records = [each for each in read_all(home.records) if kept_indices(home.records, each)]
     floats = [each for each in records if each.recipe.precision != "int8"]
     assert len(floats) == 24
     for record in floats:
         spec = DATASETS[record.dataset]
-        index = kept_indices(place.records, record)[0]
-        weights = read_recorded(place.records, record, index)
+        index = kept_indices(home.records, record)[0]
+        weights = read_recorded(home.records, record, index)
         model = network_of(weights, spec.task)
         images = replace(make_data(), dataset=spec)
         seed_run = record.seed(index)
@@ -519,7 +519,7 @@ def test_every_float_record_has_the_logits_of_load_and_the_recorded_errors(
         net = net_of(folder)
         original = harness.load(record, index)
         with program(folder, "evaluate") as evaluate:
-            # Networks for other data sets get the images of MNIST too.
+            # Networks for further data sets also get images of MNIST.
             pixels, labels = evaluate.read_part(mnist_folder / "MNIST" / "raw", "t10k")
             with torch.inference_mode():
                 assert torch.equal(net(evaluate.normalise(pixels[:500])), original.logits(pixels[:500])), record.hash

@@ -9,14 +9,14 @@ import pytest
 
 from harness.system import files
 from harness.system.files import Workspace
-from tests.verifications import inhabit
+from tests.verifications import create_evidence
 
 
 @pytest.fixture(scope="session")
 def consistent_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Two verifications and a certification, run without training; tests must not change these files."""
     with pytest.MonkeyPatch.context() as patch:
-        return inhabit(tmp_path_factory.mktemp("consistent"), patch)
+        return create_evidence(tmp_path_factory.mktemp("consistent"), patch)
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.ledger import AttemptOutcome
 from harness.system import files
 from harness.system.files import Workspace
-from tests.verifications import NETWORK, commit_evidence, drop, edit, forget, git, record_of, weights
+from tests.verifications import NETWORK, commit_evidence, delete_git, delete_line, edit, git, record_of, weights
 
 
 @pytest.mark.parametrize("with_git", [True, False])
 def test_unchanged_evidence_has_no_faults(with_git: bool, home: Workspace, capsys: pytest.CaptureFixture[str]):
     if not with_git:
-        forget(home)
+        delete_git(home)
 
     assert faults(home) == []
     assert run(["leaderboard", "--check", "--json"]) == 0
@@ -126,8 +126,8 @@ def test_anchor_finds_rewritten_history(home: Workspace, capsys: pytest.CaptureF
     commit_evidence(home)
     assert run(["leaderboard", "--check", "--anchor", published.strip()]) == 0
 
-    forget(home)
-    drop(home.test_log, lambda line: line["purpose"].endswith(" seed 9"))
+    delete_git(home)
+    delete_line(home.test_log, lambda line: line["purpose"].endswith(" seed 9"))
     assert run(["leaderboard", "--check", "--anchor", published.strip()]) == 4
     commit_evidence(home)
     [fault] = faults(home)
@@ -166,13 +166,13 @@ def with_weights(change: Callable[[bytes], bytes]) -> Callable[[Workspace], obje
 
 
 def drop_attempt(home: Workspace) -> None:
-    drop(home.ledger, lambda line: line.get("outcome") == "open")
-    drop(home.ledger, is_end)
+    delete_line(home.ledger, lambda line: line.get("outcome") == "open")
+    delete_line(home.ledger, is_end)
 
 
 def declare_excessive_alpha(home: Workspace) -> None:
-    other = ledger.read(home.ledger).attempts[0].key._replace(hash="0" * 12)
-    earlier = ledger.declare_attempt(home.ledger, other, 0, 20, "1" * 40)
+    attempt = ledger.read(home.ledger).attempts[0].key._replace(hash="0" * 12)
+    earlier = ledger.declare_attempt(home.ledger, attempt, 0, 20, "1" * 40)
     files.append_line(home.ledger, json.dumps(asdict(earlier) | {"number": 3, "hash": "1" * 12, "alpha": 0.01}))
 
 
@@ -199,7 +199,7 @@ def is_end(line: dict[str, Any]) -> bool:
 
 
 FORGERIES = [
-    ("ledger", "attempt 1: outcome: open stated, certified", lambda home: drop(home.ledger, is_end)),
+    ("ledger", "attempt 1: outcome: open stated, certified", lambda home: delete_line(home.ledger, is_end)),
     ("ledger", "attempt 1: lacking", drop_attempt),
     ("ledger", "outcome: certified with bound 99.49 ", with_entry(is_end, lower_bound_pct=99.49)),
     ("ledger", "outcome: certified with bound None", with_entry(is_end, lower_bound_pct=None)),
@@ -238,7 +238,7 @@ FORGERIES = [
 def test_check_finds_forged_value(
     name: str, message: str, change: Callable[[Workspace], object], home: Workspace, capsys: pytest.CaptureFixture[str]
 ):
-    forget(home)
+    delete_git(home)
     change(home)
 
     assert run(["leaderboard", "--check"]) == 4
@@ -249,7 +249,7 @@ def test_check_finds_forged_value(
 
 
 def test_failed_attempt_stated_as_certified_is_not_ranked(home: Workspace):
-    forget(home)
+    delete_git(home)
     edit(record_of(home), lambda seeds: [seed.update(test_errors=seed["test_errors"] + 9) for seed in seeds])
     edit(record_of(home), lambda seeds: [seed["wrong"].extend([i, 3] for i in range(90, 99)) for seed in seeds])
     evidence, [attempt] = record.read(record_of(home)), ledger.read(home.ledger).attempts

@@ -54,19 +54,19 @@ def path(tmp_path: Path) -> Path:
 # Tiers, figures and order ----------------------------------------------------------------------------
 
 
-def test_row_counts_attempts_at_target_and_states_confidence(place: Workspace):
+def test_row_counts_attempts_at_target_and_states_confidence(home: Workspace):
     draft = make_record([52, 58] * 15)
     evidence = replace(draft, seeds=tuple(replace(run, beacon="c" * 40) for run in draft.seeds))
-    ledger.declare_attempt(place.ledger, evidence.key._replace(hash="0" * 12), 0, 30)
-    attempt = ledger.declare_attempt(place.ledger, evidence.key, 0, 30)
-    ledger.declare_attempt(place.ledger, evidence.key._replace(target_pct=99.5), 30, 30)
-    ledger.declare_attempt(place.ledger, evidence.key._replace(dataset="kmnist"), 60, 30)
+    ledger.declare_attempt(home.ledger, evidence.key._replace(hash="0" * 12), 0, 30)
+    attempt = ledger.declare_attempt(home.ledger, evidence.key, 0, 30)
+    ledger.declare_attempt(home.ledger, evidence.key._replace(target_pct=99.5), 30, 30)
+    ledger.declare_attempt(home.ledger, evidence.key._replace(dataset="kmnist"), 60, 30)
 
-    before = leaderboard_table.row_of_record(evidence, ledger.read(place.ledger))
+    before = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
     ledger.close(
-        place.ledger, attempt, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1]
+        home.ledger, attempt, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1]
     )
-    after = leaderboard_table.row_of_record(evidence, ledger.read(place.ledger))
+    after = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
     bound_pct = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
@@ -89,13 +89,13 @@ def test_row_counts_attempts_at_target_and_states_confidence(place: Workspace):
     ],
 )
 def test_tier_follows_from_first_declaration_and_all_seeds(
-    errors: list[int], declared: list[range], tier: Tier, place: Workspace
+    errors: list[int], declared: list[range], tier: Tier, home: Workspace
 ):
     evidence = make_record(errors)
     for indices in declared:
-        ledger.declare_verification(place.ledger, evidence.key, indices)
+        ledger.declare_verification(home.ledger, evidence.key, indices)
 
-    assert leaderboard_table.row_of_record(evidence, ledger.read(place.ledger)).tier is tier
+    assert leaderboard_table.row_of_record(evidence, ledger.read(home.ledger)).tier is tier
 
 
 def test_row_figures_follow_from_seeds():
@@ -211,22 +211,22 @@ def add_study(home: Workspace, name: str, results: list[Result]) -> Path:
     return folder
 
 
-def test_claim_never_counts_as_reached_and_has_own_row(place: Workspace):
+def test_claim_never_counts_as_reached_and_has_own_row(home: Workspace):
     evidence = make_record([50] * 5)
-    record.write(place.records, evidence)
+    record.write(home.records, evidence)
     claim = make_claim(str(evidence.architecture), 99.99)
-    (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
+    (home.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
 
-    first, second = leaderboard_table.collect(place)
+    first, second = leaderboard_table.collect(home)
 
     assert (first.tier, first.reached) == (Tier.VERIFIED, True)
     assert (second.tier, second.reached, second.note) == (Tier.CLAIMED, False, "best epoch; someone")
     assert second.mean_test_accuracy_pct == 99.99
 
 
-def test_study_adds_only_pareto_front(place: Workspace):
+def test_study_adds_only_pareto_front(home: Workspace):
     add_study(
-        place,
+        home,
         "s",
         [
             make_result(network_of_width(4), 90),
@@ -238,7 +238,7 @@ def test_study_adds_only_pareto_front(place: Workspace):
         ],
     )
 
-    rows = leaderboard_table.collect(place)
+    rows = leaderboard_table.collect(home)
 
     assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
         (network_of_width(6), 99.3),
@@ -268,12 +268,12 @@ def commit(folder: Path) -> Path:
     return folder
 
 
-def test_shipped_evidence_is_ranked_in_workspace_and_stays_unchanged(clone: Path, place: Workspace):
+def test_shipped_evidence_is_ranked_in_workspace_and_stays_unchanged(clone: Path, home: Workspace):
     before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
-    add_study(place, "s", [make_result(network_of_width(5), 80)])
-    record.write(place.records, make_record([70], network_of_width(6), first=1))
+    add_study(home, "s", [make_result(network_of_width(5), 80)])
+    record.write(home.records, make_record([70], network_of_width(6), first=1))
 
-    rows = leaderboard_table.refresh(place)
+    rows = leaderboard_table.refresh(home)
 
     # The seed of the workspace joins the shipped seed.
     assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
@@ -281,31 +281,27 @@ def test_shipped_evidence_is_ranked_in_workspace_and_stays_unchanged(clone: Path
         (network_of_width(5), Tier.SEARCHED, None),
         (network_of_width(4), Tier.SEARCHED, None),
     }
-    assert leaderboard_table.read(place.leaderboard) == rows
+    assert leaderboard_table.read(home.leaderboard) == rows
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
-    assert faults(place) == []
+    assert faults(home) == []
 
 
-def test_row_is_published_with_evidence_and_all_attempts(
-    clone: Path, place: Workspace, monkeypatch: pytest.MonkeyPatch
-):
+def test_row_is_published_with_evidence_and_all_attempts(clone: Path, home: Workspace, monkeypatch: pytest.MonkeyPatch):
     verified, unpublished = make_record([50] * 5), make_record([55], network_of_width(9))
     failed = make_record([90] * 20, network_of_width(7), beacon="1" * 40)
     for evidence in (verified, unpublished, failed):
-        record.write(place.records, evidence)
+        record.write(home.records, evidence)
         files.append_line(
-            place.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {evidence.hash} fast seed 0"})
+            home.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {evidence.hash} fast seed 0"})
         )
-        files.write_bytes(record.weights_path(place.records, evidence, 0), evidence.hash.encode())
-    ledger.declare_verification(place.ledger, verified.key, range(5))
-    ledger.declare_verification(place.ledger, unpublished.key, range(1))
-    attempt = ledger.declare_attempt(place.ledger, failed.key, 0, 20)
-    ledger.close(
-        place.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1]
-    )
+        files.write_bytes(record.weights_path(home.records, evidence, 0), evidence.hash.encode())
+    ledger.declare_verification(home.ledger, verified.key, range(5))
+    ledger.declare_verification(home.ledger, unpublished.key, range(1))
+    attempt = ledger.declare_attempt(home.ledger, failed.key, 0, 20)
+    ledger.close(home.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1])
 
-    publish(place, verified.hash)
-    publish(place, verified.hash)
+    publish(home, verified.hash)
+    publish(home, verified.hash)
 
     published = Workspace(clone)
     assert {evidence.hash for evidence in record.read_all(published.records)} == {
@@ -326,9 +322,9 @@ def test_row_is_published_with_evidence_and_all_attempts(
     assert leaderboard_table.read(clone / "leaderboard.csv") == leaderboard_table.collect(published)
     assert len(leaderboard_table.read(clone / "leaderboard.csv")) == 4
 
-    monkeypatch.setattr(files, "SHIPPED", place.root / "installed")
+    monkeypatch.setattr(files, "SHIPPED", home.root / "installed")
     with pytest.raises(UsageError):
-        publish(place, verified.hash)
+        publish(home, verified.hash)
 
 
 def test_declared_attempt_is_published_by_hash(clone: Path, workspace: Path):
@@ -342,43 +338,43 @@ def test_declared_attempt_is_published_by_hash(clone: Path, workspace: Path):
     assert attempt.hash == evidence.hash
 
 
-def test_concurrent_refreshes_leave_complete_table(place: Workspace):
+def test_concurrent_refreshes_leave_complete_table(home: Workspace):
     for width in range(3, 9):
-        record.write(place.records, make_record([50], network_of_width(width)))
-    leaderboard_table.refresh(place)
+        record.write(home.records, make_record([50], network_of_width(width)))
+    leaderboard_table.refresh(home)
 
     def refresh(number: int) -> int:
-        record.write(place.records, make_record([60 + number], network_of_width(10 + number)))
-        return len(leaderboard_table.refresh(place)) if number % 2 else len(leaderboard_table.read(place.leaderboard))
+        record.write(home.records, make_record([60 + number], network_of_width(10 + number)))
+        return len(leaderboard_table.refresh(home)) if number % 2 else len(leaderboard_table.read(home.leaderboard))
 
     with ThreadPoolExecutor(4) as pool:
         lengths = list(pool.map(refresh, range(8)))
 
     assert min(lengths) >= 6
-    assert len(leaderboard_table.refresh(place)) == 14
-    assert [path.name for path in place.runs.glob("*.csv*")] == ["leaderboard.csv"]
+    assert len(leaderboard_table.refresh(home)) == 14
+    assert [path.name for path in home.runs.glob("*.csv*")] == ["leaderboard.csv"]
 
 
-def test_torn_ledger_line_removes_only_certification(place: Workspace):
+def test_torn_ledger_line_removes_only_certification(home: Workspace):
     first, second = make_record([40] * 30, beacon="1" * 40), make_record([60], network_of_width(6))
-    record.write(place.records, first)
-    record.write(place.records, second)
+    record.write(home.records, first)
+    record.write(home.records, second)
     ledger.close(
-        place.ledger,
-        ledger.declare_attempt(place.ledger, first.key, 0, 30),
+        home.ledger,
+        ledger.declare_attempt(home.ledger, first.key, 0, 30),
         outcome=ledger.AttemptOutcome.CERTIFIED,
         # All 30 seeds have 40 errors; the Poisson bound allows -ln(0.0025) / 30 further errors per seed.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
     )
-    assert leaderboard_table.survey(place).rows[0].tier is Tier.CERTIFIED
-    place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
+    assert leaderboard_table.survey(home).rows[0].tier is Tier.CERTIFIED
+    home.ledger.write_bytes(home.ledger.read_bytes()[:-50])
 
-    survey = leaderboard_table.survey(place)
+    survey = leaderboard_table.survey(home)
 
     assert [(row.hash, row.tier) for row in survey.rows] == [(first.hash, Tier.VERIFIED), (second.hash, Tier.MEASURED)]
     [damage] = survey.damage
-    assert f"{place.ledger}, line 2: " in damage.message
-    assert leaderboard_table.refresh(place) == list(survey.rows)
+    assert f"{home.ledger}, line 2: " in damage.message
+    assert leaderboard_table.refresh(home) == list(survey.rows)
 
 
 @pytest.mark.parametrize(
@@ -386,32 +382,32 @@ def test_torn_ledger_line_removes_only_certification(place: Workspace):
     [("parameters", 46), ("macs", 46), ("hash", "0" * 12), ("receptive_field", 1), ("reached", True),
      ("mean_test_accuracy_pct", 99.9), ("stored_numbers", 3)],
 )  # fmt: skip
-def test_figures_of_searched_network_are_recomputed(field: str, value: object, clone: Path, place: Workspace):
+def test_figures_of_searched_network_are_recomputed(field: str, value: object, clone: Path, home: Workspace):
     path = clone / "leaderboard.csv"
     rows = leaderboard_table.read(path)
     assert rows[1].tier is Tier.SEARCHED
     files.write_text(path, leaderboard_table.to_csv([rows[0], replace(rows[1], **{field: value})]))  # type: ignore[arg-type]
 
-    assert [getattr(row, field) for row in leaderboard_table.collect(place)] == [getattr(row, field) for row in rows]
-    assert any(fault.startswith(f"{path}: ") for fault in faults(place))
+    assert [getattr(row, field) for row in leaderboard_table.collect(home)] == [getattr(row, field) for row in rows]
+    assert any(fault.startswith(f"{path}: ") for fault in faults(home))
 
 
 @pytest.mark.parametrize("attempt_in_ledger", ["", "another target"])
-def test_seeds_of_missing_attempt_are_not_ranked(attempt_in_ledger: str, place: Workspace):
+def test_seeds_of_missing_attempt_are_not_ranked(attempt_in_ledger: str, home: Workspace):
     evidence = make_record([50, 55])
-    record.write(place.records, replace(evidence, seeds=tuple(replace(run, attempt=1) for run in evidence.seeds)))
+    record.write(home.records, replace(evidence, seeds=tuple(replace(run, attempt=1) for run in evidence.seeds)))
     if attempt_in_ledger:
-        ledger.declare_attempt(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
+        ledger.declare_attempt(home.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
 
-    survey = leaderboard_table.survey(place)
+    survey = leaderboard_table.survey(home)
 
     assert [*survey.rows, *survey.records] == []
     assert "attempt 1: lacking" in survey.damage[0].message
-    assert leaderboard_table.collect(place) == []
+    assert leaderboard_table.collect(home) == []
 
-    place.ledger.unlink(missing_ok=True)
-    ledger.declare_attempt(place.ledger, evidence.key, 0, 20)
-    assert len(leaderboard_table.survey(place).rows) == 1
+    home.ledger.unlink(missing_ok=True)
+    ledger.declare_attempt(home.ledger, evidence.key, 0, 20)
+    assert len(leaderboard_table.survey(home).rows) == 1
 
 
 def test_row_without_declaration_is_measured_and_reported_once(workspace: Path, capsys: pytest.CaptureFixture[str]):

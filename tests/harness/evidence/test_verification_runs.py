@@ -45,8 +45,8 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return without_training(monkeypatch)
 
 
-def only_record(place: Workspace) -> Record:
-    [evidence] = record.read_all(place.records)
+def only_record(home: Workspace) -> Record:
+    [evidence] = record.read_all(home.records)
     return evidence
 
 
@@ -60,11 +60,11 @@ def interrupt_at(index: int) -> Callable[[Job], None]:
     return watch
 
 
-def run_until_interrupt(place: Workspace, seeds: Seeds, index: int, indices: range) -> None:
+def run_until_interrupt(home: Workspace, seeds: Seeds, index: int, indices: range) -> None:
     """Run a verification until KeyboardInterrupt at a seed index."""
     seeds.watch = interrupt_at(index)
     with pytest.raises(KeyboardInterrupt):
-        run_plan(place, make_plan(indices))
+        run_plan(home, make_plan(indices))
     seeds.watch = lambda job: None
 
 
@@ -79,16 +79,14 @@ def run_all_locally(waiting: list[Job], executor: Processes, workers: int, *call
 
 
 @pytest.mark.nightly
-def test_trained_verification_runs_fixed_seeds_and_repeats_equal_bits(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
-):
+def test_trained_verification_runs_fixed_seeds_and_repeats_equal_bits(home: Workspace, monkeypatch: pytest.MonkeyPatch):
     network = parse_network("conv3x3(2) bn relu maxpool gap linear(10)")
     smoke = RECIPES["smoke"]
     plan = make_plan(range(2), architecture=network, named_recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
-    first = run_plan(place, plan)
+    first = run_plan(home, plan)
     monkeypatch.setattr(verification_runs, "run_all", run_all_locally)
-    second = run_plan(place, replace(plan, indices=(1,)))
+    second = run_plan(home, replace(plan, indices=(1,)))
 
     values = [run.seed for run in first.runs]
     assert values == [derive_seed(network.hash, smoke.recipe.hash, Purpose.VERIFY, index) for index in (0, 1)]
@@ -97,32 +95,32 @@ def test_trained_verification_runs_fixed_seeds_and_repeats_equal_bits(
     assert [repeat.identical for repeat in second.reruns] == [True]
     assert second.runs[0].weights_sha256 == first.runs[1].weights_sha256 != first.runs[0].weights_sha256
     assert second.runs[0].test_errors == first.runs[1].test_errors
-    assert [run.test_size for run in only_record(place).seeds] == [500, 500]
-    assert len(place.test_log.read_text(encoding="utf-8").splitlines()) == 3
+    assert [run.test_size for run in only_record(home).seeds] == [500, 500]
+    assert len(home.test_log.read_text(encoding="utf-8").splitlines()) == 3
 
 
 # The record ------------------------------------------------------------------------------------------
 
 
-def test_new_seeds_join_record_and_recorded_seeds_stay_unchanged(place: Workspace, seeds: Seeds):
-    run_plan(place, make_plan(range(2)))
+def test_new_seeds_join_record_and_recorded_seeds_stay_unchanged(home: Workspace, seeds: Seeds):
+    run_plan(home, make_plan(range(2)))
     seeds.errors = lambda index: 70
 
-    verdict = run_plan(place, make_plan(range(1, 4)))
+    verdict = run_plan(home, make_plan(range(1, 4)))
 
-    assert [run.test_errors for run in only_record(place).seeds] == [55, 55, 70, 70]
+    assert [run.test_errors for run in only_record(home).seeds] == [55, 55, 70, 70]
     assert [run.test_errors for run in verdict.runs] == [55, 70, 70]
     assert (verdict.row.seeds, verdict.row.test_errors_mean, verdict.reruns) == (4, 62.5, ())
     # Recorded seeds are run again if no seed of the plan is missing.
-    rerun_verdict = run_plan(place, make_plan([1]))
-    assert rerun_verdict.record == only_record(place) == verdict.record
+    rerun_verdict = run_plan(home, make_plan([1]))
+    assert rerun_verdict.record == only_record(home) == verdict.record
     assert [(each.index, each.test_errors, each.recorded_test_errors) for each in rerun_verdict.reruns] == [(1, 70, 55)]
-    seeds.asked.clear()
-    assert run_plan(place, make_plan(range(4), repeat=False)).row == verdict.row
-    assert seeds.asked == []
+    seeds.jobs.clear()
+    assert run_plan(home, make_plan(range(4), repeat=False)).row == verdict.row
+    assert seeds.jobs == []
 
 
-def test_weights_of_new_seeds_join_record_and_recorded_weights_stay(place: Workspace, seeds: Seeds):
+def test_weights_of_new_seeds_join_record_and_recorded_weights_stay(home: Workspace, seeds: Seeds):
     content = b"first"
 
     def write_weights(job: Job) -> None:
@@ -130,18 +128,18 @@ def test_weights_of_new_seeds_join_record_and_recorded_weights_stay(place: Works
         files.write_bytes(job.weights, content)
 
     seeds.watch = write_weights
-    run_plan(place, make_plan(range(2)))
+    run_plan(home, make_plan(range(2)))
     content, seeds.weights = b"second", lambda index: "other"
-    run_plan(place, make_plan(range(1, 3)))
+    run_plan(home, make_plan(range(1, 3)))
 
     folder_name = f"{NETWORK.hash}-{RECIPES['fast'].recipe.hash}-mnist"
-    weight_files = {path.name: path.read_bytes() for path in (place.records / "weights" / folder_name).iterdir()}
+    weight_files = {path.name: path.read_bytes() for path in (home.records / "weights" / folder_name).iterdir()}
     assert weight_files == {
         "seed-0000.safetensors": b"first",
         "seed-0001.safetensors": b"first",
         "seed-0002.safetensors": b"second",
     }
-    assert [path.name for path in place.runs.iterdir()] == ["records"]
+    assert [path.name for path in home.runs.iterdir()] == ["records"]
 
 
 @pytest.mark.parametrize(
@@ -157,14 +155,14 @@ def test_weights_of_new_seeds_join_record_and_recorded_weights_stay(place: Works
     ],
 )
 def test_rerun_states_whether_weights_equal_record(
-    weights: str, changes: dict[str, object], identical: bool | None, place: Workspace, seeds: Seeds
+    weights: str, changes: dict[str, object], identical: bool | None, home: Workspace, seeds: Seeds
 ):
     seeds.weights = lambda index: "a"
-    run_plan(place, make_plan(range(1)))
+    run_plan(home, make_plan(range(1)))
     seeds.weights = lambda index: weights
     seeds.environment = replace(ENVIRONMENT, **changes)  # type: ignore[arg-type]
 
-    verdict = run_plan(place, make_plan(range(1)))
+    verdict = run_plan(home, make_plan(range(1)))
 
     assert [repeat.identical for repeat in verdict.reruns] == [identical]
 
@@ -179,13 +177,13 @@ def test_rerun_states_whether_weights_equal_record(
     ],
 )
 def test_worse_rerun_with_other_weights_contradicts_record(
-    errors: object, weights: str, contradicted: bool, place: Workspace, seeds: Seeds
+    errors: object, weights: str, contradicted: bool, home: Workspace, seeds: Seeds
 ):
     seeds.errors, seeds.weights = lambda index: 50 + index, lambda index: f"same {index}"
-    assert run_plan(place, make_plan()).passed
+    assert run_plan(home, make_plan()).passed
     seeds.errors, seeds.weights = errors, lambda index: f"{weights} {index}"  # type: ignore[assignment]
 
-    verdict = run_plan(place, make_plan())
+    verdict = run_plan(home, make_plan())
 
     assert verdict.row.reached
     assert verdict.is_contradicted is contradicted
@@ -195,33 +193,33 @@ def test_worse_rerun_with_other_weights_contradicts_record(
 # Interruptions and broken workers --------------------------------------------------------------------
 
 
-def test_seeds_of_interrupted_call_are_not_run_twice(place: Workspace, seeds: Seeds):
+def test_seeds_of_interrupted_call_are_not_run_twice(home: Workspace, seeds: Seeds):
     seeds.watch = interrupt_at(3)
     with pytest.raises(KeyboardInterrupt):
-        run_plan(place, make_plan())
-    assert [run.index for run in only_record(place).seeds] == [0, 1, 2]
-    assert [run.index for run in recorded_verdict(make_plan([2, 3]), place).runs] == [2]
-    seeds.asked.clear()
+        run_plan(home, make_plan())
+    assert [run.index for run in only_record(home).seeds] == [0, 1, 2]
+    assert [run.index for run in recorded_verdict(make_plan([2, 3]), home).runs] == [2]
+    seeds.jobs.clear()
     seeds.watch = lambda job: None
 
-    verdict = run_plan(place, make_plan())
+    verdict = run_plan(home, make_plan())
 
     assert seeds.indices == [3, 4]
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
     assert (verdict.reruns, verdict.is_contradicted) == ((), False)
-    assert [path.name for path in place.runs.iterdir()] == ["records"]
+    assert [path.name for path in home.runs.iterdir()] == ["records"]
 
 
-def test_row_cannot_be_verified_by_two_processes(place: Workspace, seeds: Seeds):
-    with owned(verification_runs._folder_of(make_plan(), place)), pytest.raises(UsageError):
-        run_plan(place, make_plan())
+def test_row_cannot_be_verified_by_two_processes(home: Workspace, seeds: Seeds):
+    with owned(verification_runs._folder_of(make_plan(), home)), pytest.raises(UsageError):
+        run_plan(home, make_plan())
 
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open"])
 def test_full_disk_is_reported_before_first_seed(
-    call: str, place: Workspace, seeds: Seeds, monkeypatch: pytest.MonkeyPatch
+    call: str, home: Workspace, seeds: Seeds, monkeypatch: pytest.MonkeyPatch
 ):
     def raise_disk_full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -229,49 +227,49 @@ def test_full_disk_is_reported_before_first_seed(
     with monkeypatch.context() as patch:
         patch.setattr(Path if call == "mkdir" else os, call, raise_disk_full)
         with pytest.raises(StorageError):
-            run_plan(place, make_plan())
+            run_plan(home, make_plan())
 
-    assert seeds.asked == []
+    assert seeds.jobs == []
 
 
 # Declarations ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("declaration", ["nothing", "another row", "no repository", "no commit", "another count"])
-def test_certification_needs_committed_declaration(declaration: str, place: Workspace, seeds: Seeds):
+def test_certification_needs_committed_declaration(declaration: str, home: Workspace, seeds: Seeds):
     if declaration == "another row":
-        declare_in_git(place, make_plan(certify=True, target_pct=99.0), 20)
+        declare_in_git(home, make_plan(certify=True, target_pct=99.0), 20)
     elif declaration == "no repository":
-        assert declare_attempt(CERTIFY, place, 20) == declare_attempt(CERTIFY, place, 30)
+        assert declare_attempt(CERTIFY, home, 20) == declare_attempt(CERTIFY, home, 30)
     elif declaration == "no commit":
-        git(place, "init", "--quiet")
-        declare_attempt(CERTIFY, place, 20)
+        git(home, "init", "--quiet")
+        declare_attempt(CERTIFY, home, 20)
     elif declaration == "another count":
-        declare_in_git(place, CERTIFY, 30)
-        text = place.ledger.read_text(encoding="utf-8")
-        place.ledger.write_text(text.replace('"seeds": 30', '"seeds": 20'), encoding="utf-8")
+        declare_in_git(home, CERTIFY, 30)
+        text = home.ledger.read_text(encoding="utf-8")
+        home.ledger.write_text(text.replace('"seeds": 30', '"seeds": 20'), encoding="utf-8")
 
     with pytest.raises(UsageError):
-        run_plan(place, CERTIFY)
-    assert seeds.asked == []
+        run_plan(home, CERTIFY)
+    assert seeds.jobs == []
 
-    declare_in_git(place, CERTIFY, 20)
-    assert run_plan(place, CERTIFY).passed
-    assert len(seeds.asked) == 20
+    declare_in_git(home, CERTIFY, 20)
+    assert run_plan(home, CERTIFY).passed
+    assert len(seeds.jobs) == 20
 
 
-def test_certification_seeds_depend_on_declaring_commit(place: Workspace, seeds: Seeds):
-    declare_in_git(place, CERTIFY, 20)
-    commit = (consistency.git(place.root, "rev-parse", "HEAD") or "").strip()
-    commit_evidence(place)
+def test_certification_seeds_depend_on_declaring_commit(home: Workspace, seeds: Seeds):
+    declare_in_git(home, CERTIFY, 20)
+    commit = (consistency.git(home.root, "rev-parse", "HEAD") or "").strip()
+    commit_evidence(home)
 
-    verdict = run_plan(place, CERTIFY)
+    verdict = run_plan(home, CERTIFY)
 
     values = {derive_seed(NETWORK.hash, CERTIFY.named_recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
-    assert {job.beacon for job in seeds.asked} == {run.beacon for run in verdict.record.seeds} == {commit}
+    assert {job.beacon for job in seeds.jobs} == {run.beacon for run in verdict.record.seeds} == {commit}
     assert not {run.seed for run in verdict.runs} & values
     # A rerun uses the recorded seed.
-    rerun = run_plan(place, make_plan([3]))
+    rerun = run_plan(home, make_plan([3]))
     assert [run.seed for run in rerun.runs] == [verdict.runs[3].seed]
 
 
@@ -286,39 +284,39 @@ def test_certification_seeds_depend_on_declaring_commit(place: Workspace, seeds:
         "dropout(0.000002)",
     ],
 )
-def test_network_with_op_without_effect_cannot_be_declared(body: str, place: Workspace):
+def test_network_with_op_without_effect_cannot_be_declared(body: str, home: Workspace):
     vain_network = parse_network(f"conv3x3(4) bn {body} | gap | linear(10)")
     for text in ("relu", "leaky", "relu dropout(0.1)", "res(conv3x3(4) bn) maxpool"):
         network = parse_network(f"conv3x3(4) bn {text} | gap | linear(10)")
-        assert declare_attempt(replace(CERTIFY, architecture=network), place, 20).hash == network.hash
+        assert declare_attempt(replace(CERTIFY, architecture=network), home, 20).hash == network.hash
 
     with pytest.raises(ContentError):
-        declare_attempt(replace(CERTIFY, architecture=vain_network), place, 20)
+        declare_attempt(replace(CERTIFY, architecture=vain_network), home, 20)
 
 
-def test_verification_seeds_are_declared_before_first_training(place: Workspace, seeds: Seeds):
+def test_verification_seeds_are_declared_before_first_training(home: Workspace, seeds: Seeds):
     declarations: list[list[Declaration]] = []
-    seeds.watch = lambda job: declarations.append(ledger.read(place.ledger).declarations)
+    seeds.watch = lambda job: declarations.append(ledger.read(home.ledger).declarations)
 
-    verdict = run_plan(place, make_plan(range(3)))
+    verdict = run_plan(home, make_plan(range(3)))
 
     [declaration] = declarations[0]
     assert (declaration.key, declaration.indices) == (verdict.record.key, (0, 1, 2))
     assert declarations == [[declaration]] * 3
 
 
-def test_row_is_measured_while_a_declared_seed_is_missing(place: Workspace, seeds: Seeds):
-    run_until_interrupt(place, seeds, 6, range(8))
+def test_row_is_measured_while_a_declared_seed_is_missing(home: Workspace, seeds: Seeds):
+    run_until_interrupt(home, seeds, 6, range(8))
 
     # Six seeds reach the target, but eight are declared. A verification of five recorded seeds changes nothing.
-    partial_verdict = run_plan(place, make_plan(range(5)))
-    [row] = leaderboard_table.collect(place)
+    partial_verdict = run_plan(home, make_plan(range(5)))
+    [row] = leaderboard_table.collect(home)
     assert (row.seeds, row.tier, row.reached) == (6, Tier.MEASURED, False)
     assert (partial_verdict.row.tier, partial_verdict.passed) == (Tier.MEASURED, False)
-    assert not recorded_verdict(make_plan(range(5)), place).passed
+    assert not recorded_verdict(make_plan(range(5)), home).passed
 
-    verdict = run_plan(place, make_plan(range(8)))
-    [row] = leaderboard_table.collect(place)
+    verdict = run_plan(home, make_plan(range(8)))
+    [row] = leaderboard_table.collect(home)
     assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
 
 
@@ -374,11 +372,11 @@ def test_damaged_record_stops_verification_of_same_row_only(workspace: Path, see
     run_plan(home, make_plan(range(6)))
     [path] = home.records.glob("*.json")
     path.write_text("{", encoding="utf-8")
-    seeds.asked.clear()
+    seeds.jobs.clear()
 
     with pytest.raises(ContentError, match=path.name):
         run_plan(home, make_plan(range(6)))
-    assert seeds.asked == []
+    assert seeds.jobs == []
     assert run_plan(home, make_plan(range(6), target_pct=99.0)).row.seeds == 6
 
 
@@ -424,26 +422,26 @@ def test_equal_weights_on_renamed_test_images_cause_no_warning(
 # Certifications --------------------------------------------------------------------------------------
 
 
-def certify(place: Workspace, count: int = 20, **changes: Any) -> Verdict:
+def certify(home: Workspace, count: int = 20, **changes: Any) -> Verdict:
     """Declare, commit and run a certification; an open attempt continues as declared."""
     plan = make_plan(certify=True, **changes)
-    declare_in_git(place, plan, count)
-    return run_plan(place, plan)
+    declare_in_git(home, plan, count)
+    return run_plan(home, plan)
 
 
-def only_attempt(place: Workspace) -> Attempt:
-    [attempt] = ledger.read(place.ledger).attempts
+def only_attempt(home: Workspace) -> Attempt:
+    [attempt] = ledger.read(home.ledger).attempts
     return attempt
 
 
-def test_bound_that_reaches_target_certifies(place: Workspace, seeds: Seeds):
+def test_bound_that_reaches_target_certifies(home: Workspace, seeds: Seeds):
     seeds.errors = lambda index: 50 + index % 3
 
-    verdict = certify(place)
+    verdict = certify(home)
 
     assert verdict.passed
     assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
-    attempt = only_attempt(place)
+    attempt = only_attempt(home)
     assert attempt.outcome is AttemptOutcome.CERTIFIED
     # Twenty seeds have 19 errors above the least number, 50. Garwood's bound is lower than Student's bound here.
     garwood_errors = 50 + chi2.ppf(0.9975, 2 * (19 + 1)) / 2 / 20
@@ -451,60 +449,60 @@ def test_bound_that_reaches_target_certifies(place: Workspace, seeds: Seeds):
     assert {run.attempt for run in verdict.record.seeds} == {1}
 
 
-def test_failed_certification_fails_although_row_is_verified(place: Workspace, seeds: Seeds):
+def test_failed_certification_fails_although_row_is_verified(home: Workspace, seeds: Seeds):
     # The last seed lowers the bound of the certification below the target, not the bound at 98 % (t(0.98, 19) = 2.205).
     seeds.errors = lambda index: 105 if index == 19 else 50
 
-    verdict = certify(place)
+    verdict = certify(home)
 
     assert (verdict.row.tier, verdict.row.reached) == (Tier.VERIFIED, True)
     assert not verdict.passed
-    assert only_attempt(place).outcome is AttemptOutcome.FAILED
-    assert [attempt.key for attempt in ledger.read(place.ledger).attempts].count(verdict.record.key) == 1
+    assert only_attempt(home).outcome is AttemptOutcome.FAILED
+    assert [attempt.key for attempt in ledger.read(home.ledger).attempts].count(verdict.record.key) == 1
 
 
-def test_due_indices_include_all_declared_seeds(place: Workspace, seeds: Seeds):
-    run_plan(place, make_plan(range(6)))
-    key = record.read_all(place.records)[0].key
+def test_due_indices_include_all_declared_seeds(home: Workspace, seeds: Seeds):
+    run_plan(home, make_plan(range(6)))
+    key = record.read_all(home.records)[0].key
     # A verification of eight seeds was stopped after six.
-    ledger.declare_verification(place.ledger, key, [6, 7])
+    ledger.declare_verification(home.ledger, key, [6, 7])
 
-    assert verification_runs.due_indices(make_plan(), place, 5) == (0, 1, 2, 3, 4, 6, 7)
+    assert verification_runs.due_indices(make_plan(), home, 5) == (0, 1, 2, 3, 4, 6, 7)
     # Results of these seeds are known for a further target, but not for a further data set.
-    assert verification_runs.due_indices(make_plan(target_pct=99.0), place, 5) == (8, 9, 10, 11, 12)
-    assert verification_runs.due_indices(make_plan(dataset="kmnist"), place, 5) == (0, 1, 2, 3, 4)
+    assert verification_runs.due_indices(make_plan(target_pct=99.0), home, 5) == (8, 9, 10, 11, 12)
+    assert verification_runs.due_indices(make_plan(dataset="kmnist"), home, 5) == (0, 1, 2, 3, 4)
 
 
-def test_row_is_measured_while_certification_seeds_are_missing(place: Workspace, seeds: Seeds):
-    verdict = run_plan(place, make_plan(range(6)))
+def test_row_is_measured_while_certification_seeds_are_missing(home: Workspace, seeds: Seeds):
+    verdict = run_plan(home, make_plan(range(6)))
     assert verdict.row.tier is Tier.VERIFIED
 
-    declare_attempt(make_plan(), place, 20)
+    declare_attempt(make_plan(), home, 20)
 
-    row = leaderboard_table.row_of_record(verdict.record, ledger.read(place.ledger))
+    row = leaderboard_table.row_of_record(verdict.record, ledger.read(home.ledger))
     assert (row.tier, row.reached) == (Tier.MEASURED, False)
 
 
-def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(place: Workspace, seeds: Seeds):
-    run_plan(place, make_plan([0, 6], target_pct=99.0))
-    run_plan(place, make_plan([8], dataset="kmnist", target_pct=95.0))
+def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(home: Workspace, seeds: Seeds):
+    run_plan(home, make_plan([0, 6], target_pct=99.0))
+    run_plan(home, make_plan([8], dataset="kmnist", target_pct=95.0))
     other_network = parse_network("conv3x3(5) gap linear(10)")
-    run_plan(place, make_plan([30], architecture=other_network))
-    run_plan(place, make_plan([40], named_recipe=NamedRecipe("short", Recipe(epochs=3))))
-    seeds.asked.clear()
+    run_plan(home, make_plan([30], architecture=other_network))
+    run_plan(home, make_plan([40], named_recipe=NamedRecipe("short", Recipe(epochs=3))))
+    seeds.jobs.clear()
 
-    certify(place)
+    certify(home)
 
     assert seeds.indices == list(range(9, 29))
 
 
 @pytest.mark.parametrize(("last", "outcome"), [(96, AttemptOutcome.CERTIFIED), (97, AttemptOutcome.FAILED)])
-def test_second_attempt_needs_stricter_bound(last: int, outcome: AttemptOutcome, place: Workspace, seeds: Seeds):
+def test_second_attempt_needs_stricter_bound(last: int, outcome: AttemptOutcome, home: Workspace, seeds: Seeds):
     seeds.errors = lambda index: 5_000
-    certify(place, named_recipe=NamedRecipe("short", Recipe(epochs=3)))
+    certify(home, named_recipe=NamedRecipe("short", Recipe(epochs=3)))
     seeds.errors = lambda index: last if index == 19 else 50
 
-    verdict = certify(place)
+    verdict = certify(home)
 
     # With d = last - 50 the mean is 50 + d / 20 errors and the standard error d / 20. A first attempt would pass with
     # both values of ``last``.
@@ -517,34 +515,34 @@ def test_second_attempt_needs_stricter_bound(last: int, outcome: AttemptOutcome,
 
 
 @pytest.mark.parametrize(("errors", "seeds_run"), [(1200, 2), (601, 2), (600, 3), (75.5, 5)])
-def test_certification_stops_once_futile(errors: float, seeds_run: int, place: Workspace, seeds: Seeds):
+def test_certification_stops_once_futile(errors: float, seeds_run: int, home: Workspace, seeds: Seeds):
     # Twenty seeds may have 1,200 errors in total; a first seed with 1,200 errors leaves none for later seeds.
     seeds.errors = lambda index: int(errors) + (index % 2 if errors % 1 else 0)
 
-    verdict = certify(place)
+    verdict = certify(home)
 
-    assert len(seeds.asked) == seeds_run
+    assert len(seeds.jobs) == seeds_run
     assert len(verdict.record.seeds) == seeds_run
     assert not verdict.passed
-    assert only_attempt(place).outcome is AttemptOutcome.FUTILE
-    lines = place.ledger.read_text(encoding="utf-8").splitlines()
+    assert only_attempt(home).outcome is AttemptOutcome.FUTILE
+    lines = home.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
 
 
-def test_certificate_declares_unused_seeds_once(place: Workspace, seeds: Seeds):
-    run_plan(place, make_plan(range(3), dataset="kmnist"))
+def test_certificate_declares_unused_seeds_once(home: Workspace, seeds: Seeds):
+    run_plan(home, make_plan(range(3), dataset="kmnist"))
 
-    declaration = verification_runs.declare_certificate(make_plan(), place, 20)
+    declaration = verification_runs.declare_certificate(make_plan(), home, 20)
     assert (declaration.indices, declaration.alpha) == (tuple(range(3, 23)), 0.01)
-    assert verification_runs.declare_certificate(make_plan(), place, 30) == declaration
+    assert verification_runs.declare_certificate(make_plan(), home, 30) == declaration
     # Certificates on the same images share the probability of error.
     other_plan = make_plan(architecture=parse_network("conv3x3(5) gap linear(10)"))
-    assert verification_runs.declare_certificate(other_plan, place, 20).alpha == 0.008
+    assert verification_runs.declare_certificate(other_plan, home, 20).alpha == 0.008
 
 
-def test_open_attempt_continues_as_declared(place: Workspace, seeds: Seeds):
-    run_plan(place, make_plan(range(3)))
-    seeds.asked.clear()
+def test_open_attempt_continues_as_declared(home: Workspace, seeds: Seeds):
+    run_plan(home, make_plan(range(3)))
+    seeds.jobs.clear()
 
     def interrupt(job: Job) -> None:
         if job.seed_index == 7:
@@ -552,28 +550,28 @@ def test_open_attempt_continues_as_declared(place: Workspace, seeds: Seeds):
 
     seeds.watch = interrupt
     with pytest.raises(KeyboardInterrupt):
-        certify(place, 20)
-    assert only_attempt(place).outcome is AttemptOutcome.OPEN
-    seeds.asked.clear()
+        certify(home, 20)
+    assert only_attempt(home).outcome is AttemptOutcome.OPEN
+    seeds.jobs.clear()
     seeds.watch = lambda job: None
 
-    verdict = certify(place, 30)
+    verdict = certify(home, 30)
 
     assert seeds.indices == list(range(7, 23))
     assert [run.index for run in verdict.runs] == list(range(3, 23))
     assert verdict.passed
-    assert (only_attempt(place).number, only_attempt(place).seeds) == (1, 20)
+    assert (only_attempt(home).number, only_attempt(home).seeds) == (1, 20)
 
 
-def test_seeds_in_flight_do_not_revive_futile_attempt(place: Workspace, seeds: Seeds):
+def test_seeds_in_flight_do_not_revive_futile_attempt(home: Workspace, seeds: Seeds):
     seeds.in_flight = 12
     # The first five seeds make the attempt futile; with the eleven seeds in flight the bound would exceed 99.4 %.
     seeds.errors = lambda index: [61, 62, 61, 62, 62][index] if index < 5 else 52 + index % 4
 
-    verdict = certify(place)
+    verdict = certify(home)
 
     assert len(verdict.record.seeds) == 16
-    assert (verdict.passed, only_attempt(place).outcome) == (False, AttemptOutcome.FUTILE)
+    assert (verdict.passed, only_attempt(home).outcome) == (False, AttemptOutcome.FUTILE)
     assert verdict.row.tier is Tier.VERIFIED
-    lines = place.ledger.read_text(encoding="utf-8").splitlines()
+    lines = home.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]

@@ -44,7 +44,7 @@ def in_example_folder(example_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def failed_examples(example_folder: Path) -> dict[str, int]:
-    """The number of failed lines in the example of each function; ``search`` creates the study that others read."""
+    """The number of failed lines in the example of each function; ``search`` creates the study of further examples."""
     first = ["search", "verify"]
     names = dict(vars(api))
     lines = {}

@@ -29,11 +29,11 @@ from tests.fakes import train_in_this_process
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def fast_searches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Searches of a single network, with few draws and few epochs, in this process, without pages.
 
-    The clock stands still, because the proposals of a search depend on the time so far, and two fits of the same data
-    must be equal on a busy machine.
+    The clock is stopped, because proposals depend on the elapsed time, and two fits of the same data must be equal on
+    a busy machine.
     """
     trials = options_of(SearchRequest)["trials"]
     with pytest.MonkeyPatch.context() as patch:
@@ -53,8 +53,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def _steps(labels: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     y = np.tile(labels, 60 // len(labels))
-    places = np.searchsorted(np.sort(labels), y)
-    return np.random.default_rng(seed).normal(size=(60, 8)) + 3 * places[:, None], y
+    positions = np.searchsorted(np.sort(labels), y)
+    return np.random.default_rng(seed).normal(size=(60, 8)) + 3 * positions[:, None], y
 
 
 def _classifier(**changes: Any) -> SmallestClassifier:
@@ -63,11 +63,11 @@ def _classifier(**changes: Any) -> SmallestClassifier:
 
 
 @pytest.fixture(scope="module")
-def fitted(quick: None) -> SmallestClassifier:
+def fitted(fast_searches: None) -> SmallestClassifier:
     return _classifier(target=0.9).fit(*_steps([-1, 1]))
 
 
-def test_scorers_of_scikit_learn_say_what_is_true(fitted: SmallestClassifier):
+def test_scorers_equal_metrics_of_predictions(fitted: SmallestClassifier):
     X, y = _steps([-1, 1], seed=1)
     shares = fitted.predict_proba(X)
 
@@ -81,7 +81,7 @@ ORDERS = [["9", "10", "2"], *(pytest.param(each, marks=pytest.mark.nightly) for 
 
 
 @pytest.mark.parametrize("labels", ORDERS)
-def test_columns_are_in_the_order_of_unique_labels(labels: list[Any], quick: None):
+def test_classes_are_in_order_of_unique_labels(labels: list[Any], fast_searches: None):
     X, y = _steps(labels)
     table = pd.DataFrame(X, columns=[*"abcdefgh"])
     model = _classifier(target=0.9).fit(table, pd.Series(y))
@@ -91,45 +91,43 @@ def test_columns_are_in_the_order_of_unique_labels(labels: list[Any], quick: Non
     assert model.score(table, y) > 0.9
 
 
-def test_tables_lists_and_columns_are_what_arrays_are(fitted: SmallestClassifier):
+def test_tables_lists_and_columns_give_predictions_of_arrays(fitted: SmallestClassifier):
     X, y = _steps([-1, 1], seed=1)
     weights = np.arange(60)
-    due = fitted.predict(X)
+    classes = fitted.predict(X)
 
-    assert all((fitted.predict(same) == due).all() for same in (pd.DataFrame(X), X.tolist(), torch.from_numpy(X)))
-    for same in (y[:, None], pd.Series(y), y.tolist(), pd.DataFrame(y)):
-        assert fitted.score(X, same) == accuracy_score(y, due)
-        assert fitted.score(X, same, sample_weight=weights) == accuracy_score(y, due, sample_weight=weights)
+    assert all((fitted.predict(data) == classes).all() for data in (pd.DataFrame(X), X.tolist(), torch.from_numpy(X)))
+    for data in (y[:, None], pd.Series(y), y.tolist(), pd.DataFrame(y)):
+        assert fitted.score(X, data) == accuracy_score(y, classes)
+        assert fitted.score(X, data, sample_weight=weights) == accuracy_score(y, classes, sample_weight=weights)
 
 
-def test_the_weights_that_another_study_has_verified_predict(
-    fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch
-):
+def test_fit_uses_weights_verified_by_earlier_study(fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(api, "train", lambda *_, **__: pytest.fail("it was trained again, and never tested"))
-    again = _classifier(target=0.9).fit(*_steps([-1, 1]))
+    second_model = _classifier(target=0.9).fit(*_steps([-1, 1]))
 
-    assert again.study_.name != fitted.study_.name
-    assert (again.network_, again.verified_) == (fitted.network_, True)
+    assert second_model.study_.name != fitted.study_.name
+    assert (second_model.network_, second_model.verified_) == (fitted.network_, True)
     X, _ = _steps([-1, 1], seed=1)
-    assert (again.predict_proba(X) == fitted.predict_proba(X)).all()
+    assert (second_model.predict_proba(X) == fitted.predict_proba(X)).all()
 
 
-def test_a_seed_that_failed_does_not_predict(fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch):
+def test_failed_seed_is_not_used_for_predictions(fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch):
     load, models = api.load, list[Any]()
 
-    def load_one(*seed: Any) -> Any:
+    def load_failed_first(*seed: Any) -> Any:
         model = load(*seed)
         if not models:
             torch.nn.utils.vector_to_parameters(torch.zeros(fitted.parameters_), model.parameters())
         models.append(model)
         return model
 
-    monkeypatch.setattr(api, "load", load_one)
+    monkeypatch.setattr(api, "load", load_failed_first)
     assert _classifier(target=0.9).fit(*_steps([-1, 1])).score(*_steps([-1, 1], seed=1)) > 0.9
     assert len(models) > 1
 
 
-def test_a_network_that_missed_predicts_with_a_warning(quick: None, monkeypatch: pytest.MonkeyPatch):
+def test_network_below_target_predicts_with_a_warning(fast_searches: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Verdict, "passed", False)
     with pytest.warns(UserWarning, match="not verified at 0.6"):
         model = _classifier(random_state=7).fit(*_steps([0, 1], seed=3))
@@ -148,14 +146,14 @@ WRONG_PARAMETERS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_PARAMETERS)
-def test_wrong_parameters_are_value_errors_of_one_line(name: str, quick: None):
+def test_wrong_parameters_raise_value_error_of_one_line(name: str, fast_searches: None):
     for value in WRONG_PARAMETERS[name]:
         with pytest.raises(ValueError, match=r"^[^\n]+$"):
             _classifier(**{name: value}).fit(*_steps([0, 1]))
 
 
 X = np.random.default_rng(0).normal(size=(40, 8))
-WRONG: dict[str, tuple[Any, Any]] = {
+INVALID_DATA: dict[str, tuple[Any, Any]] = {
     "one class": (X, [1] * 40),
     "lengths": (X, [0, 1] * 19),
     "one of a class": (X, [0, 1, *[2] * 38]),
@@ -166,23 +164,23 @@ WRONG: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_data_that_do_not_hold_together_are_value_errors(case: str, quick: None):
+@pytest.mark.parametrize("case", INVALID_DATA)
+def test_inconsistent_data_raise_value_error(case: str, fast_searches: None):
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
-        _classifier(target=0.9).fit(*WRONG[case])
+        _classifier(target=0.9).fit(*INVALID_DATA[case])
 
 
-def test_later_images_of_another_shape_are_value_errors(fitted: SmallestClassifier):
+def test_images_of_wrong_shape_raise_value_error(fitted: SmallestClassifier):
     X, _ = _steps([-1, 1])
-    for other in (X[:, :7], X.reshape(60, 2, 4), X[0], np.full((3, 8), np.nan)):
+    for images in (X[:, :7], X.reshape(60, 2, 4), X[0], np.full((3, 8), np.nan)):
         with pytest.raises(ValueError, match=r"features|array|images (must )?have the shape|NaN"):
-            fitted.predict(other)
+            fitted.predict(images)
     with pytest.raises(ValueError, match="not fitted"):
         SmallestClassifier().certify(*_steps([-1, 1]))
 
 
 @pytest.mark.parametrize("state", [None, np.random.RandomState(3), np.int64(3), 3])
-def test_a_seed_is_given_or_drawn(state: Any, quick: None, monkeypatch: pytest.MonkeyPatch):
+def test_random_state_is_the_seed_or_draws_the_seed(state: Any, fast_searches: None, monkeypatch: pytest.MonkeyPatch):
     seeds, studies = list[int](), list[str]()
 
     def search(data: Any, *, seed: int, study: str, **_: Any) -> None:
@@ -198,7 +196,7 @@ def test_a_seed_is_given_or_drawn(state: Any, quick: None, monkeypatch: pytest.M
     assert studies[0] != studies[1]
 
 
-def test_the_fits_of_all_clones_are_a_group(quick: None, monkeypatch: pytest.MonkeyPatch):
+def test_studies_of_all_clones_form_a_group(fast_searches: None, monkeypatch: pytest.MonkeyPatch):
     groups = list[str | None]()
 
     def search(data: Any, *, study: str, **_: Any) -> None:
@@ -213,9 +211,9 @@ def test_the_fits_of_all_clones_are_a_group(quick: None, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_it_passes_every_check_of_scikit_learn(quick: None):
+def test_estimator_passes_all_checks_of_scikit_learn(fast_searches: None):
     results = check_estimator(_classifier(target=0.4, limits="parameters<=500"), on_skip=None)
 
-    # The first check needs a setting of SciPy; scikit-learn leaves out the second, because a search ends by the clock.
+    # The first check needs a setting of SciPy; scikit-learn skips the second, because a search ends by the clock.
     skipped = {each["check_name"] for each in results if each["status"] == "skipped"}
     assert skipped == {"check_array_api_input", "check_pipeline_consistency"}

@@ -55,45 +55,45 @@ def write_study(home: Workspace, *results: Result, name: str = "a-study") -> Non
     write_runs(folder, *results)
 
 
-def test_leaderboard_of_auto_is_leaderboard_of_mnist(place: Workspace):
-    record.write(place.records, make_record([60] * 5, str(NETWORK)))
-    record.write(place.records, make_record([3] * 5, str(NETWORK), dataset="mnist-5k"))
+def test_leaderboard_of_auto_is_leaderboard_of_mnist(home: Workspace):
+    record.write(home.records, make_record([60] * 5, str(NETWORK)))
+    record.write(home.records, make_record([3] * 5, str(NETWORK), dataset="mnist-5k"))
 
     assert harness.leaderboard("auto")["dataset"].unique().tolist() == ["mnist"]
 
 
 @pytest.mark.parametrize("name", ["course", "my net 2", "bn"])
-def test_row_name_selects_network(place: Workspace, name: str):
-    record.write(place.records, make_record([60] * 5, str(NETWORK), name=name))
+def test_row_name_selects_network(home: Workspace, name: str):
+    record.write(home.records, make_record([60] * 5, str(NETWORK), name=name))
 
-    assert read_network(name, place, MNIST).architecture == NETWORK
+    assert read_network(name, home, MNIST).architecture == NETWORK
 
 
-def test_shared_name_selects_best_ranked_network(place: Workspace, capsys: pytest.CaptureFixture[str]):
+def test_shared_name_selects_best_ranked_network(home: Workspace, capsys: pytest.CaptureFixture[str]):
     texts = [f"conv3x3(8) bn relu | {pool} | conv3x3(8) bn relu | gap | conv1x1(10)" for pool in ("maxpool", "avgpool")]
     networks = [parse_network(text) for text in texts]
     names = {network_name(each, analyse(each, MNIST).parameters) for each in networks}
     [name] = names
     for network, errors in zip(networks, ([90] * 5, [40, 41, 42, 41, 40]), strict=True):
-        record.write(place.records, make_record(errors, str(network)))
-    refresh(place)
+        record.write(home.records, make_record(errors, str(network)))
+    refresh(home)
 
-    assert read_network(name, place, MNIST).architecture == networks[1]
+    assert read_network(name, home, MNIST).architecture == networks[1]
     assert networks[0].hash[:6] in capsys.readouterr().err
 
 
-def test_trial_selects_network_and_study_without_answer_is_refused(place: Workspace):
-    write_study(place, make_result(str(NETWORK)))
-    study_ = Study(place.study("a-study"), place)
+def test_trial_selects_network_and_study_without_answer_is_refused(home: Workspace):
+    write_study(home, make_result(str(NETWORK)))
+    study_ = Study(home.study("a-study"), home)
 
     with pytest.raises(UsageError, match="has no answer"):
-        network_argument(study_, place, MNIST)
+        network_argument(study_, home, MNIST)
     [trial] = study_.trials
-    argument = network_argument(trial, place, MNIST)
+    argument = network_argument(trial, home, MNIST)
     assert (argument.architecture, argument.rows[0].recipe) == (NETWORK, trial.recipe)
     # A verification on a different data set uses the recipe of the trial.
     request = verification.VerifyRequest(network=trial, dataset="fashion-mnist", target_pct=90.0)
-    _, row = verification._network_and_row(request, place)
+    _, row = verification._network_and_row(request, home)
     assert row is not None
     assert row.recipe == trial.recipe
 
@@ -111,12 +111,12 @@ def test_trial_selects_network_and_study_without_answer_is_refused(place: Worksp
     ],
 )
 def test_network_is_read_from_stdin_file_preset_or_text(
-    argument: str, text: str, name: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+    argument: str, text: str, name: str, home: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "stdin", io.StringIO("gap |\n linear(10)\n"))
-    (place.root / "net.txt").write_text("gap linear(10)", encoding="utf-8-sig")
+    (home.root / "net.txt").write_text("gap linear(10)", encoding="utf-8-sig")
 
-    result = read_network(argument, place, MNIST)
+    result = read_network(argument, home, MNIST)
 
     assert (result.architecture.hash, result.name, result.rows) == (parse_network(text).hash, name, ())
 
@@ -125,31 +125,31 @@ def test_network_is_read_from_stdin_file_preset_or_text(
     ("text", "notes"), [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)]
 )
 def test_leakyrelu_without_slope_prints_note_and_bom_is_ignored(
-    text: str, notes: int, place: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    text: str, notes: int, home: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"\ufeffconv3x3(4) {text}\n gap linear(10)"))
 
-    read_network("-", place, MNIST)
+    read_network("-", home, MNIST)
 
     assert capsys.readouterr().err.count("PyTorch") == notes
 
 
 @pytest.mark.parametrize("argument", ["@none.txt", "@bytes.txt", "@/dev/zero"])
-def test_unreadable_file_is_usage_error(argument: str, place: Workspace):
-    (place.root / "bytes.txt").write_bytes(b"\xff\xfe")
+def test_unreadable_file_is_usage_error(argument: str, home: Workspace):
+    (home.root / "bytes.txt").write_bytes(b"\xff\xfe")
 
     with pytest.raises(UsageError):
-        read_network(argument, place, MNIST)
+        read_network(argument, home, MNIST)
 
 
 @pytest.mark.parametrize(
     ("word", "hint"), [("sed4", "'seed4'"), ("quux", "leaderboard --all"), ("net.txt", "@net.txt")]
 )
-def test_unknown_word_gets_hint(word: str, hint: str, place: Workspace):
-    (place.root / "net.txt").touch()
+def test_unknown_word_gets_hint(word: str, hint: str, home: Workspace):
+    (home.root / "net.txt").touch()
 
     with pytest.raises(NotationError) as caught:
-        read_network(word, place, MNIST)
+        read_network(word, home, MNIST)
     assert hint in (caught.value.hint or "")
 
 
@@ -169,56 +169,56 @@ def test_notebook_is_refused_with_conversion_command(argument: str, workspace: P
 
 
 @pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])
-def test_short_or_unknown_hash_and_unknown_name_are_content_errors(text: str, place: Workspace):
+def test_short_or_unknown_hash_and_unknown_name_are_content_errors(text: str, home: Workspace):
     with pytest.raises(ContentError):
-        read_network(text, place, MNIST)
+        read_network(text, home, MNIST)
 
 
 # Sources of known networks ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("digits", [6, 12])
-def test_hash_is_looked_up_in_records(digits: int, place: Workspace):
-    record.write(place.records, make_record([55], name="mine"))
+def test_hash_is_looked_up_in_records(digits: int, home: Workspace):
+    record.write(home.records, make_record([55], name="mine"))
 
-    argument = read_network(NETWORK.hash[:digits], place, MNIST)
+    argument = read_network(NETWORK.hash[:digits], home, MNIST)
 
     assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
 
-def test_network_is_selected_by_generated_name(place: Workspace):
+def test_network_is_selected_by_generated_name(home: Workspace):
     evidence = make_record([60])
-    record.write(place.records, evidence)
-    refresh(place)
+    record.write(home.records, evidence)
+    refresh(home)
     name = network_name(evidence.architecture, evidence.parameters)
 
     for argument in (name, f"{name}-{evidence.hash[:4]}"):
-        assert read_network(argument, place, MNIST).architecture.hash == evidence.hash
+        assert read_network(argument, home, MNIST).architecture.hash == evidence.hash
     with pytest.raises(ContentError) as caught:
-        read_network(f"{name}9", place, MNIST)
+        read_network(f"{name}9", home, MNIST)
     assert caught.value.hint == f"did you mean {name!r}?"
 
 
 @pytest.mark.parametrize("ranked", [False, True])
-def test_hash_without_record_is_looked_up_in_studies(ranked: bool, place: Workspace):
-    write_study(place, make_result())
+def test_hash_without_record_is_looked_up_in_studies(ranked: bool, home: Workspace):
+    write_study(home, make_result())
     if ranked:
-        assert NETWORK.hash in {row.hash for row in refresh(place)}
+        assert NETWORK.hash in {row.hash for row in refresh(home)}
 
-    argument = read_network(NETWORK.hash, place, MNIST)
+    argument = read_network(NETWORK.hash, home, MNIST)
 
     assert (argument.architecture, argument.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
 
 
 @pytest.mark.parametrize("measured", [None, {"test_errors": [50], "best_test_errors": [49], "test_size": 10_000}])
-def test_hash_of_claim_selects_network_without_recipe(measured: dict[str, Any] | None, place: Workspace):
+def test_hash_of_claim_selects_network_without_recipe(measured: dict[str, Any] | None, home: Workspace):
     claim = {"name": "theirs", "architecture": OTHER, "test_accuracy_pct": 99.5, "metric": "best epoch", "runs": 1}
     claim |= {"epochs": 20, "recipe": "their own", "source": "a paper", "measured": measured}
-    place.records.mkdir(parents=True)
-    (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
-    refresh(place)
+    home.records.mkdir(parents=True)
+    (home.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
+    refresh(home)
 
-    argument = read_network(parse_network(OTHER).hash, place, MNIST)
+    argument = read_network(parse_network(OTHER).hash, home, MNIST)
 
     assert (argument.architecture, argument.rows) == (parse_network(OTHER), (EMPTY_ROW,))
 
@@ -237,42 +237,42 @@ SMALL = RECIPES["small"].recipe
         ("mine", Recipe(momentum=0.7), True),
     ],
 )
-def test_row_of_missing_study_has_recipe_of_its_name(
-    name: str, recipe: Recipe, is_known: bool, place: Workspace, monkeypatch: pytest.MonkeyPatch
+def test_row_of_missing_study_has_recipe_of_recorded_name(
+    name: str, recipe: Recipe, is_known: bool, home: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     if name == "mine":
         without_training(monkeypatch)
-        mine = NamedRecipe("mine", recipe)
-        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), named_recipe=mine))
-    write_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
-    refresh(place)
-    (place.runs / "a-study" / "config.json").unlink()
+        row = NamedRecipe("mine", recipe)
+        run_plan(home, make_plan(range(1), architecture=parse_network(OTHER), named_recipe=row))
+    write_study(home, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
+    refresh(home)
+    (home.runs / "a-study" / "config.json").unlink()
 
-    rows = read_network(NETWORK.hash, place, MNIST).rows
+    rows = read_network(NETWORK.hash, home, MNIST).rows
 
     assert rows == (KnownRow(recipe if is_known else None, name, "mnist", None),)
 
 
-def test_shared_name_of_unranked_networks_lists_hashes(place: Workspace):
+def test_shared_name_of_unranked_networks_lists_hashes(home: Workspace):
     texts = ("conv3x3(8) bn relu | gap | linear(10)", "conv3x3(8) bn swish | gap | linear(10)")
     for text in texts:
-        record.write(place.records, make_record([55], text))
+        record.write(home.records, make_record([55], text))
 
     with pytest.raises(ContentError) as caught:
-        read_network("plain-178", place, MNIST)
+        read_network("plain-178", home, MNIST)
     assert all(parse_network(text).hash in caught.value.message for text in texts)
 
 
-def test_study_is_selected_by_name_path_or_latest(place: Workspace):
+def test_study_is_selected_by_name_path_or_latest(home: Workspace):
     with pytest.raises(UsageError):
-        study_folder(None, place)
-    write_study(place, name="one")
+        study_folder(None, home)
+    write_study(home, name="one")
 
     for argument in (None, "one", "runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"):
-        assert study_folder(argument, place).name == "one"
+        assert study_folder(argument, home).name == "one"
     for argument in ("two", "../one", "a/b", "..", "", "x" * 201):
         with pytest.raises(UsageError):
-            study_folder(argument, place)
+            study_folder(argument, home)
 
 
 # The recipe of a row -----------------------------------------------------------------------------------------
@@ -325,21 +325,21 @@ def test_options_choose_row():
     assert choose_row(FAST, dataset="kmnist") is choose_row() is None
 
 
-def test_search_starts_from_leaderboard_networks_that_reached_target(place: Workspace):
+def test_search_starts_from_leaderboard_networks_that_reached_target(home: Workspace):
     reached = make_record([50] * 6)
     for evidence in (reached, make_record([90] * 6, OTHER)):
-        record.write(place.records, evidence)
-    refresh(place)
-    assert networks_of("leaderboard", place) == (str(reached.architecture),)
+        record.write(home.records, evidence)
+    refresh(home)
+    assert networks_of("leaderboard", home) == (str(reached.architecture),)
 
 
-def test_damaged_study_is_skipped(place: Workspace, capsys: pytest.CaptureFixture[str]):
-    write_study(place, make_result(str(NETWORK)))
-    write_study(place, make_result(OTHER), name="damaged")
-    log = place.study("damaged") / "log.jsonl"
+def test_damaged_study_is_skipped(home: Workspace, capsys: pytest.CaptureFixture[str]):
+    write_study(home, make_result(str(NETWORK)))
+    write_study(home, make_result(OTHER), name="damaged")
+    log = home.study("damaged") / "log.jsonl"
     log.write_text("{}\n" + log.read_text())
 
-    assert read_network(NETWORK.hash, place, MNIST).architecture == NETWORK
-    assert [study_.folder.name for study_ in read_studies(place)] == ["a-study"]
-    assert {row.study for row in refresh(place) if row.study} == {"a-study"}
+    assert read_network(NETWORK.hash, home, MNIST).architecture == NETWORK
+    assert [study_.folder.name for study_ in read_studies(home)] == ["a-study"]
+    assert {row.study for row in refresh(home) if row.study} == {"a-study"}
     assert capsys.readouterr().err.count("left out: line 1 of") == 1

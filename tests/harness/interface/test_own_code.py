@@ -234,8 +234,8 @@ def test_user_trainer_equals_training_by_hand_and_continues_from_checkpoint(
             for parameter in network.parameters():
                 assert parameter.grad is not None
                 parameter.sub_(0.1 * parameter.grad)
-    for expected, trained in zip(network.state_dict().values(), run.network.state_dict().values(), strict=True):
-        torch.testing.assert_close(expected, trained, rtol=1e-5, atol=1e-6)
+    for expected, outcome in zip(network.state_dict().values(), run.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(expected, outcome, rtol=1e-5, atol=1e-6)
     checkpoint = tmp_path / "kept.pt"
     for until, status in ((1, Status.RUNNING), (2, Status.RUNNING), (3, Status.COMPLETE)):
         part = execute(job(f"{module}:steps", until_epoch=until, checkpoint=checkpoint), training_data)
@@ -277,7 +277,7 @@ def sha256sum(*names: str) -> str:
     return lines.decode().split()[0]
 
 
-def test_source_hash_covers_module_and_imports_from_its_folder(tmp_path: Path) -> None:
+def test_source_hash_covers_module_and_imports_from_same_folder(tmp_path: Path) -> None:
     module, package = f"held_{id(tmp_path)}", f"pack_{id(tmp_path)}"
     (tmp_path / package).mkdir()
     for name, text in {
@@ -365,7 +365,7 @@ def test_images_by_index_are_normalised(training_data: TrainingData) -> None:
     assert torch.equal(labels, images.labels[3:5])
 
 
-def test_listener_gets_all_events_in_order_and_blocks_nothing() -> None:
+def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> None:
     events: list[object] = []
     messages: list[str] = []
     working = Listener(events.append, messages.append)

@@ -46,7 +46,7 @@ def home(verification: tuple[Path, Dataset], workspace: Path) -> Workspace:
     return Workspace(workspace)
 
 
-def test_network_by_hash_has_shape_of_its_data_set(verification: tuple[Path, Dataset], home: Workspace):
+def test_network_by_hash_has_shape_of_data_set(verification: tuple[Path, Dataset], home: Workspace):
     [evidence] = record.read_all(home.records)
     expected = analyse(evidence.architecture, verification[1].task)
 
@@ -57,7 +57,7 @@ def test_network_by_hash_has_shape_of_its_data_set(verification: tuple[Path, Dat
     assert harness.leaderboard(verification[1]).hash.tolist() == [evidence.hash]
 
 
-def test_missing_data_set_removes_only_its_rows(
+def test_missing_data_set_removes_only_own_rows(
     verification: tuple[Path, Dataset], home: Workspace, shipped: Path, capsys: pytest.CaptureFixture[str]
 ):
     before = [row.key for row in leaderboard_table.collect(home)]

@@ -1,4 +1,4 @@
-"""PyTorch modules become the network from which their source was written, or are refused with a reason."""
+"""PyTorch modules are translated to the network from which the source was written, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from search_spaces.ops import flat
 from search_spaces.space import draw_uniform
 from tests.harness.pytorch.sources import HEAD, STYLES, source_of
 
-CHOSEN = {  # networks of every op that plain torch has, in the notation
+NETWORKS = {  # networks of every op that plain torch has, in the notation
     "plain": "conv3x3(8, bias) relu bn dropout(0.1) | maxpool | conv1x1(4) conv5x5(6, pad=0) leaky(0.2) gap linear(10)",
     "strided": "conv3x3(6, stride=2) bn prelu conv3x1(4) conv1x3(8, groups=2) swish dropout2d(0.2) conv1x1(10) gap",
     "depthwise": "unshuffle(2) conv3x3(8) relu dwconv3x3(bias) bn conv1x1(8) avgpool(2) linear(16) bn relu linear(10)",
@@ -56,28 +56,28 @@ GRAMMAR = """
 """
 
 
-def loaded(text: str, folder: Path) -> nn.Module:
+def load_module(text: str, folder: Path) -> nn.Module:
     path = folder / "net.py"
     path.write_text(text)
     return fresh_module(f"{path}:Net")
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", CHOSEN)
-def test_a_written_network_becomes_its_notation(name: str, style: str, tmp_path: Path) -> None:
-    expected = parse_network(CHOSEN[name], MNIST)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_source_in_each_style_is_translated_to_original_network(name: str, style: str, tmp_path: Path) -> None:
+    expected = parse_network(NETWORKS[name], MNIST)
 
-    module = loaded(source_of(expected, MNIST, style), tmp_path)
+    module = load_module(source_of(expected, MNIST, style), tmp_path)
 
     assert translate(module, MNIST).architecture == expected
 
 
-def drawn(count: int, *, posed: bool) -> list[Architecture]:
+def draw_networks(count: int, *, posed: bool) -> list[Architecture]:
     """Return feasible networks of all spaces for MNIST; ``posed`` adds networks with kernels in poses."""
-    found: list[Architecture] = []
+    networks: list[Architecture] = []
     rng = random.Random(1)
     spaces = [parse_space(GRAMMAR), *(space(name, MNIST) for name in SPACES if "series" not in name)]
-    while len(found) < count:
+    while len(networks) < count:
         # Half of the networks have the ops that no space draws.
         network = draw_uniform(rng.choice([spaces[0], rng.choice(spaces)]), rng, 20_000).architecture
         in_torch = not any(
@@ -87,25 +87,25 @@ def drawn(count: int, *, posed: bool) -> list[Architecture]:
             for op in flat(network.ops)
         )
         if posed or in_torch:
-            found.append(network)
-    return found
+            networks.append(network)
+    return networks
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(300, marks=pytest.mark.slow)])
-def test_drawn_networks_in_five_styles_become_their_notation(count: int, tmp_path: Path) -> None:
-    for index, expected in enumerate(drawn(count, posed=False)):
-        module = loaded(source_of(expected, MNIST, STYLES[index % 5]), tmp_path)
+def test_sources_of_drawn_networks_are_translated_to_original_networks(count: int, tmp_path: Path) -> None:
+    for index, expected in enumerate(draw_networks(count, posed=False)):
+        module = load_module(source_of(expected, MNIST, STYLES[index % 5]), tmp_path)
         assert translate(module, MNIST).architecture == expected
 
 
-def test_modules_of_this_program_become_their_network_in_poses_too() -> None:
-    for network in drawn(5, posed=True):
+def test_modules_of_drawn_networks_in_poses_are_translated() -> None:
+    for network in draw_networks(5, posed=True):
         assert translate(build(network, MNIST), MNIST).architecture == network
 
 
-def test_weights_of_the_module_give_its_outputs() -> None:
+def test_translation_with_weights_of_module_gives_equal_outputs() -> None:
     torch.manual_seed(0)
-    module = build(parse_network(CHOSEN["summed"], MNIST), MNIST).eval()
+    module = build(parse_network(NETWORKS["summed"], MNIST), MNIST).eval()
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
 
     network = with_weights(translate(module, MNIST), tensors, MNIST).eval()
@@ -114,7 +114,7 @@ def test_weights_of_the_module_give_its_outputs() -> None:
     torch.testing.assert_close(network(images), module(images))
 
 
-def test_a_function_that_works_in_place_changes_the_shortcut_too() -> None:
+def test_in_place_function_changes_shortcut() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -131,7 +131,7 @@ def test_a_function_that_works_in_place_changes_the_shortcut_too() -> None:
     assert text == "conv3x3(10, pad=0, bias) relu res(conv3x3(10, bias)) gap"
 
 
-def test_a_final_softmax_is_left_out_and_reported() -> None:
+def test_final_softmax_is_omitted_and_reported() -> None:
     module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(dim=1))
 
     translation = translate(module, MNIST)
@@ -152,14 +152,14 @@ FEATURES = "conv3x3(10, pad=0, bias) gap"
         ("[y, x]", "2 tensors"),
     ],
 )
-def test_results_with_the_logits_in_them_are_translated_and_reported(result: str, note: str, tmp_path: Path) -> None:
+def test_results_that_contain_logits_are_translated_and_reported(result: str, note: str, tmp_path: Path) -> None:
     text = (
         f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
         "        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n        y = self.c(x)\n"
         f"        x = y.mean((2, 3))\n        return {result}\n"
     )
 
-    translation = translate(loaded(text, tmp_path), MNIST)
+    translation = translate(load_module(text, tmp_path), MNIST)
 
     assert str(translation.architecture) == FEATURES
     assert [note in each for each in translation.notes] == [True]
@@ -183,15 +183,15 @@ def norms_of(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
-def with_other_eps(network: nn.Module) -> None:
+def change_eps(network: nn.Module) -> None:
     norms_of(network)[0].eps = 1e-3
 
 
-def with_other_gradients(network: nn.Module) -> None:
+def change_gradients(network: nn.Module) -> None:
     next(network.parameters()).register_hook(lambda gradient: 1.01 * gradient)  # type: ignore[no-untyped-call]
 
 
-def with_other_statistics(network: nn.Module) -> None:
+def change_statistics(network: nn.Module) -> None:
     def double(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if norm.training:
             norm.get_buffer("running_var").data.mul_(2)
@@ -199,51 +199,51 @@ def with_other_statistics(network: nn.Module) -> None:
     norms_of(network)[0].register_forward_hook(double)
 
 
-def with_frozen_statistics(network: nn.Module) -> None:
+def freeze_statistics(network: nn.Module) -> None:
     norms_of(network)[0].train = lambda mode=True: norms_of(network)[0]  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
     ("fault", "difference"),
     [
-        (with_other_eps, "outputs"),
-        (with_other_gradients, "gradients of 0.weight"),
-        (with_other_statistics, "1.running_var after a batch"),
-        (with_frozen_statistics, "outputs"),
+        (change_eps, "outputs"),
+        (change_gradients, "gradients of 0.weight"),
+        (change_statistics, "1.running_var after a batch"),
+        (freeze_statistics, "outputs"),
     ],
 )
-def test_a_network_that_computes_or_learns_otherwise_is_no_translation(
+def test_translation_with_different_outputs_or_gradients_is_refused(
     fault: Callable[[nn.Module], None], difference: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def faulty(architecture: Architecture, task: Task) -> nn.Module:
+    def build_with_fault(architecture: Architecture, task: Task) -> nn.Module:
         network = build(architecture, task)
         fault(network)
         return network
 
     module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.BatchNorm2d(10, momentum=0.3), nn.AdaptiveAvgPool2d(1))
     assert str(translate(module, MNIST).architecture) == "conv3x3(10, pad=0, bias) bn gap"
-    monkeypatch.setattr("harness.pytorch.translate.build", faulty)
+    monkeypatch.setattr("harness.pytorch.translate.build", build_with_fault)
 
     with pytest.raises(ContentError, match=difference):
         translate(module, MNIST)
 
 
 @pytest.mark.parametrize(("momentum", "is_refused"), [(0.3, False), (0.1, True)])
-def test_a_momentum_that_was_read_wrong_is_noticed(
+def test_translation_with_wrong_momentum_is_refused(
     momentum: float, is_refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def misread(node: Node) -> dict[str, Any]:
+    def arguments_with_momentum(node: Node) -> dict[str, Any]:
         arguments = arguments_of(node)
         return {**arguments, "momentum": momentum} if "momentum" in arguments else arguments
 
     module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.BatchNorm2d(10, momentum=0.3), nn.AdaptiveAvgPool2d(1))
-    monkeypatch.setattr("harness.pytorch.translate.arguments_of", misread)
+    monkeypatch.setattr("harness.pytorch.translate.arguments_of", arguments_with_momentum)
 
     with pytest.raises(ContentError, match="running_") if is_refused else nullcontext():
         translate(module, MNIST)
 
 
-def test_parameters_without_effect_are_left_out_and_reported() -> None:
+def test_parameters_without_effect_are_omitted_and_reported() -> None:
     module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1))
     module.register_parameter("idle", nn.Parameter(torch.zeros(7)))
 
@@ -266,7 +266,7 @@ def test_parameters_without_gradients_are_trained_and_reported(names: list[str])
 
 
 FORWARD = "return self.c(x).mean((2, 3))"
-REFUSED = {  # body of __init__, body of forward, word of the reason
+REFUSED_MODULES = {  # body of __init__, body of forward, word of the reason
     "control flow": ("", "if x.sum() > 0: x = -x\n        " + FORWARD, "control flow"),
     "other channels": ("self.c = nn.Conv2d(3, 10, 3)", FORWARD, "channels"),
     "failing": ("raise ValueError('no way')", FORWARD, "no way"),
@@ -343,24 +343,24 @@ REFUSED = {  # body of __init__, body of forward, word of the reason
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_module_outside_of_the_notation_is_refused_in_one_line(
+@pytest.mark.parametrize("case", REFUSED_MODULES)
+def test_module_outside_of_notation_is_refused_in_one_line(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, forward, reason = REFUSED[case]
+    first, forward, reason = REFUSED_MODULES[case]
     text = (
         f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
         f"        self.c = nn.Conv2d(1, 10, 3)\n        {first}\n\n    def forward(self, x):\n        {forward}\n"
     )
 
     with pytest.raises(ContentError, match=reason) as caught:
-        translate(loaded(text, tmp_path), MNIST)
+        translate(load_module(text, tmp_path), MNIST)
 
     assert "\n" not in caught.value.message
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_module_that_prints_and_seeds_changes_neither_output_nor_generator(
+def test_module_that_prints_and_seeds_changes_neither_output_nor_generator(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = f"{HEAD}torch.manual_seed(7)\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
@@ -368,7 +368,7 @@ def test_a_module_that_prints_and_seeds_changes_neither_output_nor_generator(
     text += f"        torch.manual_seed(7)\n        print(x.shape)\n        {FORWARD}\n"
     state = torch.get_rng_state()
 
-    translate(loaded(text, tmp_path), MNIST)
+    translate(load_module(text, tmp_path), MNIST)
 
     assert torch.equal(torch.get_rng_state(), state)
     assert capsys.readouterr() == ("", "")
@@ -385,7 +385,7 @@ def test_a_module_that_prints_and_seeds_changes_neither_output_nor_generator(
         ("def Net(\n", "Net", "SyntaxError"),
     ],
 )
-def test_a_name_that_is_no_module_is_refused_in_one_line(text: str, name: str, reason: str, tmp_path: Path) -> None:
+def test_name_without_module_is_refused_in_one_line(text: str, name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(text)
 
     with pytest.raises(HarnessError, match=reason) as caught:
@@ -394,12 +394,12 @@ def test_a_name_that_is_no_module_is_refused_in_one_line(text: str, name: str, r
     assert "\n" not in caught.value.message
 
 
-def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+def test_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
         fresh_module(f"{tmp_path / 'net.py'}:Net")
 
 
-def test_functions_take_the_module_itself_its_class_and_its_name(tmp_path: Path) -> None:
+def test_explain_accepts_module_class_and_name(tmp_path: Path) -> None:
     class Net(nn.Sequential):
         def __init__(self) -> None:
             super().__init__(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -411,7 +411,7 @@ def test_functions_take_the_module_itself_its_class_and_its_name(tmp_path: Path)
         assert harness.explain(network).architecture.hash == expected
 
 
-def test_presets_are_unchanged_by_the_way_through_torch() -> None:
+def test_presets_are_unchanged_by_translation() -> None:
     for text in PRESETS.values():
         network = parse_network(text, MNIST)
         assert translate(build(network, MNIST), MNIST).architecture == network

@@ -22,8 +22,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, trainer: Trainer) -> Search:
+def search(tmp_path: Path, trainer: Trainer) -> Search:
     """Return an open search with the candidate ``PROPOSAL``."""
-    search = searches.taken_up(tmp_path, searches.config(space_text=FEW), searches.effort())
-    searches.apply(search, PROPOSAL)
-    return search
+    instance = searches.resume(tmp_path, searches.config(space_text=FEW), searches.effort())
+    searches.apply(instance, PROPOSAL)
+    return instance

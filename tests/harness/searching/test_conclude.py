@@ -55,13 +55,13 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return without_training(monkeypatch)
 
 
-def test_conclude_verifies_nothing_without_winner(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+def test_conclude_verifies_no_network_without_winner(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     trainer.accuracy_pct = lambda parameters, seed: 98.0
     plan, search = finished(tmp_path)
 
     assert conclude(plan, search) is None
 
-    assert seeds.asked == []
+    assert seeds.jobs == []
     assert not plan.workspace.test_log.exists()
     assert record.read_all(plan.workspace.records) == []
     assert searches.events(plan.folder, "postponed", "verified") == []
@@ -79,7 +79,7 @@ def test_conclude_verifies_winner_on_seeds_that_keep_all_workers_busy(
     assert verdict is not None
     assert verdict.passed
     assert seeds.indices == list(range(count))
-    assert {job.architecture for job in seeds.asked} == {WINNER}
+    assert {job.architecture for job in seeds.jobs} == {WINNER}
     [event] = searches.events(plan.folder, "verified")
     assert (event["hash"], event["tier"], event["seeds"], event["passed"]) == (WINNER.hash, "verified", count, True)
     assert event["mean_test_accuracy_pct"] == pytest.approx(99.45)
@@ -92,7 +92,7 @@ def test_conclude_writes_record_with_facts_of_search_and_recipe_once(trainer: Tr
     verdict, second_verdict = conclude(plan, search), conclude(plan, search)
 
     longer = replace(searches.RECIPE, epochs=20)
-    assert [job.recipe for job in seeds.asked] == [longer] * 5
+    assert [job.recipe for job in seeds.jobs] == [longer] * 5
     [evidence] = record.read_all(plan.workspace.records)
     assert (evidence.recipe, evidence.recipe_name, evidence.recipe_hash) == (longer, "short-20ep", longer.hash)
     assert (summary := evidence.search_summary) is not None
@@ -124,13 +124,13 @@ def test_conclude_repeats_no_seed_after_kill_during_deletion_of_seed_files(
         patch.setattr(shutil, "rmtree", rmtree)
         with pytest.raises(Killed):
             conclude(plan, search)
-    seeds.asked.clear()
+    seeds.jobs.clear()
 
     verdict = conclude(plan, search)
 
     assert verdict is not None
     assert verdict.passed
-    assert seeds.asked == []
+    assert seeds.jobs == []
     assert len(searches.events(plan.folder, "verified")) == 1
     assert list(plan.workspace.runs.glob(".verify-*")) == []
     assert WINNER.hash in plan.workspace.leaderboard.read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def test_conclude_repeats_no_seed_after_kill_during_deletion_of_seed_files(
 def test_conclude_verifies_winner_again_after_deletion_of_record(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     plan, search = finished(tmp_path)
     conclude(plan, search)
-    seeds.asked.clear()
+    seeds.jobs.clear()
     for path in plan.workspace.records.glob("*.json"):
         path.unlink()
 
@@ -162,13 +162,13 @@ def test_conclude_postpones_verification_without_enough_time(
     last_event = searches.events(plan.folder)[-1]
     assert last_event["event"] == ("postponed" if is_postponed else "verified")
     assert last_event["hash"] == WINNER.hash
-    assert (seeds.asked == []) is is_postponed
+    assert (seeds.jobs == []) is is_postponed
     if is_postponed:
         assert last_event["seconds"] == pytest.approx(1.1 * 48 + 12, rel=0.01)
         assert not plan.workspace.test_log.exists()
 
 
-def test_search_with_two_objectives_finds_and_verifies_whole_front(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     text = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 20, 24}, stride=2)> bn relu gap linear(10);"
     plan, search = finished(tmp_path, front_of=text)
 
@@ -202,7 +202,7 @@ def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: 
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
+    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
     events = searches.events(plan.folder, "verified")
     assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
     assert [line.partition(" parameters")[0] for line in lines] == [
@@ -221,10 +221,10 @@ def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: 
     assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, LARGER.hash, None)
     assert [(each["hash"], each["passed"]) for each in document["missed"]] == [(WINNER.hash, False)]
     # A second call trains nothing.
-    seeds.asked.clear()
+    seeds.jobs.clear()
     second_verdict = conclude(plan, search)
     assert second_verdict is not None
-    assert (second_verdict.row, seeds.asked) == (verdict.row, [])
+    assert (second_verdict.row, seeds.jobs) == (verdict.row, [])
 
 
 def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trainer, seeds: Seeds, tmp_path: Path):
@@ -236,7 +236,7 @@ def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trai
 
         assert verdict is not None
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
-        assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
+        assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
         assert len(searches.events(plan.folder, "winner", "verified")) == 4
     assert (search.state.incumbent, search.state.answer) == (None, None)
 
@@ -262,13 +262,13 @@ def test_conclude_runs_all_declared_seeds_with_any_number_of_workers(
     assert (verdict.record.architecture, verdict.passed, verdict.row.seeds) == (WINNER, True, 8)
 
 
-def test_record_belongs_to_every_study_with_its_network(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+def test_record_belongs_to_every_study_with_the_network(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     plan, search = finished(tmp_path)
     assert conclude(plan, search) is not None
     other_plan = replace(plan, folder=plan.workspace.study("another"))
     assert conclude(other_plan, searches.run(other_plan.folder, other_plan.config, other_plan.effort)) is not None
 
-    assert len(seeds.asked) == 5
+    assert len(seeds.jobs) == 5
     for folder in (plan.folder, other_plan.folder):
         study = Study(folder, plan.workspace)
         assert study.answer is not None
@@ -292,7 +292,7 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (WINNER, False)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5
+    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
     last_event = searches.events(plan.folder)[-1]
     assert (last_event["event"], last_event["hash"]) == ("postponed", LARGER.hash)
     # Without a time limit, the next call verifies the postponed network.
@@ -301,7 +301,7 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
     verdict = conclude(plan, search)
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
+    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
 
 
 @pytest.mark.parametrize("is_logged", [False, True])
@@ -320,13 +320,13 @@ def test_conclude_goes_on_with_second_verification_after_kill_between_verificati
         patch.setattr(conclude_module, "choose", kill)
         with pytest.raises(Killed):
             conclude(plan, search)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5
+    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
 
     verdict = conclude(plan, search)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
+    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
 
 
 # Advice at the end of a search ------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def test_outcome_names_smaller_confirmed_network_without_time_for_verification(
     slow_runs = [replace(run, train_seconds=1_000.0) for run in smaller.fresh_runs]
     smaller.first_run, smaller.fresh_runs = replace(slow_runs[0], purpose=Purpose.SEARCH), slow_runs
     search.effort = replace(search.effort, seconds=search.elapsed + 300.0)
-    # The time left is too short for the smaller network, so ``choose`` returns the larger one.
+    # The time left is too short for the smaller network, so ``choose`` returns the larger network.
     assert loop.choose(search) is not None
 
     outcome = outcome_of(plan, search, conclude(plan, search), {})
@@ -548,7 +548,7 @@ def test_advice_is_more_time_if_smaller_network_passed_first_run(tmp_path: Path,
         Trial(4, first=99.1, fresh=(97.0, 97.0)),
         Trial(2, first=None),
     ]
-    search = searches.opened(tmp_path, networks)
+    search = searches.with_trials(tmp_path, networks)
     search.state.apply(make_entry("ended", 90.0, reason="time"))
     search.earlier_seconds = 93.0  # the advice is written 3 s after the end
     plan = replace(searches.plan(tmp_path), folder=tmp_path)

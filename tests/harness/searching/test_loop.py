@@ -29,8 +29,8 @@ from tests.fakes import Trainer, by_size
 from tests.searches import Trial
 from tests.study_logs import write_event
 
-FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
-# 20,000 and 20,001 parameters.
+TINY_SPACE = "net = conv3x3({4, 8, 12}) gap linear(10);"
+# A network of 20,000 parameters.
 ALLOWED = "conv3x3(31) conv3x3(57) conv1x1(56, bias) gap linear(10)"
 
 
@@ -38,37 +38,37 @@ def always(accuracy_pct: float) -> Callable[[int, int], float]:
     return lambda parameters, seed: accuracy_pct
 
 
-def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made: list[str] = []
+def test_coordinator_builds_no_module(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    module_names: list[str] = []
     initialise = nn.Module.__init__
 
     def spy(module: nn.Module, *arguments: object, **named: object) -> None:
-        made.append(type(module).__name__)
+        module_names.append(type(module).__name__)
         initialise(module, *arguments, **named)
 
     monkeypatch.setattr(nn.Module, "__init__", spy)
     torch_network.build(parse_network(ALLOWED), MNIST)
-    assert made, "the spy sees nothing"
-    made.clear()
+    assert module_names, "the spy sees nothing"
+    module_names.clear()
 
     searches.run(tmp_path, searches.config(budget=1_500, sampler="random"), searches.effort())
 
     assert searches.events(tmp_path, "rejected")
-    assert made == []
+    assert module_names == []
 
 
-def test_no_run_of_a_search_may_read_the_test_set(trainer: Trainer, tmp_path: Path):
+def test_jobs_of_a_search_have_no_access_to_the_test_set(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort())
 
     assert searches.events(tmp_path, "winner")
-    assert {(job.test_log, job.test_each_epoch) for job in trainer.asked} == {(None, False)}
-    assert {job.purpose for job in trainer.asked} == {Purpose.SEARCH, Purpose.CONFIRM}
+    assert {(job.test_log, job.test_each_epoch) for job in trainer.jobs} == {(None, False)}
+    assert {job.purpose for job in trainer.jobs} == {Purpose.SEARCH, Purpose.CONFIRM}
 
 
 # Budget and repeats -----------------------------------------------------------------------------------------
 
 
-def test_the_ceiling_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp_path: Path):
+def test_budget_is_lowered_only_after_confirmation_by_two_fresh_seeds(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(seed=2), searches.effort(trials=30))
 
     budget = 20_000
@@ -87,7 +87,7 @@ def test_the_ceiling_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp
     assert budget < 20_000
 
 
-def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
+def test_single_lucky_run_does_not_lower_budget(trainer: Trainer, tmp_path: Path):
     seeds_of_search = {}
 
     def lucky_once(parameters: int, seed: int) -> float:
@@ -97,34 +97,36 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
         network = parse_network(f"conv3x3({width}) gap linear(10)")
         seeds_of_search[derive_seed(network.hash, searches.RECIPE_HASH, Purpose.SEARCH, 0, 0)] = width
     trainer.accuracy_pct = lucky_once
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort())
 
     assert all(candidate.passed_first for candidate in search.state.candidates.values())
     assert searches.events(tmp_path, "confirmed", "winner") == []
     assert {event["trial"] for event in searches.events(tmp_path, "refuted")} == {0, 1, 2}
-    # Two fresh seeds that agree are enough to give a network up.
+    # Two equal fresh seeds suffice to refute a network.
     assert [len(candidate.fresh_runs) for candidate in search.state.candidates.values()] == [2, 2, 2]
 
 
-def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
-    """Three seeds of a network began before two seeds had ended; the third is bad."""
-    opened = searches.opened(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
-    assert opened.max_cost == 10 + 19 * 12 - 1
-    opened.executor.submit(opened.job(opened.state.candidates[1], Purpose.CONFIRM, 2))
+def test_refuted_incumbent_restores_earlier_budget(trainer: Trainer, tmp_path: Path):
+    """The third seed of a network started before the second seed ended, and misses the threshold."""
+    search = searches.with_trials(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
+    assert search.max_cost == 10 + 19 * 12 - 1
+    search.executor.submit(search.job(search.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
-    loop.on_worker_events(opened, opened.executor.wait(0.5))
+    loop.on_worker_events(search, search.executor.wait(0.5))
 
     assert [event["trial"] for event in searches.events(tmp_path, "refuted")] == [1]
     [confirmation] = searches.events(tmp_path, "confirmed")
     assert (confirmation["trial"], confirmation["budget"]) == (0, 10 + 19 * 20 - 1)
-    assert opened.max_cost == 10 + 19 * 20 - 1
+    assert search.max_cost == 10 + 19 * 20 - 1
 
 
-def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
+def test_repeated_proposal_of_failed_network_becomes_fresh_seed(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(98.93)
 
-    search = searches.run(tmp_path, searches.config(space_text=FEW, sampler="random"), searches.effort(workers=3))
+    search = searches.run(
+        tmp_path, searches.config(space_text=TINY_SPACE, sampler="random"), searches.effort(workers=3)
+    )
 
     repeats = {trial: 0 for trial in search.state.candidates}
     for event in searches.events(tmp_path, "repeated"):
@@ -132,9 +134,9 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
     assert sum(repeats.values()) > 0
     assert {trial: candidate.repeats for trial, candidate in search.state.candidates.items()} == repeats
     for trial, candidate in search.state.candidates.items():
-        # A single seed refutes the network; two further seeds may have been at work.
+        # A single seed refutes the network; two further seeds may be running.
         assert min(repeats[trial], 1) <= len(candidate.fresh_runs) <= min(repeats[trial], 3)
-    seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
+    seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.jobs if job.until_epoch is None]
     assert len(seeds) == len(set(seeds))
 
 
@@ -142,7 +144,7 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer, tmp_path: Path):
+def test_search_starts_exactly_the_allowed_number_of_trials(workers: int, trainer: Trainer, tmp_path: Path):
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=4, workers=workers))
 
     assert len(searches.events(tmp_path, "proposed")) == len(search.state.candidates) == 4
@@ -150,27 +152,27 @@ def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer,
     assert search.end_reason is EndReason.TRIALS
 
 
-def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
-    # The estimate of a training is 74 s, until a training was measured.
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(seconds=100.0, trials=None))
+def test_search_without_time_for_any_network_ends_for_lack_of_time(trainer: Trainer, tmp_path: Path):
+    # A training is estimated to take 74 s before any measurement.
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(seconds=100.0, trials=None))
 
     assert search.state.candidates == {}
     assert searches.events(tmp_path, "ended")[-1]["reason"] == "time"
 
 
-def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Trainer, tmp_path: Path):
-    opened = searches.opened(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
-    assert loop._stop_reason(opened) is None
+def test_search_ends_when_remaining_time_is_needed_for_verification(trainer: Trainer, tmp_path: Path):
+    search = searches.with_trials(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
+    assert loop._stop_reason(search) is None
 
-    opened.earlier_seconds = 1_000.0 - opened.closing_seconds()
+    search.earlier_seconds = 1_000.0 - search.closing_seconds()
 
-    assert loop._stop_reason(opened) is EndReason.TIME
-    loop.explore(opened)
-    assert opened.end_reason is EndReason.TIME
-    assert trainer.asked == []
+    assert loop._stop_reason(search) is EndReason.TIME
+    loop.explore(search)
+    assert search.end_reason is EndReason.TIME
+    assert trainer.jobs == []
 
 
-def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
+def test_time_limit_includes_all_sessions(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(98.0)
     searches.run(tmp_path, searches.config(), searches.effort(trials=2))
     write_event(tmp_path, "rung", 100.0)
@@ -181,100 +183,102 @@ def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
     assert search.seconds_left < 0.5
 
 
-def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
+def test_repeated_command_does_not_change_finished_search(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort(trials=5))
     log = (tmp_path / "log.jsonl").read_bytes()
-    asked = len(trainer.asked)
+    job_count = len(trainer.jobs)
 
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=5))
 
     assert search.finished
     assert (tmp_path / "log.jsonl").read_bytes() == log
-    assert len(trainer.asked) == asked
+    assert len(trainer.jobs) == job_count
 
 
 # Status of a run --------------------------------------------------------------------------------------------
 
 
-# 70, 92 and 60 errors where a hundred are allowed: likely to be confirmed, unlikely, and confirmed.
+# 70, 92 and 60 errors of a hundred allowed errors: confirmation is likely, unlikely, and reached.
 LIKELY, UNLIKELY = 99.30, 99.08
-STANDING = Trial(30, fresh=(99.4, 99.4))
+INCUMBENT = Trial(30, fresh=(99.4, 99.4))
 
 
-def begun(opened: Search) -> list[tuple[int | None, str]]:
-    """Give each worker its next job; return trials and purposes."""
-    for _ in range(opened.executor.idle()):
-        job = loop._next_job(opened)
+def start_jobs(search: Search) -> list[tuple[int | None, str]]:
+    """Submit the next job to each idle worker; return trials and purposes."""
+    for _ in range(search.executor.idle()):
+        job = loop._next_job(search)
         assert job is not None
-        opened.executor.submit(job)
-    return [(job.trial, job.purpose.value) for job in opened.at_work]
+        search.executor.submit(job)
+    return [(job.trial, job.purpose.value) for job in search.at_work]
 
 
 @pytest.mark.parametrize(
     ("networks", "trials", "jobs"),
     [
-        # Without a confirmed network all workers run the fresh seeds of a passed network; then half of them search,
+        # Without an incumbent, all workers run fresh seeds of a passed network; with an incumbent, half of the workers,
         ([Trial(20, first=UNLIKELY)], 20, [(0, "confirm"), (0, "confirm")]),
-        ([STANDING, Trial(20, first=UNLIKELY)], 20, [(1, "confirm"), (2, "search")]),
-        # unless it is likely to stand, or nothing is left to propose.
-        ([STANDING, Trial(20, first=LIKELY)], 20, [(1, "confirm"), (1, "confirm")]),
-        ([STANDING, Trial(20, first=UNLIKELY)], 2, [(1, "confirm"), (1, "confirm")]),
+        ([INCUMBENT, Trial(20, first=UNLIKELY)], 20, [(1, "confirm"), (2, "search")]),
+        # unless the confirmation is likely, or all trials are proposed.
+        ([INCUMBENT, Trial(20, first=LIKELY)], 20, [(1, "confirm"), (1, "confirm")]),
+        ([INCUMBENT, Trial(20, first=UNLIKELY)], 2, [(1, "confirm"), (1, "confirm")]),
     ],
 )
-def test_fresh_seeds_take_all_workers_or_half_of_them(
+def test_fresh_seeds_occupy_all_workers_or_half_of_the_workers(
     networks: list[Trial], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
-    opened = searches.opened(tmp_path, networks, workers=2, trials=trials)
-    last = opened.state.candidates[len(networks) - 1].chance_to_confirm
+    search = searches.with_trials(tmp_path, networks, workers=2, trials=trials)
+    last = search.state.candidates[len(networks) - 1].chance_to_confirm
     assert (last >= scheduler.LIKELY) is (networks[-1].first == LIKELY)
     assert last > _REFUTED_BELOW
 
-    assert begun(opened) == jobs
+    assert start_jobs(search) == jobs
 
 
 # A run takes 8 s: both fresh seeds on two workers 1.1 * 8, the verification in three rounds 1.1 * 1.2 * 3 * 8 + 12.
 @pytest.mark.parametrize(("spare", "confirmed"), [(-1.0, False), (1.0, True)])
-def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
+def test_network_without_time_for_verification_is_not_confirmed(
     spare: float, confirmed: bool, trainer: Trainer, tmp_path: Path
 ):
     seconds = 8.8 + 31.68 + 12 + spare
-    opened = searches.opened(tmp_path, [STANDING, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
-    opened.session_start = opened.executor.now()
+    search = searches.with_trials(tmp_path, [INCUMBENT, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
+    search.session_start = search.executor.now()
 
-    assert (loop._confirmable(opened, has_all_proposals=False) is not None) is confirmed
+    assert (loop._confirmable(search, has_all_proposals=False) is not None) is confirmed
 
 
-def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_must_wait(
-    trainer: Trainer, tmp_path: Path
-):
-    opened = searches.opened(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
-    opened.session_start = opened.executor.now()
+def test_without_incumbent_network_is_confirmed_even_without_time_for_verification(trainer: Trainer, tmp_path: Path):
+    search = searches.with_trials(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
+    search.session_start = search.executor.now()
 
-    assert loop._confirmable(opened, has_all_proposals=False) is opened.state.candidates[0]
+    assert loop._confirmable(search, has_all_proposals=False) is search.state.candidates[0]
 
 
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
 
 
-def broken(job: Job, status: Status) -> WorkerEvent:
+def constant(accuracy_pct: float) -> Callable[[int, int], float]:
+    return lambda parameters, seed: accuracy_pct
+
+
+def failure_event(job: Job, status: Status) -> WorkerEvent:
     """Return the report of a worker on a failed run; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
         return JobEnded(job, replace(make_job_result(job, always(10.0), 3), status=status))
     return JobFailed(job, status, f"it was {status}")
 
 
-def states(found: Search) -> list[str]:
-    return [trial.state.name for trial in searches.proposer_of(found).sampler_study.study.trials]
+def trial_states(search: Search) -> list[str]:
+    return [trial.state.name for trial in searches.proposer_of(search).sampler_study.study.trials]
 
 
 # Rungs ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(trainer: Trainer, tmp_path: Path):
+def test_run_predicted_below_threshold_is_pruned_at_first_rung(trainer: Trainer, tmp_path: Path):
     # 98.8 %: 120 errors at the end, 347 after 2 of 8 epochs; 0.3 of these are 104, and 100 are allowed.
     trainer.accuracy_pct = always(98.8)
 
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
     (rung,) = searches.events(tmp_path, "rung")
     assert (rung["epoch"], rung["validation_errors"], rung["pruned"], rung["exempt"]) == (2, 347, True, False)
@@ -283,29 +287,29 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     assert first is not None
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
-    assert states(search) == ["PRUNED"]
+    assert trial_states(search) == ["PRUNED"]
     assert searches.proposer_of(search).sampler_study.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
 
 
-def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
+def test_run_predicted_at_threshold_continues_through_all_rungs(trainer: Trainer, tmp_path: Path):
     # 98.95 %: 105 errors, 304 at the first rung (0.3 of them: 91), 174 at the second (0.55 of them: 96).
     trainer.accuracy_pct = always(98.95)
 
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
-    assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
+    assert [(job.until_epoch, job.spent_seconds) for job in trainer.jobs] == [(2, 0.0), (4, 2.0), (None, 4.0)]
     assert [event["pruned"] for event in searches.events(tmp_path, "rung")] == [False, False]
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
-    assert states(search) == ["COMPLETE"]
+    assert trial_states(search) == ["COMPLETE"]
 
 
-def test_an_exempt_network_goes_to_its_end_and_says_so(
+def test_run_of_exempt_network_is_never_pruned_and_logged_as_exempt(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trainer.accuracy_pct = always(98.0)
     monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1)
 
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
     rungs = searches.events(tmp_path, "rung")
     assert [(event["epoch"], event["pruned"], event["exempt"]) for event in rungs] == [
@@ -315,7 +319,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
-def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
+def test_study_prunes_by_own_ratio_after_eight_complete_runs(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(scheduler, "_EXEMPT_ONE_IN", 1 << 60)
@@ -332,46 +336,46 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
 
 
 @pytest.mark.parametrize("status", FAILURES)
-def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status, trainer: Trainer, tmp_path: Path):
-    trainer.special = lambda job: broken(job, status) if job.trial == 1 else None
+def test_search_continues_after_failed_first_run(status: Status, trainer: Trainer, tmp_path: Path):
+    trainer.special = lambda job: failure_event(job, status) if job.trial == 1 else None
 
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=6))
 
-    failed = search.state.candidates[1].first_run
-    assert failed is not None
-    assert failed.status is status
-    assert failed.message == ("" if status is Status.DIVERGED else f"it was {status}")
-    others = [candidate.first_run for trial, candidate in search.state.candidates.items() if trial != 1]
-    assert len(others) == 5
-    assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
+    failed_run = search.state.candidates[1].first_run
+    assert failed_run is not None
+    assert failed_run.status is status
+    assert failed_run.message == ("" if status is Status.DIVERGED else f"it was {status}")
+    further_runs = [candidate.first_run for trial, candidate in search.state.candidates.items() if trial != 1]
+    assert len(further_runs) == 5
+    assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in further_runs)
     assert searches.proposer_of(search).sampler_study.study.trials[1].state is TrialState.FAIL
     assert search.state.candidates[1].fresh_runs == []
-    jobs = [job for job in trainer.asked if job.trial == 1]
+    jobs = [job for job in trainer.jobs if job.trial == 1]
     assert len(jobs) == (2 if status is Status.CRASHED else 1)
-    assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed]
+    assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed_run]
 
 
-def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = always(99.5)
+def test_crashed_run_is_repeated_once_from_last_rung(trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = constant(99.5)
     crashes = iter([True])
     trainer.special = lambda job: (
         JobFailed(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
     )
 
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
-    assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
+    assert [job.until_epoch for job in trainer.jobs][:4] == [2, 4, 4, None]
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("status", FAILURES)
-def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = always(99.5)
+def test_failed_fresh_seed_prevents_confirmation(status: Status, trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = constant(99.5)
     trainer.special = lambda job: (
-        broken(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
+        failure_event(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
     )
 
-    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort())
 
     assert searches.events(tmp_path, "winner") == []
     for candidate in search.state.candidates.values():
@@ -379,7 +383,7 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
         assert not candidate.is_confirmed
 
 
-def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trainer, tmp_path: Path):
+def test_ten_consecutive_crashes_end_search_with_last_error(trainer: Trainer, tmp_path: Path):
     trainer.special = lambda job: JobFailed(job, Status.CRASHED, f"CUDA error {job.trial}")
 
     with pytest.raises(HarnessError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
@@ -389,11 +393,11 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
     assert len(searches.results(tmp_path)) == loop._MOST_CRASHES == 10
 
 
-def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def gone(job: Job) -> WorkerEvent:
+def test_data_error_ends_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def raise_data_error(job: Job) -> WorkerEvent:
         raise DataError("the data went away")
 
-    trainer.special = gone
+    trainer.special = raise_data_error
 
     with pytest.raises(DataError, match=r"^the data went away$"):
         searches.run(tmp_path, searches.config(), searches.effort())
@@ -405,30 +409,30 @@ def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, mon
 
 
 SIZES = {4: 86, 8: 162, 12: 238}
-STANDS = (99.4, 99.4)
+CLEAR = (99.4, 99.4)
 BARELY = (99.1, 99.1)
 
 
-def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
+def slow_down(search: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
     """Set the training time of all runs of a network."""
-    candidate = opened.state.candidates[trial]
+    candidate = search.state.candidates[trial]
     assert candidate.first_run is not None
     candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
     candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
     return candidate
 
 
-def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_path: Path):
-    confirmed = {
+def test_winner_is_smallest_network_confirmed_by_two_fresh_seeds(trainer: Trainer, tmp_path: Path):
+    accuracies = {
         derive_seed(
             parse_network(f"conv3x3({width}) gap linear(10)").hash, searches.RECIPE_HASH, Purpose.CONFIRM, index, 0
         ): accuracy_pct
         for width, accuracy_pct in ((4, 98.0), (8, 99.15), (12, 99.4))
         for index in range(6)
     }
-    trainer.accuracy_pct = lambda parameters, seed: confirmed.get(seed, 99.5)
+    trainer.accuracy_pct = lambda parameters, seed: accuracies.get(seed, 99.5)
 
-    searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
+    searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort())
 
     winner = searches.events(tmp_path, "winner")[-1]
     assert (winner["parameters"], winner["validation_seeds"]) == (SIZES[8], 2)
@@ -436,52 +440,52 @@ def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_
     assert SIZES[4] in {event["parameters"] for event in searches.events(tmp_path, "refuted")}
 
 
-WHOLE = Trial(12, fresh=STANDS)
+CONFIRMED_TRIAL = Trial(12, fresh=CLEAR)
 
 
 @pytest.mark.parametrize(
-    ("networks", "slow_ones", "verdicts", "winner"),
+    ("networks", "slow_trials", "verdicts", "winner"),
     [
-        # If time is short, a network whose verification fits wins; if no verification fits, the smallest.
-        ([WHOLE, Trial(8, fresh=STANDS), Trial(4, fresh=STANDS)], [2], {}, 1),
-        ([WHOLE, Trial(8, fresh=STANDS)], [0, 1], {}, 1),
+        # If time is short, the winner is a network with time for a verification, or else the smallest network.
+        ([CONFIRMED_TRIAL, Trial(8, fresh=CLEAR), Trial(4, fresh=CLEAR)], [2], {}, 1),
+        ([CONFIRMED_TRIAL, Trial(8, fresh=CLEAR)], [0, 1], {}, 1),
         # A network that has missed is not chosen again.
-        ([WHOLE, Trial(8, fresh=STANDS), Trial(4, fresh=STANDS)], [], {2: False}, 1),
-        ([WHOLE, Trial(8, fresh=STANDS)], [], {0: False, 1: False}, None),
-        # A network that has met the target takes no more time, and stays in spite of further seeds.
-        ([WHOLE, Trial(8, fresh=(99.4, 98.4, 98.4))], [1], {1: True}, 1),
+        ([CONFIRMED_TRIAL, Trial(8, fresh=CLEAR), Trial(4, fresh=CLEAR)], [], {2: False}, 1),
+        ([CONFIRMED_TRIAL, Trial(8, fresh=CLEAR)], [], {0: False, 1: False}, None),
+        # A verified network needs no time, and further seeds do not change the verdict.
+        ([CONFIRMED_TRIAL, Trial(8, fresh=(99.4, 98.4, 98.4))], [1], {1: True}, 1),
     ],
 )
-def test_the_winner(
+def test_winner_depends_on_time_and_earlier_verifications(
     networks: list[Trial],
-    slow_ones: list[int],
+    slow_trials: list[int],
     verdicts: dict[int, bool],
     winner: int | None,
     trainer: Trainer,
     tmp_path: Path,
 ):
-    opened = searches.opened(tmp_path, networks, seconds=90.0)
-    for trial in slow_ones:
-        slow(opened, trial)
-    opened.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
+    search = searches.with_trials(tmp_path, networks, seconds=90.0)
+    for trial in slow_trials:
+        slow_down(search, trial)
+    search.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
 
-    chosen = loop.choose(opened)
+    candidate = loop.choose(search)
 
-    assert (chosen and chosen.trial) == winner
-    assert len(searches.events(tmp_path, "winner")) == (chosen is not None)
+    assert (candidate and candidate.trial) == winner
+    assert len(searches.events(tmp_path, "winner")) == (candidate is not None)
 
 
-def test_after_a_miss_the_smallest_network_with_much_to_spare_is_next(trainer: Trainer, tmp_path: Path):
-    networks = [Trial(4, fresh=BARELY), Trial(6, fresh=BARELY), Trial(8, fresh=STANDS), Trial(12, fresh=(99.6, 99.6))]
-    opened = searches.opened(tmp_path, networks, seconds=1_000.0)
-    chances = [candidate.chance_to_verify for candidate in opened.state.candidates.values()]
+def test_second_verification_selects_smallest_network_with_high_chance(trainer: Trainer, tmp_path: Path):
+    networks = [Trial(4, fresh=BARELY), Trial(6, fresh=BARELY), Trial(8, fresh=CLEAR), Trial(12, fresh=(99.6, 99.6))]
+    search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
+    chances = [candidate.chance_to_verify for candidate in search.state.candidates.values()]
     assert CONFIDENCE < chances[0] == chances[1] < SURE < chances[2] < chances[3]
-    first = loop.choose(opened)
+    first = loop.choose(search)
     assert first is not None
     assert first.trial == 0
-    opened.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
+    search.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
 
-    second = loop.choose(opened)
+    second = loop.choose(search)
 
     assert second is not None
     assert second.trial == 2
@@ -490,53 +494,53 @@ def test_after_a_miss_the_smallest_network_with_much_to_spare_is_next(trainer: T
 @pytest.mark.parametrize(
     ("fresh", "winner"), [([(99.02, 98.98), (99.05, 99.0), (98.0, 98.0)], 1), ([(98.9,), (98.0, 98.0)], None)]
 )
-def test_where_none_stands_the_likeliest_of_those_that_reach_the_target_is_verified(
+def test_without_incumbent_most_probable_network_at_target_is_verified(
     fresh: list[tuple[float, ...]], winner: int | None, trainer: Trainer, tmp_path: Path
 ):
     networks = [Trial(4 + 4 * number, fresh=accuracies) for number, accuracies in enumerate(fresh)]
-    opened = searches.opened(tmp_path, networks, seconds=1_000.0)
-    assert opened.state.incumbent is None
-    assert (opened.closing_seconds() > 0) is (winner is not None)
+    search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
+    assert search.state.incumbent is None
+    assert (search.closing_seconds() > 0) is (winner is not None)
 
-    chosen = loop.choose(opened)
+    candidate = loop.choose(search)
 
-    assert (chosen and chosen.trial) == winner
-
-
-def test_an_unconfirmed_network_is_verified_if_the_confirmed_networks_are_too_slow(trainer: Trainer, tmp_path: Path):
-    networks = [Trial(12, fresh=STANDS), Trial(8, fresh=(99.02, 98.98))]
-    opened = searches.opened(tmp_path, networks, seconds=100.0)
-    opened.timing.slowdowns.clear()  # the pace is constant
-    slow(opened, 0)
-    assert opened.closing_seconds() == pytest.approx(opened.verify_seconds(opened.state.candidates[1]))
-
-    chosen = loop.choose(opened)
-
-    assert chosen is not None
-    assert chosen.trial == 1
+    assert (candidate and candidate.trial) == winner
 
 
-@pytest.mark.parametrize("missed", [1, 2])
-def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, trainer: Trainer, tmp_path: Path):
-    networks = [Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
-    opened = searches.opened(tmp_path, networks, seconds=1_000.0)
-    smallest_first = sorted(opened.state.candidates, key=lambda trial: opened.state.candidates[trial].cost)
-    for trial in smallest_first[:missed]:
-        winner = loop.choose(opened)
+def test_unconfirmed_network_is_verified_if_confirmed_networks_are_too_slow(trainer: Trainer, tmp_path: Path):
+    networks = [Trial(12, fresh=CLEAR), Trial(8, fresh=(99.02, 98.98))]
+    search = searches.with_trials(tmp_path, networks, seconds=100.0)
+    search.timing.slowdowns.clear()  # the pace is constant
+    slow_down(search, 0)
+    assert search.closing_seconds() == pytest.approx(search.verify_seconds(search.state.candidates[1]))
+
+    candidate = loop.choose(search)
+
+    assert candidate is not None
+    assert candidate.trial == 1
+
+
+@pytest.mark.parametrize("misses", [1, 2])
+def test_missed_network_is_no_incumbent_and_verifications_end_after_two(misses: int, trainer: Trainer, tmp_path: Path):
+    networks = [Trial(16, fresh=CLEAR), Trial(12, fresh=CLEAR), Trial(8, fresh=CLEAR)]
+    search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
+    smallest_first = sorted(search.state.candidates, key=lambda trial: search.state.candidates[trial].cost)
+    for trial in smallest_first[:misses]:
+        winner = loop.choose(search)
         assert winner is not None
         assert winner.trial == trial
-        opened.add(Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
+        search.add(Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
 
-    chosen = loop.choose(opened)
+    candidate = loop.choose(search)
 
-    standing = opened.state.incumbent
-    assert standing is not None
-    assert standing.proposal.trial == smallest_first[missed]
-    assert opened.max_cost == standing.cost - 1
-    assert scheduler.may_look(opened.state) is (missed < 2)
-    assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
-    resumed = searches.taken_up(tmp_path, opened.config, opened.effort)
-    assert resumed.finished is (missed == 2)
+    incumbent = search.state.incumbent
+    assert incumbent is not None
+    assert incumbent.proposal.trial == smallest_first[misses]
+    assert search.max_cost == incumbent.cost - 1
+    assert scheduler.may_look(search.state) is (misses < 2)
+    assert (candidate and candidate.trial) == (smallest_first[1] if misses < 2 else None)
+    resumed = searches.resume(tmp_path, search.config, search.effort)
+    assert resumed.finished is (misses == 2)
 
 
 # The fewest parameters: 8 channels, 64,640 multiply-adds or more. The fewest multiply-adds: 16 channels at half the
@@ -548,45 +552,45 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
 @pytest.mark.parametrize(
     ("objective", "parameters"), [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)]
 )
-def test_the_answer_has_the_fewest_of_what_is_minimised(
+def test_incumbent_minimises_objective_of_study(
     sampler: str, objective: StudyObjective, parameters: int, trainer: Trainer, tmp_path: Path
 ):
     trainer.accuracy_pct = lambda parameters, seed: 99.6
-    configured = searches.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
+    config = searches.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
 
-    search = searches.run(tmp_path, configured, searches.effort(trials=30))
+    search = searches.run(tmp_path, config, searches.effort(trials=30))
 
-    standing = search.state.incumbent
-    assert standing is not None
-    assert standing.proposal.parameters == parameters
+    incumbent = search.state.incumbent
+    assert incumbent is not None
+    assert incumbent.proposal.parameters == parameters
     costs = {candidate.proposal.hash: candidate.cost for candidate in search.state.candidates.values()}
     limits = [event["budget"] for event in searches.events(tmp_path, "confirmed")]
     assert limits == sorted(limits, reverse=True)
-    assert limits[-1] == costs[standing.proposal.hash] - 1
+    assert limits[-1] == costs[incumbent.proposal.hash] - 1
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "nsga2", "random"])
-def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, trainer: Trainer, tmp_path: Path):
+def test_stopped_and_resumed_search_equals_uninterrupted_search(sampler: str, trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = by_size
-    configured = searches.config(
+    config = searches.config(
         space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
         sampler=sampler,
         objectives=(StudyObjective(Metric.MACS, 4_000_000),),
     )
-    whole = searches.run(tmp_path / "whole", configured, searches.effort(trials=20))
+    uninterrupted = searches.run(tmp_path / "whole", config, searches.effort(trials=20))
     for trials in (9, 12, 20):
-        parts = searches.run(tmp_path / "parts", configured, searches.effort(trials=trials))
+        resumed = searches.run(tmp_path / "parts", config, searches.effort(trials=trials))
 
-    assert [item.proposal.hash for item in whole.state.candidates.values()] == [
-        item.proposal.hash for item in parts.state.candidates.values()
+    assert [item.proposal.hash for item in uninterrupted.state.candidates.values()] == [
+        item.proposal.hash for item in resumed.state.candidates.values()
     ]
-    assert [item.cost for item in parts.state.candidates.values()] == [
-        item.cost for item in whole.state.candidates.values()
+    assert [item.cost for item in resumed.state.candidates.values()] == [
+        item.cost for item in uninterrupted.state.candidates.values()
     ]
     # The sampler gets multiply-adds, for rejections too.
     values = [
-        sorted(trial.values for trial in searches.proposer_of(found).sampler_study.study.get_trials() if trial.values)
-        for found in (whole, parts)
+        sorted(trial.values for trial in searches.proposer_of(search).sampler_study.study.get_trials() if trial.values)
+        for search in (uninterrupted, resumed)
     ]
     assert values[0] == values[1]
     lines = [event for event in searches.events(tmp_path / "parts", "rejected") if event["violation"] is not None]

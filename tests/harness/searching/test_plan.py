@@ -1,4 +1,4 @@
-"""The resolved plan of a search: every value, and refusals before any file is written."""
+"""The resolved plan of a search: all values, and refusals before any file is written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plan(root: Path, **changes: Any) -> SearchPlan:
     return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="left open")
 
 
-def test_the_plan_resolves_every_value(tmp_path: Path):
+def test_plan_resolves_all_values(tmp_path: Path):
     search_plan = plan(tmp_path)
 
     assert plan(tmp_path, epochs=(20, 5, 20)).config.lengths == (5, 20)
@@ -80,25 +80,23 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
     assert search_plan.source.dataset == "mnist-5k"
 
 
-def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_threshold_follows_from_target_and_error_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "error-ratios.json").write_text(
         json.dumps({"mnist-5k": {"errors_ratio": 0.8, "relative_error": 0.0408, "protocol": "measured"}})
     )
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
 
-    # 2.5 % wrong by 0.8.
+    # 2.5 % errors divided by 0.8 are 3.125 %.
     assert plan(tmp_path, target_pct=97.5).config.threshold_pct == pytest.approx(96.875)
 
 
-# Two networks, of 94 and 178 parameters: 784 x 9 multiply-adds a channel, and 10.
-TWO = "net = conv3x3({4, 8}) bn relu | gap | linear(10);"
+# Two networks with 94 and 178 parameters: 784 x 9 + 10 multiply-adds per channel.
+TWO_NETWORKS = "net = conv3x3({4, 8}) bn relu | gap | linear(10);"
 
 
 @pytest.mark.parametrize(("budget", "macs"), [(20_000, 56_528), (100, 28_264)])
-def test_what_is_minimised_without_a_limit_begins_at_the_largest_network_of_the_budget(
-    budget: int, macs: int, tmp_path: Path
-):
-    (tmp_path / "two.space").write_text(TWO, encoding="utf-8")
+def test_objective_without_limit_starts_at_largest_network_within_budget(budget: int, macs: int, tmp_path: Path):
+    (tmp_path / "two.space").write_text(TWO_NETWORKS, encoding="utf-8")
     changes: dict[str, Any] = {
         "space": f"@{tmp_path / 'two.space'}",
         "minimise": ("macs", "parameters"),
@@ -119,8 +117,8 @@ def test_what_is_minimised_without_a_limit_begins_at_the_largest_network_of_the_
         ("small-int5", 23 + 4 * 4 + 25 + 10 * 2, 45 + 8 * 4 + 50 + 10 * 2),
     ],
 )
-def test_bytes_of_weights_follow_the_recipe(recipe: str, constants: int, limit: int, tmp_path: Path):
-    (tmp_path / "two.space").write_text(TWO, encoding="utf-8")
+def test_weight_bytes_depend_on_weight_bits_of_recipe(recipe: str, constants: int, limit: int, tmp_path: Path):
+    (tmp_path / "two.space").write_text(TWO_NETWORKS, encoding="utf-8")
     search_plan = plan(tmp_path, space=f"@{tmp_path / 'two.space'}", minimise=("weight_bytes",), recipe=recipe)
     network = parse_network("conv3x3(4) bn relu | gap | linear(10)")
     proposal = Proposal(trial=0, architecture=network, hash=network.hash, parameters=94, origin="draw", decisions=())
@@ -131,19 +129,19 @@ def test_bytes_of_weights_follow_the_recipe(recipe: str, constants: int, limit: 
     assert search_plan.config.limits == (limit,)
 
 
-def test_a_limit_of_ones_own_stays_the_ceiling_and_a_chip_lowers_it(tmp_path: Path):
+def test_limit_of_objective_is_lowered_by_chip(tmp_path: Path):
     limits = (Condition(Metric.WEIGHT_BYTES, "<=", 15_000),)
-    own = plan(tmp_path, minimise=("weight_bytes",), limits=limits)
-    both = plan(tmp_path, minimise=("weight_bytes",), limits=limits, chip=CHIPS["CH32V003"])
-    wide = plan(tmp_path, minimise=("weight_bytes",), chip=CHIPS["RP2040"])
+    without_chip = plan(tmp_path, minimise=("weight_bytes",), limits=limits)
+    with_chip = plan(tmp_path, minimise=("weight_bytes",), limits=limits, chip=CHIPS["CH32V003"])
+    large_chip = plan(tmp_path, minimise=("weight_bytes",), chip=CHIPS["RP2040"])
 
-    assert (own.config.limits[0], both.config.limits[0]) == (15_000, 13_228)
-    assert "drawn_ceilings" not in plan_document(own)
-    # The two megabytes of this chip are no place to begin at.
-    assert wide.config.limits[0] < 200_000
+    assert (without_chip.config.limits[0], with_chip.config.limits[0]) == (15_000, 13_228)
+    assert "drawn_ceilings" not in plan_document(without_chip)
+    # The search does not start at the two megabytes of this chip.
+    assert large_chip.config.limits[0] < 200_000
 
 
-def test_a_plan_writes_nothing(tmp_path: Path):
+def test_plan_writes_no_files(tmp_path: Path):
     plan_document(plan(tmp_path / "nowhere"))
 
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +150,7 @@ def test_a_plan_writes_nothing(tmp_path: Path):
 # Names ------------------------------------------------------------------------------------------------------
 
 
-def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path: Path):
+def test_default_study_names_differ_between_configurations(tmp_path: Path):
     names = {
         plan(tmp_path, **changes).folder.name
         for changes in (
@@ -174,8 +172,8 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
 
 # Refusals ---------------------------------------------------------------------------------------------------
 
-FEW = "net = conv3x3({4, 8, 12, 16}) gap linear(10);"
-TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
+FOUR_NETWORKS = "net = conv3x3({4, 8, 12, 16}) gap linear(10);"
+CONTRADICTORY = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
 
 
 @pytest.mark.parametrize("dataset", ["auto", "mnist-5k"])
@@ -194,13 +192,13 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
         ({"epochs": (0,)}, UsageError),
         ({"epochs": (10_001,)}, UsageError),
         ({"target_pct": 100.0}, UsageError),
-        ({"limits": TOGETHER}, UsageError),
+        ({"limits": CONTRADICTORY}, UsageError),
         # conv3x3(4) gap linear(10) has 4 * 9 + 50 parameters.
-        ({"space": FEW, "budget": 85}, ContentError),
-        ({"space": f"{FEW} where macs <= 10"}, ContentError),
+        ({"space": FOUR_NETWORKS, "budget": 85}, ContentError),
+        ({"space": f"{FOUR_NETWORKS} where macs <= 10"}, ContentError),
     ],
 )
-def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
+def test_invalid_request_is_refused_before_images_are_read(
     dataset: str, changes: dict[str, Any], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(plan_module, "load", lambda *arguments: pytest.fail("the data were read"))
@@ -214,18 +212,18 @@ def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
     assert not (tmp_path / "place").exists()
 
 
-def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_path: Path):
+def test_batch_larger_than_data_is_refused_before_training(tmp_path: Path):
     recipe = tmp_path / "large.toml"
     recipe.write_text("batch_size = 4001\n")
 
-    with pytest.raises(ContentError) as refused:
+    with pytest.raises(ContentError) as caught:
         plan(tmp_path, recipe=f"@{recipe}")
-    assert "batch_size = 1000" in str(refused.value.hint)  # of 4,000 images
+    assert "batch_size = 1000" in str(caught.value.hint)  # of 4,000 images
 
 
-def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
-    begun = plan(tmp_path, study="mine")
-    study.open_study(begun.folder, begun.config, begun.recorded_origins)
+def test_plan_for_study_with_different_configuration_is_refused(tmp_path: Path):
+    existing = plan(tmp_path, study="mine")
+    study.open_study(existing.folder, existing.config, existing.recorded_origins)
 
     assert plan_document(plan(tmp_path, study="mine"))["exists"] is True
     with pytest.raises(ContentError):
@@ -235,7 +233,7 @@ def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Pat
 # Output -----------------------------------------------------------------------------------------------------
 
 
-def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budget(tmp_path: Path):
+def test_plan_document_states_size_of_space_and_feasible_share(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10);")
 
@@ -258,26 +256,24 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
         (40, (165, 264, 396, 660, 990, 1_980)),
     ],
 )
-def test_few_images_may_be_seen_more_often_up_to_as_many_as_sixty_epochs_of_mnist_show(
-    images: int, lengths: tuple[int, ...]
-):
+def test_small_data_sets_have_longer_lengths(images: int, lengths: tuple[int, ...]):
     assert resolve_module._lengths(replace(REQUEST, recipe="auto"), Recipe(), images) == lengths
 
 
-def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(tmp_path: Path):
+def test_estimated_seconds_are_for_median_network_and_each_length(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where macs <= 90000")
     document = plan_document(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
 
-    # 4,000 images at 0.27 ms and 0.31 ns a unit of work; the median of three has eight channels: 28 * 28 * 9 * 8 of
+    # 4,000 images at 0.27 ms and 0.31 ns per unit of work; the median of three has eight channels: 28 * 28 * 9 * 8 of
     # the convolution and 80 of the linear layer, for each number of the maps 6.1 more, and 20 for each parameter.
     work = 28 * 28 * 9 * 8 + 80 + 6.1 * (8 * 784 + 8 + 10) + 20 * (72 + 90)
     epoch = 4_000 * (2.7e-4 + 3.1e-10 * work)
     assert document["estimated_seconds_a_training"] == pytest.approx([5 * epoch, 20 * epoch])
 
 
-def test_the_name_of_a_study_is_the_one_it_was_begun_with():
-    # The folder was named when recipes had fewer fields; under a new name the study would begin anew.
+def test_hash_of_configuration_equals_hash_of_earlier_versions():
+    # The hash is part of the folder name; with a different hash, an existing study would start again.
     config = study.StudyConfig(
         dataset="mnist",
         data_hash="ab",
@@ -297,7 +293,7 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
     assert hashlib.sha256(document.encode()).hexdigest()[:6] == "73f624"
 
 
-def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
+def test_resumed_study_uses_stored_prior(tmp_path: Path):
     new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
     training = replace(shipped("mnist")[0], source="kept")
     write_prior(new.folder, (training,))
@@ -307,7 +303,7 @@ def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
     assert plan(tmp_path, study="mine", prior="own").past == (training,)
 
 
-def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path):
+def test_limit_is_stored_as_condition_of_space(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000),)
     search_plan = plan(tmp_path, limits=limits)
 
@@ -316,28 +312,26 @@ def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path
     assert search_plan.folder.name != plan(tmp_path).folder.name
 
 
-def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
+def test_objective_starts_at_strictest_limit(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
     search_plan = plan(tmp_path, minimise=("macs",), limits=limits)
 
     assert search_plan.config.objectives == (study.StudyObjective(Metric.MACS, 599_999),)
-    # The budget goes on holding.
+    # The budget remains a condition.
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
 
-def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    whole = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
-    inside, large, strange = whole.format(8, 10), whole.format(900, 10), whole.format(8, 7)
-    known = [(large, strange, inside), (inside, whole.format(9, 10)), (strange,)]
-    monkeypatch.setattr(plan_module, "networks_of", lambda *arguments: known.pop(0))
+def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    template = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
+    feasible, too_large, wrong_classes = template.format(8, 10), template.format(900, 10), template.format(8, 7)
+    known_networks = [(too_large, wrong_classes, feasible), (feasible, template.format(9, 10)), (wrong_classes,)]
+    monkeypatch.setattr(plan_module, "networks_of", lambda *arguments: known_networks.pop(0))
     search_plan = plan(tmp_path, start_from="leaderboard")
-    assert search_plan.config.known == (inside,)
+    assert search_plan.config.known == (feasible,)
 
     study.open_study(search_plan.folder, search_plan.config, {})
-    again = plan(tmp_path, start_from="leaderboard")
-    assert (again.folder, again.config) == (search_plan.folder, search_plan.config)
+    repeated = plan(tmp_path, start_from="leaderboard")
+    assert (repeated.folder, repeated.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="images of 1x28x28"):
         plan(tmp_path, start_from="leaderboard", budget=19_000)
@@ -348,54 +342,54 @@ def test_runs_of_several_starts_have_no_rungs(tmp_path: Path):
     assert plan(tmp_path, recipe="small-starts").config.rungs == ()
 
 
-def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_user_trainer_defines_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "its_trainer.py").write_text("def train(*given): ...")
-    search_plan = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
+    (tmp_path / "user_trainer.py").write_text("def train(*arguments): ...")
+    search_plan = plan(tmp_path, recipe="auto", trainer="user_trainer:train")
     assert (search_plan.config.recipe.trainer, search_plan.config.recipe_of(8)[1]) == (
-        "its_trainer:train",
-        "its_trainer:train-8ep",
+        "user_trainer:train",
+        "user_trainer:train-8ep",
     )
-    assert search_plan.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
-    # A new start is not paid twice, and the pace is the pace of torch.
+    assert search_plan.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*arguments): ...").hexdigest()
+    # A user trainer has no rungs, and the pace is the pace of torch.
     assert (
         search_plan.config.rungs,
-        plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
+        plan(tmp_path, recipe="auto", trainer="user_trainer:train", engine="auto").effort.engine,
     ) == ((), "torch")
     with pytest.raises(UsageError, match="recipe and trainer"):
-        plan(tmp_path, trainer="its_trainer:train")
+        plan(tmp_path, trainer="user_trainer:train")
     with pytest.raises(UsageError, match="none"):
-        plan(tmp_path, recipe="auto", trainer="its_trainer:none")
+        plan(tmp_path, recipe="auto", trainer="user_trainer:none")
 
 
-def test_a_sampler_of_ones_own_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_user_sampler_is_identified_by_source_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     text = "def begin(problem): ..."
-    (tmp_path / "its_sampler.py").write_text(text)
-    made = plan(tmp_path, sampler="its_sampler:begin").config
-    assert made.sampler_sha256 == hashlib.sha256(text.encode()).hexdigest()
-    # Configurations of before are named and read as ever.
-    assert "sampler_sha256" not in study.config_document(replace(made, sampler_sha256=""))
+    (tmp_path / "user_sampler.py").write_text(text)
+    config = plan(tmp_path, sampler="user_sampler:begin").config
+    assert config.sampler_sha256 == hashlib.sha256(text.encode()).hexdigest()
+    # Configurations of earlier versions keep names and documents.
+    assert "sampler_sha256" not in study.config_document(replace(config, sampler_sha256=""))
 
 
-@pytest.mark.parametrize("where", ["", "where macs <= 70000;", "where macs <= 1;"])
-def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
-    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("condition", ["", "where macs <= 70000;", "where macs <= 1;"])
+def test_augmentation_is_chosen_with_median_or_smallest_network(
+    condition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    space = parse_space(f"net = conv3x3(4..40) gap linear(10); {where}", "one")
+    space = parse_space(f"net = conv3x3(4..40) gap linear(10); {condition}", "one")
     jobs: list[Job] = []
 
-    def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
         result = SimpleNamespace(validation=Errors(len(jobs), 500), train_seconds=1.0)
         return (SimpleNamespace(job=job, result=result) for job in batch)
 
-    monkeypatch.setattr(augmentation, "run_all", trained)
+    monkeypatch.setattr(augmentation, "run_all", run_all)
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
     augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
     expected = parse_network("conv3x3(4) gap linear(10)")
-    if "1;" not in where:
+    if "1;" not in condition:
         rng = random.Random(0)
         draws = [draw_uniform(space, rng, 500).architecture for _ in range(25)]
         expected = sorted(draws, key=lambda each: analyse(each, MNIST).parameters)[12]
@@ -403,39 +397,39 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(100.0, 1), (100.0, 2), (3.0, 1)])
-def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
+def test_choice_of_augmentation_takes_at_most_a_fifth_of_the_time(
     seconds: float, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     jobs: list[Job] = []
 
-    def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
         result = SimpleNamespace(validation=Errors(1, 500), train_seconds=0.0)
         return (SimpleNamespace(job=job, result=result) for job in batch)
 
-    monkeypatch.setattr(augmentation, "run_all", trained)
-    # An epoch takes 0.4 s, and all that would be trained otherwise 75 s or more.
+    monkeypatch.setattr(augmentation, "run_all", run_all)
+    # An epoch takes 0.4 s; without the limit, the trainings would take 75 s or more.
     monkeypatch.setattr(augmentation, "pace_of", lambda *_: Pace(1e-4, 0.0))
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=seconds, trials=None, workers=workers, device="cpu", limits=Limits())
     augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
 
-    taken = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
-    # A single epoch each is the least.
-    assert taken <= max(0.2 * seconds, 6 * data.train_size * 1e-4)
-    assert taken > 0.15 * seconds
+    used_seconds = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
+    # The minimum is an epoch per training.
+    assert used_seconds <= max(0.2 * seconds, 6 * data.train_size * 1e-4)
+    assert used_seconds > 0.15 * seconds
 
 
-def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # The folds differ in size: the share decides, not the number.
+def test_recipe_with_failed_trainings_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # The folds differ in size: the share of errors decides, not the number.
     ends = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
 
-    def trained(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         results = {name: SimpleNamespace(validation=end, train_seconds=1.0) for name, end in ends.items()}
         return (SimpleNamespace(job=job, result=results[job.recipe_name]) for job in jobs)
 
-    monkeypatch.setattr(augmentation, "run_all", trained)
+    monkeypatch.setattr(augmentation, "run_all", run_all)
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
@@ -444,18 +438,18 @@ def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
-def test_an_augmentation_is_chosen_by_one_seed_if_the_trainings_are_slower_than_expected(
+def test_augmentation_is_chosen_by_single_seed_if_trainings_are_slow(
     run_seconds: float, seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seed_indices: list[int] = []
 
-    def trained(queue: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(queue: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         while queue:
             job = queue.pop(0)
             seed_indices.append(job.seed_index)
             yield SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(1, 500), train_seconds=run_seconds))
 
-    monkeypatch.setattr(augmentation, "run_all", trained)
+    monkeypatch.setattr(augmentation, "run_all", run_all)
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=180.0, trials=None, workers=1, device="cpu", limits=Limits())
@@ -465,7 +459,7 @@ def test_an_augmentation_is_chosen_by_one_seed_if_the_trainings_are_slower_than_
     assert seed_indices == [seed for seed in range(seeds) for _ in augmentation.CHOICES]
 
 
-def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def choose(*_: object) -> NamedRecipe:
         time.sleep(0.2)
         return named_recipe("small-still")
@@ -476,7 +470,7 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
         assert (plan.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
         assert plan.planning_seconds > 0.2
-    # Nothing is trained for a plan, and a recipe that is named is not chosen.
+    # A plan trains no network, and a named recipe needs no choice.
     for recipe, only_plan in (("auto", True), ("fast", False)):
         with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
             assert plan.planning_seconds == 0

@@ -1,4 +1,4 @@
-"""The decisions of a search, each at its boundary; chances are checked against printed tables and by simulation."""
+"""The decisions of a search at their boundaries; probabilities are checked against printed tables and by simulation."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ DRAWS = 200_000
 # Confirmation ------------------------------------------------------------------------------------------------
 
 
-def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_other_networks():
+def test_confirmation_limit_is_students_bound_at_80_percent_with_pooled_deviation():
     # Equal seeds: the square of the deviation is 20 * 0.08 ** 2 / 21, half of it for the mean of two; six seeds of the
     # verification add 0.08 ** 2 / 6, the network 0.032 ** 2. The 80 % quantile of t with 21 degrees of freedom is 0.859
-    # in every printed table, so 100 errors may be exceeded by exp(0.859 * 0.07168) = 1.0635: 94.03 stand.
+    # in printed tables, so the limit is 100 / exp(0.859 * 0.07168) = 94.03 errors.
     assert make_candidate(94, 94).is_confirmed
     assert not make_candidate(95, 95).is_confirmed
     assert replace(make_candidate(905, 905), threshold_pct=100 - 9.63).is_confirmed
@@ -50,94 +50,94 @@ def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_othe
 
 
 @pytest.mark.parametrize("errors", [(85, 95), (96, 84, 90), (104, 94), (92, 108, 99, 101)])
-def test_the_chance_to_verify_is_how_often_six_further_seeds_keep_to_the_allowed_errors(errors: tuple[int, ...]):
+def test_chance_to_verify_equals_simulation_of_six_further_seeds(errors: tuple[int, ...]):
     # Uncertainty of a network after the fresh seeds: the mean, the change of images, and six seeds on the test images.
-    draw = np.random.default_rng(1)
-    own = draw.normal(math.log(np.mean(errors)), 0.08 / math.sqrt(len(errors)), DRAWS)
-    elsewhere = own + draw.normal(0, 0.032, DRAWS)
-    verified = elsewhere + draw.normal(0, 0.08, (6, DRAWS)).mean(axis=0)
+    rng = np.random.default_rng(1)
+    means = rng.normal(math.log(np.mean(errors)), 0.08 / math.sqrt(len(errors)), DRAWS)
+    test_means = means + rng.normal(0, 0.032, DRAWS)
+    test_errors = test_means + rng.normal(0, 0.08, (6, DRAWS)).mean(axis=0)
 
     # The deviation is known from many networks only: t with 21 degrees of freedom is within a hundredth.
-    assert make_candidate(*errors).chance_to_verify == pytest.approx((verified <= math.log(100)).mean(), abs=0.02)
+    assert make_candidate(*errors).chance_to_verify == pytest.approx((test_errors <= math.log(100)).mean(), abs=0.02)
 
 
 @given(st.lists(st.integers(40, 250), min_size=1, max_size=6))
-def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: list[int]):
-    relative = np.array(errors) / np.mean(errors)
-    freedom = 20 + len(errors) - 1
-    # Fewer than 60 errors waver more.
-    seeds = 0.08**2 * max(1, 60 / float(np.mean(errors)))
-    pooled = (20 * seeds + ((relative - 1) ** 2).sum()) / freedom
-    spread = math.sqrt(pooled / len(errors) + 0.08**2 / 6 + 0.032**2)
+def test_chance_to_verify_equals_scipy_with_pooled_deviation(errors: list[int]):
+    ratios_to_mean = np.array(errors) / np.mean(errors)
+    degrees_of_freedom = 20 + len(errors) - 1
+    # Fewer than 60 errors have a larger deviation.
+    seed_variance = 0.08**2 * max(1, 60 / float(np.mean(errors)))
+    variance = (20 * seed_variance + ((ratios_to_mean - 1) ** 2).sum()) / degrees_of_freedom
+    spread = math.sqrt(variance / len(errors) + 0.08**2 / 6 + 0.032**2)
 
-    expected = stats.t.cdf(math.log(100), freedom, math.log(np.mean(errors)), spread)
+    expected = stats.t.cdf(math.log(100), degrees_of_freedom, math.log(np.mean(errors)), spread)
 
     assert make_candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
 
 
-def test_runs_without_an_error_on_few_images_prove_little():
+def test_error_free_runs_on_few_images_do_not_confirm():
     """Two runs on ten images without an error confirm no target of 98 %; sixty images are needed."""
     few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh_runs]
-    plain = replace(make_candidate(), first_run=few[0], threshold_pct=98.0)
-    networks = [replace(plain, fresh_runs=few[:count]) for count in range(2, 7)]
+    candidate = replace(make_candidate(), first_run=few[0], threshold_pct=98.0)
+    candidates = [replace(candidate, fresh_runs=few[:count]) for count in range(2, 7)]
 
-    assert [network.is_confirmed for network in networks] == [False, False, False, False, True]
-    assert not any(network.is_refuted for network in networks)
+    assert [network.is_confirmed for network in candidates] == [False, False, False, False, True]
+    assert not any(network.is_refuted for network in candidates)
     # A single error of 20 images is too many.
-    wrong = [replace(few[0], validation_errors=1), *few[1:]]
-    assert not replace(networks[0], fresh_runs=wrong).is_confirmed
+    runs_with_error = [replace(few[0], validation_errors=1), *few[1:]]
+    assert not replace(candidates[0], fresh_runs=runs_with_error).is_confirmed
 
 
-def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
+def test_needed_share_is_confirmation_limit_of_two_equal_seeds():
     # By the table above: exp(-0.859 * sqrt(0.08 ** 2 / 2 + 0.08 ** 2 / 6 + 0.032 ** 2)).
     share = needed_share()
 
     assert share == pytest.approx(math.exp(-0.859 * math.sqrt(0.0032 + 0.0064 / 6 + 0.001024)), rel=1e-3)
-    just, more = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
-    assert replace(make_candidate(just, just), threshold_pct=90.0).is_confirmed
-    assert not replace(make_candidate(more, more), threshold_pct=90.0).is_confirmed
+    errors, excess = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
+    assert replace(make_candidate(errors, errors), threshold_pct=90.0).is_confirmed
+    assert not replace(make_candidate(excess, excess), threshold_pct=90.0).is_confirmed
 
 
-def test_a_run_without_an_accuracy_counts_as_chance_and_one_without_a_hit_as_nothing():
+def test_run_without_accuracy_counts_as_chance_level():
     assert make_candidate(None, SIZE).fresh_pct == [10.0, 0.0]
     assert not make_candidate(0, 0, 0, None).is_confirmed
 
 
-def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first():
+def test_confirmed_networks_are_ordered_by_cost_and_trial():
     sizes = (900, 800, 800)
-    networks = [make_candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
-    networks.append(make_candidate(100, 100, trial=3, parameters=100))
+    candidates = [make_candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
+    candidates.append(make_candidate(100, 100, trial=3, parameters=100))
 
-    assert [item.proposal.trial for item in confirmed_by_cost(networks)] == [1, 2, 0]
-    assert confirmed_by_cost(networks[3:]) == []
+    assert [candidate.proposal.trial for candidate in confirmed_by_cost(candidates)] == [1, 2, 0]
+    assert confirmed_by_cost(candidates[3:]) == []
 
 
 # Refutation --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("errors", [(), (85,), (95,), (92, 94), (85, 99, 90)])
-def test_the_chance_to_be_confirmed_is_how_often_the_next_seeds_bring_the_mean_low_enough(errors: tuple[int, ...]):
-    # A first run of 90 passed, so it counts as 4 % luckier than it looks. The errors of the network are predicted
-    # from all runs; the mean of the fresh seeds, at least two, must be low enough.
-    draw = np.random.default_rng(3)
-    known = [90 * 1.04, *errors]
-    wanted = max(2, len(errors) + 1)
-    coming = wanted - len(errors)
-    own = draw.normal(math.log(np.mean(known)), 0.08 / math.sqrt(len(known)), DRAWS)
-    seeds = np.exp(own + draw.normal(0, 0.08, (coming, DRAWS)))
-    means = (sum(errors) + seeds.sum(axis=0)) / wanted
+def test_chance_to_confirm_equals_simulation_of_further_seeds(errors: tuple[int, ...]):
+    # A first run of 90 errors passed, so 4 % are added against selection bias. The errors of the network are predicted
+    # from all runs; the mean of the fresh seeds, at least two, must be below the limit.
+    rng = np.random.default_rng(3)
+    run_errors = [90 * 1.04, *errors]
+    seed_count = max(2, len(errors) + 1)
+    missing_count = seed_count - len(errors)
+    means = rng.normal(math.log(np.mean(run_errors)), 0.08 / math.sqrt(len(run_errors)), DRAWS)
+    seeds = np.exp(means + rng.normal(0, 0.08, (missing_count, DRAWS)))
+    fresh_means = (sum(errors) + seeds.sum(axis=0)) / seed_count
 
     chance = make_candidate(*errors, first=90).chance_to_confirm
 
-    assert chance == pytest.approx((means <= 100 * needed_share(wanted)).mean(), abs=0.03)
+    assert chance == pytest.approx((fresh_means <= 100 * needed_share(seed_count)).mean(), abs=0.03)
 
 
-def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
-    open_, given_up = make_candidate(88, first=88), make_candidate(101, first=88)
+def test_network_is_refuted_if_chance_to_confirm_is_below_a_quarter():
+    undecided, refuted = make_candidate(88, first=88), make_candidate(101, first=88)
 
-    assert open_.chance_to_confirm >= 0.25 > given_up.chance_to_confirm
-    assert not open_.is_refuted
-    assert given_up.is_refuted
+    assert undecided.chance_to_confirm >= 0.25 > refuted.chance_to_confirm
+    assert not undecided.is_refuted
+    assert refuted.is_refuted
 
 
 @pytest.mark.parametrize(
@@ -145,50 +145,50 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
     [
         (make_candidate(first=None), True),  # in training
         (make_candidate(first=120), False),  # missed
-        (make_candidate(first=80), True),  # passed: fresh seeds are wanted
-        (make_candidate(80, first=80), True),  # a further seed is wanted
-        (make_candidate(80, 80, first=80), True),  # stands
+        (make_candidate(first=80), True),  # passed: fresh seeds are required
+        (make_candidate(80, first=80), True),  # a further seed is required
+        (make_candidate(80, 80, first=80), True),  # confirmed
         (make_candidate(150, first=80), False),  # refuted
-        (make_candidate(94, 97, 94, 97, 95, first=88), True),  # in doubt
-        (make_candidate(92, 97, 99, 96, 95, 98, first=80), False),  # six seeds, and does not stand
+        (make_candidate(94, 97, 94, 97, 95, first=88), True),  # undecided
+        (make_candidate(92, 97, 99, 96, 95, 98, first=80), False),  # six seeds without confirmation
     ],
 )
-def test_a_network_is_contender_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_contender: bool):
+def test_contender_is_confirmed_or_undecided(network: Candidate, is_contender: bool):
     assert network.is_contender is is_contender
 
 
 # Expected errors --------------------------------------------------------------------------------------------
 
 
-def pruned(epochs: int) -> Candidate:
-    """Return a network that was stopped after the fourth epoch, with 200 errors."""
+def candidate_pruned_at_fourth_epoch(epochs: int) -> Candidate:
+    """Return a candidate that was pruned after the fourth epoch, with 200 errors."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 200) for number in range(1, 5))
-    stopped = make_result(errors=200, status=Status.PRUNED, history=history)
-    return Candidate(make_proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)), threshold_pct=99.0)
+    run = make_result(errors=200, status=Status.PRUNED, history=history)
+    return Candidate(make_proposal(), 1000, replace(run, recipe=Recipe(epochs=epochs)), threshold_pct=99.0)
 
 
-def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
+def test_expected_errors_are_mean_of_runs_or_estimate_for_pruned_run():
     ratios = rung_ratios([])
     assert make_candidate(90, 80, first=100).expected_errors(ratios) == 90.0
     assert make_candidate(first=100).expected_errors(ratios) == 100.0
-    # At a quarter, two fifths and a half of the epochs, as runs in the middle were measured to do.
-    guessed = [pruned(epochs).expected_errors(ratios) for epochs in (16, 10, 8)]
-    assert guessed == [pytest.approx(share * 200) for share in (0.62, 0.74, 0.81)]
+    # At a quarter, two fifths and a half of the epochs: the median ratios of measured runs.
+    estimates = [candidate_pruned_at_fourth_epoch(epochs).expected_errors(ratios) for epochs in (16, 10, 8)]
+    assert estimates == [pytest.approx(share * 200) for share in (0.62, 0.74, 0.81)]
 
 
-def test_where_errors_hardly_fall_behind_a_rung_no_more_is_expected_of_a_pruned_run():
+def test_estimate_for_pruned_run_follows_ratios_of_the_study():
     """Of 20 runs that end with 95 of 100 errors, and four typical runs with 62, the geometric mean is 88.5."""
 
-    def whole(trial: int) -> Candidate:
+    def completed_candidate(trial: int) -> Candidate:
         history = tuple(Epoch(number, 0.1, 0.1, 1.0, 100 if number == 4 else None) for number in range(1, 17))
         run = replace(make_result(errors=95, history=history), recipe=Recipe(epochs=16))
         return Candidate(make_proposal(trial), 1000, run, threshold_pct=99.0)
 
-    ratios = rung_ratios([whole(trial) for trial in range(20)])
+    ratios = rung_ratios([completed_candidate(trial) for trial in range(20)])
 
     expected = (0.62**4 * (95.5 / 100.5) ** 20) ** (1 / 24)
     assert expected == pytest.approx(0.885, abs=0.001)
-    assert pruned(16).expected_errors(ratios) == pytest.approx(200 * expected)
+    assert candidate_pruned_at_fourth_epoch(16).expected_errors(ratios) == pytest.approx(200 * expected)
     # No ratio is known at the remaining rungs.
     assert ratios[0.5] == pytest.approx(0.81)
 
@@ -197,12 +197,12 @@ BUDGET = 2_000
 TURN = Turn(Metric.PARAMETERS, BUDGET)
 
 
-def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_other():
+def test_passed_network_gets_two_seeds_at_once_and_then_single_seeds():
     assert make_candidate().passed_first
     assert [make_candidate(*[95] * count, first=80).seeds_wanted for count in range(5)] == [2, 2, 3, 4, 5]
 
 
-def test_a_network_that_just_passed_gets_one_fresh_seed_whatever_its_chance():
+def test_barely_passed_network_gets_single_fresh_seed_despite_low_chance():
     lucky = make_candidate(first=100)
     assert lucky.passed_first
     assert lucky.chance_to_confirm < 0.25
@@ -214,53 +214,53 @@ def test_a_network_that_just_passed_gets_one_fresh_seed_whatever_its_chance():
     assert make_candidate(80, first=100).seeds_wanted == 2
 
 
-def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
-    missed = make_candidate(first=101)
+def test_failed_network_gets_a_seed_per_repeated_proposal():
+    failed_candidate = make_candidate(first=101)
 
-    assert missed.seeds_wanted == 0
-    missed.repeats = 2
-    assert missed.seeds_wanted == 2
-    assert scheduler.next_to_confirm([missed], TURN, {0: 1}) is missed
-    assert scheduler.next_to_confirm([missed], TURN, {0: 2}) is None
+    assert failed_candidate.seeds_wanted == 0
+    failed_candidate.repeats = 2
+    assert failed_candidate.seeds_wanted == 2
+    assert scheduler.next_to_confirm([failed_candidate], TURN, {0: 1}) is failed_candidate
+    assert scheduler.next_to_confirm([failed_candidate], TURN, {0: 2}) is None
 
 
-SOME = st.tuples(
+RUN_ERRORS = st.tuples(
     st.integers(60, 130), st.lists(st.integers(60, 130), max_size=3), st.integers(0, 900), st.integers(1, 99)
 )
 
 
-@given(st.lists(SOME, max_size=6), st.dictionaries(st.integers(0, 5), st.integers(0, 2)))
-def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: list[Any], flying: dict[int, int]):
+@given(st.lists(RUN_ERRORS, max_size=6), st.dictionaries(st.integers(0, 5), st.integers(0, 2)))
+def test_next_seed_goes_to_network_with_highest_value(histories: list[Any], running: dict[int, int]):
     networks = [
         make_candidate(*fresh, first=first, trial=trial, parameters=100 + cost)
-        for trial, (first, fresh, cost, _) in enumerate(made)
+        for trial, (first, fresh, cost, _) in enumerate(histories)
     ]
-    seconds = {trial: float(each[3]) for trial, each in enumerate(made)}
-    standing = [each.cost for each in networks if each.is_confirmed]
-    below = min(standing, default=BUDGET + 1)
+    seconds = {trial: float(each[3]) for trial, each in enumerate(histories)}
+    confirmed_costs = [each.cost for each in networks if each.is_confirmed]
+    below = min(confirmed_costs, default=BUDGET + 1)
 
     def value(network: Candidate) -> float:
-        trial, known = network.proposal.trial, len(network.fresh_runs)
-        wanted = network.seeds_wanted - known - flying.get(trial, 0)
+        trial, seed_count = network.proposal.trial, len(network.fresh_runs)
+        wanted = network.seeds_wanted - seed_count - running.get(trial, 0)
         if wanted <= 0 or network.is_confirmed or network.is_refuted:
             return 0.0
         # Chance times the reduction below the incumbent, per missing seed; a confirmation needs two seeds.
         improvement = max(0.0, math.log(below / network.cost))
-        lacking = max(1, 2 - known - flying.get(trial, 0))
-        return network.chance_to_confirm * improvement / (lacking * seconds[trial])
+        missing = max(1, 2 - seed_count - running.get(trial, 0))
+        return network.chance_to_confirm * improvement / (missing * seconds[trial])
 
-    candidate = scheduler.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
+    candidate = scheduler.next_to_confirm(networks, TURN, running, lambda each: seconds[each.proposal.trial])
 
     best = max(map(value, networks), default=0.0)
     assert (candidate is None) == (best == 0)
     assert candidate is None or value(candidate) == pytest.approx(best)
 
 
-def test_the_chance_to_be_confirmed_is_that_of_all_runs_the_first_discounted():
-    # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
+def test_chance_to_confirm_equals_values_by_hand():
+    # By hand, with a printed table of the normal distribution; two seeds confirm up to 93.94 mean errors. A first run
     # of 80 counts 83.2, and the deviation with the mean of two seeds is 0.09798: 1.239 deviations, so 0.8923.
     assert make_candidate(first=80).chance_to_confirm == pytest.approx(0.8923, abs=0.001)
-    # A missed run is not lucky: 110, 1.611 deviations above.
+    # A run that missed is not corrected: 110, 1.611 deviations above.
     assert make_candidate(first=110).chance_to_confirm == pytest.approx(0.0536, abs=0.001)
     # With fresh runs of 90 and 96 the mean of all is 89.73, so the mean of three fresh seeds may reach 91.91, and 94.57
     # are confirmed; the deviation is a third of the deviations of a seed and of the mean, 0.03079: 0.928.
@@ -290,16 +290,16 @@ def ratios(runs: Iterable[Result]) -> Any:
     return study.ratios
 
 
-def reached(known: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = 99.0) -> Any:
+def decision_at(known_ratios: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = 99.0) -> Any:
     """Return the decision about a run with these errors after an epoch."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
     run = make_result(errors=errors, history=history, recipe=Recipe(epochs=epochs))
-    return scheduler.at_rung(run, known, threshold)
+    return scheduler.at_rung(run, known_ratios, threshold)
 
 
-def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end():
-    seven = [full_run(200, 180) for _ in range(7)]
-    others = [
+def test_ratio_is_prior_until_eight_complete_runs_of_equal_length():
+    seven_runs = [full_run(200, 180) for _ in range(7)]
+    ignored = [
         replace(full_run(200, 2), status=Status.PRUNED),
         replace(full_run(200, 2), status=Status.DIVERGED),
         full_run(200, 2, rung=8),
@@ -308,15 +308,15 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end(
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
-    assert reached(ratios([*seven, *others])).ratio == scheduler._PRIOR_RATIO[0.25]
-    assert reached(ratios(seven), epoch=8).ratio == scheduler._PRIOR_RATIO[0.5]
-    assert reached(ratios([*seven, full_run(200, 180)])).ratio == 0.9
+    assert decision_at(ratios([*seven_runs, *ignored])).ratio == scheduler._PRIOR_RATIO[0.25]
+    assert decision_at(ratios(seven_runs), epoch=8).ratio == scheduler._PRIOR_RATIO[0.5]
+    assert decision_at(ratios([*seven_runs, full_run(200, 180)])).ratio == 0.9
 
 
-def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
+def test_ratio_is_lowest_decile_of_runs_in_any_order():
     runs = [full_run(100, errors) for errors in range(30, 50)]
 
-    medians = [reached(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
+    medians = [decision_at(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
 
     assert medians == [0.32, 0.32, 0.30, 0.31]
 
@@ -324,8 +324,8 @@ def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
-def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    rung_ratios = [reached({}, epoch=rung, epochs=epochs).ratio for rung in scheduler.rungs(epochs)]
+def test_prior_ratio_is_of_nearest_share_of_epochs(epochs: int, shares: tuple[float, ...]):
+    rung_ratios = [decision_at({}, epoch=rung, epochs=epochs).ratio for rung in scheduler.rungs(epochs)]
 
     assert rung_ratios == [scheduler._PRIOR_RATIO[share] for share in shares]
 
@@ -334,16 +334,16 @@ def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: 
 def test_run_is_pruned_if_predicted_errors_exceed_allowed_errors_by_half_an_image(
     errors: int, ratio: int, threshold: float
 ):
-    known = ratios([full_run(100, ratio)] * 8)
+    study_ratios = ratios([full_run(100, ratio)] * 8)
     allowed = (100 - Fraction(str(threshold))) / 100 * SIZE + Fraction(1, 2)
 
     # The hash of these runs ends in 1, so that no run is exempt.
-    assert reached(known, errors, threshold=threshold).pruned == (
+    assert decision_at(study_ratios, errors, threshold=threshold).pruned == (
         Fraction(ratio, 100) * errors > allowed + Fraction(1, 2)
     )
 
 
-def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides():
+def test_every_tenth_hash_is_exempt_unless_another_rule_decides():
     run = make_result(errors=5_000, history=full_run(5_000, 1).history[:4])
     runs = [replace(run, hash=f"{number:012x}") for number in range(1000)]
 
@@ -358,8 +358,8 @@ def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides()
 # Nearest miss -----------------------------------------------------------------------------------------
 
 
-def stopped(errors: int, trial: int = 0) -> Candidate:
-    """Return a network that was stopped after two epochs."""
+def pruned_candidate(errors: int, trial: int = 0) -> Candidate:
+    """Return a candidate that was pruned after two epochs."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
     run = make_result(errors=errors, status=Status.PRUNED, history=history)
     return Candidate(make_proposal(trial), 1000, run, threshold_pct=99.0)
@@ -402,7 +402,7 @@ def test_first_run_passes_up_to_half_an_image_above_threshold(
     assert rung.pruned is not passes
 
 
-def failed(errors: int | None, status: Status) -> Candidate:
+def failed_run(errors: int | None, status: Status) -> Candidate:
     return Candidate(make_proposal(), 1000, make_result(errors=errors, status=status), threshold_pct=99.0)
 
 
@@ -410,7 +410,7 @@ def failed(errors: int | None, status: Status) -> Candidate:
     ("networks", "trial", "errors", "runs"),
     [
         ([], None, 0, 0),
-        ([make_candidate(first=None), failed(50, Status.DIVERGED), failed(None, Status.CRASHED)], None, 0, 0),
+        ([make_candidate(first=None), failed_run(50, Status.DIVERGED), failed_run(None, Status.CRASHED)], None, 0, 0),
         # The fewest errors, and the smaller network of equal errors.
         ([make_candidate(first=130, trial=0, parameters=500), make_candidate(first=104, trial=1, parameters=2000),
           make_candidate(first=104, trial=2, parameters=900)], 2, 104, 1),
@@ -423,17 +423,17 @@ def failed(errors: int | None, status: Status) -> Candidate:
         ([make_candidate(80, 80, 80, trial=0)], None, 0, 0),
         ([make_candidate(80, 80, 80, trial=0), make_candidate(first=150, trial=1)], 1, 150, 1),
         # A pruned run is named only if no run was complete.
-        ([stopped(300), stopped(250, trial=1)], 1, 250, 1),
-        ([stopped(101), make_candidate(first=400, trial=5)], 5, 400, 1),
+        ([pruned_candidate(300), pruned_candidate(250, trial=1)], 1, 250, 1),
+        ([pruned_candidate(101), make_candidate(first=400, trial=5)], 5, 400, 1),
     ],
 )  # fmt: skip
-def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float, runs: int):
-    found = nearest_miss(networks)
+def test_nearest_miss_has_fewest_errors(networks: list[Candidate], trial: int | None, errors: float, runs: int):
+    miss = nearest_miss(networks)
 
     if trial is None:
-        assert found is None
+        assert miss is None
     else:
-        assert found is not None
-        assert (found.trial, found.errors, found.runs) == (trial, errors, runs)
-        assert (found.allowed, found.size) == (100, SIZE)
-        assert found.pruned_after == (2 if errors == 250 else None)
+        assert miss is not None
+        assert (miss.trial, miss.errors, miss.runs) == (trial, errors, runs)
+        assert (miss.allowed, miss.size) == (100, SIZE)
+        assert miss.pruned_after == (2 if errors == 250 else None)

@@ -99,7 +99,7 @@ def test_search_killed_at_any_point_has_results_of_uninterrupted_search(
         folder = tmp_path / f"{point}" / "whole"
         with killed_at(trainer, point):
             searches.run(folder, config, searches.effort(**SMALL))
-        finished_before, job_count = finished_runs(folder), len(trainer.asked)
+        finished_before, job_count = finished_runs(folder), len(trainer.jobs)
         searches.run(folder, config, searches.effort(**SMALL))
 
         assert results_of(folder) == expected, f"killed at point {point}"
@@ -115,8 +115,8 @@ def test_search_killed_at_every_point_has_results_of_uninterrupted_search(
 
 
 def check_trained_once(trainer: Trainer, finished_before: set[Run], job_count: int, expected: dict[str, Any]) -> None:
-    """Check that no stored run was trained again; at most one run, whose result was not stored yet, was."""
-    later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[job_count:]}
+    """Check that no stored run was trained again, and at most a single run without a stored result."""
+    later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.jobs[job_count:]}
     complete = {entry[:3] for entry in expected["results"] if entry[3] == Status.COMPLETE}
     assert finished_before & later_runs == set()
     assert set(trainer.completed) == complete
@@ -148,11 +148,11 @@ def test_killed_search_with_several_workers_loses_and_repeats_no_run(point: int,
     config, effort = searches.config(), searches.effort(trials=9, workers=3)
     with killed_at(trainer, point):
         searches.run(tmp_path, config, effort)
-    finished_before, job_count = finished_runs(tmp_path), len(trainer.asked)
+    finished_before, job_count = finished_runs(tmp_path), len(trainer.jobs)
 
     searches.run(tmp_path, config, effort)
 
-    later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[job_count:]}
+    later_runs = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.jobs[job_count:]}
     assert finished_before & later_runs == set()
     assert finished_before <= finished_runs(tmp_path)
     assert len(searches.events(tmp_path, "proposed")) == 9
@@ -177,7 +177,7 @@ def state_of(search: Search) -> dict[str, Any]:
     return {
         "candidates": copy.deepcopy(search.state.candidates),
         "contenders": list(search.state.contenders),
-        "standing": search.state.incumbent and search.state.incumbent.proposal.trial,
+        "incumbent": search.state.incumbent and search.state.incumbent.proposal.trial,
         "nearest": search.state.nearest,
         "timing": copy.deepcopy(search.timing),
         "ratios": copy.deepcopy(search.state.ratios),
@@ -202,7 +202,7 @@ def test_log_cut_after_any_line_gives_state_at_this_line(
     searches.run(tmp_path / "whole", config, effort)
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)
     assert len(lines) == len(expected_states) > 50
-    assert any(expected["standing"] is not None for expected in expected_states)
+    assert any(expected["incumbent"] is not None for expected in expected_states)
     monkeypatch.undo()
 
     cut_folder = tmp_path / "cut" / "whole"

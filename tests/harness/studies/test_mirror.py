@@ -34,7 +34,7 @@ from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from reports import study_page
 from tests import searches
-from tests.browser import lack
+from tests.browser import skip_or_fail
 from tests.factories import SIZE
 from tests.fakes import without_processes
 from tests.study_logs import make_entry
@@ -104,7 +104,7 @@ def check_database(folder: Path, url: str) -> None:
     assert attributes["budget"] == CONFIG.budget
 
 
-def test_database_has_runs_of_files_and_second_call_adds_nothing(ended_study: Path, url: str):
+def test_database_has_runs_of_files_and_second_call_adds_no_runs(ended_study: Path, url: str):
     assert write_to_database(ended_study, url) == []
     check_database(ended_study, url)
 
@@ -202,7 +202,7 @@ def dashboard(url: str) -> Iterator[str]:
     """Run optuna-dashboard on a database during the block, and yield the address."""
     program = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))
     if program is None:
-        lack("no optuna-dashboard beside this Python")
+        skip_or_fail("no optuna-dashboard beside this Python")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -247,7 +247,7 @@ def test_dashboard_shows_networks_of_search(ended_study: Path, url: str):
 def server() -> Iterator[Server]:
     programs = postgres_server.programs()
     if programs is None:
-        lack("no PostgreSQL server (initdb) on the PATH or in /usr/lib/postgresql")
+        skip_or_fail("no PostgreSQL server (initdb) on the PATH or in /usr/lib/postgresql")
     with postgres_server.server(programs) as running_server:
         yield running_server
 
@@ -286,7 +286,7 @@ def test_faults_of_server_change_no_decision_and_lose_no_trial(
 
     open_study(folder, CONFIG, {})
     with Mirror("study", CONFIG, server.url(), messages.append) as storage:
-        search = searches.taken_up(folder, CONFIG, searches.effort(trials=12), FaultInjector(faults), storage)
+        search = searches.resume(folder, CONFIG, searches.effort(trials=12), FaultInjector(faults), storage)
         loop.run_search(search, ["harness"])
 
     write_to_database(folder, server.url())
@@ -325,7 +325,7 @@ def search_commands(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[li
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", end_at_once)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: None)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, home, state=None: folder / "report.html")
     return commands
 
 

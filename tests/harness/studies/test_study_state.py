@@ -48,7 +48,7 @@ STEPS: dict[type[Any] | Status | bool | None, StateStep] = {
 
 
 def events_of(trial: int, kind: type[Any] | Status | bool | None) -> list[Event]:
-    """Return the events of a step: a verdict follows the choice of its network."""
+    """Return the events of a step: the choice of a network as winner precedes a verdict."""
     if isinstance(kind, Status):
         run = make_result(errors=90, status=kind, purpose=Purpose.SEARCH)
         return [RunEnded(run=replace(run, trial=trial, hash=HASHES[trial]))]
@@ -62,11 +62,11 @@ def events_of(trial: int, kind: type[Any] | Status | bool | None) -> list[Event]
 
 def state_of(network_hash: str, history: Sequence[tuple[int, Any]]) -> NetworkState:
     """Return the state of a network after the events: by the last verdict, else decision, else best first run."""
-    own = [kind for trial, kind in history if HASHES[trial] == network_hash]
-    verdicts = [kind for kind in own if kind is None or isinstance(kind, bool)]
+    kinds = [kind for trial, kind in history if HASHES[trial] == network_hash]
+    verdicts = [kind for kind in kinds if kind is None or isinstance(kind, bool)]
     if verdicts:
         return {True: NetworkState.MET, None: NetworkState.OPEN, False: NetworkState.MISSED}[verdicts[-1]]
-    decisions = [kind for kind in own if kind in (Confirmed, FailedConfirmation)]
+    decisions = [kind for kind in kinds if kind in (Confirmed, FailedConfirmation)]
     if decisions:
         return NetworkState.CONFIRMED if decisions[-1] is Confirmed else NetworkState.REFUTED
     order = {
@@ -74,27 +74,27 @@ def state_of(network_hash: str, history: Sequence[tuple[int, Any]]) -> NetworkSt
         Status.PRUNED: NetworkState.PRUNED,
         Status.CRASHED: NetworkState.FAILED,
     }
-    return next((state for status, state in order.items() if status in own), NetworkState.WAITING)
+    return next((state for status, state in order.items() if status in kinds), NetworkState.WAITING)
 
 
 @given(st.lists(st.tuples(TRIALS, st.one_of(STATUSES, DECISIONS, VERDICTS)), max_size=12))
-def test_a_network_goes_from_state_to_state_as_the_table_says(history: list[tuple[int, Any]]):
+def test_network_states_follow_table_of_transitions(history: list[tuple[int, Any]]):
     state = StudyState(Path("study"), searches.config())
     for trial, network_hash in enumerate(HASHES):
         state.apply(Entry(0.0, make_proposal(trial, hash=network_hash)))
 
     for number, (trial, kind) in enumerate(history):
-        before = dict(state.network_states)
+        earlier_states = dict(state.network_states)
         for event in events_of(trial, kind):
             state.apply(Entry(float(number), event))
-        for network_hash, after in state.network_states.items():
-            if after is not before[network_hash]:
+        for network_hash, network_state in state.network_states.items():
+            if network_state is not earlier_states[network_hash]:
                 assert network_hash == HASHES[trial]
-                assert TRANSITIONS[before[network_hash], STEPS[kind]] is after
-            assert after is state_of(network_hash, history[: number + 1])
+                assert TRANSITIONS[earlier_states[network_hash], STEPS[kind]] is network_state
+            assert network_state is state_of(network_hash, history[: number + 1])
 
 
-def test_a_network_is_in_training_from_its_first_rung():
+def test_network_is_in_training_from_first_rung():
     state = StudyState(Path("study"), searches.config())
     state.apply(Entry(0.0, make_proposal(0, hash="a")))
     assert state.network_states == {"a": NetworkState.WAITING}
@@ -108,7 +108,7 @@ def test_a_network_is_in_training_from_its_first_rung():
     assert state.trained_count == 1
 
 
-def test_a_log_that_lacks_the_proposal_of_its_winner_has_no_answer():
+def test_log_without_proposal_of_winner_has_no_answer():
     state = StudyState(Path("study"), searches.config())
     winner = WinnerChosen(trial=0, hash="a", parameters=9, validation_accuracy_pct=99.0, validation_seeds=2)
     state.apply(Entry(0.0, winner))
@@ -118,7 +118,7 @@ def test_a_log_that_lacks_the_proposal_of_its_winner_has_no_answer():
 
 
 @pytest.mark.parametrize("classes", [2, 10])
-def test_a_run_without_an_accuracy_counts_as_chance_level(classes: int, monkeypatch: pytest.MonkeyPatch):
+def test_run_without_accuracy_counts_as_chance_level(classes: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(DATASETS, "some", replace(DATASETS["mnist"], name="some", classes=classes))
     state = StudyState(Path("study"), searches.config(dataset="some"))
     state.apply(Entry(0.0, make_proposal(0)))
@@ -130,7 +130,7 @@ def test_a_run_without_an_accuracy_counts_as_chance_level(classes: int, monkeypa
     assert state.candidates[0].fresh_pct == [99.1, 100 / classes]
 
 
-def test_a_study_is_read_without_its_data():
+def test_study_is_read_without_data_set():
     state = StudyState(Path("study"), searches.config(dataset="removed"))
     state.apply(Entry(0.0, make_proposal(0)))
 
@@ -147,14 +147,14 @@ def test_a_study_is_read_without_its_data():
         ([600], ["refuted"]),
     ],
 )
-def test_a_confirmation_needs_a_seed_on_each_fold_of_groups(errors: list[int], outcomes: list[str]):
+def test_confirmation_requires_a_seed_on_each_fold_of_groups(errors: list[int], outcomes: list[str]):
     state = StudyState(Path("study"), searches.config(group_folds=4, validation_groups=4, test_groups=4))
     state.apply(Entry(0.0, make_proposal(0)))
     state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=40), trial=0))))
     candidate = state.candidates[0]
-    for index, (wrong, outcome) in enumerate(zip(errors, outcomes, strict=True)):
+    for index, (error_count, outcome) in enumerate(zip(errors, outcomes, strict=True)):
         assert candidate.seeds_wanted == 4
-        run = make_result(errors=wrong, purpose=Purpose.CONFIRM, seed_index=index)
+        run = make_result(errors=error_count, purpose=Purpose.CONFIRM, seed_index=index)
         state.apply(Entry(2.0, RunEnded(run=replace(run, trial=0))))
 
         assert (candidate.is_confirmed, candidate.is_refuted) == (outcome == "confirmed", outcome == "refuted")
@@ -166,8 +166,8 @@ def test_errors_on_folds_of_different_sizes_count_as_shares():
     runs = [make_result(errors=200, validation_size=10_000)]
     sizes = ((100, 2_000), (300, 10_000))
     runs += [
-        make_result(errors=wrong, validation_size=size, purpose=Purpose.CONFIRM, seed_index=index)
-        for index, (wrong, size) in enumerate(sizes)
+        make_result(errors=error_count, validation_size=size, purpose=Purpose.CONFIRM, seed_index=index)
+        for index, (error_count, size) in enumerate(sizes)
     ]
     for run in runs:
         state.apply(Entry(1.0, RunEnded(run=replace(run, trial=0))))
@@ -197,9 +197,9 @@ def test_only_folds_change_the_document_of_a_configuration(folds: int, sizes: tu
 
 def test_nearest_miss_is_the_lowest_share_of_errors_on_folds_of_different_sizes():
     state = StudyState(Path("study"), searches.config())
-    for trial, (wrong, images) in enumerate(((2, 10), (3, 30))):
+    for trial, (errors, images) in enumerate(((2, 10), (3, 30))):
         state.apply(Entry(0.0, make_proposal(trial)))
-        state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=wrong, validation_size=images), trial=trial))))
+        state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=errors, validation_size=images), trial=trial))))
 
     miss = nearest_miss(state.candidates.values())
 

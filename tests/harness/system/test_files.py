@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, lines stay whole, locks fall, and studies have folders."""
+"""Writes of files and lines are complete or without effect, locks end with processes, and studies have folders."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace, check_writable, workspace
 
 
-def locked_once(path: Path) -> None:
+def lock_once(path: Path) -> None:
     with files.locked(path):
         pass
 
 
-def full(*arguments: Any) -> int:
+def no_space(*arguments: Any) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -31,23 +31,23 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "text": lambda path: files.write_text(path, "new"),
     "together": lambda path: files.write_together({path.parent / "other": b"new", path: b"new"}),
 }
-LINES: dict[str, Callable[[Path], None]] = {"line": lambda path: files.append_line(path, "x"), "lock": locked_once}
+APPENDERS: dict[str, Callable[[Path], None]] = {"line": lambda path: files.append_line(path, "x"), "lock": lock_once}
 each_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
 
-def test_a_device_or_a_pipe_is_not_replaced_by_a_file_nor_read(tmp_path: Path):
-    place = tmp_path / "special"
-    os.mkfifo(place)
+def test_pipe_is_neither_replaced_nor_read(tmp_path: Path):
+    path = tmp_path / "special"
+    os.mkfifo(path)
 
     with pytest.raises(StorageError):
-        files.write_text(place, "text")
+        files.write_text(path, "text")
     with pytest.raises(ContentError):
-        files.log_text(place)
+        files.log_text(path)
 
-    assert not place.is_file()
+    assert not path.is_file()
 
 
-def test_a_log_is_read_whatever_its_bytes_are_and_may_be_absent(tmp_path: Path):
+def test_log_text_replaces_invalid_bytes_and_is_empty_for_missing_file(tmp_path: Path):
     (tmp_path / "log").write_bytes(b"one\n\xff\n")
     assert files.log_text(tmp_path / "log") == "one\n\N{REPLACEMENT CHARACTER}\n"
     assert files.log_text(tmp_path / "none") == ""
@@ -55,74 +55,74 @@ def test_a_log_is_read_whatever_its_bytes_are_and_may_be_absent(tmp_path: Path):
         files.log_text(tmp_path)
 
 
-def test_what_is_written_is_what_was_given_and_others_may_read_it(tmp_path: Path):
-    place = tmp_path / "a" / "b"
-    files.write_bytes(place / "a", b"\0\r\n\xff")
-    files.write_text(place / "b", "é\r\n\u2028")
-    files.write_json(place / "c", {"name": "é", "list": [1]})
+def test_written_content_is_exact_and_readable_by_all_users(tmp_path: Path):
+    folder = tmp_path / "a" / "b"
+    files.write_bytes(folder / "a", b"\0\r\n\xff")
+    files.write_text(folder / "b", "é\r\n\u2028")
+    files.write_json(folder / "c", {"name": "é", "list": [1]})
 
-    assert (place / "a").read_bytes() == b"\0\r\n\xff"
-    assert (place / "b").read_bytes() == b"\xc3\xa9\r\n\xe2\x80\xa8"
-    assert (place / "c").read_bytes() == b'{\n "name": "\xc3\xa9",\n "list": [\n  1\n ]\n}\n'
-    assert {path.name: path.stat().st_mode & 0o777 for path in place.iterdir()} == dict.fromkeys("abc", 0o644)
+    assert (folder / "a").read_bytes() == b"\0\r\n\xff"
+    assert (folder / "b").read_bytes() == b"\xc3\xa9\r\n\xe2\x80\xa8"
+    assert (folder / "c").read_bytes() == b'{\n "name": "\xc3\xa9",\n "list": [\n  1\n ]\n}\n'
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys("abc", 0o644)
 
 
 @each_writer
 @pytest.mark.parametrize("step", ["fsync", "interrupt", "second fsync"])
-def test_a_failed_write_leaves_the_old_files_and_nothing_else(
+def test_failed_write_keeps_old_files_and_leaves_no_temporary_file(
     step: str, write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "file"
     for name in ("file", "other"):
         (tmp_path / name).write_bytes(b"old")
-    sync, synced = os.fsync, []
+    sync, calls = os.fsync, []
 
     def fail(*arguments: Any) -> None:
-        synced.append(arguments)
-        if step == "second fsync" and len(synced) == 1 and write is WRITERS["together"]:
+        calls.append(arguments)
+        if step == "second fsync" and len(calls) == 1 and write is WRITERS["together"]:
             sync(*arguments)
         elif step == "interrupt":
             raise KeyboardInterrupt
         else:
-            full()
+            no_space()
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(KeyboardInterrupt if step == "interrupt" else StorageError):
         write(path)
 
-    assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == {"file": b"old", "other": b"old"}
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"file": b"old", "other": b"old"}
 
 
-def test_the_content_is_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_content_is_synchronised_before_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     steps: list[tuple[str, bytes | None]] = []
     path = tmp_path / "file"
     sync, replace = os.fsync, os.replace
 
-    def seen(step: str, function: Callable[..., None]) -> Callable[..., None]:
+    def recorded_call(step: str, function: Callable[..., None]) -> Callable[..., None]:
         def call(*arguments: Any) -> None:
             function(*arguments)
             steps.append((step, path.read_bytes() if path.exists() else None))
 
         return call
 
-    monkeypatch.setattr(os, "fsync", seen("fsync", sync))
-    monkeypatch.setattr(os, "replace", seen("replace", replace))
+    monkeypatch.setattr(os, "fsync", recorded_call("fsync", sync))
+    monkeypatch.setattr(os, "replace", recorded_call("replace", replace))
     files.write_bytes(path, b"new")
 
     assert steps == [("fsync", None), ("replace", b"new")]
 
 
-@pytest.mark.parametrize("write", (WRITERS | LINES).values(), ids=WRITERS | LINES)
-def test_what_cannot_be_written_is_named(write: Callable[[Path], None], tmp_path: Path):
+@pytest.mark.parametrize("write", (WRITERS | APPENDERS).values(), ids=WRITERS | APPENDERS)
+def test_write_to_invalid_path_raises_storage_error(write: Callable[[Path], None], tmp_path: Path):
     (tmp_path / "blocked").write_text("a file")
     (tmp_path / "folder").mkdir()
-    for place in (tmp_path / "blocked" / "file", tmp_path / "folder"):
+    for path in (tmp_path / "blocked" / "file", tmp_path / "folder"):
         with pytest.raises(StorageError):
-            write(place)
+            write(path)
     assert sorted(os.listdir(tmp_path)) == ["blocked", "folder"]
 
 
-def test_a_line_after_a_torn_one_begins_a_line_of_its_own(tmp_path: Path):
+def test_append_after_torn_line_begins_a_new_line(tmp_path: Path):
     path = tmp_path / "new" / "log.jsonl"
     files.append_line(path, "é")
     path.write_bytes(path.read_bytes() + b'{"torn')
@@ -130,24 +130,24 @@ def test_a_line_after_a_torn_one_begins_a_line_of_its_own(tmp_path: Path):
     assert path.read_text(encoding="utf-8").splitlines() == ["é", '{"torn', "third"]
 
 
-@pytest.mark.parametrize("has_room", [True, False])
-def test_a_line_that_the_disk_takes_in_parts_is_whole_or_taken_back(
-    has_room: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_space", [True, False])
+def test_line_written_in_parts_is_completed_or_removed(
+    has_space: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "log"
     files.append_line(path, "before")
     write = os.write
     monkeypatch.setattr(
-        os, "write", lambda handle, content: write(handle, content[:3]) if has_room or len(content) > 4 else full()
+        os, "write", lambda handle, content: write(handle, content[:3]) if has_space or len(content) > 4 else no_space()
     )
 
-    if has_room:
+    if has_space:
         files.append_line(path, "12345678")
     else:
         with pytest.raises(StorageError):
             files.append_line(path, "12345678")
 
-    assert path.read_bytes() == (b"before\n12345678\n" if has_room else b"before\n")
+    assert path.read_bytes() == (b"before\n12345678\n" if has_space else b"before\n")
 
 
 APPEND = """
@@ -160,7 +160,7 @@ for number in range(50):
 """
 
 
-def test_lines_of_several_processes_stay_whole(tmp_path: Path):
+def test_lines_of_concurrent_processes_are_complete(tmp_path: Path):
     path = tmp_path / "log"
     processes = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), letter]) for letter in "abc"]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
@@ -168,10 +168,10 @@ def test_lines_of_several_processes_stay_whole(tmp_path: Path):
 
 
 def is_free(path: Path) -> bool:
-    """Whether nobody holds the kernel's lock alone."""
+    """Return whether no process has the exclusive lock of a file."""
     handle = os.open(path, os.O_WRONLY)
     try:
-        # Shared, so that a lock which is only shared does not count as held.
+        # A shared lock, so that shared locks of further processes do not count.
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
@@ -180,7 +180,7 @@ def is_free(path: Path) -> bool:
     return True
 
 
-def test_a_lock_excludes_others_until_the_end_of_the_block(tmp_path: Path):
+def test_lock_is_exclusive_until_end_of_block(tmp_path: Path):
     path = tmp_path / "new" / "lock"
 
     with files.locked(path):
@@ -194,22 +194,22 @@ def test_a_lock_excludes_others_until_the_end_of_the_block(tmp_path: Path):
     assert is_free(path)
 
 
-def test_a_lock_falls_with_its_holder(tmp_path: Path):
+def test_lock_ends_with_killed_process(tmp_path: Path):
     path = tmp_path / "lock"
-    hold = "import sys, time\nfrom pathlib import Path\nfrom harness.system import files\n"
-    hold += "with files.locked(Path(sys.argv[1])):\n    print(flush=True)\n    time.sleep(60)"
+    program = "import sys, time\nfrom pathlib import Path\nfrom harness.system import files\n"
+    program += "with files.locked(Path(sys.argv[1])):\n    print(flush=True)\n    time.sleep(60)"
 
-    with subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        held = not is_free(path)
+        was_locked = not is_free(path)
         process.kill()
 
-    assert held
+    assert was_locked
     assert is_free(path)
 
 
-def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_environment_variable_selects_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_WORKSPACE", "/some/where")
     assert workspace().root == Path("/some/where")
 
@@ -226,7 +226,7 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["a", "with blank", "a...", "ä" * 100, "😀"])
-def test_a_study_is_a_folder_of_its_name(name: str, tmp_path: Path):
+def test_study_folder_has_name_of_study(name: str, tmp_path: Path):
     Workspace(tmp_path).study(name).mkdir(parents=True)
     assert os.listdir(tmp_path / "runs") == [name]
 
@@ -252,13 +252,13 @@ def test_a_study_is_a_folder_of_its_name(name: str, tmp_path: Path):
         "records",
     ],
 )
-def test_another_name_is_refused_in_one_line(name: str, tmp_path: Path):
+def test_invalid_study_name_is_refused_in_one_line(name: str, tmp_path: Path):
     with pytest.raises(UsageError) as caught:
         Workspace(tmp_path).study(name)
     assert "\n" not in caught.value.message
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+def test_check_writable_refuses_invalid_folder(tmp_path: Path):
     blocked = tmp_path / "file"
     blocked.write_text("kept")
     for folder in (blocked, blocked / "x", tmp_path / ("x" * 300)):

@@ -1,4 +1,4 @@
-"""The processor and the cores that may be used."""
+"""The processor, and the number of available cores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.system import machine
         (None, "", "unknown"),
     ],
 )
-def test_flags_and_model_are_those_that_the_system_names(
+def test_processor_flags_and_name_are_read_from_cpuinfo(
     text: str | None, flags: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(machine, "_INFO", tmp_path / "cpuinfo")
@@ -33,7 +33,7 @@ def test_flags_and_model_are_those_that_the_system_names(
     ("quota", "cores"),
     [("max 100000", 8), ("350000 100000", 3), ("50000 100000", 1), ("1600000 100000", 8), ("", 8), (None, 8)],
 )
-def test_no_more_cores_are_used_than_a_container_s_quota_pays_for(
+def test_core_count_is_limited_by_quota_of_container(
     quota: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))

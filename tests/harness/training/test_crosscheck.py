@@ -75,7 +75,7 @@ def test_only_convolutions_and_linear_layers_have_multiply_adds():
     assert _fvcore_counts(plain, MNIST)[1] == _fvcore_counts(extended, MNIST)[1] == 36 * 784 + 784 * 10
 
 
-def test_cross_check_prints_nothing_and_draws_nothing_from_torch(capfd: pytest.CaptureFixture[str]):
+def test_cross_check_has_no_output_and_keeps_generator_of_torch(capfd: pytest.CaptureFixture[str]):
     before = torch.get_rng_state()
 
     cross_check(TIED, analyse(TIED, MNIST))

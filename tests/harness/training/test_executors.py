@@ -46,15 +46,15 @@ LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
 RESULT = make_job_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
-def read(job: Job, repeat: int) -> RunOutcome:
-    """A second per epoch, and thousands for the long job."""
+def read_outcome(job: Job, repeat: int) -> RunOutcome:
+    """Return the outcome of a run with a second per epoch."""
     epochs = range(1, job.recipe.epochs + 1)
     return RunOutcome("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
 
 
 @pytest.fixture(scope="module")
 def simulated() -> Executor:
-    executor = SimulatedExecutor(read, 0, 1e9)
+    executor = SimulatedExecutor(read_outcome, 0, 1e9)
     executor.start(2)
     return executor
 
@@ -72,10 +72,10 @@ def ray_nodes() -> Iterator[Executor]:
     if not find_spec("ray"):  # Ray reads the environment at import
         pytest.skip("Ray is not installed")
     with ray.executor_at("local", 2, device="cpu", engine="torch") as make_executor:
-        made = make_executor(SOURCE, LIMITS)
-        made.start(2)
-        yield made
-        made.stop()
+        executor = make_executor(SOURCE, LIMITS)
+        executor.start(2)
+        yield executor
+        executor.stop()
 
 
 REAL = ["pool", pytest.param("ray_nodes", marks=pytest.mark.slow)]
@@ -84,68 +84,68 @@ KINDS = ["simulated", *REAL]
 
 @pytest.fixture
 def executor(request: pytest.FixtureRequest) -> Any:
-    """An executor that was started once, with two idle slots."""
-    made = request.getfixturevalue(request.param)
-    made.limits = LIMITS
-    assert (made.idle(), len(made.slots())) == (2, 2)
-    return made
+    """Started executor with two idle slots."""
+    started = request.getfixturevalue(request.param)
+    started.limits = LIMITS
+    assert (started.idle(), len(started.slots())) == (2, 2)
+    return started
 
 
-def ended(executor: Executor) -> list[WorkerEvent]:
-    """Wait until all is done."""
+def wait_for_all(executor: Executor) -> list[WorkerEvent]:
+    """Wait until all slots are idle; return the events."""
     events: list[WorkerEvent] = []
     while executor.idle() < len(executor.slots()):
         events += executor.wait(5.0)
     return events
 
 
-def result(executor: Executor, job: Job) -> Result:
+def result_of(executor: Executor, job: Job) -> Result:
     executor.submit(job)
-    (event,) = ended(executor)
-    assert isinstance(event, JobEnded), event
-    assert event.job == job
-    return event.result
+    (outcome,) = wait_for_all(executor)
+    assert isinstance(outcome, JobEnded), outcome
+    assert outcome.job == job
+    return outcome.result
 
 
-def failed(executor: Executor, job: Job) -> JobFailed:
+def failure_of(executor: Executor, job: Job) -> JobFailed:
     executor.submit(job)
-    (event,) = ended(executor)
-    assert isinstance(event, JobFailed), event
-    assert event.job == job
-    return event
+    (outcome,) = wait_for_all(executor)
+    assert isinstance(outcome, JobFailed), outcome
+    assert outcome.job == job
+    return outcome
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
-def test_a_job_takes_the_first_idle_slot_until_it_ends(executor: Executor):
-    other = replace(JOB, seed_index=1)
+def test_job_occupies_first_idle_slot_until_end(executor: Executor):
+    second_job = replace(JOB, seed_index=1)
     executor.submit(JOB)
     assert [slot.job for slot in executor.slots()] == [JOB, None]
-    executor.submit(other)
+    executor.submit(second_job)
     assert (executor.idle(), executor.wait(0.0)) == (0, [])
 
-    events = ended(executor)
+    events = wait_for_all(executor)
 
     assert {event.job.seed_index for event in events if isinstance(event, JobEnded)} == {0, 1}
     assert [slot.job for slot in executor.slots()] == [None, None]
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
-def test_a_training_in_parts_gives_the_bits_of_one_that_was_not_interrupted(executor: Executor, tmp_path: Path):
-    whole = result(executor, JOB)
+def test_training_in_parts_equals_uninterrupted_training_bit_for_bit(executor: Executor, tmp_path: Path):
+    unbroken = result_of(executor, JOB)
     part = replace(JOB, checkpoint=tmp_path / "state.pt", until_epoch=1)
 
-    at_rung = result(executor, part)
-    end = result(executor, replace(part, until_epoch=None, spent_seconds=at_rung.train_seconds))
+    at_rung = result_of(executor, part)
+    end = result_of(executor, replace(part, until_epoch=None, spent_seconds=at_rung.train_seconds))
 
-    assert (at_rung.status, end.status, whole.status) == (Status.RUNNING, Status.COMPLETE, Status.COMPLETE)
-    assert [len(found.history) for found in (at_rung, end)] == [1, 2]
-    assert (end.weights_sha256, end.validation_errors) == (whole.weights_sha256, whole.validation_errors)
-    assert whole.train_seconds > 0
+    assert (at_rung.status, end.status, unbroken.status) == (Status.RUNNING, Status.COMPLETE, Status.COMPLETE)
+    assert [len(run.history) for run in (at_rung, end)] == [1, 2]
+    assert (end.weights_sha256, end.validation_errors) == (unbroken.weights_sha256, unbroken.validation_errors)
+    assert unbroken.train_seconds > 0
 
 
 @dataclass
-class Kept:
-    """An executor that is started already, and is not to be ended by ``run_all``."""
+class StartedExecutor:
+    """A started executor that ``run_all`` neither starts nor stops."""
 
     executor: Any
 
@@ -160,11 +160,11 @@ class Kept:
 
 
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
-def test_all_jobs_of_a_list_are_done_and_parts_may_join_it(executor: Executor, tmp_path: Path):
+def test_run_all_completes_all_jobs_including_jobs_added_later(executor: Executor, tmp_path: Path):
     jobs = [replace(JOB, seed_index=seed, until_epoch=1, checkpoint=tmp_path / str(seed)) for seed in range(3)]
     rows = []
 
-    for finished in run_all(jobs, Kept(executor), 2, list[WorkerEvent]().append):
+    for finished in run_all(jobs, StartedExecutor(executor), 2, list[WorkerEvent]().append):
         rows.append((finished.job.seed_index, finished.result.status))
         if finished.result.status is Status.RUNNING:
             jobs.insert(0, replace(finished.job, until_epoch=None))
@@ -172,27 +172,27 @@ def test_all_jobs_of_a_list_are_done_and_parts_may_join_it(executor: Executor, t
     assert sorted(rows) == [(seed, status) for seed in range(3) for status in (Status.COMPLETE, Status.RUNNING)]
 
 
-def note_process(path: str) -> str:
+def write_process_number(path: str) -> str:
     Path(path).write_text(str(os.getpid()))
     return "a study"
 
 
 @dataclass(frozen=True)
-class Noting:
+class ProcessReport:
     """Return the number of the training process as the study of a job."""
 
     path: Path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return note_process, (str(self.path),)
+        return write_process_number, (str(self.path),)
 
 
-def noting(path: Path) -> Job:
-    return replace(LONG, study=Noting(path))  # type: ignore[arg-type]
+def reporting_job(path: Path) -> Job:
+    return replace(LONG, study=ProcessReport(path))  # type: ignore[arg-type]
 
 
 def process_of(executor: Executor, path: Path) -> int:
-    """Return the process that has begun with such a job, a moment later."""
+    """Return the number of the process that started a reporting job, after half a second."""
     until = time.monotonic() + 60
     while not path.exists() and time.monotonic() < until:
         assert executor.wait(0.05) == []
@@ -204,113 +204,113 @@ def process_of(executor: Executor, path: Path) -> int:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("executor", REAL, indirect=True)
-def test_a_process_that_is_killed_breaks_its_job_alone_and_is_replaced(executor: Executor, tmp_path: Path):
+def test_killed_process_breaks_only_own_job_and_is_replaced(executor: Executor, tmp_path: Path):
     checkpoint, weights = tmp_path / "state.pt", tmp_path / "w" / "seed.safetensors"
     weights.parent.mkdir()
-    executor.submit(replace(noting(tmp_path / "process"), checkpoint=checkpoint, weights=weights))
+    executor.submit(replace(reporting_job(tmp_path / "process"), checkpoint=checkpoint, weights=weights))
     number = process_of(executor, tmp_path / "process")
-    other = replace(JOB, seed_index=1)
-    executor.submit(other)
+    second_job = replace(JOB, seed_index=1)
+    executor.submit(second_job)
     for path in (checkpoint, weights):
         path.with_name(f".{path.name}.x1").touch()
 
     os.kill(number, signal.SIGKILL)
-    events = ended(executor)
+    events = wait_for_all(executor)
 
     (crash,) = [event for event in events if isinstance(event, JobFailed)]
     assert crash.status is Status.CRASHED
-    assert [event.job for event in events if isinstance(event, JobEnded)] == [other]
+    assert [event.job for event in events if isinstance(event, JobEnded)] == [second_job]
     if isinstance(executor, Processes):
         assert "signal 9" in crash.message
         assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
-    assert result(executor, JOB).status is Status.COMPLETE
+    assert result_of(executor, JOB).status is Status.COMPLETE
 
 
-def test_a_job_that_breaks_is_done_again():
-    breaks, seen = Counter({0: 2}), list[WorkerEvent]()
+def test_crashed_job_is_repeated():
+    remaining_crashes, events = Counter({0: 2}), list[WorkerEvent]()
 
     def answer(job: Job) -> WorkerEvent:
-        breaks[job.seed_index] -= 1
-        if breaks[job.seed_index] >= 0:
+        remaining_crashes[job.seed_index] -= 1
+        if remaining_crashes[job.seed_index] >= 0:
             return JobFailed(job, Status.CRASHED, "signal 9")
         return JobEnded(job, replace(RESULT, seed_index=job.seed_index))
 
     workers = InstantExecutor(answer)
-    results = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], workers, 9, seen.append))
+    results = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], workers, 9, events.append))
     assert [finished.result.seed_index for finished in results] == [1, 0]
-    assert [type(event) for event in seen if event.job.seed_index == 0] == [JobFailed, JobFailed, JobEnded]
+    assert [type(event) for event in events if event.job.seed_index == 0] == [JobFailed, JobFailed, JobEnded]
     assert workers.stopped == 1
 
-    breaks[1] = 3
+    remaining_crashes[1] = 3
     with pytest.raises(HarnessError):
         list(run_all([replace(JOB, seed_index=1)], workers, 1))
     assert workers.stopped == 2
 
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
-def test_a_job_over_its_time_is_stopped_with_what_was_spent_before(executor: Any):
+def test_job_is_stopped_at_time_limit_that_includes_earlier_seconds(executor: Any):
     executor.limits = Limits(seconds=100.3)
-    assert failed(executor, replace(LONG, spent_seconds=100.0)).status is Status.TIMED_OUT
-    assert result(executor, JOB).status is Status.COMPLETE
+    assert failure_of(executor, replace(LONG, spent_seconds=100.0)).status is Status.TIMED_OUT
+    assert result_of(executor, JOB).status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
 @pytest.mark.parametrize("engine", ["torch", "native"])
-def test_a_job_over_its_memory_is_refused_it_and_the_next_one_is_done(executor: Any, engine: str):
+def test_job_over_memory_limit_fails_and_next_job_completes(executor: Any, engine: str):
     executor.limits = replace(LIMITS, memory_mb=1.0)
-    assert failed(executor, replace(JOB, engine=engine)).status is Status.OUT_OF_MEMORY
+    assert failure_of(executor, replace(JOB, engine=engine)).status is Status.OUT_OF_MEMORY
     executor.limits = replace(LIMITS, memory_mb=400.0)
     large = parse_network("conv3x3(64) relu | gap | linear(10)")
     recipe = replace(JOB.recipe, batch_size=4000, epochs=1)
-    assert failed(executor, replace(JOB, architecture=large, recipe=recipe, engine=engine)).status is (
+    assert failure_of(executor, replace(JOB, architecture=large, recipe=recipe, engine=engine)).status is (
         Status.OUT_OF_MEMORY
     )
-    assert result(executor, JOB).status is Status.COMPLETE
+    assert result_of(executor, JOB).status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
-def test_what_is_wrong_with_a_job_is_its_outcome(executor: Executor):
-    event = failed(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
+def test_invalid_job_is_reported_as_crashed(executor: Executor):
+    event = failure_of(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
     assert (event.status, "batch_size" in event.message) == (Status.CRASHED, True)
-    assert result(executor, JOB).status is Status.COMPLETE
+    assert result_of(executor, JOB).status is Status.COMPLETE
 
 
-def test_data_and_storage_that_fail_are_no_outcome_of_a_job(pool: Processes, tmp_path: Path):
+def test_data_and_storage_errors_are_raised(pool: Processes, tmp_path: Path):
     (tmp_path / "file").touch()
     pool.submit(replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
     with pytest.raises(StorageError, match=r"state\.pt"):
-        ended(pool)
+        wait_for_all(pool)
     with pytest.raises(DataError):
         processes.train(JOB, DataLocation("mnist", tmp_path), LIMITS.memory_mb)
 
 
-def test_a_process_keeps_its_data_and_has_one_thread(pool: Processes, tmp_path: Path):
-    first = result(pool, JOB)
+def test_process_is_reused_and_has_a_single_thread(pool: Processes, tmp_path: Path):
+    first = result_of(pool, JOB)
     assert first.environment is not None
     assert first.environment.threads == 1
     assert (first.dataset, first.validation_size) == ("mnist-5k", 500)
     numbers = []
     for _ in range(2):
-        result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+        result_of(pool, replace(reporting_job(tmp_path / "process"), recipe=JOB.recipe))
         numbers.append(int((tmp_path / "process").read_text()))
     assert numbers[0] == numbers[1]
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("pause", [0.0, 0.5])
-def test_one_that_dies_before_it_has_a_job_is_no_fault_of_the_next(pause: float, pool: Processes, tmp_path: Path):
-    result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+def test_process_killed_while_idle_does_not_fail_next_job(pause: float, pool: Processes, tmp_path: Path):
+    result_of(pool, replace(reporting_job(tmp_path / "process"), recipe=JOB.recipe))
     os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
     time.sleep(pause)
-    assert result(pool, JOB).status is Status.COMPLETE
+    assert result_of(pool, JOB).status is Status.COMPLETE
 
 
-class Forgetful:
+class BrokenPool:
     """A pool that breaks at a job, because the idle process has died."""
 
     active = True
 
-    def schedule(self, *given: Any) -> Future[WorkerEvent]:
+    def schedule(self, *arguments: Any) -> Future[WorkerEvent]:
         self.active = False
         return Future()
 
@@ -320,18 +320,18 @@ class Forgetful:
     join = stop
 
 
-def test_a_job_that_a_broken_pool_has_forgotten_is_begun_again(pool: Processes):
+def test_job_lost_by_broken_pool_is_submitted_again(pool: Processes):
     pool.workers[0].pool.stop()  # type: ignore[no-untyped-call]
-    pool.workers[0].pool = Forgetful()  # type: ignore[assignment]
-    assert result(pool, JOB).status is Status.COMPLETE
+    pool.workers[0].pool = BrokenPool()  # type: ignore[assignment]
+    assert result_of(pool, JOB).status is Status.COMPLETE
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("is_idle", [True, False])
-def test_one_that_is_stopped_is_replaced_at_its_limit(
+def test_suspended_process_is_replaced_at_time_limit(
     is_idle: bool, pool: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+    result_of(pool, replace(reporting_job(tmp_path / "process"), recipe=JOB.recipe))
     number = int((tmp_path / "process").read_text())
     monkeypatch.setattr(processes, "_LOST_SECONDS", 1.0)
     monkeypatch.setattr(pool, "limits", replace(LIMITS, seconds=1.0))
@@ -342,9 +342,9 @@ def test_one_that_is_stopped_is_replaced_at_its_limit(
     os.kill(number, signal.SIGSTOP)
     if is_idle:
         pool.submit(LONG)
-    (event,) = ended(pool)
+    (event,) = wait_for_all(pool)
     assert isinstance(event, JobFailed)
-    # A job that has not begun may be done again.
+    # A job that has not started may be repeated.
     assert event.status is (Status.CRASHED if is_idle else Status.TIMED_OUT)
     assert not is_running(number)
 
@@ -357,16 +357,16 @@ def is_running(number: int) -> bool:
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     until = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < until:
+    while not (is_met := condition()) and time.monotonic() < until:
         time.sleep(0.02)
-    return found
+    return is_met
 
 
 @pytest.mark.nightly
-def test_stopping_ends_what_is_at_work(tmp_path: Path):
+def test_stop_ends_running_processes(tmp_path: Path):
     executor = Processes(SOURCE, LIMITS)
     executor.start(1)
-    executor.submit(noting(tmp_path / "process"))
+    executor.submit(reporting_job(tmp_path / "process"))
     number = process_of(executor, tmp_path / "process")
     began = time.monotonic()
     executor.stop()
@@ -375,45 +375,45 @@ def test_stopping_ends_what_is_at_work(tmp_path: Path):
     assert executor.slots() == []
 
 
-def test_idle_processes_are_kept_for_later_executors_on_the_same_data():
-    def opened(source: DataLocation, count: int) -> Processes:
+def test_idle_processes_are_reused_by_later_executors_on_same_data():
+    def started_executor(source: DataLocation, count: int) -> Processes:
         executor = Processes(source, LIMITS)
         executor.start(count)
         return executor
 
     with processes.kept_processes():
-        first = opened(SOURCE, 2)
+        first = started_executor(SOURCE, 2)
         busy, idle = (worker.pool for worker in first.workers)
         first.submit(LONG)
         first.stop()
         assert (busy.active, idle.active) == (False, True)
-        other = opened(DataLocation("mnist", None), 1)
-        later = opened(SOURCE, 1)
-        assert [worker.pool is idle for worker in (*other.workers, *later.workers)] == [False, True]
-        other.stop()
+        different_data = started_executor(DataLocation("mnist", None), 1)
+        later = started_executor(SOURCE, 1)
+        assert [worker.pool is idle for worker in (*different_data.workers, *later.workers)] == [False, True]
+        different_data.stop()
         later.stop()
     assert not idle.active
-    alone = opened(SOURCE, 1)
-    pool = alone.workers[0].pool
-    alone.stop()
+    unshared = started_executor(SOURCE, 1)
+    pool = unshared.workers[0].pool
+    unshared.stop()
     assert not pool.active
 
 
-def test_a_worker_starts_without_sympy():
+def test_worker_does_not_import_sympy():
     # The import of SymPy takes as long as the remaining imports of a worker.
     program = "import sys, harness.training.executors.processes; sys.exit('sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.nightly
-def test_workers_die_with_their_coordinator(tmp_path: Path):
+def test_workers_end_with_killed_coordinator(tmp_path: Path):
     program = (
         "import time\nfrom pathlib import Path\n"
         "from harness.training.executors.processes import Processes\n"
-        "from tests.harness.training.test_executors import LIMITS, SOURCE, noting\n"
-        "made = Processes(SOURCE, LIMITS)\n"
-        "made.start(1)\n"
-        f"made.submit(noting(Path({str(tmp_path / 'process')!r})))\n"
+        "from tests.harness.training.test_executors import LIMITS, SOURCE, reporting_job\n"
+        "executor = Processes(SOURCE, LIMITS)\n"
+        "executor.start(1)\n"
+        f"executor.submit(reporting_job(Path({str(tmp_path / 'process')!r})))\n"
         "time.sleep(600)\n"
     )
     coordinator = subprocess.Popen([sys.executable, "-c", program])
@@ -424,8 +424,8 @@ def test_workers_die_with_their_coordinator(tmp_path: Path):
     assert wait_for(lambda: not is_running(worker))
 
 
-def caused_by(fault: BaseException) -> RuntimeError:
-    """A fault with a cause."""
+def error_with_cause(fault: BaseException) -> RuntimeError:
+    """Return an error with a cause."""
     error = RuntimeError(str(fault))
     error.__cause__ = fault
     return error
@@ -436,19 +436,19 @@ def caused_by(fault: BaseException) -> RuntimeError:
     [
         (MemoryError(), Status.OUT_OF_MEMORY),
         (torch.OutOfMemoryError("CUDA out of memory"), Status.OUT_OF_MEMORY),
-        (caused_by(torch.OutOfMemoryError("CUDA out of memory")), Status.OUT_OF_MEMORY),
-        (caused_by(RuntimeError("no such kernel")), Status.CRASHED),
+        (error_with_cause(torch.OutOfMemoryError("CUDA out of memory")), Status.OUT_OF_MEMORY),
+        (error_with_cause(RuntimeError("no such kernel")), Status.CRASHED),
         (ZeroDivisionError("by zero"), Status.CRASHED),
         (StorageError("cannot write x"), None),
         (OSError(28, "No space left on device", "x"), None),
-        (caused_by(OSError(122, "Disk quota exceeded")), None),
+        (error_with_cause(OSError(122, "Disk quota exceeded")), None),
     ],
 )
-def test_a_fault_in_a_run_is_typed(error: Exception, status: Status | None, monkeypatch: pytest.MonkeyPatch):
-    def fails(*given: object) -> None:
+def test_error_in_run_sets_status_or_raises(error: Exception, status: Status | None, monkeypatch: pytest.MonkeyPatch):
+    def raise_error(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(processes, "execute", fails)
+    monkeypatch.setattr(processes, "execute", raise_error)
     monkeypatch.setattr(processes, "_limited", lambda job, memory_mb: nullcontext())
     if status is None:
         with pytest.raises(StorageError):

@@ -201,7 +201,7 @@ def test_test_each_epoch_requires_log(bench: TrainingData, reads: list[str]):
     assert reads == []
 
 
-def test_run_in_rungs_gives_bits_of_whole_run(bench: TrainingData, tmp_path: Path):
+def test_run_in_rungs_gives_bits_of_uninterrupted_run(bench: TrainingData, tmp_path: Path):
     whole = execute(job(), bench)
     checkpoint = tmp_path / "trial" / "checkpoint.pt"
 

@@ -94,7 +94,7 @@ def test_logits_and_gradients_on_gpu_equal_cpu(notation):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_resumed_run_gives_bits_of_whole_run(epochs):
+def test_resumed_run_gives_bits_of_uninterrupted_run(epochs):
     saved = checkpoint(train_run(NETWORKS[0], RECIPE, images(), epochs))
     whole = train_run(NETWORKS[0], RECIPE, images())
     assert weights_digest(train_run(NETWORKS[0], RECIPE, images(), saved=saved)) == weights_digest(whole)

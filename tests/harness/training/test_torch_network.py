@@ -449,7 +449,7 @@ def test_shift_is_in_pixels_and_fills_with_background():
     assert 90 < float(lost.max()) <= 2 * 28 * 2 - 4 + 1e-3
 
 
-def test_augmented_share_of_zero_changes_no_image_and_draws_nothing():
+def test_augmented_share_of_zero_changes_neither_images_nor_generator():
     images, source = torch.rand(4, 1, 28, 28), generator()
     before = source.get_state()
     assert augment(images, replace(NO_MOVES, augmented_share=0.0, shear=1.0), source) is images

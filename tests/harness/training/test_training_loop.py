@@ -290,8 +290,8 @@ def test_best_start_counts_seconds_of_all_starts(monkeypatch: pytest.MonkeyPatch
     # Each epoch takes a second of the patched clock.
     assert best.seconds == best.history[-1].train_seconds == sum(len(run.history) for run in runs)
     # ``start_overhead`` predicts the epochs of the dropped starts.
-    others = sum(len(run.history) for run in runs if run is not best)
-    assert others == start_overhead(STARTS, STARTS.epochs) == 5 * 1 + 2 * 2 + 1 * 4
+    further_seconds = sum(len(run.history) for run in runs if run is not best)
+    assert further_seconds == start_overhead(STARTS, STARTS.epochs) == 5 * 1 + 2 * 2 + 1 * 4
 
 
 @pytest.mark.parametrize(

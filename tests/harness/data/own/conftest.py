@@ -1,4 +1,4 @@
-"""Pictures, and a workspace, for the tests of a person's own data."""
+"""A workspace for the tests of data of users."""
 
 from __future__ import annotations
 

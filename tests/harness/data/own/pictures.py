@@ -16,21 +16,21 @@ from harness.data.training_images import load
 CLASSES = ("cat", "dog", "ox")
 
 
-def pictures(each: int = 20, seed: int = 0, most: int = 256) -> tuple[np.ndarray, np.ndarray]:
+def pictures(count: int = 20, seed: int = 0, upper: int = 256) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
-    return random.integers(0, most, (3 * each, 5, 7)).astype(np.uint8), np.repeat(CLASSES, each)
+    return random.integers(0, upper, (3 * count, 5, 7)).astype(np.uint8), np.repeat(CLASSES, count)
 
 
-def as_folder(place: Path, images: np.ndarray, labels: np.ndarray, ending: str = ".png") -> Path:
+def as_folder(folder: Path, images: np.ndarray, labels: np.ndarray, ending: str = ".png") -> Path:
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        (place / str(label)).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(place / str(label) / f"{index}{ending}")
-    return place
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / str(label) / f"{index}{ending}")
+    return folder
 
 
-def as_npz(place: Path, **arrays: np.ndarray) -> Path:
-    np.savez(place, allow_pickle=True, **arrays)
-    return place
+def as_npz(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, allow_pickle=True, **arrays)
+    return path
 
 
 def as_idx(folder: Path, images: np.ndarray, labels: np.ndarray, part: str, form: str = "{}-{}-{}-ubyte.gz") -> Path:

@@ -1,4 +1,4 @@
-"""Groups and duplicates lie on one side of every division, and parts share no image unless the data set reports it."""
+"""Groups and duplicates lie on one side of every division, and parts share no image, or the overlap is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from search_spaces.notation import parse_network
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures(40)
-MORE, OTHERS = pictures(20, seed=1)
+NEW_IMAGES, NEW_LABELS = pictures(20, seed=1)
 PERSONS = np.tile(np.arange(10), 12)
 
 
@@ -34,27 +34,27 @@ def sides(spec: Dataset, log: Path) -> list[list[set[bytes]]]:
     """Return the images on both sides of each division: training and test part, training and validation per fold."""
     data = load(spec.name)
     locked, _ = read_test_set(data, purpose="a test", log=log)
-    parted = [(data.train_images, locked)]
+    divisions = [(data.train_images, locked)]
     for fold in range(spec.folds):
         parts = split(data, fold)
-        parted.append((data.train_images[parts.train], data.train_images[parts.validation]))
-    return [[{image.numpy().tobytes() for image in side} for side in pair] for pair in parted]
+        divisions.append((data.train_images[parts.train], data.train_images[parts.validation]))
+    return [[{image.numpy().tobytes() for image in side} for side in pair] for pair in divisions]
 
 
-def noise(each: int, copies: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def noise(count: int, copies: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return noise with random labels, partly duplicated: only the duplicates can be learned."""
     random = np.random.default_rng(seed)
-    images = random.integers(0, 256, (3 * each, 6, 6), np.uint8)
-    twice = np.concatenate([images, images[:copies]])
-    return twice, np.array(CLASSES)[random.integers(0, 3, len(twice))]
+    images = random.integers(0, 256, (3 * count, 6, 6), np.uint8)
+    duplicated = np.concatenate([images, images[:copies]])
+    return duplicated, np.array(CLASSES)[random.integers(0, 3, len(duplicated))]
 
 
-@pytest.mark.parametrize(("each", "copies"), [(30, 90), (30, 20), (300, 300), (30, 0)])
+@pytest.mark.parametrize(("count", "copies"), [(30, 90), (30, 20), (300, 300), (30, 0)])
 @pytest.mark.parametrize("balanced", [False, True])
-def test_equal_images_lie_on_one_side_of_every_division(each: int, copies: int, balanced: bool, tmp_path: Path):
-    spec = own.from_arrays("noise", *noise(each, copies), balanced=balanced)
+def test_equal_images_lie_on_one_side_of_every_division(count: int, copies: int, balanced: bool, tmp_path: Path):
+    spec = own.from_arrays("noise", *noise(count, copies), balanced=balanced)
 
-    assert spec.folds == (1 if each > 200 else 5)
+    assert spec.folds == (1 if count > 200 else 5)
     for first, second in sides(spec, tmp_path / "log"):
         assert first
         assert second
@@ -68,50 +68,50 @@ def test_equal_images_lie_on_one_side_of_every_division(each: int, copies: int, 
     st.lists(st.tuples(st.integers(0, 25), st.integers(0, 3), st.integers(0, 2)), min_size=40, max_size=120),
     st.booleans(),
 )
-def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], balanced: bool):
+def test_units_are_not_divided(images: list[tuple[int, int, int]], balanced: bool):
     labels = np.array([kind for _, _, kind in images])
     labels = np.unique(labels, return_inverse=True)[1]
     names = "0123"[: labels.max() + 1]
     keys = [
-        np.array([f"g{group}-{own_}".encode() for group, own_, _ in images]),
+        np.array([f"g{group}-{number}".encode() for group, number, _ in images]),
         np.array([f"{p // 2 if p < 20 else p}".encode() for p in range(len(images))]),
     ]
-    together = connected_units(keys)
-    mixed = np.random.default_rng(0).permutation(len(images))
-    again = connected_units([each[mixed] for each in keys])
-    nothing = np.zeros(len(images), bool)
+    units = connected_units(keys)
+    order = np.random.default_rng(0).permutation(len(images))
+    permuted = connected_units([each[order] for each in keys])
+    no_images = np.zeros(len(images), bool)
     try:
-        is_test = choose_fifth(labels, together, nothing, names, has_groups=balanced)
-        turns, _ = choose_validation(labels, together, None, names, has_groups=False, balanced=balanced)
+        is_test = choose_fifth(labels, units, no_images, names, has_groups=balanced)
+        turns, _ = choose_validation(labels, units, None, names, has_groups=False, balanced=balanced)
     except DataError:
         return
-    for unit in np.unique(together.of_image):
-        assert len({*is_test[together.of_image == unit]}) == 1
-        assert len({*turns[together.of_image == unit]}) == 1
+    for unit in np.unique(units.of_image):
+        assert len({*is_test[units.of_image == unit]}) == 1
+        assert len({*turns[units.of_image == unit]}) == 1
     assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
-    assert np.array_equal(choose_fifth(labels[mixed], again, nothing, names, has_groups=balanced), is_test[mixed])
+    assert np.array_equal(choose_fifth(labels[order], permuted, no_images, names, has_groups=balanced), is_test[order])
     if balanced:
         counts = {int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}
         assert len(counts) == 1
 
 
-GIVEN: dict[str, dict[str, Any]] = {
-    "validation repeats test": {"x_val": MORE, "y_val": OTHERS, "x_test": MORE, "y_test": OTHERS},
+OVERLAPS: dict[str, dict[str, Any]] = {
+    "validation repeats test": {"x_val": NEW_IMAGES, "y_val": NEW_LABELS, "x_test": NEW_IMAGES, "y_test": NEW_LABELS},
     "validation repeats train": {"x_val": IMAGES[:30], "y_val": LABELS[:30]},
-    "test repeats train": {"x_test": np.concatenate([MORE, IMAGES[:1]]), "y_test": [*OTHERS, "cat"]},
-    "with another class": {"x_test": np.concatenate([MORE, IMAGES[:1]]), "y_test": [*OTHERS, "ox"]},
+    "test repeats train": {"x_test": np.concatenate([NEW_IMAGES, IMAGES[:1]]), "y_test": [*NEW_LABELS, "cat"]},
+    "with another class": {"x_test": np.concatenate([NEW_IMAGES, IMAGES[:1]]), "y_test": [*NEW_LABELS, "ox"]},
 }
 
 
-@pytest.mark.parametrize("kind", GIVEN)
-def test_parts_that_overlap_are_refused_with_counts_or_said(kind: str, tmp_path: Path):
-    arrays = {"X": IMAGES, "y": LABELS, **GIVEN[kind]}
+@pytest.mark.parametrize("kind", OVERLAPS)
+def test_overlapping_parts_are_refused_or_reported_if_allowed(kind: str, tmp_path: Path):
+    arrays = {"X": IMAGES, "y": LABELS, **OVERLAPS[kind]}
     if kind == "validation repeats train":
         arrays["y_val"] = np.array(CLASSES)[np.arange(30) % 3]
-    place = as_npz(tmp_path / "a.npz", **{key: np.asarray(value) for key, value in arrays.items()})
+    path = as_npz(tmp_path / "a.npz", **{key: np.asarray(value) for key, value in arrays.items()})
     with pytest.raises(DataError, match=r"\d+ of \d+"):
-        own.read(place)
-    spec = own.read(place, allow_overlap=True)
+        own.read(path)
+    spec = own.read(path, allow_overlap=True)
 
     assert spec.overlap == dataset(spec.name).overlap
     assert spec.overlap in own.parts_text(spec)
@@ -119,15 +119,15 @@ def test_parts_that_overlap_are_refused_with_counts_or_said(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("given", [False, True])
-def test_a_group_stays_on_one_side(balanced: bool, given: bool, tmp_path: Path):
+@pytest.mark.parametrize("has_validation_part", [False, True])
+def test_group_lies_on_one_side_of_every_division(balanced: bool, has_validation_part: bool, tmp_path: Path):
     images = IMAGES.copy()
     images[:, 0, 0] = PERSONS  # the first pixel names the person
-    more = MORE.copy()
-    more[:, 0, 0] = 77
-    parts = {"x_val": more, "y_val": OTHERS, "speaker_val": np.full(60, 77)} if given else {}
-    place = as_npz(tmp_path / "a.npz", X=images, y=LABELS, speaker=PERSONS, **parts)
-    spec = own.read(place, group_by="speaker", balanced=balanced)
+    new_images = NEW_IMAGES.copy()
+    new_images[:, 0, 0] = 77
+    parts = {"x_val": new_images, "y_val": NEW_LABELS, "speaker_val": np.full(60, 77)} if has_validation_part else {}
+    path = as_npz(tmp_path / "a.npz", X=images, y=LABELS, speaker=PERSONS, **parts)
+    spec = own.read(path, group_by="speaker", balanced=balanced)
 
     for first, second in sides(spec, tmp_path / "log"):
         persons = [{image[0] for image in side} for side in (first, second)]
@@ -135,8 +135,8 @@ def test_a_group_stays_on_one_side(balanced: bool, given: bool, tmp_path: Path):
         assert not persons[0] & persons[1]
 
 
-@pytest.mark.parametrize(("count", "testing"), [(600, 5), (35, 5), (12, 4), (6, 2)])
-def test_all_groups_take_turns_unless_many_groups_validate(count: int, testing: int, tmp_path: Path):
+@pytest.mark.parametrize(("count", "test_count"), [(600, 5), (35, 5), (12, 4), (6, 2)])
+def test_each_group_validates_in_one_fold_unless_groups_are_many(count: int, test_count: int, tmp_path: Path):
     # The sizes of the groups differ by a factor of ten.
     sizes = [4 + 36 * (number % 7 == 0 and count < 100) for number in range(count)]
     groups = np.repeat(np.arange(count), sizes)
@@ -146,18 +146,18 @@ def test_all_groups_take_turns_unless_many_groups_validate(count: int, testing: 
     labels = np.array(CLASSES)[np.arange(len(groups)) % 3]
     spec = own.from_arrays("families", images, labels, groups=groups)
 
-    (rest, test), *turns = [
+    (rest, test), *folds = [
         [{image[0] + 256 * image[1] for image in side} for side in pair] for pair in sides(spec, tmp_path / "log")
     ]
-    validating = [group for _, validation in turns for group in validation]
-    assert (len(turns), spec.group_folds) == ((1, 0) if count == 600 else (min(5, len(rest)), len(turns)))
+    validation_groups = [group for _, validation in folds for group in validation]
+    assert (len(folds), spec.group_folds) == ((1, 0) if count == 600 else (min(5, len(rest)), len(folds)))
     # Each fold trains on all groups that do not validate; no group validates twice.
-    assert all(trained == rest - validation for trained, validation in turns)
-    assert sorted({*validating}) == sorted(validating)
-    assert len(validating) >= 78 if count == 600 else {*validating} == rest
-    assert sorted(spec.validation_group_sizes) == sorted(np.bincount(groups)[validating].tolist())
+    assert all(training == rest - validation for training, validation in folds)
+    assert sorted({*validation_groups}) == sorted(validation_groups)
+    assert len(validation_groups) >= 78 if count == 600 else {*validation_groups} == rest
+    assert sorted(spec.validation_group_sizes) == sorted(np.bincount(groups)[validation_groups].tolist())
     assert sorted(spec.test_group_sizes) == sorted(np.bincount(groups)[[*test]].tolist())
-    assert len(test) >= testing
+    assert len(test) >= test_count
     facts = description(load(spec.name))
     assert facts["test_groups"] == len(test)
     assert bool(facts["provable"]) == (count == 600)
@@ -169,18 +169,18 @@ def test_all_groups_take_turns_unless_many_groups_validate(count: int, testing: 
     [
         ("speakers", {}),
         ("_", {}),
-        ("speaker", {"x_test": MORE, "y_test": OTHERS}),
-        ("speaker", {"x_test": MORE, "y_test": OTHERS, "speaker_test": PERSONS[:60]}),
-        ("speaker", {"x_test": MORE, "y_test": OTHERS, "speaker_test": PERSONS[:59]}),
+        ("speaker", {"x_test": NEW_IMAGES, "y_test": NEW_LABELS}),
+        ("speaker", {"x_test": NEW_IMAGES, "y_test": NEW_LABELS, "speaker_test": PERSONS[:60]}),
+        ("speaker", {"x_test": NEW_IMAGES, "y_test": NEW_LABELS, "speaker_test": PERSONS[:59]}),
     ],
 )
-def test_groups_that_are_not_there_or_in_two_parts_are_refused(group_by: str, arrays: Any, tmp_path: Path):
-    place = as_npz(tmp_path / "a.npz", X=IMAGES, y=LABELS, speaker=PERSONS, **arrays)
+def test_missing_groups_and_groups_in_two_parts_are_refused(group_by: str, arrays: Any, tmp_path: Path):
+    path = as_npz(tmp_path / "a.npz", X=IMAGES, y=LABELS, speaker=PERSONS, **arrays)
     with pytest.raises(DataError, match=r"speaker|group"):
-        own.read(place, group_by=group_by)
+        own.read(path, group_by=group_by)
 
 
-def test_groups_of_one_class_each_are_parted_too(tmp_path: Path):
+def test_groups_of_a_single_class_are_divided(tmp_path: Path):
     patients = [f"{label}{person % 6}" for label, person in zip(LABELS, np.arange(120), strict=True)]
     spec = own.from_arrays("a", IMAGES, LABELS, groups=patients)
     owner = {image.tobytes(): patient for image, patient in zip(IMAGES, patients, strict=True)}
@@ -189,22 +189,22 @@ def test_groups_of_one_class_each_are_parted_too(tmp_path: Path):
         assert not {owner[image] for image in first} & {owner[image] for image in second}
 
 
-def test_sources_without_groups_refuse_them(tmp_path: Path):
+def test_sources_without_groups_refuse_group_by(tmp_path: Path):
     (tmp_path / "a.tsv").write_text("".join(f"{index % 2}\t{index}\t1\n" for index in range(60)))
     numbers = np.searchsorted(CLASSES, LABELS)
-    plain = as_folder(tmp_path / "plain", IMAGES, LABELS)
-    for place in (tmp_path / "a.tsv", as_idx(tmp_path / "idx", IMAGES, numbers, "train"), plain):
+    folder = as_folder(tmp_path / "plain", IMAGES, LABELS)
+    for path in (tmp_path / "a.tsv", as_idx(tmp_path / "idx", IMAGES, numbers, "train"), folder):
         with pytest.raises(DataError, match="groups by _"):
-            own.read(place, group_by="_")
+            own.read(path, group_by="_")
 
 
 @pytest.mark.parametrize("count", [119, 121])
-def test_there_is_a_group_for_each_image(count: int):
+def test_number_of_groups_equals_number_of_images(count: int):
     with pytest.raises(DataError, match=f"120 images and {count} groups"):
         own.from_arrays("a", IMAGES, LABELS, groups=np.arange(count) % 10)
 
 
-def test_groups_of_folders_are_what_stands_before_the_first_line(tmp_path: Path):
+def test_group_of_a_file_is_name_before_first_underscore(tmp_path: Path):
     names = np.array([f"{label}/p{person}" for label, person in zip(LABELS, PERSONS, strict=True)])
     folder = tmp_path / "a"
     for index, (image, name) in enumerate(zip(IMAGES, names, strict=True)):
@@ -220,23 +220,23 @@ def test_groups_of_folders_are_what_stands_before_the_first_line(tmp_path: Path)
         own.read(folder, group_by="subject")
     # A file name without an underscore belongs to no group.
     first = next(folder.glob("*/p0_*.png"))
-    lacking = first.rename(first.with_name("x.png"))
+    ungrouped = first.rename(first.with_name("x.png"))
     with pytest.raises(DataError, match="1 of the 120 pictures"):
         own.read(folder, group_by="_")
-    lacking.rename(first)
+    ungrouped.rename(first)
     # Both parts contain all persons.
     (folder / "train").mkdir()
     for name in CLASSES:
         (folder / name).rename(folder / "train" / name)
-    for index, (image, label) in enumerate(zip(MORE, OTHERS, strict=True)):
+    for index, (image, label) in enumerate(zip(NEW_IMAGES, NEW_LABELS, strict=True)):
         as_folder(folder / "test", image[None], np.array([label]))
         (folder / "test" / label / "0.png").rename(folder / "test" / label / f"p{index % 10}_{index}.png")
     with pytest.raises(DataError, match="10 groups"):
         own.read(folder, group_by="_")
 
 
-def test_every_image_is_in_one_part_and_every_class_in_all(tmp_path: Path):
-    images, labels = pictures(each=300)
+def test_each_image_is_in_one_part_and_each_class_in_all_parts(tmp_path: Path):
+    images, labels = pictures(count=300)
     spec = own.from_arrays("pets", images, labels)
     data = load(spec.name)
     locked, kinds = read_test_set(data, purpose="a test", log=tmp_path / "reads")
@@ -246,15 +246,15 @@ def test_every_image_is_in_one_part_and_every_class_in_all(tmp_path: Path):
     assert (len(parts.train), len(parts.validation), len(locked)) == (576, 144, 180)
     assert sorted(kinds.bincount().tolist()) == [60, 60, 60]
     assert data.train_labels[parts.validation].bincount().tolist() == [48, 48, 48]
-    held = np.concatenate([data.train_images.numpy(), locked.numpy()]).reshape(900, -1)
-    assert sorted(map(bytes, held)) == sorted(map(bytes, images.reshape(900, -1)))
+    all_pixels = np.concatenate([data.train_images.numpy(), locked.numpy()]).reshape(900, -1)
+    assert sorted(map(bytes, all_pixels)) == sorted(map(bytes, images.reshape(900, -1)))
     pixels = data.train_images.numpy() / 255
     assert spec.mean == pytest.approx((pixels.mean(),), abs=1e-6)
     assert spec.std == pytest.approx((pixels.std(),), abs=1e-6)
 
 
-def test_parts_of_small_data_take_turns_in_validating():
-    spec = own.from_arrays("pets", *pictures(each=50))
+def test_folds_of_small_data_validate_each_image_once():
+    spec = own.from_arrays("pets", *pictures(count=50))
     parts = [split(load(spec.name), fold) for fold in range(spec.folds)]
 
     assert spec.folds == 5
@@ -262,47 +262,47 @@ def test_parts_of_small_data_take_turns_in_validating():
     assert {(len(part.train), len(part.validation)) for part in parts} == {(96, 24)}
 
 
-@pytest.mark.parametrize(("few", "turns", "in_turn", "tested"), [(40, 5, 18, 24), (400, 1, 192, 240)])
-def test_balanced_parts_have_as_many_images_of_each_class_and_small_ones_are_trained_on_several_times(
-    few: int, turns: int, in_turn: int, tested: int, tmp_path: Path
+@pytest.mark.parametrize(("rare", "folds", "validation_size", "test_size"), [(40, 5, 18, 24), (400, 1, 192, 240)])
+def test_balanced_parts_have_equal_classes_and_repeat_rare_classes_in_training(
+    rare: int, folds: int, validation_size: int, test_size: int, tmp_path: Path
 ):
-    images, labels = pictures(each=900)
-    some = np.concatenate([np.arange(few), np.arange(900, 2700)])
-    spec = own.from_arrays("pets", images[some], labels[some], balanced=True)
+    images, labels = pictures(count=900)
+    indices = np.concatenate([np.arange(rare), np.arange(900, 2700)])
+    spec = own.from_arrays("pets", images[indices], labels[indices], balanced=True)
     data = load(spec.name)
     _, locked = read_test_set(data, purpose="a test", log=tmp_path / "reads")
 
-    assert spec.name != own.from_arrays("pets", images[some], labels[some]).name
-    assert (spec.folds, len(locked), locked.bincount().tolist()) == (turns, tested, [tested // 3] * 3)
+    assert spec.name != own.from_arrays("pets", images[indices], labels[indices]).name
+    assert (spec.folds, len(locked), locked.bincount().tolist()) == (folds, test_size, [test_size // 3] * 3)
     for fold in range(spec.folds):
         parts = split(data, fold)
-        assert data.train_labels[parts.validation].bincount().tolist() == [in_turn // 3] * 3
-        assert len(parts.train) + len(parts.validation) == len(data.train_labels) == int(0.8 * len(some))
-        trained, _ = TrainingData(data).parts(torch.device("cpu"), fold)
-        counts = trained.labels.bincount().tolist()
+        assert data.train_labels[parts.validation].bincount().tolist() == [validation_size // 3] * 3
+        assert len(parts.train) + len(parts.validation) == len(data.train_labels) == int(0.8 * len(indices))
+        training, _ = TrainingData(data).parts(torch.device("cpu"), fold)
+        counts = training.labels.bincount().tolist()
         assert min(counts) > max(counts) / 2
 
 
-def test_images_that_are_left_out_do_not_count_as_training_images():
+def test_omitted_images_do_not_count_as_training_images():
     # Class 1 has images in the given validation part only; balancing with groups drops an image.
     labels = np.array([0] * 7 + [1] * 3)
     validates = np.arange(10) >= 5
-    together = connected_units([np.array([f"{number}".encode() for number in range(10)])])
+    units = connected_units([np.array([f"{number}".encode() for number in range(10)])])
 
     with pytest.raises(DataError):
-        choose_validation(labels, together, validates, "01", has_groups=True, balanced=True)
+        choose_validation(labels, units, validates, "01", has_groups=True, balanced=True)
 
 
 def test_refusal_names_class_with_fewest_images():
-    images, labels = pictures(each=900)
+    images, labels = pictures(count=900)
     # A fifth of 3 pictures, rounded to 1, is set aside.
-    some = np.concatenate([np.arange(900), np.arange(900, 903), np.arange(1800, 2700)])
+    indices = np.concatenate([np.arange(900), np.arange(900, 903), np.arange(1800, 2700)])
 
     with pytest.raises(DataError, match=f"class '{CLASSES[1]}' has the fewest"):
-        own.from_arrays("pets", images[some], labels[some], balanced=True)
+        own.from_arrays("pets", images[indices], labels[indices], balanced=True)
 
 
-def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
+def test_fixed_group_validates_if_a_fold_would_not_train_a_class():
     # Only group 0 has several images of class 1; a different group has the last image of the class.
     labels = np.array([0, 0, 1, 1, 0, 1, 0, 0])
     groups = np.array([b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c"])
@@ -312,18 +312,18 @@ def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
     assert all({*labels[fold != number]} == {0, 1} for number in range(FOLDS))
 
 
-def test_the_fresh_seeds_of_a_network_validate_on_each_group_once_and_begin_with_another_than_its_first_run():
+def test_fresh_seeds_validate_on_each_group_once_starting_after_fold_of_first_run():
     groups = np.arange(len(LABELS)) % 7
     spec = own.from_arrays("voices", IMAGES, LABELS, groups=groups)
     data = load(spec.name)
 
-    def validating(purpose: Purpose, index: int) -> set[int]:
+    def validation_images(purpose: Purpose, index: int) -> set[int]:
         return {*split(data, validation_fold(job(purpose, index), data.dataset)).validation.tolist()}
 
-    fresh = [validating(Purpose.CONFIRM, index) for index in range(spec.group_folds)]
+    images_by_seed = [validation_images(Purpose.CONFIRM, index) for index in range(spec.group_folds)]
     assert spec.group_folds > 1
-    assert sorted(index for images in fresh for index in images) == list(range(len(data.train_labels)))
-    assert validating(Purpose.SEARCH, 0) == validating(Purpose.TRAIN, 0) == fresh[-1]
+    assert sorted(index for images in images_by_seed for index in images) == list(range(len(data.train_labels)))
+    assert validation_images(Purpose.SEARCH, 0) == validation_images(Purpose.TRAIN, 0) == images_by_seed[-1]
 
 
 @pytest.mark.parametrize("sizes", [(), (30, 40)])

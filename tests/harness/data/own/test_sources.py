@@ -89,38 +89,40 @@ def test_class_may_have_name_of_part(tmp_path: Path):
 
 
 def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path):
-    place = tmp_path / "a"
+    folder = tmp_path / "a"
     composed = [unicodedata.normalize("NFC", name) for name in ("café", "①", "m²")]
-    as_folder(place / "train", IMAGES, np.array(composed)[NUMBERS])
-    as_folder(place / "test", FEW, np.array([unicodedata.normalize("NFD", name) for name in composed])[FEW_NUMBERS])
-    image = place / "train" / "①" / "20.png"
+    as_folder(folder / "train", IMAGES, np.array(composed)[NUMBERS])
+    as_folder(folder / "test", FEW, np.array([unicodedata.normalize("NFD", name) for name in composed])[FEW_NUMBERS])
+    image = folder / "train" / "①" / "20.png"
     for name in (b"caf\xe9.png", b"th\xe9.png"):
         shutil.copy(os.fsencode(image), os.path.join(os.fsencode(image.parent), name))
-    spec = own.read(place)
+    spec = own.read(folder)
 
     assert spec.class_names == ("café", "m²", "①")
     assert len(spec.duplicates) == 2
 
 
-def _ambiguous_folder(place: Path, kind: str) -> Path:
+def _ambiguous_folder(folder: Path, kind: str) -> Path:
     """Return an ambiguous or incomplete folder."""
     match kind:
         case "two names of a part":
             for part in ("train", "val", "valid"):
-                as_folder(place / part, IMAGES, LABELS)
+                as_folder(folder / part, IMAGES, LABELS)
         case "no part to train on":
-            as_folder(place / "test", IMAGES, LABELS)
+            as_folder(folder / "test", IMAGES, LABELS)
         case "a part without classes":
-            as_folder(place / "train", IMAGES, LABELS)
-            as_folder(place, FEW, np.repeat("test", 15))
+            as_folder(folder / "train", IMAGES, LABELS)
+            as_folder(folder, FEW, np.repeat("test", 15))
         case "an empty class":
-            (as_folder(place, IMAGES, LABELS) / "yak").mkdir()
+            (as_folder(folder, IMAGES, LABELS) / "yak").mkdir()
         case "8 and 16 bits":
-            as_folder(place / "ox", FEW.astype(np.uint16) * 99, np.repeat("ox", 15))
-            as_folder(place, IMAGES, LABELS)
+            as_folder(folder / "ox", FEW.astype(np.uint16) * 99, np.repeat("ox", 15))
+            as_folder(folder, IMAGES, LABELS)
         case "a link out":
-            os.symlink(as_folder(place.parent / "b", FEW, FEW_LABELS) / "ox", as_folder(place, IMAGES, LABELS) / "yak")
-    return place
+            os.symlink(
+                as_folder(folder.parent / "b", FEW, FEW_LABELS) / "ox", as_folder(folder, IMAGES, LABELS) / "yak"
+            )
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -285,12 +287,12 @@ def test_series_without_class_or_value_are_rejected(tmp_path: Path):
 
 
 def test_error_for_series_of_different_lengths_suggests_input_shape(tmp_path: Path):
-    place = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
+    folder = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
     with pytest.raises(DataError, match="--input 2x1x30"):
-        own.read(place)
+        own.read(folder)
     with pytest.raises(DataError, match="input shape 2x15x2"):
-        own.read(place, (2, 15, 2))
-    assert own.read(place, (2, 1, 30)).image_shape == (2, 1, 30)
+        own.read(folder, (2, 15, 2))
+    assert own.read(folder, (2, 1, 30)).image_shape == (2, 1, 30)
 
 
 @pytest.mark.parametrize("classes", [("NA", "EU"), ("True", "False"), ("007", "07"), ("-1", "1")])

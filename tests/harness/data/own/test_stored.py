@@ -253,7 +253,7 @@ a line end in a name, a link out, 3 GB of pixels, a text file"""
 
 
 @pytest.mark.parametrize("kind", [kind.strip() for kind in KINDS.replace("\n", " ").split(", ")])
-def test_invalid_data_are_rejected_in_one_line_and_nothing_is_written(kind: str, tmp_path: Path):
+def test_invalid_data_are_rejected_in_one_line_before_any_file_is_written(kind: str, tmp_path: Path):
     path = _invalid_source(kind, tmp_path)
     with pytest.raises(DataError) as excinfo:
         own.read(path)

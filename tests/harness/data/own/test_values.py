@@ -164,7 +164,7 @@ def test_range_follows_training_values(least: float, most: float, low: float, hi
 
 
 def test_range_is_independent_of_test_part():
-    images, labels = pictures(most=60)
+    images, labels = pictures(upper=60)
     spec = own.from_arrays("a", images, labels, np.minimum(images + 40, 99) + 1, labels)
 
     assert (spec.low, spec.high) == ((float(images.min()),), (float(images.max()),))

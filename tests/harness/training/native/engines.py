@@ -43,7 +43,7 @@ def reference(network: nn.Module, images: Images, smoothing: float) -> tuple[flo
 
 
 def check_against_torch(architecture: Architecture, batch: int, engine: Engine) -> None:
-    """Check loss, gradients and predictions of one batch against torch, in float64."""
+    """Check loss, gradients and predictions of a batch against torch, in float64."""
     images, recipe = make_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
     torch.manual_seed(1)
     network = build(architecture, MNIST).double()
@@ -66,9 +66,9 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
     program = NativeProgram(engine, architecture, recipe, make_images(1))
 
     # Only the engine's copy of the state gets new running statistics, not the network. The first call fills the memory
-    # of the engine with gradients of other images, which the second call must overwrite.
-    other_images = make_images(batch, seed=3)
-    gradients(program, network, other_images.pixels, other_images.labels)
+    # of the engine with gradients of earlier images, which the second call must overwrite.
+    earlier_images = make_images(batch, seed=3)
+    gradients(program, network, earlier_images.pixels, earlier_images.labels)
     loss, gradient = gradients(program, network, images.pixels, images.labels)
     expected_loss, expected = reference(network, images, 0.1)
 
@@ -86,7 +86,7 @@ def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
 
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
+    """Return the loss and the gradients of all parameters, flat, for a batch of images."""
     _check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:
         raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")

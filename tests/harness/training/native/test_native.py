@@ -223,7 +223,7 @@ def test_sanitizers_report_no_error_in_engine():
     assert (answer.returncode, answer.stdout) == (0, "clean\n"), answer.stderr[-3000:]
 
 
-def test_old_compiler_compiles_best_level_that_it_accepts(
+def test_old_compiler_compiles_best_accepted_level(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     unknown = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'

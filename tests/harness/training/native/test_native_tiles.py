@@ -51,7 +51,7 @@ POINTS = (0, 1, -1, 2, -2)
 
 def factor(point: int, outputs: int) -> float:
     """Return the divisor of the transformed kernel at a point, for a tile of ``outputs`` outputs per side."""
-    return float(np.prod([point - other for other in POINTS[: outputs + 1] if other != point]))
+    return float(np.prod([point - root for root in POINTS[: outputs + 1] if root != point]))
 
 
 def window_transform(outputs: int) -> Tensor:
@@ -61,8 +61,8 @@ def window_transform(outputs: int) -> Tensor:
     """
     matrix, points = np.zeros((6, 6)), POINTS[: outputs + 1]
     for row, point in enumerate(points):
-        others = [other for other in points if other != point]
-        matrix[row, : outputs + 1] = np.poly(others)[::-1] * factor(point, 4) / factor(point, outputs)
+        roots = [root for root in points if root != point]
+        matrix[row, : outputs + 1] = np.poly(roots)[::-1] * factor(point, 4) / factor(point, outputs)
     matrix[5, : outputs + 2] = np.poly(points)[::-1]
     return torch.from_numpy(matrix)
 

@@ -46,27 +46,27 @@ from tests.harness.training.native.networks import (
 
 
 def begin(text: str) -> str:
-    """Return how a network begins: pytest leaves longer names of cases out, and -k looks for an op by these."""
+    """Return the start of a text: pytest does not show longer ids, and -k finds an op by the id."""
     return text[:40]
 
 
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, POSED_AND_PLAIN, POSED_DEPTHWISE, SHARED], ids=begin)
-def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Level):
+def test_gradients_of_every_op_equal_torch(text: str, batch: int, level: _Level):
     check_against_torch(parse_network(text), batch, in_float64(level))
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.from_type(Architecture), st.integers(2, 40))
-def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
+def test_gradients_of_random_networks_equal_torch(architecture: Architecture, batch: int):
     # Dropout draws masks in the engine; large maps take torch long in float64.
     assume(analyse(architecture, MNIST).macs < 3_000_000 and "dropout" not in str(architecture))
     check_against_torch(architecture, batch, in_float64())
 
 
-def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:
-    """The same training by torch and by the engine."""
+def train_with_both_engines(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:
+    """Return equal trainings by torch and by the engine, and the images."""
     images = make_images(640)
     runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, load_engine())]
     for run in runs:
@@ -88,41 +88,41 @@ NARROW = Recipe(epochs=2, batch_size=32, precision="int8", weight_bits=6)
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("text", [NETWORKS[2], SIMPLY_POSED])
-def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe):
-    plain, fast, images = both(text, recipe, 2)
-    for ours, theirs in zip(fast.history, plain.history, strict=True):
-        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=2e-3)
-        assert (ours.epoch, ours.learning_rate) == (theirs.epoch, theirs.learning_rate)
-    assert fast.step == plain.step
-    assert (fast.average is None) == (plain.average is None)
+def test_run_by_engine_approximates_run_by_torch(text: str, recipe: Recipe):
+    torch_run, native_run, images = train_with_both_engines(text, recipe, 2)
+    for native_epoch, torch_epoch in zip(native_run.history, torch_run.history, strict=True):
+        assert native_epoch.train_loss == pytest.approx(torch_epoch.train_loss, rel=2e-3)
+        assert (native_epoch.epoch, native_epoch.learning_rate) == (torch_epoch.epoch, torch_epoch.learning_rate)
+    assert native_run.step == torch_run.step
+    assert (native_run.average is None) == (torch_run.average is None)
     # Rounding differs, and training magnifies the difference; the effect on the errors must be small.
-    assert abs(count_errors(fast, images) - count_errors(plain, images)) <= 0.03 * len(images)
+    assert abs(count_errors(native_run, images) - count_errors(torch_run, images)) <= 0.03 * len(images)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, NARROW])
-def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe):
-    # Two steps only: before rounding has grown.
+def test_weights_and_optimizer_states_after_an_epoch_equal_torch(recipe: Recipe):
+    # Two steps only, so that differences of rounding stay small.
     text, images = NETWORKS[0], make_images(2 * recipe.batch_size)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
-    train_epoch(plain, images)
+    oracle, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
+    train_epoch(oracle, images)
     train_epoch(fast, images)
 
-    for ours, theirs in zip(fast.state, plain.state, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-    assert (fast.average is None) == (plain.average is None)
-    for ours, theirs in zip(fast.average or [], plain.average or [], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-    for mine, other in zip(fast.network.parameters(), plain.network.parameters(), strict=True):
-        kept, expected = fast.optimizer.state[mine], plain.optimizer.state[other]
-        assert {name for name, value in kept.items() if value is not None} >= {
+    for native_values, torch_values in zip(fast.state, oracle.state, strict=True):
+        torch.testing.assert_close(native_values, torch_values, rtol=1e-3, atol=1e-4)
+    assert (fast.average is None) == (oracle.average is None)
+    for native_values, torch_values in zip(fast.average or [], oracle.average or [], strict=True):
+        torch.testing.assert_close(native_values, torch_values, rtol=1e-3, atol=1e-4)
+    for native_parameter, torch_parameter in zip(fast.network.parameters(), oracle.network.parameters(), strict=True):
+        state, expected = fast.optimizer.state[native_parameter], oracle.optimizer.state[torch_parameter]
+        assert {name for name, value in state.items() if value is not None} >= {
             name for name, value in expected.items() if value is not None
         }
         for name, value in expected.items():
             if value is not None:
-                torch.testing.assert_close(kept[name], value, rtol=1e-2, atol=1e-4)
+                torch.testing.assert_close(state[name], value, rtol=1e-2, atol=1e-4)
 
 
-def test_an_epoch_in_several_calls_is_the_epoch_in_one(monkeypatch: pytest.MonkeyPatch):
+def test_epoch_in_several_calls_equals_epoch_in_a_single_call(monkeypatch: pytest.MonkeyPatch):
     states = []
     for steps_a_call in (10, 3):
         monkeypatch.setattr(driver, "_CHUNK", steps_a_call)
@@ -134,51 +134,51 @@ def test_an_epoch_in_several_calls_is_the_epoch_in_one(monkeypatch: pytest.Monke
     assert all(map(torch.equal, *states))
 
 
-def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
-    # Few values a mean, so that the divisor of the variance shows.
+def test_shared_statistics_of_poses_after_a_step_equal_torch():
+    # Few values per mean, so that the divisor of the variance matters.
     text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", make_images(5)
     recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
-    for run in (plain, fast):
+    oracle, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
+    for run in (oracle, fast):
         train_epoch(run, images)
 
-    ours, theirs = (
+    native_statistics, torch_statistics = (
         {name: values for name, values in run.network.state_dict().items() if "running" in name}
-        for run in (fast, plain)
+        for run in (fast, oracle)
     )
-    assert [values.numel() for values in theirs.values()] == [2, 2, 1, 1]
-    for name, values in theirs.items():
-        torch.testing.assert_close(ours[name], values, rtol=1e-4, atol=1e-5)
+    assert [values.numel() for values in torch_statistics.values()] == [2, 2, 1, 1]
+    for name, values in torch_statistics.items():
+        torch.testing.assert_close(native_statistics[name], values, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("native_engine", [False, True])
 @pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
-def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
+def test_both_engines_refuse_normalisation_of_a_single_value_per_channel(text: str, native_engine: bool):
     engine, network = load_engine() if native_engine else None, parse_network(text)
     with pytest.raises(ContentError):
         start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
-    two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
-    others = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
-    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in others)):
+    run_of_two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
+    networks = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
+    for run in (run_of_two, *(start(larger, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for larger in networks)):
         train_epoch(run, make_images(20))
         assert not run.has_diverged
 
 
 @pytest.mark.parametrize("text", [NETWORKS[0], "conv3x3(8) bn relu dropout(0.1) gap linear(10)"])
 @pytest.mark.parametrize("recipe", [*RECIPES[:3], NARROW])
-def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
+def test_run_resumed_from_checkpoint_has_bits_of_uninterrupted_run(text: str, recipe: Recipe):
     images = make_images(320)
-    whole, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
-    train_epochs(whole, images, 2)
+    unbroken, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
+    train_epochs(unbroken, images, 2)
     train_epoch(first, images)
     resume(second, checkpoint(first))
     train_epoch(second, images)
-    for ours, theirs in zip(second.average or second.state, whole.average or whole.state, strict=True):
-        assert torch.equal(ours, theirs)
+    for values, expected in zip(second.average or second.state, unbroken.average or unbroken.state, strict=True):
+        assert torch.equal(values, expected)
 
 
 @pytest.mark.parametrize("text", NETWORKS[::4], ids=begin)
-def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
+def test_run_with_nan_weight_diverges(text: str):
     run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, load_engine(), task=MNIST)
     with torch.no_grad():
         first = next(run.network.parameters())
@@ -187,17 +187,17 @@ def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     assert run.has_diverged
 
 
-def test_a_batch_that_no_memory_holds_is_an_error():
+def test_batch_larger_than_memory_raises_memory_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
     with pytest.raises(MemoryError):
         NativeProgram(load_engine(), architecture, recipe, make_images(1))
 
 
-def opened_with(
+def open_program(
     text: str, batch: int, engine: Engine
 ) -> tuple[NativeProgram, TorchNetwork, Callable[[], tuple[float, Tensor]]]:
-    """A program in float64 with a network, and a function that gives loss and gradient under equal masks."""
+    """Return a program in float64, a network, and a function of loss and gradient under equal masks."""
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture, MNIST).double()
@@ -211,29 +211,29 @@ def opened_with(
     return program, network, under_one_mask
 
 
-def behind_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
-    """Outputs of dropout for inputs of 1: (seeds, channels, positions)."""
+def outputs_of_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
+    """Return outputs of dropout for inputs of 1: (seeds, channels, positions)."""
     # Maps of 1; if all weights of the last layer are zero, the gradient is the input times a constant.
     text = f"conv1x1(40, bias) {op}({rate}) linear(10)"
-    program, network, _ = opened_with(text, 1, in_float64(level))
+    program, network, _ = open_program(text, 1, in_float64(level))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
         list(network.parameters())[1].fill_(1.0)
-    seen = []
+    outputs = []
     for seed in range(seeds):
         program.engine.library.engine_seed(program.pointer, seed)
         pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
         gradient = gradients(program, network, pixels, labels)[1]
         # For each wrong class the gradient is a tenth of the input; the 80 numbers of the convolution come before,
         # and 10 biases behind.
-        seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
+        outputs.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
 
-    return torch.stack(seen)
+    return torch.stack(outputs)
 
 
 def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
-    """Outputs of dropout for inputs of 1, (seeds, channels, positions); ``values`` positions of a channel are drawn."""
+    """Check outputs of dropout for inputs of 1, (seeds, channels, positions), with ``values`` draws per channel."""
     zero = inputs == 0
     rate = round(rate * 65_536) / 65_536  # a draw has 16 bits
     torch.testing.assert_close(inputs[~zero], torch.full_like(inputs[~zero], 1 / (1 - rate)), rtol=1e-9, atol=0)
@@ -244,28 +244,28 @@ def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
     assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
     # Neighbours, and the masks of two seeds, are independent.
     for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
-        both = (first * second).mean()
-        assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
+        joint_share = (first * second).mean()
+        assert abs(joint_share - rate**2) < 5 * rate / math.sqrt(first.numel())
 
 
 @ON_EACH_LEVEL
 @pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
 @pytest.mark.parametrize("rate", [0.02, 0.25, 0.9])
-def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float, level: _Level):
-    assert_masks(behind_dropout(op, rate, level, 60), op, rate, values)
+def test_dropout_zeroes_requested_share_and_scales_remaining_values(op: str, values: int, rate: float, level: _Level):
+    assert_masks(outputs_of_dropout(op, rate, level, 60), op, rate, values)
     # All instruction sets have the same random numbers.
-    few = (behind_dropout(op, rate, each, 5) for each in (level, HERE_IN_FLOAT64[0]))
+    few = (outputs_of_dropout(op, rate, each, 5) for each in (level, HERE_IN_FLOAT64[0]))
     torch.testing.assert_close(next(few), next(few), rtol=1e-9, atol=0)
 
 
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
-def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level: _Level):
+def test_gradients_use_masks_of_forward_pass(batch: int, level: _Level):
     # Smooth ops only, so that central differences are exact; each use of a mask has a smooth op before and after.
     text = "conv3x3(4) bn dropout(0.3) | avgpool | conv3x3(6) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
-    _, network, under_one_mask = opened_with(text, batch, in_float64(level))
+    _, network, under_one_mask = open_program(text, batch, in_float64(level))
     _, gradient = under_one_mask()
-    at = 0
+    offset = 0
     for parameter in network.parameters():
         flat = parameter.data.reshape(-1)
         assert flat.data_ptr() == parameter.data_ptr()
@@ -275,29 +275,29 @@ def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level:
                 flat[index] += step
                 losses.append(under_one_mask()[0])
                 flat[index] -= step
-            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(float(gradient[at + index]), rel=1e-5, abs=1e-8)
-        at += flat.numel()
+            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(float(gradient[offset + index]), rel=1e-5, abs=1e-8)
+        offset += flat.numel()
 
 
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("dropout", ["dropout(0.3)", "dropout2d(0.4)"])
 @pytest.mark.parametrize("pool", ["maxpool", "avgpool"])
-def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str, batch: int, level: _Level):
-    # A pool over windows of one value changes nothing, but keeps the engine from fusing dropout and pool.
+def test_pool_fused_with_dropout_uses_equal_masks(pool: str, dropout: str, batch: int, level: _Level):
+    # A pool with windows of a single value has no effect, but prevents the engine from fusing dropout and pool.
     texts = [
         f"conv3x3(4) bn relu {dropout} {between} {pool} conv3x3(6) relu bn {dropout} {between} {pool} gap linear(10)"
         for between in ("", "maxpool(1)")
     ]
-    (loss, gradient), (apart, of_apart) = (opened_with(text, batch, in_float64(level))[2]() for text in texts)
-    assert loss == pytest.approx(apart, rel=1e-12)
-    assert torch.allclose(gradient, of_apart, rtol=1e-9, atol=1e-12)
+    (loss, gradient), (unfused_loss, expected) = (open_program(text, batch, in_float64(level))[2]() for text in texts)
+    assert loss == pytest.approx(unfused_loss, rel=1e-12)
+    assert torch.allclose(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
 
 
-def test_the_engine_reads_nothing_but_what_it_can():
+def test_engine_refuses_invalid_arrays():
     _check_images(PIXELS, LABELS, MNIST)
     _check("order", torch.tensor([3, 0, 1]), torch.int64, (3,), 4)
     strided, elsewhere = torch.arange(6)[::2], torch.zeros(3, dtype=torch.int64, device="meta")
@@ -319,7 +319,7 @@ def test_the_engine_reads_nothing_but_what_it_can():
             _check_images(pixels, LABELS, MNIST)
 
 
-# Narrow and wide, below and beyond the 32 columns that the engine samples together; all channels normalised otherwise.
+# Narrow and wide images, below and above the 32 columns of a block of the engine; channels with different statistics.
 TASKS = [Task((3, 32, 32), 7), Task((2, 9, 40), 3), Task((3, 70, 5), 2), Task((1, 8, 8), 10)]
 MEANS, DEVIATIONS = 6 * (0.2, 0.5, 0.4), 6 * (0.3, 0.2, 0.25)
 MOVED = Recipe(batch_size=16, augmented_share=0.8, rotation_degrees=20, shift_pixels=2, scale=0.2, shear=0.2)
@@ -332,7 +332,7 @@ def network_for(task: Task) -> Architecture:
 
 
 def images_for(task: Task, count: int, seed: int = 0) -> Images:
-    """Noise with a brightness per class."""
+    """Return noise with a brightness per class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(task.classes, (count,), generator=generator)
     pixels = torch.randint(0, 128, (count, *task.input_shape), generator=generator)
@@ -342,7 +342,7 @@ def images_for(task: Task, count: int, seed: int = 0) -> Images:
 
 
 def by_channel(images: Images) -> Tensor:
-    """The normalised pixels, float64, channel by channel."""
+    """Return the normalised pixels in float64, computed channel by channel."""
     planes = [
         (images.pixels[:, channel].double() / 255 - mean) / deviation
         for channel, (mean, deviation) in enumerate(zip(images.mean, images.deviation, strict=True))
@@ -351,26 +351,26 @@ def by_channel(images: Images) -> Tensor:
 
 
 @tasks
-def test_gradients_and_predictions_equal_torch_s(task: Task):
+def test_gradients_and_predictions_of_each_task_equal_torch(task: Task):
     architecture, images = network_for(task), images_for(task, 21)
     torch.manual_seed(1)
     network = build(architecture, task).double()
-    opened = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
+    program = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
 
-    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    loss, gradient = gradients(program, network, images.pixels, images.labels)
     expected = functional.cross_entropy(network(by_channel(images)), images.labels)
     parts = torch.autograd.grad(expected, list(network.parameters()))
 
     assert loss == pytest.approx(expected.item(), rel=1e-9)
     assert torch.allclose(gradient, torch.cat([part.reshape(-1) for part in parts]), rtol=1e-8, atol=1e-8)
     fresh = images_for(task, 30, seed=2)
-    said = network.eval()(by_channel(fresh)).argmax(1)
-    assert opened.predict(network, state_tensors(network), fresh.pixels).tolist() == said.tolist()
+    classes = network.eval()(by_channel(fresh)).argmax(1)
+    assert program.predict(network, state_tensors(network), fresh.pixels).tolist() == classes.tolist()
 
 
 @tasks
-def test_both_engines_move_the_images_alike(task: Task):
-    # Two steps only: before rounding has grown.
+def test_both_engines_augment_images_equally(task: Task):
+    # Two steps only, so that differences of rounding stay small.
     images = images_for(task, 2 * MOVED.batch_size)
     recipe = replace(MOVED, learning_rate=0.01)
     by_torch, by_engine = (
@@ -378,9 +378,9 @@ def test_both_engines_move_the_images_alike(task: Task):
     )
     losses = [train_epoch(run, images).train_loss for run in (by_torch, by_engine)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    for one, other in zip(by_torch.state, by_engine.state, strict=True):
-        if one.is_floating_point():
-            assert torch.allclose(one, other, rtol=1e-2, atol=2e-4)
+    for torch_values, native_values in zip(by_torch.state, by_engine.state, strict=True):
+        if torch_values.is_floating_point():
+            assert torch.allclose(torch_values, native_values, rtol=1e-2, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_both_engines_move_the_images_alike(task: Task):
         ("large", (3, 96, 96)),
     ],
 )
-def test_networks_drawn_for_a_shape_take_a_step_as_torch_does(name: str, shape: tuple[int, int, int]):
+def test_step_of_networks_drawn_for_a_shape_equals_torch(name: str, shape: tuple[int, int, int]):
     task = Task(shape, 7)
     generator = random.Random(name)
     networks = [draw_uniform(space(name, task), generator).architecture for _ in range(4)]
@@ -404,11 +404,11 @@ def test_networks_drawn_for_a_shape_take_a_step_as_torch_does(name: str, shape: 
         runs = [start(architecture, STILL, 5, CPU, engine, task=task) for engine in (None, load_engine())]
         losses = [train_epoch(run, images_for(task, STILL.batch_size)).train_loss for run in runs]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-        for one, other in zip(runs[0].state, runs[1].state, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+        for torch_values, native_values in zip(runs[0].state, runs[1].state, strict=True):
+            torch.testing.assert_close(torch_values, native_values, rtol=1e-2, atol=1e-3)
 
 
-def test_a_wide_image_turns_without_being_squeezed():
+def test_rotation_of_wide_image_keeps_proportions():
     image = torch.zeros(1, 1, 11, 31)
     image[0, 0, 5, 12:19] = 1
     # The highest draw gives the largest angle; the middle draws change nothing.
