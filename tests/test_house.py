@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_442,
-    "test lines": 27_848,
+    "product lines": 28_438,
+    "test lines": 27_826,
     "benchmark lines": 3_788,
-    "public names": 1_188,
-    "files": 1_116,
+    "public names": 1_187,
+    "files": 1_120,
 }
 
 
