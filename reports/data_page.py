@@ -1,4 +1,4 @@
-"""HTML page of a data set: its facts and a sheet of example images per class."""
+"""HTML page of a data set: facts, and a sheet of example images per class."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequenc
 
 def _series_picture(images: np.ndarray[Any, Any]) -> str:
     """Return series side by side as an SVG data URI; images of shape (series, channels, rows, columns)."""
-    length = images.shape[2] * images.shape[3]  # one of the two factors is 1
+    length = images.shape[2] * images.shape[3]  # either factor is 1
     return series_svg(images[:, :_DRAWN_CHANNELS].reshape(len(images), -1, length).tolist())
 
 
@@ -50,7 +50,7 @@ def _strip(images: np.ndarray[Any, Any]) -> str:
     channels = 3 if images.shape[1] == 3 else 1
     rows, columns = images.shape[2:]
     scale = _EDGE / max(rows, columns)
-    # Enlarge small images by an integer factor, otherwise their pixels would not all have the same size.
+    # Enlarge small images by an integer factor, otherwise the pixels would not all have the same size.
     scale = max(1, int(scale)) if scale >= 1 else scale
     size = (max(1, round(scale * columns)), max(1, round(scale * rows)))
     method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
