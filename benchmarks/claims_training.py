@@ -34,7 +34,7 @@ from torch.nn import functional
 from harness.data.training_images import idx_array
 from harness.pytorch.translate import Translation, translate, with_weights
 from harness.system.errors import HarnessError
-from harness.training.native.driver import FlatState, NativeProgram, flat_state, restore
+from harness.training.native.driver import NativeProgram, flat_state, restore
 from harness.training.native.engine import choose_engine, load
 from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
@@ -304,21 +304,19 @@ class ClaimTraining:
             span = _CYCLE_STEPS
         if self.recipe["optimizer"] == "adamw":
             span = _DECAY_STEPS
-        flat = flat_state(self.network, self.optimizer, None, self.native.real)
+        flat = flat_state(self.network, self.optimizer, None, self.native.number_type)
         loss = 0.0
         for first in range(0, len(rates), span):
-            settings = StepSettings(rates[first : first + span], [1.0] * len(rates[first : first + span]), float("inf"))
+            span_rates = rates[first : first + span]
+            settings = StepSettings(span_rates, [1.0] * len(span_rates), float("inf"))
             self.native.settings.momentum = momenta[first]
             loss += self.native.train(flat, images, order[first * self.recipe["batch"] :], None, settings, self.step)
             self.step += len(settings.rates)
-            self._decay(flat, settings.rates)
+            if self.recipe["optimizer"] == "adamw":
+                # AdamW (Loshchilov and Hutter, arXiv 1711.05101): weights shrink by rate times decay in each step.
+                flat.state[: self.native.program.parameter_count] *= 1 - sum(span_rates) * self.recipe["weight_decay"]
         restore(self.network, self.optimizer, flat, self.step)
         self.schedule.end_epoch(loss / len(rates))
-
-    def _decay(self, flat: FlatState, rates: list[float]) -> None:
-        # AdamW (Loshchilov and Hutter, arXiv 1711.05101): weights shrink by rate times decay in each step.
-        if self.recipe["optimizer"] == "adamw":
-            flat.state[: self.native.program.parameter_count] *= 1 - sum(rates) * self.recipe["weight_decay"]
 
     def errors(self, images: Images) -> int:
         """Return the number of wrong predictions for ``images``."""

@@ -155,7 +155,7 @@ class Meter(SearchReporter):
             return
         self.runs += 1
         result = entry.event.run
-        if result.purpose is Purpose.SEARCH and self.ends and self.search.state.trained == self.ends[0]:
+        if result.purpose is Purpose.SEARCH and self.ends and self.search.state.trained_count == self.ends[0]:
             seconds = {"total": time.process_time(), "asking": self.asking, "recording": self.recording}
             self.marks.append({"runs": self.runs, **seconds})
             self.ends.pop(0)

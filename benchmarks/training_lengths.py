@@ -99,7 +99,7 @@ def _train_epoch(run: Training, images: Images, settings: StepSettings, average:
     order = torch.randperm(len(images), generator=run.generator)
     steps = len(settings.rates)
     maps = epoch_maps(run.recipe, run.generator, steps, run.task)
-    flat = flat_state(run.network, run.optimizer, average, run.native.real)
+    flat = flat_state(run.network, run.optimizer, average, run.native.number_type)
     loss = run.native.train(flat, images, order, maps, settings, run.step)
     run.step += steps
     restore(run.network, run.optimizer, flat, run.step)

@@ -34,7 +34,7 @@ class _BoardEntry(NamedTuple):
             claims state the same name.
         accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
         errors: Number of wrong test images per seed; empty without a record.
-        allowed: Largest number of wrong test images that reaches the target; 0 without a record.
+        allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.
         commands: Pairs of a command line and a description of the effect.
     """
 
@@ -43,7 +43,7 @@ class _BoardEntry(NamedTuple):
     accuracy_pct: float | None
     analysis: Analysis
     errors: list[int]
-    allowed: int
+    allowed_errors: int
     commands: list[tuple[str, str]]
 
 
@@ -83,10 +83,10 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
         proven_entries = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
-    first = groups[0].dataset if groups else ""
-    if first in DATASETS:
+    name = groups[0].dataset if groups else ""
+    if name in DATASETS:
         # The sort is stable: False, for the default target, before True.
-        groups.sort(key=lambda group: (group.dataset, group.target_pct) != (first, DATASETS[first].target_pct))
+        groups.sort(key=lambda group: (group.dataset, group.target_pct) != (name, DATASETS[name].target_pct))
     return groups
 
 
@@ -100,7 +100,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
         accuracy_pct=row.validation_accuracy_pct if is_searched else row.mean_test_accuracy_pct,
         analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
-        allowed=limit,
+        allowed_errors=limit,
         commands=commands,
     )
 
@@ -190,14 +190,14 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
 
 
 def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
-    """Return a dot plot per row, None for a row without seeds: a dot per seed, and a tick at ``allowed`` errors.
+    """Return a dot plot per row, None for a row without seeds: a dot per seed, and a tick at ``allowed_errors``.
 
     All plots of the group have the same logarithmic axis of errors. ``board.html`` draws 120 x 24 units, with the axis
     from x = 5 to x = 115 at y = 12. Stacked dots rise at most 9 units, with a step of at most 2.5. A plot has the x of
     the tick, and for each dot x, y and whether the seed reached the target.
     """
     entries = [entry for entry in group.entries if entry.errors]
-    limits = [entry.allowed for entry in entries]
+    limits = [entry.allowed_errors for entry in entries]
     errors = [*limits, *chain.from_iterable(entry.errors for entry in entries)]
     low = max(min(errors, default=1), 1) / 1.05
     # Clip diverged seeds to the end of the axis, otherwise all remaining seeds would coincide.
@@ -217,10 +217,10 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
         step = min(2.5, 9 / max(1, highest_stack - 1))
         heights = Counter[float]()
         marks = []
-        for x, is_at_target in sorted((position(number), number <= entry.allowed) for number in entry.errors):
+        for x, is_at_target in sorted((position(number), number <= entry.allowed_errors) for number in entry.errors):
             marks.append((x, round(12 - step * heights[x], 1), is_at_target))
             heights[x] += 1
-        plots.append({"tick": position(entry.allowed), "marks": marks})
+        plots.append({"tick": position(entry.allowed_errors), "marks": marks})
     return plots
 
 
@@ -282,9 +282,9 @@ def _state_text(info: StudyFacts) -> str:
     """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
     duration_text = duration(info.elapsed)
     limit = info.time_limit
-    if info.at_work and limit is not None and limit >= 60:
+    if info.is_at_work and limit is not None and limit >= 60:
         return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
-    if info.at_work:
+    if info.is_at_work:
         return f"Running: {duration_text}"
     if info.study.session is None:
         return "Not begun"

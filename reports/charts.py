@@ -304,10 +304,10 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in hashes_of_study
     }
     cheapest = sorted(further_rows.values(), key=cost)[:3]
-    own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
+    study_points = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
     further = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in cheapest]
     rows: list[Row] = []
-    for number, label, row in (*own, *further):
+    for number, label, row in (*study_points, *further):
         if row is None or row.mean_test_accuracy_pct is None or row.parameters <= 0:
             continue
         mean = row.mean_test_accuracy_pct
@@ -390,8 +390,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
     looks = _looks("fate", kinds, kinds)
     line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps)
-    first = _over("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
-    points = first.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
+    ended_networks = _over("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
+    points = ended_networks.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
     layers = [
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
         points.encode(x=x, y=y, tooltip=_network_tips(unit), **looks).add_params(_zoom()),
@@ -518,14 +518,14 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     x.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15]
     y.scale.domain = [min(errors) / 1.4, max(errors) * 1.15]
     fields = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
-    best = _over("rows").transform_filter("datum.best").encode(x=x, y=y)
+    best_rows = _over("rows").transform_filter("datum.best").encode(x=x, y=y)
     marks = _over("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
     looks = _looks("kind", _TIERS, [row["kind"] for row in points])
     chart = alt.layer(
         _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
-        best.mark_line(color=GREEN),
+        best_rows.mark_line(color=GREEN),
         marks.encode(x=x, y=y, tooltip=_tips("network:N", *fields), **looks).add_params(_zoom()),
-        best.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
+        best_rows.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
     )
     summary = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
     description = (

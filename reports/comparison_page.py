@@ -50,12 +50,12 @@ def _line(name: str, values: Sequence[Any], show: Callable[[Any], str] | None = 
     if show is None:
         texts = [DASH if text is None or text == "" else str(text) for text in values]
         return _Line(name, texts, [None] * len(texts))
-    first = math.nan if values[0] is None else values[0]
-    ratios_to_first: list[float | None] = [None]
+    reference = math.nan if values[0] is None else values[0]
+    ratios_to_reference: list[float | None] = [None]
     for value in values[1:]:
-        is_defined = ratios and value is not None and 0 < first < math.inf and 0 <= value < math.inf
-        ratios_to_first.append(value / first if is_defined else None)
-    return _Line(name, [show(value) for value in values], ratios_to_first)
+        is_defined = ratios and value is not None and 0 < reference < math.inf and 0 <= value < math.inf
+        ratios_to_reference.append(value / reference if is_defined else None)
+    return _Line(name, [show(value) for value in values], ratios_to_reference)
 
 
 # Definitions of lines: (name, function from a side to the value, format of numbers or None for texts).
@@ -144,17 +144,17 @@ def _side(
     validation_pct = tuple(value for value in accuracies if value is not None)
     if not rows:
         return _Side(name, architecture, analysis, None, None, 0, (), validation_pct, ())
-    row, best = rows[0]
+    row, record = rows[0]
     return _Side(
         name=name or row.name,
         architecture=architecture,
         analysis=analysis,
-        record=best,
+        record=record,
         row=row,
         further_rows=len(rows) - 1,
-        test_pct=best.accuracies_pct,
+        test_pct=record.accuracies_pct,
         validation_pct=validation_pct,
-        inspections=inspections_of(best, workspace),
+        inspections=inspections_of(record, workspace),
     )
 
 
@@ -173,9 +173,10 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
 
     Besides ``sentences``, ``quantities`` and ``notes``, the facts are ``recipes``, the fields in which the recipes of
     the measured rows differ, and the test images that a network classifies wrongly with at least half of its seeds.
-    ``mistakes`` has an item per side: all such ``images``, the ``alone`` images that only this side gets wrong, and
-    the number of ``mislabelled`` images among ``images`` (None without a list of wrong labels). ``shared`` are the
-    images that all sides get wrong. Both are empty unless all sides were measured on the same data set and target.
+    ``mistakes`` has an item per side: all such ``images``, the images that this side ``alone`` gets wrong, and
+    ``mislabelled_count``, the number of ``images`` with a wrong label (None without a list of wrong labels). ``shared``
+    are the images that all sides get wrong. Both are empty unless all sides were measured on the same data set and
+    target.
     ``seen`` has, by image, pairs of a mistake with known pixels and the shape of the image.
     """
     # Whether all measured sides have the same data set and target.
@@ -202,12 +203,12 @@ def _mistakes_apart(sides: Sequence[_Side], is_comparable: bool) -> dict[str, An
         return {"mistakes": [], "shared": frozenset[int](), "seen": item_by_image}
     often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in results]
     label_errors = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
-    apart = []
+    side_mistakes = []
     for index, images in enumerate(often):
         alone = images.difference(*often[:index], *often[index + 1 :])
-        mislabelled = None if label_errors is None else len(images & label_errors)
-        apart.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
-    return {"mistakes": apart, "shared": frozenset.intersection(*often), "seen": item_by_image}
+        mislabelled_count = None if label_errors is None else len(images & label_errors)
+        side_mistakes.append(SimpleNamespace(images=images, alone=alone, mislabelled_count=mislabelled_count))
+    return {"mistakes": side_mistakes, "shared": frozenset.intersection(*often), "seen": item_by_image}
 
 
 def _recipe_lines(sides: Sequence[_Side]) -> list[_Line]:
@@ -395,11 +396,11 @@ def _write_page(
 
 def _file_name(names: Sequence[str]) -> str:
     """Return the file name of a comparison; long names and special characters are replaced and a digest is appended."""
-    plain = "-".join(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII) for name in names)
-    if len(plain) <= 120 and plain == "-".join(names):
-        return f"comparison-{plain}.html"
+    stem = "-".join(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII) for name in names)
+    if len(stem) <= 120 and stem == "-".join(names):
+        return f"comparison-{stem}.html"
     digest = hashlib.sha256("\0".join(names).encode(errors="surrogatepass")).hexdigest()[:12]
-    return f"comparison-{plain[:80]}-{digest}.html"
+    return f"comparison-{stem[:80]}-{digest}.html"
 
 
 # Search methods -------------------------------------------------------------------------------------------------------

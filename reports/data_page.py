@@ -33,16 +33,13 @@ def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequenc
     classes = []
     for index, (name, count) in enumerate(counts.items()):
         images = data.train_images[np.flatnonzero(labels == index)[:examples]].numpy()
-        is_series = 1 in images.shape[2:] and images.shape[2:] != (1, 1)
-        picture = _series_picture(images) if is_series else _strip(images)
+        if 1 in images.shape[2:] and images.shape[2:] != (1, 1):
+            series = images[:, :_DRAWN_CHANNELS].reshape(len(images), -1, max(images.shape[2:]))  # time is last
+            picture = series_svg(series.tolist())
+        else:
+            picture = _strip(images)
         classes.append((name, count, picture))
     return page("data.html", facts=facts, lines=description_lines, classes=classes)
-
-
-def _series_picture(images: np.ndarray[Any, Any]) -> str:
-    """Return series side by side as an SVG data URI; images of shape (series, channels, rows, columns)."""
-    length = images.shape[2] * images.shape[3]  # either factor is 1
-    return series_svg(images[:, :_DRAWN_CHANNELS].reshape(len(images), -1, length).tolist())
 
 
 def _strip(images: np.ndarray[Any, Any]) -> str:

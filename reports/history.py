@@ -17,7 +17,7 @@ from harness.studies.events import NO_TIME, Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.study_facts import NetworkFacts, StudyFacts
-from search_spaces.space import clopper_pearson
+from search_spaces.counting import clopper_pearson
 
 _MOST_REASONS = 12  # reasons of rejections in a chart
 _MOST_CURVES = 300  # runs in a chart
@@ -61,23 +61,22 @@ def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
     complete = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status is Status.COMPLETE]
     runs_at_threshold = [run for run in complete if _reached(run, info.config.threshold_pct)]
+    proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
-    repeat_count = info.study.repeated
-    to_train = len(info.study.proposals)
     confirmations = [
         network for network in info.networks if network.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)
     ]
     return _Accounting(
-        proposed=rejected_count + repeat_count + to_train,
+        proposed=proposal_count,
         rejected=rejected_count,
-        repeated=repeat_count,
-        to_train=to_train,
-        trained=info.study.trained,
+        repeated=info.study.repeat_count,
+        to_train=len(info.study.proposals),
+        trained=info.study.trained_count,
         rejections=_rejections(info),
         steps=[
-            ("proposed", rejected_count + repeat_count + to_train),
-            ("within the limits", repeat_count + to_train),
-            ("trained", info.study.trained),
+            ("proposed", proposal_count),
+            ("within the limits", proposal_count - rejected_count),
+            ("trained", info.study.trained_count),
             ("not pruned", len(complete)),
             ("reached the threshold", len(runs_at_threshold)),
             ("confirmed", len(confirmations)),
@@ -224,8 +223,8 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     ]
     nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     limit = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
-    runs = _running(info) if info.searching else []
-    linear_networks = [item for item in networks if item.complete and is_linear(item.origin, item.architecture)]
+    runs = _running(info) if info.is_searching else []
+    linear_networks = [item for item in networks if item.is_complete and is_linear(item.origin, item.architecture)]
     linear = max(linear_networks, key=lambda item: item.accuracy_pct or 0.0, default=None)
     return {"smallest": smallest, "nearest": nearest, "allowed": limit, "running": runs, "linear": linear}
 

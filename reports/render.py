@@ -222,10 +222,10 @@ def duration(seconds: float | None) -> str:
     """Return a duration in its two largest units, such as ``2 h 5 min``."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, remainder = divmod(whole, 60)
+    whole_seconds = round(seconds)
+    if whole_seconds < 60:
+        return f"{whole_seconds} s"
+    minutes, remainder = divmod(whole_seconds, 60)
     if minutes < 60:
         return f"{minutes} min {remainder} s" if remainder else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
@@ -300,15 +300,15 @@ def _columns_of(analysis: Analysis) -> tuple[_Column, ...]:
         is_global = is_global or (op.is_global and len(shape) == 3)
         shape = layer.output_shape
         receptive_field = None if is_global else layer.receptive_field
-        last = columns[-1] if columns else None
-        if last is not None and op.works_in_place:  # an elementwise op: no window, not global, no sum
-            columns[-1] = replace(last, followers=f"{last.followers} {op}".strip(), shape=shape)
-        elif last is not None and op.role is Role.SUM and (last.op, last.shape) == (str(op), shape):
-            columns[-1] = replace(last, receptive_field=receptive_field, times=last.times + 1)
+        column = columns[-1] if columns else None
+        if column is not None and op.works_in_place:  # an elementwise op: no window, not global, no sum
+            columns[-1] = replace(column, followers=f"{column.followers} {op}".strip(), shape=shape)
+        elif column is not None and op.role is Role.SUM and (column.op, column.shape) == (str(op), shape):
+            columns[-1] = replace(column, receptive_field=receptive_field, times=column.times + 1)
         else:
             columns.append(_Column(str(op), "", shape, 0, 0, receptive_field, _kind(op)))
-        last = columns[-1]
-        columns[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
+        column = columns[-1]
+        columns[-1] = replace(column, parameters=column.parameters + layer.parameters, macs=column.macs + layer.macs)
     return tuple(columns)
 
 

@@ -88,7 +88,7 @@ class NetworkFacts:
     runs: tuple[Result, ...] = ()
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the values come from a complete training."""
         return self.state in (*VERIFIED_STATES, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
 
@@ -107,7 +107,7 @@ class NetworkFacts:
     @property
     def first_pct(self) -> float | None:
         """Accuracy of the first run, biased upwards by selection; None before a complete training."""
-        return self.first_run.validation_accuracy_pct if self.first_run and self.complete else None
+        return self.first_run.validation_accuracy_pct if self.first_run and self.is_complete else None
 
 
 def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[NetworkFacts, ...]:
@@ -137,7 +137,7 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
 
 def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
     """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
-    rivals = [network for network in networks if network.complete and network.accuracy_pct is not None]
+    rivals = [network for network in networks if network.is_complete and network.accuracy_pct is not None]
     return pareto_front(
         rivals, lambda network: (network.cost, -statistics.mean(network.validation_accuracies_pct), network.hash)
     )
@@ -266,7 +266,7 @@ def _sort_key(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, 
         return (0, network.cost, 0.0, network.hash)
     if accuracy is None:
         return (4, network.cost, 0.0, network.hash)
-    if not network.complete:
+    if not network.is_complete:
         return (3, -accuracy, network.cost, network.hash)
     if accuracy >= threshold_pct:
         return (1, network.cost, -accuracy, network.hash)
@@ -296,14 +296,14 @@ class WorkspaceEvidence(NamedTuple):
         rows: Leaderboard of all records.
         test_reads: Data set and purpose of each read of a test set.
         damage: Error message per damaged file, which the rows lack, and per lacking declaration.
-        undeclared: Records with seeds whose declaration the ledger lacks.
+        undeclared_records: Records with seeds whose declaration the ledger lacks.
     """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[tuple[str, str], ...] = ()
     damage: tuple[str, ...] = ()
-    undeclared: tuple[Record, ...] = ()
+    undeclared_records: tuple[Record, ...] = ()
 
 
 class StudyFacts:
@@ -313,8 +313,8 @@ class StudyFacts:
         measured: Networks with a record for this data set and target, found by any study.
         origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
         past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
-        at_work: Whether a program works in the folder now.
-        searching: Whether in addition a session is in progress: the search has begun, and has not ended.
+        is_at_work: Whether a program works in the folder now.
+        is_searching: Whether in addition a session is in progress: the search has begun, and has not ended.
         ending: End of the search, or its state while it runs.
         results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
         elapsed: Seconds of all sessions together.
@@ -338,7 +338,7 @@ class StudyFacts:
         *,
         origins: Mapping[str, str] = MappingProxyType({}),
         past_trainings: int | None = None,
-        at_work: bool = False,
+        is_at_work: bool = False,
     ) -> None:
         """Derive the networks, the answer and the times from the study and the evidence."""
         self.study = study
@@ -346,7 +346,7 @@ class StudyFacts:
         self.measured = measurements
         self.origins = origins
         self.past_trainings = past_trainings
-        self.at_work = at_work
+        self.is_at_work = is_at_work
         self.name = study.folder.name
         self.config = study.config
         self.results = study.results
@@ -354,7 +354,7 @@ class StudyFacts:
         self.last_utc = study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
-        self.searching = at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
+        self.is_searching = is_at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
         rows: dict[str, LeaderboardRow] = {}
         for item in sorted(measurements, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
@@ -363,8 +363,8 @@ class StudyFacts:
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        lacks_declaration = self.record in evidence.undeclared
-        self.ending = ending(study, self.row, is_at_work=at_work, lacks_declaration=lacks_declaration)
+        lacks_declaration = self.record in evidence.undeclared_records
+        self.ending = ending(study, self.row, is_at_work=is_at_work, lacks_declaration=lacks_declaration)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
@@ -372,8 +372,8 @@ class StudyFacts:
         proposal = self.study.proposals.get(answer.trial)
         recipe, _ = self.config.recipe_of(None if proposal is None else proposal.epochs)
         key = (answer.hash, recipe.hash)
-        own = [item for item in self.measured if (item.row.hash, item.row.recipe_hash) == key]
-        return min(own, key=lambda item: item.row.rank, default=None)
+        candidates = [item for item in self.measured if (item.row.hash, item.row.recipe_hash) == key]
+        return min(candidates, key=lambda item: item.row.rank, default=None)
 
 
 def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -> WorkspaceEvidence:
@@ -385,9 +385,8 @@ def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
-    return WorkspaceEvidence(
-        survey.records, survey.rows, tuple(reads), tuple(error.one_line for error in survey.damage), survey.undeclared
-    )
+    damage = tuple(error.one_line for error in survey.damage)
+    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.undeclared_records)
 
 
 def _test_read(line: str) -> tuple[str, str]:
@@ -428,7 +427,7 @@ def read_study(
         measurements,
         origins=read_config(folder).origins,
         past_trainings=None if past is None else len(alike(past, config.recipe)),
-        at_work=is_owned(folder),
+        is_at_work=is_owned(folder),
     )
 
 

@@ -245,7 +245,7 @@ def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
     for rank, network in enumerate(info.networks, start=1):
         row = network.row
         accuracies = network.validation_accuracies_pct
-        tier = "searched" if network.complete else None
+        tier = "searched" if network.is_complete else None
         test_values: tuple[float | bool | None, ...] = (None, None, None, 0, False)
         if row is not None:
             tier = row.tier
@@ -331,7 +331,7 @@ class _Mistake(NamedTuple):
         label: Label, None without an inspection.
         predictions: Pairs (predicted class, number of seeds), most frequent first.
         seeds: Number of seeds that classified the image wrongly.
-        mislabelled: Whether the label is a confirmed label error.
+        is_mislabelled: Whether the label is a confirmed label error.
         pixels: Grey values of the first channel, row by row; None without an inspection.
     """
 
@@ -339,7 +339,7 @@ class _Mistake(NamedTuple):
     label: int | None
     predictions: tuple[tuple[int, int], ...]
     seeds: int
-    mislabelled: bool
+    is_mislabelled: bool
     pixels: bytes | None
 
 
@@ -374,24 +374,24 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     labels = {index: image.label for index, image in missed_images.items()}
     pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}
     label_errors = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
-    wrong = [
+    items = [
         _Mistake(
             image=image,
             label=labels.get(image),
             predictions=tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))),
             seeds=counts.total(),
-            mislabelled=image in label_errors,
+            is_mislabelled=image in label_errors,
             pixels=pixels.get(image),
         )
         for image, counts in predictions_of_image.items()
     ]
     areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
-    confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
+    confusion = _confusion(items, inspections[0].label_counts, len(record.seeds)) if inspections else None
     scores = () if confusion is None else statistics.class_scores(confusion, len(record.seeds))
     image_shape = inspections[0].image_shape if inspections else None
     return _Mistakes(
         seeds=len(record.seeds),
-        mistakes=tuple(sorted(wrong, key=lambda mistake: (-mistake.seeds, mistake.image))),
+        mistakes=tuple(sorted(items, key=lambda mistake: (-mistake.seeds, mistake.image))),
         confusion=confusion,
         scores=scores,
         image_shape=image_shape,

@@ -178,10 +178,10 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
 def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
     """Write the sheet of the training: a row per iteration, with formulas and their computed values."""
     sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
-    first = 1
+    first_column = 1
     for title, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
-        sheet.merge_range(1, first, 1, first + len(names) - 1, title, formats["heading"])
-        first += len(names)
+        sheet.merge_range(1, first_column, 1, first_column + len(names) - 1, title, formats["heading"])
+        first_column += len(names)
     # Row 3 shows the formulas of the documents; the cells below compute the sigmoid as ``_SIGMOID``, without overflow.
     formula_texts = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
     for column, name in enumerate(COLUMNS):
@@ -217,14 +217,14 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
 def _chart(book: Any, *, is_logarithmic: bool) -> Any:
     """Return the chart of the loss over the updates, with a logarithmic or a linear axis of the loss."""
     column = COLUMNS.index("E_total")
-    first = _FIRST_ROW - 1
-    last = first + UPDATES
+    first_row = _FIRST_ROW - 1
+    last_row = first_row + UPDATES
     chart = book.add_chart({"type": "scatter", "subtype": "straight"})
     chart.add_series(
         {
             "name": "E_total",
-            "categories": ["Training", first, 0, last, 0],
-            "values": ["Training", first, column, last, column],
+            "categories": ["Training", first_row, 0, last_row, 0],
+            "values": ["Training", first_row, column, last_row, column],
             "line": {"color": "#0072B2", "width": 2},
         }
     )

@@ -46,12 +46,12 @@ class IntegerMap:
 
     Attributes:
         shape: (channels, rows, columns).
-        signed: Whether the numbers are int8; False for uint8.
+        is_signed: Whether the numbers are int8; False for uint8.
         offset: Offset of the first byte in the arena; None for the input image, which the caller owns.
     """
 
     shape: tuple[int, int, int]
-    signed: bool
+    is_signed: bool
     offset: int | None = None
 
     @property
@@ -62,7 +62,7 @@ class IntegerMap:
     @property
     def largest(self) -> int:
         """Largest magnitude of a number in the map."""
-        return 127 if self.signed else 255
+        return 127 if self.is_signed else 255
 
     @property
     def end(self) -> int:
@@ -321,13 +321,13 @@ class _Planner:
 
     def plan(self, input_shape: tuple[int, int, int]) -> None:
         """Read all items."""
-        source = self.add_map(input_shape, signed=False)
+        source = self.add_map(input_shape, is_signed=False)
         # For a single channel, the weights of the first op absorb mean and scale of the image. Several channels may
         # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
         if input_shape[0] > 1 or self.next_kernel(input_shape) is None:
             channels = input_shape[0]
             step = IntegerStep(kind=StepKind.SCALING, source=source, multipliers=channels, biases=channels)
-            source = self.add(step, input_shape, signed=True)
+            source = self.add(step, input_shape, is_signed=True)
         while not self.add_logits(source):
             if self.items[self.position].mark == "begin":
                 self.position += 1
@@ -351,10 +351,10 @@ class _Planner:
         if pool is None:
             size = _PARAMETER_BYTES * op.cost(before)[0]
             step = IntegerStep(kind=StepKind.MISSING, source=source, missing=op, other_bytes=size)
-            return self.add(step, op.shape(before), signed=True)
+            return self.add(step, op.shape(before), is_signed=True)
         kind = StepKind.UNSHUFFLE if pool.form.reduction is Reduction.NONE else StepKind.POOLING
         step = IntegerStep(kind=kind, source=source, pool=pool)
-        return self.add(step, op.shape(before), signed=self.maps[source].signed)
+        return self.add(step, op.shape(before), is_signed=self.maps[source].is_signed)
 
     def convolution(self, kernel: PlannedOp[KernelForm], source: int) -> int:
         """Add the step of a convolution or linear layer; return the index of the output map."""
@@ -395,27 +395,27 @@ class _Planner:
         if self.ends_sum():
             self.position += 1
             step = replace(step, skip=self.skips.pop())
-        signed = True
+        is_signed = True
         if rectifier := self.next_form(RectifierForm, shape):
             self.position += 1
-            signed = rectifier.form.slope_attribute is not None
+            is_signed = rectifier.form.slope_attribute is not None
             step = replace(step, rectifier=rectifier)
         pool = self.next_form(PoolingForm, shape) if step.kind is StepKind.CONVOLUTION else None
         if pool is not None and not pool.form.is_global and pool.form.reduction is not Reduction.NONE:
             self.position += 1
             step = replace(step, pool=pool)
             shape = pool.op.shape(shape)
-        return self.add(step, shape, signed=signed)
+        return self.add(step, shape, is_signed=is_signed)
 
-    def add(self, step: IntegerStep, shape: Shape, *, signed: bool) -> int:
+    def add(self, step: IntegerStep, shape: Shape, *, is_signed: bool) -> int:
         """Add a step and its output map; return the index of this map."""
-        target = self.add_map(shape, signed=signed)
+        target = self.add_map(shape, is_signed=is_signed)
         self.steps.append(replace(step, target=target))
         return target
 
-    def add_map(self, shape: Shape, *, signed: bool) -> int:
+    def add_map(self, shape: Shape, *, is_signed: bool) -> int:
         """Add a map; return its index."""
-        self.maps.append(IntegerMap(_map_shape(shape), signed))
+        self.maps.append(IntegerMap(_map_shape(shape), is_signed))
         return len(self.maps) - 1
 
     def add_logits(self, source: int) -> bool:
@@ -495,7 +495,7 @@ def _overwritten(step: IntegerStep, index: int, placed_maps: list[IntegerMap], l
 def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> int:
     """Return the first start at which ``size`` bytes overlap no live map; ``live`` has starts and ends of the maps."""
     for start in starts:
-        overlaps = any(start < end and first < start + size for first, end in live)
+        overlaps = any(start < map_end and map_start < start + size for map_start, map_end in live)
         if start >= 0 and not overlaps:
             return start
     raise AssertionError("there is space after the last live map")

@@ -100,12 +100,12 @@ class FastDropout(nn.Module):
 class PosedConv2d(nn.Conv2d):
     """A convolution with a learned kernel, and a bias, for each ``poses`` neighbouring outputs."""
 
-    def __init__(self, poses: int, channels: int, out: int, *further: Any, **named: Any) -> None:
+    def __init__(self, poses: int, channels: int, out: int, *arguments: Any, **options: Any) -> None:
         """Create the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses.
 
         The remaining arguments are passed to ``nn.Conv2d``.
         """
-        super().__init__(channels, out // poses, *further, **named)
+        super().__init__(channels, out // poses, *arguments, **options)
         self.poses = poses
 
     def forward(self, input: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ The grammar is in ``notation.lark``. Each op class declares its own arguments (`
     >>> print(parse_network("conv3x3(8) bn relu  # a comment\n | gap | linear(10)"))
     conv3x3(8) bn relu | gap | linear(10)
     >>> space = parse_space("let c = {4, 8}; net = conv3x3(c) <bn relu / relu bn> gap linear(10)")
-    >>> space.net.configurations, space.shared.keys()
+    >>> space.net.configurations, space.let_values.keys()
     (2, dict_keys(['c']))
 """
 
@@ -136,7 +136,7 @@ def _resolved_network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]
     """Return the syntax tree of a network, the ops, and the indices of the ops with a preceding bar."""
     with _errors_with_text(text):
         sequence = _syntax_tree(text, "network")
-        ops, bars = _Resolver(None, MNIST).sequence(sequence, _Scope()).fixed()
+        ops, bars = _Resolver(None, MNIST).sequence(sequence, _Scope()).fixed_ops()
         if not ops:
             example = "conv3x3(8) bn relu | gap | linear(10)"
             raise NotationError(f"the network is empty: write ops, as in '{example}'", position=0)
@@ -173,7 +173,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
             normal_text = _normal(tree)
         resolver = _Resolver(definitions, task)
         resolver.resolve("net", 0)
-        values = dict(resolver.shared)
+        values = dict(resolver.let_values)
         unused_names = tuple(name for name in definitions if not resolver.knows(name))
         for unused_name in unused_names:
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
@@ -188,8 +188,9 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
             message = f"no network can satisfy {' and '.join(map(str, clash))}"
             raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(
-        name=name, text=text, hash=digest, net=net, shared=values, conditions=conditions, task=task, unused=unused_names
-    )
+        name=name, text=text, hash=digest, net=net, let_values=values, conditions=conditions, task=task,
+        unused_names=unused_names,
+    )  # fmt: skip
 
 
 def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
@@ -335,12 +336,12 @@ class _Resolver:
     on which it depends. Without definitions the text is a network: only names of ops are allowed, and no choices.
 
     Attributes:
-        shared: Values and parts of the ``let`` statements, by name, in order of dependence.
+        let_values: Values and parts of the ``let`` statements, by name, in order of dependence.
         parts: Parts of the resolved statements that define ops, by name.
     """
 
     def __init__(self, definitions: dict[str, _Definition] | None, task: Task) -> None:
-        self.shared: dict[str, Value | SpacePart] = {}
+        self.let_values: dict[str, Value | SpacePart] = {}
         self.parts: dict[str, SpacePart] = {}
         self._is_network = definitions is None
         self._definitions = definitions or {}
@@ -369,8 +370,8 @@ class _Resolver:
                 raise NotationError(f"{name} defines numbers and takes no parameters", position=statement.position)
             numbers = self._drawn(statement.body, _Scope())
             if statement.is_let:
-                self.shared[name] = numbers.value("")
-                numbers = _Numbers(numbers.values, Variable(name, shared=True))
+                self.let_values[name] = numbers.value("")
+                numbers = _Numbers(numbers.values, Variable(name, is_let=True))
             self._numbers[name] = numbers
         else:
             scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
@@ -384,7 +385,7 @@ class _Resolver:
                 case _:
                     part = self.sequence(statement.body, scope)
             if statement.is_let:
-                self.shared[name] = part
+                self.let_values[name] = part
             self.parts[name] = part
             self._uses[name] = list(scope.uses.values())
         self._active.pop()
@@ -438,7 +439,7 @@ class _Resolver:
         high = _whole(counts[-1], "a number of repetitions", _MOST_REPEATS)  # ``counts[0]`` if there is a single number
         if low > high:
             raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
-        repetitions = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
+        repetitions = [part.with_label(f"{label}[{number}]") for number in range(1, high + 1)]
         if low == high:
             return repetitions
         numbers = range(low, high + 1)
@@ -489,7 +490,7 @@ class _Resolver:
             message = f"{name} takes {len(parameters)} arguments{parameter_text}, not {len(arguments)}"
             raise NotationError(message, position=_at(call))
         if statement.is_let:
-            return part.shared(name)
+            return part.let_mention(name)
         values: dict[str, Value] = {}
         for parameter, uses, argument in zip(parameters, self._uses[name], arguments, strict=True):
             *keywords, operand = argument.children
@@ -499,7 +500,7 @@ class _Resolver:
             for op, op_parameter in uses:
                 _check_numbers(op, op_parameter, numbers, _at(operand), scope)
             values[parameter] = numbers.value(parameter)
-        return part.named(scope.label(name) if label is None else label, values)
+        return part.with_label(scope.label(name) if label is None else label, values)
 
     def _residual(self, call: _Tree, scope: _Scope) -> SpacePart:
         """Return the part of a call of ``res``."""
@@ -509,7 +510,7 @@ class _Resolver:
             case arguments:
                 message = "res takes a single sequence of ops, as in res(conv3x3(8) bn)"
                 raise NotationError(message, position=_at(arguments[-1] if arguments else call))
-        if self._is_network and not Architecture(*part.fixed()).ops:
+        if self._is_network and not Architecture(*part.fixed_ops()).ops:
             raise NotationError("res(...) contains no op with an effect", position=_at(call))
         return part.residual()
 
@@ -569,7 +570,7 @@ class _Resolver:
             return _Numbers(_sorted_numbers(operand))
         name = _name(operand)
         if name in scope.uses:
-            return _Numbers((), Variable(name, shared=False))
+            return _Numbers((), Variable(name, is_let=False))
         if name == _CLASSES and name not in self._definitions and not self._is_network:
             return _Numbers((self._task.classes,))
         if name in self._definitions and self._is_number(name):
@@ -655,7 +656,7 @@ def _check_numbers(op: str, parameter: Parameter, numbers: _Numbers, position: i
 
     A parameter of a rule has no numbers yet; the use is noted, and ``_mention`` checks the arguments of the rule.
     """
-    if numbers.variable and not numbers.variable.shared:
+    if numbers.variable and not numbers.variable.is_let:
         scope.uses[numbers.variable.name].append((op, parameter))
     for value in numbers.values:
         if parameter.kind in (ArgumentKind.RATE, ArgumentKind.SLOPE):

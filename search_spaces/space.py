@@ -1,4 +1,4 @@
-"""Search spaces with resolved names: drawing, mutating, judging, enumerating and counting networks.
+"""Search spaces with resolved names: drawing, mutating, judging and enumerating networks.
 
 A *choice* in the text of a space has several options, and a *decision* is the option that a draw takes. Each choice has
 a local label. A draw joins labels to paths such as ``stage.2/unit[3]/pad``, the names of decisions, so that a path has
@@ -17,12 +17,10 @@ from __future__ import annotations
 import math
 import operator
 import random
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Self, TypeAlias, cast
 
@@ -105,10 +103,10 @@ class ValueChoice:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Reference to the value of a ``let`` (``shared``) or of a parameter of a rule."""
+    """Reference to the value of a ``let`` (``is_let``) or of a parameter of a rule."""
 
     name: str
-    shared: bool
+    is_let: bool
 
 
 Value = _Scalar | ValueChoice | Variable  # value of a field of an op or of an argument of a rule
@@ -120,7 +118,7 @@ class _DrawState:
     Attributes:
         chooser: Function that makes the decisions.
         decisions: Decisions so far.
-        shared: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
+        let_values: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
         ops: Ops so far.
         bars: Indices of the ops with a preceding bar.
         arguments: Values of the parameters of the current rule, by name.
@@ -130,7 +128,7 @@ class _DrawState:
     def __init__(self, chooser: Chooser) -> None:
         self.chooser = chooser
         self.decisions: list[Decision] = []
-        self.shared: dict[str, Any] = {}
+        self.let_values: dict[str, Any] = {}
         self.ops: list[Op] = []
         self.bars: list[int] = []
         self.arguments: Mapping[str, _Scalar] = {}
@@ -141,7 +139,7 @@ class _DrawState:
         if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
-            values = self.shared if value.shared else self.arguments
+            values = self.let_values if value.is_let else self.arguments
             return cast(_Scalar, values[value.name])
         return value
 
@@ -230,7 +228,7 @@ class SpacePart:
 
         return replace(self, add_to=add_to, op_types=self.op_types | {Residual}, max_nodes=1 + self.max_nodes)
 
-    def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
+    def with_label(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
         """Return this part with ``label`` added to the path (unless empty).
 
         For a mention of a rule, ``arguments`` has the value of each parameter, by name.
@@ -252,17 +250,17 @@ class SpacePart:
         max_nodes = 1 + len(own_arguments) + self.max_nodes
         return replace(self, add_to=add_to, configurations=configurations, max_nodes=max_nodes)
 
-    def shared(self, name: str) -> SpacePart:
+    def let_mention(self, name: str) -> SpacePart:
         """Return a mention of this part, defined by ``let``; the part is drawn once, before ``net``."""
 
         def add_to(state: _DrawState) -> None:
-            ops, bars = state.shared[name]
+            ops, bars = state.let_values[name]
             state.bars += [len(state.ops) + bar for bar in bars]
             state.ops += ops
 
         return replace(self, add_to=add_to, configurations=1, max_nodes=1 + self.max_nodes)
 
-    def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+    def fixed_ops(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
         return _DrawState(lambda name, options: 0).aside(self)
 
@@ -389,10 +387,10 @@ class SearchSpace:
         text: Text as written.
         hash: First 12 hex digits of the SHA-256 of the text in normal form.
         net: Part that draws a network.
-        shared: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
+        let_values: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
         conditions: Conditions of the ``where`` statements.
         task: Task of the networks.
-        unused: Names of the statements that ``net`` does not use, for a warning.
+        unused_names: Names of the statements that ``net`` does not use, for a warning.
         weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
     """
 
@@ -400,10 +398,10 @@ class SearchSpace:
     text: str
     hash: str
     net: SpacePart
-    shared: Mapping[str, Value | SpacePart]
+    let_values: Mapping[str, Value | SpacePart]
     conditions: tuple[Condition, ...]
     task: Task
-    unused: tuple[str, ...] = ()
+    unused_names: tuple[str, ...] = ()
     weight_bits: int = WIDE_BITS
 
     @property
@@ -414,7 +412,7 @@ class SearchSpace:
     @property
     def configurations(self) -> int:
         """Exact number of configurations, ignoring all conditions."""
-        parts = self.shared.values()
+        parts = self.let_values.values()
         values = math.prod(len(each.values) for each in parts if isinstance(each, ValueChoice))
         return values * math.prod(each.configurations for each in (*parts, self.net) if isinstance(each, SpacePart))
 
@@ -509,9 +507,9 @@ def by_configurations(rng: random.Random) -> Chooser:
 def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     """Return the network chosen by ``chooser``; the ops may not fit together."""
     state = _DrawState(chooser)
-    for name, content in space.shared.items():
+    for name, content in space.let_values.items():
         state.path = f"{name}/"
-        state.shared[name] = state.aside(content) if isinstance(content, SpacePart) else state.value(content)
+        state.let_values[name] = state.aside(content) if isinstance(content, SpacePart) else state.value(content)
     state.path = ""
     return Draw(Architecture(*state.aside(space.net)), tuple(state.decisions))
 
@@ -606,147 +604,3 @@ def mutate(
         f"none of {attempts:,} mutations of {noun} gave a new accepted network of '{space.name}'",
         hint="relax the conditions of the space or start from a different network",
     )
-
-
-MOST_EXACT = 5_000  # configurations; larger spaces are sampled instead of enumerated
-MOST_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Rejection:
-    """Configurations that are rejected for the same reason.
-
-    Attributes:
-        reason: ``shape`` or the metric that violates a limit or condition.
-        times: Number of examined configurations that are rejected for this reason.
-        network: Text of the first rejected network.
-        message: Message for the first rejected network.
-    """
-
-    reason: str
-    times: int
-    network: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class FeasibleCount:
-    """Confidence interval of the number of accepted configurations.
-
-    Attributes:
-        low: Lower end of the interval, inclusive.
-        high: Upper end of the interval, inclusive.
-        derivations: Number of all configurations; JSON documents use this name as a key.
-        exact: Whether every configuration was examined, so that ``low`` equals ``high``.
-        looked_at: Number of examined configurations; if not exact, a uniform random sample.
-        accepted: Number of examined configurations that were accepted.
-        confidence: Confidence level of the interval; 1 if exact.
-        median_macs: Median multiply-adds of the accepted configurations; None without accepted configurations.
-        median_numbers: Median count of numbers in all maps of an image, for the same configurations.
-        median_parameters: Median number of parameters, for the same configurations.
-        rejected: Reasons of the rejections, most frequent first.
-    """
-
-    low: int
-    high: int
-    derivations: int
-    exact: bool
-    looked_at: int
-    accepted: int
-    confidence: float
-    median_macs: int | None
-    median_numbers: int | None
-    median_parameters: int | None
-    rejected: tuple[_Rejection, ...]
-
-
-def feasible(
-    space: SearchSpace,
-    budget: int | None = None,
-    *,
-    rng: random.Random | None = None,
-    samples: int = 2_000,
-    most_exact: int = MOST_EXACT,
-    confidence: float = 0.95,
-) -> FeasibleCount:
-    """Return the number of feasible configurations, with at most ``budget`` parameters.
-
-    Spaces of up to ``most_exact`` configurations are enumerated. For larger spaces, ``samples`` configurations are
-    drawn uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404), which contains
-    the true number with at least the probability ``confidence``.
-
-    Args:
-        space: The search space.
-        budget: Largest allowed number of parameters; None for no limit.
-        rng: Random generator of the samples; None for a generator with seed 0.
-        samples: Number of configurations to draw.
-        most_exact: Largest number of configurations that is enumerated.
-        confidence: Confidence level of the interval, between 0 and 1.
-    """
-    total = space.configurations
-    exact = total <= most_exact
-    chooser = by_configurations(rng or random.Random(0))
-    draws = enumerate_draws(space) if exact else (draw(space, chooser) for _ in range(samples))
-    analyses: list[Analysis] = []
-    times: Counter[str] = Counter()  # rejections by reason
-    first: dict[str, tuple[str, str]] = {}  # network and message of the first rejection, by reason
-    for proposal in draws:
-        feasibility = judge(space, proposal.architecture, budget)
-        if feasibility.reason is not None:
-            times[feasibility.reason] += 1
-            first.setdefault(feasibility.reason, (str(proposal.architecture), feasibility.message))
-        elif feasibility.analysis is not None:
-            analyses.append(feasibility.analysis)
-    count = len(analyses)
-    low = count
-    high = count
-    if not exact:
-        low_share, high_share = clopper_pearson(count, samples, confidence)
-        # An accepted draw proves that an accepted configuration exists, a rejected draw that a rejected one exists.
-        low = max(math.floor(Fraction(low_share) * total), min(count, 1))
-        high = min(math.ceil(Fraction(high_share) * total), total - min(samples - count, 1))
-
-    def median(name: str) -> int | None:
-        return statistics.median_low(getattr(each, name) for each in analyses) if analyses else None
-
-    return FeasibleCount(
-        low=low, high=high, derivations=total, exact=exact, looked_at=total if exact else samples, accepted=count,
-        confidence=1.0 if exact else confidence, median_macs=median("macs"), median_numbers=median("map_numbers"),
-        median_parameters=median("parameters"),
-        rejected=tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common()),
-    )  # fmt: skip
-
-
-def smallest(space: SearchSpace) -> Feasibility:
-    """Return the feasibility of the accepted network with the fewest parameters; if none is accepted, of the nearest.
-
-    All configurations are examined, so the space must be small.
-    """
-
-    def rank(feasibility: Feasibility) -> tuple[bool, int, int]:
-        if feasibility.accepted and feasibility.analysis is not None:
-            return True, -feasibility.analysis.parameters, 0
-        return False, *feasibility.nearness
-
-    return max((judge(space, each.architecture) for each in enumerate_draws(space)), key=rank)
-
-
-def count_text(number: int, noun: str = "") -> str:
-    """Return a count as text, in full up to 11 digits, else truncated as in 7.79e12.
-
-    ``noun`` is appended, with a final s unless the count is 1.
-    """
-    digits = str(number)
-    text = f"{number:,}" if len(digits) <= 11 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
-    ending = "" if number == 1 else "s"
-    return f"{text} {noun}{ending}" if noun else text
-
-
-def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Return the two-sided Clopper-Pearson interval of a proportion, whose ends are quantiles of beta distributions."""
-    from scipy.special import betaincinv
-
-    tail = (1 - confidence) / 2
-    low = betaincinv(successes, trials - successes + 1, tail) if successes > 0 else 0.0
-    high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
-    return float(low), float(high)

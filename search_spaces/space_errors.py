@@ -80,8 +80,8 @@ def nearest(name: str, known_names: Iterable[str]) -> str | None:
     # Names also match without the part after the last hyphen, which is often a hash or a number.
     stems = {each.rpartition("-")[0].lower(): each for each in names if "-" in each}
     name_of_spelling = stems | {each.lower(): each for each in names}
-    close = difflib.get_close_matches(name.lower(), name_of_spelling, n=1, cutoff=0.6)
-    return f"did you mean {name_of_spelling[close[0]]!r}?" if close else None
+    matches = difflib.get_close_matches(name.lower(), name_of_spelling, n=1, cutoff=0.6)
+    return f"did you mean {name_of_spelling[matches[0]]!r}?" if matches else None
 
 
 def caret(text: str, position: int) -> str:
@@ -96,8 +96,8 @@ def caret(text: str, position: int) -> str:
     line = "".join(character if character.isprintable() else " " for character in characters)
     column = position - start
     # A line is cut to 60 characters before and 40 after the position, so that the caret stays visible.
-    first = max(0, column - 60)
+    cut = max(0, column - 60)
     above = text.count("\n", 0, start)
     number = f"line {above + 1}: " if "\n" in text.strip() else ""
-    before = number + ("..." if first else "")
-    return f"  {before}{line[first : column + 40]}\n  {' ' * (len(before) + column - first)}^"
+    before = number + ("..." if cut else "")
+    return f"  {before}{line[cut : column + 40]}\n  {' ' * (len(before) + column - cut)}^"

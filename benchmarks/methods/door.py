@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from search_spaces.counting import MOST_EXACT
 from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_space
-from search_spaces.space import MOST_EXACT, Draw, SearchSpace, draw, draw_uniform, enumerate_draws, judge, uniform
+from search_spaces.space import Draw, SearchSpace, draw, draw_uniform, enumerate_draws, judge, uniform
 from search_spaces.space_errors import DrawError
 
 _PATIENCE = 5  # consecutive suggestions that are infeasible or known, before a network is drawn at random

@@ -26,7 +26,7 @@ from harness.system.document import WrittenNetwork, csv_text, document_of, read_
 from harness.system.errors import ContentError
 from harness.system.terminal import aligned, counted, duration_text
 from harness.training.result import finite
-from search_spaces.space import clopper_pearson
+from search_spaces.counting import clopper_pearson
 
 DEFAULT = "default"  # name of the method that a search uses
 _DESIGN = "comparison.json"
@@ -177,9 +177,9 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     if not path.exists():
         files.write_json(path, comparison.document)
         return []
-    old = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
-    if old != comparison:
-        names = [item.name for item in fields(Comparison) if getattr(old, item.name) != getattr(comparison, item.name)]
+    design = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
+    if design != comparison:
+        names = [item.name for item in fields(design) if getattr(design, item.name) != getattr(comparison, item.name)]
         raise ContentError(f"{folder} has a comparison with a different {', '.join(names)}; choose a new --out")
     if not log.exists():
         return []
@@ -227,12 +227,12 @@ class _Reference(NamedTuple):
     """Sizes and networks to which answers are compared.
 
     Attributes:
-        reaching: Hashes of the networks that reach the target.
+        hashes_at_target: Hashes of the networks that reach the target.
         largest: Budget, used as the size if there is no valid answer.
         smallest: Parameters of the smallest network that reaches the target, else infinity.
     """
 
-    reaching: Container[str | None]
+    hashes_at_target: Container[str | None]
     largest: int
     smallest: float
 
@@ -259,7 +259,7 @@ class _StepFunction(NamedTuple):
         for answer in trace.answers:
             starts.append(answer.seconds)
             size = math.inf
-            if answer.parameters is not None and answer.hash in reference.reaching:
+            if answer.parameters is not None and answer.hash in reference.hashes_at_target:
                 size = float(answer.parameters)
             sizes.append(size)
         return cls(tuple(starts), tuple(sizes))
@@ -273,12 +273,12 @@ class _StepFunction(NamedTuple):
 
         While there is no valid answer, the size is the budget. If no network reaches the target, the score is 0.
         """
-        least = min(reference.smallest, reference.largest)
+        smallest = min(reference.smallest, reference.largest)
         ends = (*self.starts[1:], seconds)
         areas = []
         for start, end, size in zip(self.starts, ends, self.sizes, strict=True):
             duration = min(end, seconds) - min(start, seconds)
-            areas.append(duration * math.log(min(size, reference.largest) / least))
+            areas.append(duration * math.log(min(size, reference.largest) / smallest))
         return math.fsum(areas) / seconds
 
     def score_at(self, reference: _Reference, seconds: float) -> float:
@@ -542,7 +542,7 @@ def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
     """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
     last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
     answer_hashes = [network_hash for network_hash in last_hashes if network_hash is not None]
-    misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.reaching]
+    misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.hashes_at_target]
     return {
         "answered": len(answer_hashes) / len(traces),
         "false": len(misses) / max(1, len(answer_hashes)),
@@ -579,12 +579,12 @@ def _sentences(
         )
 
     sentences = sentences_on_too_few_repeats(repeats, max(len(pairs), len(variants)))
-    best = next(iter(ranks))
-    for rival in dict.fromkeys((_BASELINE, best)):
+    best_name = next(iter(ranks))
+    for rival in dict.fromkeys((_BASELINE, best_name)):
         names = {DEFAULT, rival}
         sentences += [sentence(pair, DEFAULT, rival) for pair in pairs if {pair["first"], pair["second"]} == names]
     if len(ranks) > 1:
-        sentences.append(f"Ranked first over time: {best}.")
+        sentences.append(f"Ranked first over time: {best_name}.")
     return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in variants]
 
 

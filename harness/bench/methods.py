@@ -322,13 +322,14 @@ def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Pro
 
 
 @contextmanager
-def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
+def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker | None]:
     """Start the program of a user-defined method, and kill the process group of the program on exit.
 
-    The first question is sent immediately. The block receives a proposer that asks the program.
+    The first question is sent immediately. The block receives a proposer that asks the program, or None for a built-in
+    method, which has no program.
 
     Args:
-        method: User-defined method.
+        method: Method.
         repeat: Index of the repeat, for error messages.
         space: Search space.
         problem: Problem sent to the method.
@@ -337,6 +338,9 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
     Raises:
         ContentError: The program cannot be started. In the block: an answer is late, missing or invalid.
     """
+    if not (method.command or method.function):
+        yield None
+        return
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
     with _started(name, command, seconds) as program:

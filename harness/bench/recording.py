@@ -42,8 +42,9 @@ from harness.training.recipe import NamedRecipe, Recipe, check_batch, check_netw
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
+from search_spaces.counting import MOST_RECORDED
 from search_spaces.network import Analysis, Architecture
-from search_spaces.space import MOST_RECORDED, SearchSpace, draw, enumerate_draws, judge, uniform
+from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
 from search_spaces.space_errors import DrawError
 
 _BANDS = 8  # bands of parameters
@@ -68,13 +69,13 @@ class Near(NamedTuple):
 class _Subset(NamedTuple):
     """Chosen networks with their analyses, in an order in which each prefix covers all sizes.
 
-    ``considered`` is the number of distinct candidates; these are the whole space if ``enumerated``.
+    ``candidate_count`` is the number of distinct candidates; these are the whole space if ``is_enumerated``.
     """
 
     sample: Sample
     networks: dict[Architecture, Analysis]
-    considered: int
-    enumerated: bool
+    candidate_count: int
+    is_enumerated: bool
 
 
 def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Subset:
@@ -87,17 +88,17 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     is_enumerable = space.configurations <= MOST_RECORDED
     if is_enumerable:
         candidates = enumerate_draws(space)
-        most = math.inf
+        pool_limit = math.inf
     else:
         candidates = (draw(space, uniform(rng)) for _ in range(max(_LEAST_DRAWS, _DRAWS_FACTOR * count)))
-        most = _POOL_FACTOR * count
+        pool_limit = _POOL_FACTOR * count
     pool: dict[str, tuple[Architecture, Analysis]] = {}
     for candidate in candidates:
         judgement = judge(space, candidate.architecture, budget)
         if judgement.accepted and judgement.analysis is not None:
             pool.setdefault(candidate.architecture.hash, (candidate.architecture, judgement.analysis))
         # Break here: a further draw would change the random numbers of the shuffles below.
-        if len(pool) >= most:
+        if len(pool) >= pool_limit:
             break
     if not pool:
         raise DrawError(f"no network of the space {space.name!r} meets the conditions and the budget")
@@ -159,24 +160,24 @@ class Recording:
         return runs
 
     @property
-    def due(self) -> list[tuple[int, int]]:
+    def due_runs(self) -> list[tuple[int, int]]:
         """Runs to train as (index of the network, index of the seed), ordered by seed.
 
         Further runs near the target are included after the first runs of all networks.
         """
         networks = range(len(self.subset.networks))
         finished_runs = self.finished_runs
-        first = [(number, seed) for seed in range(self.seeds) for number in networks]
+        first_runs = [(number, seed) for seed in range(self.seeds) for number in networks]
         near = self.near
-        if near is None or not finished_runs.keys() >= {*first}:
-            return first
-        close = []
+        if near is None or not finished_runs.keys() >= {*first_runs}:
+            return first_runs
+        near_networks = []
         for number in networks:
             # A diverged run has the accuracy of its last weights.
             average = mean([finished_runs[number, seed].required_validation.accuracy_pct for seed in range(self.seeds)])
             if abs(average - near.target_pct) <= near.within_pct:
-                close.append(number)
-        return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
+                near_networks.append(number)
+        return first_runs + [(number, seed) for seed in range(self.seeds, near.seeds) for number in near_networks]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +330,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     """Return the plan of a recording with the estimated time left, scaled by the measured time of finished runs."""
     facts = recording.facts
     finished_runs = recording.finished_runs
-    due = recording.due
+    due_runs = recording.due_runs
     machine = facts.machines[0]
     data = dataset(facts.dataset)
     networks = recording.subset.networks
@@ -342,7 +343,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     for network in networks:
         macs = work(network, data.task)  # multiply-adds of a training step per image
         run_seconds.append(pace.seconds(facts.recipe.epochs, data.train_size, macs))
-    seconds = sum(run_seconds[number] for number, seed in due if (number, seed) not in finished_runs)
+    seconds = sum(run_seconds[number] for number, seed in due_runs if (number, seed) not in finished_runs)
     if slowdown is not None:
         seconds *= slowdown
     sizes = [analysis.parameters for analysis in networks.values()]
@@ -350,8 +351,8 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "name": facts.name,
         "space": facts.space_name,
         "networks": len(networks),
-        "considered": recording.subset.considered,
-        "enumerated": recording.subset.enumerated,
+        "considered": recording.subset.candidate_count,
+        "enumerated": recording.subset.is_enumerated,
         "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
         "mean_macs": mean([float(analysis.macs) for analysis in networks.values()]),
         "seeds": recording.seeds,
@@ -360,7 +361,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "recipe": facts.recipe_name,
         "recipe_hash": facts.recipe.hash,
         "dataset": facts.dataset,
-        "runs": len(due),
+        "runs": len(due_runs),
         "ended": len(finished_runs),
         "workers": machine.workers,
         "engine": machine.environment.engine,
@@ -405,9 +406,9 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
         if isinstance(event, JobFailed):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
-    # Repeat, since ``due`` grows by the further runs near the target after all first runs have ended.
-    while due_keys := [key for key in recording.due if key not in recording.finished_runs]:
-        reporter.show(total=len(recording.due))
+    # Repeat, since ``due_runs`` grows by the further runs near the target after all first runs have ended.
+    while due_keys := [key for key in recording.due_runs if key not in recording.finished_runs]:
+        reporter.show(total=len(recording.due_runs))
         queue = [_first_job(recording, networks[number], number, seed) for number, seed in due_keys]
         for event in run_all(queue, make_executor(recording.source, Limits()), facts.machines[0].workers, say):
             run = event.result

@@ -25,7 +25,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +38,7 @@ from harness.searching import scheduler
 from harness.searching.external_method import Asker, Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
+from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import elsewhere, transfer
@@ -142,18 +142,18 @@ class _TableRuns:
         if network_hash not in self.table.runs:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
         rng = random.Random(f"{repeat}/{network_hash}/{job.purpose}/{job.seed_index}")
-        own = rng.choice(tuple(self.table.runs[network_hash].values()))
+        row_by_rung = rng.choice(tuple(self.table.runs[network_hash].values()))
         rungs = self.table.facts.rungs
-        first = own[rungs[0]]
-        errors = {rung: self._errors(row) for rung, row in own.items()}
-        if self.spread == "pooled" and first.status is Status.COMPLETE and self.deviations_by_mean:
+        row = row_by_rung[rungs[0]]
+        errors = {rung: self._errors(each) for rung, each in row_by_rung.items()}
+        if self.spread == "pooled" and row.status is Status.COMPLETE and self.deviations_by_mean:
             means = self.means[network_hash]
             middle = bisect_left(self.deviations_by_mean, means[rungs[-1]], key=lambda pair: pair[0])
             low = min(max(0, middle - self.neighbour_count // 2), len(self.deviations_by_mean) - self.neighbour_count)
             _, deviations = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
-            errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in own}
-        seconds = {rung: row.seconds for rung, row in own.items()}
-        return RunOutcome(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
+            errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in row_by_rung}
+        seconds = {rung: each.seconds for rung, each in row_by_rung.items()}
+        return RunOutcome(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
 
 
 class _RunningJob(NamedTuple):
@@ -222,10 +222,10 @@ class SimulatedExecutor(Executor):
 
 def _result_of(job: Job, outcome: RunOutcome) -> Result:
     """Return the result of a job; fields that no search reads are empty or 0."""
-    last = job.until_epoch or job.recipe.epochs
+    last_epoch = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
     seconds = 0.0
-    for number in range(1, last + 1):
+    for number in range(1, last_epoch + 1):
         # Errors and seconds are recorded at rungs only, the learning rate (0.0) and the loss (None) not at all.
         seconds = outcome.seconds.get(number, seconds)
         history.append(Epoch(number, 0.0, None, seconds, validation_errors=outcome.errors.get(number)))
@@ -241,12 +241,12 @@ def _result_of(job: Job, outcome: RunOutcome) -> Result:
         purpose=job.purpose,
         seed_index=job.seed_index,
         seed=0,
-        status=Status.RUNNING if last < job.recipe.epochs else outcome.status,
+        status=Status.RUNNING if last_epoch < job.recipe.epochs else outcome.status,
         message="the loss was not finite" if outcome.status is Status.DIVERGED else "",
         history=tuple(history),
-        validation_errors=outcome.errors[last],
+        validation_errors=outcome.errors[last_epoch],
         validation_size=outcome.size,
-        train_seconds=outcome.seconds[last],
+        train_seconds=outcome.seconds[last_epoch],
         trial=job.trial,
         decisions=job.decisions,
     )
@@ -267,7 +267,7 @@ class RunRequest:
         repeats: Number of repeats of each method.
         seed: Seed of the comparison.
         target: Validation accuracy in per cent; None for the default of the table.
-        budget: Most parameters of a network; None for the default of the table, or 20,000 without a table.
+        budget: Most parameters of a network; None for the default of the table, or of a search without a table.
         seconds: Time limit of a repeat; None for the default of the table.
         workers: Number of runs at the same time within a repeat.
         answer_seconds: Time limit for an answer of a user-defined method.
@@ -333,9 +333,9 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
     limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
     if not limits:
         raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
-    most = max(math.inf if limit is None else limit for limit in limits)
-    if task.study.budget > most:
-        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {most:,} parameters")
+    largest_budget = max(math.inf if limit is None else limit for limit in limits)
+    if task.study.budget > largest_budget:
+        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {largest_budget:,} parameters")
     comparison = replace(
         _comparison(request, methods, task),
         table=table.facts.name,
@@ -366,13 +366,16 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     device = choose_device(request.device)
     space = study_space(task.study, task.data.task)
     engine = choose_engine(request.engine, recipe, device, space.op_types)
-    effort = Effort(
-        seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
-    )
+    effort = _effort(task.workers, str(device), engine.kind)
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
     comparison = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
     return LiveContest(methods, comparison, effort)
+
+
+def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effort:
+    """Return an effort without limits: ``_Watch`` ends the search, and the methods must not know the time limit."""
+    return Effort(seconds=None, trials=None, workers=workers, device=device, limits=Limits(), engine=engine)
 
 
 def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
@@ -430,7 +433,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
     study = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
-        budget=request.budget or 20_000,
+        budget=request.budget or SearchRequest.budget,
         target_pct=request.target,
         threshold_pct=request.target,
         space=space.name,
@@ -510,12 +513,6 @@ class _Watch:
             self.runs += 1
 
 
-def _seed_of(comparison: Comparison, repeat: int) -> int:
-    """Return the seed of a repeat, the same for all methods; its 31 bits are valid for all random number generators."""
-    digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
-
 def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Problem:
     """Return the problem that is sent to user-defined methods."""
     return Problem(
@@ -552,8 +549,8 @@ def _run_repeat(
     comparison: Comparison,
     repeat: int,
     make_executor: Callable[[int], Executor],
+    effort: Effort,
     folder: Path = Path("unused"),
-    effort: Effort | None = None,
 ) -> Trace:
     """Run a repeat of a method.
 
@@ -562,25 +559,22 @@ def _run_repeat(
         comparison: Comparison with the task.
         repeat: Index of the repeat.
         make_executor: Function from the seed of the repeat to an executor.
+        effort: Device, engine and number of workers (``_effort``).
         folder: Folder for checkpoints; not used on a table.
-        effort: Device, engine and limits; None on a table.
     """
-    seed = _seed_of(comparison, repeat)
     task = comparison.task
     switches = method.switches
+    # The seed is the same for all methods; 31 bits are valid for all random number generators.
+    seed_digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
+    seed = int.from_bytes(seed_digest[:4], "big") >> 1
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
+    space = study_space(config, task.data.task)
+    problem = _problem_of(task, config, space)
     executor = make_executor(seed)
     watch = _Watch(task.seconds)
-    space = study_space(config, task.data.task)
-    # Without limits: ``_Watch`` ends the search, and the methods must not know the time limit.
-    effort = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
-    problem = _problem_of(task, config, space)
-    began = executor.now()
-    program: AbstractContextManager[Asker | None] = nullcontext()
-    if method.command or method.function:
-        program = asking(method, repeat, space, problem, comparison.answer_seconds)
-    with program as asker:
-        first_answer_seconds = executor.now() - began
+    start = executor.now()
+    with asking(method, repeat, space, problem, comparison.answer_seconds) as asker:
+        first_answer_seconds = executor.now() - start
         is_hopeless = _pruning_rule(method, asker, config.target_pct)
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
@@ -621,7 +615,10 @@ def _run_repeat(
 
 def replay(method: Method, comparison: Comparison, read: _Read, repeat: int) -> Trace:
     """Run a repeat on a simulated clock."""
-    return _run_repeat(method, comparison, repeat, lambda seed: SimulatedExecutor(read, seed, comparison.task.seconds))
+    task = comparison.task
+    return _run_repeat(
+        method, comparison, repeat, lambda seed: SimulatedExecutor(read, seed, task.seconds), _effort(task.workers)
+    )
 
 
 # All repeats ------------------------------------------------------------------------------------------------
@@ -714,7 +711,7 @@ def run_live(
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
             repeat_folder = work / f"{method.name}-{repeat}"
-            trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), repeat_folder, effort)
+            trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), effort, repeat_folder)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
             traces[method.name, repeat] = trace

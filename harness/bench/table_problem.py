@@ -17,9 +17,10 @@ from harness.system import errors
 from harness.system.errors import ContentError, UsageError
 from harness.system.statistics import reaches
 from harness.training.result import Status
+from search_spaces.counting import MOST_RECORDED
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_space
-from search_spaces.space import MOST_RECORDED, DecisionOptions, draw, enumerate_draws
+from search_spaces.space import DecisionOptions, draw, enumerate_draws
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace

@@ -155,8 +155,8 @@ def _engine() -> _Finding:
         advice = "install a C++ compiler (g++ or clang), or set HARNESS_ENGINE_CACHE to a different folder"
         return _Finding(f"training uses torch, which is several times slower: {error}", {}, advice)
     facts = {"name": engine.name, "file": engine.path}
-    if engine.skipped:
-        return _Finding(f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may help")
+    if engine.skip_reasons:
+        return _Finding(f"{engine.name}, built {'; '.join(engine.skip_reasons)}", facts, "a newer compiler may help")
     return _Finding(f"{engine.name}, compiled for this processor", facts)
 
 

@@ -90,7 +90,10 @@ def evaluate(
     document = _document(record, seeds, entry)
     options.print_result(as_json, document, _text(record, seeds, document))
     if not as_json:
-        _show_class_scores(document["class_scores"])
+        rows = document["class_scores"]
+        columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
+        cells = [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+        show_table(console(), cells, [""] * len(rows), columns)
     if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
         say(f"an earlier evaluation of these seeds and images had different errors: {entry.errors}", "warning")
         return TargetMissed.exit_code
@@ -133,13 +136,6 @@ def _text(record: Record, seeds: Sequence[Evaluation], document: dict[str, Any])
             line += f", over seeds and images {document['lower_bound_images_pct']:.3f} %"
         lines.append(line)
     return "\n".join(lines)
-
-
-def _show_class_scores(rows: list[dict[str, Any]]) -> None:
-    """Print the scores of each class (``_class_rows``) as a table."""
-    columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
-    cells = [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
-    show_table(console(), cells, [""] * len(rows), columns)
 
 
 def _class_rows(record: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def leaderboard(
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
-    fitting = [
+    matches = [
         row
         for row in standings.rows
         if dataset_name in (None, row.dataset) and tier in (None, row.tier) and target in (None, row.target_pct)
@@ -132,25 +132,30 @@ def leaderboard(
 
         page = {"page": str(write_leaderboard(workspace, standings))}
     if as_json:
-        rows = [document_of(row) for row in fitting[:limit]]
+        rows = [document_of(row) for row in matches[:limit]]
         options.print_json({"leaderboard": str(workspace.leaderboard), "rows": rows, "left_out": left_out, **page})
     elif html:
         write(page["page"])
     elif not standings.rows:
         write(f"no records, claims or studies in {workspace.root} yet", err=True)
-    elif not fitting:
-        targets = ", ".join(f"{target_pct:g}" for target_pct in sorted({row.target_pct for row in standings.rows}))
-        dataset_names = ", ".join(sorted({row.dataset for row in standings.rows}))
-        facts = f"existing targets: {targets} %, existing data sets: {dataset_names}"
-        write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
+    elif not matches:
+        write(_mismatch_text(standings.rows), err=True)
     else:
         wants_summary = not (show_all or limit or dataset or tier or target)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
         # Rows without a hash of the recipe are of networks of other repositories, and would outnumber the user's rows.
-        visible = [row for row in fitting if row.recipe_hash or show_all or tier] or fitting
-        _show(visible[:limit], names, wants_summary=wants_summary, hidden=len(fitting) - len(visible))
+        visible_rows = [row for row in matches if row.recipe_hash or show_all or tier] or matches
+        _show(visible_rows[:limit], names, wants_summary=wants_summary, hidden=len(matches) - len(visible_rows))
     return 0
+
+
+def _mismatch_text(rows: Sequence[LeaderboardRow]) -> str:
+    """Return that no row matches the options, with the targets and the data sets of all rows."""
+    targets = ", ".join(f"{target_pct:g}" for target_pct in sorted({row.target_pct for row in rows}))
+    dataset_names = ", ".join(sorted({row.dataset for row in rows}))
+    facts = f"existing targets: {targets} %, existing data sets: {dataset_names}"
+    return f"none of the {len(rows)} rows matches the options; {facts}"
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:

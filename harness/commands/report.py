@@ -23,7 +23,7 @@ _MOST_COMPARED = 4  # studies or networks that a page can compare
 
 @click.command(short_help="Write the report of a study, or compare several.")
 @click.argument("names", metavar="[STUDY]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Write an index of all studies, with the leaderboard.")
+@click.option("--all", "is_index", is_flag=True, help="Write an index of all studies, with the leaderboard.")
 @click.option("--watch", is_flag=True, help="Update the report until the search ends.")
 @click.option("--open", "opens_browser", is_flag=True, help="Open the page in the browser.")
 @click.option("--figures", is_flag=True, help="Also write the figures, as SVG and PNG.")
@@ -36,7 +36,7 @@ def report(
     as_json: bool,
     storage: str | None,
     *,
-    everything: bool,
+    is_index: bool,
     watch: bool,
     opens_browser: bool,
     figures: bool,
@@ -60,17 +60,17 @@ def report(
     harness report seed1 seed4 anchor3762
     harness report --markdown | gh pr create --body-file -
     """
-    is_of_several = everything or len(names) > 1
+    is_of_several = is_index or len(names) > 1
     is_of_one_study = watch or figures or tables
     if len(names) > _MOST_COMPARED:
         raise UsageError(f"{len(names)} names are given, but at most {_MOST_COMPARED} can be compared")
-    if everything and names:
+    if is_index and names:
         raise UsageError("--all covers all studies and cannot be combined with names")
     if is_of_several and is_of_one_study:
         raise UsageError("--watch, --figures and --tables require a single study")
     if storage is not None and (is_of_several or watch or markdown):
         raise UsageError("--storage requires a single study, without --watch and --markdown")
-    if markdown and (everything or opens_browser or is_of_one_study):
+    if markdown and (is_index or opens_browser or is_of_one_study):
         exclusive_options = "--all, --open, --watch, --figures or --tables"
         raise UsageError(f"--markdown writes no file and cannot be combined with {exclusive_options}")
     workspace = files.workspace()
@@ -78,7 +78,7 @@ def report(
         text = _markdown(names, workspace)
         options.print_result(as_json, {"markdown": text}, text.removesuffix("\n"))
         return 0
-    if everything:
+    if is_index:
         document = _index(workspace)
     elif len(names) > 1:
         document = _comparison(names, workspace)

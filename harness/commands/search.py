@@ -14,7 +14,8 @@ from harness.studies.mirror import without_passwords
 from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
-from search_spaces.space import Metric, count_text, size_text
+from search_spaces.counting import count_text
+from search_spaces.space import Metric, size_text
 
 
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")

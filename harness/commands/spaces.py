@@ -14,8 +14,9 @@ from harness.interface import options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
 from search_spaces.catalog import SPACES, space
+from search_spaces.counting import count_text, feasible
 from search_spaces.network import analyse
-from search_spaces.space import SearchSpace, count_text, draw_uniform, feasible
+from search_spaces.space import SearchSpace, draw_uniform
 
 _seed = click.option("--seed", type=int, default=0, help="Random seed.")
 
@@ -115,7 +116,7 @@ def check(file: str, as_json: bool) -> None:
             raise ContentError(f"{definition.name}: none of the {size} is accepted; {rejections}")
         draw_count = document["feasible"]["looked_at"]
         say(f"none of {draw_count:,} configurations drawn at random is accepted; {rejections}", "warning")
-    for name in definition.unused:
+    for name in definition.unused_names:
         say(f"'net' does not use {name!r}", "warning")
     head = f"{definition.name} is a search space: {size}, hash {definition.hash}"
     options.print_result(as_json, document, "\n".join([head, *lines]))
@@ -128,7 +129,7 @@ def _facts(definition: SearchSpace) -> dict[str, Any]:
         "hash": definition.hash,
         "derivations": definition.configurations,  # a published key of the JSON output
         "conditions": [str(condition) for condition in definition.conditions],
-        "unused": definition.unused,
+        "unused": definition.unused_names,
     }
 
 

@@ -67,7 +67,7 @@ def _document(study: StudyState) -> dict[str, Any]:
         "dataset": study.config.dataset,
         "target_pct": study.config.target_pct,
         "seconds": round(study.seconds, 1),
-        "trained": study.trained,
+        "trained": study.trained_count,
         "hash": None if answer is None else answer.proposal.hash,
         "parameters": None if answer is None else answer.proposal.parameters,
         "tier": study.answer_tier or None,
@@ -87,7 +87,7 @@ def _row(name: str, members: Sequence[StudyState]) -> list[str]:
         title,
         _range([study.config.target_pct for study in members]),
         duration_text(sum(study.seconds for study in members)),
-        str(sum(study.trained for study in members)),
+        str(sum(study.trained_count for study in members)),
         _range(sizes),
         verdict,
     ]

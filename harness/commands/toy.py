@@ -81,7 +81,7 @@ def toy(
         "curves": {str(curve.learning_rate): list(map(finite, curve.losses)) for curve in curves},
         "target": target,
         "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
-        "updates_searched": curves[0].searched,
+        "updates_searched": curves[0].update_limit,
         "remarks": remarks(curves, target),
     }
     paragraphs = [_network_text(quantities), _rates_text(curves, target)]
@@ -139,7 +139,7 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
     rows = [["rate", *(f"after {number:,}" for number in columns), f"updates to a loss below {shortest(target)}"]]
     for curve in curves:
         losses = [f"{curve.losses[number]:.6g}" for number in columns]
-        steps_text = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
+        steps_text = f"none in {curve.update_limit:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
         rows.append([shortest(curve.learning_rate), *losses, steps_text])
     head = f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates"
     lines = [head, "", *_table(rows, ">")]

@@ -9,8 +9,8 @@ from harness.data.datasets import Dataset, independent_cases
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
 from harness.system.terminal import counted
+from search_spaces.counting import clopper_pearson
 from search_spaces.ops import shape_text
-from search_spaces.space import clopper_pearson
 
 _TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
 _CONFIDENCE = 0.95  # confidence level of the lower bounds
@@ -30,9 +30,9 @@ def description(data: ImageData) -> dict[str, Any]:
     class_names = spec.class_names or tuple(map(str, range(spec.classes)))
     provable = []
     for target_pct in _TARGETS_PCT:
-        right = fewest_right(target_pct, _independent_test_images(spec))
-        if right is not None:
-            provable.append({"target_pct": target_pct, "right": right})
+        correct_count = fewest_right(target_pct, _independent_test_images(spec))
+        if correct_count is not None:
+            provable.append({"target_pct": target_pct, "right": correct_count})
     return {
         "name": spec.name,
         "classes": spec.classes,
@@ -73,10 +73,10 @@ def fewest_right(target_pct: float, images: int) -> int | None:
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     interval_confidence = 2 * _CONFIDENCE - 1
     # The lower bound is below the observed accuracy, so the search begins at the target itself.
-    for right in range(int(images * target_pct / 100), images + 1):
-        lower, _ = clopper_pearson(right, images, interval_confidence)
-        if 100 * lower >= target_pct:
-            return right
+    for correct_count in range(int(images * target_pct / 100), images + 1):
+        lower_bound, _ = clopper_pearson(correct_count, images, interval_confidence)
+        if 100 * lower_bound >= target_pct:
+            return correct_count
     return None
 
 

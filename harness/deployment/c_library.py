@@ -219,6 +219,9 @@ def _context(library: Library) -> dict[str, Any]:
     plan = network.plan
     is_fast = library.optimise is Optimisation.SPEED
     steps = [_CStep(network, index, is_fast) for index in range(len(plan.steps))]
+    logits = integer_logits(network, library.examples).tolist()
+    # Channels are innermost.
+    pixels = library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist()
     return {
         "name": library.name,
         "macro": library.name.upper(),
@@ -243,7 +246,7 @@ def _context(library: Library) -> dict[str, Any]:
         "orders": [],
         # Replaces ``used``, ``buffers`` and ``orders``.
         **(_fast_context(steps) if is_fast else {}),
-        "examples": _examples(library),
+        "examples": [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)],
         "facts": library.facts,
         "chips": library.chips,
         # Families of chips with a measured stack: name, macro of the compiler and costs.
@@ -400,13 +403,6 @@ def _order(form: KernelForm, has_channels: bool) -> list[int]:
     return [int(number) for number in table.ravel()]
 
 
-def _examples(library: Library) -> list[dict[str, Any]]:
-    """Return pixels, channels innermost, and logits of the images for the test."""
-    logits = integer_logits(library.network, library.examples).tolist()
-    pixels = library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist()
-    return [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)]
-
-
 class _CStep:
     """A step, with the texts and numbers that the templates need.
 
@@ -529,7 +525,7 @@ class _CStep:
             orders = [self.order]
             blocks = [self.block_filters, tile_columns(self.network.plan, self.planned)]
         takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
-        is_signed = self.target is None or self.target.signed
+        is_signed = self.target is None or self.target.is_signed
         low, high = (-127, 127) if is_signed else (0, 255)
         # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
         if constants.slope == 0:
@@ -556,10 +552,10 @@ class _CStep:
         reads_image = self.planned.source == 0 and self.planned.kernel is not None
         base = self.network.offset if reads_image else 0
         flip = 0
-        if self.source.signed:
+        if self.source.is_signed:
             flip = base = 128
         skip = None if self.planned.skip is None else self.network.plan.maps[self.planned.skip]
-        skip_flip = 128 if skip is not None and skip.signed else 0
+        skip_flip = 128 if skip is not None and skip.is_signed else 0
         return flip, base, skip_flip
 
 

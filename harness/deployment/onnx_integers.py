@@ -146,7 +146,7 @@ def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: St
     """Add a step; return the output map."""
     assert step.target is not None, "the logits are no map"
     source = maps[step.source]
-    is_signed = network.plan.maps[step.target].signed
+    is_signed = network.plan.maps[step.target].is_signed
     window = None if step.pool is None else step.pool.form
     if step.kind is StepKind.UNSHUFFLE and window is not None:
         return _unshuffled(graph, source, network.plan.maps[step.source].shape, window)
@@ -204,8 +204,8 @@ def _convolved(
     if numbers.biases.any():
         biases = (numbers.biases << numbers.bias_bits).repeat(len(weights) // len(numbers.biases))
         bias_units = 2.0**numbers.output_bits * magnitudes.repeat(channels_per_multiplier)
-        whole = np.rint(biases / bias_units).clip(-_MOST_BIAS, _MOST_BIAS).astype(np.int64)
-        inputs.append(graph.weights(whole, (scales * source.scale).repeat(repeats)))
+        integer_biases = np.rint(biases / bias_units).clip(-_MOST_BIAS, _MOST_BIAS).astype(np.int64)
+        inputs.append(graph.weights(integer_biases, (scales * source.scale).repeat(repeats)))
     rows, columns = form.paddings
     return graph.add(
         "Conv",

@@ -88,12 +88,12 @@ class RawInputNetwork(nn.Module):
         low = np.array(self.low)
         high = np.array(self.high)
         difference = range_mismatch_text(numbers, low, high)
-        least = float(numbers.min())
-        most = float(numbers.max())
-        if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
+        minimum = float(numbers.min())
+        maximum = float(numbers.max())
+        if seems_small(numbers, low, high) or (difference and low.min() <= minimum and maximum <= high.max()):
             expected_text = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
             # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
-            warnings.warn(f"numbers range from {least:g} to {most:g}, {expected_text}", stacklevel=5)
+            warnings.warn(f"numbers range from {minimum:g} to {maximum:g}, {expected_text}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
 

@@ -54,7 +54,7 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
         kernels[head.kernel] = product_weights(kernels[head.kernel], head.form)
     return {
         "maps": [
-            {**_shape_document(each.shape), "low": -127 if each.signed else 0, "high": each.largest}
+            {**_shape_document(each.shape), "low": -127 if each.is_signed else 0, "high": each.largest}
             for each in plan.maps
         ],
         "kernels": [

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from importlib.resources import files
@@ -117,7 +117,7 @@ def judgement_of(
     errors: Mapping[int, int],
     images: int,
     target_pct: float,
-    declared: Iterable[Sequence[int]],
+    declarations: Sequence[Sequence[int]],
     *,
     confidence: float = VERIFIED_CONFIDENCE,
     fewest: int = VERIFIED_SEEDS,
@@ -135,13 +135,12 @@ def judgement_of(
         errors: Number of wrong test images by seed index.
         images: Number of test images.
         target_pct: Target test accuracy, per cent.
-        declared: Seed indices of each declaration, in the order of the declarations. Seeds of no declaration were run
-            before declarations existed.
+        declarations: Seed indices of each declaration, in order. Seeds of no declaration were run before declarations
+            existed.
         confidence: Confidence of the bound, between 0 and 1.
         fewest: Fewest seeds for a verdict.
         groups: Errors by group of the test images.
     """
-    declarations = [*declared]
     is_any_missing = any(index not in errors for index in chain.from_iterable(declarations))
     if len(errors) < fewest or is_any_missing:
         return Judgement.OPEN
@@ -156,7 +155,7 @@ def judgement_of(
 def deciding_bound_pct(
     errors: Mapping[int, int],
     images: int,
-    declarations: Iterable[Sequence[int]],
+    declarations: Sequence[Sequence[int]],
     confidence: float,
     *,
     fewest: int = VERIFIED_SEEDS,
@@ -167,7 +166,7 @@ def deciding_bound_pct(
     The lower of the bounds of the two samples; arguments as in ``judgement_of``. There is no bound below two seeds or
     two effective groups (``over_groups_pct``).
     """
-    samples = _samples(errors, [*declarations], fewest)
+    samples = _samples(errors, declarations, fewest)
     return finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
 
 
@@ -186,11 +185,11 @@ def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], f
     declared_indices = set(chain.from_iterable(declarations))
     # Undeclared seeds were run before declarations existed, so these seeds come first.
     order = [[index for index in errors if index not in declared_indices], *declarations]
-    first: Sequence[int] = next(filter(None, order), [])
-    if len(first) < fewest:
-        first = [*dict.fromkeys(chain.from_iterable(order))][:fewest]
-    first_run = [index for index in first if index in errors]
-    return [[*errors], first_run] if len(first_run) > 1 else [[*errors]]
+    first_sample: Sequence[int] = next(filter(None, order), [])
+    if len(first_sample) < fewest:
+        first_sample = [*dict.fromkeys(chain.from_iterable(order))][:fewest]
+    first_run_indices = [index for index in first_sample if index in errors]
+    return [[*errors], first_run_indices] if len(first_run_indices) > 1 else [[*errors]]
 
 
 def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
@@ -487,16 +486,16 @@ def _chance(accuracies_pct: Sequence[float], total: int, target_pct: float, conf
     normal seeds, flat prior). The standard deviation in the bound is assumed to stay at ``s``.
     """
     run = len(accuracies_pct)
-    rest = total - run
+    remaining = total - run
     centre = statistics.mean(accuracies_pct)
     deviation = statistics.standard_deviation(accuracies_pct)
-    all_need = target_pct + statistics.quantile(confidence, total - 1) * deviation / math.sqrt(total)
-    rest_needs = (total * all_need - run * centre) / rest
-    spread = deviation * math.sqrt(1 / run + 1 / rest)
+    needed_mean_pct = target_pct + statistics.quantile(confidence, total - 1) * deviation / math.sqrt(total)
+    needed_pct = (total * needed_mean_pct - run * centre) / remaining
+    spread = deviation * math.sqrt(1 / run + 1 / remaining)
     # A spread below 1e-9 is the float rounding of equal accuracies.
     if spread < 1e-9:
-        return float(statistics.reaches(centre, rest_needs))
-    return statistics.student_share((centre - rest_needs) / spread, run - 1)
+        return float(statistics.reaches(centre, needed_pct))
+    return statistics.student_share((centre - needed_pct) / spread, run - 1)
 
 
 class _Components(NamedTuple):

@@ -176,16 +176,16 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
     digest = certificate.data_hash
     sizes = certificate.group_sizes
     alpha = certificate.alpha
-    most = ALPHA_SHARE * ALPHA
-    first = indices[0] if indices else 0
+    largest_alpha = ALPHA_SHARE * ALPHA
+    first_index = indices[0] if indices else 0
     has_valid_sizes = not sizes or (min(sizes) > 0 and sum(sizes) == images)
     return {
         f"test_size: {images} stated, at least 1 required": images > 0,
         f"target_pct: {target_pct:g} stated, more than 0 and at most 100 required": 0 < target_pct <= 100,
         f"data_hash: {digest[:16]} is not a SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
-        f"alpha: {alpha:g} stated, more than 0 and at most {most:g} required": 0 < alpha <= most,
+        f"alpha: {alpha:g} stated, more than 0 and at most {largest_alpha:g} required": 0 < alpha <= largest_alpha,
         f"indices: {count} stated, at least {FEWEST_SEEDS} required": count >= FEWEST_SEEDS,
-        "indices: not consecutive": first >= 0 and indices == tuple(range(first, first + count)),
+        "indices: not consecutive": first_index >= 0 and indices == tuple(range(first_index, first_index + count)),
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
         f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": has_valid_sizes,

@@ -195,11 +195,11 @@ def _table_faults() -> Iterator[str]:
         yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
 
 
-def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own: _History) -> Iterator[str]:
-    """Yield the faults of a ledger and the shipped ledger; ``own`` is the history of the records of the workspace."""
+def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, history: _History) -> Iterator[str]:
+    """Yield the faults of a ledger and the shipped ledger; ``history`` is of the records of the workspace."""
     entries = ledger.read(path)
     record_of = {record.key: record for record in records}
-    yield from _attempt_faults(path, entries, record_of, shipped, own)
+    yield from _attempt_faults(path, entries, record_of, shipped, history)
     yield from _spending_faults(path, entries)
     for entry in entries.seed_declarations:
         starts_utc = [run.started_utc for run in _seeds_of(entry, record_of)]
@@ -207,14 +207,14 @@ def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own
             yield f"{path}: seeds of {entry.hash}: declared {entry.declared_utc}, first run began {min(starts_utc)}"
     for item in entries.registrations:
         stated_bound = item.lower_bound_pct
-        computed = bounds.over_seeds(item.errors, item.images)
-        if stated_bound is not None and (computed is None or abs(stated_bound - computed) > bounds.TOLERANCE):
+        bound = bounds.over_seeds(item.errors, item.images)
+        if stated_bound is not None and (bound is None or abs(stated_bound - bound) > bounds.TOLERANCE):
             name = f"{path}: evaluation of {item.hash} on {item.on}"
-            yield f"{name}: lower_bound_pct: {stated_bound} stated, {computed} computed"
+            yield f"{name}: lower_bound_pct: {stated_bound} stated, {bound} computed"
 
 
 def _attempt_faults(
-    path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped: _History, own: _History
+    path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped_history: _History, own_history: _History
 ) -> Iterator[str]:
     """Yield a fault for each attempt without a record or end, or with seeds of a beacon that did not declare it."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
@@ -232,7 +232,7 @@ def _attempt_faults(
             continue
         beacons = {run.beacon for run in _seeds_of(attempt, record_of)}
         is_shipped = any(ledger.is_declaration(line, attempt) for line in shipped_lines)
-        ledger_path, history = (shipped_path, shipped) if is_shipped else (path, own)
+        ledger_path, history = (shipped_path, shipped_history) if is_shipped else (path, own_history)
         beacon = _declared_in([history], attempt)
         # Outside a repository and in a shallow clone the declaring commit is unknown.
         if beacons - {beacon} and history.lines and has_full_history(ledger_path.parent):
@@ -249,7 +249,7 @@ def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
     """Yield a fault for each entry that spends more than was due, and if the sum exceeds ``ledger.ALPHA``."""
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
-    for entry in sorted(entries.spending, key=lambda entry: entry.declared_utc):
+    for entry in sorted(entries.spending_entries, key=lambda entry: entry.declared_utc):
         allowed_alpha = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
         is_of_old_rules = isinstance(entry, Attempt) and entry.rules < 2
         if entry.alpha > allowed_alpha and not is_of_old_rules:

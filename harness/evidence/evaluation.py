@@ -91,10 +91,10 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
                 network.register_buffer(name, torch.from_numpy(weights.arrays[name]))
         tensors = {name: torch.from_numpy(weights.arrays[weights.tied.get(name, name)]) for name in weights.state}
         # Not strict, because files do not contain ``num_batches_tracked`` of BN.
-        loaded = network.load_state_dict(tensors, strict=False)
+        keys = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
         raise ContentError(f"{weights.path} does not contain a network: {str(error).splitlines()[0]}") from error
-    if missing_names := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
+    if missing_names := [name for name in keys.missing_keys if not name.endswith("num_batches_tracked")]:
         raise ContentError(f"{weights.path} lacks {', '.join(missing_names)}")
     return network.eval()
 
@@ -137,13 +137,13 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
     )
     if original is None:
         return evaluation
-    expected = labels.clone()
+    expected_classes = labels.clone()
     for image, prediction in original.wrong:
         # An edited record may list a class that does not exist, or the true class as a mistake.
         is_possible = 0 <= prediction < classes and prediction != labels[image]
-        expected[image] = prediction if is_possible else _NO_CLASS
-    differing = (predictions != expected).nonzero().flatten()
-    recorded_classes = expected[differing]
+        expected_classes[image] = prediction if is_possible else _NO_CLASS
+    differing = (predictions != expected_classes).nonzero().flatten()
+    recorded_classes = expected_classes[differing]
     margins = shares[differing, predictions[differing]] - shares[differing, recorded_classes]
     ties = int(((margins < _TIE[precision]) & (recorded_classes != _NO_CLASS)).sum())
     return replace(evaluation, recorded_errors=original.test_errors, differing=tuple(differing.tolist()), ties=ties)

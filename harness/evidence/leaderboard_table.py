@@ -34,7 +34,7 @@ from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 from search_spaces.space_errors import SearchSpaceError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 3  # of ``leaderboard.csv``; other versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; benchmarks/claims_page.py writes the second file
 # Since then every verification is declared before its first run (commit e842376a); older seeds have no declaration.
 _DECLARED_SINCE_UTC = "2026-11-21T20:26:12+00:00"
@@ -173,18 +173,18 @@ class Survey(NamedTuple):
         records: Valid records.
         rows: Ranked rows.
         damage: Faults of documents that are left out, and lacking declarations.
-        undeclared: Records with seeds whose declaration the ledger lacks.
+        undeclared_records: Records with seeds whose declaration the ledger lacks.
     """
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
     damage: tuple[ContentError, ...]
-    undeclared: tuple[Record, ...]
+    undeclared_records: tuple[Record, ...]
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     """Return the tier of a record, and the bound that decides the tier with its confidence."""
-    if not record.seeds or undeclared(record, entries):
+    if not record.seeds or undeclared_seeds(record, entries):
         return {"tier": Tier.MEASURED, "reached": False}
     for attempt in entries.attempts:
         if attempt.key == record.key and bounds.is_certified(attempt, record):
@@ -206,7 +206,7 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
 
 
-def undeclared(record: Record, entries: Ledger) -> list[int]:
+def undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
     indices = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
     return [run.index for run in record.seeds if run.index not in indices and run.started_utc > _DECLARED_SINCE_UTC]
@@ -253,10 +253,10 @@ def row_of_record(record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRo
 
 def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
     size = seeds[0].test_size if seeds else 1  # without seeds there are no errors to divide
-    best = [run.best_test_errors for run in seeds if run.best_test_errors is not None]
+    fewest_errors = [run.best_test_errors for run in seeds if run.best_test_errors is not None]
     wrong_images = [[image for image, _ in run.wrong] for run in seeds]
     return {
-        **_columns_of_errors([run.test_errors for run in seeds], best, size, target_pct),
+        **_columns_of_errors([run.test_errors for run in seeds], fewest_errors, size, target_pct),
         "lower_bound_images_pct": bounds.over_images(wrong_images, size, group_sizes),
         "diverged": sum(run.status is Status.DIVERGED for run in seeds),
         "train_seconds": finite(statistics.mean([run.train_seconds for run in seeds])),
@@ -266,12 +266,12 @@ def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: 
     }
 
 
-def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, target_pct: float) -> dict[str, Any]:
+def _columns_of_errors(errors: Sequence[int], fewest: Sequence[int], size: int, target_pct: float) -> dict[str, Any]:
     """Return the columns of test accuracies.
 
     Args:
         errors: Wrong test images of each seed after the last epoch.
-        best: Wrong test images of each seed after the best epoch; empty if not known.
+        fewest: Wrong test images of each seed after the best epoch; empty if not known.
         size: Number of test images.
         target_pct: Target accuracy, per cent.
     """
@@ -281,7 +281,7 @@ def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, ta
         "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
         "min_test_accuracy_pct": min(accuracies, default=None),
         "test_errors_mean": finite(statistics.mean(errors)),
-        "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(best) / size if best else None,
+        "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(fewest) / size if fewest else None,
         "seeds": len(errors),
         "seeds_at_target": sum(statistics.reaches(value, target_pct) for value in accuracies),
     }
@@ -309,11 +309,6 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
             if over_seeds is not None and over_images is not None:
                 text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
             yield text
-
-
-def _rows_in_folder(folder: Path) -> list[LeaderboardRow]:
-    facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
-    return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
 
 
 # A live report page requests the rows of all studies repeatedly, and most studies do not change.
@@ -367,27 +362,27 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
 
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
-    first = results[0]
-    environments = [] if first.environment is None else [first.environment]
+    first_result = results[0]
+    environments = [] if first_result.environment is None else [first_result.environment]
     return LeaderboardRow(
-        name=name_of(first.hash) or "",
+        name=name_of(first_result.hash) or "",
         tier=Tier.SEARCHED,
         target_pct=target_pct,
         reached=False,
         validation_accuracy_pct=_validation_mean_pct(results),
         validation_seeds=len(results),
-        epochs=first.recipe.epochs,
+        epochs=first_result.recipe.epochs,
         train_seconds=statistics.mean([result.train_seconds for result in results]),
-        dataset=first.dataset,
-        recipe=first.recipe_name,
-        recipe_hash=first.recipe_hash,
+        dataset=first_result.dataset,
+        recipe=first_result.recipe_name,
+        recipe_hash=first_result.recipe_hash,
         device=_joined(each.device for each in environments),
-        **_columns_of(first.architecture, dataset_of(first.dataset, f"study {first.study}").task),
-        study=first.study or "",
+        **_columns_of(first_result.architecture, dataset_of(first_result.dataset, f"study {first_result.study}").task),
+        study=first_result.study or "",
         commit=_joined(map(_commit, environments)),
         date_utc=max(result.started_utc for result in results),
         note="validation only",
-        protocol_version=first.protocol_version,
+        protocol_version=first_result.protocol_version,
     )
 
 
@@ -508,7 +503,8 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     def rows_in_folder(folder: Path) -> list[LeaderboardRow]:
         if known_study is not None and folder == known_study.folder:
             return _rows_of_study(known_study)
-        return _rows_in_folder(folder)
+        facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
+        return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
 
     entries = ledger.read(workspace.ledger, damage)
     records = []
@@ -521,7 +517,7 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     lacking_declarations = []
     for item in records:
         rows.append(row_of_record(item, entries))
-        if indices := undeclared(item, entries):
+        if indices := undeclared_seeds(item, entries):
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
@@ -556,11 +552,11 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
 
 def _ledger_fault(record: Record, attempts: Iterable[Attempt]) -> str | None:
     """Return the first contradiction between a record and the attempts of the ledger; None if there is none."""
-    own = [attempt for attempt in attempts if attempt.key == record.key]
-    for attempt in own:
+    own_attempts = [attempt for attempt in attempts if attempt.key == record.key]
+    for attempt in own_attempts:
         if (fault := bounds.contradiction(attempt, record)) is not None:
             return fault
-    for number in {run.attempt for run in record.seeds} - {None, *(attempt.number for attempt in own)}:
+    for number in {run.attempt for run in record.seeds} - {None, *(attempt.number for attempt in own_attempts)}:
         return f"attempt {number}: lacking, but {record.hash} has seeds of the attempt"
     return None
 
@@ -648,13 +644,13 @@ def read(path: Path) -> list[LeaderboardRow]:
         raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}")
     rows = []
     for number, cells in enumerate(table, start=2):
-        where = f"{path}, line {number}"
+        location = f"{path}, line {number}"
         if len(cells) != len(columns):
-            raise ContentError(f"{where}: {len(cells)} cells, expected {len(columns)}")
+            raise ContentError(f"{location}: {len(cells)} cells, expected {len(columns)}")
         values = {
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)
         }
         document = json.dumps(values | {"schema_version": SCHEMA_VERSION})
-        rows.append(read_as(LeaderboardRow, document, where, is_table=True))
+        rows.append(read_as(LeaderboardRow, document, location, is_table=True))
     return rows

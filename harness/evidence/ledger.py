@@ -130,7 +130,7 @@ class Attempt(_SeedDeclaration):
         return (self.number, self.hash, self.first_index, self.seeds, self.declared_utc) in _OF_OLD_RULES
 
     @property
-    def declared(self) -> Attempt:
+    def declaration(self) -> Attempt:
         """The attempt as declared, without outcome, bound and end."""
         return replace(self, outcome=AttemptOutcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
@@ -183,7 +183,7 @@ class Registration(_LedgerEntry):
         return (self.hash, self.recipe_hash, self.dataset, self.protocol_version)
 
 
-_Ended = TypeVar("_Ended", Attempt, Registration)
+_ClosableEntry = TypeVar("_ClosableEntry", Attempt, Registration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class Ledger:
     registrations: list[Registration] = field(default_factory=list)
 
     @property
-    def spending(self) -> list[Attempt | Declaration]:
+    def spending_entries(self) -> list[Attempt | Declaration]:
         """Entries that spend the probability of a false success: certification attempts and certificates."""
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
@@ -246,9 +246,9 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 lines.setdefault(line, f"{file}, line {number}")
         except ContentError as error:
             faults.append(error)
-    for line, where in lines.items():
+    for line, location in lines.items():
         try:
-            entry = _entry_of(line, where)
+            entry = _entry_of(line, location)
         except ContentError as error:
             faults.append(error)
             continue
@@ -262,29 +262,29 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                     registrations[start] = entry
             case Attempt():
                 # Two clones may declare the same number; such attempts differ in other fields, and both count.
-                earlier = attempts.get(entry.declared, entry.declared)
+                earlier = attempts.get(entry.declaration, entry.declaration)
                 if earlier.outcome is AttemptOutcome.OPEN:
-                    attempts[entry.declared] = entry
+                    attempts[entry.declaration] = entry
                 elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
                     fault = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
-                    faults.append(ContentError(f"{where}: {fault}"))
+                    faults.append(ContentError(f"{location}: {fault}"))
     report_damage(faults, damage)
     ledger.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     ledger.registrations.extend(registrations.values())
     return ledger
 
 
-def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:
+def _entry_of(line: str, location: str) -> Attempt | Declaration | Registration:
     kind: type[Attempt | Declaration | Registration] = Attempt  # also of a damaged line; ``read_as`` states the damage
     with suppress(ValueError, AttributeError, TypeError):
         kind = {"verification": Declaration, "evaluation": Registration}.get(parse_json(line).get("kind"), Attempt)
-    return read_as(kind, line, where, BRING_BACK)
+    return read_as(kind, line, location, BRING_BACK)
 
 
 def is_declaration(line: str, attempt: Attempt) -> bool:
     """Return whether a line is the declaration of an attempt."""
     try:
-        return _entry_of(line, "the ledger") == attempt.declared
+        return _entry_of(line, "the ledger") == attempt.declaration
     except ContentError:
         return False
 
@@ -297,7 +297,7 @@ def next_alpha(
     ``ALPHA_SHARE * (ALPHA - spent)``: 0.01 first, then 0.008, 0.0064, and so on, so that the sum stays below ``ALPHA``.
 
     Args:
-        entries: Entries that spend this probability (``Ledger.spending``).
+        entries: Entries that spend this probability (``Ledger.spending_entries``).
         dataset: Data set of the attempt.
         test_sketch: Digests of the test images; entries with a common digest count, too.
         damaged_count: Number of damaged lines of the ledger, each of which counts as an attempt.
@@ -365,7 +365,7 @@ def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str])
     """Return ``next_alpha`` of a ledger; raise ContentError if nothing is left to spend on these test images."""
     damage: list[ContentError] = []
     entries = read(path, damage)
-    alpha = next_alpha(entries.spending, dataset, test_sketch, len(damage))
+    alpha = next_alpha(entries.spending_entries, dataset, test_sketch, len(damage))
     if alpha <= 0:
         raise ContentError(f"certification attempts on {dataset} have spent the total error probability of {ALPHA:g}")
     return alpha
@@ -446,7 +446,7 @@ def register(path: Path, registration: Registration) -> Registration:
     return entry
 
 
-def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
+def close(path: Path, entry: _ClosableEntry, **end: Any) -> _ClosableEntry:
     """Append the end of an attempt or a registration and return the ended entry; the line of the declaration remains.
 
     Args:

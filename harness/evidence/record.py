@@ -168,8 +168,8 @@ def seed_run(result: Result, attempt: int | None = None, beacon: str | None = No
     assert None not in (result.test_errors, result.test_size, result.environment), "a verification reads the test set"
     epoch_errors = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
     values = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
-    best = min(epoch_errors, default=None)
-    return SeedRun(**values, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
+    best_test_errors = min(epoch_errors, default=None)
+    return SeedRun(**values, index=result.seed_index, best_test_errors=best_test_errors, attempt=attempt, beacon=beacon)
 
 
 def match(result: Result, recorded_run: SeedRun | None) -> str:
@@ -192,26 +192,31 @@ def with_seeds(record: Record, *runs: SeedRun) -> Record:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write a record, merged with the present content of the file; a recorded seed keeps its first result."""
+    """Write a record, merged with the present content of the file; a recorded seed keeps its first result.
+
+    Raises:
+        ContentError: The file is damaged, or contains a different row.
+        StorageError: The file cannot be written.
+    """
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
-            previous = read(path)
-            if previous.key != record.key:
+            old_record = read(path)
+            if old_record.key != record.key:
                 raise ContentError(
-                    f"{path} contains the row {(*previous.key,)}; cannot write the row {(*record.key,)} to this file"
+                    f"{path} contains the row {(*old_record.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
-            record = _joined(previous, record)
+            record = _joined(old_record, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
-def _joined(previous: Record, record: Record) -> Record:
-    """Return ``record`` with the seeds of both, where seeds of ``previous`` have priority; empty fields are filled."""
+def _joined(old_record: Record, record: Record) -> Record:
+    """Return ``record`` with the seeds of both; ``old_record`` has priority, and fills empty fields."""
     return replace(
         record,
-        seeds=with_seeds(previous, *record.seeds).seeds,
-        search_summary=record.search_summary or previous.search_summary,
-        name=record.name or previous.name,
+        seeds=with_seeds(old_record, *record.seeds).seeds,
+        search_summary=record.search_summary or old_record.search_summary,
+        name=record.name or old_record.name,
     )
 
 

@@ -18,7 +18,7 @@ from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
-from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared
+from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared_seeds
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.studies.config import owned
@@ -73,7 +73,7 @@ class VerifyPlan:
 def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
     """Return the record of the row of a plan; without seeds if the row has no record yet."""
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
-    fresh = Record(
+    new_record = Record(
         name=plan.name,
         architecture=plan.architecture,
         hash=plan.architecture.hash,
@@ -82,18 +82,18 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         recipe=plan.named_recipe.recipe,
         recipe_name=plan.named_recipe.name,
         recipe_hash=plan.named_recipe.recipe.hash,
-        assumed=plan.named_recipe.assumed,
+        assumed=plan.named_recipe.assumed_fields,
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
         search_summary=plan.search_summary,
     )
-    path = record_files.path_of(workspace.records, fresh)
+    path = record_files.path_of(workspace.records, new_record)
     if path.exists():
         # ``read_all`` leaves a damaged record out, but the seeds of this record must not be run again.
         record_files.read(path)
-    record = next((each for each in record_files.read_all(workspace.records) if each.key == fresh.key), fresh)
-    return replace(record, name=record.name or fresh.name, search_summary=record.search_summary or fresh.search_summary)
+    record = next((each for each in record_files.read_all(workspace.records) if each.key == new_record.key), new_record)
+    return replace(record, name=record.name or plan.name, search_summary=record.search_summary or plan.search_summary)
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
@@ -125,7 +125,7 @@ class Verdict:
     Attributes:
         runs: Seeds of the plan in order, as run now or as recorded.
         reruns: Seeds of the plan that were run again.
-        contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
+        is_contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
         attempt: Certification attempt as ended; None without a certification.
         lacks_seeds: Whether a declared seed of the row has not been run.
@@ -136,7 +136,7 @@ class Verdict:
     row: LeaderboardRow
     runs: tuple[SeedRun, ...]
     reruns: tuple[Rerun, ...]
-    contradicted: bool
+    is_contradicted: bool
     attempt: Attempt | None = None
     lacks_seeds: bool = False
     lacks_declaration: bool = False
@@ -156,7 +156,7 @@ class Verdict:
         """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:
             return self.attempt.outcome is AttemptOutcome.CERTIFIED
-        return self.row.reached and not self.contradicted
+        return self.row.reached and not self.is_contradicted
 
 
 def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
@@ -170,9 +170,9 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
     record = _declarable(plan, workspace)
     if (attempt := ledger.open_attempt(workspace.ledger, record.key)) is not None:
         return attempt
-    first = _first_unused(record, workspace)
+    first_index = _first_unused(record, workspace)
     sketch = _test_sketch(plan, None)
-    return ledger.declare_attempt(workspace.ledger, record.key, first, seeds, code_version()[0], sketch)
+    return ledger.declare_attempt(workspace.ledger, record.key, first_index, seeds, code_version()[0], sketch)
 
 
 def _test_sketch(plan: VerifyPlan, folder: Path | None) -> tuple[str, ...]:
@@ -196,8 +196,8 @@ def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> D
     for item in ledger.read(workspace.ledger).declarations:
         if item.key == record.key and item.alpha:
             return item
-    first = _first_unused(record, workspace)
-    indices = range(first, first + seeds)
+    first_index = _first_unused(record, workspace)
+    indices = range(first_index, first_index + seeds)
     sketch = _test_sketch(plan, None)
     data = dataset(plan.dataset)
     return ledger.declare_certificate(workspace.ledger, record.key, indices, code_version()[0], sketch, data)
@@ -239,7 +239,7 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     entries = ledger.read(workspace.ledger)
     run_indices = {run.index for run in record.seeds}
     declared_indices = {index for item in entries.declarations if item.key == record.key for index in item.indices}
-    own = run_indices | declared_indices
+    own_indices = run_indices | declared_indices
     training = (record.hash, record.recipe_hash, record.dataset)
 
     def is_of_another_row(item: Record | Attempt | Declaration) -> bool:
@@ -247,8 +247,9 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
 
     excluded_indices = _indices(workspace, is_of_another_row)
     excluded_indices |= {index for item in entries.attempts if item.key == record.key for index in item.indices}
-    available = (index for index in count(min(own, default=0)) if index in own or index not in excluded_indices)
-    indices = [*islice(available, seeds)]
+    excluded_indices -= own_indices
+    available_indices = (index for index in count(min(own_indices, default=0)) if index not in excluded_indices)
+    indices = [*islice(available_indices, seeds)]
     not_run = sorted(declared_indices - run_indices - {*indices})
     return (*indices, *not_run)
 
@@ -348,10 +349,10 @@ def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folde
         return
     declarations = ledger.read(workspace.ledger).declarations
     declared_indices = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
-    unavailable = {*declared_indices, *(run.index for run in record.seeds)}
-    if fresh := [index for index in plan.indices if index not in unavailable]:
+    unavailable_indices = {*declared_indices, *(run.index for run in record.seeds)}
+    if new_indices := [index for index in plan.indices if index not in unavailable_indices]:
         sketch = _test_sketch(plan, folder)
-        ledger.declare_verification(workspace.ledger, record.key, fresh, code_version()[0], sketch)
+        ledger.declare_verification(workspace.ledger, record.key, new_indices, code_version()[0], sketch)
 
 
 @dataclass(slots=True)
@@ -361,7 +362,7 @@ class _SeedCollector:
     Attributes:
         record: Record of the row, with the seeds that have ended.
         recorded_runs: Seeds recorded before this call, by index; a rerun does not change the record.
-        repeated: Reruns by seed index.
+        rerun_results: Reruns by seed index.
         ended_attempt: Certification attempt as ended; None while open and without a certification.
     """
 
@@ -369,7 +370,7 @@ class _SeedCollector:
     workspace: Workspace
     record: Record
     recorded_runs: Mapping[int, SeedRun]
-    repeated: dict[int, SeedRun] = field(default_factory=dict)
+    rerun_results: dict[int, SeedRun] = field(default_factory=dict)
     ended_attempt: Attempt | None = None
 
     def take(self, seed_result: Result) -> None:
@@ -387,7 +388,7 @@ class _SeedCollector:
             if is_own and weights_file.exists():
                 files.write_bytes(path, weights_file.read_bytes())
         if original is not None:
-            self.repeated[run.index] = run
+            self.rerun_results[run.index] = run
             return
         _refuse_equal_weights(run, self.record)
         self.record = record_files.with_seeds(self.record, run)
@@ -459,13 +460,13 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
     """Return the verdict on the record of a collector; warns of equal weights tested on a different data set before."""
     record = collector.record
     recorded_runs = {run.index: run for run in record.seeds}
-    last_runs = recorded_runs | collector.repeated
+    last_runs = recorded_runs | collector.rerun_results
     runs = tuple(last_runs[index] for index in collector.plan.indices if index in last_runs)
-    reruns = _reruns_of(record, collector.repeated)
+    reruns = _reruns_of(record, collector.rerun_results)
     is_contradicted = False
     # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
     if not all(rerun.identical for rerun in reruns):
-        repeated_errors = [run.test_errors for run in collector.repeated.values()]
+        repeated_errors = [run.test_errors for run in collector.rerun_results.values()]
         recorded_errors = [run.test_errors for run in record.seeds]
         is_contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
     entries = ledger.read(collector.workspace.ledger)
@@ -480,7 +481,7 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
             "warning",
         )
     row = row_of_record(record, entries)
-    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(record, entries))}
+    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared_seeds(record, entries))}
     return Verdict(record, row, runs, reruns, is_contradicted, attempt=collector.ended_attempt, **lacks)
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
     from harness.interface.results import NetworkLike
-    from harness.interface.weights import Weights
+    from harness.interface.weights import SeedOfNetwork, Weights
 
     _Recorded: TypeAlias = NetworkLike | VerificationResult | Record
 
@@ -144,8 +144,8 @@ def train(
     Returns:
         A ``Trained`` with the result of the run and the trained module.
 
-    >>> trained = train("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", "mnist-5k", epochs=1)
-    >>> trained.result.parameters, trained.accuracy_pct > 10
+    >>> training = train("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", "mnist-5k", epochs=1)
+    >>> training.result.parameters, training.accuracy_pct > 10
     (94, True)
     """
     from harness.interface.lookup import network_argument
@@ -241,8 +241,8 @@ def export(
     Returns:
         An ``Exported`` with the facts about the network, the training and the files.
 
-    >>> made = export("conv3x3(4) | gap | linear(10)", safetensors="net.st", dataset="mnist-5k", recipe="smoke")
-    >>> made.facts["files"][0]["format"]
+    >>> result = export("conv3x3(4) | gap | linear(10)", safetensors="net.st", dataset="mnist-5k", recipe="smoke")
+    >>> result.facts["files"][0]["format"]
     'safetensors'
     """
     targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch})
@@ -268,17 +268,8 @@ def export(
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
         FORMATS[name].check(source.architecture, datasets.task_of_option(source.dataset), source.recipe.recipe)
-    variant = Optimisation(optimise or Optimisation.SIZE)
-    fit = None
-    if chip is not None:
-        analysis = analyse(source.architecture, datasets.task_of_option(source.dataset))
-        analysis = replace(analysis, weight_bits=source.recipe.recipe.weight_bits)
-        fit = fastest(cast(Chip, chip), analysis)
-        if optimise is not None:
-            fit = Fit(fit.chip, analysis, variant)
-        variant = fit.optimise
-        target = None if source.record is None else f"{source.record.target_pct:g}"
-        _check_fit(fit, {"--dataset": source.dataset, "--target": target, "--recipe": recipe})
+    fit = None if chip is None else _fit_on(cast(Chip, chip), source, optimise, recipe)
+    variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
     images = load(source.dataset, Path(data) if data else None)
     check_batch(source.recipe.recipe, len(images.train_labels))
     check_network(source.recipe.recipe, source.architecture, images.dataset.task)
@@ -289,23 +280,27 @@ def export(
     return _exported(weights, targets, fit, variant)
 
 
-def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
-    """Raise ContentError if a network does not fit the chip; the hint names sufficient chips and a search command.
+def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str | None) -> Fit:
+    """Return the needs of a network on a chip, in the variant ``optimise``; None selects the fastest that fits.
 
-    Args:
-        fit: Needs of the network on the chip; ``fit.lack`` states the missing bytes, empty if the network fits.
-        search_options: Values of the options of the search command; None leaves an option out.
+    Raises:
+        ContentError: The network does not fit; the hint names sufficient chips and a search command.
     """
+    analysis = analyse(source.architecture, datasets.task_of_option(source.dataset))
+    analysis = replace(analysis, weight_bits=source.recipe.recipe.weight_bits)
+    fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
     if fit.lack:
-        chips = ", ".join(map(str, fitting(fit.analysis, fit.optimise)))
+        chips = ", ".join(map(str, fitting(analysis, fit.optimise)))
         hint = f"chips with enough memory: {chips}; " if chips else ""
-        if not Fit(fit.chip, fit.analysis).lack:
+        if not Fit(chip, analysis).lack:
             hint = f"optimised for size, it fits; {hint}"
-        search = as_command("search", "--chip", str(fit.chip), *option_words(search_options))
+        target = None if source.record is None else f"{source.record.target_pct:g}"
+        search_options = option_words({"--dataset": source.dataset, "--target": target, "--recipe": recipe})
         raise ContentError(
-            f"the network optimised for {fit.optimise} does not fit {fit.chip}: {fit.lack} too many",
-            hint=f"{hint}'{search}' searches for networks that fit",
+            f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many",
+            hint=f"{hint}'{as_command('search', '--chip', str(chip), *search_options)}' searches for networks that fit",
         )
+    return fit
 
 
 def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
@@ -393,8 +388,8 @@ def search(request: SearchRequest) -> Study:
     Returns:
         A ``Study`` with all trials, the answer, and the verdict of the verification.
 
-    >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
-    >>> found.answer, len(found.trials)
+    >>> result = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
+    >>> result.answer, len(result.trials)
     (None, 6)
     """
     from harness.interface.session import planned_search, run_search_with_progress
@@ -412,7 +407,7 @@ def quote(
     dataset: str | Path | Dataset = "auto",
     *,
     target_pct: float | None = None,
-    budget: int = 20_000,
+    budget: int = SearchRequest.budget,
     limits: str | Sequence[str] | Mapping[str, int] | None = None,
     space: str = "auto",
     recipe: str = "auto",
@@ -438,8 +433,8 @@ def quote(
     Returns:
         A ``Quote`` with intervals for the parameters of the answer and for the seconds of the search.
 
-    >>> quoted = quote("mnist-5k", space="@mine.space", recipe="smoke", target_pct=20, time=20, workers=1)
-    >>> len(quoted.parameters), quoted.document()["linear"]["parameters"]
+    >>> forecast = quote("mnist-5k", space="@mine.space", recipe="smoke", target_pct=20, time=20, workers=1)
+    >>> len(forecast.parameters), forecast.document()["linear"]["parameters"]
     (3, 7850)
     """
     from harness.interface.session import probe_forecast
@@ -500,8 +495,8 @@ def verify(
         A ``VerificationResult`` with the record, the tier and the lower bound of the mean accuracy.
 
     >>> network = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
-    >>> record = verify(network, 2, dataset="mnist-5k", recipe="smoke", target_pct=5, engine="torch", workers=1)
-    >>> record.tier, len(record.record.seeds)
+    >>> result = verify(network, 2, dataset="mnist-5k", recipe="smoke", target_pct=5, engine="torch", workers=1)
+    >>> result.tier, len(result.record.seeds)
     ('measured', 2)
     """
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
@@ -608,8 +603,8 @@ def evaluate(
     Returns:
         An ``Evaluation`` with the wrong images, compared with the record.
 
-    >>> found = evaluate("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", seed=1)
-    >>> found.as_recorded, found.images
+    >>> evaluation = evaluate("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", seed=1)
+    >>> evaluation.as_recorded, evaluation.images
     (True, 500)
     """
     from harness.evidence.evaluation import evaluate_seeds

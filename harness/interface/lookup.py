@@ -119,21 +119,21 @@ def only_row(
     """
     candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
-    fitting = at_target or [replace(row, target_pct=None) for row in candidates]
-    distinct: dict[tuple[str, str | None, float | None], KnownRow] = {}
-    for row in fitting:
+    rows = at_target or [replace(row, target_pct=None) for row in candidates]
+    row_by_key: dict[tuple[str, str | None, float | None], KnownRow] = {}
+    for row in rows:
         recipe_key = "" if has_recipe else row.recipe_key
-        distinct[recipe_key, row.dataset, row.target_pct] = row
-    if len(distinct) > 1:
+        row_by_key[recipe_key, row.dataset, row.target_pct] = row
+    if len(row_by_key) > 1:
         # The hint names only the options in which the rows differ.
-        values_by_option = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
+        values_by_option = zip(("--recipe", "--dataset", "--target"), zip(*row_by_key, strict=True), strict=True)
         choices = [option for option, values in values_by_option if len(set(values)) > 1]
-        rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
+        texts = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in rows)
         raise ContentError(
-            f"{argument.architecture.hash} has several rows: {'; '.join(rows)}",
+            f"{argument.architecture.hash} has several rows: {'; '.join(texts)}",
             hint=f"choose with {' and '.join(choices)}",
         )
-    return next(iter(distinct.values()), None)
+    return next(iter(row_by_key.values()), None)
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
@@ -312,14 +312,14 @@ def _description(module: nn.Module | type[nn.Module], task: Task) -> Description
     """
     from harness.training.user_module import describe
 
-    nameless = describe("", "", task, lambda: made_module(copy.deepcopy(module), "the module"))
+    nameless_network = describe("", "", task, lambda: made_module(copy.deepcopy(module), "the module"))
     name = name_of(module)
     if name:
         with suppress(HarnessError):
-            named = _named_description(name, task)
-            if named.op.graph == nameless.op.graph:
-                return named
-    return nameless
+            named_network = _named_description(name, task)
+            if named_network.op.graph == nameless_network.op.graph:
+                return named_network
+    return nameless_network
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
@@ -373,17 +373,17 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         dataset = row.dataset or dataset
         recipe = recipe or row.recipe_name
     records = [each for each in read_all(workspace.records) if each.hash == network_hash]
-    fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
-    rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
-    if not fitting:
-        other_rows = f" for this recipe or data set; existing records: {rows}" if records else ""
+    matches = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
+    row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in matches or records}))
+    if not matches:
+        other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
         hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
-    if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
-        raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
-    return max(fitting, key=lambda each: len(each.seeds))
+    if len({(each.recipe_hash, each.dataset) for each in matches}) > 1:
+        raise ContentError(f"{network_hash} has several rows: {row_texts}", hint="choose with --recipe or --dataset")
+    return max(matches, key=lambda each: len(each.seeds))
 
 
 def read_studies(workspace: Workspace) -> list[StudyState]:
@@ -419,10 +419,10 @@ def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
     A network is repeated for each row.
     """
     records = read_all(workspace.records)
-    recorded = [record for record in records if _matches(name, record)]
-    for record in recorded:
+    matches = [record for record in records if _matches(name, record)]
+    for record in matches:
         yield NetworkArgument(record.architecture, record.name, rows=(row_of(record),))
-    if not recorded:
+    if not matches:
         recipes = {record.recipe_hash: record.recipe for record in records}
         yield from _without_record(name, workspace, recipes)
 

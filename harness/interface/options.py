@@ -203,7 +203,7 @@ def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywor
         raise TypeError("; ".join(filter(None, [f"harness.{name}: {error}", *hints]))) from None
 
 
-def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]]) -> None:
+def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]) -> None:
     """Store options for ``of``, and append their help texts to the section ``Args:`` of the docstring.
 
     The section must be the last one before ``Raises:``. click stores options in the attribute ``__click_params__`` of a
@@ -211,9 +211,9 @@ def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]
     """
     before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
     arguments = "" if "Args:" in before else "\nArgs:"
-    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in declared)
+    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in options)
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
-    for declaration in reversed([*declared]):
+    for declaration in reversed([*options]):
         if declaration.is_on_command_line:
             _click_option(declaration)(function)
 
@@ -247,7 +247,7 @@ def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None
     few images for the scales of integers.
     """
     if choice.engine is not None:
-        for limitation in choice.engine.skipped:
+        for limitation in choice.engine.skip_reasons:
             say(f"the native engine is built {limitation}")
     if choice.why:
         say(f"training with torch instead of the native engine: {choice.why}")

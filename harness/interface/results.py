@@ -410,7 +410,7 @@ class VerificationResult(TextResult):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided lower bound of the mean that decides the tier, in %; None for one seed (docs/results.md)."""
+        """One-sided lower bound of the mean that decides the tier, per cent; None for one seed (docs/results.md)."""
         return self.verdict.row.lower_bound_pct
 
     @property
@@ -447,7 +447,7 @@ class VerificationResult(TextResult):
             "weights_sha256": [run.weights_sha256 for run in runs],
             "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(runs)],
             "repeats": [asdict(rerun) for rerun in verdict.reruns],
-            "contradicted": verdict.contradicted,
+            "contradicted": verdict.is_contradicted,
             "attempt": None if attempt is None else asdict(attempt),
             "row": document_of(row),
         }
@@ -475,7 +475,7 @@ class VerificationResult(TextResult):
             parts.append(row.bound_words)
         parts += [row.tier_words, f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"]
         lines.append("; ".join(filter(None, parts)))
-        if verdict.contradicted:
+        if verdict.is_contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
         if verdict.lacks_seeds:
             lines.append("declared seeds of this row have not been run; without them the row is not verified")
@@ -533,9 +533,9 @@ class Trial(TextResult):
     target_pct: float
 
     def __str__(self) -> str:
-        first = self.status if self.validation_pct is None else f"{self.validation_pct:.2f} % on validation images"
-        fresh = f", {statistics.mean(self.fresh_pct):.2f} % on fresh seeds" if self.fresh_pct else ""
-        return f"trial {self.number}, {self.parameters:,} parameters: {first}{fresh}"
+        first_text = self.status if self.validation_pct is None else f"{self.validation_pct:.2f} % on validation images"
+        fresh_text = f", {statistics.mean(self.fresh_pct):.2f} % on fresh seeds" if self.fresh_pct else ""
+        return f"trial {self.number}, {self.parameters:,} parameters: {first_text}{fresh_text}"
 
 
 class Study(TextResult):
@@ -625,7 +625,7 @@ class Study(TextResult):
 
     def _trial(self, candidate: Candidate) -> Trial:
         proposal = candidate.proposal
-        first = candidate.first_run
+        first_run = candidate.first_run
         config = self.config
         recipe, recipe_name = config.recipe_of(proposal.epochs)
         return Trial(
@@ -637,8 +637,8 @@ class Study(TextResult):
             cost=candidate.costs[0],
             costs=candidate.costs,
             epochs=recipe.epochs,
-            status="running" if first is None else str(first.status),
-            validation_pct=None if first is None else first.validation_accuracy_pct,
+            status="running" if first_run is None else str(first_run.status),
+            validation_pct=None if first_run is None else first_run.validation_accuracy_pct,
             fresh_pct=tuple(candidate.fresh_pct),
             confirmed=candidate.is_confirmed,
             recipe=recipe,

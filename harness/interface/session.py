@@ -70,12 +70,12 @@ def planned_search(
     # The processes of this machine would compete with the nodes of a cluster.
     with kept_processes() if request.cluster is None else nullcontext():
         plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
-        for name in plan.space.unused:
+        for name in plan.space.unused_names:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
-        least = least_seconds(plan.data.train_size)
-        if request.time < least:
+        shortest_time = least_seconds(plan.data.train_size)
+        if request.time < shortest_time:
             warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
-            say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
+            say(f"{warning}; {duration_text(shortest_time)} usually suffice on two cores", "warning")
         integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
         # Conditions are the limits of the options, of the chip and of the space.
         metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
@@ -392,12 +392,12 @@ class SearchReporter(Reporter):
 
     def _bar_text(self, moment: Moment, nearest: NearestMiss | None) -> str:
         if moment.incumbent is not None:
-            best = f"confirmed {self._size(moment.incumbent)}"
+            text = f"confirmed {self._size(moment.incumbent)}"
         else:
-            best = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
+            text = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
         trials = self.effort.trials
-        training_count = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
-        return f"{best}; {training_count} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
+        training_count = f"{moment.state.trained_count:,}" + ("" if trials is None else f" of {trials:,}")
+        return f"{text}; {training_count} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
         """Print failed runs (all runs if ``verbose``), confirmations, failed confirmations and the forecast."""

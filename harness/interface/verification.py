@@ -142,9 +142,9 @@ def run_verification(
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
     with Reporter(None, "seeds") as reporter:
 
-        def on_begin(count: int, recorded: Set[int]) -> None:
+        def on_begin(count: int, recorded_indices: Set[int]) -> None:
             reporter.show(done=0, total=count)
-            left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded
+            left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded_indices
             # ``repeat`` is false only for a certificate, which leaves out the seeds of other rows by design.
             if plan.repeat and not plan.certify and left_out:
                 why = "run or declared for another target or a certification, so no longer fresh"

@@ -106,9 +106,9 @@ def seed_of_network(
     if row is not None and row.dataset is not None:
         dataset_name = row.dataset
     same_recipe = [each for each in records if each.recipe_hash == recipe_choice.recipe.hash]
-    fitting = [each for each in same_recipe if dataset_name in (None, each.dataset)]
+    fitting_records = [each for each in same_recipe if dataset_name in (None, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
-    record = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    record = max(fitting_records, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     if record is not None and not retrain:
         kept_seeds = record_files.kept_indices(workspace.records, record)
         if seed not in kept_seeds:

@@ -69,8 +69,8 @@ class Recording:
         graph = program.graph
         for node in graph.nodes:
             if _works_in_place(node) and self.name_of(node.args[0]):
-                changed = self.name_of(node.args[0])
-                raise Untranslatable(f"{place_of(node)}the module changes {changed} in evaluation mode")
+                input_name = self.name_of(node.args[0])
+                raise Untranslatable(f"{place_of(node)}the module changes {input_name} in evaluation mode")
         _replace_overwritten(graph)
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
@@ -239,10 +239,10 @@ def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str
     """Return the name of each parameter and buffer by the name in the graph; a shared tensor keeps its first name."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     tensors: dict[str, Tensor] = parameters | dict(module.named_buffers(remove_duplicate=False))
-    first: dict[int, str] = {}
+    first_names: dict[int, str] = {}
     for name, tensor in tensors.items():
-        first.setdefault(id(tensor), name)
-    return {graph_name: first[id(tensors[name])] for graph_name, name in inputs.items()}
+        first_names.setdefault(id(tensor), name)
+    return {graph_name: first_names[id(tensors[name])] for graph_name, name in inputs.items()}
 
 
 def _works_in_place(node: Node) -> bool:
@@ -259,13 +259,13 @@ def _replace_overwritten(graph: Graph) -> None:
             node.args[0].replace_all_uses_with(node, later.__contains__)
 
 
-def _dependent_on(first: Node, graph: Graph) -> set[Node]:
-    """Return ``first`` and all nodes that are computed from it."""
-    dependent = {first}
+def _dependent_on(origin: Node, graph: Graph) -> set[Node]:
+    """Return ``origin`` and all nodes that are computed from it."""
+    nodes = {origin}
     for node in graph.nodes:
-        if not dependent.isdisjoint(node.all_input_nodes):
-            dependent.add(node)
-    return dependent
+        if not nodes.isdisjoint(node.all_input_nodes):
+            nodes.add(node)
+    return nodes
 
 
 def _ancestors(node: Node) -> set[Node]:

@@ -330,15 +330,15 @@ class _Reader:
         """Return the op of ``batch_norm``."""
         arguments = arguments_of(node)
         scale = arguments["weight"]
-        usual = nn.BatchNorm2d(1)
+        norm = nn.BatchNorm2d(1)
         if arguments["running_mean"] is None:
             raise _lacks(node, "batch normalisation without running statistics")
         if arguments["bias"] is None and scale is not None:
             raise _lacks(node, "batch normalisation with a scale and without a shift")
         if arguments["eps"] != _EPS:
             raise _lacks(node, f"batch normalisation with eps={arguments['eps']:g}")
-        if arguments["momentum"] != usual.momentum:
-            note = f"batch normalisation has the momentum {usual.momentum} in place of {arguments['momentum']:g}"
+        if arguments["momentum"] != norm.momentum:
+            note = f"batch normalisation has the momentum {norm.momentum} in place of {arguments['momentum']:g}"
             if note not in self._recording.notes:
                 self._recording.notes.append(note)
         names = ("weight", "bias", "running_mean", "running_var")
@@ -623,11 +623,11 @@ class _Check:
         dropout = _WithoutDropout()
         with quiet(self.recording.name), dropout:
             self.module.train(network.training)
-            theirs = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
-            (theirs * factors).sum().backward()  # type: ignore[no-untyped-call]
-        ours = self.recording.final(network(images))
-        _check_equal("outputs", ours, theirs, output_tolerance)
-        (ours * factors).sum().backward()  # type: ignore[no-untyped-call]
+            module_tensor = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
+            (module_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
+        network_tensor = self.recording.final(network(images))
+        _check_equal("outputs", network_tensor, module_tensor, output_tolerance)
+        (network_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
         tensors = self._tensors
         for part, names in zip(_parts_with_tensors(network), self.translation.weights, strict=True):
             for name in names.keys() & part._parameters.keys():
@@ -636,14 +636,14 @@ class _Check:
         return dropout.rates
 
 
-def _check_equal(subject: str, ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
+def _check_equal(subject: str, network_tensor: Tensor | None, module_tensor: Tensor | None, tolerance: float) -> None:
     """Raise Untranslatable if the tensors of network and module differ; ``tolerance`` as for ``_OUTPUT_TOLERANCE``."""
-    assert ours is not None, "the network computes outputs and gradients of all its parameters"
-    if theirs is None:
+    assert network_tensor is not None, "the network computes outputs and gradients of all its parameters"
+    if module_tensor is None:
         raise Untranslatable(f"the module has no {subject}")
-    if ours.shape != theirs.shape:
-        raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(theirs.shape))}")
-    difference = (ours - theirs).abs().max().item()
+    if network_tensor.shape != module_tensor.shape:
+        raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(module_tensor.shape))}")
+    difference = (network_tensor - module_tensor).abs().max().item()
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
-    if not difference <= tolerance * max(1.0, theirs.abs().max().item()):
+    if not difference <= tolerance * max(1.0, module_tensor.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

@@ -68,7 +68,6 @@ class SearchOutcome:
         study = self.state
         end = self.ending
         advice = self._printed_advice
-        rejected_count = study.rejected.total()
         winner = None if self.verdict is None else document_of(self.verdict.row)
         nearest = None if self.nearest is None else asdict(self.nearest)
         front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
@@ -80,10 +79,10 @@ class SearchOutcome:
             **front,
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
-            "proposed": len(study.proposals) + rejected_count + study.repeated,
-            "rejected": rejected_count,
-            "repeated": study.repeated,
-            "trained": study.trained,
+            "proposed": study.proposal_count,
+            "rejected": study.rejected.total(),
+            "repeated": study.repeat_count,
+            "trained": study.trained_count,
             "seconds": study.seconds,
             "winner": winner,
             "reached": self.verdict is not None and self.verdict.passed,
@@ -292,11 +291,11 @@ class SearchOutcome:
         if verdict.lacks_seeds:
             arguments = ("verify", *words_of(row), "--certify")
             return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
-        if end.outcome is Outcome.UNVERIFIED and not verdict.contradicted:
+        if end.outcome is Outcome.UNVERIFIED and not verdict.is_contradicted:
             arguments = ("verify", *words_of(row), "--seeds", "10")
             effect = "runs the seeds that a verdict requires"
             return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
-        if verdict.contradicted:
+        if verdict.is_contradicted:
             sentence = "the verification contradicts the record"
         origin = verdict.record.search_summary
         if origin is not None and row.mean_test_accuracy_pct is not None:
@@ -376,7 +375,7 @@ def outcome_of(
             better = confirmed_front(contenders)
         candidates = [each for each in better if each.is_confirmed and each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
-        if candidates and (plan.config.is_front or not search.state.missed):
+        if candidates and (plan.config.is_front or not search.state.missed_trials):
             cheapest = min(candidates, key=lambda each: each.order)
             network = cheapest.proposal
             seconds = search.state.seconds + search.verify_seconds(cheapest)

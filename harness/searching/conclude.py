@@ -117,7 +117,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
     recipe, recipe_name = config.recipe_of(proposal.epochs)
     verification = VerifyPlan(
         architecture=proposal.architecture,
-        # Keep ``assumed`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
+        # Keep ``assumed_fields`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
         named_recipe=replace(plan.named_recipe, recipe=recipe, name=recipe_name),
         dataset=config.dataset,
         target_pct=config.target_pct,

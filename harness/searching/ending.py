@@ -92,7 +92,7 @@ def ending(
     """
     # Answer without a row: not verified yet. A missed verification without a record leaves no answer.
     answer = state.result if row is None else None
-    if answer is not None and answer.trial in state.missed:
+    if answer is not None and answer.trial in state.missed_trials:
         answer = None
     advice = _next_advice(state, row, answer, is_at_work=is_at_work)
     if row is not None and lacks_declaration and (advice is None or advice.arguments[0] == "verify"):
@@ -171,7 +171,7 @@ def _unconfirmed_text(state: StudyState) -> str:
     config = state.config
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
-    text += f"{config.threshold_pct:.2f} %: {counted(state.trained, 'network')} trained"
+    text += f"{config.threshold_pct:.2f} %: {counted(state.trained_count, 'network')} trained"
     if ends[Status.PRUNED]:
         text += f" ({ends[Status.PRUNED]:,} pruned)"
     for status, verb in _FAILURES.items():
@@ -200,7 +200,7 @@ def _missed(state: StudyState, row: LeaderboardRow | None) -> Iterator[tuple[Ver
     row_key = None if row is None else (row.hash, row.recipe_hash)
     for trial, verdict in state.verdicts.items():
         candidate = state.candidates.get(trial)
-        if trial in state.missed and candidate is not None and (verdict.hash, verdict.recipe_hash) != row_key:
+        if trial in state.missed_trials and candidate is not None and (verdict.hash, verdict.recipe_hash) != row_key:
             size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
             accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
             yield verdict, f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"

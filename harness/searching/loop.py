@@ -214,7 +214,7 @@ def choose(search: Search) -> WinnerChosen | None:
         choices = sorted(front, key=lambda each: (each.proposal.trial in verdicts, each.order))
     elif not choices and may_look:
         choices = search.likeliest()
-    elif search.state.missed and not any(each.proposal.trial in verdicts for each in choices):
+    elif search.state.missed_trials and not any(each.proposal.trial in verdicts for each in choices):
         choices = surest_first(choices)
     if not choices:
         return None

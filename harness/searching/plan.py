@@ -56,7 +56,8 @@ from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe
 from search_spaces.chips import Chip
-from search_spaces.space import FeasibleCount, Metric, SearchSpace, feasible
+from search_spaces.counting import FeasibleCount, feasible
+from search_spaces.space import Metric, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

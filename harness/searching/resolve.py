@@ -30,21 +30,11 @@ from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
+from search_spaces.counting import MOST_EXACT, smallest
 from search_spaces.deployment import without_integer_form
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
-from search_spaces.space import (
-    MOST_EXACT,
-    Condition,
-    Metric,
-    SearchSpace,
-    contradictory,
-    draw,
-    judge,
-    measured,
-    smallest,
-    uniform,
-)
+from search_spaces.space import Condition, Metric, SearchSpace, contradictory, draw, judge, measured, uniform
 from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:

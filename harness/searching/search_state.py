@@ -208,7 +208,7 @@ class Search:
     def inquiry(self, max_cost: int) -> Inquiry:
         """Return the request for a network of at most the cost ``max_cost`` at this moment."""
         state = self.state
-        return Inquiry(max_cost, state.candidates, self.time_left(), self.turn.objective, state.missed)
+        return Inquiry(max_cost, state.candidates, self.time_left(), self.turn.objective, state.missed_trials)
 
     # Jobs -----------------------------------------------------------------------------------------------------
 

@@ -75,10 +75,10 @@ class StudyState:
         candidates: Proposed networks with their runs, by trial.
         rejected: Number of networks that were rejected before they were built, by reason: single proposals
             (``Rejected``), and draws and mutations (``DrawsRejected``).
-        repeated: Number of proposals of known networks.
+        repeat_count: Number of proposals of known networks.
         ended_runs: Entries of the ended runs, by (trial, purpose, index of the seed).
-        trained: Number of first runs that ended with an accuracy, pruned runs included (``NetworkState.TRAINED``
-            excludes pruned runs).
+        trained_count: Number of first runs that ended with an accuracy, including pruned runs, which
+            ``NetworkState.TRAINED`` excludes.
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due another run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
@@ -110,9 +110,9 @@ class StudyState:
         self.proposals: dict[int, events.Proposal] = {}
         self.candidates: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
-        self.repeated = 0
+        self.repeat_count = 0
         self.ended_runs: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
-        self.trained = 0
+        self.trained_count = 0
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
         self.incumbent: Candidate | None = None
@@ -181,7 +181,7 @@ class StudyState:
         self._update_contender(candidate)
 
     def _on_repeated(self, event: events.Repeated) -> None:
-        self.repeated += 1
+        self.repeat_count += 1
         if event.trial in self.candidates:
             candidate = self.candidates[event.trial]
             if self._counts_repeats:
@@ -193,7 +193,7 @@ class StudyState:
             candidate.first_run = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
             if run.validation_errors is not None:
-                self.trained += 1
+                self.trained_count += 1
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)
@@ -201,7 +201,7 @@ class StudyState:
 
     def _update_contender(self, candidate: Candidate) -> None:
         trial = candidate.proposal.trial
-        if candidate.is_contender and trial not in self.missed:
+        if candidate.is_contender and trial not in self.missed_trials:
             self.contenders[trial] = candidate
         else:
             self.contenders.pop(trial, None)
@@ -257,7 +257,7 @@ class StudyState:
         return decision
 
     def _drop_missed(self) -> None:
-        missed_trials = self.missed
+        missed_trials = self.missed_trials
         self.confirmations = [trial for trial in self.confirmations if trial not in missed_trials]
         for trial in missed_trials & self.contenders.keys():
             del self.contenders[trial]
@@ -292,7 +292,12 @@ class StudyState:
         return isinstance(event, events.SessionEnded) and event.reason != events.EndReason.INTERRUPTED
 
     @property
-    def missed(self) -> set[int]:
+    def proposal_count(self) -> int:
+        """Number of all proposals: of networks to train, of rejected and of known networks."""
+        return len(self.proposals) + self.rejected.total() + self.repeat_count
+
+    @property
+    def missed_trials(self) -> set[int]:
         """Trials whose verification has missed the target; these candidates cannot become the incumbent."""
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
@@ -317,7 +322,7 @@ class StudyState:
         """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification has missed, else empty."""
         answer = self.answer
         if answer is None:
-            return "missed" if self.missed else ""
+            return "missed" if self.missed_trials else ""
         return self.tier_of(answer)
 
     def tier_of(self, candidate: Candidate) -> str:
@@ -328,7 +333,7 @@ class StudyState:
     @property
     def front(self) -> list[Candidate]:
         """Pareto front of the confirmed candidates that have not missed on test."""
-        return confirmed_front(each for trial, each in self.candidates.items() if trial not in self.missed)
+        return confirmed_front(each for trial, each in self.candidates.items() if trial not in self.missed_trials)
 
     @property
     def nearest(self) -> NearestMiss | None:

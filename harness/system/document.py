@@ -83,14 +83,14 @@ def _key_of(item: Field[Any]) -> str:
 
 
 def read_as(
-    kind: type[_T], text: str | bytes | Path, where: str, hint: str | None = None, *, is_table: bool = False
+    kind: type[_T], text: str | bytes | Path, source: str, hint: str | None = None, *, is_table: bool = False
 ) -> _T:
     """Return the dataclass stored in a JSON text or file; missing fields take the default values.
 
     Args:
         kind: Dataclass or type to return.
         text: JSON text, or path of a file.
-        where: Name of the document in messages.
+        source: Name of the document in messages.
         hint: Hint of the error, which says how to repair the document.
         is_table: Whether values are the cells of a table, which are texts and are converted. Otherwise no value is
             converted.
@@ -107,18 +107,18 @@ def read_as(
         except json.JSONDecodeError:
             pass  # the validation below raises with a better message
         except ValueError as error:
-            raise ContentError(f"{where}: {error}", hint=hint) from error
+            raise ContentError(f"{source}: {error}", hint=hint) from error
         value: _T = _adapter(cast(Any, kind)).validate_json(content, strict=not is_table)
         return value
     except OSError as error:
-        raise ContentError(f"cannot read {where}: {reason(error)}") from error
+        raise ContentError(f"cannot read {source}: {reason(error)}") from error
     except ValidationError as error:
         # Another schema version explains all other errors, so this error is reported first.
         fault = min(error.errors(include_url=False), key=lambda each: each["loc"] != ("schema_version",))
         key = ".".join(map(str, fault["loc"]))
         violation = fault["msg"]
         if fault["type"] == _NO_NETWORK:
-            message = f"{where}: {key} is not a network: {violation}"
+            message = f"{source}: {key} is not a network: {violation}"
             raise ContentError(message, position=fault["ctx"]["position"], text=fault["input"]) from error
         if fault["type"] == "unexpected_keyword_argument" and len(fault["loc"]) == 1:
             keys = [*map(_key_of, fields(cast(Any, kind)))]
@@ -129,7 +129,7 @@ def read_as(
                 value_text = value_text[:57] + "..."
             # The key is empty if the document as a whole has the wrong type.
             key = f"{key} is {value_text}".removeprefix(" is ")
-        message = ": ".join(filter(None, (where, key, violation.removeprefix("Value error, "))))
+        message = ": ".join(filter(None, (source, key, violation.removeprefix("Value error, "))))
         raise ContentError(message, hint=hint) from error
 
 

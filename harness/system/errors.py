@@ -121,8 +121,8 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     if isinstance(error, StorageError):
         return error
     # The disk is full, over quota, read-only or broken.
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-    if isinstance(error, OSError) and error.errno in full:
+    storage_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+    if isinstance(error, OSError) and error.errno in storage_errors:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
     # torch.OutOfMemoryError is compared by name to avoid the import; on a CPU, torch raises a RuntimeError instead.
     is_torch_error = type(error).__name__ == "OutOfMemoryError"

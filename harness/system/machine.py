@@ -26,15 +26,15 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per pe
 _PR_SET_PDEATHSIG = 1  # option of prctl(2): signal to send to a process when the parent process dies
 
 
-def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
+def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
     """Return the command of a compiler, split at spaces; an empty list if no compiler is installed.
 
     Args:
         variable: Environment variable that names the compiler.
-        usual: Compilers to try in turn if the variable is not set.
+        default_names: Compilers to try in turn if the variable is not set.
     """
     command = os.environ.get(variable)
-    for name in [command] if command else usual:
+    for name in [command] if command else default_names:
         words = name.split()
         if words and shutil.which(words[0]):
             return words

@@ -139,5 +139,5 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
     except (click.UsageError, ValueError) as error:
         message = error.message if isinstance(error, click.UsageError) else str(error)
         # click says that a text "is not a valid integer range".
-        plain = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
-        raise UsageError(f"{name}: {plain}") from None
+        message_text = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
+        raise UsageError(f"{name}: {message_text}") from None

@@ -60,19 +60,19 @@ def student_share(value: float, freedom: float) -> float:
     return float(stdtr(freedom, value))
 
 
-def welch_p_value(fresh: Sequence[float], earlier: Sequence[float]) -> float:
-    """Return the p value of the null hypothesis "the mean of ``fresh`` is not below the mean of ``earlier``".
+def welch_p_value(values: Sequence[float], earlier_values: Sequence[float]) -> float:
+    """Return the p value of the null hypothesis "the mean of ``values`` is not below the mean of ``earlier_values``".
 
     Welch's test. Two samples without spread are compared directly. NaN if a sample has fewer than two values.
     """
-    if len(fresh) < 2 or len(earlier) < 2:
+    if len(values) < 2 or len(earlier_values) < 2:
         return math.nan
-    if len(set(fresh)) == len(set(earlier)) == 1:
-        return 0.0 if fresh[0] < earlier[0] else 1.0
+    if len(set(values)) == len(set(earlier_values)) == 1:
+        return 0.0 if values[0] < earlier_values[0] else 1.0
     from scipy.stats import ttest_ind_from_stats
 
-    moments = (mean(fresh), standard_deviation(fresh), len(fresh))
-    recorded_moments = (mean(earlier), standard_deviation(earlier), len(earlier))
+    moments = (mean(values), standard_deviation(values), len(values))
+    recorded_moments = (mean(earlier_values), standard_deviation(earlier_values), len(earlier_values))
     return float(ttest_ind_from_stats(*moments, *recorded_moments, equal_var=False, alternative="less").pvalue)
 
 

@@ -56,9 +56,9 @@ def is_silent() -> bool:
 
 def say(message: str, kind: str = "") -> None:
     """Print a message on stderr, prefixed by ``kind`` (``error``, ``warning``, ``hint`` or empty for a note)."""
-    where = console(stderr=True)
+    output = console(stderr=True)
     line = f"{kind}: {message}" if kind else message
-    if not where.is_terminal:
+    if not output.is_terminal:
         write(line, err=True)
         return
     from rich.text import Text
@@ -66,7 +66,7 @@ def say(message: str, kind: str = "") -> None:
     text = Text(printable(line))
     if kind:
         text.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}[kind], 0, len(f"{kind}:"))
-    where.print(text)
+    output.print(text)
 
 
 def write(text: str, *, err: bool = False) -> None:
@@ -93,12 +93,12 @@ class Column(NamedTuple):
 
 
 def show_table(
-    where: Any, rows: Sequence[Sequence[str]], styles: Sequence[str | Sequence[str]], columns: Sequence[Column] = ()
+    output: Any, rows: Sequence[Sequence[str]], styles: Sequence[str | Sequence[str]], columns: Sequence[Column] = ()
 ) -> None:
     """Print a table; non-printable characters are replaced by question marks.
 
     Args:
-        where: rich console to print on.
+        output: rich console to print on.
         rows: Cells of each row.
         styles: For each row the style of all cells, or a list of the styles of the cells, as defined by rich.
         columns: Columns with titles, of which text columns are folded on a narrow terminal. If left out, there are no
@@ -118,23 +118,23 @@ def show_table(
         cell_styles = [style] * len(row) if isinstance(style, str) else style
         cells = [Text(printable(cell), style=cell_style) for cell, cell_style in zip(row, cell_styles, strict=True)]
         table.add_row(*cells)
-    if where.is_terminal:
-        where.print(table)
+    if output.is_terminal:
+        output.print(table)
         return
-    with where.capture() as capture:
-        where.print(table)
+    with output.capture() as capture:
+        output.print(table)
     # click.echo flushes, so that a full disk or a closed pipe raises here and is handled by the caller.
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), file=where.file)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), file=output.file)
 
 
 @contextmanager
 def busy(words: str) -> Iterator[None]:
     """Show a spinner with ``words`` on stderr during the block, if stderr is a terminal."""
-    where = console(stderr=True)
-    if not where.is_terminal or where.is_dumb_terminal:
+    output = console(stderr=True)
+    if not output.is_terminal or output.is_dumb_terminal:
         yield
         return
-    with where.status(words):
+    with output.status(words):
         yield
 
 

@@ -34,16 +34,16 @@ class RateCurve:
     Attributes:
         learning_rate: The learning rate.
         losses: Loss before the first update and after each update; not finite after an overflow of the weights.
-        reached_after: Updates until the loss is below the target; None if not reached within ``searched`` updates.
-        searched: Largest number of updates in the search for the target.
-        last: All quantities of ``forward_and_backward`` after the last update of ``losses``.
+        reached_after: Updates until the loss is below the target; None if not reached within ``update_limit`` updates.
+        update_limit: Largest number of updates in the search for the target.
+        last_quantities: All quantities of ``forward_and_backward`` after the last update of ``losses``.
     """
 
     learning_rate: float
     losses: tuple[float, ...]
     reached_after: int | None
-    searched: int
-    last: Mapping[str, float]
+    update_limit: int
+    last_quantities: Mapping[str, float]
 
 
 def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, target: float) -> RateCurve:
@@ -66,11 +66,11 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
         raise UsageError(f"target {target} must be a finite number above 0")
     steps = train(start, learning_rate)
     losses = []
-    for last in islice(steps, updates + 1):
-        losses.append(last["E_total"])
+    for quantities in islice(steps, updates + 1):
+        losses.append(quantities["E_total"])
     reached_after = next((number for number, loss in enumerate(losses) if loss < target), None)
     if reached_after is None:
-        before = last
+        before = quantities
         for number, step in enumerate(islice(steps, max(_MOST_UPDATES - updates, 0)), start=updates + 1):
             if step["E_total"] < target:
                 reached_after = number
@@ -78,7 +78,7 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
             if step == before or not math.isfinite(step["E_total"]):
                 break
             before = step
-    return RateCurve(learning_rate, tuple(losses), reached_after, max(updates, _MOST_UPDATES), last)
+    return RateCurve(learning_rate, tuple(losses), reached_after, max(updates, _MOST_UPDATES), quantities)
 
 
 def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
@@ -103,7 +103,7 @@ def _remark(curve: RateCurve) -> str:
         return "the weights overflow, and the loss is not finite"
     if rate < 0:
         return f"a negative rate increases the loss: from {losses[0]:.6g} to {losses[-1]:.6g}"
-    slope = max(map(abs, gradients(curve.last).values()))
+    slope = max(map(abs, gradients(curve.last_quantities).values()))
     # The root is the distance between outputs and targets. A gradient is proportional to this distance, and to the
     # derivatives of the sigmoids.
     if slope < _NO_SLOPE * math.sqrt(2 * losses[-1]):
@@ -138,8 +138,8 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),
     }
     for source, bound in limits.items():
-        if (apart := largest_difference(by_source, source)) > bound:
-            raise HarnessError(f"the chain rule differs from {source} by {apart:.1e} (allowed {bound:.0e})")
+        if (difference := largest_difference(by_source, source)) > bound:
+            raise HarnessError(f"the chain rule differs from {source} by {difference:.1e} (allowed {bound:.0e})")
     return by_source
 
 

@@ -545,17 +545,17 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
     if form.is_global:
         flat = values.reshape(len(values), -1) @ kernel.reshape(len(kernel), -1).T
         return flat[:, None, None, :]
-    whole = np.ascontiguousarray(kernel_in_poses(kernel, form.poses))  # filters of all groups
+    all_weights = np.ascontiguousarray(kernel_in_poses(kernel, form.poses))  # filters of all groups
     rows, columns = form.paddings
     padded_values = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     stride = form.stride
     windows = np.lib.stride_tricks.sliding_window_view(padded_values, form.shape[2:], (1, 2))[:, ::stride, ::stride]
-    groups = values.shape[3] // whole.shape[3]
-    filters = len(whole) // groups
+    groups = values.shape[3] // all_weights.shape[3]
+    filters = len(all_weights) // groups
     parts = []
     for group in range(groups):
-        inputs = windows[:, :, :, group * whole.shape[3] : (group + 1) * whole.shape[3]]
-        weights = whole[group * filters : (group + 1) * filters].transpose(0, 3, 1, 2)
+        inputs = windows[:, :, :, group * all_weights.shape[3] : (group + 1) * all_weights.shape[3]]
+        weights = all_weights[group * filters : (group + 1) * filters].transpose(0, 3, 1, 2)
         # float64 represents these integers exactly and has a fast matrix product.
         flat_windows = inputs.reshape(*inputs.shape[:3], -1).astype(np.float64)
         parts.append(flat_windows @ weights.reshape(filters, -1).T.astype(np.float64))
@@ -581,7 +581,7 @@ def _output(
     if numbers.slope is not None:
         value = np.where(value < 0, (value >> _SLOPE_BITS) * numbers.slope, value)
     target = network.plan.maps[step.target]
-    low = -target.largest if target.signed else 0
+    low = -target.largest if target.is_signed else 0
     return _shifted(value, numbers.output_bits).clip(low, target.largest)
 
 
@@ -598,8 +598,8 @@ def _pooled(values: Integers, form: PoolingForm) -> Integers:
     """
     count, rows, columns, channels = values.shape
     height, width = form.window
-    whole = values[:, : rows // height * height, : columns // width * width]
-    windows = whole.reshape(count, rows // height, height, columns // width, width, channels)
+    covered_values = values[:, : rows // height * height, : columns // width * width]
+    windows = covered_values.reshape(count, rows // height, height, columns // width, width, channels)
     match form.reduction:
         case Reduction.MAXIMUM:
             results: Integers = windows.max((2, 4))

@@ -12,9 +12,9 @@ from harness.system.terminal import console, duration_text, is_silent, printable
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 
 
-def status_interval_seconds(elapsed: float) -> float:
-    """Return the seconds between two status lines without a bar: a tenth of ``elapsed``, but 10 to 60 seconds."""
-    return min(60.0, max(10.0, elapsed / 10))
+def status_interval_seconds(elapsed_seconds: float) -> float:
+    """Return the seconds between two status lines without a bar: a tenth of ``elapsed_seconds``, but 10 to 60."""
+    return min(60.0, max(10.0, elapsed_seconds / 10))
 
 
 class Reporter:

@@ -188,7 +188,7 @@ class StepSettings:
 
     rates: list[float]  # learning rates
     shares: list[float]  # weight of the new state in the average; 1 until averaging begins
-    first_averaged: float  # step of the run, counted from 1, at which averaging begins; inf: never
+    first_averaged_step: float  # step of the run, counted from 1, at which averaging begins; inf: never
 
 
 def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> StepSettings:
@@ -211,7 +211,7 @@ def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> Step
             age = number - average_step
             share -= min(recipe.average_decay, (1 + age) / (10 + age))
         shares.append(share)
-    return StepSettings(rates, shares, first_averaged(recipe, steps_per_epoch))
+    return StepSettings(rates, shares, first_averaged_step(recipe, steps_per_epoch))
 
 
 def _average_step(recipe: Recipe, steps_per_epoch: int) -> int:
@@ -219,7 +219,7 @@ def _average_step(recipe: Recipe, steps_per_epoch: int) -> int:
     return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
 
 
-def first_averaged(recipe: Recipe, steps_per_epoch: int) -> float:
+def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> float:
     """Return the step of a run, counted from 1, at which averaging begins; infinity for a recipe without averaging."""
     return max(1, _average_step(recipe, steps_per_epoch)) if recipe.average_decay else math.inf
 
@@ -263,7 +263,7 @@ class NamedRecipe:
 
     name: str
     recipe: Recipe
-    assumed: tuple[str, ...] = ()  # fields that the source document does not state; values are our assumptions
+    assumed_fields: tuple[str, ...] = ()  # fields that the source document does not state; values are our assumptions
     test_each_epoch: bool = False  # read the test set after each epoch; recipes of source documents only
 
 
@@ -293,8 +293,8 @@ _DOCUMENTS = Recipe(
 def _document(name: str, **document_fields: Any) -> NamedRecipe:
     """Return the recipe of a source document, given the fields that the document states."""
     # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
-    assumed = tuple(item.name for item in fields(Recipe) if item.name not in {*document_fields, *_LATER_FIELDS})
-    return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed, test_each_epoch=True)
+    assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in {*document_fields, *_LATER_FIELDS})
+    return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
 
 
 _FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)

@@ -132,18 +132,18 @@ class TrainingData:
         """
         parts = self._parts.get((device, fold))
         if parts is None:
-            whole = self.images(self.data.train_images, self.data.train_labels, device)
-            train = torch.arange(len(whole))
+            all_images = self.images(self.data.train_images, self.data.train_labels, device)
+            train = torch.arange(len(all_images))
             validation_set = None
             if fold is not None:
                 train, validation = split(self.data, fold)
-                validation_set = _selected(whole, validation)
+                validation_set = _selected(all_images, validation)
             if self.data.dataset.balanced:
                 # Oversample: repeat each image (size of the largest class // size of the class of the image) times.
                 labels = self.data.train_labels[train]
                 counts = labels.bincount()
                 train = train.repeat_interleave((counts.max() // counts)[labels])
-            parts = (_selected(whole, train), validation_set)
+            parts = (_selected(all_images, train), validation_set)
             self._parts[device, fold] = parts
         return parts
 
@@ -201,7 +201,7 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         run = best_start(run, new_start, train_set)
         evaluate(run)
     has_passing_evaluations = job.evaluate_each_epoch or job.test_each_epoch or on_epoch is not None
-    while len(run.history) < last_epoch and not run.diverged:
+    while len(run.history) < last_epoch and not run.has_diverged:
         train_epochs(run, train_set, len(run.history) + 1 if has_passing_evaluations else last_epoch)
         evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
@@ -315,7 +315,7 @@ def _train_by_user(
         evaluate(run)
         run.network.train(was_training)
         epoch_start = time.perf_counter()
-        if run.diverged or len(run.history) == last_epoch:
+        if run.has_diverged or len(run.history) == last_epoch:
             raise LastEpochIsOver
 
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
@@ -331,7 +331,7 @@ def _evaluate_epoch(
     job: Job, data: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last_epoch: int
 ) -> None:
     """Add the error counts that the job requests to the latest epoch; ``last_epoch`` is the last epoch of the job."""
-    job_is_done = len(run.history) == last_epoch or run.diverged
+    job_is_done = len(run.history) == last_epoch or run.has_diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
         finish_average(run, train_set)
         finish_integers(run, train_set)
@@ -379,7 +379,7 @@ def initial_result(job: Job, data: Dataset) -> Result:
 
 def _with_training(result: Result, run: Training, train_size: int, validation_set: Images | None) -> Result:
     """Return the result with status, history, digest of the weights, times and validation errors of the run."""
-    if run.diverged:
+    if run.has_diverged:
         message = f"the loss was not finite in epoch {len(run.history)}"
         result = replace(result, status=Status.DIVERGED, message=message)
     elif len(run.history) == run.recipe.epochs:
@@ -405,7 +405,7 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
     wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
     # The errors of a diverged network tell nothing about the images.
-    if job.inspection is not None and not run.diverged:
+    if job.inspection is not None and not run.has_diverged:
         area = None
         if test_set.classes == 2:
             pixels = test_set.pixels.cpu()

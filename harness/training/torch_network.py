@@ -50,12 +50,12 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, module_of_tie: dict[str, nn.Mod
         else:
             module = op.module(shape)
         if op.tie is not None:
-            first = module_of_tie.setdefault(op.tie, module)
-            module = first if op.is_joint else module
+            first_module = module_of_tie.setdefault(op.tie, module)
+            module = first_module if op.is_joint else module
             # A convolution keeps its own bias.
             names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
             for name in names:
-                module.register_parameter(name, getattr(first, name))
+                module.register_parameter(name, getattr(first_module, name))
         modules.append(module)
         shape = op.shape(shape)
     return nn.Sequential(*modules)
@@ -122,8 +122,8 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
         before = ops[:index]
         after = ops[index + 1 :]
         yield op, (*before, *after)
-        for inner, rest in _shortened(op.ops):
-            yield inner, (*before, Residual(rest), *after)
+        for inner, remaining_ops in _shortened(op.ops):
+            yield inner, (*before, Residual(remaining_ops), *after)
 
 
 def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool:

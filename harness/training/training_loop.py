@@ -49,7 +49,7 @@ from harness.training.recipe import (
     check_network,
     decay_of,
     epoch_steps,
-    first_averaged,
+    first_averaged_step,
     halvings,
     recipe_of_epoch,
 )
@@ -100,7 +100,7 @@ class Training:
     # ``average``, or else ``state``, with rounded weights and recomputed BN statistics; None until ``finish_average``.
     finished_average: list[Tensor] | None = None
     map_scales: Tensor | None = None  # scales of the integer network; None except at the end of an ``int8`` run
-    diverged: bool = False  # whether a loss was not finite, which ends the run
+    has_diverged: bool = False  # whether a loss was not finite, which ends the run
     history: list[Epoch] = field(default_factory=list)
 
     @property
@@ -162,22 +162,22 @@ def start(
     return Training(architecture, task, network, optimizer, generator, recipe, device, state, tensors, engine=engine)
 
 
-def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
+def best_start(first_start: Training, new_start: Callable[[int], Training], images: Images) -> Training:
     """Return the best start of a run by successive halving on the training loss (arXiv 1502.07943).
 
     The best start has trained for the epochs of the last stage (``halvings``). The training time of all dropped starts
     is added to the best start at its last epoch.
 
     Args:
-        first: Start 0, untrained.
+        first_start: Start 0, untrained.
         new_start: Makes the start with a number from 1 to ``recipe.starts - 1``.
         images: Training images.
 
     Raises:
         ContentError: There are fewer images than a batch needs.
     """
-    recipe = first.recipe
-    runs = [first, *(new_start(number) for number in range(1, recipe.starts))]
+    recipe = first_start.recipe
+    runs = [first_start, *(new_start(number) for number in range(1, recipe.starts))]
     overhead = 0.0
     # All starts share a program of the native engine, which holds no state of a run, only buffers for a batch.
     native = None
@@ -189,10 +189,10 @@ def best_start(first: Training, new_start: Callable[[int], Training], images: Im
         runs.sort(key=lambda run: run.last_loss)
         overhead += sum(run.seconds for run in runs[halving.survivors :])
         runs = runs[: halving.survivors]
-    best = runs[0]
-    best.seconds += overhead
-    best.history[-1] = replace(best.history[-1], train_seconds=best.seconds)
-    return best
+    best_run = runs[0]
+    best_run.seconds += overhead
+    best_run.history[-1] = replace(best_run.history[-1], train_seconds=best_run.seconds)
+    return best_run
 
 
 def train_epoch(run: Training, images: Images) -> Epoch:
@@ -204,7 +204,7 @@ def train_epoch(run: Training, images: Images) -> Epoch:
 def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     """Train until the history has ``last_epoch`` epochs, each a pass over ``images``.
 
-    A loss that is not finite ends the run: ``diverged`` is set and the loss of the epoch is None.
+    A loss that is not finite ends the run: ``has_diverged`` is set and the loss of the epoch is None.
 
     Raises:
         ContentError: There are fewer images than a batch needs.
@@ -218,10 +218,10 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     engine_state = None
     if run.engine is not None:
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
-        real = torch.float64 if run.engine.double else torch.float32
-        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=real).item())
+        number_type = torch.float64 if run.engine.is_double else torch.float32
+        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=number_type).item())
         engine_state = _engine_state(run, run.engine, images)
-    while len(run.history) < last_epoch and not run.diverged:
+    while len(run.history) < last_epoch and not run.has_diverged:
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
         settings = epoch_steps(recipe, run.step, steps)
         if engine_state is None:
@@ -232,12 +232,12 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         began_seconds = time.perf_counter()
     if engine_state is not None:
         restore(run.network, run.optimizer, engine_state.flat, run.step)
-        if run.step >= first_averaged(recipe, steps):
+        if run.step >= first_averaged_step(recipe, steps):
             run.average = restored_average(run.network, engine_state.flat)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
-    """Append an epoch to the history and return the epoch; set ``diverged``.
+    """Append an epoch to the history and return the epoch; set ``has_diverged``.
 
     Args:
         run: Run that has trained the epoch.
@@ -247,8 +247,8 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     """
     run.seconds += seconds
     run.finished_average = None
-    run.diverged = not math.isfinite(loss)
-    run.history.append(Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds))
+    run.has_diverged = not math.isfinite(loss)
+    run.history.append(Epoch(len(run.history) + 1, rate, None if run.has_diverged else loss, run.seconds))
     return run.history[-1]
 
 
@@ -274,7 +274,7 @@ class _EngineState:
 def _engine_state(run: Training, engine: Engine, images: Images) -> _EngineState:
     """Return a copy of the state of the run for the native engine."""
     native = _native(run, engine, images)
-    flat = flat_state(run.network, run.optimizer, run.average, native.real)
+    flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
     return _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
 
 
@@ -309,7 +309,7 @@ def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSet
         run.step += 1
         if run.average is not None:
             torch._foreach_lerp_(run.average, run.state, share)
-        elif run.step >= settings.first_averaged:
+        elif run.step >= settings.first_averaged_step:
             run.average = [tensor.clone() for tensor in run.state]
     # Reading the sum waits for the device, so only once per epoch.
     return float(loss_sum)
@@ -393,7 +393,7 @@ def finish_average(run: Training, images: Images) -> None:
 
 def finish_integers(run: Training, images: Images) -> None:
     """Compute the scales of the integer network from training images, at the end of a run with precision ``int8``."""
-    has_ended = len(run.history) == run.recipe.epochs and not run.diverged
+    has_ended = len(run.history) == run.recipe.epochs and not run.has_diverged
     if run.recipe.precision == "int8" and has_ended:
         plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
         with _holding(run, predicting_state(run)):
@@ -491,7 +491,7 @@ def checkpoint(run: Training) -> dict[str, Any]:
         "average": run.average,
         "step": run.step,
         "seconds": run.seconds,
-        "diverged": run.diverged,
+        "diverged": run.has_diverged,
         "history": [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in run.history],
     }
 
@@ -504,7 +504,7 @@ def resume(run: Training, state: dict[str, Any]) -> None:
     run.average = None if state["average"] is None else [tensor.to(run.device) for tensor in state["average"]]
     run.step = state["step"]
     run.seconds = state["seconds"]
-    run.diverged = state["diverged"]
+    run.has_diverged = state["diverged"]
     run.history = [Epoch(*values) for values in state["history"]]
 
 

@@ -149,13 +149,13 @@ def _logits(output: Any, classes: int) -> Tensor:
     values = output if isinstance(output, (tuple, list)) else [output]
     tensors = [each for each in values if isinstance(each, Tensor)]
     # The first axis is the batch, which a ``squeeze`` in the module removes for a single image.
-    fitting = [each for each in tensors if math.prod(each.shape[min(1, each.ndim - 1) :]) == classes]
-    if len(fitting) != 1:
+    logit_tensors = [each for each in tensors if math.prod(each.shape[min(1, each.ndim - 1) :]) == classes]
+    if len(logit_tensors) != 1:
         kinds = [shape_text(tuple(each.shape[1:])) for each in tensors] or [type(output).__name__]
         raise ValueError(f"the module returns {' and '.join(kinds)} per image; expected {classes} numbers")
-    if not fitting[0].is_floating_point():
-        raise ValueError(f"the module returns numbers of type {fitting[0].dtype}")
-    return fitting[0].reshape(-1, classes)
+    if not logit_tensors[0].is_floating_point():
+        raise ValueError(f"the module returns numbers of type {logit_tensors[0].dtype}")
+    return logit_tensors[0].reshape(-1, classes)
 
 
 def exported(module: nn.Module, task: Task) -> ExportedProgram:
@@ -386,7 +386,7 @@ class _Examination:
             (outputs * torch.arange(outputs.numel()).view(outputs.shape)).sum().backward()  # type: ignore[no-untyped-call]
         norms = [f"{path}." for path, part in module.named_modules() if isinstance(part, _BatchNorm)]
         buffers = dict(module.named_buffers())
-        learned = {
+        buffer_sizes = {
             name: buffers[name].numel()
             for name in _changed(state_before, _state_of(module))
             if name in buffers and not any(name.startswith(norm) for norm in norms)
@@ -400,7 +400,7 @@ class _Examination:
             self.second.load_state_dict(float_state, strict=False)
         if not torch.equal(self._outputs(module, self._images), self._outputs(self.second.eval(), self._images)):
             raise self._refusal("its outputs depend on values that its state_dict lacks as floating-point numbers")
-        return learned
+        return buffer_sizes
 
     def _parts(self) -> Mapping[str, ModulePart]:
         """Return the layers by path, in order; the whole module has the path ``""``.

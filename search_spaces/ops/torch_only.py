@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from search_spaces.ops.convolutions import Conv, kernel_signature
 from search_spaces.ops.integer_form import KernelForm
 from search_spaces.ops.op import (
     ArgumentKind,
@@ -151,3 +152,12 @@ class GroupNorm(Op):
     def source(self, before: Shape) -> str:
         options: dict[str, Any] = {"affine": False} if self.bare else {}
         return call_text("nn.GroupNorm", self.groups, before[0], **options)
+
+
+@register(**{f"conv{edge}x{edge}": kernel_signature(edge, edge) for edge in (2, 4, 6, 7)})
+@dataclass(frozen=True, slots=True)
+class WideConv(Conv):
+    """A convolution with a window of 2x2, 4x4, 6x6 or 7x7; see ``Conv``.
+
+    By default, 7x7 keeps the size of the map at stride 1, and a window of even size makes the map smaller by 1.
+    """

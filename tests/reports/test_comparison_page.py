@@ -183,7 +183,7 @@ def test_mistakes_are_images_wrong_in_at_least_half_of_seeds(place: Workspace):
 
     assert [item.images for item in facts.mistakes] == [{5, 947}, {947, 30, 31}]
     assert [item.alone for item in facts.mistakes] == [{5}, {30, 31}]
-    assert [item.mislabelled for item in facts.mistakes] == [1, 1]
+    assert [item.mislabelled_count for item in facts.mistakes] == [1, 1]
     assert facts.shared == {947}
 
 

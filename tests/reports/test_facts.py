@@ -452,7 +452,7 @@ def test_mistakes_count_images_of_all_seeds():
     result = mistakes(proof, inspections)
 
     assert [mistake.seeds for mistake in result.mistakes] == [3] * 12 + [1] * 2
-    assert sum(mistake.mislabelled for mistake in result.mistakes) == 10
+    assert sum(mistake.is_mislabelled for mistake in result.mistakes) == 10
     assert all((item.label, item.pixels) == (label_of(item.image), ring_pixels(item.image)) for item in result.mistakes)
     assert [mistake.predictions for mistake in result.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
     assert result.confusion is not None
@@ -524,7 +524,7 @@ def test_remark_states_reason_of_early_end(study: Any, status: Any, state: Netwo
 
     [facts] = networks_of(study)
 
-    assert (facts.state, facts.validation_accuracies_pct, facts.complete) == (state, accuracies, False)
+    assert (facts.state, facts.validation_accuracies_pct, facts.is_complete) == (state, accuracies, False)
     assert facts.remark.startswith(remark)
 
 
@@ -540,7 +540,7 @@ def test_networks_are_ordered_by_target_threshold_accuracy_and_state(study: Any)
 
 
 def test_front_equals_comparison_of_all_pairs(realistic_facts: StudyFacts):
-    trained = [item for item in realistic_facts.networks if item.complete and item.accuracy_pct is not None]
+    trained = [item for item in realistic_facts.networks if item.is_complete and item.accuracy_pct is not None]
 
     # Compares all pairs, unlike the sweep of ``front_of``.
     expected = {

@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
+from search_spaces.counting import FeasibleCount, clopper_pearson, feasible, smallest
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import (
@@ -20,19 +21,15 @@ from search_spaces.space import (
     Decision,
     DecisionOptions,
     Draw,
-    FeasibleCount,
     Metric,
     SearchSpace,
     by_configurations,
-    clopper_pearson,
     draw,
     draw_uniform,
     enumerate_draws,
-    feasible,
     judge,
     mutate,
     replay,
-    smallest,
     uniform,
 )
 from search_spaces.space_errors import DrawError

@@ -28,12 +28,13 @@ from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.recipe import Recipe
 from harness.training.torch_network import build, normalised, recompute_statistics
+from search_spaces.counting import feasible
 from search_spaces.deployment import check_integer_form, without_integer_form
 from search_spaces.network import MNIST, Architecture, analyse, walk
 from search_spaces.notation import parse_network, parse_notation, parse_space
 from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape, Signature, register
 from search_spaces.ops.integer_form import IntegerForm, RescalingForm
-from search_spaces.space import draw_uniform, enumerate_draws, feasible
+from search_spaces.space import draw_uniform, enumerate_draws
 from search_spaces.space_errors import NoIntegerFormError, NotationError, ShapeError
 from tests.conftest import REPOSITORY
 from tests.factories import make_data

@@ -350,8 +350,8 @@ def test_decisions_are_named_by_position_in_the_space():
 def test_shared_parts_are_ordered_by_dependency_without_unused_parts():
     text = "let unused = {1, 2}; let ab = <a b>; let a = dropout(r); let r = {0.1, 0.2}; let b = bn?; net = ab ab"
     space = parse_space(text, "mine")
-    assert list(space.shared) == ["r", "a", "b", "ab"]
-    assert space.unused == ("unused",)
+    assert list(space.let_values) == ["r", "a", "b", "ab"]
+    assert space.unused_names == ("unused",)
     assert space.name == "mine"
 
 

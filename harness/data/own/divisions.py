@@ -96,19 +96,19 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
         DataError: A class would have no image on one of the sides.
     """
     is_chosen = np.zeros(len(labels), bool)
-    free = ~np.isin(units.of_image, units.of_image[is_barred])
+    is_free = ~np.isin(units.of_image, units.of_image[is_barred])
     members = units.members(range(len(labels)))
     for label in np.unique(labels):
         in_class = ~is_barred & (labels == label)
         least_count = max(1, round(int(in_class.sum()) * _SHARE))
         count = int((in_class & is_chosen).sum())
-        for unit in units.members(np.flatnonzero(in_class & free & ~is_chosen).tolist()):
+        for unit in units.members(np.flatnonzero(in_class & is_free & ~is_chosen).tolist()):
             if count >= least_count:
                 break
             is_chosen[members[unit]] = True
             count += int(in_class[members[unit]].sum())
     if has_groups:
-        _add_units(is_chosen, labels, units, free)
+        _add_units(is_chosen, labels, units, is_free)
     for side in (is_chosen, ~is_chosen & ~is_barred):
         if len(absent := np.setdiff1d(labels[~is_barred], labels[side])):
             unit_text = counted(len(np.unique(units.of_image[~is_barred & (labels == absent[0])])), "unit")
@@ -117,20 +117,20 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
     return is_chosen
 
 
-def _add_units(is_chosen: Array, labels: Array, units: Units, free: Array) -> None:
+def _add_units(is_chosen: Array, labels: Array, units: Units, is_free: Array) -> None:
     """Add free units to the mask ``is_chosen`` by rank, up to ``_FEWEST_GROUPS``, or a third of the free units if less.
 
     A unit is left out if some class would lose its last image on the opposite side.
     """
-    members = units.members(np.flatnonzero(free).tolist())
+    members = units.members(np.flatnonzero(is_free).tolist())
     count = sum(bool(is_chosen[images[0]]) for images in members.values())
     least_count = min(_FEWEST_GROUPS, len(members) // 3)
     for images in members.values():
         if count >= least_count:
             break
-        opposite = free & ~is_chosen
+        opposite = is_free & ~is_chosen
         opposite[images] = False
-        if not is_chosen[images[0]] and {*labels[opposite].tolist()} == {*labels[free].tolist()}:
+        if not is_chosen[images[0]] and {*labels[opposite].tolist()} == {*labels[is_free].tolist()}:
             is_chosen[images] = True
             count += 1
 
@@ -267,14 +267,14 @@ def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] |
     return surplus if len(surplus) == count else None
 
 
-def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array | None) -> str:
+def overlap(parts: Mapping[str, Array], equal_keys: Array, near_keys: Array, groups: Array | None) -> str:
     """Return a description of images and groups that belong to two parts, with counts; empty without overlap.
 
     The hash of a user data set covers the text (``training_images.content_digest``), so the wording must not change.
 
     Args:
         parts: Indices of the images by name of the part, training part first.
-        equal: Key of each image that equal images share; ``near`` is a key that near-duplicates share as well.
+        equal_keys: Key of each image that equal images share; near-duplicates share ``near_keys`` as well.
         groups: Group of each image; None without groups.
     """
     sentences = []
@@ -282,12 +282,12 @@ def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array
         images = parts[part]
         earlier_images = parts[earlier]
         of_part = f"of {len(images):,} {part} images"
-        shared_count = int(np.isin(equal[images], equal[earlier_images]).sum())
+        shared_count = int(np.isin(equal_keys[images], equal_keys[earlier_images]).sum())
         if shared_count > 0:
             sentences.append(f"{shared_count:,} {of_part} lie in the {earlier} part, too")
-        alike = int(np.isin(near[images], near[earlier_images]).sum()) - shared_count
-        if alike > 0:
-            sentences.append(f"{alike:,} {of_part} are nearly equal to images of the {earlier} part")
+        near_count = int(np.isin(near_keys[images], near_keys[earlier_images]).sum()) - shared_count
+        if near_count > 0:
+            sentences.append(f"{near_count:,} {of_part} are nearly equal to images of the {earlier} part")
         if groups is not None:
             common_groups = len(np.intersect1d(groups[images], groups[earlier_images]))
             if common_groups > 0:

@@ -64,14 +64,14 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
     class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = 1 - float((class_shares**2).sum())
     levels = copy_levels(differences, labels[pairs[:, 0]] != labels[pairs[:, 1]], chance)
-    near = differences <= levels
+    is_near = differences <= levels
     # Each picture is connected to the first picture with the same digest.
-    edges = np.concatenate([pairs[near], np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
+    edges = np.concatenate([pairs[is_near], np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(digests),) * 2)
     components = connected_components(graph, directed=False)[1]
     order = np.lexsort((digests, components))
-    least = order[np.unique(components[order], return_index=True)[1]]
-    return NearKeys(digests[least][components], levels, int((~near).sum()))
+    representatives = order[np.unique(components[order], return_index=True)[1]]
+    return NearKeys(digests[representatives][components], levels, int((~is_near).sum()))
 
 
 def copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
@@ -88,11 +88,11 @@ def copy_levels(differences: Array, has_other_class: Array, chance: float) -> in
     if has_other_class.sum() <= _MOST_WRONG_LABELS:
         return NEAR_LEVELS
     for levels in range(NEAR_LEVELS - 1, 0, -1):
-        near = differences <= levels
-        if min(near.sum(), (~near).sum()) < _LEAST_PAIRS:
+        is_near = differences <= levels
+        if min(is_near.sum(), (~is_near).sum()) < _LEAST_PAIRS:
             continue
-        is_copy = has_other_class[near].mean() <= _COPIES_SHARE * chance
-        if is_copy and has_other_class[~near].mean() >= _SIMILAR_SHARE * chance:
+        is_copy = has_other_class[is_near].mean() <= _COPIES_SHARE * chance
+        if is_copy and has_other_class[~is_near].mean() >= _SIMILAR_SHARE * chance:
             return levels
     return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
 
@@ -193,12 +193,12 @@ def _differences(images: Array, partners: Array) -> Array:
     Both arrays are uint8 (pairs, channels, rows, columns). Only the pixels that overlap after a shift are compared.
     """
     rows, columns = images.shape[2:]
-    least = np.full(len(images), np.inf)  # least mean square over the shifts
+    least_squares = np.full(len(images), np.inf)  # least mean square over the shifts
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             inside = images[:, :, max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
             views = partners[:, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
             squares = (inside.astype(np.int64) - views) ** 2
-            least = np.minimum(least, squares.mean((1, 2, 3)))
-    differences: Array = np.sqrt(least)
+            least_squares = np.minimum(least_squares, squares.mean((1, 2, 3)))
+    differences: Array = np.sqrt(least_squares)
     return differences

@@ -117,8 +117,8 @@ def is_data_file(path: Path) -> bool:
 
 def endings_text() -> str:
     """Return the supported file endings as text for messages."""
-    *first, last = _FILES
-    return f"{', '.join(first)} and {last}"
+    *further_endings, last_ending = _FILES
+    return f"{', '.join(further_endings)} and {last_ending}"
 
 
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
@@ -224,12 +224,12 @@ def _role(words: list[str]) -> tuple[str, str] | None:
 
 def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     """Return the first of ``keys`` that names the groups of a part, such as ``NAME_test`` or ``test_NAME``."""
-    usual = group_by if part == "train" else f"{group_by}_{part}"
+    usual_key = group_by if part == "train" else f"{group_by}_{part}"
     words = [word for word, part_of_word in _PART_OF_WORD.items() if part_of_word == part]
-    for key in (usual, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
+    for key in (usual_key, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
         if key in keys:
             return key
-    raise DataError(f"--group-by {group_by}: {path} has no array {usual}; arrays: {', '.join(keys)}")
+    raise DataError(f"--group-by {group_by}: {path} has no array {usual_key}; arrays: {', '.join(keys)}")
 
 
 def _idx_folder(folder: Path) -> Source | None:

@@ -365,7 +365,7 @@ class _ImageTable:
         return self.names[part][index_in_part] if self.names[part] else f"{PARTS[part]} {index_in_part}"
 
 
-class _Scaled(NamedTuple):
+class _ScaledImages(NamedTuple):
     """All images, scaled to pixels, with the choice of the test images.
 
     Attributes:
@@ -373,7 +373,7 @@ class _Scaled(NamedTuple):
         low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
         pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
         pixel_digests: SHA-256 of the pixels of each image.
-        near: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
+        near_duplicates: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
         near_stays_together: Whether splits do not divide near-duplicates.
     """
 
@@ -382,13 +382,13 @@ class _Scaled(NamedTuple):
     high: Array
     pixels: Array
     pixel_digests: Array
-    near: NearKeys
+    near_duplicates: NearKeys
     near_stays_together: bool
 
     @property
     def together(self) -> Array:
         """Key of each image; images with equal keys must stay on the same side of a split."""
-        return self.near.keys if self.near_stays_together else self.pixel_digests
+        return self.near_duplicates.keys if self.near_stays_together else self.pixel_digests
 
 
 class _Groups(NamedTuple):
@@ -407,24 +407,24 @@ class _Groups(NamedTuple):
 def _store(source: Source, options: SourceOptions) -> Dataset:
     """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
-    scaled, fold, is_used = _divided(table, balanced=options.balanced)
-    low, high = scaled.low, scaled.high
-    overlap = _overlap(source, options, table, scaled)
-    remarks = _remarks(source, table, scaled)
-    duplicates = _duplicates(table, scaled.pixel_digests)
+    images, fold, is_used = _divided(table, balanced=options.balanced)
+    low, high = images.low, images.high
+    overlap = _overlap(source, options, table, images)
+    remarks = _remarks(source, table, images)
+    duplicates = _duplicates(table, images.pixel_digests)
     # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
     table.numbers.clear()
-    not_locked, locked, groups = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
-    del scaled
-    if surplus := len(table.part) - len(not_locked["labels"]) - len(locked["labels"]):
+    unlocked_part, locked_part, groups = _parts_to_write(table, images, fold, is_used, balanced=options.balanced)
+    del images
+    if surplus := len(table.part) - len(unlocked_part["labels"]) - len(locked_part["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
     group_sizes = [list(sizes) for sizes in (groups.validation_group_sizes, groups.test_group_sizes) if sizes]
     # The same facts and arrays in the same order as in ``training_images._has_its_content``: a change here would change
     # the hashes of data sets.
     facts = [table.classes, low.tolist(), high.tolist(), overlap, options.balanced, *group_sizes]
-    digest = content_digest(facts, [*not_locked.values(), *locked.values()])
-    mean, deviation = _statistics(not_locked["pixels"], source.name)
-    validation_size, folds = _fold_counts(not_locked["fold"])
+    digest = content_digest(facts, [*unlocked_part.values(), *locked_part.values()])
+    mean, deviation = _statistics(unlocked_part["pixels"], source.name)
+    validation_size, folds = _fold_counts(unlocked_part["fold"])
     spec = Dataset(
         name=f"{plain_name(source.name) or 'own'}-{digest[:8]}",
         target_pct=0.0,  # no default target
@@ -432,10 +432,10 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         std=deviation,
         licence="",
         classes=len(table.classes),
-        image_shape=not_locked["pixels"].shape[1:],
-        train_size=len(not_locked["labels"]) - validation_size,
+        image_shape=unlocked_part["pixels"].shape[1:],
+        train_size=len(unlocked_part["labels"]) - validation_size,
         validation_size=validation_size,
-        test_size=len(locked["labels"]),
+        test_size=len(locked_part["labels"]),
         **groups._asdict(),
         class_names=tuple(table.classes),
         sha256=digest,
@@ -451,13 +451,13 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         low=tuple(map(float, low)),
         high=tuple(map(float, high)),
     )
-    return _write(spec, not_locked, locked)
+    return _write(spec, unlocked_part, locked_part)
 
 
-def _overlap(source: Source, options: SourceOptions, table: _ImageTable, scaled: _Scaled) -> str:
+def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images: _ScaledImages) -> str:
     """Return the overlap of the parts in words; raise DataError if ``options`` do not allow the overlap."""
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
-    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near.keys, table.groups)
+    overlap = divisions.overlap(indices, images.pixel_digests, images.near_duplicates.keys, table.groups)
     if overlap and not options.allow_overlap:
         hint = "--allow-overlap accepts the parts and records the overlap in the data set"
         raise DataError(f"the parts of {source.name} overlap: {overlap}", hint=hint)
@@ -528,20 +528,20 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
     return numbers
 
 
-def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Array]:
+def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
     """Return the scaled images and the choice of the test images (`_Scaled`), then both results of `_choose_folds`.
 
     Near-duplicates are not divided, unless so many are connected that no split exists.
     """
     try:
-        scaled = _split_and_scale(table, near_stays_together=True)
-        return scaled, *_choose_folds(table, scaled, balanced=balanced)
+        images = _split_and_scale(table, near_stays_together=True)
+        return images, *_choose_folds(table, images, balanced=balanced)
     except DataError:
-        scaled = _split_and_scale(table, near_stays_together=False)
-        return scaled, *_choose_folds(table, scaled, balanced=balanced)
+        images = _split_and_scale(table, near_stays_together=False)
+        return images, *_choose_folds(table, images, balanced=balanced)
 
 
-def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scaled:
+def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _ScaledImages:
     """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images.
 
     Args:
@@ -570,21 +570,21 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         pixel_digests = values.digests(pixels)
-        near = near_keys(pixels, pixel_digests, table.labels)
-        scaled = _Scaled(is_test, low, high, pixels, pixel_digests, near, near_stays_together=near_stays_together)
-        if has_test or not np.isin(scaled.together[is_test], scaled.together[~is_test]).any():
-            return scaled
+        duplicates = near_keys(pixels, pixel_digests, table.labels)
+        images = _ScaledImages(is_test, low, high, pixels, pixel_digests, duplicates, near_stays_together)
+        if has_test or not np.isin(images.together[is_test], images.together[~is_test]).any():
+            return images
         # Different numbers became equal or nearly equal pixels on both sides. Another key keeps such images together.
         # The next split has a different range, which may make more images equal. Units only grow, so few attempts are
         # sufficient.
-        keys.append(scaled.together)
+        keys.append(images.together)
     raise DataError(f"cannot set aside a fifth of the images: {_ROUNDED}")
 
 
-def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
+def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) -> tuple[Array, Array]:
     """Return the fold in which an image validates and the mask of used images, both for the images not locked."""
-    not_test = np.flatnonzero(~scaled.is_test)
-    units = divisions.connected_units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
+    not_test = np.flatnonzero(~images.is_test)
+    units = divisions.connected_units([key[not_test] for key in (*table.keys(), images.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     validation = in_validation if in_validation.any() else None
     return divisions.choose_validation(
@@ -593,12 +593,12 @@ def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tup
 
 
 def _parts_to_write(
-    table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
+    table: _ImageTable, images: _ScaledImages, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], _Groups]:
     """Return the arrays of the training and validation images, the arrays of the test images, and the groups."""
-    image_indices = np.flatnonzero(~scaled.is_test)[is_used]
+    image_indices = np.flatnonzero(~images.is_test)[is_used]
     fold = fold[is_used]
-    test = np.flatnonzero(scaled.is_test)
+    test = np.flatnonzero(images.is_test)
     if balanced:
         labels = table.labels[test]
         # Each test image is a unit of its own.
@@ -609,8 +609,8 @@ def _parts_to_write(
         group_of_test_image = np.unique(table.groups[test], return_inverse=True)[1]
         groups = _Groups(_sizes(validation_groups), _sizes(group_of_test_image), tuple(group_of_test_image.tolist()))
     return (
-        {"pixels": scaled.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
-        {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
+        {"pixels": images.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
+        {"pixels": images.pixels[test], "labels": table.labels[test].astype("<i8")},
         groups,
     )
 
@@ -619,15 +619,15 @@ def _sizes(groups: Any) -> tuple[int, ...]:
     return tuple(np.unique(groups, return_counts=True)[1].tolist())
 
 
-def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
+def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[str]:
     """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
-    pixels = scaled.pixels
+    pixels = images.pixels
     # The table is sorted by part, class and content, so these images are from the first classes of the training part,
     # or from the first class alone if it has 200. The remark about most images assumes that all classes are alike.
     sample = np.arange(min(len(pixels), 200))
     if any(values.squeezed(block, pixels[places]) for places, block in table.blocks(sample)):
-        extent = f"{scaled.low.min():g} to {scaled.high.max():g}"
+        extent = f"{images.low.min():g} to {images.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]
     edge = round(columns**0.5)
@@ -637,20 +637,21 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
         remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
     # Index of the component of near-duplicates of each image, and an image of each different picture. A component with
     # more than one different picture has near-duplicates, a component of equal pictures has none.
-    component = np.unique(scaled.near.keys, return_inverse=True)[1]
-    firsts = np.unique(scaled.pixel_digests, return_index=True)[1]
+    duplicates = images.near_duplicates
+    component = np.unique(duplicates.keys, return_inverse=True)[1]
+    firsts = np.unique(images.pixel_digests, return_index=True)[1]
     picture_counts = np.bincount(component[firsts])
     if number := int((picture_counts[component] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
-        if not scaled.near_stays_together:
+        if not images.near_stays_together:
             stays = (
                 "lie on BOTH SIDES of splits, because too many are connected; define groups (--group-by) if possible"
             )
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
-    if scaled.near.levels < NEAR_LEVELS:
-        limit = counted(scaled.near.levels, "grey level")
+    if duplicates.levels < NEAR_LEVELS:
+        limit = counted(duplicates.levels, "grey level")
         remarks.append(
-            f"{counted(scaled.near.dropped_pairs, 'pair')} of similar images that differ by more than {limit} are not"
+            f"{counted(duplicates.dropped_pairs, 'pair')} of similar images that differ by more than {limit} are not"
             " counted as near-duplicates, because too many have different classes"
         )
     if table.groups is not None:

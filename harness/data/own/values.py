@@ -320,14 +320,14 @@ def _layouts(images: Array) -> dict[str, Array]:
 # From numbers to pixels ------------------------------------------------------------------------------------------
 
 
-def chunks(count: int, numbers_each: int) -> Iterator[slice]:
+def chunks(count: int, numbers_per_image: int) -> Iterator[slice]:
     """Yield slices of ``count`` images; a slice has at most ``_CHUNK`` numbers, but at least one image.
 
     Args:
         count: Number of images.
-        numbers_each: Numbers per image.
+        numbers_per_image: Numbers per image.
     """
-    step = max(1, _CHUNK // max(1, numbers_each))
+    step = max(1, _CHUNK // max(1, numbers_per_image))
     yield from (slice(start, start + step) for start in range(0, count, step))
 
 
@@ -344,16 +344,16 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     Raises:
         DataError: The difference of maximum and minimum is too large for float64.
     """
-    least = []
-    most = []
+    minima = []
+    maxima = []
     is_whole = True
     for block in blocks:
-        least.append(block.min(axis=(0, 2, 3)))
-        most.append(block.max(axis=(0, 2, 3)))
+        minima.append(block.min(axis=(0, 2, 3)))
+        maxima.append(block.max(axis=(0, 2, 3)))
         is_whole = is_whole and _is_whole(block)
     # Adding zero turns -0.0 into 0.0, here and below.
-    low = np.min(least, axis=0).astype(np.float64) + 0.0
-    high = np.max(most, axis=0).astype(np.float64) + 0.0
+    low = np.min(minima, axis=0).astype(np.float64) + 0.0
+    high = np.max(maxima, axis=0).astype(np.float64) + 0.0
     fixed_ranges = (_BYTES, _SHARES) if is_whole else (_SHARES,)
     for fixed_low, fixed_high in fixed_ranges:
         if low.min() >= 0 and fixed_high / 2 < high.max() <= fixed_high:
@@ -401,22 +401,22 @@ def range_mismatch_text(images: Array, low: Array, high: Array) -> str | None:
         images: Numbers, (images, channels, rows, columns), at least one image.
         low: Lower end of the fitted range per channel, (channels,); ``high`` is the upper end (`range_of`).
     """
-    least = images.min(axis=(2, 3))
-    most = images.max(axis=(2, 3))
+    lows = images.min(axis=(2, 3))
+    highs = images.max(axis=(2, 3))
     is_fixed = low.min() == 0 and high.max() in (1, 255)  # a range fitted to a sample with these ends counts as fixed
     margin = (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS) * (high - low)
-    beyond = ((least < low - margin) | (most > high + margin)).any(axis=1)
+    is_image_beyond = ((lows < low - margin) | (highs > high + margin)).any(axis=1)
     # A fixed range has no numbers beyond, so a single image shows another scale. Other ranges were fitted to a sample,
     # so a few new images may have larger numbers; half of the images show another scale.
-    is_beyond = beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)
-    widths = most.max(axis=0).astype(np.float64) - least.min(axis=0)
+    is_beyond = is_image_beyond.any() if is_fixed else 2 * is_image_beyond.sum() >= len(images)
+    widths = highs.max(axis=0).astype(np.float64) - lows.min(axis=0)
     is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
     if is_narrow and high.max() == 255 and _is_whole(images):
         # Whole numbers may be the bytes of a picture that is nearly black.
         is_narrow = False
     is_bytes_in_wide_range = images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
     if is_beyond or is_narrow or is_bytes_in_wide_range:
-        return f"range from {least.min():g} to {most.max():g}, but the fitted range is {low.min():g} to {high.max():g}"
+        return f"range from {lows.min():g} to {highs.max():g}, but the fitted range is {low.min():g} to {high.max():g}"
     return None
 
 

@@ -72,7 +72,10 @@ class Processes(Executor):
         """Start ``count`` processes, which load the data; raise UsageError if this process may not start processes."""
         check_may_start()
         for _ in range(count):
-            self.workers.append(_Worker(_idle_pool(self.source) or _opened(self.source)))
+            # Prefer an idle process that has loaded the data.
+            idle_pools = _IDLE_POOLS.get() or []
+            index = next((index for index, (location, _) in enumerate(idle_pools) if location == self.source), None)
+            self.workers.append(_Worker(_opened(self.source) if index is None else idle_pools.pop(index)[1]))
 
     def slots(self) -> list[Slot]:
         """Return a slot per process."""
@@ -188,13 +191,6 @@ def kept_processes() -> Iterator[None]:
         _end([pool for _, pool in idle_pools])
 
 
-def _idle_pool(source: DataLocation) -> ProcessPool | None:
-    """Remove and return the pool of an idle process that has loaded the data; None without such a process."""
-    idle_pools = _IDLE_POOLS.get() or []
-    index = next((index for index, (location, _) in enumerate(idle_pools) if location == source), None)
-    return None if index is None else idle_pools.pop(index)[1]
-
-
 def _end(pools: Sequence[ProcessPool]) -> None:
     """Kill the processes of pools and wait until the processes have ended."""
     for pool in pools:
@@ -218,19 +214,19 @@ class _Process(SpawnProcess):
         thread = threading.get_ident()
 
         def preparation_without_main(name: str) -> dict[str, Any]:
-            preparation = usual(name)
+            preparation = original(name)
             if threading.get_ident() != thread:  # a different thread starts a separate process
                 return preparation
             facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
             return facts | {"start_method": "spawn"}
 
         with _STARTING:
-            usual = spawn.get_preparation_data
+            original = spawn.get_preparation_data
             vars(spawn)["get_preparation_data"] = preparation_without_main
             try:
                 return SpawnProcess._Popen(process_obj)
             finally:
-                vars(spawn)["get_preparation_data"] = usual
+                vars(spawn)["get_preparation_data"] = original
 
 
 class _Context(SpawnContext):

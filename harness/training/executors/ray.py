@@ -93,7 +93,7 @@ class _Node:
     facts_ref: Any  # Ray's reference of the facts; None after the answer
     source: DataLocation | None = None  # location of the data on the node; None until the node has joined
     room: int = 0  # number of slots
-    refused: str = ""  # reason of a refusal; empty if not refused
+    refusal: str = ""  # reason of a refusal; empty if not refused
 
 
 @dataclass(slots=True, eq=False)
@@ -197,7 +197,7 @@ class Nodes(Executor):
         limits: Limits of a job.
         device: Device as in `Job`; so is ``engine``.
         processes: Largest number of jobs per node; None for one per core or GPU.
-        most: Largest number of slots of all nodes together; None for no limit.
+        slot_limit: Largest number of slots of all nodes together; None for no limit.
         kinds: Nodes that may join.
         nodes: Present nodes by id, refused nodes included.
         work: Jobs that are running or waiting for a slot.
@@ -206,7 +206,7 @@ class Nodes(Executor):
         like: Facts of a machine of the required kind, for equal bits in about equal time; None for any kind.
         data_hash: Hash of the data, set by ``start``.
         data_reference: Ray's reference of the data files; None if the nodes load the data themselves.
-        looked: Time of the last update of ``nodes``, on the monotonic clock.
+        last_look: Time of the last update of ``nodes``, on the monotonic clock.
     """
 
     source: DataLocation
@@ -214,7 +214,7 @@ class Nodes(Executor):
     device: str
     engine: str
     processes: int | None = None
-    most: int | None = None
+    slot_limit: int | None = None
     kinds: Kinds = Kinds.ANY
     nodes: dict[str, _Node] = field(default_factory=dict)
     work: list[_Work] = field(default_factory=list)
@@ -223,7 +223,7 @@ class Nodes(Executor):
     like: _Facts | None = None
     data_hash: str = ""
     data_reference: Any = None
-    looked: float = float("-inf")
+    last_look: float = float("-inf")
 
     def start(self, count: int) -> None:
         """Ask all nodes to join, and wait until one has joined.
@@ -244,8 +244,8 @@ class Nodes(Executor):
         self.like = self.ours if self.kinds is Kinds.OURS else None
         while not any(node.room for node in self.nodes.values()):
             self.wait(0.5)
-            if all(node.refused for node in self.nodes.values()):
-                reasons = dict.fromkeys(node.refused for node in self.nodes.values())  # each once, in order
+            if all(node.refusal for node in self.nodes.values()):
+                reasons = dict.fromkeys(node.refusal for node in self.nodes.values())  # each once, in order
                 why = "; ".join(reasons) or "no node offers processors or GPUs"
                 raise DeviceError(f"no node of the cluster can train: {why}")
 
@@ -266,7 +266,7 @@ class Nodes(Executor):
 
     def wait(self, seconds: float) -> list[WorkerEvent]:
         """Return new events after at most ``seconds``; new nodes are asked to join."""
-        if time.monotonic() - self.looked > _LOOK_SECONDS:
+        if time.monotonic() - self.last_look > _LOOK_SECONDS:
             self._look()
         self._begin()
         questions = {node.facts_ref: node for node in self.nodes.values() if node.facts_ref is not None}
@@ -297,7 +297,7 @@ class Nodes(Executor):
 
     def _look(self) -> None:
         """Update the list of nodes, and ask new nodes for their facts."""
-        self.looked = time.monotonic()
+        self.last_look = time.monotonic()
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
@@ -326,18 +326,18 @@ class Nodes(Executor):
         node.source = facts.source
         used_slots = sum(each.room for each in self.nodes.values())
         node.room = node.info.room(self.device, self.processes)
-        if self.most is not None:
-            node.room = min(node.room, self.most - used_slots)
+        if self.slot_limit is not None:
+            node.room = min(node.room, self.slot_limit - used_slots)
         print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
-    def _lose(self, node: _Node, refused: str = "") -> None:
+    def _lose(self, node: _Node, refusal: str = "") -> None:
         """Remove a lost node, or mark a node as refused so that it is not asked again; its jobs wait for a slot."""
-        if node.room or refused:
-            fate = f"refused: {refused}" if refused else "lost"
+        if node.room or refusal:
+            fate = f"refused: {refusal}" if refusal else "lost"
             print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
         node.room = 0
-        node.refused = refused
-        if not refused:
+        node.refusal = refusal
+        if not refusal:
             del self.nodes[node.info.id]
         for work in self.work:
             if work.node is node:

@@ -50,7 +50,7 @@ class NativeProgram:
     """The engine's program of a network, with buffers for a batch; freed with this object.
 
     Attributes:
-        real: Number format of weights and sums in the engine, float32 or float64.
+        number_type: Number format of weights and sums in the engine, float32 or float64.
         program: Values and instructions of the network.
         pointer: Address of the program in the engine.
         settings: Fields of the recipe as a structure of ctypes (``training_struct_type``).
@@ -61,10 +61,10 @@ class NativeProgram:
         self.engine = engine
         self.recipe = recipe
         self.task = images.task
-        self.real = torch.float64 if engine.double else torch.float32
+        self.number_type = torch.float64 if engine.is_double else torch.float32
         self.program = program(architecture, self.task.input_shape)
         self.pointer = self._opened(self.program, images)
-        training_struct = training_struct_type(double=engine.double)
+        training_struct = training_struct_type(is_double=engine.is_double)
         self.settings = training_struct(
             adam=int(recipe.optimizer == "adam"),
             nesterov=int(recipe.nesterov),
@@ -74,13 +74,13 @@ class NativeProgram:
         )
         # ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
-        self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
+        self.decay = torch.cat([*decays, torch.empty(0)]).to(self.number_type)
 
     def _opened(self, flat: Program, images: Images) -> int:
         """Return the address of a new program in the engine; raise MemoryError if memory is not sufficient."""
-        real = np.float64 if self.engine.double else np.float32
-        mean = np.array(images.mean, dtype=real)
-        deviation = np.array(images.deviation, dtype=real)
+        number_type = np.float64 if self.engine.is_double else np.float32
+        mean = np.array(images.mean, dtype=number_type)
+        deviation = np.array(images.deviation, dtype=number_type)
         values = np.array([astuple(row) for row in flat.values], dtype=np.int32)
         instructions = np.array([astuple(row) for row in flat.instructions], dtype=np.int32)
         pointer: int | None = self.engine.library.engine_new(
@@ -114,7 +114,7 @@ class NativeProgram:
         maps: Tensor | None,
         steps: StepSettings,
         first_step: int,
-        rounded: Tensor = _NO_KERNELS,
+        rounding_table: Tensor = _NO_KERNELS,
     ) -> float:
         """Train for the steps in ``steps`` and return the sum of the losses.
 
@@ -125,14 +125,14 @@ class NativeProgram:
             maps: Affine maps of the augmentation, float32 (count * batch, 2, 3); None without augmentation.
             steps: Learning rates and averaging weights of ``count`` steps.
             first_step: Number of steps of the run before this call.
-            rounded: Offset and number of the weights of each kernel that each step rounds, int64 (kernels, 2).
+            rounding_table: Offset and number of the weights of each kernel that each step rounds, int64 (kernels, 2).
         """
         batch = self.recipe.batch_size
         count = len(steps.rates)
         _check_images(images.pixels, images.labels, self.task)
         _check("order", order[: count * batch], torch.int64, (count * batch,), len(images))
         assert flat.state.numel() == self.program.state_size, "the state size of the network differs from the program"
-        rates, shares = torch.tensor([steps.rates, steps.shares], dtype=self.real)
+        rates, shares = torch.tensor([steps.rates, steps.shares], dtype=self.number_type)
         if maps is not None:
             _check("maps", maps, torch.float32, (count * batch, 2, 3))
         loss_sum = 0.0
@@ -151,8 +151,8 @@ class NativeProgram:
                 first_step + first,
                 ctypes.byref(self.settings),
                 self.decay.data_ptr(),
-                rounded.data_ptr(),
-                len(rounded),
+                rounding_table.data_ptr(),
+                len(rounding_table),
                 self.program.state_size,
                 flat.state.data_ptr(),
                 flat.memories[0].data_ptr(),
@@ -170,7 +170,7 @@ class NativeProgram:
             pixels: Images, uint8 (n, channels, rows, columns).
         """
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
-        state = _flat(_in_engine_order(network, tensors), self.real)
+        state = _flat(_in_engine_order(network, tensors), self.number_type)
         assert state.numel() == self.program.state_size, "the state size of the network differs from the program"
         classes = torch.empty(len(pixels), dtype=torch.int64)
         addresses = (state.data_ptr(), classes.data_ptr())
@@ -191,7 +191,7 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
     halves = (0.5,) * task.input_shape[0]  # any mean and deviation
     images = Images(pixels, torch.zeros(1, dtype=torch.int64), halves, halves, task.classes)
     native = NativeProgram(load(), architecture, Recipe(batch_size=1), images)
-    state = torch.rand(native.program.state_size, generator=generator, dtype=native.real)
+    state = torch.rand(native.program.state_size, generator=generator, dtype=native.number_type)
     classes = torch.empty(1, dtype=torch.int64)
     arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
     least_seconds = math.inf
@@ -226,9 +226,9 @@ def _engine_tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
-def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
-    """Return the concatenated numbers of tensors in the number format ``real``; see ``_parts``."""
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(real)
+def _flat(tensors: list[Tensor], number_type: torch.dtype) -> Tensor:
+    """Return the concatenated numbers of tensors in the number format ``number_type``; see ``_parts``."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(number_type)
 
 
 def _in_engine_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
@@ -244,7 +244,7 @@ def _memory_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
 
 
 def flat_state(
-    network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, real: torch.dtype
+    network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, number_type: torch.dtype
 ) -> FlatState:
     """Return a copy of the state of a run in the layout of the engine.
 
@@ -252,7 +252,7 @@ def flat_state(
         network: Network with the present weights and statistics.
         optimizer: Optimizer of the network, SGD or Adam.
         average: Average in the order of ``state_tensors``; None before averaging begins.
-        real: Number format of the engine.
+        number_type: Number format of the engine.
     """
     tensors = _engine_tensors(network)
     averages = tensors if average is None else _in_engine_order(network, average)
@@ -263,8 +263,8 @@ def flat_state(
             # The optimizer has no state of a parameter before the first step.
             value = optimizer.state.get(parameter, {}).get(name)
             memory.append(torch.zeros_like(parameter) if value is None else value)
-        memories.append(_flat(memory, real))
-    return FlatState(_flat(tensors, real), _flat(averages, real), memories)
+        memories.append(_flat(memory, number_type))
+    return FlatState(_flat(tensors, number_type), _flat(averages, number_type), memories)
 
 
 def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:

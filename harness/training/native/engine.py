@@ -75,10 +75,10 @@ _POINTER = ctypes.c_void_p
 _DOUBLE = ctypes.c_double
 
 
-def training_struct_type(*, double: bool) -> type[ctypes.Structure]:
+def training_struct_type(*, is_double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
-    real = _DOUBLE if double else ctypes.c_float
-    members = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real), ("largest_weight", real))
+    ctype = _DOUBLE if is_double else ctypes.c_float
+    members = (("adam", _INT), ("nesterov", _INT), ("momentum", ctype), ("smoothing", ctype), ("largest_weight", ctype))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
 
 
@@ -88,10 +88,10 @@ class Engine:
 
     name: str  # for results, ``native avx512 1f0c53a2``: level, digest of sources, compiler and options
     path: str  # path of the shared library
-    double: bool  # computes in float64, not float32
+    is_double: bool  # computes in float64, not float32
     pairs: bool  # supports products of bf16 pairs
     library: ctypes.CDLL  # with declared functions (``_declared``)
-    skipped: tuple[str, ...] = ()  # reasons why better instruction sets are not used, a text each
+    skip_reasons: tuple[str, ...] = ()  # reasons why better instruction sets are not used, a text each
 
 
 def level() -> _Level:
@@ -102,20 +102,20 @@ def level() -> _Level:
     return next(item for item in _LEVELS if item.needs <= flags)
 
 
-def load(instruction_set: _Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
+def load(instruction_set: _Level | None = None, *, is_double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
     """Return the engine, compiled now if not in the cache.
 
     A failed build is not repeated in this process; later calls raise the same error.
 
     Args:
         instruction_set: Instruction set; None for the best set that processor and compiler support.
-        double: Whether to compute in float64.
+        is_double: Whether to compute in float64.
         extra: Further options of the compiler, such as sanitizers.
 
     Raises:
         EngineUnavailable: The engine cannot be built, stored or loaded.
     """
-    outcome = _outcome(instruction_set, double, extra)
+    outcome = _outcome(instruction_set, is_double, extra)
     if isinstance(outcome, EngineUnavailable):
         # The same exception is raised in each call; leave out the tracebacks of earlier calls.
         raise outcome.with_traceback(None)
@@ -123,10 +123,10 @@ def load(instruction_set: _Level | None = None, *, double: bool = False, extra: 
 
 
 @functools.cache
-def _outcome(instruction_set: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
+def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
     """Return the engine, or the reason why there is none, once per process; the arguments are those of ``load``."""
     levels = [instruction_set] if instruction_set else _LEVELS[_LEVELS.index(level()) :]
-    number_options = ("-DDOUBLE",) if double else ()
+    number_options = ("-DDOUBLE",) if is_double else ()
     refusals: dict[str, EngineUnavailable] = {}
     for candidate in levels:
         try:
@@ -143,7 +143,7 @@ def _outcome(instruction_set: _Level | None, double: bool, extra: tuple[str, ...
             build_digest = path.stem.rpartition("-")[2]
             name = f"native {candidate.name} {build_digest[:8]}"
             reasons = tuple(f"without {level_name}: {why}" for level_name, why in refusals.items())
-            return Engine(name, str(path), double, bool(library.engine_pairs()), library, reasons)
+            return Engine(name, str(path), is_double, bool(library.engine_pairs()), library, reasons)
     # If the compiler refuses all levels, the first message concerns the level that should have been used.
     return next(iter(refusals.values()))
 
@@ -302,7 +302,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         else:
             if recipe.precision != "bf16" or engine.pairs:
                 return EngineChoice(engine)
-            why = "; ".join([f"{engine.name} does not support the precision bf16 of the recipe", *engine.skipped])
+            why = "; ".join([f"{engine.name} does not support the precision bf16 of the recipe", *engine.skip_reasons])
     if name == "native":
         hint = "use --engine auto to train with torch"
         raise DeviceError(f"the native engine cannot train this recipe: {why}", hint=hint)

@@ -82,10 +82,10 @@ def test_networks_near_target_are_due_after_first_runs_of_all_networks(tmp_path:
     *runs, last_run = (run_result(network, seed, (9, 9, 9, count)) for (network, seed), count in errors.items())
 
     recorder = recording_with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
-    assert recorder.due == first_runs
+    assert recorder.due_runs == first_runs
     recorder.state.apply(Entry(0.0, RunEnded(run=last_run)))
-    assert recorder.due == first_runs + [(network, seed) for seed in (2, 3) for network in (0, 1)]
-    assert replace(recorder, near=None).due == first_runs
+    assert recorder.due_runs == first_runs + [(network, seed) for seed in (2, 3) for network in (0, 1)]
+    assert replace(recorder, near=None).due_runs == first_runs
 
 
 def test_rows_have_accuracy_seconds_status_and_commit_of_runs(tmp_path: Path):
@@ -134,9 +134,9 @@ def test_chosen_networks_are_distinct_and_within_budget(
 ):
     sample = _choose(search_space, count, seed=1, budget=budget)
 
-    assert sample.considered == (considered or len(sample.networks))
-    assert len({network.hash for network in sample.networks}) == min(count, sample.considered)
-    assert (sample.enumerated, sample.sample.bands, sample.sample.budget) == (
+    assert sample.candidate_count == (considered or len(sample.networks))
+    assert len({network.hash for network in sample.networks}) == min(count, sample.candidate_count)
+    assert (sample.is_enumerated, sample.sample.bands, sample.sample.budget) == (
         enumerated,
         0 if enumerated else _BANDS,
         budget,

@@ -224,7 +224,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> M
     """Return a method whose function runs in this process; ``test_methods.py`` covers methods in subprocesses."""
 
     def asking(method: Method, repeat: int, space: Any, problem: Problem, seconds: float) -> Any:
-        return nullcontext(Asker(method.name, space, problem, begin(problem)))
+        asker = Asker(method.name, space, problem, begin(problem)) if method.function else None
+        return nullcontext(asker)
 
     monkeypatch.setattr(module, "asking", asking)
     return Method(name="planted", says="", function="planted:begin")
@@ -291,7 +292,7 @@ def test_comparison_detects_method_in_worst_order(monkeypatch: pytest.MonkeyPatc
 def test_answers_without_confirmation_are_more_often_false():
     def count_false_answers(name: str) -> int:
         last_hashes = [trace.answers[-1].hash for trace in cached_traces(name, 4) if trace.answers]
-        return sum(network_hash not in JUDGE.reaching for network_hash in last_hashes if network_hash)
+        return sum(network_hash not in JUDGE.hashes_at_target for network_hash in last_hashes if network_hash)
 
     assert count_false_answers("no-confirmation") > count_false_answers("default")
 
@@ -464,7 +465,7 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
     executor, seconds = warm_executor()
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
     design, live = live_design(seconds * TRAININGS / 2), RecordingExecutor(executor)
-    _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
+    _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, live), EFFORT, tmp_path / "work")
 
     def read(job: Job, repeat: int) -> RunOutcome:
         """Return the live outcome; runs that did not begin or were pruned in the live run never end."""
@@ -474,7 +475,7 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
         return replace(outcome, errors=dict.fromkeys(rungs, 0) | dict(outcome.errors), seconds=seconds)
 
     replayed = RecordingExecutor(SimulatedExecutor(read, 0, design.task.seconds))
-    _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, replayed))
+    _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, replayed), EFFORT)
 
     # The default method prunes many runs at rungs, which therefore have no end.
     assert len(live.ends) > TRAININGS / 3

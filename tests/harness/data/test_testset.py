@@ -67,7 +67,7 @@ def test_files_of_test_images_are_named_in_a_single_module(text: str, place: str
 def test_only_locked_arrays_returns_test_images_and_check_uses_hashes():
     tree = ast.parse((REPOSITORY / "harness/data/training_images.py").read_text(encoding="utf-8"))
     functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    users = {name for name, text in functions.items() if "locked=True" in text}
+    users = {name for name, text in functions.items() if "is_locked=True" in text}
     assert users == {"_training_part", "locked_arrays"}
     # ``_training_part`` uses the test images only for hashes.
     text = functions["_training_part"]

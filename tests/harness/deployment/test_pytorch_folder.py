@@ -356,7 +356,7 @@ def test_rates_and_averages_are_those_of_the_recipe(recipe: Recipe, tmp_path: Pa
         theirs = [train.learning_rate(step / (steps * recipe.epochs)) for step in range(len(rates))]
         assert theirs == pytest.approx(rates)
         if recipe.average_decay:
-            first = int(epochs[0].first_averaged)
+            first = int(epochs[0].first_averaged_step)
             counts = torch.arange(1, len(rates) - first + 1)
             averages = [train.moving_average(torch.zeros(()), torch.ones(()), count).item() for count in counts]
             assert averages == pytest.approx(shares[first:])

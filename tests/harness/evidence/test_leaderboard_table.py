@@ -450,7 +450,7 @@ def test_certified_row_with_undeclared_seed_is_measured(workspace: Path):
     for seeds in (runs, [*runs, undeclared_run]):
         record.write(home.records, replace(draft, seeds=tuple(seeds)))
         survey = leaderboard_table.survey(home)
-        tiers.append((survey.rows[0].tier, survey.rows[0].reached, len(survey.undeclared)))
+        tiers.append((survey.rows[0].tier, survey.rows[0].reached, len(survey.undeclared_records)))
 
     assert tiers == [(Tier.CERTIFIED, True, 0), (Tier.MEASURED, False, 1)]
 

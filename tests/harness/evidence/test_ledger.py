@@ -115,7 +115,7 @@ def test_damaged_line_is_skipped_and_reported_once(path: Path, capsys: pytest.Ca
 
 def test_damaged_line_counts_as_look_and_attempt_on_all_data_sets(path: Path):
     ledger.declare_certificate(path, KEY, range(20))
-    alphas = ledger.next_look_alpha(path, "kmnist"), ledger.next_alpha(ledger.read(path).spending, "kmnist")
+    alphas = ledger.next_look_alpha(path, "kmnist"), ledger.next_alpha(ledger.read(path).spending_entries, "kmnist")
     with path.open("a", encoding="utf-8") as file:
         file.write("{\n")
 

@@ -188,7 +188,7 @@ def test_worse_rerun_with_other_weights_contradicts_record(
     verdict = run_plan(place, make_plan())
 
     assert verdict.row.reached
-    assert verdict.contradicted is contradicted
+    assert verdict.is_contradicted is contradicted
     assert verdict.passed is not contradicted
 
 
@@ -208,7 +208,7 @@ def test_seeds_of_interrupted_call_are_not_run_twice(place: Workspace, seeds: Se
 
     assert seeds.indices == [3, 4]
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert (verdict.reruns, verdict.contradicted) == ((), False)
+    assert (verdict.reruns, verdict.is_contradicted) == ((), False)
     assert [path.name for path in place.runs.iterdir()] == ["records"]
 
 

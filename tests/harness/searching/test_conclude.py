@@ -504,7 +504,7 @@ def test_advice_after_miss_is_more_seeds_if_undecided_else_search_with_next_seed
     record = make_record(errors)
 
     advice = advice_of(
-        make_outcome("time", verdict=verdict_of(record, contradicted=is_contradicted), stated_options={})
+        make_outcome("time", verdict=verdict_of(record, is_contradicted=is_contradicted), stated_options={})
     )
 
     assert advice.why == "verification"

@@ -262,7 +262,7 @@ class FaultInjector:
         pass
 
     def on_tick(self, moment: Moment) -> None:
-        for count in [count for count in self.faults if count <= moment.state.trained]:
+        for count in [count for count in self.faults if count <= moment.state.trained_count]:
             self.faults.pop(count)()
 
 

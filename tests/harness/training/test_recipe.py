@@ -208,7 +208,7 @@ def test_recipes_of_documents_have_stated_values(seed_documents: dict[str, Any])
         assert recipe.batch_size == recipes[name].get("batch_size", recipe.batch_size)
         assert recipe.learning_rate == recipes[name].get("lr", recipe.learning_rate)
         fields_of_document = {"epochs", *({"batch_size", "learning_rate"} if "lr" in recipes[name] else ())}
-        assert fields_of_document.isdisjoint(RECIPES[name].assumed)
+        assert fields_of_document.isdisjoint(RECIPES[name].assumed_fields)
     assert RECIPES["seed4"].recipe.optimizer == "sgd"
     # The document states a rate of 0.01 for epochs 1 to 10, and 0.001 from epoch 11 on.
     first = RECIPES["seed1"].recipe
@@ -219,10 +219,10 @@ def test_recipes_of_documents_mark_unstated_fields_as_assumed():
     # No document states fields that were added after the first records.
     names = {item.name for item in fields(Recipe)} - set(_LATER_DEFAULTS)
     assert len(names) == 21
-    assert set(RECIPES["documents"].assumed) == names
-    assert names - set(RECIPES["seed4"].assumed) == {"epochs", "batch_size", "optimizer", "learning_rate"}
-    assert names - set(RECIPES["seed2"].assumed) == {"epochs"}
-    assert RECIPES["fast"].assumed == ()
+    assert set(RECIPES["documents"].assumed_fields) == names
+    assert names - set(RECIPES["seed4"].assumed_fields) == {"epochs", "batch_size", "optimizer", "learning_rate"}
+    assert names - set(RECIPES["seed2"].assumed_fields) == {"epochs"}
+    assert RECIPES["fast"].assumed_fields == ()
 
 
 def test_named_recipe_with_other_epochs_has_epochs_in_name():
@@ -230,7 +230,7 @@ def test_named_recipe_with_other_epochs_has_epochs_in_name():
     assert entry.name == "seed1-3ep"
     assert entry.recipe == replace(RECIPES["seed1"].recipe, epochs=3)
     assert entry.test_each_epoch
-    assert entry.assumed == RECIPES["seed1"].assumed
+    assert entry.assumed_fields == RECIPES["seed1"].assumed_fields
 
 
 def test_named_recipe_reads_file_and_has_name_of_file(tmp_path: Path):

@@ -221,7 +221,7 @@ def test_run_diverges_at_loss_that_is_not_finite():
     with torch.no_grad():
         next(run.network.parameters()).fill_(math.nan)
     epoch = train_epoch(run, make_squares(64))
-    assert run.diverged
+    assert run.has_diverged
     assert epoch.train_loss is None
     assert run.history == [epoch]
 

@@ -82,7 +82,7 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
 
 def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
     """Return an engine in float64, compiled with -O1, because better optimisation would take longer than the tests."""
-    return engine_module.load(level, double=True, extra=("-O1",))
+    return engine_module.load(level, is_double=True, extra=("-O1",))
 
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
@@ -90,7 +90,7 @@ def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels:
     _check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:
         raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
-    state = _flat(_engine_tensors(network), native.real)
+    state = _flat(_engine_tensors(network), native.number_type)
     gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
     loss: float = native.engine.library.engine_gradients(
         native.pointer,

@@ -231,7 +231,7 @@ def test_old_compiler_compiles_best_level_that_it_accepts(
     monkeypatch.setenv("CXX", copying_compiler(tmp_path / "old", library, unknown))
     engine = engine_module.load()
     assert engine.name.startswith("native plain ")
-    assert ["avx2" in why for why in engine.skipped] == [True]
+    assert ["avx2" in why for why in engine.skip_reasons] == [True]
 
 
 @pytest.mark.parametrize("name", ["pointwise", "program"])

@@ -161,7 +161,7 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
     others = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
     for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in others)):
         train_epoch(run, make_images(20))
-        assert not run.diverged
+        assert not run.has_diverged
 
 
 @pytest.mark.parametrize("text", [NETWORKS[0], "conv3x3(8) bn relu dropout(0.1) gap linear(10)"])
@@ -184,7 +184,7 @@ def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
         first = next(run.network.parameters())
         first[(0,) * first.ndim] = math.nan
     train_epoch(run, make_images(64))
-    assert run.diverged
+    assert run.has_diverged
 
 
 def test_a_batch_that_no_memory_holds_is_an_error():
