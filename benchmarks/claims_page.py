@@ -1,4 +1,4 @@
-"""Write docs/claims.md with its chart, and the rows of the public networks on the leaderboard.
+"""Write docs/claims.md and the chart of this page, and the rows of the public networks on the leaderboard.
 
     python -m benchmarks.claims_page
 
@@ -7,8 +7,8 @@ reads benchmarks/results/claims.jsonl (a public network per line) and claims-tra
 
 The rows are records/public_claims.json, from which leaderboard.csv follows.
 
-Symbols: K networks, n_k seeds of network k. The optimism of a training is the accuracy of its best epoch on the test
-set minus the accuracy of its last epoch, in percentage points. Intervals of means over networks are Student's t
+Symbols: K networks, n_k seeds of network k. The optimism of a training is the accuracy of the best epoch on the test
+set minus the accuracy of the last epoch, in percentage points. Intervals of means over networks are Student's t
 intervals over the K means of the networks, because seeds of a network are not independent observations of networks.
 """
 
@@ -40,7 +40,7 @@ _CHART = "claims.svg"
 
 @dataclass(frozen=True)
 class Claim:
-    """A public network, its claim and its trainings.
+    """A public network with the claim and the trainings.
 
     Attributes:
         facts: Line of claims.jsonl.
@@ -68,7 +68,7 @@ class Claim:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the stated recipe is complete and at least one seed was trained with it."""
+        """Whether the stated recipe is complete and a seed was trained with this recipe."""
         return bool(self.errors) and self.facts["recipe_complete"] and self.claimed_pct is not None
 
 
@@ -77,7 +77,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_claims(folder: Path = RESULTS) -> list[Claim]:
-    """Return all claims with their trainings, by number."""
+    """Return all claims with the trainings, by number."""
     trainings = _lines(folder / "claims-trainings.jsonl")
     claims = []
     for facts in _lines(folder / "claims.jsonl"):
@@ -88,7 +88,7 @@ def read_claims(folder: Path = RESULTS) -> list[Claim]:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean of ``values`` and the bounds of its Student interval; three or more values."""
+    """Return the mean of ``values`` and the bounds of the Student interval; three or more values."""
     low, high = stats.t.interval(confidence, len(values) - 1, fmean(values), stats.sem(values))
     return fmean(values), float(low), float(high)
 
@@ -171,7 +171,7 @@ def _number(value: float | None, places: int = 2) -> str:
 
 
 def _address(facts: dict[str, Any]) -> str:
-    """Return the address of the source of a network at its commit, without the scheme."""
+    """Return the address of the source of a network at the stated commit, without the scheme."""
     return f"{facts['repository']}/blob/{facts['commit']}/{facts['path'].replace(' ', '%20')}"
 
 
@@ -299,7 +299,7 @@ def _document(claim: Claim) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the rows, the leaderboard, the page and its chart, and print the figures."""
+    """Write the rows, the leaderboard, the page and the chart, and print the figures."""
     claims = read_claims()
     files.write_text(ROWS, leaderboard_claims(claims))
     rows = leaderboard_table.collect(files.Workspace(files.SHIPPED))

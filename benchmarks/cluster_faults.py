@@ -1,6 +1,6 @@
 """Faults of a cluster: killed nodes, killed training processes, frozen nodes.
 
-All Ray nodes run on this machine. Their processes are identified by a variable in the environment.
+All Ray nodes run on this machine. A variable in the environment identifies the processes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.faults import Kind, Surroundings
 from benchmarks.small_search import SmallSearch, command_line, marked, survivors
 
 TRAINERS = 2  # nodes that train
-LATE_SECONDS = 5.0  # longest time that a node may send messages after it has been declared lost
+LATE_SECONDS = 5.0  # longest time that a node may send messages after the node was declared lost
 TOKEN = "0123456789abcdef" * 2  # token of Ray's authentication
 MARK = "CHAOS_NODES"  # environment variable that marks the processes of a cluster
 TRAINER = "ray::_train"  # process title of a Ray worker that trains
@@ -45,7 +45,7 @@ def trainers_of(folder: Path) -> list[int]:
 
 
 def descendants(number: int) -> list[int]:
-    """Return the ids of a process and all its descendants, parents first."""
+    """Return the ids of a process and of all descendants, parents first."""
     children: list[int] = []
     for task in Path(f"/proc/{number}/task").glob("*"):
         with suppress(OSError):

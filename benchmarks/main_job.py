@@ -1,14 +1,14 @@
-"""Measure the reliability of ``harness search``: searches from a cold start, in sequence, and their requirements.
+"""Measure the reliability of ``harness search``: searches from a cold start, in sequence, with requirements.
 
     python -m benchmarks.main_job --data FOLDER --cases 10m
     python -m benchmarks.main_job --table
 
-Each search is ``harness search`` with the default options in a new workspace. Its result is written immediately to
-benchmarks/results/main-job.json, replacing an earlier search of the same case and seed; its reads of the test set go to
+Each search is ``harness search`` with the default options in a new workspace. The result is written immediately to
+benchmarks/results/main-job.json, replacing an earlier search of the same case and seed; the reads of the test set go to
 main-job-reads.jsonl. The table for docs/measurements.md is printed. Searches that miss a requirement stay in the file.
 All searches of the file have the same configuration: after a change of the defaults, the first new search replaces all.
 
-No other program should run at the same time: a search with less than 90 % of its cores does not count and ends the
+No further program should run at the same time: a search with less than 90 % of the cores does not count and ends the
 script.
 """
 
@@ -51,7 +51,7 @@ PRIOR = ROOT / "harness" / "searching" / "trainings-mnist.csv"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Searches that differ in their seed only.
+    """Searches that differ only in the seed.
 
     Attributes:
         options: Options of ``harness search``.
@@ -82,7 +82,7 @@ FILE_NAMES = {"time": "seconds", "target_pct": "target"}  # names of two options
 def configuration() -> dict[str, Any]:
     """Return the default configuration of a search: options, space, recipe, threshold and prior.
 
-    The code is not part of the configuration: the replays in tests/golden detect changes of its behaviour.
+    The code is not part of the configuration: the replays in tests/golden detect changes of behaviour.
     """
 
     def default(option: click.Parameter) -> str | float | bool | None:
@@ -97,7 +97,7 @@ def configuration() -> dict[str, Any]:
     options = {
         FILE_NAMES.get(name, name): default(option)
         for option in search.params
-        # The argument DATASET is another way to set the option --dataset.
+        # The argument DATASET also sets the option --dataset.
         if isinstance(option, click.Option) and (name := str(option.name)) not in WITHOUT_EFFECT
     }
     named = {"space": usual_space(data), "recipe": CHOICES[0]}
@@ -143,7 +143,7 @@ def measured(name: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Return the result of the search in ``folder``, from its output and its log.
+    """Return the result of the search in ``folder``, from the output and the log.
 
     ``sizes`` are the changes of the incumbent as (seconds, parameters); parameters are None if there is no incumbent.
     """

@@ -45,7 +45,7 @@ class Server:
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start the server and wait until it answers; retry while remains of a killed server block the start."""
+        """Start the server and wait for an answer; retry while remains of a killed server block the start."""
         command = [f"{self.programs}/postgres", "-D", f"{self.folder}/data", "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         until = time.monotonic() + PATIENCE_SECONDS
@@ -57,7 +57,7 @@ class Server:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL; its children end on their own."""
+        """Kill the server with SIGKILL; the child processes end by themselves."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()

@@ -1,9 +1,9 @@
-"""Compare the exported C with other tools for the same trained networks, compilers and emulated chips.
+"""Compare the exported C with further tools for the same trained networks, compilers and emulated chips.
 
 The measured rows of the table in docs/deployment.md are printed as Markdown. Requires MNIST, the development
-environment (onnx), and the cross compilers and emulators that CONTRIBUTING lists. The other tools are optional; a tool
-that is missing, or that refuses a network, gets a row with the reason. onnx2c is built from commit ea045cc1 of
-github.com/kraiskil/onnx2c; the others are packages:
+environment (onnx), and the cross compilers and emulators that CONTRIBUTING lists. The further tools are optional; a
+missing tool, or a tool that refuses a network, gets a row with the reason. onnx2c is built from commit ea045cc1 of
+github.com/kraiskil/onnx2c; the remaining tools are packages:
 
     pip install bakenn==1.0.0 emx-onnx-cgen==1.4.0 litert-torch==0.10.0
     apt-get install libnewlib-arm-none-eabi picolibc-riscv64-unknown-elf
@@ -143,7 +143,7 @@ def _litert(network: RecordedNetwork) -> Iterator[str]:
     interpreters = importlib.import_module("ai_edge_litert.interpreter")
     edge = importlib.import_module("ai_edge_quantizer")
     images = network.images.numpy()
-    # The converter prints its progress to stdout.
+    # The converter prints progress to stdout.
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sys.stderr):
         litert_torch.convert(network.plain, (network.images[:1],)).export(f"{name}/float.tflite")
         quantizer = edge.quantizer.Quantizer(f"{name}/float.tflite", edge.recipe.static_wi8_ai8())

@@ -1,4 +1,4 @@
-"""A network for MNIST as courses write it: ``harness explain examples/net.py:Net`` translates it into the notation."""
+"""A network for MNIST, as in courses; ``harness explain examples/net.py:Net`` translates this class to the notation."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""NePS on a table of recorded trainings: Hyperband, its default, minimises a cost with a penalty over the epochs."""
+"""NePS on a table of recorded trainings: the default Hyperband minimises a cost with a penalty over the epochs."""
 
 import neps
 

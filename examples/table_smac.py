@@ -9,7 +9,7 @@ def optimise(problem, folder="smac3_output", trials=50):
     """Return SMAC with the default settings after ``trials`` trainings; ``folder`` stores the run."""
 
     def train(config, seed=0):
-        # SMAC draws arbitrary seeds and repeats promising configurations on them.
+        # SMAC draws arbitrary seeds and repeats promising configurations with these seeds.
         row = problem.evaluate(config, seed=problem.seeds[seed % len(problem.seeds)])
         return problem.cost(row)
 

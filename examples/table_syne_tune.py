@@ -28,7 +28,7 @@ def blackbox(problem):
 
 
 def tune(problem, trials=50):
-    """Return the results at all rungs as a pandas table; Syne Tune stores them in ``SYNETUNE_FOLDER``."""
+    """Return the results at all rungs as a pandas table; Syne Tune stores the table in ``SYNETUNE_FOLDER``."""
     table = blackbox(problem)
     backend = UserBlackboxBackend(table, elapsed_time_attr="seconds", seed=0)
     scheduler = ASHA(table.configuration_space, metric="cost", time_attr="epochs", max_t=problem.rungs[-1])

@@ -6,7 +6,7 @@
 #   made as signed (SBV(-8, 8) in PySMT) is compared as signed.
 # Observed: for -8 in 8 bits, `< 0` is true in z3 and cvc5, false in PySMT and claripy. `>> 1` is -4 in z3, cvc5 and
 #   claripy, 124 in PySMT. The division by 3 is -2 in z3 and cvc5, 82 in PySMT and claripy.
-# Matters: a proof about an integer network changes its meaning with the package: ReLU as If(x < 0, 0, x) keeps negative
+# Matters: a proof about an integer network changes meaning with the package: ReLU as If(x < 0, 0, x) keeps negative
 #   numbers in PySMT and claripy. Use named functions (BVSLT, BVAShr, BVSDiv; claripy.SLT and x.SDiv).
 set -euo pipefail
 folder=$(mktemp -d)

@@ -2,14 +2,13 @@
 # torch.fx fuses BN into a convolution that is used twice; the answers change silently.
 #
 # Versions: torch 2.13.0 (torch.fx.experimental.optimization.fuse, torch.ao.quantization.fuse_modules).
-# Expected: fusing keeps the outputs to rounding. If one block is applied twice, its BN can be folded once; if one
+# Expected: fusing keeps the outputs to rounding. If a block is applied twice, the BN can be folded once; if a single
 #   convolution has two BNs, fusing is refused.
-# Observed: fuse folds the BN into the shared convolution once per use, so scale and shift apply twice, and outputs
-#   change by more than their size; with two BNs the convolution gets both. No error, no warning. fuse_modules is
-#   right for the block and wrong for two BNs.
+# Observed: fuse folds the BN into the shared convolution once per use, so scale and shift apply twice, and the change
+#   of the outputs exceeds the size of the outputs; with two BNs the convolution gets both. No error, no warning.
+#   fuse_modules is right for the block and wrong for two BNs.
 # Matters: weight-tied convolutions are common in networks of a few thousand parameters. Compare outputs after each
-#   fusion, or fold BN in the exported ONNX graph, where each use has its own node (onnxsim and ONNX Runtime are
-#   right).
+#   fusion, or fold BN in the exported ONNX graph, which has a node for each use (onnxsim and ONNX Runtime are right).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -26,7 +25,7 @@ from torch.fx.experimental.optimization import fuse
 
 
 class Recurrent(nn.Module):
-    """One block of convolution and BN, applied twice."""
+    """A block of convolution and BN, applied twice."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +40,7 @@ class Recurrent(nn.Module):
 
 
 class TwoNorms(Recurrent):
-    """One convolution with a BN of its own for each use."""
+    """A convolution with a separate BN for each use."""
 
     def __init__(self):
         super().__init__()

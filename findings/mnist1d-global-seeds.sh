@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Generating MNIST-1D resets the global seeds of NumPy and of the module random to its argument seed.
+# Generating MNIST-1D resets the global seeds of NumPy and of the module random to the argument seed.
 #
 # Versions: mnist1d 0.0.2.post1, NumPy 2.4.6.
-# Expected: make_dataset draws from a generator of its own, since its seed is one of its arguments.
+# Expected: make_dataset draws from a separate generator, since a seed is among the arguments.
 # Observed: after np.random.seed(1) or np.random.seed(2), a call of make_dataset, and then a draw, the draws are equal.
-# Matters: seeds that a program sets before it generates the data are void for every later draw of NumPy and random
-#   (splits, shuffles, augmentation), so "several seeds" repeat one seed. Set seeds after the call, or use generators
-#   of numpy.random.default_rng.
+# Matters: seeds that a program sets before generating the data are void for every later draw of NumPy and random
+#   (splits, shuffles, augmentation), so "several seeds" repeat a single seed. Set seeds after the call, or use
+#   generators of numpy.random.default_rng.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,13 +2,13 @@
 # Three packages named Muon: a convolution kernel is refused, fails, or is trained.
 #
 # Versions: torch 2.13.0, muon-optimizer 0.1.0, pytorch_optimizer 4.1.0.
-# Expected: Muon flattens a kernel of four dimensions into a matrix, as its reference code states, and the three
+# Expected: Muon flattens a kernel of four dimensions into a matrix, as the reference code states, and the three
 #   packages give equal steps.
-# Observed: for matrices the three agree. For a kernel torch.optim.Muon raises ValueError when it is created,
+# Observed: for matrices the three agree. For a kernel torch.optim.Muon raises ValueError in the constructor,
 #   muon-optimizer raises RuntimeError at the first step (the flattened update is subtracted from the kernel without
-#   its shape), and only pytorch_optimizer trains it.
-# Matters: a convolutional network has almost all of its weights in such kernels. With torch.optim.Muon, pass views:
-#   kernels must be flattened by the user or trained by another optimiser.
+#   a reshape), and only pytorch_optimizer trains the kernel.
+# Matters: a convolutional network has almost all weights in such kernels. With torch.optim.Muon, pass views: kernels
+#   must be flattened by the user or trained by a different optimiser.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

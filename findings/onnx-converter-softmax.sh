@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The opset converter of onnx keeps the name of a Softmax, Hardmax or Resize and changes its values.
+# The opset converter of onnx keeps the name of a Softmax, Hardmax or Resize and changes the values of the output.
 #
-# Versions: onnx 1.23.2, ONNX Runtime 1.31.1 (runs each opset by its own rules); CPU.
-# Expected: convert_version keeps the values of each operator, inserts nodes where the meaning of an attribute changed,
-#   as it does for Softmax from opset 12 to 13, or refuses.
+# Versions: onnx 1.23.2, ONNX Runtime 1.31.1 (runs each opset by the rules of this opset); CPU.
+# Expected: convert_version keeps the values of each operator, inserts nodes if the meaning of an attribute changed, as
+#   for Softmax from opset 12 to 13, or refuses.
 # Observed: Softmax and LogSoftmax over channels, taken from opset 13 to 12, keep axis=1, which in opset 12 spans all
-#   following axes: the probabilities of one pixel no longer add up to 1, those of the whole image do. Hardmax changes
-#   in the other direction, and a linear Resize or Upsample, taken to opset 11, samples other positions (the new
-#   default half_pixel instead of asymmetric). The checker accepts all of them. There is no message.
+#   following axes: the probabilities of a pixel no longer add up to 1, the probabilities of the whole image do. Hardmax
+#   changes in the upward direction, and a linear Resize or Upsample, taken to opset 11, samples different positions
+#   (the new default half_pixel instead of asymmetric). The checker accepts all results. There is no message.
 # Matters: converters for chips often read opset 11 or 12 only, and the downgrade is the step between. Shapes are equal,
-#   so only a comparison of values shows it. Put the axis last before the downgrade (transpose).
+#   so only a comparison of values shows the error. Put the axis last before the downgrade (transpose).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -26,7 +26,7 @@ image = np.random.default_rng(0).normal(0, 1, (1, 4, 3, 3)).astype(np.float32)
 
 
 def build(operator, opset, attributes, scales):
-    """Return a checked model of one operator on the image."""
+    """Return a checked model of a single operator on the image."""
     size = [1, 4, 6, 6] if scales else [1, 4, 3, 3]
     constants = [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")] if scales else []
     node = helper.make_node(operator, ["x", "scales"] if scales else ["x"], ["y"], **attributes)

@@ -6,9 +6,9 @@
 #   optimisations of a session and the default passes of onnxoptimizer.optimize keep the outputs.
 # Observed: Pad and MaxPool become a MaxPool with pads, which count as minus infinity: over a map of -1 the windows at
 #   the border give -1 in place of 0 (12 of 16). ONNX Runtime 1.32.0 keeps the Pad. onnxoptimizer also merges a Pad with
-#   an AveragePool that has pads of its own and count_include_pad=0, and then counts those pads: 0.11 in place of 0.25.
-# Matters: padded maps of both signs (before a ReLU, or after a leaky or hard-swish activation) have other maxima in the
-#   runtime than in PyTorch, without a message. Pool after the ReLU, update ONNX Runtime, or leave out the pass
+#   an AveragePool that has pads and count_include_pad=0, and then counts those pads: 0.11 in place of 0.25.
+# Matters: padded maps of both signs (before a ReLU, or after a leaky or hard-swish activation) have maxima in the
+#   runtime that differ from PyTorch, without a message. Pool after the ReLU, update ONNX Runtime, or leave out the pass
 #   fuse_pad_into_pool of onnxoptimizer.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -42,7 +42,7 @@ def run(model, image, level=Level.ORT_DISABLE_ALL):
 
 
 def report(title, model, image):
-    """Print one output of each optimisation, and return the numbers of outputs that differ from none."""
+    """Print an output of each optimisation, and return the numbers of outputs that differ from none."""
     outputs = [run(model, image), run(model, image, Level.ORT_ENABLE_ALL), run(onnxoptimizer.optimize(model), image)]
     differing = [int((outputs[0] != output).sum()) for output in outputs[1:]]
     values = " ".join(f"{output[0, 0]:5.2f}" for output in outputs)

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Optuna's MedianPruner stops far more than half of the trials, since its median is that of the completed trials alone.
+# Optuna's MedianPruner stops far more than half of the trials, since the median is taken over completed trials alone.
 #
 # Versions: Optuna 5.0.0.
-# Expected: "worse than median of intermediate results of previous trials at the same step": of trials that are
-#   independent of each other about half are pruned, at any time of the study. (The next sentence of the docstring
-#   says that the trials are completed trials, without the effect.)
-# Observed: the median is taken over completed trials, the survivors of earlier medians, and rises with each of them.
-#   Of 400 random trials with one report, 70 to 85 of the first hundred are pruned, and more than 90 of the last. The
-#   median of all reports prunes half. PercentilePruner(75), to keep three quarters, prunes more than 60 of the last.
-# Matters: with hundreds of trials the pruner keeps only new records, so an accuracy after one epoch, noisy and partial
-#   to small networks, decides nearly alone. Use SuccessiveHalvingPruner, whose rungs include pruned trials.
+# Expected: "worse than median of intermediate results of previous trials at the same step": among independent trials
+#   about half are pruned, at any time of the study. (The next sentence of the docstring says that the trials are
+#   completed trials, without the effect.)
+# Observed: the median is taken over completed trials, the survivors of earlier medians, and rises with each survivor.
+#   Of 400 random trials with a single report, 70 to 85 of the first hundred are pruned, and more than 90 of the last.
+#   The median of all reports prunes half. PercentilePruner(75), for three quarters, prunes more than 60 of the last.
+# Matters: with hundreds of trials the pruner keeps only new records, so the accuracy after the first epoch, noisy and
+#   partial to small networks, decides nearly alone. Use SuccessiveHalvingPruner, whose rungs include pruned trials.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,12 +2,12 @@
 # Optuna's GPSampler matches named constraints by the order of the calls, not by name.
 #
 # Versions: Optuna 5.0.0 (Trial.set_constraint, new in this version).
-# Expected: constraints have names, so the order of the set_constraint calls does not matter; for TPE it does not.
-# Observed: if every second trial sets the two constraints in the other order, GPSampler mixes their values and all 15
+# Expected: constraints have names, so the order of the set_constraint calls has no effect, as with TPE.
+# Observed: if every second trial sets the two constraints in reverse order, GPSampler mixes the values and all 15
 #   proposals are infeasible (below 0.2), without an error or a warning; with equal order all 15 are at the boundary,
 #   0.5. trial.constraints and best_trial are right in both cases.
-# Matters: a limit on parameters is known before training, a limit on time after it, so branches of an objective set
-#   them in different order. Set all constraints in one place, in one order.
+# Matters: a limit on parameters is known before training, a limit on time after training, so branches of an objective
+#   set constraints in different order. Set all constraints together, always in the same order.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# pymoo: candidates with a NaN objective remove other candidates from the first front.
+# pymoo: candidates with a NaN objective remove finite candidates from the first front.
 #
 # Versions: pymoo 0.6.2, moocore 0.3.2.
-# Expected: a comparison with NaN is false, so a candidate with NaN neither dominates nor removes another candidate; or
+# Expected: a comparison with NaN is false, so a candidate with NaN neither dominates nor removes a candidate; or
 #   pymoo raises an error.
-# Observed: a candidate (NaN, 2.5) puts (1, 3) behind it, although no candidate is better in both objectives. NSGA-II on
-#   loss = 1 - x and size = x^2, with NaN as loss for x from 0.6 to 0.7, ends with a front from x = 0 to 0.6; without
-#   NaN the front reaches x = 1. The result contains no NaN, and there is no message. The ranks are those of
+# Observed: a candidate (NaN, 2.5) puts (1, 3) into a later front, although no candidate is better in both objectives. NSGA-II
+#   on loss = 1 - x and size = x^2, with NaN as loss for x from 0.6 to 0.7, ends with a front from x = 0 to 0.6; without
+#   NaN the front reaches x = 1. The result contains no NaN, and there is no message. The ranks come from
 #   moocore.pareto_rank; moocore.is_nondominated keeps (1, 3).
-# Matters: one diverged training hides all larger, more accurate networks. Return a large finite loss in place of NaN.
+# Matters: a diverged training hides all larger, more accurate networks. Return a large finite loss in place of NaN.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

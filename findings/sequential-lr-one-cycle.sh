@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# SequentialLR trains its first phase with the initial rate of a later OneCycleLR.
+# SequentialLR trains the first phase with the initial rate of a later OneCycleLR.
 #
 # Versions: torch 2.13.0.
-# Expected: the first five epochs have the rate of the optimiser, 0.1, whatever follows; with CosineAnnealingLR they
-#   have.
-# Observed: with OneCycleLR in second place the first five epochs have 0.004, because OneCycleLR overwrites the rate
-#   and the initial rate of the optimiser when it is created, and SequentialLR restarts the first scheduler from
-#   there.
-# Matters: a constant or warm-up phase before one cycle is a usual recipe; its training runs at 1/25 of the stated
-#   rate, which no message shows.
+# Expected: the first five epochs have the rate of the optimiser, 0.1, independent of the second scheduler, as with
+#   CosineAnnealingLR.
+# Observed: with OneCycleLR as the second scheduler the first five epochs have 0.004, because OneCycleLR overwrites the
+#   rate and the initial rate of the optimiser in the constructor, and SequentialLR restarts the first scheduler from
+#   this initial rate.
+# Matters: a constant or warm-up phase before a cycle is a usual recipe; the training of this phase runs at 1/25 of the
+#   stated rate, which no message shows.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,10 +2,10 @@
 # SMAC's multi-fidelity facade evaluates every configuration with one seed, also if the objective is not deterministic.
 #
 # Versions: SMAC 2.4.1, ConfigSpace 1.2.2.
-# Expected: with deterministic=False (the default) promising configurations are trained with further seeds before one
-#   of them becomes the incumbent; the smallest budget is min_budget.
-# Observed: the facade without budgets uses 3 seeds in 30 trainings, the facade with budgets a single one for all, so
-#   its incumbent is the best of one lucky seed. min_budget=5 is never used: budgets are 60/9 = 6.67, 20 and 60.
+# Expected: with deterministic=False (the default) promising configurations are trained with further seeds before a
+#   configuration becomes the incumbent; the smallest budget is min_budget.
+# Observed: the facade without budgets uses 3 seeds in 30 trainings, the facade with budgets a single seed for all, so
+#   the incumbent is the best with a lucky seed. min_budget=5 is never used: budgets are 60/9 = 6.67, 20 and 60.
 # Matters: the accuracy of small networks varies by a tenth of a per cent between seeds, as much as good
 #   configurations differ. Retrain the incumbent with fresh seeds, or pass get_intensifier(scenario, n_seeds=...).
 set -euo pipefail

@@ -2,7 +2,7 @@
 # thop leaves two tensors in the state dict of layers for which it has no rule.
 #
 # Versions: torch 2.13.0, thop 0.1.1.post2209072238.
-# Expected: profile() removes everything that it registered; for Conv2d, ReLU and Linear it does.
+# Expected: profile() removes all additions to the layers, as for Conv2d, ReLU and Linear.
 # Observed: layers without a counting rule, such as Flatten, keep the buffers total_ops and total_params.
 # Matters: a checkpoint that is saved after counting cannot be loaded into the same network that was not counted:
 #   load_state_dict raises RuntimeError. Count a copy.

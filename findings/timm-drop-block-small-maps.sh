@@ -6,8 +6,8 @@
 #   torchvision.ops.DropBlock2d, which removes 9 to 10 % for each size of map and block.
 # Observed: with drop_prob=0.1 and blocks of 7x7, the default, 93 % of a 7x7 map, 21 % of a 14x14 map and 13 % of a
 #   28x28 map are zero. The rate of the block centres is computed for centres whose block lies inside the map; a 7x7 map
-#   has one such centre, but centres are drawn at all 49 positions. The mean is kept, so the few remaining activations
-#   grow to 14 times their value.
+#   has a single such centre, but centres are drawn at all 49 positions. The mean is kept, so the few remaining
+#   activations grow to 14 times the value.
 # Matters: small networks have maps of 7x7 and 14x14 after one or two poolings of 28x28 images. A rate of 0.1 then acts
 #   as 0.93, nothing is reported, and evaluation is not affected. Use torchvision's layer, or a block_size of 3 or less.
 set -euo pipefail

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A tied tensor is one parameter of an exported module, and two parameters after torch.export.save and load.
+# A tied tensor is a single parameter of an exported module, and two parameters after torch.export.save and load.
 #
 # Versions: torch 2.13.0.
-# Expected: program.module() of a loaded program equals the module before saving: one Parameter with two names.
-# Observed: the loaded module has two Parameter objects on one storage, so sizes double. Only one of them is part of
-#   the graph; the other has no gradient. After a change of type, .double(), the storage is no longer shared: the
-#   unused name keeps its values while the other is trained. The outputs are equal at first.
+# Expected: program.module() of a loaded program equals the module before saving: a single Parameter with two names.
+# Observed: the loaded module has two Parameter objects with the same storage, so sizes double. Only the first of the
+#   two is part of the graph; the second has no gradient. After a change of type, .double(), the storage is no longer
+#   shared: the unused name keeps the old values during training. The outputs are equal at first.
 # Matters: the size of a loaded network is wrong, and a checkpoint of the converted and trained module holds old and
-#   new values of one tensor. Tie the names again after loading (module.first.weight = module.second.weight).
+#   new values of the same tensor. Tie the names again after loading (module.first.weight = module.second.weight).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,4 +1,4 @@
-"""HTML page of a data set: its facts and a sheet of example images per class."""
+"""HTML page of a data set: facts, and a sheet of example images per class."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _strip(images: np.ndarray[Any, Any]) -> str:
     channels = 3 if images.shape[1] == 3 else 1
     rows, columns = images.shape[2:]
     scale = _EDGE / max(rows, columns)
-    # Enlarge small images by an integer factor, otherwise their pixels would not all have the same size.
+    # Enlarge small images by an integer factor, otherwise the pixels would not all have the same size.
     scale = max(1, int(scale)) if scale >= 1 else scale
     size = (max(1, round(scale * columns)), max(1, round(scale * rows)))
     method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX

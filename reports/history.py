@@ -22,7 +22,7 @@ from search_spaces.counting import clopper_pearson
 _MOST_REASONS = 12  # reasons of rejections in a chart
 _MOST_CURVES = 300  # runs in a chart
 # Texts of the chart for the words with which the log counts rejected proposals (``StudyState.rejected``). A word
-# without an entry, such as the name of another metric, is shown as in the log.
+# without an entry, such as the name of a further metric, is shown as in the log.
 _REJECTION_TEXTS = {
     "parameters": "too many parameters",
     "macs": "too many multiply-adds",
@@ -44,7 +44,7 @@ class _Accounting(NamedTuple):
         repeated: Number of proposals of networks that were proposed before.
         to_train: Number of proposals that the search has trained, trains or will train.
         trained: Number of proposals whose first run has ended with a validation accuracy.
-        rejections: Rejection reasons with their counts, most frequent first.
+        rejections: Rejection reasons with counts, most frequent first.
         steps: Steps of the search, each with the number of proposals left after this step.
     """
 
@@ -86,7 +86,7 @@ def accounting(info: StudyFacts) -> _Accounting:
 
 
 def _rejections(info: StudyFacts) -> _LabelledValues:
-    """Return the reasons of rejections with their counts, most frequent first; rare reasons are joined at the end."""
+    """Return the reasons of rejections with counts, most frequent first; rare reasons are joined at the end."""
     reasons = Counter[str]()
     for word, number in info.study.rejected.items():
         reasons[_REJECTION_TEXTS.get(word, word)] += number
@@ -122,7 +122,7 @@ def _index_by_trial(info: StudyFacts) -> dict[int | None, int]:
 def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int, float]]]]:
     """Return the first runs of the best networks (``info.networks`` is sorted) that were validated during training.
 
-    Each item has the index of the network in ``info.networks``, the run, and its points (epoch, validation accuracy in
+    Each item has the index of the network in ``info.networks``, the run, and points (epoch, validation accuracy in
     per cent). The last point is the end of the run.
     """
     curves = []
@@ -144,7 +144,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 
 
 class _SeedRow(NamedTuple):
-    """Network with the validation accuracies of its fresh seeds and the test accuracies of its verification seeds."""
+    """Network with the validation accuracies of fresh seeds and the test accuracies of verification seeds."""
 
     network: NetworkFacts
     fresh_pct: tuple[float, ...]
@@ -154,7 +154,7 @@ class _SeedRow(NamedTuple):
 def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     """Return the networks that were trained with several seeds, lowest cost first, and the pooled standard deviation.
 
-    The standard deviation within networks is pooled over validation and test accuracies of all networks. It is None if
+    The standard deviation within networks is pooled over validation and test accuracies of all networks; None if
     no network has two seeds of the same kind.
     """
     # Reversed, so that the first record of a network wins.
@@ -186,7 +186,7 @@ def time_spent(info: StudyFacts) -> _LabelledValues:
 
 
 def _worker_seconds(info: StudyFacts) -> float | None:
-    """Return the worker seconds of all sessions together; None if a session does not record its number of workers."""
+    """Return the worker seconds of all sessions together; None if a session does not record the number of workers."""
     seconds = 0.0
     # Each session lasts until the next session begins.
     ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]
@@ -232,7 +232,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
 def _running(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the first runs in progress: network, seconds since the start, planned epochs and last rung reached.
 
-    The log has no event for the start of a run: a first run starts when its network is proposed.
+    The log has no event for the start of a run: a first run starts when the network is proposed.
     """
     study = info.study
     indices = _index_by_trial(info)
@@ -290,7 +290,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
             epochs = proposal.epochs
         if event.pruned:
             pruned_trials[epochs].add(event.trial)
-        # Skip runs that have not ended or were broken off by the machine: their final accuracy is unknown.
+        # Skip runs that have not ended or were broken off by the machine: the final accuracy is unknown.
         elif event.exempt and (is_at_threshold := _reached(run, info.config.threshold_pct)) is not None:
             reached_by_spared_trial[epochs][event.trial] = is_at_threshold
     items = []

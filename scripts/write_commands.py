@@ -1,4 +1,4 @@
-"""Write docs/commands.md: the help of every command, as the program prints it."""
+"""Write docs/commands.md: the help of every command, as printed by the program."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def begin(problem: Problem) -> Ask:
         passed = [each.parameters for each in tried if (each.validation_accuracy_pct or 0) >= problem.target_pct]
         try:
             return str(draw_uniform(space, rng, min(passed, default=problem.budget + 1) - 1, attempts=500).architecture)
-        except DrawError:  # The space has no smaller network, or too few to find one at random.
+        except DrawError:  # The space has no smaller network, or too few for random draws.
             return str(draw_uniform(space, rng, problem.budget).architecture)
 
     return ask

@@ -10,8 +10,8 @@ from optunahub.benchmarks import BaseProblem
 from .load import FOLDER, read, rows_of, space
 
 
-class Problem(BaseProblem):  # type: ignore[misc]  # optunahub is not installed where types are checked
-    """Minimise the parameters of a network under a constraint on its validation accuracy, for a recorded seed."""
+class Problem(BaseProblem):  # type: ignore[misc]  # optunahub is not installed during type checks
+    """Minimise the parameters of a network under a constraint on the validation accuracy, for a recorded seed."""
 
     def __init__(self, table: str = "mnist-bench", seed: int = 0) -> None:
         """Read a table; raise ValueError for an unknown table, or a seed that some network was not trained with."""
@@ -30,7 +30,7 @@ class Problem(BaseProblem):  # type: ignore[misc]  # optunahub is not installed 
 
     @property
     def search_space(self) -> dict[str, optuna.distributions.BaseDistribution]:
-        """Index of the option of each decision: an integer for ordered options, a choice for all others."""
+        """Index of the option of each decision: an integer for ordered options, else a choice."""
         return {
             name: optuna.distributions.IntDistribution(0, len(each["options"]) - 1)
             if each["ordered"]

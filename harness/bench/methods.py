@@ -56,11 +56,11 @@ class Method:
         says: Description for the report.
         sampler: Name of the sampler.
         switches: Enabled parts of the search.
-        uses_transfer: Whether the surrogate model starts with the shipped prior observations of other data sets.
+        uses_transfer: Whether the surrogate model starts with the shipped prior observations of different data sets.
         pruning: Rule at the rungs.
         is_variant: Whether the method is the default with a single change.
-        command: Program of a user-defined method, as words; empty for other methods.
-        function: Function of a user-defined method, ``module:name``; empty for other methods.
+        command: Program of a user-defined method, as words; else empty.
+        function: Function of a user-defined method, ``module:name``; else empty.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Method:
     def entry(self, task: SearchTask) -> MethodEntry:
         """Return the entry of the method in a comparison.
 
-        ``source_sha256`` covers the files named in the command, or the module of the function, but not their imports.
+        ``source_sha256`` covers the files named in the command, or the module of the function, but no imported files.
 
         Raises:
             ContentError: The method needs an epoch at which the table has no accuracies.
@@ -220,7 +220,7 @@ _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods 
 
 
 class _RequiredField(NamedTuple):
-    """Required field of an answer and the type of its value; ``example`` is shown in error messages."""
+    """Required field of an answer and the type of the value; ``example`` is shown in error messages."""
 
     key: str
     kind: type
@@ -233,7 +233,7 @@ _STOP = _RequiredField("stop", bool, '{"stop": true} or {"stop": false}')
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """Running program of a user-defined method, the leader of its process group.
+    """Running program of a user-defined method, the leader of a process group.
 
     Attributes:
         name: Method and repeat, for error messages.
@@ -270,7 +270,7 @@ class _Program:
 
     def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
         """Send questions and return the next line of output, empty if the program has ended or is late."""
-        # Killing a late program closes its output, which ends the ``readline`` below.
+        # Killing a late program closes the output, which ends the ``readline`` below.
         timer = threading.Timer(self.seconds, self._kill)
         timer.start()
         try:
@@ -307,7 +307,7 @@ class _Program:
 
 @contextmanager
 def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Program]:
-    """Start a program, and kill the program and its process group on exit; arguments as in ``_Program``."""
+    """Start a program, and kill the process group of the program on exit; arguments as in ``_Program``."""
     with tempfile.TemporaryFile() as stderr:
         try:
             process = subprocess.Popen(
@@ -323,7 +323,7 @@ def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Pro
 
 @contextmanager
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker | None]:
-    """Start the program of a user-defined method, and kill the program and its process group on exit.
+    """Start the program of a user-defined method, and kill the process group of the program on exit.
 
     The first question is sent immediately. The block receives a proposer that asks the program, or None for a built-in
     method, which has no program.
@@ -365,7 +365,7 @@ def _host(name: str) -> None:
 
     Code of the subprocess: ``asking`` shows the last line of a traceback.
     """
-    # Keep the pipes away from the function: its output goes to stderr, its input is empty.
+    # Keep the pipes away from the function: the output goes to stderr, the input is empty.
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

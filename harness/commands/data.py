@@ -188,7 +188,7 @@ def _describe(
     source_options = SourceOptions(shape, group_by, score == "balanced", channels, allow_overlap)
     if source in datasets.DATASETS:
         if source_options != SourceOptions() or name:
-            option = "--name" if name else source_options  # which prints its options
+            option = "--name" if name else source_options  # printed as options
             raise UsageError(f"{option} applies only to your own data, not to {source}")
         images = load(source, data)
     else:

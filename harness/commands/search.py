@@ -48,7 +48,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
         if plan_only:
             from harness.searching.plan import plan_document
 
-            # The plan must fail where the search would fail.
+            # The plan must fail in all cases in which the search would fail.
             check_writable(plan.folder, make=False)
             with busy("counting the networks of the space"):
                 document = plan_document(plan)
@@ -61,7 +61,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         outcome, report = run_search_with_progress(plan, request, origins, verbose=verbose)
-        # Ctrl-C during the search, which then still writes the report. ``resumable`` covers Ctrl-C at all other times.
+        # Ctrl-C during the search, which then still writes the report. Otherwise ``resumable`` covers Ctrl-C.
         if outcome is None:
             message = _interrupted_text(Study(plan.folder, plan.workspace))
             raise Interrupted(message, hint="resume with the same command")
@@ -82,7 +82,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return the plan as text by title, for people.
 
     Args:
-        document: Plan as ``plan_document`` returns it. ``derivations`` is the number of configurations of the space.
+        document: Plan in the form of ``plan_document``. ``derivations`` is the number of configurations of the space.
             ``feasible_share`` has both ends of a confidence interval, which are equal if ``exact``, that is, if all
             configurations were counted. ``lengths`` are the numbers of epochs to choose from.
     """

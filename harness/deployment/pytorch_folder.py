@@ -40,7 +40,7 @@ from search_spaces.network import Architecture, Task, analyse, walk
 from search_spaces.ops import Op, Residual, Role, Shape, kernels
 
 _WIDTH = 100  # largest number of characters in a line of the files
-# Name of the attribute of a layer, without its number, by role; other roles have the name in the notation.
+# Name of the attribute of a layer, without number, by role; further roles have the name in the notation.
 _ATTRIBUTES = {
     Role.CONVOLUTION: "conv",
     Role.LINEAR: "linear",
@@ -123,11 +123,11 @@ class _Net:
     Attributes:
         layers: Statements of the constructor.
         steps: Statements of ``forward``.
-        sources: Expression of each layer, the right side of its statement in ``layers``.
+        sources: Expression of each layer, the right side of the statement in ``layers``.
         state: Tensors by the names in ``Net.state_dict()``.
         counts: Number of layers so far, by attribute without number.
-        owners: First name of each parameter by its id; a tied layer refers to this name.
-        names: Name of each layer by the id of its module; a module that is used twice is one layer.
+        owners: First name of each parameter by id; a tied layer refers to this name.
+        names: Name of each layer by the id of the module; a module that is used twice is a single layer.
     """
 
     layers: list[str] = field(default_factory=list)
@@ -160,7 +160,7 @@ class _Net:
             self.steps.append("x = torch.flatten(x, 1)")
 
     def _add_layer(self, op: Op, shape: Shape, module: nn.Module) -> None:
-        """Add the call of a layer, and the layer if it is new."""
+        """Add the call of a layer, and the layer if the layer is new."""
         if id(module) not in self.names:
             self.names[id(module)] = self._new_layer(op, shape, module)
         if op.role is Role.LINEAR and len(shape) == 3:
@@ -168,7 +168,7 @@ class _Net:
         self.steps.append(f"x = self.{self.names[id(module)]}(x)")
 
     def _new_layer(self, op: Op, shape: Shape, module: nn.Module) -> str:
-        """Add a layer to the constructor; return the name of its attribute."""
+        """Add a layer to the constructor; return the name of the attribute."""
         notation = re.match("[a-z]+", str(op))
         assert notation is not None, "the name of an op begins with a letter"
         attribute = _ATTRIBUTES.get(op.role, notation[0])

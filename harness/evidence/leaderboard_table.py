@@ -34,9 +34,9 @@ from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 from search_spaces.space_errors import SearchSpaceError
 
-SCHEMA_VERSION = 3  # of ``leaderboard.csv``; other versions are refused
+SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; benchmarks/claims_page.py writes the second file
-# Since then every verification is declared before its first run (commit e842376a); older seeds have no declaration.
+# Since then every verification is declared before the first run (commit e842376a); older seeds have no declaration.
 _DECLARED_SINCE_UTC = "2026-11-21T20:26:12+00:00"
 
 
@@ -80,7 +80,7 @@ class LeaderboardRow:
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
-        diverged: Number of diverged seeds; their errors count.
+        diverged: Number of diverged seeds; the errors of these seeds count.
         attempts: Number of certification attempts at the target on the data set, over all networks.
         validation_accuracy_pct: Mean over the validation seeds of the search, per cent.
         train_seconds: Mean training time of a seed, seconds.
@@ -183,7 +183,7 @@ class Survey(NamedTuple):
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
-    """Return the tier of a record, and the bound that decides the tier with its confidence."""
+    """Return the tier of a record, and the bound that decides the tier, with the confidence."""
     if not record.seeds or undeclared_seeds(record, entries):
         return {"tier": Tier.MEASURED, "reached": False}
     for attempt in entries.attempts:
@@ -213,7 +213,7 @@ def undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
 
 
 def tested_before(record: Record, records: Iterable[Record]) -> list[str]:
-    """Return the other data sets on which equal weights had been tested before the seeds of a record.
+    """Return the further data sets on which equal weights had been tested before the seeds of a record.
 
     Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
     """
@@ -288,7 +288,7 @@ def _columns_of_errors(errors: Sequence[int], fewest: Sequence[int], size: int, 
 
 
 def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
-    """Yield the parts of the note: assumptions, groups, outdated certifications, evaluations on other images."""
+    """Yield the parts of the note: assumptions, groups, outdated certifications, evaluations on further images."""
     if record.assumed:
         yield f"recipe fields assumed: {', '.join(record.assumed)}"
     if warning := bounds.group_warning(dataset(record.dataset)):
@@ -394,7 +394,7 @@ def _validation_mean_pct(results: list[Result]) -> float:
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    """Trainings of a claimed network with the recipe of its source; none of their seeds was declared.
+    """Trainings of a claimed network with the recipe of the source; no seed was declared.
 
     Attributes:
         test_errors: Wrong test images of each seed after the last epoch.
@@ -441,7 +441,7 @@ def claim_paths(workspace: Workspace) -> list[Path]:
 def read_claims(path: Path) -> list[LeaderboardRow]:
     """Return the rows of a file of claims, none if the file does not exist.
 
-    A claim has a row ``claimed``, and a row ``measured`` if the network was trained with the recipe of its source.
+    A claim has a row ``claimed``, and a row ``measured`` if the network was trained with the recipe of the source.
     Neither row counts as reached.
 
     Raises:
@@ -569,7 +569,7 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
-    """Return the rows in the order of the leaderboard, each with its rank.
+    """Return the rows in the order of the leaderboard, each with a rank.
 
     Only rows with the same data set and target are comparable, so each such group is ranked separately.
     """
@@ -623,7 +623,7 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def to_csv(rows: Iterable[LeaderboardRow]) -> str:
-    """Return the rows as CSV: numbers in their shortest exact form, empty cells for None."""
+    """Return the rows as CSV: numbers in the shortest exact form, empty cells for None."""
     columns = [item.name for item in fields(LeaderboardRow)]
     return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
 
@@ -632,7 +632,7 @@ def read(path: Path) -> list[LeaderboardRow]:
     """Read a CSV of ``to_csv``.
 
     Raises:
-        ContentError: The file cannot be read, is of another schema version, or has an invalid cell.
+        ContentError: The file cannot be read, is of a different schema version, or has an invalid cell.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -1,7 +1,7 @@
 """The ledger: an append-only file of declarations, written before the declared runs start.
 
-There are three kinds of lines: certification attempts (and their ends), the seeds of verifications and of certificates
-(``certificate.py``, of any fitted estimator), and evaluations on other images (and their results).
+There are three kinds of lines: certification attempts (and the ends of attempts), the seeds of verifications and of
+certificates (``certificate.py``, of any fitted estimator), and evaluations on further images (and the results).
 
 A *look* is the first declaration of a row, by a verification, an attempt or a certificate. Each look spends a share of
 ``LOOK_ALPHA``; each attempt and each certificate spends a share of ``ALPHA``, too.
@@ -91,7 +91,7 @@ class _SeedDeclaration(_LedgerEntry):
         return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     def shares_images(self, dataset: str, test_sketch: Iterable[str]) -> bool:
-        """Return whether the declared data set is ``dataset``, or its test images overlap with ``test_sketch``."""
+        """Return whether the declared data set is ``dataset``, or the test images overlap with ``test_sketch``."""
         return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
 
 
@@ -156,7 +156,7 @@ class Declaration(_SeedDeclaration):
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration(_LedgerEntry):
-    """Evaluation of recorded seeds on other labelled images, registered before a network reads the images.
+    """Evaluation of recorded seeds on further labelled images, registered before a network reads the images.
 
     Attributes:
         on: Name of the images.
@@ -188,7 +188,7 @@ _ClosableEntry = TypeVar("_ClosableEntry", Attempt, Registration)
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Entries of a ledger in the order of the declarations; attempts and registrations in their last state."""
+    """Entries of a ledger in the order of the declarations; attempts and registrations in the last state."""
 
     attempts: list[Attempt] = field(default_factory=list)
     declarations: list[Declaration] = field(default_factory=list)
@@ -239,7 +239,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
     registrations: dict[Registration, Registration] = {}
     ledger = Ledger()
     faults: list[ContentError] = []
-    lines: dict[str, str] = {}  # place of each line by its text; a line that is in both files counts once
+    lines: dict[str, str] = {}  # place of each line by text; a line that is in both files counts once
     for file in (*([files.SHIPPED / "records" / path.name] if with_shipped else []), path):
         try:
             for number, line in enumerate(files.log_text(file).splitlines(), start=1):
@@ -315,7 +315,7 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     """Return the probability of a false verification that the next look of a workspace at test images spends.
 
     ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Each damaged line of the ledger
-    counts as a look. Shipped looks do not count; docs/results.md corrects for their number.
+    counts as a look. Shipped looks do not count; docs/results.md corrects for the number of shipped looks.
     """
     spent_alpha = 0.0
     rows: set[RowKey] = set()
@@ -374,7 +374,7 @@ def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str])
 def declare_verification(
     path: Path, key: RowKey, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> None:
-    """Enter all seeds of a verification, before the first of them is run; arguments as in ``declare_attempt``.
+    """Enter all seeds of a verification, before the first seed is run; arguments as in ``declare_attempt``.
 
     Raises:
         ContentError: Nothing is left to spend on these test images.
@@ -393,7 +393,7 @@ def declare_certificate(
 ) -> Declaration:
     """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt.
 
-    ``data`` is the data set to state in the declaration; other arguments as in ``declare_attempt``.
+    ``data`` is the data set to state in the declaration; further arguments as in ``declare_attempt``.
 
     Raises:
         ContentError: Nothing is left to spend on these test images.
@@ -432,9 +432,9 @@ def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tup
 
 
 def register(path: Path, registration: Registration) -> Registration:
-    """Enter an evaluation on other images with the present time, and return the entry.
+    """Enter an evaluation on further images with the present time, and return the entry.
 
-    An earlier registration of the same seeds and images is returned instead, open or with its result.
+    An earlier registration of the same seeds and images is returned instead, open or with the result.
     """
     subject = (*registration.subject, registration.on_sha256, registration.indices)
     with files.locked(path.with_suffix(".lock")):

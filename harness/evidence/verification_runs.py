@@ -1,8 +1,8 @@
 """Verification: fresh seeds of a network and a recipe on all training images; each reads the test set once.
 
 ``VerifyPlan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is
-run, trained, and added to the record as they end; ``Verdict`` is the result. A certification is declared in a commit,
-and its seeds depend on the id of this commit, so that no result can be known beforehand.
+run, trained, and added to the record at the end; ``Verdict`` is the result. A certification is declared in a commit,
+and the seeds depend on the id of this commit, so that no result can be known beforehand.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Rerun:
     Attributes:
         index: Index of the seed.
         identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
-            another machine, torch or build of the engine made the recorded weights.
+            a different machine, torch or build of the engine made the recorded weights.
     """
 
     index: int
@@ -143,7 +143,7 @@ class Verdict:
 
     @property
     def is_held_back(self) -> bool:
-        """Whether the row counts as measured whatever its accuracies."""
+        """Whether the row counts as measured regardless of the accuracies."""
         return self.lacks_seeds or self.lacks_declaration
 
     @property
@@ -211,7 +211,7 @@ def _declarable(plan: VerifyPlan, workspace: Workspace) -> Record:
 
 
 def _first_unused(record: Record, workspace: Workspace) -> int:
-    # Without a beacon, a seed is the same for all targets and data sets, so results may be known from another row.
+    # Without a beacon, a seed is the same for all targets and data sets, so results may be known from a different row.
     subject = (record.hash, record.recipe_hash)
     return max(_indices(workspace, lambda item: (item.hash, item.recipe_hash) == subject), default=-1) + 1
 
@@ -231,9 +231,9 @@ def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declar
 def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
     """Return the first ``seeds`` indices available to the row of a plan, run and declared indices included.
 
-    All further declared indices that have not been run are appended. Excluded are indices of another target of the same
-    network, recipe and data set, because the results are known, and indices of a certification, because the seeds
-    depend on a commit.
+    All further declared indices that have not been run are appended. Excluded are indices of a different target of the
+    same network, recipe and data set, because the results are known, and indices of a certification, because the
+    seeds depend on a commit.
     """
     record = _record_of(plan, workspace)
     entries = ledger.read(workspace.ledger)
@@ -255,7 +255,7 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
 
 
 def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
-    """Return a certification plan with the seeds and the beacon of its open attempt; UsageError if one is missing."""
+    """Return a certification plan with the seeds and the beacon of the open attempt; UsageError if one is missing."""
     if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
             "a certification requires a declaration, but this network, recipe and target have no declaration",
@@ -294,7 +294,7 @@ def run_seeds(
 ) -> Verdict:
     """Run the seeds of a plan on the slots of an executor, and add the results to the record.
 
-    Each seed enters the record as soon as its training ends, so an interrupted call does not repeat finished seeds.
+    Each seed enters the record as soon as the training ends, so an interrupted call does not repeat finished seeds.
 
     Args:
         plan: Network, recipe and seeds.
@@ -309,7 +309,7 @@ def run_seeds(
 
     Raises:
         UsageError: A certification is not declared or its declaration is not committed, or seeds of the row are being
-            run by another process.
+            run by a different process.
         ContentError: The record is damaged, seeds have equal weights, or nothing is left to spend on these test images.
     """
     folder = _folder_of(plan, workspace)
@@ -336,7 +336,7 @@ def run_seeds(
                     queue.clear()
         collector.close()
         verdict = _verdict_of(collector)
-        # Still under the lock, otherwise another call could use the folder or run more seeds before the verdict is
+        # Still under the lock, otherwise a second call could use the folder or run more seeds before the verdict is
         # logged.
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
@@ -457,7 +457,7 @@ def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
 
 
 def _verdict_of(collector: _SeedCollector) -> Verdict:
-    """Return the verdict on the record of a collector; warns of equal weights tested on another data set before."""
+    """Return the verdict on the record of a collector; warns of equal weights tested on a different data set before."""
     record = collector.record
     recorded_runs = {run.index: run for run in record.seeds}
     last_runs = recorded_runs | collector.rerun_results
@@ -507,9 +507,9 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
 
 
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
-    """Return the kinds of machines that trained the seeds, each with the number of its seeds.
+    """Return the kinds of machines that trained the seeds, each with the number of seeds.
 
-    Two machines are of one kind if equal seeds must give equal bits on both (``same_bits_due``).
+    Two machines are of the same kind if equal seeds must give equal bits on both (``same_bits_due``).
     """
     counts: dict[Environment, int] = {}
     for run in runs:

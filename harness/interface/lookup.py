@@ -2,7 +2,7 @@
 
 A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more), a name, or the
 PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is executed. Networks of records, studies, the
-leaderboard and claims are *known*: they have a hash and a name, and one or more rows with recipe, data set and target.
+leaderboard and claims are *known*: a known network has a hash, a name and rows with recipe, data set and target.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class KnownRow:
     """A recipe, data set and target for which a network is known in this workspace.
 
     Attributes:
-        recipe: The recipe; None if only its name is known.
+        recipe: The recipe; None if only the name is known.
         recipe_name: Name of the recipe; empty for a claim.
         dataset: Name of the data set; None for a claim.
         target_pct: Target in per cent; None if no target was verified.
@@ -87,10 +87,10 @@ class NetworkArgument:
     """A network named by the user.
 
     Attributes:
-        name: Preset, or name of the record; empty for other networks.
+        name: Preset, or name of the record; else empty.
         rows: Known rows if a hash, a name, a trial or a study was given; else empty.
         parts: Layers of a PyTorch module that the notation cannot express; else empty.
-        translated_module: Name of the PyTorch module that was translated; empty for other networks.
+        translated_module: Name of the PyTorch module that was translated; else empty.
     """
 
     architecture: Architecture
@@ -109,7 +109,7 @@ def only_row(
     target. The target of the returned row is then None.
 
     Args:
-        argument: Network with its rows.
+        argument: Network with rows.
         dataset: Name of the data set; None accepts all.
         target_pct: Target in per cent; None accepts all.
         has_recipe: Whether the user names a recipe, so that rows that differ only in the recipe count as equal.
@@ -183,7 +183,7 @@ def network_argument(
     Raises:
         UsageError: The type of the value is wrong, the study has no answer, a file or module cannot be read, or
             ``only_notation`` refuses the module.
-        ContentError: No network, or more than one, has this hash or name.
+        ContentError: No network, or several networks, have this hash or name.
         SearchSpaceError: The notation is invalid, or the ops do not fit together.
     """
     if isinstance(network, str):
@@ -209,7 +209,7 @@ def network_argument(
 
 
 def read_network(argument: str, workspace: Workspace, task: Task, *, only_notation: bool = False) -> NetworkArgument:
-    """Return the network that a text names; its ops fit together for the task. Errors: see ``network_argument``."""
+    """Return the network that a text names; the ops fit together for the task. Errors: see ``network_argument``."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
@@ -266,7 +266,7 @@ def _definitions(path: Path) -> list[str]:
 def _module_argument(
     module: object, name: str, describe: Callable[[], Description], task: Task, only_notation: bool
 ) -> NetworkArgument:
-    """Return the network of a PyTorch module, and print its hash, or the reason why it stays a module.
+    """Return the network of a PyTorch module, and print the hash, or the reason why the module is not translated.
 
     Args:
         module: The module, or a class or function that makes the module.
@@ -306,7 +306,7 @@ def _named_description(name: str, task: Task) -> Description:
 
 
 def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
-    """Return the description of a module or class; with its name if code of this name makes the same module.
+    """Return the description of a module or class; with the name if code of this name makes the same module.
 
     Only a module with a name can be built again, for a training.
     """
@@ -323,9 +323,9 @@ def _description(module: nn.Module | type[nn.Module], task: Task) -> Description
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
-    """Return the known network with this name or with a hash that begins with this text, and its rows.
+    """Return the known network with this name or with a hash that begins with this text, with all rows.
 
-    If several networks share a name, the first of these networks on the leaderboard that reached its target is
+    If several networks share a name, the first of these networks on the leaderboard that reached the target is
     returned, or else the first, with a warning.
     """
     matches = list(_known(name, workspace))
@@ -416,7 +416,7 @@ def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
 def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
     """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources.
 
-    A network is repeated for each of its rows.
+    A network is repeated for each row.
     """
     records = read_all(workspace.records)
     matches = [record for record in records if _matches(name, record)]

@@ -1,6 +1,6 @@
-"""A search with its progress output, its live report and its conclusion.
+"""A search with progress output, live report and conclusion.
 
-Progress is one line per event above a bar; if no bar can be drawn, a status line is printed at intervals.
+Progress is a line per event above a bar; if no bar can be drawn, a status line is printed at intervals.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def run_search_with_progress(
         The outcome, None if the search was interrupted, and the path of the report.
 
     Raises:
-        UsageError: Another process works on the study, or a folder cannot be written.
-        ContentError: The study exists with another configuration.
+        UsageError: A different process works on the study, or a folder cannot be written.
+        ContentError: The study exists with a different configuration.
     """
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.baselines import baseline_networks
@@ -164,7 +164,7 @@ def run_search_with_progress(
 
 
 def _check_folders(plan: SearchPlan) -> None:
-    """Report damaged evidence, and folders that cannot be written, before a search instead of at its end."""
+    """Report damaged evidence, and folders that cannot be written, before a search instead of at the end."""
     from harness.evidence.leaderboard_table import collect
 
     collect(plan.workspace)
@@ -173,11 +173,11 @@ def _check_folders(plan: SearchPlan) -> None:
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
-    """Open or create the study of a search, print its goal, and return its state."""
+    """Open or create the study of a search, print the goal, and return the state."""
     from harness.searching.surrogate.past import write_prior
 
     if not study_exists(plan.folder):
-        # Before ``open_study``: a study that exists must have its prior, even if the process is killed here.
+        # Before ``open_study``: a study that exists must have a prior, even if the process is killed here.
         write_prior(plan.folder, plan.past)
     is_new = open_study(plan.folder, plan.config, plan.recorded_origins)
     state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, plan.config))
@@ -213,7 +213,7 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 
 
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
-    """Write the page on which a browser runs the answer, if the answer has integers and its weights are kept."""
+    """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
     from harness.deployment.c_folder import recorded_page
     from harness.evidence.record import kept_indices
@@ -357,7 +357,7 @@ class SearchReporter(Reporter):
         # Rank of the nearest miss so far, (the run completed, -errors): a completed run ranks above a pruned run.
         self._nearest_rank = (False, -math.inf)
         self._last_ended_trial: int | None = None
-        # Trials refuted while a further seed, which may still confirm them, was training.
+        # Trials refuted while a further seed, which may still confirm the network, was training.
         self._postponed_refutations: set[int] = set()
 
     def say(self, line: str, style: str = "") -> None:
@@ -410,7 +410,7 @@ class SearchReporter(Reporter):
                     self._postponed_refutations.discard(run.trial)
                     if candidate.is_refuted:
                         self._say_or_postpone_refutation(candidate)
-            # Print a confirmation by the run that has just ended. Another network was confirmed earlier, and is logged
+            # Print a confirmation by the run that has just ended. A network that was confirmed earlier is logged
             # again as the incumbent, because a smaller network was refuted.
             case Confirmed() if event.trial == self._last_ended_trial:
                 candidate = state.candidates[event.trial]
@@ -441,7 +441,7 @@ class SearchReporter(Reporter):
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
 
     def _say_or_postpone_refutation(self, candidate: Candidate) -> None:
-        """Print a failed confirmation, unless a further seed of the network is training and may still confirm it."""
+        """Print a failed confirmation, unless a further seed of the network is training and may still confirm."""
         trial = candidate.proposal.trial
         # ``jobs`` is as of the last tick, and still contains the job that has just ended.
         jobs = () if self._moment is None else self._moment.jobs
@@ -472,7 +472,7 @@ class SearchReporter(Reporter):
         try:
             path = write_report(state.folder, self.workspace, live=True, state=state)
         except Exception as error:
-            # Do not end a search because of its page. The final report raises the same error.
+            # Do not end a search because of the page. The final report raises the same error.
             self._report_due = math.inf
             reason = error.one_line if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self.say(f"cannot update the live report: {reason}")
@@ -490,7 +490,7 @@ def _fresh_text(candidate: Candidate) -> str:
 
 
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Keep the report of a study up to date until no search works on the study, or until Ctrl-C; write it once more.
+    """Keep the report of a study up to date until no search works on the study, or until Ctrl-C; write a last report.
 
     Args:
         folder: Folder of the study.

@@ -3,11 +3,11 @@
 Accuracies are per cent of the validation images; the threshold is the validation accuracy that corresponds to the
 target.
 
-- A candidate *is confirmed* while its fresh seeds predict that a verification passes, and *is refuted* when further
+- A candidate *is confirmed* while the fresh seeds predict that a verification passes, and *is refuted* when further
   seeds would be wasted. Both depend on the runs of the candidate alone, and further runs may change both.
 - The *incumbent* is the confirmed candidate of the lowest cost whose verification has not missed the target; if two
   costs are minimised, these candidates form a Pareto front.
-- A *contender* is confirmed or due another run. Of thousands of candidates, nearly all are no contenders.
+- A *contender* is confirmed or due a further run. Among thousands of candidates, only few are contenders.
 - The *state* of a network (``NetworkState``) follows from the log, event by event (``TRANSITIONS``).
 - The *nearest miss* is the unconfirmed candidate with the fewest errors.
 """
@@ -33,11 +33,11 @@ from search_spaces.space import Metric, Objective, SearchSpace, Weighted, measur
 
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
 MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
-# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given its
+# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given the
 # fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
 SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
-VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers it has up to 8 (``time_budget.verify_seeds``)
+VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
@@ -73,7 +73,7 @@ def is_linear(origin: str, network: Architecture) -> bool:
 
 
 class NetworkState(StrEnum):
-    """Progress of a network in its study, best state first; ``TRANSITIONS`` lists the changes of state."""
+    """Progress of a network in a study, best state first; ``TRANSITIONS`` lists the changes of state."""
 
     MET = "met"
     OPEN = "open"
@@ -96,7 +96,7 @@ class StateStep(Enum):
     """Change of the state of a network, caused by an event of the log."""
 
     REACHED_A_RUNG = auto()
-    COMPLETED = auto()  # the first run ended after its last epoch
+    COMPLETED = auto()  # the first run ended after the last epoch
     PRUNED = auto()
     FAILED = auto()  # the first run crashed, diverged or exceeded a limit
     CONFIRMED = auto()
@@ -108,13 +108,13 @@ class StateStep(Enum):
 
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING)
 # Next state by (state, step); any other step changes nothing. Logs of older programs may lack steps, so confirmations,
-# refutations and verdicts do not depend on earlier steps. Only another verdict changes a verdict.
+# refutations and verdicts do not depend on earlier steps. Only a further verdict changes a verdict.
 TRANSITIONS: Mapping[tuple[NetworkState, StateStep], NetworkState] = {
     (NetworkState.WAITING, StateStep.REACHED_A_RUNG): NetworkState.TRAINING,
     **{(state, StateStep.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
     **{(state, StateStep.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
     **{(state, StateStep.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},
-    # A network may be trained again with another number of epochs; the best first run counts.
+    # A network may be trained again with a different number of epochs; the best first run counts.
     (NetworkState.FAILED, StateStep.PRUNED): NetworkState.PRUNED,
     (NetworkState.FAILED, StateStep.COMPLETED): NetworkState.TRAINED,
     (NetworkState.PRUNED, StateStep.COMPLETED): NetworkState.TRAINED,
@@ -128,7 +128,7 @@ TRANSITIONS: Mapping[tuple[NetworkState, StateStep], NetworkState] = {
 
 @dataclass(slots=True)
 class Candidate:
-    """A proposed network and its runs.
+    """A proposed network with all runs.
 
     Attributes:
         proposal: Proposal of the network.
@@ -140,7 +140,7 @@ class Candidate:
         threshold_pct: Validation accuracy to reach, per cent.
         costs: Value of each minimised metric.
         classes: Number of classes of the data.
-        groups: Numbers of groups if each fresh seed validates on another fold of groups; None without such folds.
+        groups: Numbers of groups if each fresh seed validates on a separate fold of groups; None without such folds.
     """
 
     proposal: Proposal
@@ -208,12 +208,12 @@ class Candidate:
 
     @property
     def most_seeds(self) -> int:
-        """Most fresh seeds: one per fold of groups, as further seeds show no further groups, or else ``MOST_SEEDS``."""
+        """Most fresh seeds: a seed per fold of groups, as further seeds show no further groups; else ``MOST_SEEDS``."""
         return MOST_SEEDS if self.groups is None else self.groups.folds
 
     @property
     def is_contender(self) -> bool:
-        """Whether the candidate is confirmed or due another run; verifications are not considered here."""
+        """Whether the candidate is confirmed or due a further run; verifications are not considered here."""
         if self.first_run is None or self.is_confirmed:
             return True
         return self.seeds_wanted > len(self.fresh_runs) and not self.is_refuted
@@ -222,7 +222,7 @@ class Candidate:
     def seeds_wanted(self) -> int:
         """Number of fresh seeds that the candidate shall have by now: ended, in training and due.
 
-        A candidate that passed its first run gets ``confirm_seeds`` fresh seeds at once, then one at a time, while
+        A candidate that passed the first run gets ``confirm_seeds`` fresh seeds at once, then single seeds, while
         ``chance_to_confirm`` is at least ``_REFUTED_BELOW``. The first fresh seed does not depend on this chance: a
         network that has passed once is confirmed more often than a new network of equal size (diary 141). A candidate
         whose first run was trained to the end and missed the threshold gets a seed for each repeated proposal.
@@ -247,7 +247,7 @@ class Candidate:
         ``T((log(e) - log(m)) / sqrt(v / n + _VERIFY_SQUARE))`` with Student's distribution function ``T``
         (``_SEED_FREEDOM + n - 1`` degrees of freedom), the allowed error rate ``e``, and the mean error rate ``m`` and
         the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). ``_VERIFY_SQUARE`` covers the
-        seeds of the verification and the differences between networks on other images. With folds of groups, ``v`` is
+        seeds of the verification and the differences between networks on further images. With folds of groups, ``v`` is
         the deviation between folds, and the deviation of the test groups is added (``GroupCounts``).
         """
         errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
@@ -269,12 +269,12 @@ class Candidate:
 
     @property
     def chance_to_confirm(self) -> float:
-        """Probability that the candidate is confirmed by its next fresh seeds, given all runs.
+        """Probability that the candidate is confirmed by the next fresh seeds, given all runs.
 
         ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error
         rate ``e`` that is confirmed (``needed_share``), the predicted mean error rate ``m`` over all fresh seeds, the
-        next ones included, and its relative deviation ``d``. The next seeds are predicted by the mean of all runs, the
-        first run included. With folds of groups, the next seeds validate on other groups
+        next seeds included, and the relative deviation ``d`` of ``m``. The next seeds are predicted by the mean of all
+        runs, the first run included. With folds of groups, the next seeds validate on further groups
         (``GroupCounts.fold_square``).
         """
         first_pct = self.guessing_pct
@@ -283,7 +283,7 @@ class Candidate:
         bias_factor = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
         fresh_errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
         errors_pct = [bias_factor * (100 - first_pct), *fresh_errors_pct]
-        total = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh_errors_pct) + 1)  # fresh seeds, with the next ones
+        total = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh_errors_pct) + 1)  # fresh seeds, with the next seeds
         remaining_seeds = total - len(fresh_errors_pct)
         mean_pct = (math.fsum(fresh_errors_pct) + remaining_seeds * statistics.mean(errors_pct)) / total
         run_square = seed_share_square(mean_pct / 100 * self._images_of_a_run)
@@ -297,7 +297,7 @@ class Candidate:
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
         """Return the expected final validation errors, on as many images as the first run validated on.
 
-        This is the mean over the runs with an error count or, for a pruned first run, its errors times the ratio of the
+        This is the mean over the runs with an error count or, for a pruned first run, the errors times the ratio of the
         nearest rung.
 
         Args:
@@ -338,7 +338,7 @@ def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
     """Return whether a single run reaches a threshold, with a continuity correction of half an image.
 
     Without the correction, a run on a fold of few images would have to be better than the threshold: at 87 % of 7
-    images, 0.9 errors are allowed, and a network that makes 0.9 errors per run makes at least one in 60 % of its runs.
+    images, 0.9 errors are allowed, and a network that makes 0.9 errors per run makes at least one in 60 % of the runs.
 
     Args:
         wrong: Errors of the run, counted or predicted.
@@ -374,12 +374,12 @@ def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
 
 
 def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
-    """Return the costs of a network, or their limits, combined by an objective; the only cost of a single metric."""
+    """Return costs of a network, or limits of costs, combined by an objective; the only cost of a single metric."""
     return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 
 def study_space(config: StudyConfig, task: Task) -> SearchSpace:
-    """Return the search space of a study, with the conditions and the bits per weight of its networks."""
+    """Return the search space of a study, with the conditions and the bits per weight of the networks."""
     space = parse_space(config.space_text, config.space, task)
     return replace(space, weight_bits=config.recipe.weight_bits)
 
@@ -413,7 +413,7 @@ def needed_share(
 
     Assumes the usual deviation: ``exp(-t * sqrt(SEED_SHARE**2 / seeds + _VERIFY_SQUARE))``, with Student's quantile
     ``t`` at ``CONFIDENCE`` for ``_SEED_FREEDOM + seeds - 1`` degrees of freedom. With folds of groups, the deviations
-    between folds and of the test groups are those of all networks of the study.
+    between folds and of the test groups are computed from all networks of the study.
 
     Args:
         seeds: Number of fresh seeds.

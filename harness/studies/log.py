@@ -31,7 +31,7 @@ def read_state(folder: Path) -> StudyState:
 
 
 class StudyLog:
-    """The log in the folder of a study, and the checkpoints of its unfinished runs."""
+    """The log in the folder of a study, and the checkpoints of unfinished runs."""
 
     def __init__(self, folder: Path) -> None:
         """Set the paths; nothing is read or written."""
@@ -41,7 +41,7 @@ class StudyLog:
     def fold_into(self, state: StudyState) -> StudyState:
         """Apply all entries of the log to a new state, and return the state.
 
-        Text after the last end of line is ignored: it is being written, or was torn by a kill.
+        Text after the last end of line is ignored: such text is being written, or was torn by a kill.
 
         Raises:
             ContentError: A line is no event.
@@ -84,7 +84,7 @@ class StudyLog:
 
 
 def _entries_of_old_study(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
-    """Yield the events of a study of an older program, in which each run had a file, and its end a line in the log.
+    """Yield the events of a study of an older program, in which each run had a file, and a line in the log at the end.
 
     Such studies are never continued, so every ``finished`` line has the old form, without the result. Skipped are lines
     that are torn or whose result has no file. Runs whose lines are missing because of a kill come last.

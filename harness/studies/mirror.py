@@ -83,12 +83,12 @@ class Mirror:
     """
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
-        """Start the thread, and wait until it has opened the database.
+        """Start the thread, and wait until the thread has opened the database.
 
         Args:
             name: Name of the study, also in the database.
             config: Configuration of the study.
-            url: URL of the database, as SQLAlchemy reads it.
+            url: URL of the database, as in SQLAlchemy.
             say: Function that is called with each line for the terminal, also from the thread.
 
         Raises:
@@ -190,7 +190,7 @@ def write_database(state: StudyState, path: Path) -> None:
 
 
 def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Study:
-    """Return the Optuna study of this name, created if necessary; UsageError if its configuration differs."""
+    """Return the Optuna study of this name, created if necessary; UsageError if the configuration differs."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -198,14 +198,14 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     digests = {"space_text": hashlib.sha256(config.space_text.encode()).hexdigest(), "recipe": config.recipe.hash}
     # Converted to JSON and back, for a comparison with values from the database.
     configuration = json.loads(json.dumps(config_document(config) | digests))
-    # Not in ``warnings.catch_warnings``: filters restored by another thread would replace a temporary filter.
+    # Not in ``warnings.catch_warnings``: filters restored by a different thread would replace a temporary filter.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
     attributes = study.user_attrs
     trials = study.get_trials(deepcopy=False)
     if not attributes and not trials:
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
-    # Without trials, missing attributes are those of a study that was just created.
+    # Without trials, missing attributes mean that the study was just created.
     comparable = attributes if trials else configuration | attributes
     different = [key for key, value in configuration.items() if comparable.get(key) != value]
     if different:
@@ -222,8 +222,8 @@ class _History(NamedTuple):
     """Content of a study that a database shows.
 
     Attributes:
-        proposals: Proposal and its time by trial.
-        first_runs: Ended first run and the time of its end by trial.
+        proposals: Proposal and time by trial.
+        first_runs: Ended first run and end time by trial.
         facts: Attributes of the Optuna study by name. Errors on fresh seeds are among them, because Optuna refuses
             changes of ended trials.
     """
@@ -256,7 +256,7 @@ def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
 
 
 def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
-    """Add the ended first runs and the facts that the Optuna study lacks; UsageError if it has other trials."""
+    """Add the ended first runs and the facts that the Optuna study lacks; UsageError for different trials."""
     history = _history_of(entries)
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
@@ -319,7 +319,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
 
 
 def _close(study: optuna.Study | None) -> None:
-    """Close the connections of a study to its database."""
+    """Close the connections of a study to the database."""
     if study is not None:
         # Optuna wraps the storage of a URL in a cache without public access to the storage.
         storage: Any = getattr(study._storage, "_backend", study._storage)

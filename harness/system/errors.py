@@ -1,9 +1,9 @@
-"""Exceptions that are reported in one line, with exit codes, and command lines for hints.
+"""Exceptions that are reported in a single line, with exit codes, and command lines for hints.
 
     HarnessError              1  base class; internal error
     |- UsageError             2  invalid command line or argument of a function
     |  |- StorageError        2  a file cannot be written
-    |  `- Held                2  another process holds the lock (harness.system.files)
+    |  `- Held                2  a different process holds the lock (harness.system.files)
     |- TargetMissed           3  the target was not reached
     |- ContentError           4  invalid network, space, recipe, record or study
     |  |- MissingSubject      4  the data set of a record or study is missing or damaged
@@ -14,7 +14,7 @@
     |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
     `- Interrupted          130  interrupted by Ctrl-C or SIGTERM
 
-``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
+``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All further exceptions
 are internal errors with exit code 1.
 """
 
@@ -37,12 +37,12 @@ DISTRIBUTION = "mnist-harness"
 
 
 class HarnessError(Exception):
-    """Base class of the errors that are reported in one line.
+    """Base class of the errors that are reported in a single line.
 
     Attributes:
         exit_code: Exit code of the program.
         kind: Name of the error family in JSON output.
-        message: The given value, the violated rule and the allowed values, in one line.
+        message: The given value, the violated rule and the allowed values, in a single line.
         hint: The next thing to try, or None.
         position: Offset of the error in ``text``, in characters, or None.
         text: Text that was parsed, or None.
@@ -64,7 +64,7 @@ class HarnessError(Exception):
 
     @property
     def one_line(self) -> str:
-        """Return the message with its hint, in one line."""
+        """Return the message with the hint, in a single line."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 

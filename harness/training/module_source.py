@@ -50,7 +50,7 @@ def notebook_hint(path: str) -> str:
 
 
 def _split(argument: str) -> tuple[str, str]:
-    """Return the file or package, and the name in it, of a text for which ``names_module`` is true."""
+    """Return the file or package, and the name in this file, of a text for which ``names_module`` is true."""
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
     if match["source"].endswith(".ipynb"):
@@ -96,7 +96,7 @@ def fresh_module(argument: str) -> nn.Module:
 
     value = _value_at(argument, code_of(argument))
     if isinstance(value, nn.Module):
-        # An instance is made by the code of its file, so the file is executed anew.
+        # An instance is made by the code of the file, so the file is executed anew.
         value = load_value(argument)
     return made_module(value, argument)
 
@@ -107,7 +107,7 @@ def _value_at(argument: str, code: str) -> Any:  # ``code`` is a part of the key
 
 
 def code_of(argument: str) -> str:
-    """Return 12 hex digits of the SHA-256 of the code that a text names, with the files beside it that it imports.
+    """Return 12 hex digits of the SHA-256 of the code that a text names, with the imported files of the same folder.
 
     The code is not executed, except for the parent packages of a module in a package.
 
@@ -151,7 +151,7 @@ def quiet(purpose: str) -> Iterator[StringIO]:
 
     logger = logging.getLogger("torch")
     level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
+    logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that cannot be recorded
     output = StringIO()
     try:
         with (
@@ -205,7 +205,7 @@ def _required(function: Any) -> list[str]:
 
 
 def _from_file(path: Path) -> Any:
-    """Return the executed file; the file may import files beside it."""
+    """Return the executed file; the file may import files of the same folder."""
     # Files of the same name in several folders are different modules.
     name = f"user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
     folder = str(path.resolve().parent)

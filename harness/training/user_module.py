@@ -30,7 +30,7 @@ from harness.training.module_source import code_of, fresh_module, quiet
 from search_spaces.network import Task
 from search_spaces.ops import Shape, UserModule, shape_text
 
-BATCH = 2  # images in the recorded batch; more than one, so that a batch is not confused with a single channel
+BATCH = 2  # images in the recorded batch; several, so that a batch is not confused with a single channel
 _DIGITS = 12  # hexadecimal digits of a hash, as of a network
 # Names of torch's operators that draw random numbers for masks of dropout only.
 _DROPOUT = {
@@ -41,7 +41,7 @@ _DROPOUT = {
 _RECURRENT = [f"{name}{ending}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") for ending in ("", "_cell")]
 _FURTHER = ("scaled_dot_product_attention", "bilinear", *_RECURRENT)
 _PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum", *_FURTHER)
-_TOLERANCE = 1e-5  # largest effect of the other images of a batch, relative to the largest output if that exceeds 1
+_TOLERANCE = 1e-5  # largest effect of further images of a batch, relative to the largest output if that exceeds 1
 _EVALUATION_SEED = 0  # seed of every forward pass in evaluation mode, so that evaluations are reproducible
 
 
@@ -53,7 +53,7 @@ class ModulePart:
         name: Path of the layer in the module, such as ``features.0``.
         kind: Name of the class of the layer.
         output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
-        parameters: Parameters; a shared tensor counts at its first use.
+        parameters: Parameters; a shared tensor counts at the first use.
         macs: Multiply-adds per image, as counted by fvcore.
     """
 
@@ -140,10 +140,10 @@ class SeededModule(nn.Module):
 
 
 def _logits(output: Any, classes: int) -> Tensor:
-    """Return the output of a module as (batch, classes); raise ValueError if the output has another form.
+    """Return the output of a module as (batch, classes); raise ValueError for a different form of output.
 
     Args:
-        output: Tensor, or a list with a single tensor that has ``classes`` numbers per image; others are ignored.
+        output: Tensor, or a list with a single tensor that has ``classes`` numbers per image; the rest is ignored.
         classes: Number of classes.
     """
     values = output if isinstance(output, (tuple, list)) else [output]
@@ -228,7 +228,7 @@ def described(name: str, code: str, task: Task) -> Description:
 
 
 def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) -> Description:
-    """Return a module as an op, after a check of its behaviour on random images.
+    """Return a module as an op, after a check of the behaviour on random images.
 
     Args:
         name: Name of the module; empty if the module has none.
@@ -237,8 +237,8 @@ def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) ->
         make: Make the module with new first weights.
 
     Raises:
-        ContentError: The module cannot be run or recorded, its behaviour in evaluation mode is random or depends on
-            earlier calls or on the other images, or its weights do not determine its outputs.
+        ContentError: The module cannot be run or recorded, the behaviour in evaluation mode is random or depends on
+            earlier calls or on the rest of the batch, or the weights do not determine the outputs.
     """
     return _Examination(name or "the module", task, make).description(name, code)
 
@@ -248,7 +248,7 @@ class _Examination:
 
     Attributes:
         first: The module with first weights of a seed; ``_train`` computes gradients and changes the weights.
-        second: The module with first weights of another seed; ``_train`` replaces the weights by those of ``first``.
+        second: The module with first weights of a second seed; ``_train`` replaces the weights by those of ``first``.
     """
 
     def __init__(self, subject: str, task: Task, make: Callable[[], nn.Module]) -> None:
@@ -264,7 +264,7 @@ class _Examination:
         if any(map(is_lazy, weights)):
             raise self._refusal("the shapes of a lazy layer are unknown before its first batch")
         is_drawn = any(bool((weight != weight.flatten()[:1]).any()) for weight in weights)
-        # Without a name, the weights may be those of an instance.
+        # Without a name, the weights may be weights of an instance.
         if name and is_drawn and all(map(torch.equal, weights, self.second.parameters())):
             raise self._refusal("the first weights are always the same: remove the seed from the code of the module")
         ends_in_softmax = self._evaluate()
@@ -307,8 +307,8 @@ class _Examination:
     def _outputs(self, module: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
         """Return the logits, and check that the module neither prints nor seeds the generator.
 
-        The second check compares the states of the generator after this call and after the last call, so it needs calls
-        with different seeds; it is made only if ``seed`` is not 0.
+        The second check compares the states of the generator after this call and after the last call, which requires
+        different seeds; this check is made only if ``seed`` is not 0.
         """
         # Without gradients, activations that the module keeps as attributes can be copied.
         with quiet(self._subject) as printed_text, torch.set_grad_enabled(module.training):
@@ -329,7 +329,7 @@ class _Examination:
         return logits
 
     def _evaluate(self) -> bool:
-        """Check the module in evaluation mode, and return whether its outputs are probabilities."""
+        """Check the module in evaluation mode, and return whether the outputs are probabilities."""
         module = self.first.eval()
         state_before = _state_of(module)
         outputs = self._outputs(module, self._images)
@@ -339,7 +339,7 @@ class _Examination:
         changed_names = _changed(state_before, _state_of(module))
         if changed_names:
             raise self._refusal(f"the module changes {', '.join(changed_names)} in evaluation mode")
-        # A batch with the same first image and another second image.
+        # A batch with the same first image and a different second image.
         other_batch = torch.cat([self._images[:1], self._images[:1].flip(3) + 1])
         effect = (self._outputs(module, other_batch)[0] - outputs[0]).abs().max().item()
         # Also refuses outputs that are not a number.
@@ -364,7 +364,7 @@ class _Examination:
         return hashlib.sha256("\n".join([str(program.graph), *shapes]).encode()).hexdigest()[:_DIGITS]
 
     def _train(self) -> dict[str, int]:
-        """Run the module and its gradient in training mode, and change all weights, as a training does.
+        """Compute outputs and gradients of the module in training mode, and change all weights, as a training does.
 
         Returns:
             Buffers that the training mode changes, except for statistics of BN, with the number of values of each;
@@ -405,7 +405,7 @@ class _Examination:
     def _parts(self) -> Mapping[str, ModulePart]:
         """Return the layers by path, in order; the whole module has the path ``""``.
 
-        Layers are modules with parameters of their own, and modules without modules inside.
+        Layers are modules that own parameters, and modules without modules inside.
         """
         shapes: dict[str, Shape] = {}
 
@@ -450,7 +450,7 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
 
 @contextlib.contextmanager
 def _without_fast_attention() -> Iterator[None]:
-    """Within the block, compute attention without gradients by operators that fvcore counts, not by a single one."""
+    """Within the block, compute attention without gradients by operators that fvcore counts."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -486,12 +486,12 @@ def _state_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of tensors that are new or have other values."""
+    """Return the names of tensors that are new or have different values."""
     return [name for name, tensor in after.items() if name not in before or not torch.equal(before[name], tensor)]
 
 
 def _is_random(target: Any) -> bool:
-    """Return whether an operator draws random numbers for other purposes than dropout."""
+    """Return whether an operator draws random numbers for purposes except dropout."""
     name = getattr(target, "__name__", "").partition(".")[0].rstrip("_")
     return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()) and name not in _DROPOUT
 

@@ -35,7 +35,7 @@ class BareBatchNorm(BatchNorm):
     """Batch normalisation without learned numbers (``affine=False``)."""
 
     def shape(self, before: Shape) -> Shape:
-        if self != BareBatchNorm():  # a field has another value than its default
+        if self != BareBatchNorm():  # a field differs from the default
             raise ShapeError(f"{self} has neither scale nor shift; bare excludes the other options of bn")
         return before
 
@@ -57,7 +57,7 @@ class BareBatchNorm(BatchNorm):
 class JointBatchNorm(BatchNorm):
     """Batch normalisation whose statistics are shared by all uses of the tie, too.
 
-    A module that PyTorch calls several times: each call normalises by the statistics of its own batch in training, and
+    A module that PyTorch calls several times: each call normalises by the statistics of the batch in training, and
     updates the same running statistics.
     """
 
@@ -69,7 +69,7 @@ class JointBatchNorm(BatchNorm):
         return before
 
     def tied_shape(self, before: Shape) -> Shape:
-        # The ones encode the number of dimensions, because a layer of torch takes either maps or vectors.
+        # The numbers 1 encode the number of dimensions, because a layer of torch takes either maps or vectors.
         return (*BatchNorm.tied_shape(self, before), *[1] * len(before))
 
     def with_tie(self, tie: str | None) -> Op:

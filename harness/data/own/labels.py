@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 40  # of a label in a message
 def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     """Return the name of each label, and the names of all classes in order.
 
-    Names are texts: a number has its decimal digits as name, a truth value 0 or 1.
+    Names are texts: the name of a number consists of the decimal digits, a truth value 0 or 1.
 
     Args:
         values: Integers, whole numbers, truth values or texts, (images,) or (images, 1); groups are read alike.
@@ -55,7 +55,7 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
 
 
 def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
-    """Return labels as an array (images,); raise DataError for another shape, with a hint for one-hot labels."""
+    """Return labels as an array (images,); raise DataError for a different shape, with a hint for one-hot labels."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -74,7 +74,7 @@ def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
 
 
 def _strange_text(array: np.ndarray[Any, Any]) -> str:
-    """Return the type of labels that are not allowed; for objects, the first of these labels with its image."""
+    """Return the type of labels that are not allowed; for objects, the first of these labels with the image."""
     if array.dtype.kind != "O":
         return f"{array.dtype}"
     for index, value in enumerate(array):

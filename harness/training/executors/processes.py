@@ -1,6 +1,6 @@
 """Executor on worker processes of this machine; the search survives the death of a worker.
 
-Each worker process runs one job at a time in a Pebble pool of its own, which reports the death of the process. Workers
+Each worker process runs a job at a time in a separate Pebble pool, which reports the death of the process. Workers
 are started once and keep the data in memory. The coordinator, the process that makes the executor, enforces the time
 limit, the operating system the memory limit (``RLIMIT_DATA``).
 """
@@ -42,7 +42,7 @@ from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
 _DEVICE_LOST = 86  # exit code of a worker whose GPU context may be lost; the worker is replaced
-_BEGIN_SECONDS = 60.0  # time in which a job moves to a new process if its process ends before the job begins
+_BEGIN_SECONDS = 60.0  # time in which a job moves to a new process if the process ends before the job begins
 _LOST_SECONDS = 300.0  # time limit for a worker to begin a job; a stopped process (SIGSTOP) never begins
 _M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
 _M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
@@ -51,7 +51,7 @@ _KEPT_BYTES = 1 << 30  # threshold above the size of every tensor of a training 
 
 @dataclass(slots=True)
 class _Worker:
-    """A pool of one process, so that locks or partial messages of a killed process affect no other worker."""
+    """A pool of a single process, so that locks or partial messages of a killed process affect no further worker."""
 
     pool: ProcessPool
     job: Job | None = None  # the present job; None if idle
@@ -154,9 +154,9 @@ class Processes(Executor):
         return JobFailed(job, status, message)
 
     def _is_late(self, worker: _Worker) -> bool:
-        """Return whether a job has exceeded a time limit, or its pool has ended."""
+        """Return whether a job has exceeded a time limit, or the pool has ended."""
         assert worker.job is not None, "only a worker with a job can be late"
-        # Pebble forgets a job that is scheduled just when the pool is closed because its idle process has died.
+        # Pebble forgets a job that is scheduled just when the pool is closed because the idle process has died.
         if not worker.pool.active:
             return True
         # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
@@ -167,12 +167,12 @@ class Processes(Executor):
         return time.monotonic() - worker.since > allowed_seconds
 
     def _replace(self, worker: _Worker) -> None:
-        """Kill the process of a worker and start a new one."""
+        """Kill the process of a worker and start a new process."""
         _end([worker.pool])
         worker.pool = _opened(self.source)
 
 
-# Pools of idle processes, each with the data that its process has loaded; None outside of ``kept_processes``.
+# Pools of idle processes, each with the data that the process has loaded; None outside of ``kept_processes``.
 _IDLE_POOLS: ContextVar[list[tuple[DataLocation, ProcessPool]] | None] = ContextVar("idle_pools", default=None)
 
 
@@ -192,7 +192,7 @@ def kept_processes() -> Iterator[None]:
 
 
 def _end(pools: Sequence[ProcessPool]) -> None:
-    """Kill the processes of pools and wait for their end."""
+    """Kill the processes of pools and wait until the processes have ended."""
     for pool in pools:
         pool.stop()  # type: ignore[no-untyped-call]
     for pool in pools:
@@ -205,7 +205,7 @@ _STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is rep
 class _Process(SpawnProcess):
     """A spawned process that knows neither the main module of the caller nor the caller's start method.
 
-    Otherwise a script without a ``__main__`` guard would begin its search again in every process. The start method
+    Otherwise a script without a ``__main__`` guard would begin the search again in every process. The start method
     ``loky`` of joblib's workers is unknown in a spawned process.
     """
 
@@ -215,7 +215,7 @@ class _Process(SpawnProcess):
 
         def preparation_without_main(name: str) -> dict[str, Any]:
             preparation = original(name)
-            if threading.get_ident() != thread:  # another thread starts a process of its own
+            if threading.get_ident() != thread:  # a different thread starts a separate process
                 return preparation
             facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
             return facts | {"start_method": "spawn"}
@@ -234,7 +234,7 @@ class _Context(SpawnContext):
 
 
 def _opened(source: DataLocation) -> ProcessPool:
-    """Return a started pool of one process, which begins to load the data."""
+    """Return a started pool of a single process, which begins to load the data."""
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
@@ -262,7 +262,7 @@ def _begin(source: DataLocation, parent: int) -> None:
 
 
 def settle() -> None:
-    """Configure this process for training: one thread, and freed memory is kept for the next step."""
+    """Configure this process for training: a single thread, and freed memory is kept for the next step."""
     torch.set_num_threads(1)
     # By default glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
@@ -304,7 +304,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
             return JobFailed(job, Status.CRASHED, error.message)
         if refusal is not None:
             return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message)
-        # Print the traceback, so that the log of the search contains it.
+        # Print the traceback, so that the log of the search contains the traceback.
         sys.excepthook(type(error), error, error.__traceback__)
         # A fault in a kernel destroys the context of the GPU, so all later calls would fail too.
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
