@@ -20,7 +20,7 @@ def consistent_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def home(consistent_workspace: Workspace, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def store(consistent_workspace: Workspace, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A copy of ``consistent_workspace`` that tests may change, also used as the shipped evidence."""
     shutil.copytree(consistent_workspace.root, workspace, dirs_exist_ok=True)
     monkeypatch.setattr(files, "SHIPPED", workspace / "runs")
