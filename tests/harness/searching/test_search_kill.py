@@ -169,7 +169,7 @@ def test_next_session_deletes_partial_files(trainer: Trainer, tmp_path: Path):
     assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
 
-FACTS = ("ended_runs", "rejected", "repeated", "verdicts", "confirmations")
+FACTS = ("ended_runs", "rejected", "repeat_count", "verdicts", "confirmations")
 
 
 def state_of(search: Search) -> dict[str, Any]:
