@@ -152,13 +152,13 @@ def outcome(folder: Path) -> dict[str, Any]:
     lines = next(folder.glob("runs/*/log.jsonl")).read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     sizes: list[tuple[float, int | None]] = []
-    standing = None
+    incumbent = None
     for event in events:
-        if event["event"] == "standing":
-            standing = event["trial"]
+        if event["event"] == "confirmed":
+            incumbent = event["trial"]
             sizes.append((event["elapsed"], event["parameters"]))
-        elif event["event"] == "refuted" and event["trial"] == standing:
-            standing = None
+        elif event["event"] == "refuted" and event["trial"] == incumbent:
+            incumbent = None
             sizes.append((event["elapsed"], None))
     accuracies = ["mean_test_accuracy_pct", "std_test_accuracy_pct"]
     names = ["hash", "tier", "parameters", "architecture", "recipe", *accuracies, "seeds"]
