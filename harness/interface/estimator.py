@@ -136,7 +136,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 seed = check_random_state(seed).randint(2**31)
             self.data_ = own.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
             self.classes_ = np.unique(labels)
-            self._input = numbers, labels
+            self._given = numbers, labels  # pickles of earlier versions contain this name
             self._groups = groups
             # Outputs of the network in the order of ``classes_``.
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
@@ -257,14 +257,14 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
-            training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._input[0])}
+            training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)
             repetitions = sum(image.tobytes() in training_images for image in images)
             if repetitions:
                 raise DataError(f"{repetitions} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.
             groups_of_parts = {"groups": getattr(self, "_groups", None), "groups_test": groups}
-            data = own.from_arrays("certified", *self._input, X_test, y_test, **groups_of_parts, channels=self.channels)
+            data = own.from_arrays("certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             with self._output():
                 return verification.certificate(

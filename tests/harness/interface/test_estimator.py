@@ -92,8 +92,9 @@ def test_groups_reach_search_and_certificate(workspace: Path, monkeypatch: pytes
     with pytest.raises(DataError):
         SmallestClassifier(0.8).fit(images, labels).certify(test_images, test_labels, groups=np.arange(60))
 
-    # Estimators pickled by a version without groups lack this attribute.
+    # Pickles of earlier versions have the attribute ``_given``, and pickles without groups lack ``_groups``.
     del classifier._groups
+    assert "_given" in vars(classifier)
     assert classifier.certify(test_images, test_labels)
 
     with pytest.raises(ValueError, match="two channels"):
