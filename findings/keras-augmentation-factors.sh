@@ -2,8 +2,9 @@
 # keras: RandomErasing(factor=1.0) erases half of the images, and RandomPosterization(factor=8) keeps 1 to 7 bits.
 #
 # Versions: keras 3.15.1 with JAX 0.10.2.
-# Expected: "factor=1.0 means erasing is always applied"; the factor of RandomPosterization is the number of bits to
-#   keep, so 8 leaves images with whole numbers as they are, and 4 leaves 16 levels.
+# Expected: the documentation of RandomErasing states that factor=1.0 always erases, and also that a single number is
+#   the end of a range, so the default of 1.0 is ambiguous. The factor of RandomPosterization is documented as the
+#   number of bits to keep, so 8 leaves images with whole numbers as they are, and 4 leaves 16 levels.
 # Observed: a single number is the end of a range. RandomErasing draws the probability of each image between 0 and the
 #   number, so the default of 1.0 erases every second image. RandomPosterization draws the bits from 1 to below the
 #   number: 8 gives 2 to 128 levels, and 4 gives 2 to 8. A pair of equal numbers works as expected.
