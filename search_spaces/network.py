@@ -261,7 +261,7 @@ class Analysis:
     @property
     def map_numbers(self) -> int:
         """Output numbers of all ops per image; an op inside a residual sum is assumed to have the size of the sum."""
-        return sum(math.prod(each.output_shape) * len(list(flat([each.op]))) for each in self.costed_ops)
+        return sum(math.prod(each.output_shape) * (1 + len(list(flat(each.op.ops)))) for each in self.costed_ops)
 
     @property
     def grouped_macs(self) -> int:
@@ -425,7 +425,7 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
     Raises:
         ShapeError: The op cannot take the input shape.
     """
-    after = op.shape(shape)
+    after, parameters, macs, tied_shape = _costs_of(op, shape)
     receptive_field = before
     window = op.window()
     if op.is_global and len(shape) == 3:
@@ -436,11 +436,17 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
         height = before.rows + (rows - 1) * before.distance
         width = before.columns + (columns - 1) * before.distance
         receptive_field = _Field(height, width, before.distance * stride)
-    parameters, macs = op.cost(shape)
     costed_op = CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
-    tied_shape = op.tied_shape(shape)
-    shared_count = 0 if tied_shape is None else math.prod(tied_shape)
-    return _Use(costed_op, replace(costed_op, parameters=parameters - shared_count), receptive_field, tied_shape)
+    shared_count = 0 if op.tie is None or tied_shape is None else math.prod(tied_shape)
+    without_tied_weights = replace(costed_op, parameters=parameters - shared_count) if shared_count else costed_op
+    return _Use(costed_op, without_tied_weights, receptive_field, tied_shape)
+
+
+# A second cache, as a quarter of the uses in a search have a new receptive field.
+@lru_cache(maxsize=50_000)
+def _costs_of(op: Op, shape: Shape) -> tuple[Shape, int, int, Shape | None]:
+    """Return output shape, parameters, multiply-adds and ``tied_shape`` of an op with the input shape ``shape``."""
+    return op.shape(shape), *op.cost(shape), op.tied_shape(shape)
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:

@@ -73,6 +73,9 @@ class Decision:
     ordered: bool
 
 
+_decision = lru_cache(maxsize=50_000)(Decision)  # the draws of a search consist of the same decisions
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
     """A network and the decisions behind the network, in order."""
@@ -150,7 +153,7 @@ class _DrawState:
             # A choice without a label is the only content of a part and takes the name of the part.
             name = self.path[:-1] if self.path else "net"
         index = self.chooser(name, options)
-        self.decisions.append(Decision(name, index, options.size, options.ordered))
+        self.decisions.append(_decision(name, index, options.size, options.ordered))
         return index
 
     def aside(self, part: SpacePart) -> tuple[tuple[Op, ...], tuple[int, ...]]:
@@ -191,11 +194,15 @@ class SpacePart:
     def op(op: type[Op], fields: Sequence[Value]) -> SpacePart:
         """Return an op with the given values of all fields, in dataclass order; values may be choices or variables."""
         choices = [len(each.values) for each in fields if isinstance(each, ValueChoice)]
-        constructor = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
-        return SpacePart(
-            add_to=lambda state: state.ops.append(constructor(*map(state.value, fields))),
-            op_types=frozenset([op]), configurations=math.prod(choices), max_nodes=1 + len(choices),
-        )  # fmt: skip
+        pairs = [(each, isinstance(each, ValueChoice | Variable)) for each in fields]
+        op_type = cast(Callable[..., Op], op)
+
+        def add_to(state: _DrawState) -> None:
+            # Most fields are constants, which need no call.
+            values = [state.value(each) if is_open else each for each, is_open in pairs]
+            state.ops.append(_op(op_type, *values))
+
+        return SpacePart(add_to, frozenset([op]), math.prod(choices), max_nodes=1 + len(choices))
 
     @staticmethod
     def joined(parts: Sequence[SpacePart]) -> SpacePart:
@@ -239,8 +246,9 @@ class SpacePart:
             outer_path = state.path
             outer_arguments = state.arguments
             state.path = f"{outer_path}{label}/" if label else outer_path
-            values = {name: state.value(value) for name, value in own_arguments.items()}
-            state.arguments = {**outer_arguments, **values}
+            if own_arguments:
+                values = {name: state.value(value) for name, value in own_arguments.items()}
+                state.arguments = {**outer_arguments, **values}
             self.add_to(state)
             state.path = outer_path
             state.arguments = outer_arguments
@@ -263,6 +271,12 @@ class SpacePart:
     def fixed_ops(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
         return _DrawState(lambda name, options: 0).aside(self)
+
+
+@lru_cache(maxsize=10_000)
+def _op(op_type: Callable[..., Op], *fields: _Scalar) -> Op:
+    """Return an op from a cache: equal ops are the same object, which makes comparisons fast."""
+    return op_type(*fields)
 
 
 def _types(parts: Iterable[SpacePart]) -> frozenset[type[Op]]:

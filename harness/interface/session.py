@@ -320,7 +320,7 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
 
 _SEARCH_REPORT_SHARE = 0.02  # largest share of the time of a search for writing reports
 _WATCH_REPORT_SHARE = 0.05  # largest share of the time of ``harness report --watch`` for writing reports
-_REPORT_INTERVAL_SECONDS = 10.0  # s, shortest interval between reports
+_REPORT_INTERVAL_SECONDS = 20.0  # s, shortest interval between reports (a report takes 0.5 s, diary 180)
 _UNLIMITED_SECONDS = 600.0  # s, age of a session up to which ``_SEARCH_REPORT_SHARE`` does not limit the reports
 _WATCH_INTERVAL_SECONDS = 2.0  # s, shortest pause between two looks of ``harness report --watch`` at the log
 

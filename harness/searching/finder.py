@@ -421,10 +421,12 @@ class Finder:
                     network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
                     continue
+                if network.architecture.hash in hashes:
+                    continue  # a third of the mutations; a hash is faster than the features of an option
                 outcome = self.option_or_rejection(network, feasibility)
                 if isinstance(outcome, Feasibility):
                     self._note_rejected_draw(outcome)
-                elif outcome.hash not in hashes:
+                else:
                     children[outcome.hash] = outcome
         return children
 

@@ -22,7 +22,7 @@ from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
 from harness.searching.time_budget import (
-    CAUTION_SECONDS,
+    caution_seconds,
     least_seconds,
     longest_training,
     search_factor,
@@ -158,9 +158,11 @@ class Outlook:
         fastest = float(self.predictions.seconds[able].min(initial=math.inf))
         if math.isinf(fastest):
             return least_seconds(time_left.images)
-        search_seconds = _TRAININGS * fastest / time_left.workers + verification_seconds(fastest, time_left.workers)
+        workers = time_left.workers
+        verify_seconds = verification_seconds(fastest, workers, time_left.images)
+        search_seconds = _TRAININGS * fastest / workers + verify_seconds
         # With many workers the rounds of a single network take longer.
-        single = CAUTION_SECONDS + search_factor(time_left.workers, self.acquisition.seeds) * fastest
+        single = caution_seconds(time_left.images) + search_factor(workers, self.acquisition.seeds) * fastest
         return max(least_seconds(time_left.images), search_seconds, single)
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
@@ -185,7 +187,9 @@ def quote(outlook: Outlook) -> Quoted:
     """Return the forecast of a search from the networks of an outlook and the confirmed networks."""
     finder = outlook.finder
     length = outlook.length()
-    most_seconds = longest_training(length, finder.time_left.workers, outlook.acquisition.seeds)
+    most_seconds = longest_training(
+        length, finder.time_left.workers, finder.time_left.images, outlook.acquisition.seeds
+    )
     # Networks that passed their first run only are observations of the surrogate, as one run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []

@@ -23,7 +23,7 @@ from harness.searching.proposer import Proposer
 from harness.searching.search_state import Observer, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
-from harness.searching.time_budget import Effort
+from harness.searching.time_budget import FEW_IMAGES, Effort
 from harness.searching.turn import WEIGHTS, turn_at
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
 from harness.studies.events import (
@@ -49,7 +49,6 @@ from search_spaces.network import Architecture
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
-_FEW_IMAGES = 10_000  # training images below which the shortest trainings take about a second
 _QUOTED_TRAININGS = 7  # trained candidates without the baselines before the search logs a forecast (``Quoted``)
 
 
@@ -120,7 +119,7 @@ def open_search(
         past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
     space = study_space(config, data.task)
     method = method_of(config, space, effort.workers)
-    has_short_runs = data.train_size < _FEW_IMAGES
+    has_short_runs = data.train_size < FEW_IMAGES
     proposer = method or Proposer(space, config, past=past, baselines=baselines, has_short_runs=has_short_runs)
     search = Search(
         state,

@@ -20,11 +20,11 @@ from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
     CAUTION,
-    CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,
     Effort,
     TimeLeft,
     Timing,
+    caution_seconds,
     is_spent,
     longest_training,
     pace_of,
@@ -279,7 +279,7 @@ class Search:
             spare = seconds_left - verify_seconds[0] - further_seconds
         return replace(
             time_left,
-            longest_training=longest_training(seconds_left, workers, confirm_seeds_of(self.config)),
+            longest_training=longest_training(seconds_left, workers, self.timing.images, confirm_seeds_of(self.config)),
             seconds_left=seconds_left,
             elapsed=self.elapsed,
             spare_seconds=spare,
@@ -337,11 +337,11 @@ class Search:
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
-        return verification_seconds(self.run_seconds(candidate), self.workers, seeds)
+        return verification_seconds(self.run_seconds(candidate), self.workers, self.timing.images, seeds)
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
-        return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
+        return (self.verify_seconds(candidate, seeds) - caution_seconds(self.timing.images)) / CAUTION
 
     def is_in_time(self, candidate: Candidate) -> bool:
         """Return whether a verification of all seeds may still start."""
@@ -358,4 +358,5 @@ class Search:
             return 0.0
         seconds = self.run_seconds(candidate)
         missing_seeds = max(0, confirm_seeds_of(self.config) - len(candidate.fresh_runs))
-        return CAUTION * rounds(missing_seeds, seed_workers) * seconds + verification_seconds(seconds, self.workers)
+        verify_seconds = verification_seconds(seconds, self.workers, self.timing.images)
+        return CAUTION * rounds(missing_seeds, seed_workers) * seconds + verify_seconds

@@ -349,7 +349,8 @@ class Residual(Op):
 def flat(ops: Iterable[Op]) -> Iterator[Op]:
     """Yield all ops in order of execution: the ops of a residual sum first, then the sum."""
     for op in ops:
-        yield from flat(op.ops)
+        if op.ops:
+            yield from flat(op.ops)
         yield op
 
 

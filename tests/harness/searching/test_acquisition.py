@@ -173,8 +173,8 @@ def test_acquisition_value_without_incumbent_follows_chance_of_success_in_severa
         # Each attempt is a first run and, if this run passes, two fresh seeds; at most four attempts.
         attempts = min(4, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
         success = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
-        # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
-        verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 12
+        # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and six seconds.
+        verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 6
         free = max(0, 1 - verification / seconds_left)
         assert choice.value == pytest.approx(success**4 * math.log(20_001 / network.cost) * free)
 
