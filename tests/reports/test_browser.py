@@ -95,7 +95,7 @@ def type_into(page: browser.Page, name: str, value: str) -> None:
 
 
 def unfold(page: browser.Page) -> None:
-    """Open all folds and draw their charts; pause a live page, which would reload otherwise."""
+    """Open all folds and draw the charts in the folds; pause a live page, so that the page does not reload."""
     page.evaluate("document.getElementById('live-button')?.click()")
     page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
     page.evaluate("page.drawAll()")
@@ -272,7 +272,7 @@ def test_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, real
     tab.evaluate("document.querySelectorAll('details.folded')[1].open = true; window.marked = true")
     path.write_text(source.replace("<h1>", "<h1>New: "), encoding="utf-8")
     assert becomes("window.marked !== true && document.querySelector('h1').textContent.startsWith('New: ')")
-    # The page reloads every second, so it may be incomplete at any time.
+    # A live page reloads every second, so a script may read an incomplete page.
     opens = "[...document.querySelectorAll('details.folded')].slice(0, 2).map((item) => item.open)"
     assert becomes(f"{opens}.join() === 'false,true'")
     focus(tab, "#live-button")
@@ -294,7 +294,7 @@ def test_report_of_five_thousand_networks_is_written_fast_and_opens(
         status, epochs = (Status.COMPLETE, 15) if number % 3 else (Status.PRUNED, 4)
         study.finish(proposal, 50 + number % 400, status=status, epochs=epochs, decisions=coins)
     folder = study.write()
-    # CPU time, which does not depend on other programs on the machine.
+    # CPU time, because wall-clock time depends on the load of the machine.
     began = time.process_time()
     path = write_report(folder, home)
     assert time.process_time() - began < 10

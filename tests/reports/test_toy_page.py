@@ -55,7 +55,7 @@ def page(chromium: browser.Page, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def new_page(page: browser.Page) -> browser.Page:
-    """Return the page in its initial state: numbers of the documents, learning rate 0.5, no updates."""
+    """Return the page in the initial state: numbers of the documents, learning rate 0.5, no updates."""
     click(page, "documents")
     page.evaluate("document.querySelector('[data-rate=\"0.5\"]').click()")
     return page
@@ -235,7 +235,7 @@ BOOKS: dict[str, dict[str, float]] = {
 
 
 def without_values(content: bytes, changes: dict[str, float]) -> bytes:
-    """Return the workbook with changed inputs and without the stored values of its formulas."""
+    """Return the workbook with changed inputs and without the stored values of the formulas."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():

@@ -151,7 +151,7 @@ def test_report_waits_until_idle_workers_have_jobs(monkeypatch: pytest.MonkeyPat
     pages = ReportClock(monkeypatch)
     busy, half, idle = (replace(pages.moment, jobs=jobs) for jobs in ((JOB, JOB), (JOB, None), (None, None)))
 
-    # Both workers begin, end and begin again, one after the other.
+    # Number of workers with a job: 1, 2, 1, 0, 1.
     for moment in (half, busy, half, idle, half):
         pages.now += 100.0
         pages.reporter.on_tick(moment)

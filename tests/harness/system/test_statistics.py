@@ -31,7 +31,7 @@ def test_mean_and_deviation_equal_standard_library(values: list[float]):
 
 @pytest.mark.parametrize(
     ("confidence", "count", "quantile"),
-    # Quantiles of Student's t, one-sided, to three decimal places, from printed tables.
+    # Quantiles of Student's t distribution to three decimal places, from printed tables.
     [(0.95, 5, 2.132), (0.99, 5, 3.747), (0.99, 10, 2.821), (0.99, 20, 2.539), (0.99, 30, 2.462)],
 )
 def test_lower_bound_uses_quantiles_of_printed_tables(confidence: float, count: int, quantile: float):
@@ -41,7 +41,7 @@ def test_lower_bound_uses_quantiles_of_printed_tables(confidence: float, count: 
 
 
 def test_student_share_equals_printed_tables():
-    # Student's t, one-sided: 2.132 is the 95 % quantile with 4 degrees of freedom, 1.323 the 90 % quantile with 21.
+    # Student's t: the 95 % quantile with 4 degrees of freedom is 2.132, the 90 % quantile with 21 is 1.323.
     assert student_share(2.132, 4) == pytest.approx(0.95, abs=1e-4)
     assert student_share(1.323, 21) == pytest.approx(0.90, abs=1e-4)
     assert student_share(0.0, 5) == pytest.approx(0.5)
