@@ -425,7 +425,9 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
     Raises:
         ShapeError: The op cannot take the input shape.
     """
-    after, parameters, macs, tied_shape = _costs_of(op, shape)
+    after = op.shape(shape)
+    parameters, macs = op.cost(shape)
+    tied_shape = op.tied_shape(shape)
     receptive_field = before
     window = op.window()
     if op.is_global and len(shape) == 3:
@@ -440,13 +442,6 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
     shared_count = 0 if op.tie is None or tied_shape is None else math.prod(tied_shape)
     without_tied_weights = replace(costed_op, parameters=parameters - shared_count) if shared_count else costed_op
     return _Use(costed_op, without_tied_weights, receptive_field, tied_shape)
-
-
-# A second cache, as a quarter of the uses in a search have a new receptive field.
-@lru_cache(maxsize=50_000)
-def _costs_of(op: Op, shape: Shape) -> tuple[Shape, int, int, Shape | None]:
-    """Return output shape, parameters, multiply-adds and ``tied_shape`` of an op with the input shape ``shape``."""
-    return op.shape(shape), *op.cost(shape), op.tied_shape(shape)
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:

@@ -28,6 +28,7 @@ from harness.system.statistics import pooled_deviation
 from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
+from search_spaces.notation import parse_space
 from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
@@ -147,6 +148,11 @@ class Facts:
     machines: tuple[Machine, ...]
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
+
+    @property
+    def space_hash(self) -> str:
+        """Hash of the space without comments, as ``SearchSpace.hash``."""
+        return parse_space(self.space).hash
 
     def config(self, budget: int, target_pct: float, seed: int = 0) -> StudyConfig:
         """Return the configuration of a study with the data, space and recipe of the table."""
@@ -419,8 +425,8 @@ def table_folder(name: str, workspace: Workspace) -> Path:
 
 # Several tables ---------------------------------------------------------------------------------------------
 
-# Facts that merged tables share.
-_SHARED = ("dataset", "data_hash", "split_sha256", "space", "recipe", "rungs", "protocol_version")
+# Facts that merged tables share; comments in the space may differ.
+_SHARED = ("dataset", "data_hash", "split_sha256", "space_hash", "recipe", "rungs", "protocol_version")
 
 
 def merged(tables: Sequence[Table], name: str) -> Table:
