@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from harness.data.datasets import Dataset
+from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.searching import scheduler
 from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
     CAUTION,
-    LEAST_VERIFY_SEEDS,
     Effort,
     TimeLeft,
     Timing,
@@ -335,11 +335,11 @@ class Search:
         network_work = work(proposal.architecture, self.data.task)
         return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
 
-    def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    def verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
         return verification_seconds(self.run_seconds(candidate), self.workers, self.timing.images, seeds)
 
-    def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    def least_verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
         return (self.verify_seconds(candidate, seeds) - caution_seconds(self.timing.images)) / CAUTION
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.studies.events import EndReason, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
@@ -24,7 +25,6 @@ _POINTWISE_MACS = 1.9  # additional cost per multiply-add of a 1x1 kernel
 _GROUPED_MACS = 0.6  # additional cost per multiply-add of a depthwise or grouped kernel
 # Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
 VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS = 5  # smallest number of seeds of a verification
 _MOST_VERIFY_SEEDS = 8  # largest number of seeds of a verification
 _FORM_SECONDS = 30.0  # s, added to measured and estimated seconds of a form, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
@@ -245,7 +245,7 @@ class Effort:
 
 def verify_seeds(workers: int) -> int:
     """Return the number of seeds of a verification: the fewest, or more, up to the most, without a further round."""
-    return min(_MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
+    return min(_MOST_VERIFY_SEEDS, rounds(VERIFIED_SEEDS, workers) * workers)
 
 
 def rounds(seeds: int, workers: int) -> int:
@@ -261,7 +261,7 @@ def caution_seconds(images: int) -> float:
     return 6.0 if images < FEW_IMAGES else 12.0
 
 
-def verification_seconds(run_seconds: float, workers: int, images: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+def verification_seconds(run_seconds: float, workers: int, images: int, seeds: int = VERIFIED_SEEDS) -> float:
     """Return the seconds of a verification with a safety margin.
 
     Args:
@@ -283,7 +283,7 @@ def search_factor(workers: int, seeds: int) -> float:
         workers: Number of parallel trainings.
         seeds: Fresh seeds of a confirmation.
     """
-    return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
+    return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(VERIFIED_SEEDS, workers)
 
 
 def longest_training(seconds_left: float, workers: int, images: int, seeds: int) -> float:
