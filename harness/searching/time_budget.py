@@ -87,7 +87,9 @@ class Pace:
 # ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
 # ``torch``: fitted to the four networks of benchmarks/results/throughput.json and seven networks of 0.2 to 4.6 million
 # ``work``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables,
-# whose published results (benchmarks/results) have this pace.
+# whose published results (benchmarks/results) have this pace. For images of a few hundred numbers, ``native`` is slower
+# than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger networks
+# (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
 # Pace of one process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds,
 # three epochs each (diary 119).
