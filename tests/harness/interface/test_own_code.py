@@ -81,6 +81,12 @@ def early(architecture, module, data, seed, epochs, report):
 def words(architecture, module, data, seed, epochs, report):
     report("a lot")
 
+def grown(architecture, module, data, seed, epochs, report):
+    module.forward = None  # only the weights count, so the first epoch is evaluated
+    report(1.0)
+    module.extra = torch.nn.Parameter(torch.zeros(9))
+    report(1.0)
+
 def leaves(architecture, module, data, seed, epochs, report):
     raise SystemExit(3)
 
@@ -243,7 +249,7 @@ def test_user_trainer_equals_training_by_hand_and_continues_from_checkpoint(
     assert part.weights_sha256 == result.weights_sha256
 
 
-@pytest.mark.parametrize(("function", "message"), [("early", "1 of 3 epochs"), ("words", "a lot")])
+@pytest.mark.parametrize(("function", "message"), [("early", "1 of 3 epochs"), ("words", "a lot"), ("grown", "extra")])
 def test_failed_trainer_is_reported_in_one_line(
     module: str, training_data: TrainingData, function: str, message: str
 ) -> None:
