@@ -265,7 +265,7 @@ def test_trainer_that_exits_is_a_crashed_run(
     with sigint_blocked():  # as in every worker
         event = processes.train(job(f"{module}:{function}"), DataLocation("toy", None), 1e6)
     assert isinstance(event, JobFailed)
-    assert event.status is Status.CRASHED
+    assert (event.status, event.error_type) == (Status.CRASHED, ContentError)
     # The message names file and line of the trainer.
     assert re.fullmatch(rf"trainer {module}:{function} failed: {module}\.py:\d+: {message}", event.message)
 
