@@ -252,17 +252,15 @@ def _listening(
 
     At the end of the block, wait some seconds for the delivery of the last events (``Listener.close``).
     """
-    logger = None
+    listeners = [] if on_event is None else [Listener(on_event, say)]
     if log_kind is not None:
         logger = logger_of(log_kind, state.folder, [entry.event for entry in state.entries])
-    listeners = [Listener(function, say) for function in (on_event, logger) if function is not None]
+        listeners.append(Listener(logger, say, logger.close))
     try:
         yield [_EventListener(listener) for listener in listeners]
     finally:
         for listener in listeners:
             listener.close()
-        if logger is not None:
-            logger.close()
 
 
 def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -374,14 +374,14 @@ def test_images_by_index_are_normalised(training_data: TrainingData) -> None:
 def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> None:
     events: list[object] = []
     messages: list[str] = []
-    working = Listener(events.append, messages.append)
+    working = Listener(events.append, messages.append, lambda: events.append("end"))
     forever = threading.Event()
     hanging = Listener(lambda event: forever.wait(), messages.append)
 
     def fails(event: object) -> None:
         raise SystemExit("no\nmore")
 
-    failing = Listener(fails, messages.append)
+    failing = Listener(fails, messages.append, lambda: events.append("not after a failure"))
     for event in range(100):
         for listener in (working, hanging, failing):
             listener.tell(event)
@@ -389,7 +389,7 @@ def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> No
     failing.close()
     hanging.close(seconds=0.1)
     forever.set()
-    assert events == list(range(100))
+    assert events == [*range(100), "end"]
     assert ["fails" in line and "no more" in line for line in messages] == [True, False]
 
 
@@ -415,6 +415,13 @@ _CURVES = {
     "fresh_validation_pct/seed_1": [2],
     "test_pct": [2],
 }
+
+
+def test_logger_without_storage_is_refused_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "tensorboard").touch()
+    with pytest.raises(UsageError, match=r"^--log tensorboard failed: FileExistsError: .*"):
+        logger_of("tensorboard", tmp_path)
 
 
 def test_tensorboard_reads_logged_curves(tmp_path: Path) -> None:
