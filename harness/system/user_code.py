@@ -221,7 +221,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class Listener:
-    """Thread that calls a user function with each event; errors and delays do not affect the caller.
+    """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
         function: Function of the user. After an exception the function is not called again.
@@ -248,9 +248,12 @@ class Listener:
         except BaseException as error:  # SystemExit would end the thread without a message
             self._say(f"listener {self._name} failed and is not called again: {_line(error)}")
 
-    def tell(self, event: Any) -> None:
-        """Queue an event for the function and return immediately."""
-        self._events.put(event)
+    def on_entry(self, state: object, entry: Any) -> None:
+        """Queue the event of a log entry for the function and return immediately."""
+        self._events.put(entry.event)
+
+    def on_tick(self, moment: object) -> None:
+        """Do nothing: snapshots are not events."""
 
     def close(self, seconds: float = 30.0) -> None:
         """Wait until all events are processed, for at most ``seconds`` seconds."""

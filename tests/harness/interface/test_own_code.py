@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -384,7 +385,7 @@ def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> No
     failing = Listener(fails, messages.append, lambda: events.append("not after a failure"))
     for event in range(100):
         for listener in (working, hanging, failing):
-            listener.tell(event)
+            listener.on_entry(None, SimpleNamespace(event=event))
     working.close()
     failing.close()
     hanging.close(seconds=0.1)
