@@ -15,7 +15,7 @@ from harness.searching.search_state import Search
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
 from harness.studies.events import EndReason, Verified
-from harness.system.errors import ContentError, DataError, HarnessError
+from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 from harness.training.result import Purpose, Status, derive_seed
@@ -383,16 +383,13 @@ def test_failed_fresh_seed_prevents_confirmation(status: Status, trainer: Traine
         assert not candidate.is_confirmed
 
 
-@pytest.mark.parametrize("error_type", [HarnessError, ContentError])
-def test_ten_consecutive_crashes_end_search_with_last_error(
-    error_type: type[HarnessError], trainer: Trainer, tmp_path: Path
-):
-    trainer.special = lambda job: JobFailed(job, Status.CRASHED, f"CUDA error {job.trial}", error_type)
+def test_ten_consecutive_crashes_end_search_with_last_error(trainer: Trainer, tmp_path: Path):
+    trainer.special = lambda job: JobFailed(job, Status.CRASHED, f"CUDA error {job.trial}", DeviceError)
 
-    with pytest.raises(HarnessError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
+    with pytest.raises(DeviceError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
         searches.run(tmp_path, searches.config(), searches.effort())
 
-    assert type(caught.value) is error_type
+    assert caught.value.exit_code == 6
     assert len(searches.results(tmp_path)) == loop._MOST_CRASHES == 10
 
 
