@@ -21,7 +21,6 @@ from typing import Any, cast
 
 from harness.system.errors import ContentError, HarnessError, UsageError
 
-_SECONDS = 60  # seconds, default time limit of a call; a proposal takes a few seconds
 _STOP = object()  # ends the thread of a ``Listener``
 
 
@@ -178,14 +177,12 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def guarding_user_code(
-    name: str, seconds: float = _SECONDS, error_type: type[HarnessError] = ContentError
-) -> Iterator[None]:
+def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessError] = ContentError) -> Iterator[None]:
     """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 
     Args:
         name: Name of the code, for messages.
-        seconds: Time limit; 0 for no limit.
+        seconds: Time limit of the block, in which a proposal takes a few seconds; 0 for no limit.
         error_type: Class of the raised exception.
     """
     # Signals are delivered only to the main thread, so calls from another thread have no limit.

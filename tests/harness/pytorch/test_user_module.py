@@ -175,10 +175,7 @@ REFUSED = {  # text of the file, word of the reason
         source("", "y = random.random() if self.training else 1.0\n        return y * self.c(x).mean((2, 3))"),
         "training",
     ),
-    "counter": (
-        source("self.register_buffer('n', torch.zeros(1))", f"self.n.add_(1)\n        {FORWARD}"),
-        "changes n in evaluation",
-    ),
+    "counter": (source("self.register_buffer('n', torch.zeros(1))", f"self.n.add_(1)\n        {FORWARD}"), "changes n"),
     "hidden counter": (
         source("self.n = 0", "self.n += 1\n        return self.n * self.c(x).mean((2, 3))"),
         "different outputs",
@@ -206,6 +203,8 @@ REFUSED = {  # text of the file, word of the reason
     "two candidates": (source("", "x = self.c(x).mean((2, 3))\n        return x, x"), "10 and 10"),
     "dictionary": (source("", "return {'logits': self.c(x).mean((2, 3))}"), "dict"),
     "complex outputs": (source("", "return torch.fft.fft(self.c(x).mean((2, 3)))"), "complex"),
+    "infinite outputs": (source("", "return self.c(x).mean((2, 3)) / 0"), "infinite or NaN"),
+    "predictions": (source("", "return self.c(x).mean((2, 3)).argmax(1)"), "returns a number per image"),
     "integer outputs": (source("", "return self.c(x).mean((2, 3)).long()"), "int64"),
     "integer inputs": (source("self.c = nn.Embedding(10, 10)", "return self.c(x).mean((1, 2, 3))"), "failed"),
     "complex inputs": (source("self.c.to(torch.complex64)", FORWARD), "failed"),
@@ -215,7 +214,7 @@ REFUSED = {  # text of the file, word of the reason
     "fixed batch": (source("", "return self.c(x).mean((2, 3)).view(64, 10)"), "net.py"),
     "prints": (source("", f"print(x.shape)\n        {FORWARD}"), "prints"),
     "seeds in forward": (source("", f"torch.manual_seed(7)\n        {FORWARD}"), "seeds"),
-    "seeds in the constructor": (
+    "seeds in __init__": (
         source("torch.manual_seed(7)\n        self.c = nn.Conv2d(1, 10, 3)", FORWARD),
         "always the same",
     ),
