@@ -119,14 +119,8 @@ def training_data() -> TrainingData:
 
 
 def job(trainer: str, **changes: object) -> Job:
-    plain = Job(
-        architecture=NETWORK,
-        recipe=Recipe(epochs=3, trainer=trainer),
-        recipe_name=trainer,
-        purpose=Purpose.SEARCH,
-        seed_index=0,
-        device="cpu",
-    )
+    recipe = Recipe(epochs=3, trainer=trainer)
+    plain = Job(architecture=NETWORK, recipe=recipe, recipe_name=trainer, purpose=Purpose.SEARCH, seed_index=0)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -429,9 +423,7 @@ def test_tensorboard_reads_logged_curves(tmp_path: Path) -> None:
         logger_of("tensorboard", tmp_path / "file")
 
 
-def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
