@@ -116,6 +116,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"
+    nodes = "".join(f"; node {node['name']}" for node in document["nodes"])
     return {
         "study": f"{document['study']} ({'resumed' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
@@ -125,5 +126,5 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "runs": runs,
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
         + counted(document["past_trainings"], "prior observation"),
-        "effort": f"{workers}; {time}{trials}",
+        "effort": f"{workers}; {time}{trials}{nodes}",
     }

@@ -26,7 +26,7 @@ from harness.system.option import converted, options_of
 from harness.system.terminal import say
 from search_spaces.catalog import network_names
 from search_spaces.chips import Chip, Fit, fastest, fitting
-from search_spaces.deployment import check_integer_form
+from search_spaces.deployment import WIDE_BITS, check_integer_form
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task, analyse
 
@@ -98,7 +98,8 @@ def explain(
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # Without --input and --classes, a network of the leaderboard is analysed for the data set of the row.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
-    analysis = analyse(architecture, task, budget)
+    weight_bits = max((row.recipe.weight_bits for row in argument.rows if row.recipe), default=WIDE_BITS)
+    analysis = analyse(architecture, task, budget, weight_bits)
     fit = None
     if chip is not None:
         check_integer_form(analysis.plan)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
-from harness.system.errors import require
+from harness.system.errors import UsageError, require
+from harness.system.user_code import guarding_user_code
 from harness.training.result import Purpose
 
 
@@ -35,12 +36,14 @@ def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Logger:
 
     Raises:
         DeviceError: The package is not installed.
+        UsageError: The files cannot be written, or the server does not answer.
     """
     require("logs", (kind,), f"--log {kind}")
     curves = _Curves()
     for event in past:
         curves.points(event)
-    return _TensorBoard(folder / "tensorboard", curves) if kind == "tensorboard" else _MLflow(folder.name, curves)
+    with guarding_user_code(f"--log {kind}", error_type=UsageError):
+        return _TensorBoard(folder / "tensorboard", curves) if kind == "tensorboard" else _MLflow(folder.name, curves)
 
 
 class _Curves:

@@ -228,41 +228,26 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     write_text(tryout_page_path(plan.folder, record), render(document))
 
 
-class _EventListener:
-    """Observer that passes each event of a search to a user's function or to a logger, on a separate thread."""
-
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
-
-    def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
-        self.listener.tell(entry.event)
-
-    def on_tick(self, moment: Moment) -> None:
-        pass
-
-
 @contextmanager
 def _listening(
     state: StudyState,
     on_event: Callable[[events.Event], object] | None,
     log_kind: str | None,
     say: Callable[[str], None],
-) -> Iterator[list[_EventListener]]:
+) -> Iterator[list[Listener]]:
     """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
 
     At the end of the block, wait some seconds for the delivery of the last events (``Listener.close``).
     """
-    logger = None
+    listeners = [] if on_event is None else [Listener(on_event, say)]
     if log_kind is not None:
         logger = logger_of(log_kind, state.folder, [entry.event for entry in state.entries])
-    listeners = [Listener(function, say) for function in (on_event, logger) if function is not None]
+        listeners.append(Listener(logger, say, logger.close))
     try:
-        yield [_EventListener(listener) for listener in listeners]
+        yield listeners
     finally:
         for listener in listeners:
             listener.close()
-        if logger is not None:
-            logger.close()
 
 
 def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

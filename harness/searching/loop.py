@@ -165,20 +165,21 @@ def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
                 _decide_at_rung(search, job, result)
             case JobEnded(job, result):
                 _end_run(search, job, result)
-            case JobFailed(job, status, message):
-                _retry_or_fail(search, job, status, message)
+            case JobFailed():
+                _retry_or_fail(search, event)
     search.tick()
 
 
-def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> None:
+def _retry_or_fail(search: Search, failure: JobFailed) -> None:
     """Queue a job again after its first crash; log the run as failed after a second crash, a timeout or no memory."""
+    job = failure.job
     run = (job.trial, job.purpose, job.seed_index)
     search.failures[run] += 1
-    if status is Status.CRASHED and search.failures[run] == 1:
+    if failure.status is Status.CRASHED and search.failures[run] == 1:
         search.waiting.append(job)
     else:
-        result = initial_result(job, search.data)
-        _end_run(search, job, replace(result, status=status, message=message))
+        result = replace(initial_result(job, search.data), status=failure.status, message=failure.message)
+        _end_run(search, job, result, failure.error_type)
 
 
 def choose(search: Search) -> WinnerChosen | None:
@@ -319,11 +320,11 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     _end_run(search, job, replace(result, status=Status.PRUNED, message=message))
 
 
-def _end_run(search: Search, job: Job, result: Result) -> None:
+def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessError] = HarnessError) -> None:
     """Log an ended run and the resulting confirmation or refutation, and inform the proposer.
 
     Raises:
-        HarnessError: ``_MOST_CRASHES`` consecutive runs have crashed.
+        HarnessError: ``_MOST_CRASHES`` consecutive runs have crashed; of the class ``error_type`` of the last crash.
     """
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
@@ -341,7 +342,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
     _log_incumbent(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
-        raise HarnessError(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
+        raise error_type(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
 
 
 def _log_incumbent(search: Search) -> None:

@@ -19,9 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, HarnessError, UsageError
 
-_SECONDS = 60  # seconds, default time limit of a call; a proposal takes a few seconds
 _STOP = object()  # ends the thread of a ``Listener``
 
 
@@ -178,12 +177,13 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def guarding_user_code(name: str, seconds: float = _SECONDS) -> Iterator[None]:
-    """Raise ContentError for exceptions and timeouts of user code in the block.
+def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessError] = ContentError) -> Iterator[None]:
+    """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 
     Args:
         name: Name of the code, for messages.
-        seconds: Time limit; 0 for no limit.
+        seconds: Time limit of the block, in which a proposal takes a few seconds; 0 for no limit.
+        error_type: Class of the raised exception.
     """
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
@@ -194,7 +194,7 @@ def guarding_user_code(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
-        raise ContentError(f"{name} failed: {_place(error)}{_line(error)}") from error
+        raise error_type(f"{name} failed: {_place(error)}{_line(error)}") from error
 
 
 @contextmanager
@@ -218,36 +218,43 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class Listener:
-    """Thread that calls a user function with each event; errors and delays do not affect the caller.
+    """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
         function: Function of the user. After an exception the function is not called again.
         say: Function that prints a message.
+        end: Called after the last event, unless ``function`` has failed.
     """
 
-    def __init__(self, function: Callable[[Any], object], say: Callable[[str], None]) -> None:
-        self._name = getattr(function, "__name__", type(function).__name__)
+    def __init__(
+        self, function: Callable[[Any], object], say: Callable[[str], None], end: Callable[[], object] = lambda: None
+    ) -> None:
+        self._name = getattr(function, "__name__", type(function).__name__).lstrip("_")
         self._function = function
         self._say = say
+        self._end = end
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:
-        while (event := self._events.get()) is not _STOP:
-            try:
+        try:
+            while (event := self._events.get()) is not _STOP:
                 self._function(event)
-            except BaseException as error:  # SystemExit would end the thread without a message
-                self._say(f"on_event {self._name} failed and is not called again: {_line(error)}")
-                return
+            self._end()
+        except BaseException as error:  # SystemExit would end the thread without a message
+            self._say(f"listener {self._name} failed and is not called again: {_line(error)}")
 
-    def tell(self, event: Any) -> None:
-        """Queue an event for the function and return immediately."""
-        self._events.put(event)
+    def on_entry(self, state: object, entry: Any) -> None:
+        """Queue the event of a log entry for the function and return immediately."""
+        self._events.put(entry.event)
 
-    def close(self, seconds: float = 5.0) -> None:
+    def on_tick(self, moment: object) -> None:
+        """Do nothing: snapshots are not events."""
+
+    def close(self, seconds: float = 30.0) -> None:
         """Wait until all events are processed, for at most ``seconds`` seconds."""
         self._events.put(_STOP)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._say(f"on_event {self._name} did not return within {seconds:g} seconds and is abandoned")
+            self._say(f"listener {self._name} did not return within {seconds:g} seconds and is abandoned")

@@ -196,7 +196,7 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
 
     run = _resumed_or_new_run(job, partial(new_start, 0))
     if job.recipe.trainer:
-        _train_by_user(run, train_set, result.seed, last_epoch, evaluate)
+        _train_by_user(run, new_start(0).network, train_set, result.seed, last_epoch, evaluate)
     if job.recipe.starts > 1 and not run.history:
         run = best_start(run, new_start, train_set)
         evaluate(run)
@@ -290,13 +290,16 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
 
 
 def _train_by_user(
-    run: Training, images: Images, seed: int, last_epoch: int, evaluate: Callable[[Training], None]
+    run: Training, module: nn.Module, images: Images, seed: int, last_epoch: int, evaluate: Callable[[Training], None]
 ) -> None:
     """Train with the user code of the recipe until ``report``, called after the last epoch, raises an exception.
 
+    The user code trains ``module``, a second network with the first weights of the run. Only the weights enter the run,
+    so that the recorded errors are errors of the counted network.
+
     Raises:
         OtherCode: The user code has changed.
-        ContentError: The user code failed, or returned before the last epoch.
+        ContentError: The user code failed, returned before the last epoch, or changed names or shapes of weights.
     """
     epoch_start = time.perf_counter()
 
@@ -307,22 +310,21 @@ def _train_by_user(
         """Report a finished epoch with its mean loss; raise ``LastEpochIsOver`` after the last epoch."""
         nonlocal epoch_start
         value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+        run.network.load_state_dict(module.state_dict())
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
             # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
         end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - epoch_start)
-        was_training = run.network.training
         evaluate(run)
-        run.network.train(was_training)
         epoch_start = time.perf_counter()
         if run.has_diverged or len(run.history) == last_epoch:
             raise LastEpochIsOver
 
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
     torch.manual_seed(seed)
-    run.network.train()
+    module.train()
     with guarding_user_code(f"trainer {run.recipe.trainer}", seconds=0), contextlib.suppress(LastEpochIsOver):
-        function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
+        function(run.architecture, module, images, seed, run.recipe.epochs, report)
         epochs = f"{len(run.history)} of {last_epoch} epochs"
         raise ValueError(f"return after {epochs}; call report(loss) at the end of each epoch")
 

@@ -151,7 +151,7 @@ def _logits(output: Any, classes: int) -> Tensor:
     # The first axis is the batch, which a ``squeeze`` in the module removes for a single image.
     logit_tensors = [each for each in tensors if math.prod(each.shape[min(1, each.ndim - 1) :]) == classes]
     if len(logit_tensors) != 1:
-        kinds = [shape_text(tuple(each.shape[1:])) for each in tensors] or [type(output).__name__]
+        kinds = [shape_text(tuple(each.shape[1:])) or "a number" for each in tensors] or [type(output).__name__]
         raise ValueError(f"the module returns {' and '.join(kinds)} per image; expected {classes} numbers")
     if not logit_tensors[0].is_floating_point():
         raise ValueError(f"the module returns numbers of type {logit_tensors[0].dtype}")
@@ -326,6 +326,8 @@ class _Examination:
             raise self._refusal(str(error)) from error
         if len(logits) != len(images):
             raise self._refusal(f"the module returns {len(logits)} outputs for {len(images)} images")
+        if not logits.isfinite().all():
+            raise self._refusal("the module returns numbers that are infinite or NaN")
         return logits
 
     def _evaluate(self) -> bool:
@@ -342,7 +344,6 @@ class _Examination:
         # A batch with the same first image and a different second image.
         other_batch = torch.cat([self._images[:1], self._images[:1].flip(3) + 1])
         effect = (self._outputs(module, other_batch)[0] - outputs[0]).abs().max().item()
-        # Also refuses outputs that are not a number.
         if not effect <= _TOLERANCE * max(1.0, outputs.abs().max().item()):
             raise self._refusal("in evaluation mode the output of an image depends on the other images of the batch")
         ends_in_softmax = bool((outputs >= 0).all() and ((outputs.sum(1) - 1).abs() < _TOLERANCE).all())

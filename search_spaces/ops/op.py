@@ -281,6 +281,7 @@ def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
     def add(op_type: _OpType) -> _OpType:
         _NAMES[op_type] = list(signatures)
         for name, signature in signatures.items():
+            assert name not in SIGNATURES, f"two ops have the name {name}"
             SIGNATURES[name] = replace(signature, op_type=op_type)
         return op_type
 

@@ -287,5 +287,7 @@ class Affine(Op):
 @pytest.mark.usefixtures("notation")
 def test_integer_form_of_registered_op_reads_module(tmp_path: Path):
     register(affine=Signature())(Affine)
+    with pytest.raises(AssertionError, match="two ops have the name relu"):
+        register(relu=Signature())(Affine)
 
     check_c(parse_network("conv3x3(8) affine relu maxpool res(affine conv3x3(8)) leaky gap linear(10)"), tmp_path)

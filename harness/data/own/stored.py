@@ -506,9 +506,7 @@ def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, s
         message += f" that the {absent} part lacks: {labels}{', ...' if len(classes) > 20 else ''}"
         raise DataError(message, hint=f"remove these classes, or remove the {name} part, which is then set aside")
     if bool(part.groups) != bool(train.groups):
-        raise DataError(
-            f"groups must be given for both train and {name}, or for neither (groups, groups_test of from_arrays)"
-        )
+        raise DataError(f"groups must be given for both the train and the {name} part, or for neither")
 
 
 def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptions) -> dict[int, Array]:

@@ -53,6 +53,7 @@ class JobFailed:
     job: Job
     status: Status  # ``timed_out``, ``out_of_memory`` or ``crashed``
     message: str
+    error_type: type[HarnessError] = HarnessError  # raised if the failure ends the operation
 
 
 WorkerEvent = JobEnded | JobFailed
@@ -165,7 +166,7 @@ def run_all(
                 if failures[key] > RETRIES:
                     network_hash = job.architecture.hash
                     message = f"seed {job.seed_index} of {network_hash} failed {failures[key]} times: {event.message}"
-                    raise HarnessError(message, hint="finished trainings are kept; repeat the command to continue")
+                    raise event.error_type(message, hint="finished trainings are kept; repeat the command to continue")
                 on_event(event)
                 queue.append(job)
     finally:

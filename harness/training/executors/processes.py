@@ -301,7 +301,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
         if isinstance(refusal, StorageError):
             raise refusal from None
         if isinstance(error, HarnessError):
-            return JobFailed(job, Status.CRASHED, error.message)
+            return JobFailed(job, Status.CRASHED, error.message, type(error))
         if refusal is not None:
             return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message)
         # Print the traceback, so that the log of the search contains the traceback.
@@ -309,7 +309,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
         # A fault in a kernel destroys the context of the GPU, so all later calls would fail too.
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             os._exit(_DEVICE_LOST)
-        return JobFailed(job, Status.CRASHED, f"{type(error).__name__}: {error}")
+        return JobFailed(job, Status.CRASHED, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run
+from harness.commands.search import _plan_facts
 from harness.evidence.leaderboard_table import row_of_record
 from harness.evidence.verification_runs import Verdict
 from harness.interface import api, session
@@ -163,6 +164,8 @@ def test_plan_neither_trains_nor_writes_files(workspace: Path, capsys: pytest.Ca
     assert document["lengths"] == [5, 8, 12, 20, 30, 60, 120, 240]
     assert document["estimated_seconds_a_training"][0] > 0
     assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
+    nodes = [{"name": "first"}, {"name": "second"}]
+    assert _plan_facts(document | {"nodes": nodes})["effort"].endswith("; node first; node second")
 
 
 def test_limit_of_parameters_is_budget_and_limit_of_objective_is_maximum(capsys: pytest.CaptureFixture[str]):

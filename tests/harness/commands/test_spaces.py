@@ -44,6 +44,14 @@ def test_explain_states_fit_of_network_on_chip(capsys: pytest.CaptureFixture[str
     assert "estimated time per image: " in line
 
 
+@pytest.mark.usefixtures("shipped")
+def test_explain_counts_recorded_network_with_bits_of_recipe(capsys: pytest.CaptureFixture[str]):
+    # The recipe of this record has weights of 5 bits (docs/deployment.md); a text is counted with 8 bits.
+    recorded = document_of(capsys, "explain", "5f42dd")
+    as_text = document_of(capsys, "explain", recorded["architecture"])
+    assert (recorded["weight_bytes"], as_text["weight_bytes"]) == (1_341, 1_972)
+
+
 @pytest.mark.parametrize("seed", ["seed0", "seed1", "seed2", "seed3", "seed4"])
 def test_seed_networks_have_layers_of_source_documents(seed: str, capsys: pytest.CaptureFixture[str]):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[seed]

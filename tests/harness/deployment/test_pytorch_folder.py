@@ -294,6 +294,10 @@ def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: py
     # The images differ, so equal errors prove nothing.
     assert "own.npz" in from_arrays
     assert "7 errors on 20 images, accuracy 65.00 %" in from_arrays
+    np.savez(tmp_path / "few.npz", x=np.zeros((3, 28, 28)), y=np.zeros(2))
+    for arguments in (["--images", "none.npz"], ["--images", str(tmp_path / "few.npz")], ["--weights", "none.pt"]):
+        with pytest.raises(SystemExit, match=rf"^\S*{Path(arguments[1]).name}: .+$"):
+            evaluation_of(folder, capsys, *arguments)
     assert "as recorded" not in from_arrays
 
 

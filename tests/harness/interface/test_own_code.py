@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -81,6 +82,12 @@ def early(architecture, module, data, seed, epochs, report):
 def words(architecture, module, data, seed, epochs, report):
     report("a lot")
 
+def grown(architecture, module, data, seed, epochs, report):
+    module.forward = None  # only the weights count, so the first epoch is evaluated
+    report(1.0)
+    module.extra = torch.nn.Parameter(torch.zeros(9))
+    report(1.0)
+
 def leaves(architecture, module, data, seed, epochs, report):
     raise SystemExit(3)
 
@@ -112,14 +119,8 @@ def training_data() -> TrainingData:
 
 
 def job(trainer: str, **changes: object) -> Job:
-    plain = Job(
-        architecture=NETWORK,
-        recipe=Recipe(epochs=3, trainer=trainer),
-        recipe_name=trainer,
-        purpose=Purpose.SEARCH,
-        seed_index=0,
-        device="cpu",
-    )
+    recipe = Recipe(epochs=3, trainer=trainer)
+    plain = Job(architecture=NETWORK, recipe=recipe, recipe_name=trainer, purpose=Purpose.SEARCH, seed_index=0)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -139,9 +140,7 @@ def test_user_sampler_proposes_as_equal_built_in_sampler(module: str) -> None:
         ("constant", UsageError, "int is not callable"),
     ],
 )
-def test_invalid_sampler_is_refused_in_one_line(
-    module: str, function: str, error: type[Exception], message: str
-) -> None:
+def test_invalid_sampler_is_refused_in_one_line(module: str, function: str, error: type[Exception], message: str):
     with pytest.raises(error, match=message) as caught:
         sampler_name(f"{module}:{function}")
     assert "\n" not in str(caught.value)
@@ -243,10 +242,8 @@ def test_user_trainer_equals_training_by_hand_and_continues_from_checkpoint(
     assert part.weights_sha256 == result.weights_sha256
 
 
-@pytest.mark.parametrize(("function", "message"), [("early", "1 of 3 epochs"), ("words", "a lot")])
-def test_failed_trainer_is_reported_in_one_line(
-    module: str, training_data: TrainingData, function: str, message: str
-) -> None:
+@pytest.mark.parametrize(("function", "message"), [("early", "1 of 3 epochs"), ("words", "a lot"), ("grown", "extra")])
+def test_failed_trainer_is_reported_in_one_line(module: str, training_data: TrainingData, function: str, message: str):
     with pytest.raises(ContentError, match=message):
         execute(job(f"{module}:{function}"), training_data)
 
@@ -259,7 +256,7 @@ def test_trainer_that_exits_is_a_crashed_run(
     with sigint_blocked():  # as in every worker
         event = processes.train(job(f"{module}:{function}"), DataLocation("toy", None), 1e6)
     assert isinstance(event, JobFailed)
-    assert event.status is Status.CRASHED
+    assert (event.status, event.error_type) == (Status.CRASHED, ContentError)
     # The message names file and line of the trainer.
     assert re.fullmatch(rf"trainer {module}:{function} failed: {module}\.py:\d+: {message}", event.message)
 
@@ -368,22 +365,22 @@ def test_images_by_index_are_normalised(training_data: TrainingData) -> None:
 def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> None:
     events: list[object] = []
     messages: list[str] = []
-    working = Listener(events.append, messages.append)
+    working = Listener(events.append, messages.append, lambda: events.append("end"))
     forever = threading.Event()
     hanging = Listener(lambda event: forever.wait(), messages.append)
 
     def fails(event: object) -> None:
         raise SystemExit("no\nmore")
 
-    failing = Listener(fails, messages.append)
+    failing = Listener(fails, messages.append, lambda: events.append("not after a failure"))
     for event in range(100):
         for listener in (working, hanging, failing):
-            listener.tell(event)
+            listener.on_entry(None, SimpleNamespace(event=event))
     working.close()
     failing.close()
     hanging.close(seconds=0.1)
     forever.set()
-    assert events == list(range(100))
+    assert events == [*range(100), "end"]
     assert ["fails" in line and "no more" in line for line in messages] == [True, False]
 
 
@@ -421,11 +418,12 @@ def test_tensorboard_reads_logged_curves(tmp_path: Path) -> None:
     reader.Reload()
     assert {name: [at.step for at in reader.Scalars(name)] for name in reader.Tags()["scalars"]} == _CURVES
     assert reader.Scalars("test_pct")[0].value == pytest.approx(99.5)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"^--log tensorboard failed: \w+Error: .*"):
+        logger_of("tensorboard", tmp_path / "file")
 
 
-def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

@@ -166,23 +166,14 @@ LAYERS = "nn.Conv2d(1, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1)"
 SEEDED = f"{HEAD}torch.manual_seed(7)\nNet = nn.Sequential({LAYERS})\n"
 REFUSED = {  # text of the file, word of the reason
     "random": (source("", "return self.c(x + torch.rand(1)).mean((2, 3))"), "rand"),
-    "random in training": (
-        source("", f"if self.training: x = x + torch.randn_like(x)\n        {FORWARD}"),
-        "randn_like",
-    ),
+    "random in train": (source("", f"if self.training: x = x + torch.randn_like(x)\n        {FORWARD}"), "randn_like"),
     "random outside of torch": (source("", "return random.random() * self.c(x).mean((2, 3))"), "draws"),
     "random outside of torch in training": (
         source("", "y = random.random() if self.training else 1.0\n        return y * self.c(x).mean((2, 3))"),
         "training",
     ),
-    "counter": (
-        source("self.register_buffer('n', torch.zeros(1))", f"self.n.add_(1)\n        {FORWARD}"),
-        "changes n in evaluation",
-    ),
-    "hidden counter": (
-        source("self.n = 0", "self.n += 1\n        return self.n * self.c(x).mean((2, 3))"),
-        "different outputs",
-    ),
+    "counter": (source("self.register_buffer('n', torch.zeros(1))", f"self.n.add_(1)\n        {FORWARD}"), "changes n"),
+    "hidden count": (source("self.n = 0", "self.n += 1\n        return self.n * self.c(x).mean((2, 3))"), "different"),
     "hidden state": (
         source(
             "self.m = torch.zeros(())",
@@ -193,7 +184,7 @@ REFUSED = {  # text of the file, word of the reason
         "state_dict",
     ),
     "random constant": (
-        source("self.order = torch.randperm(10)", "return self.c(x)[:, self.order].mean((2, 3))"),
+        source("self.o = torch.randperm(10)", "return self.c(x)[:, self.o].mean((2, 3))"),
         "state_dict",
     ),
     "batch mixed": (source("", "return F.softmax(self.c(x).mean((2, 3)), dim=0)"), "other images"),
@@ -206,6 +197,8 @@ REFUSED = {  # text of the file, word of the reason
     "two candidates": (source("", "x = self.c(x).mean((2, 3))\n        return x, x"), "10 and 10"),
     "dictionary": (source("", "return {'logits': self.c(x).mean((2, 3))}"), "dict"),
     "complex outputs": (source("", "return torch.fft.fft(self.c(x).mean((2, 3)))"), "complex"),
+    "infinite outputs": (source("", "return self.c(x).mean((2, 3)) / 0"), "infinite or NaN"),
+    "predictions": (source("", "return self.c(x).mean((2, 3)).argmax(1)"), "returns a number per image"),
     "integer outputs": (source("", "return self.c(x).mean((2, 3)).long()"), "int64"),
     "integer inputs": (source("self.c = nn.Embedding(10, 10)", "return self.c(x).mean((1, 2, 3))"), "failed"),
     "complex inputs": (source("self.c.to(torch.complex64)", FORWARD), "failed"),
@@ -215,10 +208,7 @@ REFUSED = {  # text of the file, word of the reason
     "fixed batch": (source("", "return self.c(x).mean((2, 3)).view(64, 10)"), "net.py"),
     "prints": (source("", f"print(x.shape)\n        {FORWARD}"), "prints"),
     "seeds in forward": (source("", f"torch.manual_seed(7)\n        {FORWARD}"), "seeds"),
-    "seeds in the constructor": (
-        source("torch.manual_seed(7)\n        self.c = nn.Conv2d(1, 10, 3)", FORWARD),
-        "always the same",
-    ),
+    "seeds in __init__": (source("torch.manual_seed(7)\n        self.c = nn.Conv2d(1, 10, 3)", FORWARD), "always"),
     "seeded instance": (SEEDED, "always the same"),
     "detached": (source("", "return self.c(x).detach().mean((2, 3))"), "gradient"),
     "no module": ("class Net:\n    pass\n", "not a PyTorch module"),
@@ -227,9 +217,7 @@ REFUSED = {  # text of the file, word of the reason
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_unsupported_module_is_refused_in_one_line(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unsupported_module_is_refused_in_one_line(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text, reason = REFUSED[case]
     random.seed(1)
 

@@ -15,7 +15,7 @@ from harness.searching.search_state import Search
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
 from harness.studies.events import EndReason, Verified
-from harness.system.errors import DataError, HarnessError
+from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 from harness.training.result import Purpose, Status, derive_seed
@@ -384,12 +384,12 @@ def test_failed_fresh_seed_prevents_confirmation(status: Status, trainer: Traine
 
 
 def test_ten_consecutive_crashes_end_search_with_last_error(trainer: Trainer, tmp_path: Path):
-    trainer.special = lambda job: JobFailed(job, Status.CRASHED, f"CUDA error {job.trial}")
+    trainer.special = lambda job: JobFailed(job, Status.CRASHED, f"CUDA error {job.trial}", DeviceError)
 
-    with pytest.raises(HarnessError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
+    with pytest.raises(DeviceError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
         searches.run(tmp_path, searches.config(), searches.effort())
 
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 6
     assert len(searches.results(tmp_path)) == loop._MOST_CRASHES == 10
 
 
