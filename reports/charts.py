@@ -19,6 +19,7 @@ from harness.studies.candidate import CONFIRMED_STATES, NetworkState
 from harness.system import statistics
 from harness.training.result import finite
 from reports import history
+from reports.render import count
 from reports.study_facts import DIGITS, front_of
 from search_spaces.catalog import network_name
 from search_spaces.deployment import WIDE_BITS
@@ -45,6 +46,9 @@ Row = Mapping[str, Any]
 _TEXTS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 # Vega hides labels that touch; without a separation, the outermost labels, which are moved inwards, still overlap.
 _TICKS = {"labelOverlap": True, "labelSeparation": 8}  # pixels
+# Fewer on a narrow screen. The signal ``width`` changes after the layout of legends, which would then be cut off.
+_COLUMNS = "(containerSize()[0] < 640 ? 1 : 3)"
+_LABELS = {"columns": {"expr": _COLUMNS}, "labelLimit": {"expr": f"containerSize()[0] / {_COLUMNS} - 90"}}  # pixels
 _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "system-ui, sans-serif",
@@ -53,11 +57,11 @@ _CONFIG: dict[str, Any] = {
     "autosize": {"type": "fit", "contains": "padding"},
     "view": {"stroke": None},
     "axis": {**_TEXTS, **_TICKS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY},
-    "legend": {**_TEXTS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
+    # A label that exceeds the axis by more than the padding would be cut off.
+    "axisX": {"labelBound": 5},  # pixels
+    "legend": {**_TEXTS, **_LABELS, "orient": "top", "title": None, "symbolSize": 90},
     "range": {"category": _SERIES},
 }
-# Fewer on a narrow screen. The signal ``width`` changes after the layout of legends, which would then be cut off.
-_LEGEND_COLUMNS = alt.ExprRef("containerSize()[0] < 640 ? 1 : 3")
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
@@ -117,7 +121,9 @@ def _log_axis(channel: type[Any], field: str, title: str) -> Any:
 
 def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
     """Return an axis with a line per name, in the order of ``names``, else in the order of the data."""
-    axis = alt.Axis(labelLimit=280, domain=False, ticks=False)
+    # A label of more than 30 characters is broken after the last space or hyphen of the first 27.
+    lines = r"split(replace(datum.label, regexp('(?=.{31})(.{1,26}[ -])', 'g'), '$1\n'), '\n')"
+    axis = alt.Axis(labelLimit=280, labelExpr=lines, domain=False, ticks=False)
     return alt.Y(f"{field}:N", sort=list(names) if names else None, title=None, axis=axis)
 
 
@@ -130,7 +136,7 @@ def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[o
         present: Kinds of the rows.
     """
     names = set(present)
-    legend = alt.Legend(values=[kind for kind in kinds if kind in names], columns=_LEGEND_COLUMNS)
+    legend = alt.Legend(values=[kind for kind in kinds if kind in names])
     colours, shapes = zip(*kinds.values(), strict=True)
     return {
         "color": alt.Color(f"{field}:N", scale=alt.Scale(domain=list(kinds), range=list(colours)), legend=legend),
@@ -156,12 +162,13 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
         length = math.log1p(value) if is_logarithmic else value  # log1p: a bar of 0 has the length 0
         rows.append({"name": name, "value": value, "length": length})
     longest = max(row["length"] for row in rows)
-    end = 1.15 * longest if longest > 0 else 1.0  # leaves room for the number behind the longest bar
-    x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, end]))
+    # The number behind the longest bar needs 50 pixels.
+    scale = alt.Scale(domain=[0, longest or 1.0], range=[0, alt.ExprRef("width - 50")])
+    x = alt.X("length:Q", axis=None, scale=scale)
     base = _over(rows).encode(x=x, y=_names("name"), tooltip=_tips("name:N", f"value:Q|{title}|,d"))
     numbers = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=",d"))
     bars = alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), numbers)
-    return _finished(bars, description, 30 + 26 * len(rows))
+    return _finished(bars, description, 30 + 30 * len(rows))
 
 
 def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
@@ -426,12 +433,17 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
     # Draw an outlier at the edge with a label, otherwise the remaining seeds would coincide.
     accuracies = list(itertools.chain.from_iterable((*row.fresh_pct, *row.test_pct) for row in seed_rows))
     low = min(info.config.target_pct, statistics.mean(accuracies)) - _SEEDS_BELOW if accuracies else 0.0
-    names = [f"{row.network.label}, {row.network.cost:,}" for row in seed_rows]
-    rows: list[dict[str, Any]] = []
+    names = [row.network.label for row in seed_rows]
+    rows: list[Row] = []
+    outside: list[Row] = []
     for name, (network, fresh_pct, test_pct) in zip(names, seed_rows, strict=True):
         first_pct = () if network.first_pct is None else (network.first_pct,)
         for kind, group in zip(kinds, (fresh_pct, test_pct, first_pct), strict=True):
             rows += [{"network": name, "seed": kind, "accuracy": each, "drawn": max(each, low)} for each in group]
+            below = sorted({f"{each:.2f}" for each in group if each < low}, key=float)
+            if below:
+                words = " to ".join(below[:: max(1, len(below) - 1)])  # the lowest and the highest
+                outside.append({"network": name, "seed": kind, "drawn": low, "words": f"{words}, outside"})
     if not rows:
         return None
     marks = _over(rows).mark_point(filled=True, size=60, opacity=0.8)
@@ -443,7 +455,6 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         **_looks("seed", kinds, [row["seed"] for row in rows]),
     )
     levels = {info.config.threshold_pct: "threshold", info.config.target_pct: "target"}
-    outside = [row | {"words": f"{row['accuracy']:.2f}, outside"} for row in rows if row["drawn"] > row["accuracy"]]
     lines = [{"drawn": value, "words": f"{name} {value:g} %"} for value, name in levels.items()]
     rule = _over(lines).mark_rule(**_DASHED)
     description = f"Accuracy of each seed of {len(names)} networks; dashed: target and threshold."
@@ -470,7 +481,7 @@ def _learning_curves(info: StudyFacts) -> Any:
     colours = (BLUE, GREY, RED, _AMBER, PURPLE, _NAVY)
     kinds = {name: (colour, "circle") for name, colour in zip(names, colours, strict=True)}
     looks = _looks("end", kinds, [row["end"] for row in rows])
-    marks = _over("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.7)
+    marks = _over("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.85)
     chart = marks.encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=_accuracy_axis("validation accuracy, %"),
@@ -548,12 +559,9 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
         rows += [{"network": side.name, "seed": run, "accuracy": value} for run, value in enumerate(side.test_pct)]
         if side.test_pct:
             mean = statistics.mean(side.test_pct)
-            low = mean
-            if len(side.test_pct) > 1:
-                # Two-sided 95 % t interval: two one-sided bounds of 97.5 %.
-                low = statistics.lower_bound(side.test_pct, 0.975)
-            high = 2 * mean - low
-            means.append({"network": side.name, "mean": mean, "low": low, "high": high})
+            # Two-sided 95 % t interval: two one-sided bounds of 97.5 %.
+            low = statistics.lower_bound(side.test_pct, 0.975) if len(side.test_pct) > 1 else mean
+            means.append({"network": side.name, "mean": mean, "low": low, "high": 2 * mean - low})
     if not rows:
         return None
     names = [row["network"] for row in means]
@@ -615,9 +623,9 @@ def _budgets(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
     lines = _over(rows).mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40})
     chart = lines.encode(
         x=alt.X("minutes:Q", title="minutes of the search"),
-        y=_log_axis(alt.Y, "budget", "effective budget"),
+        y=_log_axis(alt.Y, "budget", f"effective budget, {OBJECTIVES[infos[0].config.minimised[0]]}"),
         color=alt.Color("study:N", scale=scale),
-        strokeDash=alt.StrokeDash("study:N", scale=scale, legend=None),
+        strokeDash=alt.StrokeDash("study:N", scale=scale),
         tooltip=_tips("study:N", "minutes:Q", "budget:Q||,d"),
     )
     return _finished(chart, f"Effective budgets over time of {', '.join(info.name for info in infos)}.")
@@ -637,11 +645,9 @@ def bench_curves(findings: Findings) -> Any:
         return None
     rows = []
     for name, at, size, low, high in points:
-        row = {"method": name, "at": at / unit_seconds, "size": finite(size), "low": finite(low), "high": None}
-        if math.isfinite(low):
-            # A band with an infinite upper end reaches the top of the chart.
-            row["high"] = min(high, 1.1 * largest)
-        rows.append(row)
+        # A band with an infinite upper end reaches the top of the chart.
+        top = min(high, 1.1 * largest) if math.isfinite(low) else None
+        rows.append({"method": name, "at": at / unit_seconds, "size": finite(size), "low": finite(low), "high": top})
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
     y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
     selection = alt.selection_point(fields=["method"], bind="legend")
@@ -650,8 +656,9 @@ def bench_curves(findings: Findings) -> Any:
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         x=x,
         y=y,
-        color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=_LEGEND_COLUMNS)),
-        strokeDash=alt.StrokeDash("method:N", sort=names, legend=None),
+        # A domain for both, because Vega-Lite joins no legends with a ``sort``; ten methods share eight colours.
+        color=alt.Color("method:N", scale=alt.Scale(domain=names)),
+        strokeDash=alt.StrokeDash("method:N", scale=alt.Scale(domain=names)),
         opacity=alt.condition(selection, alt.value(1), alt.value(0.15)),
         tooltip=_tips("method:N", f"at:Q|{unit}", "size:Q||,d"),
     )
@@ -664,11 +671,7 @@ def bench_curves(findings: Findings) -> Any:
     if facts["smallest"] is not None:
         smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
-    ends = []
-    for method in methods:
-        final_size = "none" if method["final_size"] is None else f"{method['final_size']:,.0f}"
-        ends.append(f"{method['name']} {final_size}")
-    summary = "; ".join(ends)
+    summary = "; ".join(f"{method['name']} {count(method['final_size'])}" for method in methods)
     description = f"Size of the answer in the median repeat at the end: {summary}."
     return _finished(alt.layer(*layers), description, 400, curves=rows)
 

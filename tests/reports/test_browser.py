@@ -8,23 +8,27 @@ import json
 import random
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.data.datasets import DATASETS
 from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
+from harness.studies.config import StudyObjective
 from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.board import read_index, write_index, write_leaderboard
 from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts
-from reports.study_page import write_report
+from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
-from search_spaces.space import Decision
+from search_spaces.space import OBJECTIVES, Decision, Metric
 from tests import axe, browser
+from tests.factories import CONFIG
 from tests.reports.conftest import SyntheticStudy, evidence, network, realistic
 
 pytestmark = pytest.mark.browser
@@ -45,7 +49,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = Workspace(tmp_path_factory.mktemp("pages"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.system.files.os.fsync", lambda handle: None)
-        complete, empty = realistic(home), SyntheticStudy(home, name="begun").begin()
+        complete, empty = realistic(home), SyntheticStudy(home, name=f"begun-{'with-a-long-name-' * 5}").begin()
         empty.write()
         hostile = SyntheticStudy(home, name="hostile").begin()
         for number in range(66):
@@ -57,7 +61,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         hostile.write()
     [winner] = record.read_all(home.records)
     presets = {name: parse_network(PRESETS[name]) for name in ("seed1", "seed4")}
-    record.write(home.records, evidence(presets["seed4"], [63, 65, 60], name="seed4"))
+    record.write(home.records, evidence(presets["seed4"], [63, 65, 60], "s" * 200, name="seed4"))
     record.write(home.records, evidence(network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0))
     return {
         "study": write_report(complete.folder, home),
@@ -147,10 +151,17 @@ def test_page_fits_phone_laptop_and_paper(tab: browser.Page, pages: dict[str, Pa
     tab.open(pages[kind])
     unfold(tab)
     boxes = "[...document.querySelectorAll('[data-choose] .scroll')]"
+    outside = """[...document.querySelectorAll(".drawing svg text")].filter((text) => {
+      const [inner, outer] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
+      return getComputedStyle(text).opacity !== "0" && (inner.left < outer.left - 2 || inner.right > outer.right + 2);
+    }).map((text) => text.textContent)"""
     for width in (360, 1280):
         tab.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        tab.reload()
+        unfold(tab)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate(f"{boxes}.every((box) => box.scrollWidth <= box.clientWidth)")
+        assert tab.evaluate(outside) == []
     tab.send("Emulation.clearDeviceMetricsOverride")
     tab.send("Emulation.setEmulatedMedia", media="print")
     controls = "[...document.querySelectorAll('.chooser, .finder, #live, #filter')].filter((item) => item.offsetHeight)"
@@ -174,6 +185,46 @@ def test_page_without_scripts_shows_all_rows_and_no_controls(chromium: browser.P
     assert chromium.evaluate(f"{rows}.length") > 5
 
 
+def test_matrix_of_long_class_names_fits(
+    tab: browser.Page, realistic_facts: StudyFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = tuple(f"spotted woodpecker {number}" for number in range(10))
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], class_names=names))
+    (path := tmp_path / "report.html").write_text(page(realistic_facts), encoding="utf-8")
+    tab.open(path)
+    tab.send("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
+
+    for name in ("matrix", "classes"):
+        box = f"document.getElementById('{name}').parentElement"
+        assert tab.evaluate(f"{box}.scrollWidth <= 1.2 * {box}.clientWidth")
+
+
+@pytest.mark.parametrize("metrics", [(Metric.PARAMETERS,), (Metric.MACS, Metric.RAM_BYTES)])
+def test_columns_of_networks_match_width_and_metrics(
+    tab: browser.Page, new_study: Any, home: Workspace, metrics: tuple[Metric, ...]
+):
+    study = new_study(config=replace(CONFIG, objectives=tuple(StudyObjective(metric, 60_000) for metric in metrics)))
+    study.finish(study.propose(network(8, 8, 8)), 40)
+    tab.open(write_report(study.write(), home))
+    cells = "[...document.querySelectorAll('#networks-table tr:first-child > *')].filter((item) => item.offsetWidth)"
+    numbers = {"parameters", "validation, % (seeds)", *(OBJECTIVES[metric] for metric in metrics)}
+    spare = ["rank", "epochs", "errors", "test, % (seeds)"]
+    for width, more_numbers, more in ((360, [], []), (1440, spare, ["layers"])):
+        tab.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        rows = tab.evaluate(f"{cells}.map((item) => [item.innerText, getComputedStyle(item).textAlign])")
+        titles = dict(rows[: len(rows) // 2])
+        assert {*titles} - {"notation"} == {"network", "state", *numbers, *more_numbers, *more}
+        assert {title for title, side in titles.items() if side == "right"} == {*numbers, *more_numbers}
+        assert [side for _, side in rows[len(rows) // 2 :]] == [*titles.values()]
+
+
+def test_skip_link_is_above_the_bar_of_a_live_page(tab: browser.Page, pages: dict[str, Path]):
+    tab.open(pages["live"])
+    tab.press("Tab")
+
+    assert tab.evaluate("document.elementFromPoint(30, 20).hash") == "#content"
+
+
 def test_class_names_break_only_between_words(report: browser.Page):
     unfold(report)
     names = "[...document.querySelectorAll('.gallery figcaption b')]"
@@ -190,7 +241,6 @@ def test_class_names_break_only_between_words(report: browser.Page):
         report.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
         for start, end in ((0, 10), (13, 25)):
             assert set(report.evaluate(f"{names}.map((name) => ({lines})(name, {start}, {end}))")) == {1}
-    report.send("Emulation.clearDeviceMetricsOverride")
 
 
 # Report of a study ----------------------------------------------------------------------------------------------------
@@ -341,6 +391,17 @@ def test_comparison_dialog_shows_rows_and_command(tab: browser.Page, pages: dict
     boxes = "[...document.querySelector('[data-choose]').querySelectorAll('tbody input')]"
     tab.evaluate(f"{boxes}.slice(2, 5).forEach((box) => box.click())")
     assert tab.evaluate(f"{boxes}.filter((box) => box.checked).length") <= 4
+
+
+def test_rows_of_the_leaderboard_unfold_without_scrolling_on_a_tablet(tab: browser.Page, pages: dict[str, Path]):
+    tab.open(pages["leaderboard"])
+    tab.send("Emulation.setDeviceMetricsOverride", width=800, height=800, deviceScaleFactor=1, mobile=False)
+    boxes = "[...document.querySelectorAll('tr.fold :is(summary, .inside)')]"
+    ends = f"{boxes}.map((item) => item.getBoundingClientRect().right)"
+
+    assert 0 < max(tab.evaluate(ends)) <= 800
+    unfold(tab)
+    assert max(tab.evaluate(ends)) <= 800
 
 
 def test_keyboard_and_address_choose_tab_of_target(tab: browser.Page, pages: dict[str, Path]):

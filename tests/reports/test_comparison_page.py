@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import vl_convert
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
@@ -316,6 +317,9 @@ def test_chart_has_medians_in_order_of_rank_and_gaps_without_answer(facts: Findi
 
     rows = chart["datasets"]["curves"]
     assert [row["method"] for row in rows[::3]] == [*reversed(METHODS)]
+    # Colours repeat, so the legend has the dashes, too.
+    [legend] = vl_convert.vegalite_to_vega(chart)["legends"]
+    assert {"stroke", "strokeDash"} <= {*legend}
     assert [row["size"] for row in rows[:3]] == [None, 900.0, 502.0]
     assert rows[1]["high"] == 1.1 * 900, "a band reaches the top of the chart, not beyond"
     no_answers = {name: [(0.0, math.inf, math.inf, math.inf)] for name in METHODS}
@@ -333,5 +337,7 @@ def test_bench_page_has_no_violations(chromium: browser.Page, facts: Findings, c
         assert axe.violations(chromium) == []
     chromium.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
     assert chromium.evaluate("document.documentElement.scrollWidth") <= 390
-    chromium.send("Emulation.clearDeviceMetricsOverride")
+    chromium.send("Emulation.setEmulatedMedia", media="print")
+    sizes = "[...document.querySelectorAll('td .note')].map((item) => parseFloat(getComputedStyle(item).fontSize))"
+    assert 0 < max(chromium.evaluate(sizes)) < 10  # pixels; 7.5 points of the table
     assert chromium.complaints == []

@@ -137,6 +137,25 @@ def test_report_omits_sections_without_data(new_study: Any, home: Workspace, kin
     assert len(outline.all("script")) == 4, "data, drawing library and those of the page"
 
 
+def test_bias_of_selection_has_no_sign(new_study: Any, home: Workspace):
+    study = new_study()
+    proposal = study.propose(network(8, 8, 8))
+    study.finish(proposal, 50)
+    study.confirm(proposal, [30, 30])
+
+    assert "0.200 points higher" in read(write_report(study.write(), home)).text("dd")
+
+
+def test_cards_state_units(new_study: Any, home: Workspace):
+    study = new_study(config=replace(CONFIG, objectives=(StudyObjective(Metric.WEIGHT_BYTES, 60_000),)))
+    study.finish(study.propose(parse_network("linear(10)"), origin="baseline"), 900)
+
+    titles = read(write_report(study.write(), home)).text("dt")
+
+    for title in ("linear model, 7,850 parameters", "nearest, 7,860 bytes of weights", "limit, bytes of weights"):
+        assert title in titles
+
+
 def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
     realistic_facts: StudyFacts, monkeypatch: pytest.MonkeyPatch
 ):

@@ -123,6 +123,29 @@ def test_texts_of_charts_do_not_overlap(count: int, length: int, deviation: floa
             assert overlaps == []
 
 
+def test_learning_curves_have_the_contrast_of_graphics(realistic_facts: StudyFacts):
+    opacity = charts._learning_curves(realistic_facts).mark.opacity
+
+    red, green, blue = (1 - opacity * (1 - value / 255) for value in bytes.fromhex(charts.GREY[1:]))
+    luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2  # of the lightest colour, on white
+    assert 1.05 / (luminance + 0.05) >= 3  # WCAG 2.2, criterion 1.4.11
+
+
+def test_seeds_outside_of_the_chart_have_a_label_per_network_and_kind(new_study: Any, home: Workspace):
+    study = new_study()
+    for width, errors in ((8, [50, 60, 1_500, 1_000]), (9, [55, 60]), (10, [55, 60]), (11, [55, 2_000])):
+        proposal = study.propose(network(width, 8, 8))
+        study.finish(proposal, 50)
+        study.confirm(proposal, errors)
+    facts = read_study(study.write(), home)
+
+    document = charts._seeds_of_networks(facts).to_dict(validate=False)
+
+    rows = itertools.chain.from_iterable(document["datasets"].values())
+    words = [row["words"] for row in rows if {"seed", "words"} <= {*row}]
+    assert words == ["85.00 to 90.00, outside", "80.00, outside"]
+
+
 PLAIN = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)")
 TIED = parse_network(
     "conv3x3(8, poses=4) relu | avgpool | conv3x3(8, tie=t1) | res(conv1x1(8) conv3x3(8, tie=t1)) relu "
