@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import cache, lru_cache
 from importlib import resources
@@ -268,7 +269,8 @@ def _definitions(tree: _Tree) -> dict[str, _Definition]:
     net = definitions.get("net")
     if net is None or net.is_let or net.parameters or not _is_sequence(net.body):
         message = "a search space must define 'net' as a rule of ops without parameters, as in net = ...;"
-        hint = None if net else nearest("net", definitions)
+        similar_names = [] if net else get_close_matches("net", definitions, n=1)
+        hint = f"rename {similar_names[0]!r} to 'net'" if similar_names else None
         raise NotationError(message, position=net.position if net else 0, hint=hint)
     return definitions
 
@@ -487,7 +489,8 @@ class _Resolver:
         parameters = statement.parameters
         if len(parameters) != len(arguments):
             parameter_text = f" ({', '.join(parameters)})" if parameters else ""
-            message = f"{name} takes {len(parameters)} arguments{parameter_text}, not {len(arguments)}"
+            noun = "argument" if len(parameters) == 1 else "arguments"
+            message = f"{name} takes {len(parameters)} {noun}{parameter_text}, not {len(arguments)}"
             raise NotationError(message, position=_at(call))
         if statement.is_let:
             return part.let_mention(name)

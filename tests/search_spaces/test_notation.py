@@ -199,6 +199,9 @@ def test_error_suggests_nearest_name(text: str, near: str):
     with pytest.raises(NotationError) as caught:
         parse_network(text)
     assert caught.value.hint == f"did you mean '{near}'?"
+    with pytest.raises(NotationError) as caught:
+        parse_space("nett = bn;")
+    assert caught.value.hint == "rename 'nett' to 'net'"
     assert nearest("zzz", ["maxpool", "avgpool"]) is None
     # Names match without the hash at the end; a match of the whole name has priority.
     assert nearest("Shapes", ["mnist", "shapes-1f0c83a2"]) == "did you mean 'shapes-1f0c83a2'?"
