@@ -41,6 +41,7 @@ from harness.searching.resolve import usual_space
 from harness.system import files
 from harness.system.files import Workspace
 from harness.system.machine import core_count
+from harness.system.terminal import counted
 from harness.training.recipe import named_recipe
 from search_spaces.catalog import space
 
@@ -215,10 +216,12 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
     different = {each["hash"] for each in answers}
     verified = {(each["hash"], each["recipe"]) for each in answers}
     text = f"{sum(not misses(each) for each in searches)} of {len(searches)} searches met the requirements.{goals}"
+    networks = counted(len(different), "different network")
+    verifications = counted(len(verified), "verification")
     text += (
-        f" The {len(answers)} answers are {len(different)} different networks, and the seeds that verify a network "
-        f"with a recipe are always the same, so the answers depend on {len(verified)} "
-        f"verifications. The shipped prior contains {len(different & known)} of these networks."
+        f" The {len(answers)} answers are {networks}, and the seeds that verify a network with a recipe are always the "
+        f"same, so the answers depend on {verifications}. The shipped prior contains {len(different & known)} of the "
+        f"{len(different)}."
     )
     return "\n".join([*lines, "", text]) + "\n"
 
