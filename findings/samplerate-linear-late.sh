@@ -9,8 +9,7 @@
 #   lost. The sinc converters are aligned: a sine differs by less than 1e-5 from the exact values. The length of the
 #   result is right in all cases.
 # Matters: labels of time steps are a step late, a peak at the end of a short series disappears, and channels that are
-#   resampled with different converters are shifted by a sample. Use numpy.interp or a
-#   sinc converter.
+#   resampled with different converters are shifted by a sample. Use numpy.interp or a sinc converter.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -180,7 +180,8 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
         our_value = getattr(ours.environment, field_name)
         their_value = getattr(theirs.environment, field_name)
         if our_value != their_value:
-            return f"{field_name} is {their_value}, not {our_value}"
+            name = "uncommitted changes" if field_name == "dirty" else field_name
+            return f"{name}: {their_value}, and {our_value} on this machine"
     if like is None or (like.processor == theirs.processor and same_bits_due(like.environment, theirs.environment)):
         return ""
     # Equal seeds give equal bits, in about equal time, only on machines of the same kind.
