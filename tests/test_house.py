@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
 import subprocess
-import tokenize
 from pathlib import Path
 
 import pytest
@@ -75,20 +73,21 @@ def public_names(path: Path) -> int:
 
 def code_lines(text: str) -> set[int]:
     """Return the numbers of lines with code, which exclude blank lines, comments and docstrings."""
-    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    code: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in layout:
-            code.update(range(token.start[0], token.end[0] + 1))
+    code = {number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*[^\s#]", line)}
+    docstrings: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            code -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return code
+            docstrings.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        elif isinstance(node, ast.Constant | ast.JoinedStr):
+            # A line of a string may be blank or begin with ``#``.
+            code.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return code - docstrings
 
 
 def test_docstrings_and_comments_are_no_code():
     text = '"""A module."""\n\n# why\nx = 1\n\ndef f():\n    """Return 2."""\n    return 2  # two\n'
     assert code_lines(text) == {4, 6, 8}
+    assert code_lines('x = """\n\n# text\n"""\n  # comment\n') == {1, 2, 3, 4}
 
 
 def test_sizes_do_not_exceed_limits():

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -36,6 +37,7 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+@cache
 def edges() -> dict[str, set[str]]:
     """Return the imported names of each module; the name of a package stands for ``__init__``."""
     paths = [path.relative_to(REPOSITORY) for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")]
@@ -46,9 +48,6 @@ def edges() -> dict[str, set[str]]:
         names = set(imported(tree, ".".join(path.parent.parts)))
         imports[module] = {name if name in known else name.rpartition(".")[0] for name in names} | names
     return imports
-
-
-EDGES = edges()
 
 
 def test_imported_yields_every_form_of_import():
@@ -62,13 +61,13 @@ def test_search_spaces_imports_only_standard_library_and_lark_at_start():
     allowed = {*sys.stdlib_module_names, "lark", "scipy", "search_spaces", "torch"}
     names = {
         name.partition(".")[0]
-        for module, imports in EDGES.items()
+        for module, imports in edges().items()
         if module.startswith("search_spaces")
         for name in imports
     }
 
     assert names - allowed - {""} == set()
-    modules = [module for module in EDGES if module.startswith("search_spaces") and module != "search_spaces.modules"]
+    modules = [module for module in edges() if module.startswith("search_spaces") and module != "search_spaces.modules"]
     assert loaded_by(f"import {', '.join(modules)}") & LAZY_LIBRARIES == set()
 
 
@@ -79,10 +78,10 @@ def position(module: str) -> int | None:
 
 
 def test_modules_have_a_position_and_import_only_to_the_left():
-    unplaced = {module for module in EDGES if position(module) is None}
+    unplaced = {module for module in edges() if position(module) is None}
     violations = {
         (importer, name)
-        for importer, names in EDGES.items()
+        for importer, names in edges().items()
         for name in names
         if (source := position(importer)) is not None and (target := position(name)) is not None and target > source
     }
@@ -101,11 +100,11 @@ def test_files_and_folders_of_a_folder_have_no_import_cycles():
         return visited
 
     cycles = {}
-    for folder in {module.rpartition(".")[0] for module in EDGES} - {""}:
+    for folder in {module.rpartition(".")[0] for module in edges()} - {""}:
         start, neighbours = f"{folder}.", dict[str, set[str]]()
-        for module in (module for module in EDGES if module.startswith(start)):
+        for module in (module for module in edges() if module.startswith(start)):
             unit = module.removeprefix(start).partition(".")[0]
-            units = {name.removeprefix(start).partition(".")[0] for name in EDGES[module] if name.startswith(start)}
+            units = {name.removeprefix(start).partition(".")[0] for name in edges()[module] if name.startswith(start)}
             neighbours.setdefault(unit, set()).update(units - {unit})
         cycles[folder] = {unit for unit in neighbours if unit in reachable(unit, neighbours)}
 
@@ -122,7 +121,7 @@ def test_command_line_starts_without_slow_libraries():
     assert loaded_by("import harness.cli") & LAZY_LIBRARIES == set()
 
 
-def test_reports_import_no_torch():
-    modules = [module for module in EDGES if module.startswith("reports")]
+def test_reports_and_processes_of_bench_methods_import_no_torch():
+    modules = [module for module in edges() if module.startswith("reports") or module == "harness.bench.methods"]
 
     assert "torch" not in loaded_by(f"import {', '.join(modules)}")

@@ -10,6 +10,7 @@ import json
 import math
 import random
 import re
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ from search_spaces.network import MNIST, Task, analyse
 from search_spaces.notation import parse_network
 from tests.reports.conftest import evidence, facts_of, network
 
-FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+FONT = cache(partial(ImageFont.truetype, f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"))
 STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-8")
 
 
@@ -90,7 +91,7 @@ def text_boxes(svg: str) -> list[tuple[float, float, float, float]]:
             y += float(down)
         if element.tag.endswith("text") and element.text:
             size = float(element.get("font-size", "").removesuffix("px"))
-            width = ImageFont.truetype(FONT, size).getlength(element.text)
+            width = FONT(size).getlength(element.text)
             left = x - width * {"start": 0, "middle": 0.5, "end": 1}[element.get("text-anchor", "start")]
             boxes.append((y - size, x, y, x) if "rotate" in transform else (left, y - 0.8 * size, left + width, y))
         for child in element:

@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from harness.system.errors import HarnessError
 from harness.training.result import Purpose, Result, Status
-from harness.training.run import Job
+
+if TYPE_CHECKING:
+    from harness.training.run import Job  # imports torch, which a user-defined method of the bench does not need
 
 RETRIES = 2  # retries of a failed job; a third failure is a fault of the job, not of the machine
 _WAIT_SECONDS = 0.5  # longest wait for events
@@ -115,8 +117,7 @@ def feed(
     while not is_over():
         has_submitted = False
         for _ in range(executor.idle()):
-            job = next_job()
-            if job is not None:
+            if (job := next_job()) is not None:
                 executor.submit(job)
                 has_submitted = True
                 # The choice of the next job may take seconds, so yield the events before this choice.

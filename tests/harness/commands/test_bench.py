@@ -23,7 +23,7 @@ from harness.studies import config as study
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
-from tests.fakes import replay_in_this_process
+from tests.fakes import replay_in_this_process, train_in_this_process
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, run_rows, table_of
 from tests.outline import checked_outline
@@ -387,11 +387,14 @@ def without_times(table: Table) -> dict[tuple[str, int, int], tuple[float, str]]
     return {(row.hash, row.seed, row.rung): (row.validation_accuracy_pct, row.status) for row in table.rows}
 
 
-def test_recorded_accuracies_equal_uninterrupted_training(root: Path, capsys: pytest.CaptureFixture[str]):
+def test_recorded_accuracies_equal_uninterrupted_training(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     from harness.data.training_images import load
     from harness.training.result import Purpose
     from harness.training.run import Job, TrainingData, execute
 
+    train_in_this_process(monkeypatch)
     assert run(recording_command("mine", "--seeds", "1")) == 0
 
     table = read_table(root / "benchmarks" / "tables" / "mine")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import harness
 from harness.cli import run
@@ -46,10 +49,19 @@ from search_spaces.notation import parse_network
 from search_spaces.ops import UserModule
 from tests.conftest import REPOSITORY
 from tests.factories import make_data, make_record, make_result
+from tests.fakes import train_in_this_process
 from tests.harness.deployment.test_c_library import CASES, dataset_of, trained
 from tests.harness.training.native.networks import EVERY_OP
 
 # Export -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _single_table_of_operators() -> Iterator[None]:
+    """Build the exporter's table of operators once; without this fixture, each export builds an equal table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
@@ -149,7 +161,8 @@ def test_random_networks_give_logits_of_torch(architecture: Architecture):
 
 
 def test_model_with_wrong_logits_is_not_returned(monkeypatch: pytest.MonkeyPatch):
-    network, images = build(parse_network(TIED_TEXT), MNIST).eval(), torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    network = build(parse_network("conv3x3(10, pad=0, stride=3) gap"), MNIST).eval()
+    images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
     session = SimpleNamespace(run=lambda *arguments: [np.full((3, 10), np.nan, np.float32)])
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *arguments, **options: session)
 
@@ -382,6 +395,7 @@ def test_match_compares_weights_with_record(weights: str, changes: dict[str, Any
 def test_export_of_recorded_seed_gives_recorded_weights_without_reading_test_set(
     engine: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    train_in_this_process(monkeypatch)
     options = ["--recipe", "smoke", "--dataset", "mnist-5k"]
     run(["verify", NETWORK, *options, "--seeds", "2", "--engine", engine, "--workers", "1", "--target", "5"])
     capsys.readouterr()

@@ -19,6 +19,7 @@ from harness.interface import api
 from harness.system.errors import UsageError
 from search_spaces.space_errors import NotationError
 from tests.conftest import REPOSITORY
+from tests.fakes import train_in_this_process
 
 SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
 
@@ -32,6 +33,7 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    train_in_this_process(patch)
     patch.setenv("HARNESS_WORKSPACE", str(folder))
     patch.delenv("HARNESS_DATA", raising=False)
     patch.chdir(folder)

@@ -205,8 +205,10 @@ def test_message_names_each_limit_once():
     assert answers[-1].why_no_proposal.endswith("with at most 162 parameters and macs <= 99999 and parameters >= 9")
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "random"])
-@pytest.mark.parametrize("metric", [Metric.WEIGHT_BYTES, Metric.MACS, Metric.RAM_BYTES])
+@pytest.mark.parametrize(
+    ("metric", "sampler"),
+    [(Metric.WEIGHT_BYTES, "surrogate"), (Metric.MACS, "random"), (Metric.RAM_BYTES, "surrogate")],
+)
 def test_message_for_unreachable_limit_states_nearest_draw(metric: Metric, sampler: str):
     # A space of this size is not enumerated, but sampled.
     net = "net = conv3x3(2..71) conv3x3(2..73, pad={0, 1}) gap linear(10)"
@@ -264,8 +266,7 @@ def test_networks_and_lengths_without_time_are_rejected(ladder: bool):
     assert short_answer.proposal.epochs == 5
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "random"])
-@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize(("sampler", "listed"), [("surrogate", False), ("random", True)])
 def test_lack_of_time_for_any_network_is_reported(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(finder_module, "_MOST_LISTED", 5_000 if listed else 10)
     monkeypatch.setattr(finder_module, "DRAWS", 50)

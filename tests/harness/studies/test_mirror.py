@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -40,7 +40,6 @@ from tests.fakes import without_processes
 from tests.study_logs import make_entry
 
 CONFIG = searches.config()
-PATIENCE_SECONDS = 120.0
 
 
 @contextmanager
@@ -197,46 +196,22 @@ def test_password_is_hidden_in_messages_of_drivers(message: str, url: str, expec
     assert without_passwords(url) == "postgresql://ann:***@host/name"
 
 
-@contextmanager
-def dashboard(url: str) -> Iterator[str]:
-    """Run optuna-dashboard on a database during the block, and yield the address."""
-    program = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))
-    if program is None:
-        skip_or_fail("no optuna-dashboard beside this Python")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [program, "--host", "127.0.0.1", "--port", str(port), url]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_until(condition: Callable[[], Any]) -> Any:
-    """Return the first true answer; a server takes a moment to start."""
-    limit = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        with suppress(OSError):
-            if answer := condition():
-                return answer
-        assert time.monotonic() < limit
-        time.sleep(0.1)
-
-
 @pytest.mark.nightly
 def test_dashboard_shows_networks_of_search(ended_study: Path, url: str):
     write_to_database(ended_study, url)
+    library: Any = importlib.import_module("optuna_dashboard")
 
-    def read_json(address: str) -> Any:
-        with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
-            return json.load(answer)
+    with optuna_study_of(url) as optuna_study:
+        # Without a server, which would take seconds to start.
+        dashboard = library.wsgi(optuna_study._storage)
 
-    with dashboard(url) as address:
-        (summary,) = wait_until(lambda: read_json(f"{address}/api/studies"))["study_summaries"]
-        document = read_json(f"{address}/api/studies/{summary['study_id']}")
+        def read_json(path: str) -> Any:
+            environment: dict[str, Any] = {"PATH_INFO": path}
+            setup_testing_defaults(environment)
+            return json.loads(b"".join(dashboard(environment, lambda *_: None)))
+
+        (summary,) = read_json("/api/studies")["study_summaries"]
+        document = read_json(f"/api/studies/{summary['study_id']}")
 
     assert document["directions"] == ["minimize", "minimize"]
     assert document["objective_names"] == ["validation error (%)", "parameters"]

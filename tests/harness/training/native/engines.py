@@ -81,8 +81,8 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
 
 
 def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
-    """Return an engine in float64, compiled with -O1, because better optimisation would take longer than the tests."""
-    return engine_module.load(level, is_double=True, extra=("-O1",))
+    """Return an engine in float64, compiled with -Og, because better optimisation would take longer than the tests."""
+    return engine_module.load(level, is_double=True, extra=("-Og",))
 
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
