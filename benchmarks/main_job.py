@@ -219,9 +219,9 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
     networks = counted(len(different), "different network")
     verifications = counted(len(verified), "verification")
     text += (
-        f" The {len(answers)} answers are {networks}, and the seeds that verify a network with a recipe are always the "
-        f"same, so the answers depend on {verifications}. The shipped prior contains {len(different & known)} of the "
-        f"{len(different)}."
+        f" The {len(answers)} answers contain {networks}, and the seeds that verify a network with a recipe are always "
+        f"the same, so the answers depend on {verifications}. The shipped prior contains {len(different & known)} of "
+        "these networks."
     )
     return "\n".join([*lines, "", text]) + "\n"
 

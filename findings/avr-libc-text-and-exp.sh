@@ -7,7 +7,7 @@
 # Observed: atof rounds down: of the 99 decimals from 0.01 to 0.99, 30 are a unit smaller than the constant of the
 #   compiler, and no decimal is larger. %.8e prints 8 digits, and of 200 random numbers that are printed and read on the
 #   chip 71 change. The error of exp(x) grows with |x|: below 1 ulp for -1 <= x <= 0, up to 22 ulp for -20 <= x <= -1,
-#   and 98 ulp (relative error 6e-6) for -88 <= x <= -60. qemu-system-avr and simavr compute the same numbers.
+#   and 98 ulp (relative error 6e-6) for -88 <= x <= -60.
 # Matters: a threshold that a computer sends as text is smaller than the same constant in the program, so x <= 0.1 is
 #   false for x = 0.1. Probabilities and likelihoods from the chip have five right digits where the computer has seven.
 #   Send the bits of weights (%08lx and strtoul), and compare results of exp with a tolerance.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # frouros: the PSI of two samples of the same population is above 1 if a bin of a sample is empty.
 #
-# Versions: frouros 0.9.0, NumPy 2.1.3.
+# Versions: frouros 0.9.0, NumPy 2.1.3, SciPy 1.14.1.
 # Expected: the population stability index has the usual scale: below 0.1 no change, above 0.25 a large change. An empty
 #   bin gets a small share such as 0.0001.
 # Observed: an empty bin gets the share 2.2e-308, the smallest normal number, whose logarithm is -708. If a bin that is

@@ -6,8 +6,8 @@
 #   returns the series.
 # Observed: with "linear" and "zero_order_hold" output k belongs to the time k / ratio - 1, and the first value fills
 #   the start: 0, 1, .., 9 becomes 0, 0, 1, .., 8 for ratio 1, and 0, 0, 0, 0.5, .., 8.5 for ratio 2. The last input is
-#   lost. The sinc converters are aligned: a sine differs by less than 1e-5 from the exact values. The length of the
-#   result is right in all cases.
+#   lost. The sinc converters are aligned: a sine differs by less than 1e-4 from the exact values, without 400 values at
+#   each end. The length of the result is right in all cases.
 # Matters: labels of time steps are a step late, a peak at the end of a short series disappears, and channels that are
 #   resampled with different converters are shifted by a sample. Use numpy.interp or a sinc converter.
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # imbalanced-learn: SMOTE and ADASYN of uint8 images make pixels that lie in neither of the two mixed images.
 #
-# Versions: imbalanced-learn 0.14.2, scikit-learn 1.9.1, NumPy 2.4.6.
+# Versions: imbalanced-learn 0.14.2, scikit-learn 1.9.1, NumPy 2.4.6, SciPy 1.17.1.
 # Expected: each new image is a mean of two images of the class, so pixels lie between the pixels of both images, up to
 #   rounding. The type of the pixels changes the result by less than 1.
 # Observed: the difference of two images is computed as uint8 and wraps around if the second pixel is smaller: the

@@ -46,9 +46,13 @@ Row = Mapping[str, Any]
 _TEXTS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 # Vega hides labels that touch; without a separation, the outermost labels, which are moved inwards, still overlap.
 _TICKS = {"labelOverlap": True, "labelSeparation": 8}  # pixels
-# Fewer on a narrow screen. The signal ``width`` changes after the layout of legends, which would then be cut off.
-_COLUMNS = "(containerSize()[0] < 640 ? 1 : 3)"
-_LABELS = {"columns": {"expr": _COLUMNS}, "labelLimit": {"expr": f"containerSize()[0] / {_COLUMNS} - 90"}}  # pixels
+# A legend has a single column on a narrow screen. The signal ``width`` changes after the layout of legends, which would
+# then be cut off.
+_LEGEND_COLUMNS = "(containerSize()[0] < 640 ? 1 : 3)"
+_LEGEND_LABELS = {
+    "columns": {"expr": _LEGEND_COLUMNS},
+    "labelLimit": {"expr": f"containerSize()[0] / {_LEGEND_COLUMNS} - 90"},  # pixels
+}
 _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "system-ui, sans-serif",
@@ -59,7 +63,7 @@ _CONFIG: dict[str, Any] = {
     "axis": {**_TEXTS, **_TICKS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY},
     # A label that exceeds the axis by more than the padding would be cut off.
     "axisX": {"labelBound": 5},  # pixels
-    "legend": {**_TEXTS, **_LABELS, "orient": "top", "title": None, "symbolSize": 90},
+    "legend": {**_TEXTS, **_LEGEND_LABELS, "orient": "top", "title": None, "symbolSize": 90},
     "range": {"category": _SERIES},
 }
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
@@ -440,9 +444,9 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         first_pct = () if network.first_pct is None else (network.first_pct,)
         for kind, group in zip(kinds, (fresh_pct, test_pct, first_pct), strict=True):
             rows += [{"network": name, "seed": kind, "accuracy": each, "drawn": max(each, low)} for each in group]
-            below = sorted({f"{each:.2f}" for each in group if each < low}, key=float)
-            if below:
-                words = " to ".join(below[:: max(1, len(below) - 1)])  # the lowest and the highest
+            low_texts = sorted({f"{each:.2f}" for each in group if each < low}, key=float)
+            if low_texts:
+                words = " to ".join(low_texts[:: max(1, len(low_texts) - 1)])  # the lowest and the highest
                 outside.append({"network": name, "seed": kind, "drawn": low, "words": f"{words}, outside"})
     if not rows:
         return None
@@ -671,7 +675,8 @@ def bench_curves(findings: Findings) -> Any:
     if facts["smallest"] is not None:
         smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
-    summary = "; ".join(f"{method['name']} {count(method['final_size'])}" for method in methods)
+    sizes = {method["name"]: method["final_size"] for method in methods}
+    summary = "; ".join(f"{name} {'none' if size is None else count(size)}" for name, size in sizes.items())
     description = f"Size of the answer in the median repeat at the end: {summary}."
     return _finished(alt.layer(*layers), description, 400, curves=rows)
 

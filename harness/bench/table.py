@@ -466,7 +466,8 @@ def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
     for table_facts in facts:
         for name in _SHARED:
             if getattr(first, name) != getattr(table_facts, name):
-                raise ContentError(f"the tables {first.name!r} and {table_facts.name!r} differ in {name}")
+                fact = "space" if name == "space_hash" else name
+                raise ContentError(f"the tables {first.name!r} and {table_facts.name!r} differ in {fact}")
     if len({machine.engine for machine in machines}) > 1:
         raise ContentError("the tables were trained by different engines")
 

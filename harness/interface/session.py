@@ -237,12 +237,16 @@ def _listening(
 ) -> Iterator[list[Listener]]:
     """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
 
-    At the end of the block, wait some seconds for the delivery of the last events (``Listener.close``).
+    At the end of the block, wait up to 30 s for the delivery of the last events to each (``Listener.close``).
     """
-    listeners = [] if on_event is None else [Listener(on_event, say)]
+    listeners = []
     if log_kind is not None:
+        # First, because no thread may remain if the logger cannot be made.
         logger = logger_of(log_kind, state.folder, [entry.event for entry in state.entries])
-        listeners.append(Listener(logger, say, logger.close))
+        listeners.append(Listener(f"--log {log_kind}", logger, say, logger.close))
+    if on_event is not None:
+        name = getattr(on_event, "__name__", type(on_event).__name__)
+        listeners.append(Listener(f"on_event {name}", on_event, say))
     try:
         yield listeners
     finally:
@@ -313,7 +317,7 @@ _WATCH_INTERVAL_SECONDS = 2.0  # s, shortest pause between two looks of ``harnes
 class SearchReporter(Reporter):
     """Progress output of a search: a status bar, a line per event, and the live report; use it as a context manager.
 
-    The report is written at the first tick and then every ten seconds. After ten minutes the pause is at least 50 times
+    The report is written at the first tick, then at most every 20 s. After ten minutes the pause is at least 50 times
     the duration of the last write, so that writing takes at most 2 % of the time.
     """
 

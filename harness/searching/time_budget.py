@@ -29,7 +29,7 @@ _MOST_VERIFY_SEEDS = 8  # largest number of seeds of a verification
 _FORM_SECONDS = 30.0  # s, added to measured and estimated seconds of a form, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
 CAUTION = 1.1  # safety factor on estimated seconds
-FEW_IMAGES = 10_000  # training images; with fewer, trainings take about a second and files are small
+FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take about a second, and files are small
 
 
 @lru_cache(maxsize=50_000)

@@ -194,15 +194,20 @@ def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessE
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
-        raise error_type(f"{name} failed: {_place(error)}{_line(error)}") from error
+        line = str(error) if isinstance(error, _TimeIsOver) else _line(error)
+        raise error_type(f"{name} failed: {_place(error)}{line}") from error
+
+
+class _TimeIsOver(BaseException):
+    """The time limit of a block. Not an ``Exception``, which libraries for networks catch to try again."""
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after ``seconds`` seconds; works in the main thread only."""
+    """Raise ``_TimeIsOver`` in the block after ``seconds`` seconds; works in the main thread only."""
 
     def expire(number: int, frame: object) -> None:
-        raise TimeoutError(f"no return within {seconds:g} seconds")
+        raise _TimeIsOver(f"no return within {seconds:g} seconds")
 
     handler = signal.signal(signal.SIGALRM, expire)
     remaining_seconds, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -221,15 +226,20 @@ class Listener:
     """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
+        name: Name of the function, for messages.
         function: Function of the user. After an exception the function is not called again.
         say: Function that prints a message.
         end: Called after the last event, unless ``function`` has failed.
     """
 
     def __init__(
-        self, function: Callable[[Any], object], say: Callable[[str], None], end: Callable[[], object] = lambda: None
+        self,
+        name: str,
+        function: Callable[[Any], object],
+        say: Callable[[str], None],
+        end: Callable[[], object] = lambda: None,
     ) -> None:
-        self._name = getattr(function, "__name__", type(function).__name__).lstrip("_")
+        self._name = name
         self._function = function
         self._say = say
         self._end = end
@@ -243,7 +253,7 @@ class Listener:
                 self._function(event)
             self._end()
         except BaseException as error:  # SystemExit would end the thread without a message
-            self._say(f"listener {self._name} failed and is not called again: {_line(error)}")
+            self._say(f"{self._name} failed and is not called again: {_line(error)}")
 
     def on_entry(self, state: object, entry: Any) -> None:
         """Queue the event of a log entry for the function and return immediately."""
@@ -257,4 +267,4 @@ class Listener:
         self._events.put(_STOP)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._say(f"listener {self._name} did not return within {seconds:g} seconds and is abandoned")
+            self._say(f"{self._name} did not return within {seconds:g} seconds and is abandoned")

@@ -279,9 +279,10 @@ def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
     """Return a class decorator that adds an op to the notation; each keyword is a name of the op."""
 
     def add(op_type: _OpType) -> _OpType:
+        taken_names = signatures.keys() & SIGNATURES.keys()
+        assert not taken_names, f"two ops have the name {min(taken_names)}"
         _NAMES[op_type] = list(signatures)
         for name, signature in signatures.items():
-            assert name not in SIGNATURES, f"two ops have the name {name}"
             SIGNATURES[name] = replace(signature, op_type=op_type)
         return op_type
 

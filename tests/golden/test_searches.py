@@ -117,3 +117,8 @@ def test_search_logs_recorded_events(name: str, tmp_path: Path, trainer: Trainer
 
     monkeypatch.setattr(StudyConfig, "run_seed", property(recorded_seed))
     assert search_summary(name, tmp_path / "study", trainer) == json.loads(GOLDEN.read_text(encoding="utf-8"))[name]
+
+
+def test_seed_of_trainings_with_prior_equals_recorded_hash_of_configuration():
+    configuration = searches.config(prior="shipped", space_text="net = conv3x3(8) | gap | linear(10);")
+    assert configuration.run_seed == 82430215346855

@@ -147,7 +147,7 @@ def run_all(
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
 
     Raises:
-        HarnessError: A job failed more than ``RETRIES`` times.
+        HarnessError: A job failed more than ``RETRIES`` times; of the class ``JobFailed.error_type``.
     """
     if not queue:
         return

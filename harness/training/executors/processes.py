@@ -303,7 +303,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
         if isinstance(error, HarnessError):
             return JobFailed(job, Status.CRASHED, error.message, type(error))
         if refusal is not None:
-            return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message)
+            return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message, type(refusal))
         # Print the traceback, so that the log of the search contains the traceback.
         sys.excepthook(type(error), error, error.__traceback__)
         # A fault in a kernel destroys the context of the GPU, so all later calls would fail too.

@@ -385,7 +385,7 @@ class Nodes(Executor):
                 event = replace(event, result=replace(event.result, node=node.info.name))
         except self.ray.exceptions.OutOfMemoryError:
             message = f"Ray ended the run because node {node.info.name} is short of memory"
-            event = JobFailed(job, Status.OUT_OF_MEMORY, message)
+            event = JobFailed(job, Status.OUT_OF_MEMORY, message, DeviceError)
         except self.ray.exceptions.WorkerCrashedError:
             event = JobFailed(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:

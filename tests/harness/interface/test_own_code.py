@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -362,17 +363,27 @@ def test_images_by_index_are_normalised(training_data: TrainingData) -> None:
     assert torch.equal(labels, images.labels[3:5])
 
 
+def test_time_limit_ends_code_that_catches_exceptions() -> None:
+    def retry() -> None:
+        for _ in range(3):
+            with suppress(Exception):  # as a client of a server that tries again
+                time.sleep(0.5)
+
+    with pytest.raises(ContentError, match=r"no return within 0\.2 seconds$"), guarding_user_code("user code", 0.2):
+        retry()
+
+
 def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> None:
     events: list[object] = []
     messages: list[str] = []
-    working = Listener(events.append, messages.append, lambda: events.append("end"))
+    working = Listener("append", events.append, messages.append, lambda: events.append("end"))
     forever = threading.Event()
-    hanging = Listener(lambda event: forever.wait(), messages.append)
+    hanging = Listener("waits", lambda event: forever.wait(), messages.append)
 
     def fails(event: object) -> None:
         raise SystemExit("no\nmore")
 
-    failing = Listener(fails, messages.append, lambda: events.append("not after a failure"))
+    failing = Listener("fails", fails, messages.append, lambda: events.append("not after a failure"))
     for event in range(100):
         for listener in (working, hanging, failing):
             listener.on_entry(None, SimpleNamespace(event=event))

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.throughput import NETWORKS
 from harness.searching.search_state import Search
-from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, work
+from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, verification_seconds, work
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
 from harness.studies.study_state import StudyState
@@ -353,3 +353,9 @@ def test_remaining_seconds_cover_missing_seeds_and_verification(
     seconds = search.remaining_seconds(search.state.candidates[0], workers)
 
     assert seconds == pytest.approx(1.1 * rounds * 8 + 1.1 * 1.2 * -(-5 // workers) * 8 + 12)
+
+
+@pytest.mark.parametrize(("images", "reserve"), [(9_999, 6), (10_000, 12)])
+def test_verification_reserves_less_time_for_few_images(images: int, reserve: float):
+    # Five seeds on a fifth more images in three rounds, and a tenth of caution.
+    assert verification_seconds(10.0, workers=2, images=images) == pytest.approx(3 * 10 * 1.2 * 1.1 + reserve)

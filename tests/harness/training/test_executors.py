@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from harness.bench.replay import RunOutcome, SimulatedExecutor
-from harness.system.errors import DataError, HarnessError, StorageError
+from harness.system.errors import DataError, DeviceError, StorageError
 from harness.training.executors import processes, ray
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
@@ -221,7 +221,7 @@ def test_crashed_job_is_repeated():
     def answer(job: Job) -> WorkerEvent:
         remaining_crashes[job.seed_index] -= 1
         if remaining_crashes[job.seed_index] >= 0:
-            return JobFailed(job, Status.CRASHED, "signal 9")
+            return JobFailed(job, Status.CRASHED, "signal 9", DeviceError)
         return JobEnded(job, replace(RESULT, seed_index=job.seed_index))
 
     workers = InstantExecutor(answer)
@@ -231,7 +231,7 @@ def test_crashed_job_is_repeated():
     assert workers.stopped == 1
 
     remaining_crashes[1] = 3
-    with pytest.raises(HarnessError):
+    with pytest.raises(DeviceError):
         list(run_all([replace(JOB, seed_index=1)], workers, 1))
     assert workers.stopped == 2
 
@@ -247,7 +247,8 @@ def test_job_is_stopped_at_time_limit_that_includes_earlier_seconds(executor: An
 @pytest.mark.parametrize("engine", ["torch", "native"])
 def test_job_over_memory_limit_fails_and_next_job_completes(executor: Any, engine: str):
     executor.limits = replace(LIMITS, memory_mb=1.0)
-    assert failure_of(executor, replace(JOB, engine=engine)).status is Status.OUT_OF_MEMORY
+    failure = failure_of(executor, replace(JOB, engine=engine))
+    assert (failure.status, failure.error_type) == (Status.OUT_OF_MEMORY, DeviceError)
     executor.limits = replace(LIMITS, memory_mb=400.0)
     large = parse_network("conv3x3(64) relu | gap | linear(10)")
     recipe = replace(JOB.recipe, batch_size=4000, epochs=1)

@@ -182,7 +182,8 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
         averaged, rates = np.zeros_like(state), np.full(3, 0.01, np.float32)
         order = generator.integers(0, 50, 3 * batch)
         moves = generator.normal(0, 3, (3 * batch, 6)).astype(np.float32)
-        row, shares = training_struct_type(is_double=False)(adam, 1 - adam, 0.9, 0.1), np.array([1, 0.5, 0.1], np.float32)
+        row = training_struct_type(is_double=False)(adam, 1 - adam, 0.9, 0.1)
+        shares = np.array([1, 0.5, 0.1], np.float32)
         engine.library.engine_seed(handle, 3)
         engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),
             pointer(rates), pointer(shares), 3, 0, ctypes.byref(row), pointer(memories[0]), flat.state_size,
