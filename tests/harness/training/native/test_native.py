@@ -186,8 +186,8 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
         shares = np.array([1, 0.5, 0.1], np.float32)
         engine.library.engine_seed(handle, 3)
         engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),
-            pointer(rates), pointer(shares), 3, 0, ctypes.byref(row), pointer(memories[0]), flat.state_size,
-            pointer(state), pointer(memories[1]), pointer(memories[2]), pointer(averaged))
+            pointer(rates), pointer(shares), 3, 0, ctypes.byref(row), pointer(memories[0]), None, 0,
+            flat.state_size, pointer(state), pointer(memories[1]), pointer(memories[2]), pointer(averaged))
         said = np.zeros(50, np.int64)
         engine.library.engine_predict(handle, pointer(pixels), 50, pointer(state), pointer(said))
         assert np.isfinite(state).all() and (0 <= said).all() and (said < 10).all()
