@@ -266,7 +266,7 @@ def test_networks_and_lengths_without_time_are_rejected(ladder: bool):
     assert short_answer.proposal.epochs == 5
 
 
-@pytest.mark.parametrize(("sampler", "listed"), [("surrogate", False), ("random", True)])
+@pytest.mark.parametrize(("sampler", "listed"), [("surrogate", False), ("surrogate", True), ("random", True)])
 def test_lack_of_time_for_any_network_is_reported(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(finder_module, "_MOST_LISTED", 5_000 if listed else 10)
     monkeypatch.setattr(finder_module, "DRAWS", 50)
