@@ -14,7 +14,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_477,
-    "test lines": 27_931,
+    "test lines": 27_932,
     "benchmark lines": 3_791,
     "public names": 1_187,
     "files": 1_125,

@@ -146,7 +146,9 @@ def test_shipped_networks_can_be_imported(shipped: Path, home: Workspace, tmp_pa
     with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         texts = {row["architecture"] for row in csv.DictReader(file)}
     recorded = {record.architecture for record in read_all(home.records)}
-    for architecture in recorded | set(map(parse_network, texts)):
+    architectures = recorded | set(map(parse_network, texts))
+    # The files of claimed modules are in other repositories.
+    for architecture in filter(lambda each: each.user_module is None, architectures):
         assert hash_of_import(architecture, tmp_path / architecture.hash) == architecture.hash, architecture
 
 
