@@ -1,40 +1,34 @@
 #include "depthwise.h"
 
+#include "direct.h"
+
 namespace engine {
 namespace {
 
 constexpr int K = 3;
 
-// Convolves a channel of a group; `x` points to the start of the first window.
-void channel(const V* x, ptrdiff_t x_row, const real* w, real bias, V* y, const Map& to, int stride) {
-  for (int h = 0; h < to.height; h++)
-    for (int column = 0; column < to.width; column++) {
-      V total = splat(bias);
-#pragma GCC unroll 3
-      for (int ky = 0; ky < K; ky++)
-#pragma GCC unroll 3
-        for (int kx = 0; kx < K; kx++)
-          total += x[(h * stride + ky) * x_row + column * stride + kx] * w[ky * K + kx];
-      y[h * to.row + column] = total;
-    }
+// Convolves channel i; the first window begins `padding` rows and columns outside the map.
+void convolve_channel(const Map& x, int i, const real* kernel, const real* bias, const Map& y, int stride, int padding) {
+  const Map from = part(x, i, 1), to = part(y, i, 1);
+  const Walk walk{K, K, stride, padding, padding};
+  for (int n = 0; n < y.groups; n++)
+    for (int h = 0; h < y.height; h++)
+      stride == 1 ? line<Single, 1, Fixed<K, K>>(from, kernel, bias, to, walk, 0, n, h)
+                  : line<Single, 1, Any>(from, kernel, bias, to, walk, 0, n, h);
 }
 
 }  // namespace
 
 void convolve_depthwise(const Depthwise& c, const Map& x, const real* kernel, const real* bias, const Map& y) {
-  for (int n = 0; n < x.groups; n++)
-    for (int i = 0; i < x.channels; i++)
-      channel(x.line(n, i, -c.padding) - c.padding, x.row, kernel + i * K * K, bias ? bias[i] : 0, y.line(n, i, 0), y,
-              c.stride);
+  for (int i = 0; i < x.channels; i++)
+    convolve_channel(x, i, kernel + i * K * K, bias ? bias + i : nullptr, y, c.stride, c.padding);
 }
 
 void convolve_depthwise_back(const Depthwise& c, const Map& dy, const real* kernel, const Map& dx) {
-  const int margin = K - 1 - c.padding;
-  for (int i = 0; i < dx.channels; i++) {
+  for (int i = 0; i < dx.channels; i++, kernel += K * K) {
     real turned[K * K];
-    for (int k = 0; k < K * K; k++) turned[K * K - 1 - k] = kernel[i * K * K + k];
-    for (int n = 0; n < dx.groups; n++)
-      channel(dy.line(n, i, -margin) - margin, dy.row, turned, 0, dx.line(n, i, 0), dx, 1);
+    std::reverse_copy(kernel, kernel + K * K, turned);
+    convolve_channel(dy, i, turned, nullptr, dx, 1, K - 1 - c.padding);
   }
 }
 

@@ -78,6 +78,13 @@ struct Map {
   size_t positions() const { return size_t(height) * width; }
 };
 
+// Group g of the channels of a map, `count` channels.
+INLINE Map part(Map map, int g, int count) {
+  map.at += g * count * map.plane;
+  map.channels = count;
+  return map;
+}
+
 // Returns zeroed memory for vectors. Large blocks begin on a large page, if the system has large pages: a kernel reads
 // as many places of a map as the map has channels and rows, more than the TLB has entries for small pages.
 inline V* allocate(size_t vectors) {

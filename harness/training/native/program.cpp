@@ -18,13 +18,6 @@ Convolution convolution_of(const Instruction& i, const T& x, const T& y) {
   return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels / i.groups, y.channels / i.groups};
 }
 
-// Group g of the channels of a map, `count` channels.
-Map part(Map map, int g, int count) {
-  map.at += g * count * map.plane;
-  map.channels = count;
-  return map;
-}
-
 // Copies a dense gradient to positions `stride` apart; the positions between stay zero.
 const Map& spread(const Map& dense, const Map& wide, int stride) {
   if (stride == 1) return dense;
