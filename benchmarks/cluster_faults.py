@@ -130,7 +130,7 @@ def _freeze_node(search: SmallSearch, rng: random.Random, surroundings: Surround
 
 def _losses(search: SmallSearch) -> int:
     """Return the number of nodes that the search has reported as lost."""
-    return (search.place / "said.txt").read_text(errors="replace").count(" is lost: ")
+    return (search.place / "said.txt").read_text(errors="replace").count(" is lost")
 
 
 @contextmanager

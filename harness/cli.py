@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the exit code; SIGTERM is handled like Ctrl-C."""
+    """Run the command line and exit with the exit code."""
     for name in ("stdin", "stdout", "stderr"):
         # Python sets a stream to None if the file descriptor was closed at start.
         if getattr(sys, name) is None:
@@ -84,7 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Characters missing in the encoding become question marks on a terminal, and escape sequences in a file.
         sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:

@@ -140,7 +140,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
     from harness.studies.config import owned
-    from harness.training.executors.ray import Kinds, executor_at
+    from harness.training.executors.ray import Kinds, Nodes, executor_at
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -159,13 +159,13 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     files.check_writable(table_folder.parent)
     say(plan_text(plan))
     options.say_training(recording.choice, facts.recipe, dataset(facts.dataset).train_size)
-    nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": Kinds.OURS}
+    nodes = partial(Nodes, device=str(recording.device), engine=machine.engine, kinds=Kinds.OURS)
     with (
         options.resumable(),
         owned(recording_folder),
         # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
         # this machine join a cluster, with the same number of workers.
-        executor_at(request.cluster, machine.workers, **nodes) as make_executor,
+        executor_at(request.cluster, machine.workers, nodes) as make_executor,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(len(recording.finished_runs))
@@ -360,17 +360,16 @@ def _run_live(
     """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
-    from harness.training.executors.ray import Kinds, executor_at
+    from harness.training.executors.ray import Kinds, Nodes, executor_at
 
     effort = contest.effort
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
     # machine join a cluster, and no additional workers.
-    nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": Kinds.OURS}
-    with executor_at(request.cluster, effort.workers, **nodes) as make_executor:
-        start_executor = partial(make_executor, source, effort.limits)
-        print_line = partial(click.echo, err=True)
-        return run_live(contest, start_executor, folder, earlier_traces, print_line)
+    workers = effort.workers
+    nodes = partial(Nodes, device=effort.device, engine=effort.engine, slot_limit=workers, kinds=Kinds.OURS)
+    with executor_at(request.cluster, workers, nodes) as make_executor:
+        return run_live(contest, partial(make_executor, source, effort.limits), folder, earlier_traces, say)
 
 
 def _replay(
@@ -381,17 +380,15 @@ def _replay(
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter
 
-    comparison = contest.comparison
-    table = contest.table
-    processes = request.processes or core_count()
-    with Reporter(comparison.repeats * len(contest.methods), "repeats") as reporter:
+    methods, comparison, table = contest
+    with Reporter(comparison.repeats * len(methods), "repeats") as reporter:
         reporter.advance(len(earlier_traces))
 
         def store(trace: Trace) -> None:
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(contest.methods, comparison, table, processes, earlier_traces, store)
+        traces = run_repeats(methods, comparison, table, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study
     # No method may answer with the networks of the table above the budget.
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def planned_search(
     """
     from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.processes import kept_processes
-    from harness.training.executors.ray import executor_at
+    from harness.training.executors.ray import Nodes, executor_at
 
     if request.storage is not None:
         check_url(request.storage)
@@ -84,8 +85,8 @@ def planned_search(
                 f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
                 "floats; recipe small-int8 evaluates integers"
             )
-        device, engine = plan.effort.device, plan.effort.engine
-        with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
+        nodes = partial(Nodes, device=plan.effort.device, engine=plan.effort.engine)
+        with executor_at(request.cluster, request.workers, nodes) as make_executor:
             options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
             # Without a cluster, the plan already has the executor of this machine.
             yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)

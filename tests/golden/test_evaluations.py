@@ -58,5 +58,6 @@ def test_all_seeds_reproduce_recorded_errors_and_bounds(
 
     with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         rows = {(row["hash"], row["recipe"]): row for row in csv.DictReader(file)}
-    # With bf16, some images differ from the record.
-    assert document == case | {bound: pytest.approx(float(rows[network, case["recipe"]][bound]), abs=0.01)}
+    # With bf16, the predictions for some images differ from the record, so the bounds differ slightly.
+    tolerance = 0.01 if any(run["differing"] for run in case["seeds"]) else 1e-9
+    assert document == case | {bound: pytest.approx(float(rows[network, case["recipe"]][bound]), abs=tolerance)}

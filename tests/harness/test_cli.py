@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
-import tomllib
-import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,28 +200,19 @@ def test_full_or_closed_streams_keep_exit_code(line: str, code: int, tmp_path: P
     assert " > /dev/full" not in line or output.stderr == "error: cannot write the output: No space left on device\n"
 
 
-def test_sigterm_exits_with_code_130(tmp_path: Path):
-    program = (
-        "import signal\nfrom harness import cli\ncli.run = lambda _: signal.raise_signal(signal.SIGTERM)\ncli.main([])"
-    )
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("change", "error"), [("cli.run = stop", ""), ("del cli.main\ncli.__getattr__ = stop", "error: interrupted\n")]
+)
+def test_signals_in_command_or_imports_and_during_exit_give_code_130(number: int, change: str, error: str):
+    program = f"""import atexit, signal
+from harness import cli
+from importlib.metadata import entry_points
+stop = lambda *_: signal.raise_signal({number:d})
+{change}
+atexit.register(stop)
+entry_points(group="console_scripts", name="harness")["harness"].load()()"""
 
-    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 130
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
-
-def test_interrupt_during_imports_is_reported_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    class Interrupted(types.ModuleType):
-        def __getattr__(self, name: str) -> object:
-            raise KeyboardInterrupt
-
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    module, _, function = project["scripts"]["harness"].partition(":")
-    entry_point: Callable[[], None] = getattr(importlib.import_module(module), function)
-    monkeypatch.setitem(sys.modules, "harness.cli", Interrupted("harness.cli"))
-
-    with pytest.raises(SystemExit) as caught:
-        entry_point()
-
-    assert caught.value.code == cli._INTERRUPTED
-    assert capsys.readouterr().err == "error: interrupted\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", error)

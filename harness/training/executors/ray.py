@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -198,7 +198,7 @@ class Nodes(Executor):
         limits: Limits of a job.
         device: Device as in `Job`; so is ``engine``.
         processes: Largest number of jobs per node; None for one per core or GPU.
-        slot_limit: Largest number of slots of all nodes together; None for no limit.
+        slot_limit: Largest number of slots of all nodes together.
         kinds: Nodes that may join.
         nodes: Present nodes by id, refused nodes included.
         work: Jobs that are running or waiting for a slot.
@@ -215,7 +215,7 @@ class Nodes(Executor):
     device: str
     engine: str
     processes: int | None = None
-    slot_limit: int | None = None
+    slot_limit: int = sys.maxsize
     kinds: Kinds = Kinds.ANY
     nodes: dict[str, _Node] = field(default_factory=dict)
     work: list[_Work] = field(default_factory=list)
@@ -326,9 +326,7 @@ class Nodes(Executor):
             self.like = self.like or facts
         node.source = facts.source
         used_slots = sum(each.room for each in self.nodes.values())
-        node.room = node.info.room(self.device, self.processes)
-        if self.slot_limit is not None:
-            node.room = min(node.room, self.slot_limit - used_slots)
+        node.room = min(node.info.room(self.device, self.processes), self.slot_limit - used_slots)
         print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
@@ -434,14 +432,14 @@ def _reach(address: str, message: str, hint: str) -> None:
 
 
 @contextmanager
-def executor_at(address: str | None, processes: int | None, **options: Any) -> Iterator[ExecutorFactory]:
+def executor_at(address: str | None, processes: int | None, nodes: Callable[..., Nodes]) -> Iterator[ExecutorFactory]:
     """Connect to a cluster, or start a local cluster, for the block, and yield a function that makes an executor.
 
     Args:
         address: ``local``, ``auto`` or ``HOST:PORT``; None for the processes of this machine.
         processes: Largest number of jobs per node, and number of cores of a cluster that is started here; None for all
             cores. Without effect on the processes of this machine.
-        options: Further attributes of ``Nodes``.
+        nodes: ``Nodes``, by `partial` with the device, the engine and, if needed, ``slot_limit`` and ``kinds``.
 
     Raises:
         DeviceError: Ray is not installed, or the cluster does not respond or cannot be used.
@@ -475,6 +473,6 @@ def executor_at(address: str | None, processes: int | None, **options: Any) -> I
         except Exception as error:
             raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
     try:
-        yield partial(Nodes, processes=processes, **options)
+        yield partial(nodes, processes=processes)
     finally:
         ray.shutdown()

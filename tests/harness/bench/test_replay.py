@@ -427,10 +427,10 @@ def warm_executor() -> tuple[Processes, float]:
 
 
 class RecordingExecutor:
-    """Executor that records time and key of each ended training, and the errors at validated epochs."""
+    """Executor that records the time of the end of each job by run and epoch, and the errors at validated epochs."""
 
     def __init__(self, inner: Executor) -> None:
-        self.inner, self.ends = inner, list[tuple[float, tuple[str, str, int]]]()
+        self.inner, self.ends = inner, dict[tuple[tuple[str, str, int], int], float]()
         self.outcomes: dict[tuple[str, str, int], RunOutcome] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -450,8 +450,7 @@ class RecordingExecutor:
                 train_seconds = {epoch.epoch: epoch.train_seconds for epoch in validated}
                 sizes = result.parameters, result.macs, result.validation_size or 0
                 self.outcomes[key] = RunOutcome(result.hash, *sizes, errors, train_seconds, Status.COMPLETE)
-                if result.status is not Status.RUNNING:
-                    self.ends.append((self.inner.now() - self.start_time, key))
+                self.ends[key, len(result.history)] = self.inner.now() - self.start_time
         return events
 
 
@@ -477,13 +476,14 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
     replayed = RecordingExecutor(SimulatedExecutor(read, 0, design.task.seconds))
     _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, replayed), EFFORT)
 
-    # The default method prunes many runs at rungs, which therefore have no end.
     assert len(live.ends) > TRAININGS / 3
-    # A run that ends just before the time limit in an executor may end just after the limit in the second executor.
+    # A job that ends just before the time limit in an executor may end just after the limit in the second executor.
     assert abs(len(replayed.ends) - len(live.ends)) <= 2
-    pairs = list(zip(live.ends, replayed.ends, strict=False))
-    assert sum(real[1] == simulated[1] for real, simulated in pairs) >= 0.8 * len(live.ends)
-    assert all(0.9 <= real[0] / simulated[0] <= 1.1 for real, simulated in pairs[len(pairs) // 10 :])
+    both = live.ends.keys() & replayed.ends.keys()
+    assert len(both) >= 0.8 * len(live.ends)
+    # The start of the first jobs takes about a second, which the simulated clock does not contain.
+    late = [key for key in both if replayed.ends[key] > seconds]
+    assert all(0.9 <= live.ends[key] / replayed.ends[key] <= 1.1 for key in late)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,7 +73,7 @@ def pool() -> Iterator[Processes]:
 def ray_nodes() -> Iterator[Executor]:
     if not find_spec("ray"):  # Ray reads the environment at import
         pytest.skip("Ray is not installed")
-    with ray.executor_at("local", 2, device="cpu", engine="torch") as make_executor:
+    with ray.executor_at("local", 2, partial(ray.Nodes, device="cpu", engine="torch")) as make_executor:
         executor = make_executor(SOURCE, LIMITS)
         executor.start(2)
         yield executor

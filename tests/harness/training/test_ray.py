@@ -36,7 +36,7 @@ PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared 
 
 
 def test_executor_at_refuses_address_without_cluster():
-    with pytest.raises(DeviceError), ray.executor_at("127.0.0.1:9", None):
+    with pytest.raises(DeviceError), ray.executor_at("127.0.0.1:9", None, ray.Nodes):
         pass
 
 
