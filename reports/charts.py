@@ -415,8 +415,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
         layers.append(marks.encode(x=x, y=y, tooltip=["fate:N", "cost:Q"], **looks))
     confirmations = sum(item.state is NetworkState.CONFIRMED for item in decisions)
     description = (
-        f"{ended_count} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
-        f"{steps[-1][1]:,} {unit}; number of confirmations: {confirmations}."
+        f"Networks by the end of the first run: {ended_count}. The effective budget fell from "
+        f"{steps[0][1]:,} to {info.config.minimised[0].counted(steps[-1][1])}; confirmations: {confirmations}."
     )
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 

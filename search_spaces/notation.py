@@ -38,7 +38,7 @@ from search_spaces.space import (
     Variable,
     contradictory,
 )
-from search_spaces.space_errors import NotationError, ShapeError, nearest
+from search_spaces.space_errors import NotationError, ShapeError, counted, nearest
 
 if TYPE_CHECKING:
     import lark
@@ -489,8 +489,7 @@ class _Resolver:
         parameters = statement.parameters
         if len(parameters) != len(arguments):
             parameter_text = f" ({', '.join(parameters)})" if parameters else ""
-            noun = "argument" if len(parameters) == 1 else "arguments"
-            message = f"{name} takes {len(parameters)} {noun}{parameter_text}, not {len(arguments)}"
+            message = f"{name} takes {counted(len(parameters), 'argument')}{parameter_text}, not {len(arguments)}"
             raise NotationError(message, position=_at(call))
         if statement.is_let:
             return part.let_mention(name)

@@ -592,7 +592,7 @@ def sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
     """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
-        return [f"{repeats} repeats are too few to show a difference in {tests} tests."]
+        return [f"{counted(repeats, 'repeat')} cannot show a difference in {counted(tests, 'test')}."]
     return []
 
 

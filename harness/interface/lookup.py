@@ -32,7 +32,7 @@ from harness.system import files
 from harness.system.document import read_each
 from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
-from harness.system.terminal import say
+from harness.system.terminal import counted, say
 from harness.training.module_source import (
     code_of,
     is_module,
@@ -154,7 +154,7 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
         )
     if epochs is not None:
         reason = f"the leaderboard row of the network fixes recipe and epochs ({row.recipe_name})"
-        hint = f"set a recipe to train with this recipe for {epochs} epochs"
+        hint = f"set a recipe to train with this recipe for {counted(epochs, 'epoch')}"
         raise UsageError(f"the option epochs requires the option recipe: {reason}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 

@@ -337,7 +337,8 @@ class Exported(TextResult):
             "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
             "not on record": "not compared, no record has this seed",
         }
-        training_text = "{epochs} epochs in {train_seconds:.0f} s ({engine})"
+        epochs = counted(self.facts.get("epochs", 0), "epoch")
+        training_text = f"{epochs} in {{train_seconds:.0f}} s ({{engine}})"
         source = training_text.format(**self.facts) if self.facts["trained"] else "weights of the record"
         test_set = "copied, a logged read" if any("test_images" in file for file in self.facts["files"]) else "not read"
         head = (

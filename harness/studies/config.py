@@ -19,7 +19,7 @@ from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
-from search_spaces.space import OBJECTIVES, Metric
+from search_spaces.space import Metric
 
 OLD_RESULTS_FOLDER = "results"  # folder in which older programs kept a file per run
 
@@ -134,8 +134,7 @@ class StudyConfig:
     @property
     def bounds_text(self) -> str:
         """The limits as text, such as ``20,000 parameters and 100,000 multiply-adds``."""
-        bounds = zip(self.limits, self.minimised, strict=True)
-        return " and ".join(f"{limit:,} {OBJECTIVES[metric]}" for limit, metric in bounds)
+        return " and ".join(map(Metric.counted, self.minimised, self.limits))
 
     @property
     def epoch_choices(self) -> tuple[int, ...]:
