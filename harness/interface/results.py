@@ -273,16 +273,14 @@ class Quote(TextResult):
         config = probed.plan.config
         low, median, high = probed.quote.accuracy_pct
         lines = [
-            f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_pct:.2f} % on validation)",
+            f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_text} on validation)",
             *quote_lines(probed.quote, config.budget),
             f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
         linear = probed.linear
         if linear is not None and linear.validation_accuracy_pct is not None:
-            lines.append(
-                f"linear baseline: {linear.parameters:,} parameters, "
-                f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
-            )
+            accuracy = f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
+            lines.append(f"linear baseline: {linear.parameters:,} parameters, {accuracy}")
         lines.append(_curve_line(probed.curve))
         if sizes := probed.plan.data.validation_group_sizes:
             lines.append(_groups_line(len(sizes), config))

@@ -288,10 +288,8 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
     limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
     used_text = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
     say(f"{'new' if seconds_used is None else 'resuming'} study {plan.folder.name} in {plan.folder}")
-    say(
-        f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_pct:.2f} % on "
-        f"validation images); at most {config.bounds_text}; {limit}{used_text}"
-    )
+    target = f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_text} on validation images)"
+    say(f"{target}; at most {config.bounds_text}; {limit}{used_text}")
     if warning := group_warning(plan.data):
         say(warning, "warning")
 

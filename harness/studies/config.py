@@ -132,6 +132,11 @@ class StudyConfig:
         return tuple(self.budget if limit is None else limit for limit in limits)
 
     @property
+    def threshold_text(self) -> str:
+        """The validation threshold as in all messages and pages, such as ``99.29 %``."""
+        return f"{self.threshold_pct:.2f} %"
+
+    @property
     def bounds_text(self) -> str:
         """The limits as text, such as ``20,000 parameters and 100,000 multiply-adds``."""
         return " and ".join(map(Metric.counted, self.minimised, self.limits))

@@ -158,14 +158,14 @@ def test_plan_neither_trains_nor_writes_files(workspace: Path, capsys: pytest.Ca
     text = capsys.readouterr().out
 
     assert sorted(workspace.iterdir()) == before
-    assert "2,000 parameters" in text
+    assert f"{document['config']['threshold_pct']:.2f} % on validation images\nbudget   2,000 parameters" in text
     assert "secret" not in text
     assert document["storage"] == "postgresql://ann:***@nowhere/name"
     assert document["lengths"] == [5, 8, 12, 20, 30, 60, 120, 240]
     assert document["estimated_seconds_a_training"][0] > 0
     assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
     nodes = [{"name": "first"}, {"name": "second"}]
-    assert _plan_facts(document | {"nodes": nodes})["effort"].endswith("; node first; node second")
+    assert _plan_facts(document | {"nodes": nodes}, "97 %")["effort"].endswith("; node first; node second")
 
 
 def test_limit_of_parameters_is_budget_and_limit_of_objective_is_maximum(capsys: pytest.CaptureFixture[str]):
