@@ -180,7 +180,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     design = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
     if design != comparison:
         names = [item.name for item in fields(design) if getattr(design, item.name) != getattr(comparison, item.name)]
-        raise ContentError(f"{folder} has a comparison that differs in {', '.join(names)}; choose a new --out")
+        raise ContentError(f"{folder} has a comparison that differs in {', '.join(names)}; choose a new folder")
     if not log.exists():
         return []
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.

@@ -206,7 +206,7 @@ def _program(text: str) -> Method:
         words = ()
     # The name is part of the path of a folder that live runs delete, so it must not contain a slash.
     if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in _BUILT_IN:
-        raise UsageError(f"--program {text!r} must be NAME=COMMAND, with a new NAME of letters, digits, dots, - and _")
+        raise UsageError(f"program {text!r} must be NAME=COMMAND, with a new NAME of letters, digits, dots, - and _")
     return Method(name=name, says="user-defined program", command=words)
 
 

@@ -218,7 +218,7 @@ class TableRequest:
     def __post_init__(self) -> None:
         """Raise UsageError unless ``near_seeds`` exceeds ``seeds``."""
         if self.near is not None and self.near_seeds <= self.seeds:
-            raise UsageError(f"--near-seeds {self.near_seeds} must be larger than --seeds {self.seeds}")
+            raise UsageError(f"near_seeds {self.near_seeds} must be larger than seeds {self.seeds}")
 
 
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
@@ -293,7 +293,7 @@ def _recipe_of(request: TableRequest) -> NamedRecipe:
     if recipe.recipe.starts > 1:
         raise UsageError(
             f"recipe {recipe.name} has several starts, but a run of a table has a single start",
-            hint="use --recipe small, or a recipe with a single start",
+            hint="use the recipe small, or a recipe with a single start",
         )
     return recipe
 

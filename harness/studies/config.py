@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -296,8 +296,12 @@ def read_config(folder: Path) -> _ConfigFile:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
+
+    Args:
+        folder: The folder.
+        removable: Files and folders that do not count as written.
 
     Raises:
         Held: A different process holds the lock.
@@ -307,7 +311,7 @@ def owned(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if folder.is_dir() and os.listdir(folder) == [".lock"]:
+            if folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
                 shutil.rmtree(folder)
 
 

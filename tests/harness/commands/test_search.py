@@ -125,20 +125,22 @@ def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Pa
         assert run([*command, "--target", "97"]) == 2
 
 
+def test_failed_start_of_a_method_leaves_no_study(workspace: Path):
+    Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
+
+    assert run([*SEARCH, "--study", "failing", "--sampler", "failing:begin"]) == 4
+    assert not (workspace / "runs" / "failing").exists()
+
+
 @pytest.mark.parametrize(
-    "command",
-    [
-        ("search", "--plan", "--space", "@few.space", "--engine", "torch"),
-        ("data", "path"),
-        ("data", "check"),
-        ("leaderboard",),
-    ],
+    "command", ["search --plan --space @few.space --engine torch", "data path", "data check", "leaderboard"]
 )
-def test_data_set_is_argument_or_option_but_not_both(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
-    answers = [document_of(capsys, *command, *option, code=0) for option in (("mnist-5k",), ("--dataset", "mnist-5k"))]
+def test_data_set_is_argument_or_option_but_not_both(command: str, capsys: pytest.CaptureFixture[str]):
+    words = command.split()
+    answers = [document_of(capsys, *words, *option, code=0) for option in (("mnist-5k",), ("--dataset", "mnist-5k"))]
 
     assert answers[0] == answers[1]
-    assert run([*command, "mnist-5k", "--dataset", "mnist-5k"]) == 2
+    assert run([*words, "mnist-5k", "--dataset", "mnist-5k"]) == 2
 
 
 @pytest.mark.parametrize("command", ["search", "quote", "doctor"])

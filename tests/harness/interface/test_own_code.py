@@ -430,7 +430,7 @@ def test_tensorboard_reads_logged_curves(tmp_path: Path) -> None:
     assert {name: [at.step for at in reader.Scalars(name)] for name in reader.Tags()["scalars"]} == _CURVES
     assert reader.Scalars("test_pct")[0].value == pytest.approx(99.5)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"^--log tensorboard failed: \w+Error: .*"):
+    with pytest.raises(UsageError, match=r"^log tensorboard failed: \w+Error: .*"):
         logger_of("tensorboard", tmp_path / "file")
 
 
