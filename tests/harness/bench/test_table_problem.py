@@ -78,9 +78,7 @@ def test_simulated_time_counts_each_epoch_of_a_run_once(problem: TableProblem):
 @pytest.mark.parametrize(
     "change",
     [
-        {"config": {}},
-        {"config": {"other": 0, 5: 1}},
-        *({"config": value} for value in (None, 5, "x", [1])),
+        *({"config": value} for value in ({}, {"other": 0, 5: 1}, None, 5, "x", [1])),
         *({"index": index} for index in (3, -1, 1.5, "1")),
         *({"epochs": epochs} for epochs in (3, 0, "4", [4])),
         *({"seed": seed} for seed in (1, "0", [0])),
