@@ -119,7 +119,7 @@ def main(path, data, record=None):
     with torch.inference_mode():
         said = torch.cat([run(part, about["architecture"], weights).flatten(1).argmax(1) for part in images.split(500)])
     wrong = [[index, int(said[index])] for index in (said != labels).nonzero().flatten().tolist()]
-    print(f"{about['hash']}, seed {about['seed_index']}: {len(wrong)} errors on {len(labels)} test images")
+    print(f"{about['hash']}, seed {about['seed_index']}, errors: {len(wrong)} of {len(labels)} test images")
     if record:
         recorded = next(run["wrong"] for run in of["seeds"] if run["index"] == int(about["seed_index"]))
         if wrong != recorded:

@@ -292,7 +292,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     summary = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front_of(info.networks))
     description = (
         f"{unit.capitalize()} against accuracy of {len(points)} points. {bound}, target {config.target_pct:g} %, "
-        f"validation threshold {config.threshold_pct:g} %. Pareto front on validation: {summary or 'empty'}. "
+        f"validation threshold {config.threshold_text}. Pareto front on validation: {summary or 'empty'}. "
         "The table of networks lists all figures."
     )
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
@@ -343,9 +343,10 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
     """Return the lines of threshold and target, and the labels: above the higher line, below the lower line."""
     lines = []
     labels = []
-    levels = {config.threshold_pct: "threshold", config.target_pct: "target"}  # equal levels are one line, ``target``
-    for level, name in levels.items():
-        line = _over([{"errors": _errors_pct(level), "words": f"{name} {level:g} %"}]).encode(y=y)
+    levels = {config.threshold_pct: f"threshold {config.threshold_text}"}
+    levels[config.target_pct] = f"target {config.target_pct:g} %"  # equal levels are one line
+    for level, words in levels.items():
+        line = _over([{"errors": _errors_pct(level), "words": words}]).encode(y=y)
         lines.append(line.mark_rule(**_DASHED))
         text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
         labels.append(text.encode(x=alt.value(0), text="words:N"))
@@ -415,8 +416,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
         layers.append(marks.encode(x=x, y=y, tooltip=["fate:N", "cost:Q"], **looks))
     confirmations = sum(item.state is NetworkState.CONFIRMED for item in decisions)
     description = (
-        f"{ended_count} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
-        f"{steps[-1][1]:,} {unit}; number of confirmations: {confirmations}."
+        f"Networks by the end of the first run: {ended_count}. The effective budget fell from "
+        f"{steps[0][1]:,} to {info.config.minimised[0].counted(steps[-1][1])}; confirmations: {confirmations}."
     )
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 
@@ -458,9 +459,9 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         tooltip=_tips("network:N", "seed:N", "accuracy:Q||.2f"),
         **_looks("seed", kinds, [row["seed"] for row in rows]),
     )
-    levels = {info.config.threshold_pct: "threshold", info.config.target_pct: "target"}
-    lines = [{"drawn": value, "words": f"{name} {value:g} %"} for value, name in levels.items()]
-    rule = _over(lines).mark_rule(**_DASHED)
+    levels = {info.config.threshold_pct: f"threshold {info.config.threshold_text}"}
+    levels[info.config.target_pct] = f"target {info.config.target_pct:g} %"
+    rule = _over({"drawn": value, "words": words} for value, words in levels.items()).mark_rule(**_DASHED)
     description = f"Accuracy of each seed of {len(names)} networks; dashed: target and threshold."
     layers = [rule.encode(x="drawn:Q", tooltip="words:N"), marks]
     if outside:
@@ -607,8 +608,8 @@ def _fronts(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
     y = _accuracy_axis("validation accuracy, %")
     colour = alt.Color("study:N", scale=scale)
     points = _over({**row, "errors": _errors_pct(row["accuracy"])} for row in rows).encode(x=x, y=y, color=colour)
-    thresholds = sorted({info.config.threshold_pct for info in infos})
-    lines = _over({"errors": _errors_pct(value), "words": f"threshold {value:g} %"} for value in thresholds)
+    thresholds = {info.config.threshold_pct: f"threshold {info.config.threshold_text}" for info in infos}
+    lines = _over({"errors": _errors_pct(value), "words": words} for value, words in thresholds.items())
     tips = _tips("study:N", "network:N", "cost:Q||,d", "accuracy:Q")
     chart = alt.layer(
         lines.mark_rule(**_DASHED).encode(y=y, tooltip="words:N"),

@@ -15,7 +15,7 @@ from search_spaces.deployment import IntegerPlan
 from search_spaces.fast_kernels import Optimisation, fast_buffers, stored_plan
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
-from search_spaces.space_errors import UnknownNameError, nearest
+from search_spaces.space_errors import UnknownNameError, counted, nearest
 
 # ``Chip.limits`` does not know the network, and reserves this many bytes of stack for the buffers of convolutions: as
 # many as network eab8ff needs (``chips.toml``). A network with larger buffers may meet the limits without fitting on
@@ -119,7 +119,7 @@ class Fit:
             "flash": self.total_flash_bytes - self.chip.flash_bytes,
             "RAM": self.total_ram_bytes - self.chip.ram_bytes,
         }
-        return " and ".join(f"{count:,} bytes of {memory}" for memory, count in missing_bytes.items() if count > 0)
+        return " and ".join(f"{counted(size, 'byte')} of {name}" for name, size in missing_bytes.items() if size > 0)
 
     def document(self) -> dict[str, Any]:
         """Return the resources as JSON values; pairs are (needed, available) bytes."""

@@ -38,7 +38,7 @@ from search_spaces.space import (
     Variable,
     contradictory,
 )
-from search_spaces.space_errors import NotationError, ShapeError, nearest
+from search_spaces.space_errors import NotationError, ShapeError, counted, nearest
 
 if TYPE_CHECKING:
     import lark
@@ -266,12 +266,13 @@ def _definitions(tree: _Tree) -> dict[str, _Definition]:
             raise NotationError(f"'{name}' is an op and cannot be redefined", position=_at(statement))
         is_let = statement.data == "let"
         definitions[name] = _Definition(_at(statement), _parameter_names(arguments), body, is_let)
-    net = definitions.get("net")
-    if net is None or net.is_let or net.parameters or not _is_sequence(net.body):
+    rules = {name: each for name, each in definitions.items() if not (each.is_let or each.parameters)}
+    networks = [name for name, rule in rules.items() if _is_sequence(rule.body)]
+    if "net" not in networks:
         message = "a search space must define 'net' as a rule of ops without parameters, as in net = ...;"
-        similar_names = [] if net else get_close_matches("net", definitions, n=1)
+        similar_names = [] if "net" in definitions else get_close_matches("net", networks, n=1)
         hint = f"rename {similar_names[0]!r} to 'net'" if similar_names else None
-        raise NotationError(message, position=net.position if net else 0, hint=hint)
+        raise NotationError(message, position=definitions["net"].position if "net" in definitions else 0, hint=hint)
     return definitions
 
 
@@ -489,8 +490,7 @@ class _Resolver:
         parameters = statement.parameters
         if len(parameters) != len(arguments):
             parameter_text = f" ({', '.join(parameters)})" if parameters else ""
-            noun = "argument" if len(parameters) == 1 else "arguments"
-            message = f"{name} takes {len(parameters)} {noun}{parameter_text}, not {len(arguments)}"
+            message = f"{name} takes {counted(len(parameters), 'argument')}{parameter_text}, not {len(arguments)}"
             raise NotationError(message, position=_at(call))
         if statement.is_let:
             return part.let_mention(name)

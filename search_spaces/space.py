@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import operator
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from typing import Any, Self, TypeAlias, cast
 from search_spaces.deployment import WIDE_BITS
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Op, Residual
-from search_spaces.space_errors import DrawError, ShapeError
+from search_spaces.space_errors import DrawError, ShapeError, counted
 
 _Scalar = int | float | str | None  # a number, a flag, the name of a tie, or no tie
 
@@ -299,6 +300,18 @@ class Metric(StrEnum):
         metric.unit = unit
         return metric
 
+    def counted(self, value: int) -> str:
+        """Return a value with the unit.
+
+        >>> [metric.counted(1) for metric in OBJECTIVES][:4]
+        ['1 parameter', '1 multiply-add', '1 byte of weights', '1 byte of memory']
+        >>> [metric.counted(1) for metric in OBJECTIVES][4:]
+        ['1 microsecond', '1 Cortex-M0 instruction', '1 RV32 instruction']
+        >>> Metric.LATENCY_US.counted(1_200)
+        '1,200 microseconds'
+        """
+        return counted(value, re.sub(r"s\b", "", self.unit, count=1), self.unit)
+
     PARAMETERS = "parameters", "parameters"
     MACS = "macs", "multiply-adds"
     RECEPTIVE_FIELD = "receptive_field"
@@ -332,10 +345,9 @@ class Weighted:
         powers = [pair for pair in zip(self.metrics, (self.weight, 1 - self.weight), strict=True) if pair[1]]
         return " ".join(str(metric) if power == 1 else f"{metric}^{power:g}" for metric, power in powers)
 
-    @property
-    def unit(self) -> str:
-        """Name of the unit, such as ``parameters^0.5 macs^0.5``, as ``Metric.unit``."""
-        return str(self)
+    def counted(self, value: int) -> str:
+        """Return a value with the powers of the metrics, such as ``20 parameters^0.5 macs^0.5``."""
+        return f"{value:,} {self}"
 
     def of(self, costs: Sequence[int]) -> int:
         """Return the weighted geometric mean of the values of the two metrics, rounded; a value below 1 counts as 1."""
@@ -354,9 +366,8 @@ def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]
         costs: Values of the minimised metrics.
         minimised: Minimised metrics, in the order of ``costs``.
     """
-    pairs = zip(costs, minimised, strict=True)
-    cost_texts = [f"{cost:,} {metric.unit}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
-    return ", ".join([*cost_texts, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
+    texts = [metric.counted(cost) for cost, metric in zip(costs, minimised, strict=True) if metric != Metric.PARAMETERS]
+    return ", ".join([*texts, counted(parameters, "parameter")])
 
 
 # Functions by the text of a comparison in ``Condition.comparison``.
@@ -613,8 +624,8 @@ def mutate(
         feasibility = judge(space, child.architecture)
         if feasibility.accepted:
             return child, feasibility
-    noun = "one decision" if changes == 1 else f"{changes} decisions"
     raise DrawError(
-        f"none of {attempts:,} mutations of {noun} gave a new accepted network of '{space.name}'",
+        f"none of {attempts:,} mutations of {counted(changes, 'decision')} gave a new accepted network of "
+        f"'{space.name}'",
         hint="relax the conditions of the space or start from a different network",
     )

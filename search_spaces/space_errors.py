@@ -65,6 +65,11 @@ class NoIntegerFormError(SearchSpaceError):
     """Raised if the integer form of a network is requested, and an op does not have an integer form."""
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with a noun, in plural ``nouns`` or the noun with an s: ``1 worker``, ``1,200 workers``."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def reason(error: BaseException) -> str:
     """Return the message of an error, without the error number and path that an ``OSError`` adds."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -155,7 +155,7 @@ def test_main_confirms_matching_record_and_refuses_different_records(
 
     assert len({predicted for _, predicted in document.wrong}) > 2
     assert capsys.readouterr().out.splitlines() == [
-        f"{parse_network(text).hash}, seed 3: {document.errors} errors on 1010 test images",
+        f"{parse_network(text).hash}, seed 3, errors: {document.errors} of 1010 test images",
         "the same images and classes as recorded",
     ]
     for name in ("hash", "recipe_hash", "dataset", "architecture", "parameters"):
@@ -176,7 +176,7 @@ def test_program_runs_without_project_and_reports_mismatch(
     process = run_isolated(path, data[0], write_record(tmp_path, NETWORKS[0], [[0, 1], [5, 2]]))
 
     assert (process.returncode, process.stderr) == (1, "NOT as recorded (2 errors)\n")
-    assert process.stdout.startswith(f"{parse_network(NETWORKS[0]).hash}, seed 3: ")
+    assert process.stdout.startswith(f"{parse_network(NETWORKS[0]).hash}, seed 3, ")
 
 
 @pytest.mark.parametrize("op", ["prelu", "leaky", "swish", "unshuffle"])

@@ -23,4 +23,4 @@ def problem(name: str) -> TableProblem:
     from harness.bench.table_problem import TableProblem
     from harness.system import files
 
-    return TableProblem(read_table(table_folder(name, files.workspace())))
+    return TableProblem(read_table(table_folder(str(name), files.workspace())))

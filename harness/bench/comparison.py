@@ -180,7 +180,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     design = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
     if design != comparison:
         names = [item.name for item in fields(design) if getattr(design, item.name) != getattr(comparison, item.name)]
-        raise ContentError(f"{folder} has a comparison that differs in {', '.join(names)}; choose a new --out")
+        raise ContentError(f"{folder} has a comparison that differs in {', '.join(names)}; choose a new folder")
     if not log.exists():
         return []
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.
@@ -592,7 +592,7 @@ def sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
     """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
-        return [f"{repeats} repeats are too few to show a difference in {tests} tests."]
+        return [f"{counted(repeats, 'repeat')} cannot show a difference in {counted(tests, 'test')}."]
     return []
 
 

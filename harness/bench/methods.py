@@ -193,10 +193,8 @@ def _function(name: str) -> Method:
         with suppress(ImportError):
             if find_spec(name.partition(":")[0]) is not None:
                 return Method(name=name, says="user-defined Python function", function=name)
-    raise UsageError(
-        f"unknown method {name!r}; known are {', '.join(_BUILT_IN)}, or a function as MODULE:NAME",
-        hint=nearest(name, _BUILT_IN),
-    )
+    known = f"known are {', '.join(_BUILT_IN)}, or a function as MODULE:NAME"
+    raise UsageError(f"unknown method {name!r}; {known}", hint=nearest(name, _BUILT_IN))
 
 
 def _program(text: str) -> Method:
@@ -208,7 +206,7 @@ def _program(text: str) -> Method:
         words = ()
     # The name is part of the path of a folder that live runs delete, so it must not contain a slash.
     if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in _BUILT_IN:
-        raise UsageError(f"--program {text!r} must be NAME=COMMAND, with a new NAME of letters, digits, dots, - and _")
+        raise UsageError(f"program {text!r} must be NAME=COMMAND, with a new NAME of letters, digits, dots, - and _")
     return Method(name=name, says="user-defined program", command=words)
 
 

@@ -33,7 +33,7 @@ from harness.studies.study_state import StudyState
 from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
-from harness.system.terminal import duration_text
+from harness.system.terminal import counted, duration_text
 from harness.training.executors.base import DataLocation, ExecutorFactory, JobFailed, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, EngineChoice, choose_engine
@@ -218,7 +218,7 @@ class TableRequest:
     def __post_init__(self) -> None:
         """Raise UsageError unless ``near_seeds`` exceeds ``seeds``."""
         if self.near is not None and self.near_seeds <= self.seeds:
-            raise UsageError(f"--near-seeds {self.near_seeds} must be larger than --seeds {self.seeds}")
+            raise UsageError(f"near_seeds {self.near_seeds} must be larger than seeds {self.seeds}")
 
 
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
@@ -293,7 +293,7 @@ def _recipe_of(request: TableRequest) -> NamedRecipe:
     if recipe.recipe.starts > 1:
         raise UsageError(
             f"recipe {recipe.name} has several starts, but a run of a table has a single start",
-            hint="use --recipe small, or a recipe with a single start",
+            hint="use the recipe small, or a recipe with a single start",
         )
     return recipe
 
@@ -375,9 +375,9 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
-    seeds = f"{plan['seeds']} seeds each"
+    seeds = f"{counted(plan['seeds'], 'seed')} each"
     if near is not None:
-        seeds += f", {near['seeds']} seeds within {near['within_pct']:g} points of {near['target_pct']:g} %"
+        seeds += f", {counted(near['seeds'], 'seed')} within {near['within_pct']:g} points of {near['target_pct']:g} %"
     return (
         f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
         f"{plan['space']!r}, {sizes['low']:,} to {sizes['high']:,} parameters\n"

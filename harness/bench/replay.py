@@ -332,7 +332,7 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
     # A method may propose any network, so the table must have all networks within the budget.
     limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
     if not limits:
-        raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
+        raise ContentError(f"the table {table.facts.name!r} is a sample of the space, for live runs only")
     largest_budget = max(math.inf if limit is None else limit for limit in limits)
     if task.study.budget > largest_budget:
         raise ContentError(f"the table {table.facts.name!r} has only networks of at most {largest_budget:,} parameters")
@@ -411,7 +411,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     # Keep the unrounded value if rounding gives 0.
     seconds = request.seconds or round(default_seconds, 1) or default_seconds
     if not seconds:
-        raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set --time")
+        raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set the time")
     networks = None
     # List the networks of an exhaustive table only; a sample is not replayed and does not limit live runs.
     if facts.is_exhaustive:
@@ -681,7 +681,7 @@ def run_repeats(
             if isinstance(error, BrokenProcessPool):
                 raise HarnessError(
                     "a process of the comparison was killed, probably for lack of memory",
-                    hint="run the same command again; --processes 1 needs the least memory",
+                    hint="run the same command again; a single process needs the least memory",
                 ) from error
             raise
     return [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]

@@ -97,15 +97,17 @@ class TableProblem:
             UsageError: A decision is missing or unknown in the space, an option does not exist, or the run was not
                 recorded.
         """
+        if not isinstance(config, Mapping):
+            raise UsageError(f"a configuration maps decisions to indices of options, got {type(config).__name__}")
         if unknown := config.keys() - self.options.keys():
-            raise UsageError(f"unknown decisions {sorted(unknown)}; known are {list(self.options)}")
+            raise UsageError(f"unknown decisions {sorted(unknown, key=str)}; known are {list(self.options)}")
         network_hash = self._architecture(config).hash
         runs = self.table.runs[network_hash]
-        if seed not in runs:
-            raise UsageError(f"network {network_hash} was recorded with the seeds {sorted(runs)}, not with {seed}")
+        if seed not in list(runs):  # a list compares values of all types, also unhashable values
+            raise UsageError(f"network {network_hash} was recorded with the seeds {sorted(runs)}, not with {seed!r}")
         epochs = self.rungs[-1] if epochs is None else epochs
         if epochs not in self.rungs:
-            raise UsageError(f"runs were validated after {list(self.rungs)} epochs, not after {epochs}")
+            raise UsageError(f"runs were validated after {list(self.rungs)} epochs, not after {epochs!r}")
         row = runs[seed][epochs]
         run = (network_hash, seed)
         self._spent_seconds[run] = max(row.seconds, self._spent_seconds.get(run, 0.0))

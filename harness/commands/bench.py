@@ -18,7 +18,7 @@ from harness.searching.option_types import EPOCHS, PER_CENT
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.machine import core_count
-from harness.system.terminal import DURATION, say
+from harness.system.terminal import DURATION, counted, say
 
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings, Judged, Trace
@@ -296,7 +296,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
-        say(f"resuming with {len(earlier_traces):,} finished repeats; delete {folder} to start again")
+        say(f"resuming with {counted(len(earlier_traces), 'finished repeat')}; delete {folder} to start again")
     if isinstance(contest, LiveContest):
         traces, judged = _run_live(request, contest, folder, earlier_traces)
     else:

@@ -57,7 +57,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
             if as_json:
                 options.print_json(document)
             else:
-                facts = list(_plan_facts(document).items())
+                facts = list(_plan_facts(document, plan.config.threshold_text).items())
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         outcome, report = run_search_with_progress(plan, request, origins, verbose=verbose)
@@ -78,7 +78,7 @@ def _interrupted_text(study: Study) -> str:
     return f"interrupted; {study.tier} so far: {size} (hash {answer.hash})"
 
 
-def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
+def _plan_facts(document: dict[str, Any], threshold: str) -> dict[str, str]:
     """Return the plan as text by title, for people.
 
     Args:
@@ -120,7 +120,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     return {
         "study": f"{document['study']} ({'resumed' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
-        f"{config['threshold_pct']:g} % on validation images",
+        f"{threshold} on validation images",
         "budget": limits_text,
         "space": f"{config['space']}: {count_text(document['derivations'], 'configuration')}, {feasible} feasible",
         "runs": runs,

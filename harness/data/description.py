@@ -87,7 +87,7 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     class_texts = [f"{name} {count:,}" for name, count in counts.items()]
     classes = f"{facts['classes']} classes: {', '.join(class_texts[:_MOST_LISTED])}"
     if len(class_texts) > _MOST_LISTED:
-        classes += f" and {len(class_texts) - _MOST_LISTED} more with at least {min(counts.values()):,} images each"
+        classes += f" and {len(class_texts) - _MOST_LISTED} more with at least {min(counts.values()):,} each"
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
     provable = ", ".join(targets) or "none of the usual targets"

@@ -38,11 +38,11 @@ def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Logger:
         DeviceError: The package is not installed.
         UsageError: The files cannot be written, or the server does not answer.
     """
-    require("logs", (kind,), f"--log {kind}")
+    require("logs", (kind,), f"the log {kind}")
     curves = _Curves()
     for event in past:
         curves.points(event)
-    with guarding_user_code(f"--log {kind}", error_type=UsageError):
+    with guarding_user_code(f"log {kind}", error_type=UsageError):
         return _TensorBoard(folder / "tensorboard", curves) if kind == "tensorboard" else _MLflow(folder.name, curves)
 
 

@@ -32,7 +32,7 @@ from harness.system import files
 from harness.system.document import read_each
 from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
-from harness.system.terminal import say
+from harness.system.terminal import counted, say
 from harness.training.module_source import (
     code_of,
     is_module,
@@ -42,7 +42,7 @@ from harness.training.module_source import (
     names_module,
     notebook_hint,
 )  # fmt: skip
-from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
+from harness.training.recipe import RECIPES, NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.network import Architecture, Task
@@ -148,13 +148,11 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
     if recipe is not None or row is None or not row.recipe_name:
         return named_recipe(recipe or "fast", epochs=epochs)
     if row.recipe is None:
-        raise UsageError(
-            f"the row was trained with recipe {row.recipe_name!r}, which is not defined here",
-            hint="set a recipe, by name or as @FILE.toml",
-        )
+        message = f"the row was trained with recipe {row.recipe_name!r}, which is not defined here"
+        raise UsageError(message, hint="set a recipe, by name or as @FILE.toml")
     if epochs is not None:
         reason = f"the leaderboard row of the network fixes recipe and epochs ({row.recipe_name})"
-        hint = f"set a recipe to train with this recipe for {epochs} epochs"
+        hint = f"set a recipe to train with this recipe for {counted(epochs, 'epoch')}"
         raise UsageError(f"the option epochs requires the option recipe: {reason}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 
@@ -379,7 +377,9 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
-        hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
+        hint = f"recipes: {', '.join(RECIPES)}, or @FILE.toml"
+        if recipe is None or recipe in RECIPES or recipe.startswith("@"):
+            hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in matches}) > 1:
         raise ContentError(f"{network_hash} has several rows: {row_texts}", hint="choose by recipe or dataset")

@@ -34,7 +34,7 @@ def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[
         costs = [cost for cost, _ in members]
         accuracies = [accuracy for _, accuracy in members]
         axes.scatter(costs, accuracies, marker=marker, label=f"{kind} ({len(members)})")
-    axes.axhline(config.threshold_pct, linestyle="--", label=f"threshold {config.threshold_pct:g} %")
+    axes.axhline(config.threshold_pct, linestyle="--", label=f"threshold {config.threshold_text}")
     axes.set(xscale="log", xlabel=OBJECTIVES[config.minimised[0]], ylabel="validation accuracy, %", title=title)
     axes.legend()
     return figure

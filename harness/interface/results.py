@@ -273,16 +273,14 @@ class Quote(TextResult):
         config = probed.plan.config
         low, median, high = probed.quote.accuracy_pct
         lines = [
-            f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_pct:.2f} % on validation)",
+            f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_text} on validation)",
             *quote_lines(probed.quote, config.budget),
             f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
         linear = probed.linear
         if linear is not None and linear.validation_accuracy_pct is not None:
-            lines.append(
-                f"linear baseline: {linear.parameters:,} parameters, "
-                f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
-            )
+            accuracy = f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
+            lines.append(f"linear baseline: {linear.parameters:,} parameters, {accuracy}")
         lines.append(_curve_line(probed.curve))
         if sizes := probed.plan.data.validation_group_sizes:
             lines.append(_groups_line(len(sizes), config))
@@ -337,7 +335,8 @@ class Exported(TextResult):
             "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
             "not on record": "not compared, no record has this seed",
         }
-        training_text = "{epochs} epochs in {train_seconds:.0f} s ({engine})"
+        epochs = counted(self.facts.get("epochs", 0), "epoch")
+        training_text = f"{epochs} in {{train_seconds:.0f}} s ({{engine}})"
         source = training_text.format(**self.facts) if self.facts["trained"] else "weights of the record"
         test_set = "copied, a logged read" if any("test_images" in file for file in self.facts["files"]) else "not read"
         head = (

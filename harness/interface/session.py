@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from harness.studies.mirror import Mirror
 
 
+# Files of a study without events. If the start of a user's sampler or of a logger fails, the new study is removed.
+_BEFORE_EVENTS = ("config.json", "prior.csv", "tensorboard")
+
+
 @contextmanager
 def planned_search(
     request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
@@ -81,10 +85,8 @@ def planned_search(
         # Conditions are the limits of the options, of the chip and of the space.
         metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
         if integer_metrics & metrics and plan.named_recipe.recipe.precision != "int8":
-            say(
-                f"bytes and instructions refer to the integer network, but recipe {plan.named_recipe.name} evaluates "
-                "floats; recipe small-int8 evaluates integers"
-            )
+            recipes = f"recipe {plan.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
+            say(f"bytes and instructions refer to the integer network, but {recipes}")
         nodes = partial(Nodes, device=plan.effort.device, engine=plan.effort.engine)
         with executor_at(request.cluster, request.workers, nodes) as make_executor:
             options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
@@ -131,7 +133,7 @@ def run_search_with_progress(
     stated_options = _command_options(request, origins)
     _check_folders(plan)
     options.say_left_out(plan.left_out)
-    with owned(plan.folder), _mirrored(plan, request.storage) as mirror:
+    with owned(plan.folder, _BEFORE_EVENTS), _mirrored(plan, request.storage) as mirror:
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
@@ -244,7 +246,7 @@ def _listening(
     if log_kind is not None:
         # First, because no thread may remain if the logger cannot be made.
         logger = logger_of(log_kind, state.folder, [entry.event for entry in state.entries])
-        listeners.append(Listener(f"--log {log_kind}", logger, say, logger.close))
+        listeners.append(Listener(f"log {log_kind}", logger, say, logger.close))
     if on_event is not None:
         name = getattr(on_event, "__name__", type(on_event).__name__)
         listeners.append(Listener(f"on_event {name}", on_event, say))
@@ -289,10 +291,8 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
     limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
     used_text = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
     say(f"{'new' if seconds_used is None else 'resuming'} study {plan.folder.name} in {plan.folder}")
-    say(
-        f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_pct:.2f} % on "
-        f"validation images); at most {config.bounds_text}; {limit}{used_text}"
-    )
+    target = f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_text} on validation images)"
+    say(f"{target}; at most {config.bounds_text}; {limit}{used_text}")
     if warning := group_warning(plan.data):
         say(warning, "warning")
 

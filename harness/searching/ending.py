@@ -171,7 +171,7 @@ def _unconfirmed_text(state: StudyState) -> str:
     config = state.config
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
-    text += f"{config.threshold_pct:.2f} %: {counted(state.trained_count, 'network')} trained"
+    text += f"{config.threshold_text}: {counted(state.trained_count, 'network')} trained"
     if ends[Status.PRUNED]:
         text += f" ({ends[Status.PRUNED]:,} pruned)"
     for status, verb in _FAILURES.items():

@@ -434,11 +434,10 @@ class Finder:
         """Return the reason why no network was found, a clause for users, and whether more time might help."""
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
-        cost_text = f"at most {self.max_cost:,} {self.objective.unit}"
+        cost_text = f"at most {self.objective.counted(self.max_cost)}"
         time_text = ""
         if not math.isinf(self.time_left.longest_training):
-            seconds = f"{self.time_left.longest_training:.0f} s"
-            time_text = f" and at most {seconds} of training, with time reserved for the verification"
+            time_text = f" and at most {self.time_left.longest_training:.0f} s of training, with time for verification"
         # With sampler ``surrogate``, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             why = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "

@@ -130,8 +130,7 @@ def _chip(text: str) -> Chip:
     core = document.get("core")
     if isinstance(core, str):
         if core not in CORES:
-            message = f"{path}: unknown core {core!r}; known are {', '.join(CORES)}"
-            raise ContentError(message, hint=nearest(core, CORES))
+            raise ContentError(f"{path}: unknown core {core!r}; known: {', '.join(CORES)}", hint=nearest(core, CORES))
         document["core"] = asdict(CORES[core])
     statement = {"name": path.stem, **document, "file": str(path)}
     for kind in (Core, Repetitions):

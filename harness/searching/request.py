@@ -51,6 +51,12 @@ def _known_studies() -> Iterable[str]:
     return (folder.name for folder in workspace().studies())
 
 
+class _FunctionName(click.types.StringParamType):
+    """A name, or a function as a text, by which worker processes import the function."""
+
+    name = "text; a function is stated as MODULE:FUNCTION"
+
+
 # No slots: the generated ``__init__`` assigns each field, and ``Option.__set__`` checks and writes to ``__dict__``.
 @dataclass(frozen=True)
 class SearchRequest:
@@ -88,13 +94,13 @@ class SearchRequest:
     sampler: Option[str, str] = Option(
         "auto", "Sampler: auto (same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, a "
         "function that returns an Optuna sampler for a seed.",
-        group=Group.METHOD, known_values=_known_samplers)
+        _FunctionName(), group=Group.METHOD, metavar="TEXT", known_values=_known_samplers)
     recipe: Option[str, str] = Option(
         "auto", "Training recipe: a name, or @FILE.toml; auto selects a recipe for the data set.",
         group=Group.METHOD, known_values=_known_recipes)
     trainer: Option[str | None, str | None] = Option(
         None, "Train with your own function instead of a recipe; the module may be in the current folder.",
-        group=Group.METHOD, metavar="MODULE:FUNCTION")
+        _FunctionName(), group=Group.METHOD, metavar="MODULE:FUNCTION")
     epochs: Option[int | str | Sequence[int] | None, tuple[int, ...] | None] = Option(
         None, "Allowed numbers of epochs, such as 5,10,30 [default: 5,8,12,20,30,60, or the number of the recipe].",
         option_types.EPOCHS, group=Group.METHOD)

@@ -35,7 +35,7 @@ from search_spaces.deployment import without_integer_form
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
 from search_spaces.space import Condition, Metric, SearchSpace, contradictory, draw, judge, measured, uniform
-from search_spaces.space_errors import ShapeError
+from search_spaces.space_errors import ShapeError, counted
 
 if TYPE_CHECKING:
     import torch
@@ -208,7 +208,7 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
     flash, ram = chip.limits(task)
     if ram.bound <= 0:
         raise ContentError(
-            f"no network for these images fits {chip}: stack and image alone exceed the RAM by {-ram.bound:,} bytes",
+            f"no network for these images fits {chip}: the RAM lacks {counted(-ram.bound, 'byte')} for stack and image",
             hint="smaller images need less RAM",
         )
     return flash, ram

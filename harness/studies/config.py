@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
-from search_spaces.space import OBJECTIVES, Metric
+from search_spaces.space import Metric
 
 OLD_RESULTS_FOLDER = "results"  # folder in which older programs kept a file per run
 
@@ -132,10 +132,14 @@ class StudyConfig:
         return tuple(self.budget if limit is None else limit for limit in limits)
 
     @property
+    def threshold_text(self) -> str:
+        """The validation threshold as in all messages and pages, such as ``99.29 %``."""
+        return f"{self.threshold_pct:.2f} %"
+
+    @property
     def bounds_text(self) -> str:
         """The limits as text, such as ``20,000 parameters and 100,000 multiply-adds``."""
-        bounds = zip(self.limits, self.minimised, strict=True)
-        return " and ".join(f"{limit:,} {OBJECTIVES[metric]}" for limit, metric in bounds)
+        return " and ".join(map(Metric.counted, self.minimised, self.limits))
 
     @property
     def epoch_choices(self) -> tuple[int, ...]:
@@ -292,8 +296,12 @@ def read_config(folder: Path) -> _ConfigFile:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
+
+    Args:
+        folder: The folder.
+        removable: Files and folders that do not count as written.
 
     Raises:
         Held: A different process holds the lock.
@@ -303,7 +311,7 @@ def owned(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if folder.is_dir() and os.listdir(folder) == [".lock"]:
+            if folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
                 shutil.rmtree(folder)
 
 

@@ -131,13 +131,12 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
     is_text = isinstance(value, str | os.PathLike)
     is_device = type(value).__name__ == "device"  # of torch, which is not imported here
     try:
-        if kind is click.STRING and not (is_text or is_device):
-            raise click.UsageError(f"{reprlib.repr(value)} is not a text")
+        if isinstance(kind, click.types.StringParamType) and not (is_text or is_device):
+            raise click.UsageError(f"{reprlib.repr(value)} is not a {kind.name}")
         if isinstance(kind, click.Path) and (not is_text or "\0" in os.fspath(value)):
             raise click.UsageError(f"{reprlib.repr(value)} is not a path")
         return kind.convert(text_of(value) if isinstance(kind, _TEXT_TYPES) else value, None, None)
     except (click.UsageError, ValueError) as error:
-        message = error.message if isinstance(error, click.UsageError) else str(error)
         # click says that a text "is not a valid integer range".
-        message_text = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
-        raise UsageError(f"{name}: {message_text}") from None
+        message = " ".join(str(error).split()).rstrip(".").replace("a valid integer range", "a whole number")
+        raise UsageError(f"{name}: {message}") from None

@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 
 import click
 
+# Re-exported, so that both packages count with the same words.
+from search_spaces.space_errors import counted as counted
+
 _LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
 # Durations such as "1h30m", "1.5 h" and "90 sec"; the groups are hours, minutes and seconds.
@@ -136,11 +139,6 @@ def busy(words: str) -> Iterator[None]:
         return
     with output.status(words):
         yield
-
-
-def counted(number: int, noun: str, nouns: str = "") -> str:
-    """Return a number with a noun, in plural ``nouns`` or the noun with an s: ``1 worker``, ``1,200 workers``."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -207,7 +207,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
     """Raise ``_TimeIsOver`` in the block after ``seconds`` seconds; works in the main thread only."""
 
     def expire(number: int, frame: object) -> None:
-        raise _TimeIsOver(f"no return within {seconds:g} seconds")
+        raise _TimeIsOver(f"no return within {seconds:g} s")
 
     handler = signal.signal(signal.SIGALRM, expire)
     remaining_seconds, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -267,4 +267,4 @@ class Listener:
         self._events.put(_STOP)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._say(f"{self._name} did not return within {seconds:g} seconds and is abandoned")
+            self._say(f"{self._name} did not return within {seconds:g} s and is abandoned")

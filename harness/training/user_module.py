@@ -280,8 +280,8 @@ class _Examination:
         norms = [module for module in self.first.modules() if isinstance(module, _BatchNorm)]
         statistics = [each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None]
         if buffers:
-            numbers = sum(buffers.values())
-            self._notes.append(f"{numbers:,} numbers that training changes count as parameters: {', '.join(buffers)}")
+            numbers = counted(sum(buffers.values()), "number")
+            self._notes.append(f"counted as parameters: {numbers} that training changes ({', '.join(buffers)})")
         op = UserModule(
             outputs=self._task.classes,
             input=shape_text(self._task.input_shape),

@@ -208,12 +208,17 @@ class Op:
         return 0.0
 
     def module(self, before: Shape) -> nn.Module:
-        """Return the torch module of the op; torch must be imported inside this method only."""
+        """Return the torch module of the op; torch must be imported inside this method only.
+
+        Raises:
+            SearchSpaceError: The class has neither ``layer`` nor a method ``module``.
+        """
         from torch import nn
 
-        arguments = astuple(cast(Any, self))  # every subclass is a dataclass
-        module: nn.Module = getattr(nn, self.layer)(*arguments)
-        return module
+        if not self.layer:
+            raise SearchSpaceError(f"{self.title} cannot be trained: its class lacks the method module")
+        # Every subclass is a dataclass.
+        return cast("nn.Module", getattr(nn, self.layer)(*astuple(cast(Any, self))))
 
     def source(self, before: Shape) -> str:
         """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.

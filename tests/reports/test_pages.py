@@ -382,19 +382,19 @@ def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, home:
 )
 def test_filters_include_objectives_of_study(metrics: tuple[Metric, Metric | None], new_study: Any, home: Workspace):
     objectives = tuple(StudyObjective(metric, 60_000) for metric in metrics if metric is not None)
-    study = new_study(config=replace(CONFIG, objectives=objectives))
+    study = new_study(config=replace(CONFIG, objectives=objectives, threshold_pct=99.4498))
     study.finish(study.propose(network(8, 8, 8)), 40)
     study.propose(network(4, 4, 4))
 
     facts = read_study(study.write(), home)
     source = page(facts)
 
+    assert source.count("99.4498") == 1  # in the table of settings; the remaining texts have two decimals
     titles = [text for tag, text in checked_outline(source).texts if tag == "th"]
     assert all(titles.count(OBJECTIVES[metric]) == 1 for metric in (*metrics, Metric.PARAMETERS) if metric is not None)
     front = study_charts(facts, networks_rows(facts))["front"]
     assert front is None or str(front.to_dict(validate=False)).count("'fate': 'trained'") == 1  # the second waits
-    data = json.loads(re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', source, re.S)[0])
-    data = data.get("data", data)
+    data = json.loads(re.findall(r' id="page-data">(.*?)</script>', source, re.S)[0])["data"]
     names = {name for _, low, high in data["filters"] for name in (low, high)}
     assert names == set(re.findall(r'<input type="number" step="any" name="(\w+)"', source))
     assert data["minimised"] == [str(metric) for metric in metrics if metric is not None]

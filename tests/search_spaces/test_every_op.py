@@ -35,7 +35,7 @@ from search_spaces.notation import parse_network, parse_notation, parse_space
 from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape, Signature, register
 from search_spaces.ops.integer_form import IntegerForm, RescalingForm
 from search_spaces.space import draw_uniform, enumerate_draws
-from search_spaces.space_errors import NoIntegerFormError, NotationError, ShapeError
+from search_spaces.space_errors import NoIntegerFormError, NotationError, SearchSpaceError, ShapeError
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.deployment import pytorch_folders
@@ -132,15 +132,17 @@ def test_new_op_is_exported_to_pytorch(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("patches")
-def test_export_of_op_without_source_is_refused_before_training(
+def test_op_without_source_or_module_is_refused_in_one_line(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(data, "load", lambda name, folder: make_data())
     monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
-    monkeypatch.setattr(type(parse_network(NETWORK).ops[0]), "source", Op.source)
+    for name in ("source", "module"):
+        monkeypatch.setattr(type(parse_network(NETWORK).ops[0]), name, getattr(Op, name))
 
-    assert run(["export", NETWORK, "--pytorch", "net"]) == 4
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(SearchSpaceError, match="lacks the method module"):
+        build(parse_network(NETWORK), MNIST)
+    assert (run(["export", NETWORK, "--pytorch", "net"]), len(capsys.readouterr().err.splitlines())) == (4, 1)
     assert not (workspace / "net").exists()
 
 

@@ -199,9 +199,11 @@ def test_error_suggests_nearest_name(text: str, near: str):
     with pytest.raises(NotationError) as caught:
         parse_network(text)
     assert caught.value.hint == f"did you mean '{near}'?"
-    with pytest.raises(NotationError) as caught:
-        parse_space("nett = bn;")
-    assert caught.value.hint == "rename 'nett' to 'net'"
+    # A let, a rule with parameters and a number cannot be the network.
+    for space, hint in (("nett = bn;", "rename 'nett' to 'net'"), ("let nett = bn; nets(a) = bn; nut = {4, 6};", None)):
+        with pytest.raises(NotationError) as caught:
+            parse_space(space)
+        assert caught.value.hint == hint
     assert nearest("zzz", ["maxpool", "avgpool"]) is None
     # Names match without the hash at the end; a match of the whole name has priority.
     assert nearest("Shapes", ["mnist", "shapes-1f0c83a2"]) == "did you mean 'shapes-1f0c83a2'?"

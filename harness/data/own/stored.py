@@ -471,8 +471,8 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts) or 'none'}")
     classes = by_index[_TRAIN].classes
     if not 2 <= len(classes) <= _MOST_CLASSES:
-        noun = "class" if len(classes) == 1 else "classes"
-        raise DataError(f"{source.name} has {len(classes)} {noun} for training; allowed: 2 to {_MOST_CLASSES}")
+        classes_text = counted(len(classes), "class", "classes")
+        raise DataError(f"{source.name} has {classes_text} for training; allowed: 2 to {_MOST_CLASSES}")
     numbers = _numbers(by_index, source.name, options)
     class_index = {label: index for index, label in enumerate(classes)}
     parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])

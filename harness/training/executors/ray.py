@@ -447,7 +447,7 @@ def executor_at(address: str | None, processes: int | None, nodes: Callable[...,
     if address is None:
         yield Processes
         return
-    errors.require("cluster", ("ray",), "--cluster")
+    errors.require("cluster", ("ray",), "a cluster")
     # Ray reads its settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"address": address}

@@ -78,15 +78,10 @@ def test_simulated_time_counts_each_epoch_of_a_run_once(problem: TableProblem):
 @pytest.mark.parametrize(
     "change",
     [
-        {"config": {}},
-        {"config": {"other": 0}},
-        {"index": 3},
-        {"index": -1},
-        {"index": 1.5},
-        {"index": "1"},
-        {"epochs": 3},
-        {"epochs": 0},
-        {"seed": 1},
+        *({"config": value} for value in ({}, {"other": 0, 5: 1}, None, 5, "x", [1])),
+        *({"index": index} for index in (3, -1, 1.5, "1")),
+        *({"epochs": epochs} for epochs in (3, 0, "4", [4])),
+        *({"seed": seed} for seed in (1, "0", [0])),
     ],
 )
 def test_unrecorded_evaluation_is_rejected_in_one_line(problem: TableProblem, change: dict[str, Any]):
@@ -103,8 +98,9 @@ def test_table_without_all_networks_is_rejected():
         TableProblem(table_of(run_rows(0), run_rows(1)))
     with pytest.raises(ContentError):
         harness.bench.problem("digits-all-16")
-    with pytest.raises(UsageError):
-        harness.bench.problem("no-such-table")
+    for name in ("no-such-table", None, ["mnist-bench"]):
+        with pytest.raises(UsageError, match="mnist-bench"):
+            harness.bench.problem(name)  # type: ignore[arg-type]
 
 
 def test_table_of_all_networks_of_large_space_is_a_problem():

@@ -248,7 +248,7 @@ def test_exported_folder_contains_test_images_of_record(
     )
     capsys.readouterr()
 
-    assert f"{evidence.seeds[0].test_errors} errors on 500 images" in evaluation_of(Path("digits"), capsys)
+    assert f"errors: {evidence.seeds[0].test_errors} of 500 images" in evaluation_of(Path("digits"), capsys)
     assert evaluation_of(Path("digits"), capsys).endswith("as recorded\n")
     assert "as recorded" not in evaluation_of(Path("digits"), capsys, "digits/train.npz")
 

@@ -125,20 +125,22 @@ def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Pa
         assert run([*command, "--target", "97"]) == 2
 
 
+def test_failed_start_of_a_method_leaves_no_study(workspace: Path):
+    Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
+
+    assert run([*SEARCH, "--study", "failing", "--sampler", "failing:begin"]) == 4
+    assert not (workspace / "runs" / "failing").exists()
+
+
 @pytest.mark.parametrize(
-    "command",
-    [
-        ("search", "--plan", "--space", "@few.space", "--engine", "torch"),
-        ("data", "path"),
-        ("data", "check"),
-        ("leaderboard",),
-    ],
+    "command", ["search --plan --space @few.space --engine torch", "data path", "data check", "leaderboard"]
 )
-def test_data_set_is_argument_or_option_but_not_both(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
-    answers = [document_of(capsys, *command, *option, code=0) for option in (("mnist-5k",), ("--dataset", "mnist-5k"))]
+def test_data_set_is_argument_or_option_but_not_both(command: str, capsys: pytest.CaptureFixture[str]):
+    words = command.split()
+    answers = [document_of(capsys, *words, *option, code=0) for option in (("mnist-5k",), ("--dataset", "mnist-5k"))]
 
     assert answers[0] == answers[1]
-    assert run([*command, "mnist-5k", "--dataset", "mnist-5k"]) == 2
+    assert run([*words, "mnist-5k", "--dataset", "mnist-5k"]) == 2
 
 
 @pytest.mark.parametrize("command", ["search", "quote", "doctor"])
@@ -158,14 +160,14 @@ def test_plan_neither_trains_nor_writes_files(workspace: Path, capsys: pytest.Ca
     text = capsys.readouterr().out
 
     assert sorted(workspace.iterdir()) == before
-    assert "2,000 parameters" in text
+    assert f"{document['config']['threshold_pct']:.2f} % on validation images\nbudget   2,000 parameters" in text
     assert "secret" not in text
     assert document["storage"] == "postgresql://ann:***@nowhere/name"
     assert document["lengths"] == [5, 8, 12, 20, 30, 60, 120, 240]
     assert document["estimated_seconds_a_training"][0] > 0
     assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
     nodes = [{"name": "first"}, {"name": "second"}]
-    assert _plan_facts(document | {"nodes": nodes})["effort"].endswith("; node first; node second")
+    assert _plan_facts(document | {"nodes": nodes}, "97 %")["effort"].endswith("; node first; node second")
 
 
 def test_limit_of_parameters_is_budget_and_limit_of_objective_is_maximum(capsys: pytest.CaptureFixture[str]):

@@ -250,7 +250,7 @@ def test_docstring_states_costs_and_recorded_accuracy(tmp_path: Path):
         text = model.Net.__doc__
 
     analysis = analyse(network.architecture, MNIST)
-    for figure in (f"{analysis.parameters:,}", f"{analysis.macs:,}", "99.40 %", "60 errors", "99.380", "2 seeds"):
+    for figure in (f"{analysis.parameters:,}", f"{analysis.macs:,}", "99.40 %", "errors: 60", "99.380", "2 seeds"):
         assert figure in text
 
 
@@ -287,10 +287,10 @@ def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: py
     from_files = evaluation_of(folder, capsys, str(tmp_path / "data"))
     from_arrays = evaluation_of(folder, capsys, "--images", str(tmp_path / "own.npz"))
 
-    assert from_files.splitlines()[1:] == ["7 errors on 50 images, accuracy 86.00 %", "as recorded"]
+    assert from_files.splitlines()[1:] == ["errors: 7 of 50 images, accuracy 86.00 %", "as recorded"]
     # The images differ, so equal errors prove nothing.
     assert "own.npz" in from_arrays
-    assert "7 errors on 20 images, accuracy 65.00 %" in from_arrays
+    assert "errors: 7 of 20 images, accuracy 65.00 %" in from_arrays
     np.savez(tmp_path / "few.npz", x=np.zeros((3, 28, 28)), y=np.zeros(2))
     for arguments in (["--images", "none.npz"], ["--images", str(tmp_path / "few.npz")], ["--weights", "none.pt"]):
         with pytest.raises(SystemExit, match=rf"^\S*{Path(arguments[1]).name}: .+$"):

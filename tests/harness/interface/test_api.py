@@ -16,7 +16,7 @@ import pytest
 
 import harness
 from harness.interface import api
-from harness.system.errors import UsageError
+from harness.system.errors import ContentError, UsageError
 from search_spaces.space_errors import NotationError
 from tests.conftest import REPOSITORY
 from tests.fakes import train_in_this_process
@@ -70,6 +70,8 @@ def test_wrong_arguments_raise_exceptions_with_hints(in_example_folder: None):
     assert caught.value.__notes__ == ["did you mean 'seed4'?"]
     with pytest.raises(TypeError, match=r"^harness.search: .*'targt_pct'; did you mean 'target_pct'\?$"):
         harness.search("mnist-5k", targt_pct=97)  # type: ignore[call-arg]
+    with pytest.raises(ContentError, match="recipes: fast, small, "):
+        harness.load("linear(10)", recipe="nope")
 
 
 REFUSED: list[tuple[str, str, list[Any]]] = [

@@ -116,7 +116,7 @@ def test_values_from_python_equal_command_line_values(name: str, values: list[An
 
 
 INVALID_NUMBERS = [True, np.True_, -1, 0.5, math.nan, math.inf, -math.inf, "x", "", [1], {}, b"1", 10**5_000, object()]
-INVALID_TEXTS = [5, True, b"x", ["a"], object(), np.zeros((9, 9))]
+INVALID_TEXTS = [5, True, b"x", ["a"], object(), print, np.zeros((9, 9))]
 TEXT_ARGUMENTS = ("space", "recipe", "sampler", "study", "device", "engine", "trainer", "start_from")
 REFUSED: list[tuple[str, list[Any]]] = [
     ("target_pct", [*INVALID_NUMBERS, 0, 0.97, 100.1, 9700]),
@@ -141,7 +141,7 @@ def test_invalid_request_is_refused_in_one_line(name: str, values: list[Any], wo
     for value in values:
         with pytest.raises(UsageError) as caught:
             SearchRequest(**{name: value})
-        assert "\n" not in caught.value.message
+        assert ("\n" in str(caught.value), "MODULE:" in str(caught.value)) == (False, name in ("sampler", "trainer"))
 
 
 def test_confused_share_and_per_cent_get_suggestion():
