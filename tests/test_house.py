@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_477,
-    "test lines": 27_932,
+    "product lines": 28_478,
+    "test lines": 27_941,
     "benchmark lines": 3_791,
-    "public names": 1_187,
-    "files": 1_125,
+    "public names": 1_188,
+    "files": 1_131,
 }
 
 

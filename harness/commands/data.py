@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -129,10 +128,7 @@ def _remove(name: str, force: bool) -> None:
     if uses and not force:
         hint = "--force removes the data set; leaderboard rows are then left out"
         raise UsageError(f"the data set {name} is in use ({uses})", hint=hint)
-    folder = workspace.data(name)
-    # A folder without data.json is not a data set. Deleting this file first avoids a partial data set.
-    (folder / "data.json").unlink()
-    shutil.rmtree(folder)
+    files.remove_folder(workspace.data(name))
     say(f"removed {name}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -39,7 +38,7 @@ def studies(remove: str | None, as_json: bool) -> int:
             for folder in folders:
                 stack.enter_context(owned(folder))
             for folder in folders:
-                shutil.rmtree(folder)
+                files.remove_folder(folder)
         paths = [str(folder) for folder in folders]
         options.print_result(as_json, {"removed": paths[0] if len(paths) == 1 else paths}, "\n".join(paths))
         return 0

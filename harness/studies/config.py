@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -312,7 +311,7 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
             yield
         finally:
             if folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
-                shutil.rmtree(folder)
+                files.remove_folder(folder)
 
 
 def is_owned(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,6 +88,15 @@ def sweep(folder: Path, name: str = "*") -> None:
     for temporary in folder.glob(f".{name}.*"):
         if temporary.is_file():
             temporary.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder."""
+    holder = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
+    folder.rename(holder / folder.name)
+    # Includes the rest of a removal that was killed.
+    for remnant in folder.parent.glob(".removed-*"):
+        shutil.rmtree(remnant, ignore_errors=True)
 
 
 @contextmanager

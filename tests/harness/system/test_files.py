@@ -265,3 +265,23 @@ def test_check_writable_refuses_invalid_folder(tmp_path: Path):
         with pytest.raises(StorageError):
             check_writable(folder)
     assert blocked.read_text() == "kept"
+
+
+def test_removal_that_is_interrupted_leaves_no_folder_and_is_completed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        files.write_text(tmp_path / name / "config.json", "{}")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            files.remove_folder(tmp_path / "first")
+    assert [path.parent.name for path in tmp_path.glob("*/config.json")] == ["second"]
+
+    files.remove_folder(tmp_path / "second")
+
+    assert not list(tmp_path.iterdir())
