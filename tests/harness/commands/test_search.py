@@ -125,11 +125,15 @@ def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Pa
         assert run([*command, "--target", "97"]) == 2
 
 
-def test_failed_start_of_a_method_leaves_no_study(workspace: Path):
+def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("harness.interface.logs._TensorBoard", lambda *_: [].pop())
+    command = [*SEARCH, "--study", "failing"]
     Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
 
-    assert run([*SEARCH, "--study", "failing", "--sampler", "failing:begin"]) == 4
-    assert not (workspace / "runs" / "failing").exists()
+    for option, value, code in (("--sampler", "failing:begin", 4), ("--log", "tensorboard", 2)):
+        assert (run([*command, option, value]), [*workspace.glob("runs/failing")]) == (code, [])
+    assert (run(command), run([*command, "--log", "tensorboard"])) == (3, 2)
+    assert (workspace / "runs" / "failing" / "log.jsonl").exists()
 
 
 @pytest.mark.parametrize(
