@@ -1,11 +1,19 @@
 """The program ``harness``, also as ``python -m harness``."""
 
+import atexit
+import os
 import signal
 import sys
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
     """Run the command line and exit; Ctrl-C and SIGTERM give exit code 130 and no traceback, also during imports."""
+    # The function that is registered first runs last.
+    atexit.register(_handle_signals, signal.SIG_IGN)
+    code: Any = 130
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         from harness.cli import main as run
@@ -13,12 +21,17 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr or None)
-        sys.exit(130)
-    finally:
-        # The exit code is settled. A second Ctrl-C would otherwise end Python during the exit, which may take seconds,
-        # with a traceback or with the exit code of the signal (``Py_FinalizeEx`` restores the default handlers).
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    except SystemExit as end:
+        code = end.code
+    # A second signal ends the exit, which may take seconds, with the settled code and without a traceback; at the end,
+    # signals are ignored, because ``Py_FinalizeEx`` restores the default handlers.
+    _handle_signals(lambda *_: os._exit(code))
+    sys.exit(code)
+
+
+def _handle_signals(handler: Any) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
 
 
 if __name__ == "__main__":

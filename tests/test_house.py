@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_478,
-    "test lines": 27_941,
+    "product lines": 28_487,
+    "test lines": 27_957,
     "benchmark lines": 3_791,
     "public names": 1_188,
     "files": 1_131,

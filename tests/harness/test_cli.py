@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,16 @@ entry_points(group="console_scripts", name="harness")["harness"].load()()"""
     ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", error)
+
+
+def test_second_signal_ends_exit_that_waits_for_thread():
+    program = """import threading, time
+from harness import __main__, cli
+cli.run = lambda _: print("done", flush=True) or threading.Thread(target=time.sleep, args=(60,)).start() or 3
+__main__.main()"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"done\n"
+        time.sleep(0.5)  # until Python waits for the thread
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 3
