@@ -193,8 +193,8 @@ def _function(name: str) -> Method:
         with suppress(ImportError):
             if find_spec(name.partition(":")[0]) is not None:
                 return Method(name=name, says="user-defined Python function", function=name)
-    known = f"known are {', '.join(_BUILT_IN)}, or a function as MODULE:NAME"
-    raise UsageError(f"unknown method {name!r}; {known}", hint=nearest(name, _BUILT_IN))
+    names = f"known are {', '.join(_BUILT_IN)}, or a function as MODULE:NAME"
+    raise UsageError(f"unknown method {name!r}; {names}", hint=nearest(name, _BUILT_IN))
 
 
 def _program(text: str) -> Method:
