@@ -214,11 +214,9 @@ stop = lambda *_: signal.raise_signal({number:d})
 atexit.register(stop)
 entry_points(group="console_scripts", name="harness")["harness"].load()()"""
 
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
-    assert (result.returncode, result.stdout, result.stderr) == (130, "", error)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", error)
 
 
 def test_second_signal_ends_exit_that_waits_for_thread():
