@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# ConfigSpace: NormalIntegerHyperparameter samples a wider and shifted distribution, and pdf_values does not add up to 1.
+# ConfigSpace: NormalIntegerHyperparameter samples a wider, shifted distribution, and pdf_values does not add up to 1.
 #
 # Versions: ConfigSpace 1.2.0, NumPy 2.4.6, SciPy 1.17.1.
 # Expected: samples follow the normal distribution, limited to the range and rounded (SciPy: truncnorm), or at least the
 #   probabilities of pdf_values; integers at the same distance from the mean are equally frequent.
 # Observed: for mean 2, deviation 0.5 and the range 1 to 4, 1 has a share of 0.29 and 3 has 0.16, in place of 0.16 each;
-#   pdf_values states 0.08 for both, and its values add up to 0.76. For the range 1 to 10, 1 has 0.040 and 9 has 0.034 in
-#   place of 0.028. The deviation is too large by 1 % for 101 integers and by 13 % for 5 integers.
+#   pdf_values states 0.08 for both, and its values add up to 0.76. For the range 1 to 10, 1 has 0.040 and 9 has 0.034
+#   in place of 0.028. The deviation is too large by 1 % for 101 integers and by 13 % for 5 integers.
 #   NormalFloatHyperparameter follows truncnorm.
 # Matters: priors over depths and widths have few values, where the error is largest. Use a categorical parameter with
 #   weights.

@@ -4,11 +4,11 @@
 # Versions: mealpy 3.0.2, NumPy 2.4.6, SciPy 1.17.1, pandas 3.1.1, matplotlib 3.11.2.
 # Expected: g_best.target.fitness is the objective at g_best.solution, and no evaluation is better.
 # Observed: for OriginalBeesA, ProbBeesA, OriginalFOA, DevFOA, WhaleFOA and OriginalSBO the two differ in each of ten
-#   runs on a sphere, by a factor of 7 to 40 in the median. BeesA moves the solution of a parent in place, FOA transforms
-#   the solution again after the evaluation, and SBO stores the fitness of the new solution with the old solution.
+#   runs on a sphere, by a factor of 7 to 40 in the median. BeesA moves the solution of a parent in place, FOA
+#   transforms the solution again after the evaluation, and SBO stores the new fitness with the old solution.
 #   ABFO replaces its best bacterium, and returns a fitness several times worse than the best evaluation.
 #   PSO, GWO, DE, GA, WOA and DevSBO return consistent results.
-# Matters: the returned hyperparameters do not reach the reported loss. Record the evaluations, and take the best record.
+# Matters: the returned hyperparameters do not reach the reported loss. Record evaluations, and take the best.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

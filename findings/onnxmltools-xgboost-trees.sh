@@ -3,8 +3,8 @@
 #
 # Versions: xgboost 3.2.0, onnxmltools 1.16.0, ONNX Runtime 1.32.0, scikit-learn 1.9.1.
 # Expected: the ONNX model has the predictions of XGBoost, or the conversion raises an error.
-# Observed: for three classes and num_parallel_tree=3 the trees are assigned to the wrong classes: the accuracy falls from
-#   0.89 to chance, without a message. With two outputs the second output is 0 and the first contains trees of
+# Observed: for three classes and num_parallel_tree=3 the trees are assigned to the wrong classes: the accuracy falls
+#   from 0.89 to chance, without a message. With two outputs the second output is 0 and the first contains trees of
 #   both outputs. reg:logistic returns 0.5 plus the sum of leaves in place of the probability, multi:softmax the sums.
 #   Parallel trees for a regression, classes without parallel trees and count:poisson agree.
 # Matters: the file loads and runs. Compare predictions after the conversion, or boost without parallel trees, train one
