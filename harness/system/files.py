@@ -94,12 +94,9 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder.
 
     Raises:
-        StorageError: The folder cannot be moved.
+        StorageError: The folder cannot be moved, or a file in the folder cannot be removed.
     """
-    with (
-        _as_storage_error(folder),
-        tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent, ignore_cleanup_errors=True) as holder,
-    ):
+    with _as_storage_error(folder), tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent) as holder:
         folder.rename(Path(holder, "folder"))
     # The rest of a removal that was killed. A different process may be about to use a holder without a folder.
     for remnant in folder.parent.glob(".removed-*/folder"):
