@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from harness.evidence.leaderboard_table import PROVEN
 from harness.searching.turn import Turn
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
+from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
 from harness.studies.config import StudyConfig, epochs_within
 from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
@@ -91,8 +91,8 @@ def shorter_epochs(
     """Return the epochs of a training that replaces a first run at a rung; None if the run goes on.
 
     A complete training of the epochs until the rung makes fewer errors than the run at the rung, whose learning rate
-    has hardly decayed. If the errors at the rung would already give a ``chance_to_confirm`` of ``LIKELY``, all later
-    epochs and a confirmation at full length are a waste of time. The answer is the largest choice up to the rung
+    has hardly decayed. If the errors at the rung would already give a ``chance_to_confirm`` of ``CONFIDENCE``, all
+    later epochs and a confirmation at full length are a waste of time. The answer is the largest choice up to the rung
     (``StudyConfig.choice_within``), if the network was not proposed with these epochs.
 
     Args:
@@ -102,7 +102,7 @@ def shorter_epochs(
         config: Configuration of the study.
     """
     at_the_end = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
-    if not at_the_end.passed_first or at_the_end.chance_to_confirm < LIKELY:
+    if not at_the_end.passed_first or at_the_end.chance_to_confirm < CONFIDENCE:
         return None
     epochs = config.choice_within(result.trained_epochs)
     proposed_pairs = {(each.proposal.hash, each.proposal.epochs) for each in candidates}
