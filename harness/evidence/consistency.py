@@ -198,15 +198,14 @@ def _table_faults() -> Iterator[str]:
 
 def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _History) -> Iterator[str]:
     """Yield the faults of a ledger and the shipped ledger; ``history`` is of the records of the workspace."""
-    entries = standings.entries
     record_of = {record.key: record for record in standings.records}
-    yield from _attempt_faults(path, entries, record_of, shipped, history)
-    yield from _spending_faults(path, entries)
-    for entry in entries.seed_declarations:
+    yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
+    yield from _spending_faults(path, standings.entries)
+    for entry in standings.entries.seed_declarations:
         starts_utc = [run.started_utc for run in _seeds_of(entry, record_of)]
         if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):
             yield f"{path}: seeds of {entry.hash}: declared {entry.declared_utc}, first run began {min(starts_utc)}"
-    for item in entries.registrations:
+    for item in standings.entries.registrations:
         stated_bound = item.lower_bound_pct
         bound = bounds.over_seeds(item.errors, item.images)
         if stated_bound is not None and (bound is None or abs(stated_bound - bound) > bounds.TOLERANCE):
