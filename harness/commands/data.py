@@ -97,8 +97,7 @@ def _list(as_json: bool) -> None:
     workspace = files.workspace()
     use_counts = _use_counts(workspace)
     rows = []
-    data_folder = workspace.data("x").parent  # the parent is the same for all names
-    for folder in sorted(path.parent for path in data_folder.glob("*/data.json")):
+    for folder in workspace.data_sets():
         spec = datasets.dataset(folder.name)
         sizes = {name: getattr(spec, name) for name in ("classes", "train_size", "validation_size", "test_size")}
         counts = {kind: count[spec.name] for kind, count in use_counts.items()}

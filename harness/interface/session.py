@@ -164,7 +164,8 @@ def run_search_with_progress(
                 if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
                     write_database(state, plan.folder / "study.db")
-        outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
+            # Within the block, because the advice is an event, too.
+            outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
 
 

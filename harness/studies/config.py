@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import Metric
@@ -149,6 +149,10 @@ class StudyConfig:
     def rungs_of(self, epochs: int) -> tuple[int, ...]:
         """Return the epochs after which pruning is decided in a training of ``epochs`` epochs."""
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
+
+    def choice_within(self, epochs: int) -> int | None:
+        """Return the largest of ``epoch_choices`` up to ``epochs``; None without one."""
+        return max((choice for choice in self.epoch_choices if choice <= epochs), default=None)
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
         """Return recipe and recipe name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
@@ -315,7 +319,9 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
             yield
         finally:
             if not had_files and folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
-                files.remove_folder(folder)
+                # A folder that cannot be moved, such as a mount point, remains.
+                with suppress(StorageError):
+                    files.remove_folder(folder)
 
 
 def is_owned(folder: Path) -> bool:

@@ -91,13 +91,16 @@ def sweep(folder: Path, name: str = "*") -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder."""
-    with _as_storage_error(folder):
-        holder = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
-        folder.rename(holder / folder.name)
-    # Includes the rest of a removal that was killed.
-    for remnant in folder.parent.glob(".removed-*"):
-        shutil.rmtree(remnant, ignore_errors=True)
+    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder.
+
+    Raises:
+        StorageError: The folder cannot be moved, or a file in the folder cannot be removed.
+    """
+    with _as_storage_error(folder), tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent) as holder:
+        folder.rename(Path(holder, "folder"))
+    # The rest of a removal that was killed. A different process may be about to use a holder without a folder.
+    for remnant in folder.parent.glob(".removed-*/folder"):
+        shutil.rmtree(remnant.parent, ignore_errors=True)
 
 
 @contextmanager
@@ -239,6 +242,10 @@ class Workspace:
     def data(self, name: str) -> Path:
         """Return the folder of the user data set ``name``."""
         return self.runs / ".data" / name.replace("/", "-")
+
+    def data_sets(self) -> list[Path]:
+        """Return the folders of all user data sets, sorted by name; a data set is a folder with the file of facts."""
+        return sorted(path.parent for path in self.runs.glob(".data/*/data.json"))
 
     def studies(self) -> list[Path]:
         """Return the folders of all studies, sorted by name; a study is a folder with a configuration."""

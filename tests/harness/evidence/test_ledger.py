@@ -59,11 +59,8 @@ def test_attempts_with_equal_number_from_two_clones_both_count(tmp_path: Path):
         ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
     merged.write_bytes(first_clone.read_bytes() + second_clone.read_bytes())
 
-    assert [(attempt.number, attempt.hash) for attempt in ledger.read(merged).attempts] == [
-        (1, KEY.hash),
-        (1, OTHER.hash),
-    ]
-    assert all(attempt.outcome is AttemptOutcome.FAILED for attempt in ledger.read(merged).attempts)
+    attempts = [(attempt.number, attempt.hash, attempt.outcome) for attempt in ledger.read(merged).attempts]
+    assert attempts == [(1, KEY.hash, AttemptOutcome.FAILED), (1, OTHER.hash, AttemptOutcome.FAILED)]
     assert ledger.declare_attempt(merged, KEY, 30, 30).number == 2
 
 
