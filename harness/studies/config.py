@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
-from harness.system.errors import ContentError, StorageError, UsageError
+from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import Metric
@@ -302,6 +303,8 @@ def read_config(folder: Path) -> _ConfigFile:
 def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
+    A folder that had files before is kept.
+
     Args:
         folder: The folder.
         removable: Files and folders that do not count as written.
@@ -311,10 +314,11 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """
     # Do not fail at once, because ``is_owned`` in a different process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
+        had_files = os.listdir(folder) != [".lock"]
         try:
             yield
         finally:
-            if folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
+            if not had_files and folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
                 # A folder that cannot be moved, such as a mount point, remains.
                 with suppress(StorageError):
                     files.remove_folder(folder)
@@ -323,9 +327,9 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
 def is_owned(folder: Path) -> bool:
     """Return whether a process holds the lock of a folder."""
     try:
-        if (folder / ".lock").exists():
-            with files.locked(folder / ".lock", seconds=0):
-                pass
-    except UsageError as error:
-        return isinstance(error, files.Held)
+        # Not ``files.locked``, which would create a folder that another process is removing.
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False

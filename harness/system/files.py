@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def sweep(folder: Path, name: str = "*") -> None:
         folder: Folder of the files.
         name: Name of the files that were being written, as a glob pattern.
     """
-    for temporary in folder.glob(f".{name}.*"):
+    for temporary in folder.glob(f".{name}.????????"):  # the random part of ``tempfile.mkstemp``
         if temporary.is_file():
             temporary.unlink(missing_ok=True)
 
@@ -141,17 +141,26 @@ def log_text(path: Path) -> str:
         ContentError: The file cannot be read.
     """
     try:
-        if not path.exists():
-            return ""
         return read_bytes(path).decode("utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError as error:
         raise ContentError(f"cannot read {path}: {reason(error)}") from error
 
 
 def refuse_device(path: Path) -> None:
     """Raise OSError if ``path`` is a device or a pipe, which may be endless."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    # Not a comparison with ``exists``: another process may create or remove the file between two checks.
+    if any((path.is_fifo(), path.is_socket(), path.is_char_device(), path.is_block_device())):
         raise OSError(errno.EINVAL, "the path is a device or a pipe, not a file", str(path))
+
+
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Return the size in bytes and the time of the last change in ns; None if the file does not exist."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    return None
 
 
 def append_line(path: Path, line: str) -> None:

@@ -30,6 +30,7 @@ from harness.bench.comparison import (
 )
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
+    LiveContest,
     RunOutcome,
     RunRequest,
     SimulatedExecutor,
@@ -39,6 +40,7 @@ from harness.bench.replay import (
     _TableRuns,
     prepare_live,
     replay,
+    run_live,
     run_repeats,
 )
 from harness.bench.table import Table
@@ -347,22 +349,9 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
 
 METHODS = (_BUILT_IN["random"], _BUILT_IN["halving"])
 REQUEST = RunRequest(
-    live=True,
-    repeats=2,
-    seed=0,
-    target=None,
-    budget=None,
-    seconds=None,
-    workers=2,
-    answer_seconds=10.0,
-    dataset="mnist-5k",
-    data=None,
-    device="cpu",
-    engine="torch",
-    judge_seeds=3,
-    space="tiny",
-    recipe="fast",
-)
+    live=True, repeats=2, seed=0, target=None, budget=None, seconds=None, workers=2, answer_seconds=10.0,
+    dataset="mnist-5k", data=None, device="cpu", engine="torch", judge_seeds=3, space="tiny", recipe="fast",
+)  # fmt: skip
 
 
 def digits_table() -> Table:
@@ -491,6 +480,16 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
     late = [pair for pair in ends if pair[1] > seconds]
     assert len(late) > TRAININGS / 4
     assert all(0.9 <= live_end / replayed_end <= 1.1 for live_end, replayed_end in late)
+
+
+def test_live_runs_keep_files_of_user(tmp_path: Path):
+    (tmp_path / "work").mkdir()
+    trace = Trace(method="random", repeat=0, seed=0, answers=(), networks=0, runs=0, rejected=0, ended=1.0)
+    contest = LiveContest([_BUILT_IN["random"]], live_design(1.0), EFFORT)
+
+    run_live(contest, lambda: Processes(SOURCE, EFFORT.limits), tmp_path, [trace], print)
+
+    assert (tmp_path / "work").exists()
 
 
 @pytest.mark.slow

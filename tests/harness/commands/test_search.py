@@ -137,7 +137,8 @@ def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path,
     Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
 
     for option, value, code in (("--sampler", "failing:begin", 4), ("--log", "tensorboard", 2)):
-        assert (run([*command, option, value]), [*workspace.glob("runs/failing")]) == (code, [])
+        exit_code = run([*command, option, value, "--storage", "sqlite:///studies.db"])
+        assert (exit_code, [*workspace.glob("runs/failing")], Path("studies.db").exists()) == (code, [], False)
     assert (run(command), run([*command, "--log", "tensorboard"])) == (3, 2)
     assert (workspace / "runs" / "failing" / "log.jsonl").exists()
 
