@@ -331,9 +331,9 @@ def _shorter_epochs(search: Search, job: Job, result: Result) -> int | None:
     Only without an incumbent, as smaller networks need longer trainings. Only the default proposer trains networks
     again, as long as the limit of the trials allows another trial.
     """
-    if job.purpose is not Purpose.SEARCH or search.state.incumbent is not None:
+    if job.purpose is not Purpose.SEARCH or search.state.incumbent is not None or _stop_reason(search) is not None:
         return None
-    if search.is_hopeless is not None or _stop_reason(search) is not None:
+    if search.is_hopeless is not None or not isinstance(search.proposer, Proposer):
         return None
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidates = search.state.candidates
