@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
 from harness.system.errors import UsageError, require
@@ -16,18 +16,8 @@ from harness.system.user_code import guarding_user_code
 from harness.training.result import Purpose
 
 
-class Logger(Protocol):
-    """A callable that receives each event of a study."""
-
-    def __call__(self, event: Event) -> None:
-        """Write the points that the event adds to the curves."""
-
-    def close(self) -> None:
-        """Write pending points, and close the files."""
-
-
-def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Logger:
-    """Return the logger of a study.
+def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> _TensorBoard | _MLflow:
+    """Return the logger of a study, which is called with each event; its ``close`` writes pending points.
 
     Args:
         kind: ``tensorboard`` or ``mlflow``.
