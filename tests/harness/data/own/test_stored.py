@@ -261,7 +261,7 @@ def test_test_images_without_labels_are_refused():
 
 
 @pytest.mark.parametrize("part", ["train.npz", "test.npz"])
-def test_damaged_copy_is_rejected(part: str, tmp_path: Path):
+def test_damaged_copy_is_rejected_and_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
     spec = own.from_arrays("pets", *pictures())
     path = tmp_path / "workspace" / "runs" / ".data" / spec.name / part
     content = bytearray(path.read_bytes())
@@ -271,12 +271,7 @@ def test_damaged_copy_is_rejected(part: str, tmp_path: Path):
     with pytest.raises(DataError):
         load(spec.name)
 
-
-@pytest.mark.parametrize("part", ["train.npz", "test.npz"])
-def test_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
-    spec = own.from_arrays("pets", *pictures())
-    (tmp_path / "workspace" / "runs" / ".data" / spec.name / part).unlink()
-
+    path.unlink()
     with pytest.raises(MissingData) as excinfo:
         find(spec, None)
     assert {word.strip(",") for word in excinfo.value.message.split() if ".npz" in word} == {part}
