@@ -302,9 +302,9 @@ def write_index(workspace: Workspace, index: _IndexPage) -> Path:
 def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Write the reports that are missing or older than their study; yield (study name, error message or "")."""
     for folder in _study_folders(workspace):
-        report = folder / "report.html"
-        sources = [path for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
-        if report.exists() and all(path.stat().st_mtime_ns <= report.stat().st_mtime_ns for path in sources):
+        report = files.file_state(folder / "report.html")
+        sources = filter(None, (files.file_state(folder / name) for name in ("config.json", "log.jsonl")))
+        if report is not None and all(time_ns <= report[1] for _, time_ns in sources):
             continue
         try:
             write_report(folder, workspace)

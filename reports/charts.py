@@ -269,8 +269,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     x = _log_axis(alt.X, "cost", unit)
     y = _accuracy_axis("accuracy, %")
     looks = _looks("shown", _KINDS, [row["shown"] for row in points])
-    lines, labels = _levels(config, y)
-    layers = [*lines]
+    layers, labels = _levels(config, y)
     limit_name = "budget" if config.minimised[0] is Metric.PARAMETERS else "at most"
     bound = f"{limit_name} {config.limits[0]:,}"
     # A line far from all points would squeeze the points.
@@ -339,12 +338,17 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
     return rows
 
 
+def _level_texts(config: StudyConfig) -> dict[float, str]:
+    """Return the texts of threshold and target by level, or only of the target if both are equal."""
+    target = f"target {config.target_pct:g} %"
+    return {config.threshold_pct: f"threshold {config.threshold_text}", config.target_pct: target}
+
+
 def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
     """Return the lines of threshold and target, and the labels: above the higher line, below the lower line."""
     lines = []
     labels = []
-    levels = {config.threshold_pct: f"threshold {config.threshold_text}"}
-    levels[config.target_pct] = f"target {config.target_pct:g} %"  # equal levels are one line
+    levels = _level_texts(config)
     for level, words in levels.items():
         line = _over([{"errors": _errors_pct(level), "words": words}]).encode(y=y)
         lines.append(line.mark_rule(**_DASHED))
@@ -451,23 +455,20 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
                 outside.append({"network": name, "seed": kind, "drawn": low, "words": f"{words}, outside"})
     if not rows:
         return None
+    places = {"y": _names(names=names), "yOffset": alt.YOffset("seed:N", sort=list(kinds))}
     marks = _over(rows).mark_point(filled=True, size=60, opacity=0.8)
     marks = marks.encode(
         x=alt.X("drawn:Q", title="accuracy of a seed, %", scale=alt.Scale(zero=False, padding=12)),
-        y=_names(names=names),
-        yOffset=alt.YOffset("seed:N", sort=list(kinds)),
+        **places,
         tooltip=_tips("network:N", "seed:N", "accuracy:Q||.2f"),
         **_looks("seed", kinds, [row["seed"] for row in rows]),
     )
-    levels = {info.config.threshold_pct: f"threshold {info.config.threshold_text}"}
-    levels[info.config.target_pct] = f"target {info.config.target_pct:g} %"
-    rule = _over({"drawn": value, "words": words} for value, words in levels.items()).mark_rule(**_DASHED)
+    lines = _over({"drawn": value, "words": words} for value, words in _level_texts(info.config).items())
     description = f"Accuracy of each seed of {len(names)} networks; dashed: target and threshold."
-    layers = [rule.encode(x="drawn:Q", tooltip="words:N"), marks]
+    layers = [lines.mark_rule(**_DASHED).encode(x="drawn:Q", tooltip="words:N"), marks]
     if outside:
         labels = _over(outside).mark_text(align="left", dx=7, color=TEXT, fontSize=11)
-        offset = alt.YOffset("seed:N", sort=list(kinds))
-        layers.append(labels.encode(x="drawn:Q", y=_names(names=names), yOffset=offset, text="words:N"))
+        layers.append(labels.encode(x="drawn:Q", **places, text="words:N"))
     return _finished(alt.layer(*layers), description, 110 + 34 * len(names))
 
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
 from harness.data.datasets import dataset, task_or_mnist
-from harness.evidence import bounds, leaderboard_table, ledger
+from harness.evidence import bounds, leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
-from harness.evidence.record import Record, read_all
+from harness.evidence.record import Record, report_damage
 from harness.studies import candidate
 from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig, settings_of
@@ -115,14 +115,15 @@ class _Side(NamedTuple):
 def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
     """Return the evidence of a workspace on ``networks``, pairs of a name (may be empty) and an architecture."""
     hashes = {architecture.hash for _, architecture in networks}
-    records = [item for item in read_all(workspace.records) if item.hash in hashes]
-    ledger_entries = ledger.read(workspace.ledger)
-    rows = [(leaderboard_table.row_of_record(item, ledger_entries), item) for item in records]
-    positions = {row.key: index for index, row in enumerate(leaderboard_table.ranked([row for row, _ in rows]))}
-    rows.sort(key=lambda pair: (not pair[0].reached, positions[pair[0].key]))
+    standings = leaderboard_table.survey(workspace)
+    report_damage(standings.damage)
+    # A row of a record is no claim.
+    record_by_key = {(item.key, False): item for item in standings.records if item.hash in hashes}
+    rows = [(row, record_by_key[row.key]) for row in standings.rows if row.key in record_by_key]
+    rows.sort(key=lambda pair: not pair[0].reached)
     runs = _runs_of(hashes, workspace)
     tasks = {network_hash: task_or_mnist(results[0].dataset) for network_hash, results in runs.items()}
-    tasks |= {item.hash: dataset(item.dataset).task for item in records}
+    tasks |= {item.hash: dataset(item.dataset).task for item in record_by_key.values()}
     sides = []
     for name, architecture in networks:
         analysis = analyse(architecture, tasks.get(architecture.hash, MNIST))

@@ -271,23 +271,24 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
 
     10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/scheduler.py``). Only exempt
     networks show the end of runs that pruning would have stopped. Each item has ``epochs``, ``pruned`` (networks
-    pruned), ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold)
-    and ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
+    pruned, without networks that reached the threshold at the rung), ``spared`` (exempt networks that failed a rung),
+    ``reached`` (spared networks that reached the threshold) and ``interval``, the 95 % Clopper-Pearson interval of
+    reached / spared, None if no network was spared.
     """
     first_runs = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
     pruned_trials = defaultdict[int, set[int]](set)  # by number of epochs
     reached_by_spared_trial = defaultdict[int, dict[int, bool]](dict)  # by number of epochs
     for entry in info.study.of_kind(RungReached):
         event = entry.event
-        if event.purpose != Purpose.SEARCH:
+        candidate = info.study.candidates.get(event.trial)
+        if event.purpose != Purpose.SEARCH or (candidate is not None and candidate.is_shortened):
             continue
         run = first_runs.get(event.trial)
-        proposal = info.study.proposals.get(event.trial)
         epochs = info.config.recipe.epochs
         if run is not None:
             epochs = run.recipe.epochs
-        elif proposal is not None and proposal.epochs:
-            epochs = proposal.epochs
+        elif candidate is not None and candidate.proposal.epochs:
+            epochs = candidate.proposal.epochs
         if event.pruned:
             pruned_trials[epochs].add(event.trial)
         # Skip runs that have not ended or were broken off by the machine: the final accuracy is unknown.

@@ -25,7 +25,7 @@ from harness.studies.config import StudyConfig, is_owned, read_config, settings_
 from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.study_state import StateDecision, StudyState
-from harness.system import statistics
+from harness.system import files, statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.system.terminal import counted
@@ -382,9 +382,7 @@ def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -
     ``known_study`` is a study of the workspace that has been read (``leaderboard_table.survey``).
     """
     survey = leaderboard_table.survey(workspace, known_study)
-    log = workspace.test_log
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    reads = [_test_read(line) for line in lines if line.strip()]
+    reads = [_test_read(line) for line in files.log_text(workspace.test_log).split("\n") if line.strip()]
     damage = tuple(error.one_line for error in survey.damage)
     return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.undeclared_records)
 

@@ -41,19 +41,10 @@ ENVIRONMENT = Environment(
     data_hash="ab" * 32,
 )
 CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="ab" * 32,
-    budget=20_000,
-    target_pct=99.4,
-    threshold_pct=99.45,
-    space="card",
-    space_text="net = conv3x3(8) | gap | linear(10);  # not the real one\n",
-    sampler="tpe",
-    recipe=Recipe(),
-    recipe_name="fast",
-    rungs=(4, 8),
-    seed=0,
-)
+    dataset="mnist", data_hash="ab" * 32, budget=20_000, target_pct=99.4, threshold_pct=99.45, space="card",
+    space_text="net = conv3x3(8) | gap | linear(10);  # not the real one\n", sampler="tpe", recipe=Recipe(),
+    recipe_name="fast", rungs=(4, 8), seed=0,
+)  # fmt: skip
 
 
 def network_of_width(width: int) -> str:

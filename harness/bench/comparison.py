@@ -181,10 +181,8 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     if design != comparison:
         names = [item.name for item in fields(design) if getattr(design, item.name) != getattr(comparison, item.name)]
         raise ContentError(f"{folder} has a comparison that differs in {', '.join(names)}; choose a new folder")
-    if not log.exists():
-        return []
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    lines = files.log_text(log).split("\n")[:-1]
     traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
     # Rewrite the file without a torn line, otherwise the next line would be appended to this line.
     files.write_text(log, "".join(f"{_line(trace)}\n" for trace in traces))

@@ -35,7 +35,7 @@ from harness.bench.methods import Method, Pruning, asking
 from harness.bench.table import Machine, Row, Table
 from harness.data.training_images import ImageData, load
 from harness.searching import scheduler
-from harness.searching.external_method import Asker, Problem
+from harness.searching.external_method import Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.request import SearchRequest
@@ -529,21 +529,6 @@ def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Pr
     )
 
 
-def _past_of(method: Method, config: StudyConfig) -> Past:
-    """Return the prior observations of a method, none from the data set of the task."""
-    if not method.uses_transfer:
-        return NO_PAST
-    # Prior runs on the data set of the table would reveal the answer.
-    return Past((), transfer(elsewhere(config.dataset), config.recipe))
-
-
-def _pruning_rule(method: Method, asker: Asker | None, target_pct: float) -> Callable[[Result], bool] | None:
-    """Return the rule of a method that stops runs at all rungs of the task; None for methods without such a rule."""
-    if asker is not None:
-        return asker.is_hopeless
-    return _HalvingRule(target_pct).is_hopeless if method.pruning is Pruning.HALVING else None
-
-
 def _run_repeat(
     method: Method,
     comparison: Comparison,
@@ -575,11 +560,16 @@ def _run_repeat(
     start = executor.now()
     with asking(method, repeat, space, problem, comparison.answer_seconds) as asker:
         first_answer_seconds = executor.now() - start
-        is_hopeless = _pruning_rule(method, asker, config.target_pct)
+        # The rule of the method that stops runs at all rungs of the task; None for methods without such a rule.
+        is_hopeless = None if asker is None else asker.is_hopeless
+        if asker is None and method.pruning is Pruning.HALVING:
+            is_hopeless = _HalvingRule(config.target_pct).is_hopeless
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
+        # Prior runs on the data set of the table would reveal the answer.
+        past = Past((), transfer(elsewhere(config.dataset), config.recipe)) if method.uses_transfer else NO_PAST
         # Built-in methods use the proposer of a search.
-        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, _past_of(method, config))
+        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, past)
         confirm_seeds = confirm_seeds_of(config) if switches.confirmation else 0
         state = StudyState(folder, config, confirm_seeds=confirm_seeds, counts_repeats=switches.repeats)
         executor.start(task.workers)
@@ -704,13 +694,12 @@ def run_live(
     """
     methods, comparison, effort = contest
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
-    work = folder / "work"
     for repeat in range(comparison.repeats):
         for method in methods:
             if (method.name, repeat) in traces:
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
-            repeat_folder = work / f"{method.name}-{repeat}"
+            repeat_folder = folder / f".work-{method.name}-{repeat}"
             trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), effort, repeat_folder)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
@@ -718,7 +707,6 @@ def run_live(
     ordered_traces = [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
     say("judging the answers on fresh seeds")
     judged = _judged(ordered_traces, comparison, effort, make_executor())
-    shutil.rmtree(work, ignore_errors=True)
     return ordered_traces, judged
 
 

@@ -97,12 +97,11 @@ def _list(as_json: bool) -> None:
     workspace = files.workspace()
     use_counts = _use_counts(workspace)
     rows = []
-    data_folder = workspace.data("x").parent  # the parent is the same for all names
-    for folder in sorted(path.parent for path in data_folder.glob("*/data.json")):
+    for folder in workspace.data_sets():
         spec = datasets.dataset(folder.name)
         sizes = {name: getattr(spec, name) for name in ("classes", "train_size", "validation_size", "test_size")}
         counts = {kind: count[spec.name] for kind, count in use_counts.items()}
-        size_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        size_bytes = sum(size for size, _ in filter(None, map(files.file_state, folder.glob("*"))))
         rows.append({"name": spec.name, "shape": shape_text(spec.image_shape), **sizes, **counts, "bytes": size_bytes})
     if as_json:
         options.print_json({"datasets": rows})

@@ -139,7 +139,10 @@ def leaderboard(
     elif not standings.rows:
         write(f"no records, claims or studies in {workspace.root} yet", err=True)
     elif not matches:
-        write(_mismatch_text(standings.rows), err=True)
+        targets = ", ".join(f"{target_pct:g}" for target_pct in sorted({row.target_pct for row in standings.rows}))
+        dataset_names = ", ".join(sorted({row.dataset for row in standings.rows}))
+        facts = f"existing targets: {targets} %, existing data sets: {dataset_names}"
+        write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
     else:
         wants_summary = not (show_all or limit or dataset or tier or target)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
@@ -148,14 +151,6 @@ def leaderboard(
         visible_rows = [row for row in matches if row.recipe_hash or show_all or tier] or matches
         _show(visible_rows[:limit], names, wants_summary=wants_summary, hidden=len(matches) - len(visible_rows))
     return 0
-
-
-def _mismatch_text(rows: Sequence[LeaderboardRow]) -> str:
-    """Return that no row matches the options, with the targets and the data sets of all rows."""
-    targets = ", ".join(f"{target_pct:g}" for target_pct in sorted({row.target_pct for row in rows}))
-    dataset_names = ", ".join(sorted({row.dataset for row in rows}))
-    facts = f"existing targets: {targets} %, existing data sets: {dataset_names}"
-    return f"none of the {len(rows)} rows matches the options; {facts}"
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:

@@ -180,11 +180,10 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    workspace_folder = workspace().data(name)
-    for location in (workspace_folder, folder):
+    for location in (workspace().data(name), folder):
         if location is not None and os.path.isfile(location / "data.json"):
             return read_as(Dataset, location / "data.json", str(location / "data.json"))
-    names = [*DATASETS, *sorted(path.parent.name for path in workspace_folder.parent.glob("*/data.json"))]
+    names = [*DATASETS, *(path.name for path in workspace().data_sets())]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
 
 

@@ -19,6 +19,7 @@ from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.leaderboard_table import (
     LeaderboardRow,
+    Survey,
     Tier,
     collect,
     ranked,
@@ -78,7 +79,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
                         record_files.read_recorded(workspace.records, record, index)
                     except ContentError as error:
                         messages.append(error.one_line)
-            messages += _ledger_faults(workspace.ledger, standings.records, shipped_history, own_history)
+            messages += _ledger_faults(workspace.ledger, standings, shipped_history, own_history)
         except ContentError as error:
             messages = [error.one_line]
     return list(dict.fromkeys(messages))
@@ -195,17 +196,16 @@ def _table_faults() -> Iterator[str]:
         yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
 
 
-def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, history: _History) -> Iterator[str]:
+def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _History) -> Iterator[str]:
     """Yield the faults of a ledger and the shipped ledger; ``history`` is of the records of the workspace."""
-    entries = ledger.read(path)
-    record_of = {record.key: record for record in records}
-    yield from _attempt_faults(path, entries, record_of, shipped, history)
-    yield from _spending_faults(path, entries)
-    for entry in entries.seed_declarations:
+    record_of = {record.key: record for record in standings.records}
+    yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
+    yield from _spending_faults(path, standings.entries)
+    for entry in standings.entries.seed_declarations:
         starts_utc = [run.started_utc for run in _seeds_of(entry, record_of)]
         if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):
             yield f"{path}: seeds of {entry.hash}: declared {entry.declared_utc}, first run began {min(starts_utc)}"
-    for item in entries.registrations:
+    for item in standings.entries.registrations:
         stated_bound = item.lower_bound_pct
         bound = bounds.over_seeds(item.errors, item.images)
         if stated_bound is not None and (bound is None or abs(stated_bound - bound) > bounds.TOLERANCE):

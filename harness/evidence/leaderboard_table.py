@@ -174,12 +174,14 @@ class Survey(NamedTuple):
         rows: Ranked rows.
         damage: Faults of documents that are left out, and lacking declarations.
         undeclared_records: Records with seeds whose declaration the ledger lacks.
+        entries: Entries of the ledger.
     """
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
     damage: tuple[ContentError, ...]
     undeclared_records: tuple[Record, ...]
+    entries: Ledger
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
@@ -313,8 +315,8 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
 
 # A live report page requests the rows of all studies repeatedly, and most studies do not change.
 @lru_cache(maxsize=1024)
-def _folded_rows(folder: Path, *file_states: tuple[int, int]) -> list[LeaderboardRow]:
-    """Return the rows of a study; ``file_states`` (size, time of each file) are only a part of the key of the cache."""
+def _folded_rows(folder: Path, *file_states: tuple[int, int] | None) -> list[LeaderboardRow]:
+    """Return the rows of a study; ``file_states`` are only a part of the key of the cache."""
     return _rows_of_study(read_state(folder))
 
 
@@ -503,19 +505,17 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     def rows_in_folder(folder: Path) -> list[LeaderboardRow]:
         if known_study is not None and folder == known_study.folder:
             return _rows_of_study(known_study)
-        facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
-        return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
+        return _folded_rows(folder, *(files.file_state(folder / name) for name in ("config.json", "log.jsonl")))
 
-    entries = ledger.read(workspace.ledger, damage)
+    documents, entries = _records_and_ledger(workspace, damage)
     records = []
-    for item in read_all(workspace.records, damage):
-        if (fault := _ledger_fault(item, entries.attempts)) is None:
-            records.append(item)
-        else:
-            damage.append(ContentError(f"{workspace.ledger}: {fault}"))
     rows = []
     lacking_declarations = []
-    for item in records:
+    for item in documents:
+        if (fault := _ledger_fault(item, entries.attempts)) is not None:
+            damage.append(ContentError(f"{workspace.ledger}: {fault}"))
+            continue
+        records.append(item)
         rows.append(row_of_record(item, entries))
         if indices := undeclared_seeds(item, entries):
             seeds = ", ".join(map(str, indices))
@@ -529,7 +529,24 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     first_rows: dict[Any, LeaderboardRow] = {}
     for row in rows:
         first_rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage), tuple(lacking_declarations))
+    ranking = tuple(ranked(list(first_rows.values())))
+    return Survey(tuple(records), ranking, tuple(damage), tuple(lacking_declarations), entries)
+
+
+def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tuple[list[Record], Ledger]:
+    """Return all records, and the ledger of the time of the records; replace ``damage`` by the faults of both.
+
+    A verification writes to the ledger, then to a record, and a certification to the ledger again, so the ledger must
+    not change while the records are read.
+    """
+    earlier_entries = None
+    entries = ledger.read(workspace.ledger, [])
+    while entries != earlier_entries:
+        earlier_entries = entries
+        damage.clear()
+        records = read_all(workspace.records, damage)
+        entries = ledger.read(workspace.ledger, damage)
+    return records, entries
 
 
 def shipped_table() -> Path:

@@ -6,82 +6,94 @@ fresh seeds, so there is an accuracy curve for each index of a fresh seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
+from harness.studies.mirror import without_passwords
 from harness.system.errors import UsageError, require
-from harness.system.user_code import guarding_user_code
+from harness.system.user_code import Listener, guarding_user_code
+from harness.training.progress import Reporter
 from harness.training.result import Purpose
 
 
-def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> _TensorBoard | _MLflow:
-    """Return the logger of a study, which is called with each event; its ``close`` writes pending points.
+def logger_of(kind: str, folder: Path, progress: Reporter, past: Iterable[Event] = ()) -> Listener:
+    """Return the logger of a study, which writes the points of each event on a separate thread.
 
     Args:
         kind: ``tensorboard`` or ``mlflow``.
         folder: Folder of the study. TensorBoard files are written there; the MLflow experiment gets the same name.
+        progress: Shows that the logger is being opened, and prints a failure.
         past: Events of earlier sessions, not written again; needed for the trial of a network verified now.
 
     Raises:
         DeviceError: The package is not installed.
-        UsageError: The files cannot be written, or the server does not answer.
+        UsageError: The files cannot be written, or the server does not answer within 60 s.
     """
     require("logs", (kind,), f"the log {kind}")
-    curves = _Curves()
-    for event in past:
-        curves.points(event)
-    with guarding_user_code(f"log {kind}", error_type=UsageError):
-        return _TensorBoard(folder / "tensorboard", curves) if kind == "tensorboard" else _MLflow(folder.name, curves)
+    trials = {event.hash: event.trial for event in past if isinstance(event, Proposal)}
+    name = f"log {kind}"
+    if kind == "mlflow":
+        from mlflow import get_tracking_uri
+
+        name += f" at {without_passwords(get_tracking_uri())}"
+    progress.show(f"opening the {name}")
+    with guarding_user_code(name, error_type=UsageError):
+        log = _TensorBoard(folder / "tensorboard") if kind == "tensorboard" else _MLflow(folder.name)
+
+    def write(event: Event) -> None:
+        for curve, value, trial in _points(event, trials):
+            log.write(curve, value, trial)
+
+    return Listener(name, write, progress.say, log.close)
 
 
-class _Curves:
-    """Converts events to points of curves; finds the trial of a verification by the hash of the network."""
+def _points(event: Event, trials: dict[str, int]) -> Iterator[tuple[str, float, int]]:
+    """Yield the points that an event adds: name of the curve, value and trial.
 
-    def __init__(self) -> None:
-        self._trials: dict[str, int] = {}
-
-    def points(self, event: Event) -> tuple[int, dict[str, float]]:
-        """Return the trial of an event, and the values that the event adds to the curves, by curve name.
-
-        An event without values gives (0, {}). A proposal is remembered, because the event of a verification names only
-        the hash of the network.
-        """
-        match event:
-            case Proposal():
-                self._trials[event.hash] = event.trial
-            case RunEnded(run=run) if run.trial is not None:
-                values: dict[str, float] = {}
-                accuracy_curve = f"fresh_validation_pct/seed_{run.seed_index}"
-                if run.purpose is Purpose.SEARCH:
-                    values["parameters"] = run.parameters
-                    accuracy_curve = "validation_pct"
-                if run.validation_accuracy_pct is not None:
-                    values[accuracy_curve] = run.validation_accuracy_pct
-                return run.trial, values
-            case Confirmed():
-                return event.trial, {"confirmed_parameters": event.parameters}
-            case Verified(mean_test_accuracy_pct=float(accuracy)) if event.hash in self._trials:
-                return self._trials[event.hash], {"test_pct": accuracy}
-        return 0, {}
+    Args:
+        event: Event of the study.
+        trials: Trial of each network by hash, because a verification names only the hash; a proposal adds an item.
+    """
+    match event:
+        case Proposal():
+            trials[event.hash] = event.trial
+        case RunEnded(run=run) if run.trial is not None:
+            accuracy_curve = f"fresh_validation_pct/seed_{run.seed_index}"
+            if run.purpose is Purpose.SEARCH:
+                accuracy_curve = "validation_pct"
+                yield "parameters", run.parameters, run.trial
+            if run.validation_accuracy_pct is not None:
+                yield accuracy_curve, run.validation_accuracy_pct, run.trial
+        case Confirmed():
+            yield "confirmed_parameters", event.parameters, event.trial
+        case Verified(mean_test_accuracy_pct=float(accuracy)) if event.hash in trials:
+            yield "test_pct", accuracy, trials[event.hash]
 
 
 class _TensorBoard:
-    def __init__(self, folder: Path, curves: _Curves) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    """Appends each point to a file; ``SummaryWriter`` has a thread that prints a traceback if the disk is full."""
 
-        self._writer = SummaryWriter(str(folder))
-        self._curves = curves
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        self._append(file_version="brain.Event:2")
 
-    def __call__(self, event: Event) -> None:
-        trial, values = self._curves.points(event)
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, trial)
-        self._writer.flush()
+    def _append(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event as FileEvent
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with self._path.open("ab") as file:
+            RecordWriter(file).write(FileEvent(wall_time=time.time(), **fields).SerializeToString())
+
+    def write(self, curve: str, value: float, trial: int) -> None:
+        self._append(step=trial, summary={"value": [{"tag": curve, "simple_value": value}]})
 
     def close(self) -> None:
-        self._writer.close()
+        pass
 
 
 class _MLflow:
@@ -90,23 +102,18 @@ class _MLflow:
     A later session starts a new run for a trial that gets further points.
     """
 
-    def __init__(self, experiment: str, curves: _Curves) -> None:
+    def __init__(self, experiment: str) -> None:
         from mlflow import MlflowClient
 
         self._client: Any = MlflowClient()
         stored = self._client.get_experiment_by_name(experiment)
         self._experiment_id = self._client.create_experiment(experiment) if stored is None else stored.experiment_id
-        self._curves = curves
         self._run_ids: dict[int, str] = {}  # by trial
 
-    def __call__(self, event: Event) -> None:
-        trial, values = self._curves.points(event)
-        if not values:
-            return
+    def write(self, curve: str, value: float, trial: int) -> None:
         if trial not in self._run_ids:
             self._run_ids[trial] = self._client.create_run(self._experiment_id, run_name=f"trial {trial}").info.run_id
-        for name, value in values.items():
-            self._client.log_metric(self._run_ids[trial], name, value, step=trial)
+        self._client.log_metric(self._run_ids[trial], curve, value, step=trial)
 
     def close(self) -> None:
         for run_id in self._run_ids.values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +21,14 @@ from harness.searching.search_state import Moment, Observer, Search
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
-from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned, read_config, study_exists
+from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
-from harness.system.files import Workspace, check_writable, workspace, write_text
+from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
@@ -44,10 +44,9 @@ if TYPE_CHECKING:
     from harness.searching.plan import SearchPlan
     from harness.searching.probes import Probed
     from harness.searching.request import SearchRequest
-    from harness.studies.mirror import Mirror
 
 
-# Files of a study without events. If the start of a user's sampler or of a logger fails, the new study is removed.
+# Files of a study without a log. If the start of a user's sampler or of a logger fails, the new study is removed.
 _BEFORE_EVENTS = ("config.json", "prior.csv", "tensorboard")
 
 
@@ -127,22 +126,20 @@ def run_search_with_progress(
     """
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.loop import open_search, run_search
-    from harness.studies.mirror import write_database
+    from harness.studies.mirror import Mirror, write_database
     from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
     _check_folders(plan)
     options.say_left_out(plan.left_out)
-    with owned(plan.folder, _BEFORE_EVENTS), _mirrored(plan, request.storage) as mirror:
+    with owned(plan.folder, _BEFORE_EVENTS):
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
-            _listening(state, request.on_event, request.log, progress.say) as listeners,
+            _listening(state, request.on_event, request.log, progress) as listeners,
+            ExitStack() as stack,
         ):
             observers: list[Observer] = [progress, *listeners]
-            if mirror is not None:
-                mirror.say = progress.say
-                observers.append(mirror)
             search = open_search(
                 state,
                 plan.effort,
@@ -153,6 +150,11 @@ def run_search_with_progress(
                 planning_seconds=plan.planning_seconds,
                 logs_forecast=_is_first_on_own_data(plan),
             )
+            # Last, so that the database gets no study if the sampler or the logger cannot be made.
+            if request.storage is not None:
+                progress.show("opening the database")
+                mirror = Mirror(plan.folder.name, plan.config, request.storage, progress.say)
+                observers.append(stack.enter_context(mirror))  # the search has the same list
             verdict = None
             run_search(search, ["harness", *search_arguments(stated_options)])
             try:
@@ -162,7 +164,8 @@ def run_search_with_progress(
                 if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
                     write_database(state, plan.folder / "study.db")
-        outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
+            # Within the block, because the advice is an event, too.
+            outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
 
 
@@ -236,7 +239,7 @@ def _listening(
     state: StudyState,
     on_event: Callable[[events.Event], object] | None,
     log_kind: str | None,
-    say: Callable[[str], None],
+    progress: Reporter,
 ) -> Iterator[list[Listener]]:
     """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
 
@@ -245,11 +248,10 @@ def _listening(
     listeners = []
     if log_kind is not None:
         # First, because no thread may remain if the logger cannot be made.
-        logger = logger_of(log_kind, state.folder, [entry.event for entry in state.entries])
-        listeners.append(Listener(f"log {log_kind}", logger, say, logger.close))
+        listeners.append(logger_of(log_kind, state.folder, progress, [entry.event for entry in state.entries]))
     if on_event is not None:
         name = getattr(on_event, "__name__", type(on_event).__name__)
-        listeners.append(Listener(f"on_event {name}", on_event, say))
+        listeners.append(Listener(f"on_event {name}", on_event, progress.say))
     try:
         yield listeners
     finally:
@@ -295,17 +297,6 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
     say(f"{target}; at most {config.bounds_text}; {limit}{used_text}")
     if warning := group_warning(plan.data):
         say(warning, "warning")
-
-
-def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
-    if storage is None:
-        return nullcontext()
-    from harness.studies.mirror import Mirror
-
-    if study_exists(plan.folder):
-        check_config(plan.folder, plan.config)
-    with busy("opening the database"):
-        return Mirror(plan.folder.name, plan.config, storage, say)
 
 
 _SEARCH_REPORT_SHARE = 0.02  # largest share of the time of a search for writing reports
@@ -490,13 +481,13 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
     from reports.study_page import write_report
 
     log = folder / "log.jsonl"
-    reported_size = 0  # bytes of the log in the last report
+    reported_state: tuple[int, int] | None = (0, 0)  # of the log in the last report; a study may have no log yet
     with suppress(KeyboardInterrupt):
         while is_owned(folder):
             before = time.perf_counter()
-            size = log.stat().st_size if log.exists() else -1  # a study without a log gets a report, too
-            if size != reported_size:
-                reported_size = size
+            state = file_state(log)
+            if state != reported_state:
+                reported_state = state
                 write_report(folder, workspace, live=True)
             # Search and watcher may share the cores of a small machine, so the watcher's share of time is limited.
             sleep(max(_WATCH_INTERVAL_SECONDS, (time.perf_counter() - before) / _WATCH_REPORT_SHARE))

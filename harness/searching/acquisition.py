@@ -150,14 +150,15 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
         factor = min(1, (w + sum of confirmations) / (w + sum of p))
 
     This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
-    neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations. The factor lowers p for forms that the
-    surrogate overestimates on this data set.
+    neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations; a candidate that is trained again for
+    fewer epochs (``is_shortened``) does not count. The factor lowers p for forms that the surrogate overestimates on
+    this data set.
     """
     chance_sums: dict[str, float] = defaultdict(float)
     confirmations: dict[str, float] = defaultdict(float)
     for candidate in candidates:
         chance = candidate.proposal.chance
-        if candidate.first_run is None or chance is None:
+        if candidate.first_run is None or chance is None or candidate.is_shortened:
             continue
         form = candidate.proposal.architecture.form
         chance_sums[form] += chance
@@ -340,8 +341,8 @@ class Acquisition:
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
             log_no_success = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
-            images = time_left.images
-            verify_seconds = [verification_seconds(each, workers, images) for each in seconds.tolist()]  # V(t)
+            # V(t)
+            verify_seconds = [verification_seconds(each, workers, time_left.images) for each in seconds.tolist()]
             free_shares = np.maximum(0.0, 1 - np.array(verify_seconds) / time_left.seconds_left)
             certainty = _CERTAINTY if self.has_prior else _COLD_CERTAINTY
             values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** certainty * improvements * free_shares

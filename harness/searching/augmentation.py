@@ -136,6 +136,7 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
             recipe_name=name,
             purpose=Purpose.TRAIN,
             seed_index=seed_index,
+            device=effort.device,
             engine=effort.engine,
         )
         for seed_index in range(_SEEDS)

@@ -51,8 +51,7 @@ def conclude(
             if is_verified or isinstance(search.state.entries[-1].event, Postponed):
                 break
     elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
-        sizes = f"{verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters"
-        say(f"target missed: {sizes}")
+        say(f"target missed: {verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters")
         verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict

@@ -265,9 +265,8 @@ def _more_effort(again: Sequence[str], end: SessionEnded) -> Advised | None:
     else:  # logs of older versions do not state the limit
         return Advised(arguments=tuple(again), advice="continues the search")
     arguments = [*again]
-    flag, _ = option
-    if flag in arguments:
-        position = arguments.index(flag)
+    if option[0] in arguments:
+        position = arguments.index(option[0])
         del arguments[position : position + 2]
     return Advised(arguments=(*arguments, *option), advice="continues the search with twice the limit")
 

@@ -186,10 +186,9 @@ class Outlook:
 def quote(outlook: Outlook) -> Quoted:
     """Return the forecast of a search from the networks of an outlook and the confirmed networks."""
     finder = outlook.finder
+    time_left = finder.time_left
     length = outlook.length()
-    most_seconds = longest_training(
-        length, finder.time_left.workers, finder.time_left.images, outlook.acquisition.seeds
-    )
+    most_seconds = longest_training(length, time_left.workers, time_left.images, outlook.acquisition.seeds)
     # Networks that passed their first run only are observations of the surrogate, as one run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []

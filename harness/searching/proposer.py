@@ -35,6 +35,7 @@ _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of a
 # Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
 # the sampler; a method counts as exhausted.
 MOST_ANSWERS = 40
+_SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.is_shortened``)
 _SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
 _MOST_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
 
@@ -154,7 +155,10 @@ class Proposer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
         self._shorten_ladder(inquiry.candidates.values())
-        proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
+        proposal = self._first_of(self.baselines, BASELINE, finder) or self._shorter(
+            inquiry.candidates.values(), finder
+        )
+        proposal = proposal or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
         # If the surrogate model is the only sampler, no random network replaces the networks that the model rejects.
@@ -192,7 +196,7 @@ class Proposer:
         for event in events:
             match event:
                 case Proposal():
-                    if event.origin not in ("ladder", BASELINE) and self._is_for_surrogate(event.trial):
+                    if event.origin not in (_SHORTER, "ladder", BASELINE) and self._is_for_surrogate(event.trial):
                         self.sampler_study.next_seed()
                     if event.origin == "draw":
                         self.sampler_study.next_seed()
@@ -237,6 +241,21 @@ class Proposer:
     def tell(self, candidate: Candidate) -> None:
         """Report the result of a proposal to the sampler."""
         self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
+
+    def _shorter(self, candidates: Iterable[Candidate], finder: Finder) -> Proposal | None:
+        """Propose the first network whose run ended at a rung because fewer epochs suffice; None without one."""
+        for candidate in candidates:
+            if candidate.first_run is None or not candidate.is_shortened:
+                continue
+            earlier = candidate.proposal
+            epochs = self.config.choice_within(candidate.first_run.trained_epochs)
+            option = finder.option_or_rejection(Draw(earlier.architecture, earlier.decisions))
+            if epochs is None or (earlier.hash, epochs) in finder.proposed_pairs:
+                continue
+            if isinstance(option, NetworkOption) and option.fits(epochs, finder.time_left):
+                self.running[finder.trial] = self.sampler_study.start_fixed_trial(earlier.decisions)
+                return option.proposal(finder.trial, _SHORTER, epochs, earlier.chance)
+        return None
 
     def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
         """Remove networks from the list up to the first that may be trained and propose it; None if none is left."""

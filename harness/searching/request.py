@@ -6,8 +6,9 @@ option is a field here and the code that reads the field.
 
 ``Option[A, V](default, help, kind)``: A are the types of accepted values, V is the type of the checked value, and
 ``kind`` is the click type that checks and converts. ``group`` is the section of the help text; a field with
-``group=None`` is an argument of Python only. ``known`` returns values for the completion in a shell. ``origin_key`` is
-the key of the origin of the value in ``config.json``, by default the name; None for options that are not recorded.
+``group=None`` is an argument of Python only. ``known_values`` returns values for the completion in a shell.
+``origin_key`` is the key of the origin of the value in ``config.json``, by default the name; None for options that are
+not recorded.
 """
 
 # No ``from __future__ import annotations``: ``harness.interface.options`` shows the evaluated annotations as types.
@@ -44,7 +45,7 @@ def _known_recipes() -> Iterable[str]:
 
 
 def _known_datasets() -> Iterable[str]:
-    return ("auto", *DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
+    return ("auto", *DATASETS, *(path.name for path in workspace().data_sets()))
 
 
 def _known_studies() -> Iterable[str]:

@@ -1,21 +1,23 @@
 """Scheduler of a search, as pure functions: pruning, the next confirmation run, and further verifications.
 
 A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. One network
-in ten is exempt from pruning.
+in ten is exempt from pruning. A run that already suffices for a confirmation at a rung ends there, too, and the network
+is trained for fewer epochs (``shorter_epochs``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.evidence.leaderboard_table import PROVEN
 from harness.searching.turn import Turn
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
+from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
 from harness.studies.config import StudyConfig, epochs_within
 from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
-from harness.training.result import Result
+from harness.training.result import Result, Status
 
 # Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
 # verification, which reads the test set.
@@ -81,6 +83,30 @@ def at_rung(
         pruned=is_poor and not exempt,
         exempt=exempt,
     )
+
+
+def shorter_epochs(
+    result: Result, candidate: Candidate, candidates: Iterable[Candidate], config: StudyConfig
+) -> int | None:
+    """Return the epochs of a training that replaces a first run at a rung; None if the run goes on.
+
+    A complete training of the epochs until the rung makes fewer errors than the run at the rung, whose learning rate
+    has hardly decayed. If the errors at the rung would already give a ``chance_to_confirm`` of ``CONFIDENCE``, all
+    later epochs and a confirmation at full length are a waste of time. The answer is the largest choice up to the rung
+    (``StudyConfig.choice_within``), if the network was not proposed with these epochs.
+
+    Args:
+        result: Run up to the rung, evaluated on the validation images.
+        candidate: Candidate of the run.
+        candidates: All candidates of the study.
+        config: Configuration of the study.
+    """
+    at_the_end = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
+    if not at_the_end.passed_first or at_the_end.chance_to_confirm < CONFIDENCE:
+        return None
+    epochs = config.choice_within(result.trained_epochs)
+    proposed_pairs = {(each.proposal.hash, each.proposal.epochs) for each in candidates}
+    return None if (candidate.proposal.hash, epochs) in proposed_pairs else epochs
 
 
 def next_to_confirm(

@@ -188,6 +188,17 @@ class Candidate:
         return reaches_threshold(first.validation.wrong, first.validation.images, self.threshold_pct)
 
     @property
+    def is_shortened(self) -> bool:
+        """Whether the first run ended at a rung because it reached the threshold (``scheduler.shorter_epochs``).
+
+        Any other pruned run missed the threshold at its rung.
+        """
+        first = self.first_run
+        if first is None or first.status is not Status.PRUNED or first.validation is None:
+            return False
+        return reaches_threshold(first.validation.wrong, first.validation.images, self.threshold_pct)
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether the fresh seeds predict a passed verification; ``passed_first`` if ``confirm_seeds`` is 0."""
         if not self.confirm_seeds:

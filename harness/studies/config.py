@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import Metric
@@ -148,6 +149,10 @@ class StudyConfig:
     def rungs_of(self, epochs: int) -> tuple[int, ...]:
         """Return the epochs after which pruning is decided in a training of ``epochs`` epochs."""
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
+
+    def choice_within(self, epochs: int) -> int | None:
+        """Return the largest of ``epoch_choices`` up to ``epochs``; None without one."""
+        return max((choice for choice in self.epoch_choices if choice <= epochs), default=None)
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
         """Return recipe and recipe name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
@@ -298,6 +303,8 @@ def read_config(folder: Path) -> _ConfigFile:
 def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
+    A folder that had files before is kept.
+
     Args:
         folder: The folder.
         removable: Files and folders that do not count as written.
@@ -307,19 +314,22 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """
     # Do not fail at once, because ``is_owned`` in a different process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
+        had_files = os.listdir(folder) != [".lock"]
         try:
             yield
         finally:
-            if folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
-                files.remove_folder(folder)
+            if not had_files and folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
+                # A folder that cannot be moved, such as a mount point, remains.
+                with suppress(StorageError):
+                    files.remove_folder(folder)
 
 
 def is_owned(folder: Path) -> bool:
     """Return whether a process holds the lock of a folder."""
     try:
-        if (folder / ".lock").exists():
-            with files.locked(folder / ".lock", seconds=0):
-                pass
-    except UsageError as error:
-        return isinstance(error, files.Held)
+        # Not ``files.locked``, which would create a folder that another process is removing.
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False

@@ -88,8 +88,9 @@ class Proposal(Event, word="proposed"):
 
     Attributes:
         trial: Number of the proposal in the study, from 0.
-        origin: Source of the proposal: ``baseline``, ``ladder``, ``surrogate`` or ``doubt`` (docs/glossary.md), the
-            name of a sampler, or ``draw`` for a uniform draw after a sampler found no new network.
+        origin: Source of the proposal: ``baseline``, ``ladder``, ``shorter``, ``surrogate`` or ``doubt``
+            (docs/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no new
+            network.
         decisions: Decisions that derive the network from the search space; empty for networks that were not drawn.
         epochs: Number of epochs; None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.

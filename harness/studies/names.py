@@ -10,17 +10,17 @@ from pathlib import Path
 from harness.data.datasets import plain_name
 from harness.studies.config import read_config
 from harness.system.errors import ContentError, UsageError, as_command
-from harness.system.files import Workspace
+from harness.system.files import Workspace, file_state
 from search_spaces.space_errors import nearest
 
 
 def studies(workspace: Workspace) -> dict[str, Path]:
     """Return the folders of all studies by name, the most recently modified study last."""
 
-    def last_change(folder: Path) -> tuple[float, str]:
-        log = folder / "log.jsonl"
-        file = log if log.exists() else folder / "config.json"  # a new study has no log yet
-        return file.stat().st_mtime, folder.name
+    def last_change(folder: Path) -> tuple[int, str]:
+        # A new study has no log yet, and a study that is being removed has no files.
+        states = (file_state(folder / name) for name in ("log.jsonl", "config.json"))
+        return next((time_ns for _, time_ns in filter(None, states)), 0), folder.name
 
     return {folder.name: folder for folder in sorted(workspace.studies(), key=last_change)}
 
@@ -33,10 +33,13 @@ def find_study(name: str, workspace: Workspace) -> Path | None:
         workspace: Workspace of the study.
     """
     runs = workspace.runs.resolve()
-    folder = Path(name).resolve() if "/" in name else runs / name
+    folder = Path(name) if "/" in name else runs / name
     if folder.name == "report.html":
         folder = folder.parent
-    return studies(workspace).get(folder.name) if folder.parent == runs else None
+    # The folder of a study may be a link, and a link may lead to a study.
+    if folder.parent.resolve() != runs:
+        folder = folder.resolve()
+    return studies(workspace).get(folder.name) if folder.parent.resolve() == runs else None
 
 
 def study_folder(name: str | None, workspace: Workspace) -> Path:

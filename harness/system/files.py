@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +85,22 @@ def sweep(folder: Path, name: str = "*") -> None:
         folder: Folder of the files.
         name: Name of the files that were being written, as a glob pattern.
     """
-    for temporary in folder.glob(f".{name}.*"):
+    for temporary in folder.glob(f".{name}.????????"):  # the random part of ``tempfile.mkstemp``
         if temporary.is_file():
             temporary.unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder."""
-    holder = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
-    folder.rename(holder / folder.name)
-    # Includes the rest of a removal that was killed.
-    for remnant in folder.parent.glob(".removed-*"):
-        shutil.rmtree(remnant, ignore_errors=True)
+    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder.
+
+    Raises:
+        StorageError: The folder cannot be moved, or a file in the folder cannot be removed.
+    """
+    with _as_storage_error(folder), tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent) as holder:
+        folder.rename(Path(holder, "folder"))
+    # The rest of a removal that was killed. A different process may be about to use a holder without a folder.
+    for remnant in folder.parent.glob(".removed-*/folder"):
+        shutil.rmtree(remnant.parent, ignore_errors=True)
 
 
 @contextmanager
@@ -137,17 +141,26 @@ def log_text(path: Path) -> str:
         ContentError: The file cannot be read.
     """
     try:
-        if not path.exists():
-            return ""
         return read_bytes(path).decode("utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError as error:
         raise ContentError(f"cannot read {path}: {reason(error)}") from error
 
 
 def refuse_device(path: Path) -> None:
     """Raise OSError if ``path`` is a device or a pipe, which may be endless."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    # Not a comparison with ``exists``: another process may create or remove the file between two checks.
+    if any((path.is_fifo(), path.is_socket(), path.is_char_device(), path.is_block_device())):
         raise OSError(errno.EINVAL, "the path is a device or a pipe, not a file", str(path))
+
+
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Return the size in bytes and the time of the last change in ns; None if the file does not exist."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    return None
 
 
 def append_line(path: Path, line: str) -> None:
@@ -229,6 +242,10 @@ class Workspace:
     def data(self, name: str) -> Path:
         """Return the folder of the user data set ``name``."""
         return self.runs / ".data" / name.replace("/", "-")
+
+    def data_sets(self) -> list[Path]:
+        """Return the folders of all user data sets, sorted by name; a data set is a folder with the file of facts."""
+        return sorted(path.parent for path in self.runs.glob(".data/*/data.json"))
 
     def studies(self) -> list[Path]:
         """Return the folders of all studies, sorted by name; a study is a folder with a configuration."""

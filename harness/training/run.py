@@ -283,7 +283,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
         if isinstance(refused(error), DeviceError):
             raise
         print(f"{job.checkpoint} is damaged; the run restarts from the first epoch", file=sys.stderr, flush=True)
-        job.checkpoint.unlink()
+        job.checkpoint.unlink(missing_ok=True)
         # A new run again, because ``resume`` may have changed the first.
         return new_run()
     return run

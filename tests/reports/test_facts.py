@@ -394,8 +394,12 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
         rung_entry(10, 8, "exempt"),
         rung_entry(50, 4, "exempt", purpose="confirm"),
         make_entry("proposed", trial=9, epochs=30),
+        # Reached the threshold at the rung, and was trained again for fewer epochs.
+        make_entry("proposed", trial=11),
+        rung_entry(11, 4, "pruned"),
     ]
     results = [
+        run_with_errors(11, 1_500, (900, 55), status=Status.PRUNED),
         run_with_errors(10, 1_500, (900, 200, 100)),
         run_with_errors(20, 1_500, (900, 200, 56)),
         run_with_errors(30, 1_500, (200, 90, 55)),  # 99.45 %, the threshold

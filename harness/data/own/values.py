@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.data.datasets import Dataset
 from harness.system.errors import DataError, reason
+from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -280,9 +281,10 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
         raise DataError(f'images have the shape {size}; channels="none" requires images x rows x columns')
     if channels is not None or not layouts:
         raise DataError(f"images have the shape {size}; allowed: 1 to {_MOST_CHANNELS} channels")
+    first, last = (counted(images.shape[axis], "channel") for axis in (1, 3))
     raise DataError(
-        f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last; specify"
-        ' channels="first" or channels="last" (data describe --channels)'
+        f'images of {size} may have {first} first or {last} last; specify channels="first" or channels="last"'
+        " (data describe --channels)"
     )
 
 

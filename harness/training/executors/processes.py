@@ -323,8 +323,7 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     """
     if job.device.startswith("cuda"):
         torch.zeros(1, device=job.device)
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    lines = files.log_text(Path("/proc/self/status")).splitlines()
     facts = {name: words for name, _, words in (line.partition(":") for line in lines)}
     if not facts.keys() >= {"VmData", "RssAnon"}:  # not Linux
         yield

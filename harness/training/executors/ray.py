@@ -176,11 +176,10 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
         like: Facts of a machine of the required kind; None if nodes of any kind may join.
     """
     # All nodes must have the same code, so that a search has one version; the processor is recorded per result.
-    for field_name in ("commit", "dirty", "torch"):
+    for field_name, name in (("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch")):
         our_value = getattr(ours.environment, field_name)
         their_value = getattr(theirs.environment, field_name)
         if our_value != their_value:
-            name = "uncommitted changes" if field_name == "dirty" else field_name
             return f"{name}: {their_value}, and {our_value} on this machine"
     if like is None or (like.processor == theirs.processor and same_bits_due(like.environment, theirs.environment)):
         return ""
@@ -246,9 +245,8 @@ class Nodes(Executor):
         while not any(node.room for node in self.nodes.values()):
             self.wait(0.5)
             if all(node.refusal for node in self.nodes.values()):
-                reasons = dict.fromkeys(node.refusal for node in self.nodes.values())  # each once, in order
-                why = "; ".join(reasons) or "no node offers processors or GPUs"
-                raise DeviceError(f"no node of the cluster can train: {why}")
+                why = "; ".join(dict.fromkeys(node.refusal for node in self.nodes.values()))  # each once, in order
+                raise DeviceError(f"no node of the cluster can train: {why or 'no node offers processors or GPUs'}")
 
     def slots(self) -> list[Slot]:
         """Return the slots of all nodes and a slot per waiting job, or else a single idle slot."""
@@ -387,8 +385,11 @@ class Nodes(Executor):
         except self.ray.exceptions.WorkerCrashedError:
             event = JobFailed(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
-            # The node is lost, or has no data or disk any more.
-            self._lose(node, str(getattr(error, "cause", "")))
+            # The node is lost or, with a cause, refused: no data or disk any more, or different user code.
+            cause = getattr(error, "cause", None)
+            self._lose(node, str(cause or ""))
+            if cause is not None and all(each.refusal for each in self.nodes.values()):
+                raise cause from error
             if work.attempt < _MOST_ATTEMPTS:
                 return []
             event = JobFailed(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -211,7 +212,9 @@ def _built(options: tuple[str, ...]) -> Path:
 
     def is_complete() -> bool:
         # Loading a truncated library would kill the process without a message.
-        return path.exists() and seal.exists() and seal.read_bytes() == _seal_of(path)
+        with suppress(FileNotFoundError):
+            return seal.read_bytes() == _seal_of(path)
+        return False
 
     try:
         if not is_complete():

@@ -37,18 +37,10 @@ ENVIRONMENT = Environment(
 )
 MACHINE = Machine(processor="a processor", cores=2, workers=2, environment=ENVIRONMENT)
 FACTS = Facts(
-    name="made-up",
-    dataset="mnist",
-    data_hash="d" * 64,
-    split_sha256="5" * 64,
-    space=FEW,
-    space_name="few",
-    recipe=Recipe(epochs=4),
-    recipe_name="fast-4ep",
-    rungs=(1, 2, 4),
-    samples=(Sample(seed=0, networks=3, bands=0),),
+    name="made-up", dataset="mnist", data_hash="d" * 64, split_sha256="5" * 64, space=FEW, space_name="few",
+    recipe=Recipe(epochs=4), recipe_name="fast-4ep", rungs=(1, 2, 4), samples=(Sample(seed=0, networks=3, bands=0),),
     machines=(MACHINE,),
-)
+)  # fmt: skip
 
 
 def run_rows(

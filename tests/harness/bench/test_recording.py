@@ -323,20 +323,9 @@ def test_run_that_always_breaks_ends_recording_and_keeps_other_runs(trainer: Tra
 
 
 REQUEST = TableRequest(
-    space="tiny",
-    networks=3,
-    seeds=1,
-    rungs=None,
-    recipe="fast",
-    epochs=8,
-    budget=4_000,
-    seed=0,
-    workers=1,
-    dataset="mnist-5k",
-    data=None,
-    device="cpu",
-    engine="torch",
-)
+    space="tiny", networks=3, seeds=1, rungs=None, recipe="fast", epochs=8, budget=4_000, seed=0, workers=1,
+    dataset="mnist-5k", data=None, device="cpu", engine="torch",
+)  # fmt: skip
 
 
 def test_recipe_with_several_starts_is_rejected(tmp_path: Path):

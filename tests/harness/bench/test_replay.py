@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from harness.bench.comparison import (
 )
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
+    LiveContest,
     RunOutcome,
     RunRequest,
     SimulatedExecutor,
@@ -38,6 +40,7 @@ from harness.bench.replay import (
     _TableRuns,
     prepare_live,
     replay,
+    run_live,
     run_repeats,
 )
 from harness.bench.table import Table
@@ -246,7 +249,8 @@ def propose_blindly(problem: Problem) -> Ask:
 
 
 def test_answers_are_within_time_limit_and_longer_limit_only_adds_answers():
-    for short, long in zip(run(_BUILT_IN["random"], 3, seconds=150.0), cached_traces("random"), strict=False):
+    for short, long in zip(run(_BUILT_IN["random"], 3, seconds=150.0), cached_traces("random")[:3], strict=True):
+        assert short.answers
         assert all(answer.seconds <= 150.0 for answer in short.answers)
         assert long.answers[: len(short.answers)] == short.answers
         assert long.runs > short.runs
@@ -345,22 +349,9 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
 
 METHODS = (_BUILT_IN["random"], _BUILT_IN["halving"])
 REQUEST = RunRequest(
-    live=True,
-    repeats=2,
-    seed=0,
-    target=None,
-    budget=None,
-    seconds=None,
-    workers=2,
-    answer_seconds=10.0,
-    dataset="mnist-5k",
-    data=None,
-    device="cpu",
-    engine="torch",
-    judge_seeds=3,
-    space="tiny",
-    recipe="fast",
-)
+    live=True, repeats=2, seed=0, target=None, budget=None, seconds=None, workers=2, answer_seconds=10.0,
+    dataset="mnist-5k", data=None, device="cpu", engine="torch", judge_seeds=3, space="tiny", recipe="fast",
+)  # fmt: skip
 
 
 def digits_table() -> Table:
@@ -427,10 +418,11 @@ def warm_executor() -> tuple[Processes, float]:
 
 
 class RecordingExecutor:
-    """Executor that records the time of the end of each job by run and epoch, and the errors at validated epochs."""
+    """Executor that records each job by run and last epoch, the time of the end, and the errors at validated epochs."""
 
     def __init__(self, inner: Executor) -> None:
-        self.inner, self.ends = inner, dict[tuple[tuple[str, str, int], int], float]()
+        self.inner, self.jobs = inner, list[tuple[tuple[str, str, int], int]]()
+        self.ends: dict[tuple[tuple[str, str, int], int], float] = {}
         self.outcomes: dict[tuple[str, str, int], RunOutcome] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -439,6 +431,10 @@ class RecordingExecutor:
     def start(self, count: int) -> None:
         self.inner.start(count)
         self.start_time = self.inner.now()
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append((key_of(job), job.until_epoch or job.recipe.epochs))
+        self.inner.submit(job)
 
     def wait(self, seconds: float) -> list[WorkerEvent]:
         events = self.inner.wait(seconds)
@@ -476,14 +472,24 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
     replayed = RecordingExecutor(SimulatedExecutor(read, 0, design.task.seconds))
     _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, replayed), EFFORT)
 
-    assert len(live.ends) > TRAININGS / 3
-    # A job that ends just before the time limit in an executor may end just after the limit in the second executor.
-    assert abs(len(replayed.ends) - len(live.ends)) <= 2
-    both = live.ends.keys() & replayed.ends.keys()
-    assert len(both) >= 0.8 * len(live.ends)
+    # The default method chooses networks by the measured pace, so the two searches begin the same jobs only at first.
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(live.jobs, replayed.jobs, strict=False))
+    ended = live.ends.keys() & replayed.ends.keys()
+    ends = [(live.ends[job], replayed.ends[job]) for job, _ in pairs if job in ended]
     # The start of the first jobs takes about a second, which the simulated clock does not contain.
-    late = [key for key in both if replayed.ends[key] > seconds]
-    assert all(0.9 <= live.ends[key] / replayed.ends[key] <= 1.1 for key in late)
+    late = [pair for pair in ends if pair[1] > seconds]
+    assert len(late) > TRAININGS / 4
+    assert all(0.9 <= live_end / replayed_end <= 1.1 for live_end, replayed_end in late)
+
+
+def test_live_runs_keep_files_of_user(tmp_path: Path):
+    (tmp_path / "work").mkdir()
+    trace = Trace(method="random", repeat=0, seed=0, answers=(), networks=0, runs=0, rejected=0, ended=1.0)
+    contest = LiveContest([_BUILT_IN["random"]], live_design(1.0), EFFORT)
+
+    run_live(contest, lambda: Processes(SOURCE, EFFORT.limits), tmp_path, [trace], print)
+
+    assert (tmp_path / "work").exists()
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from harness.evidence.verification_runs import Verdict
 from harness.interface import api, session
 from harness.searching import conclude
 from harness.studies import config as study
+from harness.studies.events import Event
+from harness.studies.log import read_state
 from harness.system import user_code
 from harness.system.errors import DataError
 from harness.system.files import Workspace
@@ -68,8 +70,12 @@ def plan_of(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
 
 def test_study_from_python_logs_command_that_resumes_study(workspace: Path, capsys: pytest.CaptureFixture[str]):
     options: dict[str, Any] = {"space": "@few.space", "workers": 1, "device": "cpu", "trials": 1, "time": 200}
-    result = api.search("mnist-5k", **options, minimise=("macs", "parameters"), limits="macs<=1000000")
-    command = searches.events(workspace / "runs" / result.name, "session")[0]["command"]
+    events: list[Event] = []
+    options |= {"minimise": ("macs", "parameters"), "limits": "macs<=1000000", "on_event": events.append}
+    result = api.search("mnist-5k", **options)
+    folder = workspace / "runs" / result.name
+    assert events == [entry.event for entry in read_state(folder).entries]
+    command = searches.events(folder, "session")[0]["command"]
     facts = plan_of(capsys, shlex.join(command))
     assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, result.name, 200.0)
 
@@ -131,7 +137,8 @@ def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path,
     Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
 
     for option, value, code in (("--sampler", "failing:begin", 4), ("--log", "tensorboard", 2)):
-        assert (run([*command, option, value]), [*workspace.glob("runs/failing")]) == (code, [])
+        exit_code = run([*command, option, value, "--storage", "sqlite:///studies.db"])
+        assert (exit_code, [*workspace.glob("runs/failing")], Path("studies.db").exists()) == (code, [], False)
     assert (run(command), run([*command, "--log", "tensorboard"])) == (3, 2)
     assert (workspace / "runs" / "failing" / "log.jsonl").exists()
 

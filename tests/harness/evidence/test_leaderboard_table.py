@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -410,6 +411,39 @@ def test_seeds_of_missing_attempt_are_not_ranked(attempt_in_ledger: str, home: W
     assert len(leaderboard_table.survey(home).rows) == 1
 
 
+# The certification goes on while the records are read, from the start or from a record with half of the seeds.
+@pytest.mark.parametrize(("steps", "is_before_records"), [(0, True), (2, False)])
+def test_certification_during_survey_is_no_damage(
+    steps: int, is_before_records: bool, home: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    draft = make_record([50] * 20, beacon="c" * 40)
+    runs = [replace(run, started_utc="2026-11-25T08:00:00+00:00", attempt=1) for run in draft.seeds]
+
+    def certify() -> Iterator[None]:
+        attempt = ledger.declare_attempt(home.ledger, draft.key, 0, 20)
+        for count in (10, 20):
+            yield
+            evidence = replace(draft, seeds=tuple(runs[:count]))
+            record.write(home.records, evidence)
+        outcome, bound = bounds.ending(attempt, evidence)
+        ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
+
+    certification = certify()
+
+    def read_all(*arguments: Any) -> list[Record]:
+        list(itertools.islice(certification, 9 if is_before_records else 0))
+        records = record.read_all(*arguments)
+        list(certification)
+        return records
+
+    list(itertools.islice(certification, steps))
+    monkeypatch.setattr(leaderboard_table, "read_all", read_all)
+
+    survey = leaderboard_table.survey(home)
+
+    assert (survey.damage, [row.tier for row in survey.rows]) == ((), [Tier.CERTIFIED])
+
+
 def test_row_without_declaration_is_measured_and_reported_once(workspace: Path, capsys: pytest.CaptureFixture[str]):
     home = Workspace(workspace)
     draft = make_record([50] * 6)
@@ -479,20 +513,10 @@ OLD_COLUMNS = (
 )
 OTHER_COLUMNS = (("holds_corrected", "holds_otherwise"), ("parameters,", "macs,"), (",seeds,", ",seeds,seeds,"))
 ROW = LeaderboardRow(
-    rank=1,
-    tier=Tier.VERIFIED,
-    target_pct=99.4,
-    reached=True,
-    parameters=12_088,
-    macs=400_000,
-    receptive_field=20,
-    mean_test_accuracy_pct=99.41000000000001,
-    dataset="mnist",
-    recipe="fast",
-    architecture=parse_network("conv3x3(8) | gap | linear(10)"),
-    hash="0123456789ab",
-    protocol_version=1,
-)
+    rank=1, tier=Tier.VERIFIED, target_pct=99.4, reached=True, parameters=12_088, macs=400_000, receptive_field=20,
+    mean_test_accuracy_pct=99.41000000000001, dataset="mnist", recipe="fast",
+    architecture=parse_network("conv3x3(8) | gap | linear(10)"), hash="0123456789ab", protocol_version=1,
+)  # fmt: skip
 
 
 TEXT = st.one_of(

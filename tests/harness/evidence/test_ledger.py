@@ -19,27 +19,13 @@ from harness.system.errors import ContentError
 KEY = RowKey("0123456789ab", "ba9876543210", "mnist", 99.4, 1)
 OTHER = KEY._replace(hash="ffffffffffff")
 ATTEMPT = Attempt(
-    number=1,
-    hash=KEY.hash,
-    recipe_hash=KEY.recipe_hash,
-    dataset="mnist",
-    target_pct=99.4,
-    protocol_version=1,
-    first_index=0,
-    seeds=30,
-    declared_utc="2026-11-20T07:00:00+00:00",
-)
+    number=1, hash=KEY.hash, recipe_hash=KEY.recipe_hash, dataset="mnist", target_pct=99.4, protocol_version=1,
+    first_index=0, seeds=30, declared_utc="2026-11-20T07:00:00+00:00",
+)  # fmt: skip
 REGISTRATION = Registration(
-    hash=KEY.hash,
-    recipe_hash=KEY.recipe_hash,
-    dataset="mnist",
-    protocol_version=1,
-    on="my digits",
-    on_sha256="ab" * 32,
-    images=100,
-    indices=(0, 1),
-    declared_utc="",
-)
+    hash=KEY.hash, recipe_hash=KEY.recipe_hash, dataset="mnist", protocol_version=1, on="my digits",
+    on_sha256="ab" * 32, images=100, indices=(0, 1), declared_utc="",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -73,11 +59,8 @@ def test_attempts_with_equal_number_from_two_clones_both_count(tmp_path: Path):
         ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
     merged.write_bytes(first_clone.read_bytes() + second_clone.read_bytes())
 
-    assert [(attempt.number, attempt.hash) for attempt in ledger.read(merged).attempts] == [
-        (1, KEY.hash),
-        (1, OTHER.hash),
-    ]
-    assert all(attempt.outcome is AttemptOutcome.FAILED for attempt in ledger.read(merged).attempts)
+    attempts = [(attempt.number, attempt.hash, attempt.outcome) for attempt in ledger.read(merged).attempts]
+    assert attempts == [(1, KEY.hash, AttemptOutcome.FAILED), (1, OTHER.hash, AttemptOutcome.FAILED)]
     assert ledger.declare_attempt(merged, KEY, 30, 30).number == 2
 
 

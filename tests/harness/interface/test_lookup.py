@@ -270,6 +270,9 @@ def test_study_is_selected_by_name_path_or_latest(home: Workspace):
 
     for argument in (None, "one", "runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"):
         assert study_folder(argument, home).name == "one"
+    (home.runs / "link").symlink_to("one")
+    Path("shortcut").symlink_to("runs/one")
+    assert [study_folder(argument, home).name for argument in ("runs/link", "./shortcut")] == ["link", "one"]
     for argument in ("two", "../one", "a/b", "..", "", "x" * 201):
         with pytest.raises(UsageError):
             study_folder(argument, home)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from harness.system.user_code import Listener, OtherCode, function_of, guarding_
 from harness.training.executors import processes
 from harness.training.executors.base import DataLocation, JobFailed
 from harness.training.native.engine import choose_engine
+from harness.training.progress import Reporter
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_job
@@ -419,19 +422,35 @@ _CURVES = {
 }
 
 
-def test_tensorboard_reads_logged_curves(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log = logger_of("tensorboard", tmp_path, past=_PROPOSED)
+def write(log: Listener) -> None:
     for event in _LOGGED:
-        log(event)
+        log.on_entry(None, SimpleNamespace(event=event))
     log.close()
+
+
+def test_tensorboard_reads_logged_curves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    progress = Reporter(None, "s")
+    write(logger_of("tensorboard", tmp_path, progress, past=_PROPOSED))
     reader = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     reader.Reload()
     assert {name: [at.step for at in reader.Scalars(name)] for name in reader.Tags()["scalars"]} == _CURVES
     assert reader.Scalars("test_pct")[0].value == pytest.approx(99.5)
+    capfd.readouterr()
+    log = logger_of("tensorboard", tmp_path, progress)
+    shutil.rmtree(tmp_path / "tensorboard")
+    write(log)
+    assert re.fullmatch(r"log tensorboard failed and is not called again: .*\n", capfd.readouterr().err)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"^log tensorboard failed: \w+Error: .*"):
-        logger_of("tensorboard", tmp_path / "file")
+        logger_of("tensorboard", tmp_path / "file", progress)
+
+
+def test_failure_of_mlflow_names_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mlflow = SimpleNamespace(__spec__=SimpleNamespace(), get_tracking_uri=lambda: "http://ann:secret@server:5000")
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    with pytest.raises(UsageError, match=r"^log mlflow at http://ann:\*\*\*@server:5000 failed: \w+Error: "):
+        logger_of("mlflow", tmp_path, Reporter(None, "s"))
 
 
 def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -442,10 +461,7 @@ def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(tmp_path: Pa
     mlflow.set_experiment("of the caller")
     with mlflow.start_run() as caller_run:
         for _session in range(2):
-            log = logger_of("mlflow", tmp_path / "study", past=_PROPOSED)
-            for event in _LOGGED:
-                log(event)
-            log.close()
+            write(logger_of("mlflow", tmp_path / "study", Reporter(None, "s"), past=_PROPOSED))
         assert mlflow.active_run().info.run_id == caller_run.info.run_id
     with mlflow.start_run() as next_run:
         assert next_run.info.experiment_id == caller_run.info.experiment_id

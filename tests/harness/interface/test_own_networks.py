@@ -15,8 +15,9 @@ import pytest
 import harness
 from harness import cli
 from harness.data import own
-from harness.data.datasets import Dataset
+from harness.data.datasets import DATASETS, Dataset
 from harness.evidence import leaderboard_table, record
+from harness.searching.request import _known_datasets
 from harness.system.errors import DataError
 from harness.system.files import Workspace
 from reports.comparison_page import read_networks
@@ -95,7 +96,9 @@ def test_used_data_set_is_removed_only_with_force(
     assert cli.run(["data", "list", "--json"]) == 0
     [row] = json.loads(capsys.readouterr().out)["datasets"]
     files = list(home.data(name).iterdir())
+    home.data("no-facts").mkdir()
 
+    assert {*_known_datasets()} == {"auto", *DATASETS, name}
     assert (row["name"], row["records"], row["studies"]) == (name, 1, 0)
     assert row["bytes"] == sum(path.stat().st_size for path in files)
     assert cli.run(["data", "remove", name]) == 2

@@ -13,8 +13,8 @@ from torch import nn
 from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
-from harness.studies.config import StudyObjective
-from harness.studies.events import EndReason, Verified
+from harness.studies.config import StudyObjective, open_study
+from harness.studies.events import EndReason, Entry, Verified
 from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
@@ -24,10 +24,10 @@ from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from tests import searches
-from tests.factories import make_job_result
+from tests.factories import make_job_result, make_proposal
 from tests.fakes import Trainer, by_size
 from tests.searches import Trial
-from tests.study_logs import write_event
+from tests.study_logs import write_entry, write_event
 
 TINY_SPACE = "net = conv3x3({4, 8, 12}) gap linear(10);"
 # A network of 20,000 parameters.
@@ -330,6 +330,38 @@ def test_study_prunes_by_own_ratio_after_eight_complete_runs(
 
     ends = [search.state.candidates[trial].first_run for trial in range(12)]
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "tpe"])
+def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(sampler: str, trainer: Trainer, tmp_path: Path):
+    # 99.9 %: 10 errors at the end, 29 after 2 of 8 epochs; 100 are allowed.
+    trainer.accuracy_pct = always(99.9)
+    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8), sampler=sampler)
+    ends = []
+    for folder, limits in (("whole", (4,)), ("parts", (2, 3, 4))):
+        open_study(tmp_path / folder, config, {})
+        proposal = make_proposal(0, "conv3x3(12) gap linear(10)")
+        write_entry(tmp_path / folder, Entry(0.0, replace(proposal, epochs=8)))
+        for trials in limits:
+            search = searches.run(tmp_path / folder, config, searches.effort(trials=trials))
+        ends.append([(each.proposal.hash, each.proposal.epochs) for each in search.state.candidates.values()])
+    first, second, *_ = search.state.candidates.values()
+
+    assert first.first_run is not None
+    assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.PRUNED, 2, False)
+    assert (second.proposal.origin, second.proposal.epochs, second.is_confirmed) == ("shorter", 2, True)
+    assert second.proposal.architecture == first.proposal.architecture
+    # A resumed search restores the proposals.
+    assert ends[0] == ends[1]
+
+
+def test_run_that_suffices_at_a_rung_continues_without_another_trial(trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = always(99.9)
+
+    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE, lengths=(2, 8)), searches.effort(trials=1))
+
+    (candidate,) = search.state.candidates.values()
+    assert candidate.is_confirmed
 
 
 # Failures ---------------------------------------------------------------------------------------------------

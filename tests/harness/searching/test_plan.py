@@ -151,19 +151,9 @@ def test_plan_writes_no_files(tmp_path: Path):
 
 
 def test_default_study_names_differ_between_configurations(tmp_path: Path):
-    names = {
-        plan(tmp_path, **changes).folder.name
-        for changes in (
-            {},
-            {"seed": 1},
-            {"target_pct": 95.0},
-            {"space": "tiny"},
-            {"recipe": "smoke"},
-            {"sampler": "random"},
-            {"epochs": (5,)},
-            {"prior": "own"},
-        )
-    }
+    changes = {"seed": 1, "target_pct": 95.0, "space": "tiny", "recipe": "smoke", "sampler": "random", "prior": "own"}
+    requests: list[dict[str, Any]] = [{}, *({name: value} for name, value in changes.items()), {"epochs": (5,)}]
+    names = {plan(tmp_path, **request).folder.name for request in requests}
 
     assert len(names) == 8
     assert plan(tmp_path).folder.name in names
@@ -386,14 +376,14 @@ def test_augmentation_is_chosen_with_median_or_smallest_network(
 
     monkeypatch.setattr(augmentation, "run_all", run_all)
     data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
+    effort = Effort(seconds=None, trials=None, workers=1, device="cuda:1", limits=Limits())
     augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
     expected = parse_network("conv3x3(4) gap linear(10)")
     if "1;" not in condition:
         rng = random.Random(0)
         draws = [draw_uniform(space, rng, 500).architecture for _ in range(25)]
         expected = sorted(draws, key=lambda each: analyse(each, MNIST).parameters)[12]
-    assert {job.architecture for job in jobs} == {expected}
+    assert {(job.architecture, job.device) for job in jobs} == {(expected, "cuda:1")}
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(100.0, 1), (100.0, 2), (3.0, 1)])

@@ -30,17 +30,9 @@ def accepted_draws(name: str, task: Task, draws: int) -> list[Analysis]:
 @pytest.mark.parametrize(
     ("shape", "name"),
     [
-        ((1, 1, 24), "series"),
-        ((16, 1, 1500), "series"),
-        ((4, 3, 3), "small"),
-        ((1, 11, 60), "small"),
-        ((1, 12, 12), "pictures"),
-        ((1, 28, 28), "pictures"),
-        ((16, 40, 40), "pictures"),
-        ((1, 41, 41), "large"),
-        ((3, 12, 64), "large"),
-        ((3, 128, 128), "large"),
-        ((3, 200, 150), "large"),
+        *(((1, 1, 24), "series"), ((16, 1, 1500), "series"), ((4, 3, 3), "small"), ((1, 11, 60), "small")),
+        *(((1, 12, 12), "pictures"), ((1, 28, 28), "pictures"), ((16, 40, 40), "pictures")),
+        *(((1, 41, 41), "large"), ((3, 12, 64), "large"), ((3, 128, 128), "large"), ((3, 200, 150), "large")),
     ],
 )
 def test_usual_space_suits_shape_of_user_images(shape: tuple[int, int, int], name: str):

@@ -161,8 +161,8 @@ def test_killed_search_with_several_workers_loses_and_repeats_no_run(point: int,
 
 def test_next_session_deletes_partial_files(trainer: Trainer, tmp_path: Path):
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1").write_text("")
-    (tmp_path / ".report.html.x1").write_text("<")
+    (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1234567").write_text("")
+    (tmp_path / ".report.html.x1234567").write_text("<")
 
     searches.run(tmp_path, searches.config(), searches.effort(trials=1))
 

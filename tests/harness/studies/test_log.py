@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ import pytest
 from harness.studies import config as study
 from harness.studies.events import EndReason, Entry, SessionBegan, SessionEnded
 from harness.studies.log import StudyLog, read_state
+from harness.studies.names import studies
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Purpose
 from tests.factories import CONFIG, make_result
@@ -124,18 +128,14 @@ def test_log_keeps_order_and_times_of_entries(folder: Path):
 
 
 def test_recovery_deletes_partial_checkpoints_and_checkpoints_of_finished_runs(tmp_path: Path):
-    for name in (
-        "checkpoints/.a-0.pt.x2",
-        "checkpoints/trial-00000-search-0.pt",
-        "checkpoints/trial-00001-search-0.pt",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".a-0.pt.x2345_78", ".notes.txt.swp", "trial-00000-search-0.pt", "trial-00001-search-0.pt"):
+        (tmp_path / "checkpoints" / name).touch()
     write_runs(tmp_path, make_result(trial=0))
 
     StudyLog(tmp_path).recover_into(StudyState(tmp_path, CONFIG))
 
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00001-search-0.pt"]
+    assert {*os.listdir(tmp_path / "checkpoints")} == {".notes.txt.swp", "trial-00001-search-0.pt"}
 
 
 def test_rejected_counts_events_of_rejected_proposals_and_draws(folder: Path):
@@ -175,6 +175,37 @@ def test_is_owned_reports_owner_without_taking_lock(folder: Path):
         assert study.is_owned(folder)
         assert study.is_owned(folder)
     assert not study.is_owned(folder)
+
+
+def test_owned_keeps_folder_with_files_of_user(folder: Path):
+    (folder / "tensorboard").mkdir(parents=True)
+    with study.owned(folder, ["tensorboard"]):
+        pass
+    assert (folder / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        study.is_owned,
+        lambda folder: files.log_text(folder / "log.jsonl"),
+        lambda folder: studies(Workspace(folder.parents[1])),
+    ],
+)
+def test_study_may_be_removed_during_read(read: Callable[[Path], Any], folder: Path, monkeypatch: pytest.MonkeyPatch):
+    study.open_study(folder, CONFIG, ORIGINS)
+    write_runs(folder, make_result())
+    (folder / ".lock").touch()
+    exists = Path.exists
+
+    def exists_at_last(path: Path) -> bool:
+        is_present = exists(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        return is_present
+
+    monkeypatch.setattr(Path, "exists", exists_at_last)
+    read(folder)
+    assert (folder / "config.json").is_file() or not folder.is_dir()
 
 
 def test_owned_waits_for_shared_lock_of_query(folder: Path):

@@ -234,22 +234,8 @@ def test_study_folder_has_name_of_study(name: str, tmp_path: Path):
 @pytest.mark.parametrize(
     "name",
     [
-        "",
-        "..",
-        ".data",
-        "../x",
-        "a/b",
-        "/etc",
-        "a\\b",
-        "a\nb",
-        "a\0b",
-        "x" * 201,
-        "ä" * 101,
-        "\udcff",
-        "a\x1b[2J",
-        "leaderboard.csv",
-        "index.html",
-        "records",
+        *("", "..", ".data", "../x", "a/b", "/etc", "a\\b", "a\nb", "a\0b", "\udcff", "a\x1b[2J"),
+        *("x" * 201, "ä" * 101, "leaderboard.csv", "index.html", "records"),
     ],
 )
 def test_invalid_study_name_is_refused_in_one_line(name: str, tmp_path: Path):
@@ -283,5 +269,23 @@ def test_removal_that_is_interrupted_leaves_no_folder_and_is_completed_later(
     assert [path.parent.name for path in tmp_path.glob("*/config.json")] == ["second"]
 
     files.remove_folder(tmp_path / "second")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_is_removed_while_a_second_process_removes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rename = Path.rename
+
+    def rename_after_second_process(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        files.remove_folder(tmp_path / "second")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_after_second_process)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    files.remove_folder(tmp_path / "first")
+    with pytest.raises(StorageError, match="first"):
+        files.remove_folder(tmp_path / "first")
 
     assert not list(tmp_path.iterdir())

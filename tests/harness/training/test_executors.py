@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -202,7 +204,7 @@ def test_killed_process_breaks_only_own_job_and_is_replaced(executor: Executor, 
     second_job = replace(JOB, seed_index=1)
     executor.submit(second_job)
     for path in (checkpoint, weights):
-        path.with_name(f".{path.name}.x1").touch()
+        path.with_name(f".{path.name}.x1234567").touch()
 
     os.kill(number, signal.SIGKILL)
     events = wait_for_all(executor)
@@ -368,6 +370,25 @@ def test_stop_ends_running_processes(pool: Processes, tmp_path: Path):
     assert time.monotonic() - began < 2.0
     assert not is_running(number)
     assert executor.slots() == []
+
+
+def test_error_that_refuses_all_nodes_of_a_cluster_ends_the_operation():
+    class RemoteError(Exception):
+        cause = StorageError("cannot write state: No space left on device")
+
+    def fail(ref: object) -> None:
+        raise RemoteError
+
+    exceptions = SimpleNamespace(RayError=RemoteError, OutOfMemoryError=MemoryError, WorkerCrashedError=OSError)
+    library = SimpleNamespace(exceptions=exceptions, get=fail, cancel=Mock(), wait=lambda refs, **_: (refs[:1], []))
+    executor = ray.Nodes(SOURCE, LIMITS, "cpu", "torch", ray=library, last_look=math.inf)
+    first, second = (ray._Node(ray.NodeInfo(name, name, 1), None, SOURCE, room=1) for name in ("first", "second"))
+    executor.nodes = {"first": first, "second": second}
+    executor.work = [ray._Work(JOB, 1, node, ref=node, since=math.inf) for node in (first, second)]
+
+    assert executor.wait(0.0) == []
+    with pytest.raises(StorageError, match="No space left"):
+        executor.wait(0.0)
 
 
 def test_idle_processes_are_reused_by_later_executors_on_same_data():

@@ -33,24 +33,13 @@ def shares() -> st.SearchStrategy[float]:
 
 
 RANDOM_RECIPES = st.builds(
-    Recipe,
-    epochs=st.integers(1, 1000),
-    batch_size=st.integers(1, 10_000),
-    optimizer=st.sampled_from(("sgd", "adam")),
-    learning_rate=st.floats(1e-6, 10),
-    momentum=st.floats(0.01, 0.99),
-    nesterov=st.booleans(),
-    weight_decay=shares(),
-    schedule=st.just("step"),
-    warmup=shares(),
-    step_epochs=st.lists(st.integers(1, 100), max_size=3).map(tuple),
-    step_factor=shares(),
-    label_smoothing=shares(),
-    augmented_share=shares(),
-    rotation_degrees=st.floats(0, 180),
-    initialisation=st.sampled_from(("torch", "kaiming", "dirac")),
-    precision=st.sampled_from(("fp32", "bf16")),
-)
+    Recipe, epochs=st.integers(1, 1000), batch_size=st.integers(1, 10_000),
+    optimizer=st.sampled_from(("sgd", "adam")), learning_rate=st.floats(1e-6, 10), momentum=st.floats(0.01, 0.99),
+    nesterov=st.booleans(), weight_decay=shares(), schedule=st.just("step"), warmup=shares(),
+    step_epochs=st.lists(st.integers(1, 100), max_size=3).map(tuple), step_factor=shares(), label_smoothing=shares(),
+    augmented_share=shares(), rotation_degrees=st.floats(0, 180),
+    initialisation=st.sampled_from(("torch", "kaiming", "dirac")), precision=st.sampled_from(("fp32", "bf16")),
+)  # fmt: skip
 # The fields of the first records in order; records contain hashes of these fields.
 FIRST_FIELDS = [
     *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
