@@ -195,7 +195,7 @@ def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], f
 def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
     """Return the one-sided lower bound of the mean accuracy over seeds, per cent; minus infinity below two seeds.
 
-    The lower of two bounds for ``n`` seeds, with the quantile function ``q`` at ``confidence``:
+    The lower of two bounds, but at least 0, for ``n`` seeds, with the quantile function ``q`` at ``confidence``:
 
     - Student's: ``m - q_t(n - 1) * s / sqrt(n)``, where ``m`` and ``s`` are the mean and the standard deviation of the
       accuracies (Student 1908).
@@ -215,7 +215,7 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
     if len(errors) < 2:
         return -math.inf
     by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
-    return min(by_student, _poisson_bound_pct(errors, images, confidence))
+    return max(0.0, min(by_student, _poisson_bound_pct(errors, images, confidence)))
 
 
 def _poisson_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
@@ -415,7 +415,7 @@ def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequen
     independent = independent_cases(group_sizes) if group_sizes else float(images)
     mean = statistics.mean(errors)
     bound = _effective_bound_pct(mean, images, estimate.error_pct, estimate.whole_freedom, independent, CONFIDENCE)
-    return finite(max(0.0, min(bound, lower_bound_pct(errors, images, CONFIDENCE))))
+    return finite(min(bound, lower_bound_pct(errors, images, CONFIDENCE)))
 
 
 def _effective_bound_pct(

@@ -225,10 +225,12 @@ def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, images_name:
 def bounds_of(record: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % bounds over seeds, and over seeds and images; None unless all recorded seeds are evaluated.
 
-    A subset of seeds, chosen by a user or by the existing weight files, may not be a random sample.
+    A subset of seeds, chosen by a user or by the existing weight files, may not be a random sample. Only test images
+    have known groups.
     """
     if len(evaluations) < len(record.seeds):
         return None, None
     images = evaluations[0].images  # equal for all seeds
     wrong = [[image for image, _ in item.wrong] for item in evaluations]
-    return over_seeds([item.errors for item in evaluations], images), over_images(wrong, images)
+    group_sizes = () if evaluations[0].recorded_errors is None else dataset(record.dataset).test_group_sizes
+    return over_seeds([item.errors for item in evaluations], images), over_images(wrong, images, group_sizes)

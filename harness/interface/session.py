@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.data.datasets import DATASETS
 from harness.interface import options
 from harness.interface.logs import logger_of
+from harness.searching.baselines import baseline_networks, trials_beside_baselines
 from harness.searching.search_state import Moment, Observer, Search
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
@@ -124,7 +125,6 @@ def run_search_with_progress(
         ContentError: The study exists with a different configuration.
     """
     from harness.searching.advice import outcome_of, search_arguments
-    from harness.searching.baselines import baseline_networks
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
     from reports.study_page import write_report
@@ -372,13 +372,13 @@ class SearchReporter(Reporter):
             self._write_report()
 
     def _bar_text(self, moment: Moment, nearest: NearestMiss | None) -> str:
-        if moment.incumbent is not None:
-            text = f"confirmed {self._size(moment.incumbent)}"
-        else:
-            text = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
-        trials = self.effort.trials
-        training_count = f"{moment.state.trained_count:,}" + ("" if trials is None else f" of {trials:,}")
-        return f"{text}; {training_count} trained, {moment.state.rejected.total():,} rejected; {moment.running} running"
+        nearest_text = "none" if nearest is None else miss_text(nearest, self.config.minimised[0])
+        text = f"nearest: {nearest_text}" if moment.incumbent is None else f"confirmed {self._size(moment.incumbent)}"
+        text += f"; {moment.state.trained_count:,} trained, {moment.state.rejected.total():,} rejected"
+        if self.effort.trials is not None:
+            count = trials_beside_baselines(moment.state.candidates.values())
+            text += f", {count:,} of {self.effort.trials:,} trials"
+        return f"{text}; {moment.running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
         """Print failed runs (all runs if ``verbose``), confirmations, failed confirmations and the forecast."""

@@ -19,6 +19,7 @@ from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
+from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
 from harness.searching.ending import Ending, Outcome, ending, ledger_advice
 from harness.searching.plan import SearchPlan
@@ -331,6 +332,9 @@ class SearchOutcome:
         options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
+        is_recipe_open = options.keys().isdisjoint(("--recipe", "--trainer"))
+        if "--time" in changes and is_recipe_open and recipe_for(self.plan.data, self.plan.workspace, None) is None:
+            advice = f"chooses an augmentation and, if the recipe stays {SHORT_CHOICE}, {advice}"
         return Advised(why=why, sentences=sentences, arguments=search_arguments(options), advice=advice)
 
 
@@ -346,11 +350,7 @@ def holds(interval: tuple[float | None, float | None, float | None], value: floa
 
 def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Return the arguments of a search command; an option with several values is repeated."""
-    arguments = ["search"]
-    for flag, values in stated_options.items():
-        for value in values:
-            arguments += [flag, value]
-    return tuple(arguments)
+    return "search", *(text for flag, values in stated_options.items() for value in values for text in (flag, value))
 
 
 def outcome_of(

@@ -42,6 +42,8 @@ _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 _HIDDEN = "***"  # replaces passwords
 _RENAME = "choose a new name for the study"  # hint
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")  # user and password before the host of a URL
+# Messages of SQLite and PostgreSQL if two processes create the tables of a database at the same time.
+_CREATED_TWICE = re.compile(r"already exists|UNIQUE constraint failed|duplicate key value")
 _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")  # name and value of a password among the options of a URL
 
 
@@ -107,9 +109,8 @@ class Mirror:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
         self._thread.start()
         if not self._opened.wait(_ANSWER_SECONDS):
-            raise UsageError(
-                f"storage {without_passwords(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s"
-            )
+            self._ending.set()
+            raise self._refused or UsageError(f"storage {without_passwords(url)}: no answer in {_ANSWER_SECONDS:.0f} s")
         if self._refused is not None:
             raise self._refused
 
@@ -149,6 +150,8 @@ class Mirror:
                 study = study or _study(self._url, self._name, self._config)
                 _push(study, list(self.entries), self._config)
                 self._is_current = True
+                self._refused = None
+                self._opened.set()
             except Exception as error:
                 # SQLAlchemy and Optuna wrap the exceptions of many drivers, so all exceptions are caught.
                 _close(study)
@@ -162,14 +165,14 @@ class Mirror:
                 elif self._is_current:
                     self.say(f"the database is unavailable; the search continues ({why})")
                 self._is_current = False
-                if self._refused is not None:
+                if self._refused is not None and not _CREATED_TWICE.search(why):
                     if self._opened.is_set():
                         self.say(f"the database is no longer updated: {self._refused.one_line}")
                     self._opened.set()
                     return
-            self._opened.set()
             if not is_last:
-                self._ending.wait(_PAUSE_SECONDS if self._is_current else _AWAY_SECONDS)
+                is_away = self._opened.is_set() and not self._is_current
+                self._ending.wait(_AWAY_SECONDS if is_away else _PAUSE_SECONDS)
         _close(study)
 
 

@@ -32,8 +32,10 @@ class Toy:
         return target
 
 
-def make_toy(name: str, *, published_hashes: bool) -> Toy:
-    rng = random.Random(name)
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """The data set ``toy``, whose SHA-256 sums are known."""
+    rng = random.Random("toy")
     unpacked = {}
     for part, images in (("train", 30), ("t10k", 6)):
         pixels = rng.randbytes(images * 784)
@@ -42,15 +44,11 @@ def make_toy(name: str, *, published_hashes: bool) -> Toy:
         unpacked[f"{part}-labels-idx1-ubyte"] = bytes.fromhex(f"00000801{images:08x}") + labels
     packed = {name: gzip.compress(content, mtime=0) for name, content in unpacked.items()}
     files = tuple(
-        DataFile(
-            file,
-            hashlib.sha256(unpacked[file]).hexdigest() if published_hashes else None,
-            hashlib.md5(packed[file]).hexdigest(),
-        )
+        DataFile(file, hashlib.sha256(unpacked[file]).hexdigest(), hashlib.md5(packed[file]).hexdigest())
         for file in unpacked
     )
     spec = Dataset(
-        name=name,
+        name="toy",
         classes=3,
         image_shape=(1, 28, 28),
         train_size=20,
@@ -63,22 +61,8 @@ def make_toy(name: str, *, published_hashes: bool) -> Toy:
         folder="Toy/raw",
         all_files=files,
     )
-    return Toy(spec, unpacked, packed)
-
-
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """The data set ``toy``, whose SHA-256 sums are known."""
-    data_set = make_toy("toy", published_hashes=True)
+    data_set = Toy(spec, unpacked, packed)
     monkeypatch.setitem(DATASETS, "toy", data_set.spec)
-    return data_set
-
-
-@pytest.fixture
-def packed_toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
-    """The data set ``packed-toy``, of which only the MD5 sums of the .gz files are known."""
-    data_set = make_toy("packed-toy", published_hashes=False)
-    monkeypatch.setitem(DATASETS, "packed-toy", data_set.spec)
     return data_set
 
 

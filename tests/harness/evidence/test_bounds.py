@@ -383,7 +383,7 @@ def test_attempt_on_groups_is_judged_by_current_bound_and_keeps_row(
 
 
 @pytest.mark.parametrize(
-    "errors", [[3] * 6, [0] * 20, [12, 12, 13, 12, 12, 12], [50, 61, 44, 58, 70, 41], [0, 9, 0, 0, 0]]
+    "errors", [[3] * 6, [0] * 20, [12, 12, 13, 12, 12, 12], [50, 61, 44, 58, 70, 41], [0, 9, 0, 0, 0], [0, 190]]
 )
 @pytest.mark.parametrize("confidence", [0.9, 0.98, 0.99])
 def test_lower_bound_is_smaller_of_student_and_poisson_bounds(errors: list[int], confidence: float):
@@ -395,7 +395,7 @@ def test_lower_bound_is_smaller_of_student_and_poisson_bounds(errors: list[int],
 
     bound_pct = bounds.lower_bound_pct(errors, 200, confidence)
 
-    assert bound_pct == pytest.approx(min(student_bound_pct, 100 - garwood_errors / 2), abs=1e-9)
+    assert bound_pct == pytest.approx(max(0, min(student_bound_pct, 100 - garwood_errors / 2)), abs=1e-9)
     assert bound_pct < np.mean(accuracies)
 
 

@@ -15,7 +15,8 @@ from sklearn import metrics
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
-from harness.evidence.evaluation import Evaluation, evaluated, probabilities
+from harness.evidence.evaluation import Evaluation, bounds_of, evaluated, probabilities
+from harness.evidence.leaderboard_table import row_of_record
 from harness.evidence.record import SeedRun, WeightFile
 from harness.training.recipe import Precision
 from tests.factories import make_record
@@ -150,3 +151,13 @@ def test_roc_auc_is_none_for_single_class_or_nan_probabilities():
 
     assert evaluated(0, shares, torch.tensor([1, 1]), "fp32", None).roc_auc is None
     assert evaluated(0, shares * torch.nan, torch.tensor([0, 1]), "fp32", None).roc_auc is None
+
+
+def test_bound_over_images_counts_groups_of_test_images(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(DATASETS, "mnist", replace(MNIST, test_group_sizes=(1_000,) * 10))
+    record = make_record([50, 52, 54, 56, 58, 60])
+    evaluations = [Evaluation(run.index, run.test_size, run.wrong, run.test_errors) for run in record.seeds]
+
+    _, bound = bounds_of(record, evaluations)
+
+    assert bound == row_of_record(record).lower_bound_images_pct

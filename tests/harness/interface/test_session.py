@@ -83,6 +83,17 @@ def test_failed_confirmation_is_not_reported_while_a_seed_trains(
     assert ("probability of 50 %, required: 80 % on at least 2 seeds" in line) == (message == "not confirmed")
 
 
+def test_status_line_counts_trials_without_baselines(capsys: pytest.CaptureFixture[str]):
+    state = StudyState(Path("one"), CONFIG)
+    for trial, origin in enumerate(["baseline", "baseline", "sampler"]):
+        proposal = make_proposal(trial, origin=origin)
+        state.candidates[trial] = Candidate(proposal, 1000, validated(900), threshold_pct=99.0)
+
+    SearchReporter(CONFIG, searches.effort(trials=6), None).on_tick(Moment(31.0, state, None, []))
+
+    assert "; 3 trained, 0 rejected, 1 of 6 trials; " in capsys.readouterr().err
+
+
 def test_notebook_shows_tqdm_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     with reporter() as progress:

@@ -465,12 +465,18 @@ def test_advice_calls_postponed_network_confirmed_only_if_confirmed(make_outcome
     assert "is confirmed" not in advice_of(make_outcome("time", waiting=waiting)).sentences[0]
 
 
+def test_advice_after_short_search_states_that_longer_search_chooses_augmentation(
+    make_outcome: Callable[..., SearchOutcome],
+):
+    outcome = make_outcome("time", effort={"seconds": 20.0}, stated_options={})
+    of_own_data = replace(outcome, plan=replace(outcome.plan, data=replace(outcome.plan.data, name="own")))
+
+    assert ["augmentation" in advice_of(each).advice for each in (of_own_data, outcome)] == [True, False]
+
+
 def test_advice_for_space_without_network_is_to_check_space(make_outcome: Callable[..., SearchOutcome]):
-    advice = advice_of(
-        make_outcome(
-            "exhausted", nearest=None, stated_options={"--space": "@a.space"}, where="where parameters <= 4000;"
-        )
-    )
+    facts = {"stated_options": {"--space": "@a.space"}, "where": "where parameters <= 4000;"}
+    advice = advice_of(make_outcome("exhausted", nearest=None, **facts))
     assert (advice.why, advice.arguments) == ("space", ("spaces", "check", "@a.space"))
 
 

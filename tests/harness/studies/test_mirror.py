@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import DEFAULT, Mock
 from wsgiref.util import setup_testing_defaults
 
 import optuna
@@ -159,6 +160,16 @@ def test_mirror_refuses_database_of_another_study(ended_study: Path, url: str, t
     with Mirror("study", CONFIG, url, messages.append) as storage:
         storage.entries = [make_entry("proposed", trial=0)]
     assert len(messages) == 1
+
+
+@pytest.mark.parametrize("message", ["table studies already exists", "UNIQUE constraint failed: alembic_version"])
+def test_database_is_opened_again_if_different_process_creates_tables(
+    message: str, ended_study: Path, url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mirror, "_study", Mock(wraps=mirror._study, side_effect=[Exception(message), DEFAULT]))
+
+    assert write_to_database(ended_study, url) == []
+    check_database(ended_study, url)
 
 
 @pytest.mark.parametrize(

@@ -173,42 +173,29 @@ def test_pictures_for_two_channels_or_series_are_rejected(tmp_path: Path):
             own_images(path, spec)
 
 
-def _invalid_source(kind: str, folder: Path) -> Path:  # noqa: C901
+def _invalid_source(kind: str, folder: Path) -> Path:
     images, labels = pictures()
+    changes: dict[str, dict[str, Any]] = {
+        "fewer labels than images": {"y": labels[:-1]},
+        "fractions as labels": {"y": np.linspace(0, 1, 60)},
+        "one class": {"y": np.repeat("cat", 60)},
+        "300 classes": {"X": np.tile(images, (10, 1, 1)), "y": np.arange(600) % 300},
+        "not finite": {"X": np.where(images > 250, np.nan, images)},
+        "objects": {"X": np.array([None, *images[1:]], dtype=object)},
+        "texts as pixels": {"X": images.astype(str)},
+        "five dimensions": {"X": images.reshape(60, 5, 7, 1, 1)},
+        "20 channels": {"X": np.zeros((60, 5, 20, 20), np.uint8)},
+        "one shade": {"X": np.full_like(images, 9)},
+        "test beyond range": {"X": images / 255, "X_test": images / 2.0, "y_test": labels},
+        "test of another shape": {"X_test": images[:, :4], "y_test": labels},
+        "test repeats train": {"X_test": images[10:50], "y_test": labels[10:50]},
+        "test of a strange class": {"X_test": images // 2, "y_test": np.repeat(["cat", "dog", "yak"], 20)},
+        "class of one image": {"y": np.array(["cat"] * 59 + ["dog"])},
+    }
     arrays = {"X": images, "y": labels}
     match kind:
         case "labels missing":
-            arrays = {"X": images}
-        case "fewer labels than images":
-            arrays["y"] = labels[:-1]
-        case "fractions as labels":
-            arrays["y"] = np.linspace(0, 1, 60)
-        case "one class":
-            arrays["y"] = np.repeat("cat", 60)
-        case "300 classes":
-            arrays = {"X": np.tile(images, (10, 1, 1)), "y": np.arange(600) % 300}
-        case "not finite":
-            arrays["X"] = np.where(images > 250, np.nan, images)
-        case "objects":
-            arrays["X"] = np.array([None, *images[1:]], dtype=object)
-        case "texts as pixels":
-            arrays["X"] = images.astype(str)
-        case "five dimensions":
-            arrays["X"] = images.reshape(60, 5, 7, 1, 1)
-        case "20 channels":
-            arrays["X"] = np.zeros((60, 5, 20, 20), np.uint8)
-        case "one shade":
-            arrays["X"] = np.full_like(images, 9)
-        case "test beyond range":
-            arrays |= {"X": images / 255, "X_test": images / 2.0, "y_test": labels}
-        case "test of another shape":
-            arrays |= {"X_test": images[:, :4], "y_test": labels}
-        case "test repeats train":
-            arrays |= {"X_test": images[10:50], "y_test": labels[10:50]}
-        case "test of a strange class":
-            arrays |= {"X_test": images // 2, "y_test": np.repeat(["cat", "dog", "yak"], 20)}
-        case "class of one image":
-            arrays["y"] = np.array(["cat"] * 59 + ["dog"])
+            del arrays["y"]
         case "a bomb":
             # The archive directory declares 3 GiB; an entry has the size at byte 24.
             content = bytearray(as_npz(folder / "x.npz", **arrays).read_bytes())
@@ -218,6 +205,8 @@ def _invalid_source(kind: str, folder: Path) -> Path:  # noqa: C901
         case "no zip":
             (folder / "x.npz").write_bytes(b"PK, but no more")
             return folder / "x.npz"
+        case _ if kind in changes:
+            arrays |= changes[kind]
         case _:
             return _invalid_folder(kind, as_folder(folder / "x", images, labels))
     return as_npz(folder / "x.npz", **arrays)
@@ -272,7 +261,7 @@ def test_test_images_without_labels_are_refused():
 
 
 @pytest.mark.parametrize("part", ["train.npz", "test.npz"])
-def test_damaged_copy_is_rejected(part: str, tmp_path: Path):
+def test_damaged_copy_is_rejected_and_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
     spec = own.from_arrays("pets", *pictures())
     path = tmp_path / "workspace" / "runs" / ".data" / spec.name / part
     content = bytearray(path.read_bytes())
@@ -282,12 +271,7 @@ def test_damaged_copy_is_rejected(part: str, tmp_path: Path):
     with pytest.raises(DataError):
         load(spec.name)
 
-
-@pytest.mark.parametrize("part", ["train.npz", "test.npz"])
-def test_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
-    spec = own.from_arrays("pets", *pictures())
-    (tmp_path / "workspace" / "runs" / ".data" / spec.name / part).unlink()
-
+    path.unlink()
     with pytest.raises(MissingData) as excinfo:
         find(spec, None)
     assert {word.strip(",") for word in excinfo.value.message.split() if ".npz" in word} == {part}
