@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_487,
-    "test lines": 27_957,
+    "product lines": 28_534,
+    "test lines": 28_004,
     "benchmark lines": 3_791,
-    "public names": 1_188,
+    "public names": 1_189,
     "files": 1_137,
 }
 
