@@ -328,10 +328,10 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
 def _shorter_epochs(search: Search, job: Job, result: Result) -> int | None:
     """Return the epochs of a shorter training in place of a first run at a rung; None if the run goes on.
 
-    Only without an incumbent, as smaller networks need longer trainings. Only the default proposer trains networks
-    again, as long as the limit of the trials allows another trial.
+    Only without an incumbent, as smaller networks need longer trainings, and without a limit of trials, as the rule
+    saves time and not trials. Only the default proposer trains networks again.
     """
-    if job.purpose is not Purpose.SEARCH or search.state.incumbent is not None or _stop_reason(search) is not None:
+    if job.purpose is not Purpose.SEARCH or search.state.incumbent is not None or search.effort.trials is not None:
         return None
     if search.is_hopeless is not None or not isinstance(search.proposer, Proposer):
         return None

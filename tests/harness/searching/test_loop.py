@@ -337,31 +337,42 @@ def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(sampler: st
     # 99.9 %: 10 errors at the end, 29 after 2 of 8 epochs; 100 are allowed.
     trainer.accuracy_pct = always(99.9)
     config = searches.config(space_text=TINY_SPACE, lengths=(2, 8), sampler=sampler)
-    ends = []
-    for folder, limits in (("whole", (4,)), ("parts", (2, 3, 4))):
-        open_study(tmp_path / folder, config, {})
-        proposal = make_proposal(0, "conv3x3(12) gap linear(10)")
-        write_entry(tmp_path / folder, Entry(0.0, replace(proposal, epochs=8)))
-        for trials in limits:
-            search = searches.run(tmp_path / folder, config, searches.effort(trials=trials))
-        ends.append([(each.proposal.hash, each.proposal.epochs) for each in search.state.candidates.values()])
+    first_proposal = replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)
+    open_study(tmp_path / "whole", config, {})
+    write_entry(tmp_path / "whole", Entry(0.0, first_proposal))
+    search = searches.run(tmp_path / "whole", config, searches.effort(trials=None))
     first, second, *_ = search.state.candidates.values()
 
     assert first.first_run is not None
     assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.PRUNED, 2, False)
     assert (second.proposal.origin, second.proposal.epochs, second.is_confirmed) == ("shorter", 2, True)
     assert second.proposal.architecture == first.proposal.architecture
-    # A resumed search restores the proposals.
-    assert ends[0] == ends[1]
+
+    # A search that is resumed after the shorter training makes the same proposals.
+    open_study(tmp_path / "parts", config, {})
+    lines = (tmp_path / "whole" / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    end = next(number for number, line in enumerate(lines) if '"trial": 2' in line)
+    (tmp_path / "parts" / "log.jsonl").write_text("".join(lines[:end]), encoding="utf-8")
+    resumed = searches.run(tmp_path / "parts", config, searches.effort(trials=None))
+    proposals = [
+        [(each.proposal.hash, each.proposal.epochs) for each in instance.state.candidates.values()]
+        for instance in (search, resumed)
+    ]
+    assert len(proposals[0]) > 2
+    assert proposals[0] == proposals[1]
 
 
-def test_run_that_suffices_at_a_rung_continues_without_another_trial(trainer: Trainer, tmp_path: Path):
+def test_run_that_suffices_at_a_rung_continues_if_trials_are_limited(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(99.9)
+    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8))
+    open_study(tmp_path, config, {})
+    write_entry(tmp_path, Entry(0.0, replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)))
 
-    search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE, lengths=(2, 8)), searches.effort(trials=1))
+    search = searches.run(tmp_path, config, searches.effort(trials=2))
 
-    (candidate,) = search.state.candidates.values()
-    assert candidate.is_confirmed
+    first = search.state.candidates[0]
+    assert first.first_run is not None
+    assert (first.first_run.trained_epochs, first.is_confirmed) == (8, True)
 
 
 # Failures ---------------------------------------------------------------------------------------------------
