@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, field, fields
 from enum import StrEnum
 from inspect import getattr_static
-from numbers import Real
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 import click
@@ -133,7 +132,7 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
     is_device = type(value).__name__ == "device"  # of torch, which is not imported here
     try:
         if isinstance(kind, click.types.StringParamType) and not (is_text or is_device):
-            raise click.UsageError(f"{reprlib.repr(value)} is not a {'text' if isinstance(value, Real) else kind.name}")
+            raise click.UsageError(f"{reprlib.repr(value)} is not a {kind.name}")
         if isinstance(kind, click.Path) and (not is_text or "\0" in os.fspath(value)):
             raise click.UsageError(f"{reprlib.repr(value)} is not a path")
         return kind.convert(text_of(value) if isinstance(kind, _TEXT_TYPES) else value, None, None)
