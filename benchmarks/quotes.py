@@ -38,10 +38,10 @@ def _document(arguments: list[str], folder: Path) -> dict[str, Any]:
     return document
 
 
-def measurement(name: str, dataset: str, target: str, seconds: float, describe: list[str]) -> dict[str, Any]:
+def measurement(name: str, dataset: str, target: str, seconds: float, seed: int, describe: list[str]) -> dict[str, Any]:
     """Run a quote and a search of the same data, and return the line of results."""
     documents = []
-    options = ["--target", target, "--workers", "1", "--seed", "1"]
+    options = ["--target", target, "--workers", "1", "--seed", str(seed)]
     for command in (["quote", dataset, *options], ["search", "--dataset", dataset, "--time", str(seconds), *options]):
         with tempfile.TemporaryDirectory() as folder:
             if describe:
@@ -54,6 +54,7 @@ def measurement(name: str, dataset: str, target: str, seconds: float, describe: 
         "target_pct": float(target),
         "commit": code_version()[0],
         "search_commit": code_version()[0],
+        "seed": seed,
         "quote": {key: quote[key] for key in ("parameters", "seconds", "search_seconds", "trained")},
         "search": {"limit_seconds": seconds, "seconds": search["seconds"], "parameters": parameters},
     }
@@ -110,11 +111,12 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.argument("dataset", default="")
 @click.option("--target", default="97", help="Target test accuracy, in per cent.")
 @click.option("--time", "seconds", type=DURATION, default="3m", help="Time of the search.")
+@click.option("--seed", default=1, help="Seed of the quote and of the search.")
 @click.option("--describe", default="", help="Options of 'harness data describe', as one word.")
-def main(name: str, dataset: str, target: str, seconds: float, describe: str) -> None:
+def main(name: str, dataset: str, target: str, seconds: float, seed: int, describe: str) -> None:
     """Judge the quote of DATASET by a search, or print all results."""
     if dataset:
-        row = measurement(name, dataset, target, seconds, shlex.split(describe))
+        row = measurement(name, dataset, target, seconds, seed, shlex.split(describe))
         with _RESULTS.open("a") as file:
             file.write(json.dumps(row) + "\n")
     click.echo(table([json.loads(line) for line in _RESULTS.read_text().splitlines()]))

@@ -281,7 +281,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     for entry in info.study.of_kind(RungReached):
         event = entry.event
         candidate = info.study.candidates.get(event.trial)
-        if event.purpose != Purpose.SEARCH or (candidate is not None and candidate.is_shortened):
+        if event.purpose != Purpose.SEARCH or (candidate is not None and candidate.shorter_epochs is not None):
             continue
         run = first_runs.get(event.trial)
         epochs = info.config.recipe.epochs

@@ -51,6 +51,8 @@ class Tier(StrEnum):
     CLAIMED = "claimed"
 
 
+# Largest number of reads of the records until the ledger does not change; each verification changes the ledger.
+_MOST_READS = 10
 _T = TypeVar("_T")
 _NO_LEDGER = Ledger()
 PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)  # tiers whose lower bound reaches the target
@@ -536,16 +538,17 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
 def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tuple[list[Record], Ledger]:
     """Return all records, and the ledger of the time of the records; replace ``damage`` by the faults of both.
 
-    A verification writes to the ledger, then to a record, and a certification to the ledger again, so the ledger must
-    not change while the records are read.
+    A verification writes to the ledger, then to a record, and a certification to the ledger again, so the records are
+    read again if the ledger has changed, up to ``_MOST_READS`` times.
     """
-    earlier_entries = None
     entries = ledger.read(workspace.ledger, [])
-    while entries != earlier_entries:
+    for _ in range(_MOST_READS):
         earlier_entries = entries
         damage.clear()
         records = read_all(workspace.records, damage)
         entries = ledger.read(workspace.ledger, damage)
+        if entries == earlier_entries:
+            break
     return records, entries
 
 

@@ -37,9 +37,10 @@ def logger_of(kind: str, folder: Path, progress: Reporter, past: Iterable[Event]
     trials = {event.hash: event.trial for event in past if isinstance(event, Proposal)}
     name = f"log {kind}"
     if kind == "mlflow":
-        from mlflow import get_tracking_uri
+        with guarding_user_code(name, error_type=UsageError):
+            from mlflow import get_tracking_uri
 
-        name += f" at {without_passwords(get_tracking_uri())}"
+            name += f" at {without_passwords(get_tracking_uri())}"
     progress.show(f"opening the {name}")
     with guarding_user_code(name, error_type=UsageError):
         log = _TensorBoard(folder / "tensorboard") if kind == "tensorboard" else _MLflow(folder.name)

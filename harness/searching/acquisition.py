@@ -151,14 +151,14 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
 
     This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
     neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations; a candidate that is trained again for
-    fewer epochs (``is_shortened``) does not count. The factor lowers p for forms that the surrogate overestimates on
+    fewer epochs (``shorter_epochs``) does not count. The factor lowers p for forms that the surrogate overestimates on
     this data set.
     """
     chance_sums: dict[str, float] = defaultdict(float)
     confirmations: dict[str, float] = defaultdict(float)
     for candidate in candidates:
         chance = candidate.proposal.chance
-        if candidate.first_run is None or chance is None or candidate.is_shortened:
+        if candidate.first_run is None or chance is None or candidate.shorter_epochs is not None:
             continue
         form = candidate.proposal.architecture.form
         chance_sums[form] += chance

@@ -310,7 +310,7 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     rung = scheduler.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
     shorter_epochs = _shorter_epochs(search, job, result)
     if shorter_epochs is not None:
-        rung = replace(rung, pruned=True)
+        rung = replace(rung, pruned=True, exempt=False, shorter_epochs=shorter_epochs)
     search.add(rung)
     if not rung.pruned:
         until = scheduler.next_rung(search.config, job.recipe.epochs, rung.epoch)

@@ -35,7 +35,7 @@ _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of a
 # Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
 # the sampler; a method counts as exhausted.
 MOST_ANSWERS = 40
-_SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.is_shortened``)
+_SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
 _SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
 _MOST_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
 
@@ -155,9 +155,7 @@ class Proposer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
         self._shorten_ladder(inquiry.candidates.values())
-        proposal = self._first_of(self.baselines, BASELINE, finder) or self._shorter(
-            inquiry.candidates.values(), finder
-        )
+        proposal = self._first_of(self.baselines, BASELINE, finder) or self._propose_shorter(finder)
         proposal = proposal or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
@@ -229,7 +227,7 @@ class Proposer:
         """
         if self.past != NO_PAST or self.config.known:
             return
-        trainings = [candidate for candidate in candidates if candidate.proposal.origin != BASELINE]
+        trainings = [each for each in candidates if each.proposal.origin not in (BASELINE, _SHORTER)]
         if len(trainings) >= _COLD_LADDER_STEPS or any(candidate.passed_first for candidate in trainings):
             self.ladder = []
 
@@ -242,19 +240,18 @@ class Proposer:
         """Report the result of a proposal to the sampler."""
         self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
 
-    def _shorter(self, candidates: Iterable[Candidate], finder: Finder) -> Proposal | None:
+    def _propose_shorter(self, finder: Finder) -> Proposal | None:
         """Propose the first network whose run ended at a rung because fewer epochs suffice; None without one."""
-        for candidate in candidates:
-            if candidate.first_run is None or not candidate.is_shortened:
+        for candidate in finder.candidates.values():
+            proposal = candidate.proposal
+            epochs = candidate.shorter_epochs
+            # Until the run has ended, a resumed search may decide anew.
+            if epochs is None or candidate.first_run is None or (proposal.hash, epochs) in finder.proposed_pairs:
                 continue
-            earlier = candidate.proposal
-            epochs = self.config.choice_within(candidate.first_run.trained_epochs)
-            option = finder.option_or_rejection(Draw(earlier.architecture, earlier.decisions))
-            if epochs is None or (earlier.hash, epochs) in finder.proposed_pairs:
-                continue
-            if isinstance(option, NetworkOption) and option.fits(epochs, finder.time_left):
-                self.running[finder.trial] = self.sampler_study.start_fixed_trial(earlier.decisions)
-                return option.proposal(finder.trial, _SHORTER, epochs, earlier.chance)
+            option = finder.option_or_rejection(Draw(proposal.architecture, proposal.decisions))
+            if isinstance(option, NetworkOption):
+                self.running[finder.trial] = self.sampler_study.start_fixed_trial(proposal.decisions)
+                return option.proposal(finder.trial, _SHORTER, epochs, proposal.chance)
         return None
 
     def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:

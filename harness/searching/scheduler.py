@@ -33,6 +33,7 @@ _OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
 # The hash exempts one network in this many from pruning. Only exempt runs give an unbiased rate of wrong prunings:
 # the pruning rule has selected all the rest.
 _EXEMPT_ONE_IN = 10
+_LEAST_SHARE = 0.5  # least epochs of a shorter training, as a share of the epochs until the rung (set by hand)
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -90,10 +91,10 @@ def shorter_epochs(
 ) -> int | None:
     """Return the epochs of a training that replaces a first run at a rung; None if the run goes on.
 
-    A complete training of the epochs until the rung makes fewer errors than the run at the rung, whose learning rate
-    has hardly decayed. If the errors at the rung would already give a ``chance_to_confirm`` of ``CONFIDENCE``, all
-    later epochs and a confirmation at full length are a waste of time. The answer is the largest choice up to the rung
-    (``StudyConfig.choice_within``), if the network was not proposed with these epochs.
+    A complete training of the epochs until the rung makes about as many errors as the run at the rung, whose learning
+    rate is still high (diary 185). If the errors at the rung would already give a ``chance_to_confirm`` of
+    ``CONFIDENCE``, all later epochs and a confirmation at full length are a waste of time. The answer is the largest
+    choice up to the rung, at least ``_LEAST_SHARE`` of these epochs, if the network was not proposed with this choice.
 
     Args:
         result: Run up to the rung, evaluated on the validation images.
@@ -101,11 +102,13 @@ def shorter_epochs(
         candidates: All candidates of the study.
         config: Configuration of the study.
     """
-    at_the_end = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
-    if not at_the_end.passed_first or at_the_end.chance_to_confirm < CONFIDENCE:
+    complete_candidate = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
+    if not complete_candidate.passed_first or complete_candidate.chance_to_confirm < CONFIDENCE:
         return None
-    epochs = config.choice_within(result.trained_epochs)
-    proposed_pairs = {(each.proposal.hash, each.proposal.epochs) for each in candidates}
+    least_epochs = _LEAST_SHARE * result.trained_epochs
+    choices = [each for each in config.epoch_choices if least_epochs <= each <= result.trained_epochs]
+    proposed_pairs = {(each.proposal.hash, each.proposal.epochs or config.recipe.epochs) for each in candidates}
+    epochs = max(choices, default=None)
     return None if (candidate.proposal.hash, epochs) in proposed_pairs else epochs
 
 

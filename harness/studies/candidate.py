@@ -141,6 +141,8 @@ class Candidate:
         costs: Value of each minimised metric.
         classes: Number of classes of the data.
         groups: Numbers of groups if each fresh seed validates on a separate fold of groups; None without such folds.
+        shorter_epochs: Epochs of a training that replaces the first run, which ended at a rung because it suffices;
+            None for all other runs (``scheduler.shorter_epochs``).
     """
 
     proposal: Proposal
@@ -153,6 +155,7 @@ class Candidate:
     costs: tuple[int, ...] = ()
     classes: int = 10
     groups: GroupCounts | None = None
+    shorter_epochs: int | None = None
 
     def __post_init__(self) -> None:
         """Set ``costs`` to ``cost`` if only one metric is minimised."""
@@ -184,17 +187,6 @@ class Candidate:
         """Whether the first run reached the threshold (``reaches_threshold``)."""
         first = self.first_run
         if first is None or first.status is not Status.COMPLETE or first.validation is None:
-            return False
-        return reaches_threshold(first.validation.wrong, first.validation.images, self.threshold_pct)
-
-    @property
-    def is_shortened(self) -> bool:
-        """Whether the first run ended at a rung because it reached the threshold (``scheduler.shorter_epochs``).
-
-        Any other pruned run missed the threshold at its rung.
-        """
-        first = self.first_run
-        if first is None or first.status is not Status.PRUNED or first.validation is None:
             return False
         return reaches_threshold(first.validation.wrong, first.validation.images, self.threshold_pct)
 

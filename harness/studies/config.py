@@ -150,10 +150,6 @@ class StudyConfig:
         """Return the epochs after which pruning is decided in a training of ``epochs`` epochs."""
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
 
-    def choice_within(self, epochs: int) -> int | None:
-        """Return the largest of ``epoch_choices`` up to ``epochs``; None without one."""
-        return max((choice for choice in self.epoch_choices if choice <= epochs), default=None)
-
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
         """Return recipe and recipe name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
         if epochs is None or epochs == self.recipe.epochs:

@@ -153,6 +153,7 @@ class RungReached(Event, word="rung"):
         predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
         pruned: Whether the run was stopped.
         exempt: Whether the run would have been stopped and was spared.
+        shorter_epochs: Epochs of a training that replaces the run, which already suffices; None if there is none.
     """
 
     trial: int
@@ -164,6 +165,7 @@ class RungReached(Event, word="rung"):
     predicted_pct: float | None = None
     pruned: bool = False
     exempt: bool = False
+    shorter_epochs: int | None = None
 
 
 class RunEnded(Event, word="finished"):
@@ -289,6 +291,8 @@ def line(entry: Entry[Event]) -> str:
     if isinstance(entry.event, RunEnded):
         # Recipe fields that were added later are omitted at their defaults, as in all documents.
         document["run"]["recipe"] = recipe_document(entry.event.run.recipe)
+    if document.get("shorter_epochs", 0) is None:
+        del document["shorter_epochs"]  # most runs at a rung go on
     return json.dumps(head | document, allow_nan=False)
 
 

@@ -165,7 +165,8 @@ class Mirror:
                 elif self._is_current:
                     self.say(f"the database is unavailable; the search continues ({why})")
                 self._is_current = False
-                if self._refused is not None and not _CREATED_TWICE.search(why):
+                is_race = not isinstance(error, UsageError) and _CREATED_TWICE.search(why) is not None
+                if self._refused is not None and not is_race:
                     if self._opened.is_set():
                         self.say(f"the database is no longer updated: {self._refused.one_line}")
                     self._opened.set()

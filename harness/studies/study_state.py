@@ -142,6 +142,7 @@ class StudyState:
                 self._on_repeated(event)
             case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
                 self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
+                self.candidates[event.trial].shorter_epochs = event.shorter_epochs
             case events.RunEnded(run=run) if run.trial is not None:
                 self.ended_runs[run.trial, run.purpose, run.seed_index] = cast("Entry[events.RunEnded]", entry)
                 if run.trial in self.candidates:

@@ -396,7 +396,7 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
         make_entry("proposed", trial=9, epochs=30),
         # Reached the threshold at the rung, and was trained again for fewer epochs.
         make_entry("proposed", trial=11),
-        rung_entry(11, 4, "pruned"),
+        rung_entry(11, 4, "pruned", shorter_epochs=4),
     ]
     results = [
         run_with_errors(11, 1_500, (900, 55), status=Status.PRUNED),
