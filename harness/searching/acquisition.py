@@ -340,8 +340,7 @@ class Acquisition:
             worker_seconds = min(seconds_to_deadline, _SECURE_SHARE * time_left.seconds_left) * workers  # W
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
             log_no_success = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
-            # The time of the verification is reserved until the end; only the rest is left for smaller networks.
-            # V(t)
+            # The time of the verification, V(t), is reserved until the end; only the rest is left for smaller networks.
             verify_seconds = [verification_seconds(each, workers, time_left.images) for each in seconds.tolist()]
             free_shares = np.maximum(0.0, 1 - np.array(verify_seconds) / time_left.seconds_left)
             certainty = _CERTAINTY if self.has_prior else _COLD_CERTAINTY

@@ -265,8 +265,9 @@ def _more_effort(again: Sequence[str], end: SessionEnded) -> Advised | None:
     else:  # logs of older versions do not state the limit
         return Advised(arguments=tuple(again), advice="continues the search")
     arguments = [*again]
-    if option[0] in arguments:
-        position = arguments.index(option[0])
+    flag, _ = option
+    if flag in arguments:
+        position = arguments.index(flag)
         del arguments[position : position + 2]
     return Advised(arguments=(*arguments, *option), advice="continues the search with twice the limit")
 

@@ -105,8 +105,7 @@ def shorter_epochs(
     complete_candidate = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
     if not complete_candidate.passed_first or complete_candidate.chance_to_confirm < CONFIDENCE:
         return None
-    least_epochs = _LEAST_SHARE * result.trained_epochs
-    choices = [each for each in config.epoch_choices if least_epochs <= each <= result.trained_epochs]
+    choices = [each for each in config.epoch_choices if _LEAST_SHARE <= each / result.trained_epochs <= 1]
     proposed_pairs = {(each.proposal.hash, each.proposal.epochs or config.recipe.epochs) for each in candidates}
     epochs = max(choices, default=None)
     return None if (candidate.proposal.hash, epochs) in proposed_pairs else epochs
