@@ -6,8 +6,8 @@
 #   2,000 others, and each call draws again.
 # Observed: both sets are the first digits of each class in the file, in random order: every call returns the same
 #   digits, and set(100, 50) always trains with the first ten of each class. Each class contributes a tenth; a class
-#   that has too few digits (863 fives) is cut without a message, so that 1,756 test digits are left, 63 to 200 of each
-#   class, and 10.2 % of ones become 11.4 %. No digit is in both sets.
+#   that has too few digits is cut without a message, so that 1,756 test digits are left, from 63 fives to 200 ones. No
+#   digit is in both sets.
 # Matters: repeated draws for the spread of an accuracy have no spread of data, and accuracies of the test set are for
 #   few fives and eights. Take digits from mnist[0] to mnist[9] by random index, and check the length.
 set -euo pipefail
