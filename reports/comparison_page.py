@@ -141,8 +141,7 @@ def _side(
     runs: Sequence[Result],
     workspace: Workspace,
 ) -> _Side:
-    accuracies = [run.validation_accuracy_pct for run in leaderboard_table.validation_runs(runs)]
-    validation_pct = tuple(value for value in accuracies if value is not None)
+    validation_pct = leaderboard_table.validation_accuracies_pct(leaderboard_table.validation_runs(runs))
     if not rows:
         return _Side(name, architecture, analysis, None, None, 0, (), validation_pct, ())
     row, record = rows[0]

@@ -328,7 +328,9 @@ def _rows_of_study(study: StudyState) -> list[LeaderboardRow]:
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
     groups = filter(None, map(validation_runs, runs.values()))
-    front = pareto_front(groups, lambda group: (group[0].parameters, -_validation_mean_pct(group), group[0].hash))
+    front = pareto_front(
+        groups, lambda group: (group[0].parameters, -statistics.mean(validation_accuracies_pct(group)), group[0].hash)
+    )
     return [_searched_row(group, study.config.target_pct) for group in front]
 
 
@@ -346,6 +348,12 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
     if not any(result.status is Status.COMPLETE for result in scored_results):
         return []
     return [result for result in scored_results if result.purpose is Purpose.CONFIRM] or scored_results
+
+
+def validation_accuracies_pct(results: Iterable[Result]) -> tuple[float, ...]:
+    """Return the validation accuracies of runs, per cent, without runs that have none."""
+    accuracies = (result.validation_accuracy_pct for result in results)
+    return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
 
 def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, str]]) -> list[_T]:
@@ -373,7 +381,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         tier=Tier.SEARCHED,
         target_pct=target_pct,
         reached=False,
-        validation_accuracy_pct=_validation_mean_pct(results),
+        validation_accuracy_pct=statistics.mean(validation_accuracies_pct(results)),
         validation_seeds=len(results),
         epochs=first_result.recipe.epochs,
         train_seconds=statistics.mean([result.train_seconds for result in results]),
@@ -388,11 +396,6 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         note="validation only",
         protocol_version=first_result.protocol_version,
     )
-
-
-def _validation_mean_pct(results: list[Result]) -> float:
-    accuracies = [result.validation_accuracy_pct for result in results]
-    return statistics.mean([each for each in accuracies if each is not None])
 
 
 @strict_json
