@@ -141,10 +141,10 @@ def busy(words: str) -> Iterator[None]:
         yield
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines, with all columns aligned to the right."""
+def aligned(rows: Sequence[Sequence[str]], align: str = ">") -> list[str]:
+    """Return the rows of a table as lines of columns, aligned to the right, or to the left if ``align`` is ``<``."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    return ["  ".join(f"{cell:{align}{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def printable(text: str) -> str:
