@@ -69,8 +69,6 @@ class SearchOutcome:
         study = self.state
         end = self.ending
         advice = self._printed_advice
-        winner = None if self.verdict is None else document_of(self.verdict.row)
-        nearest = None if self.nearest is None else asdict(self.nearest)
         front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
         return {
             "study": self.plan.folder.name,
@@ -85,12 +83,12 @@ class SearchOutcome:
             "repeated": study.repeat_count,
             "trained": study.trained_count,
             "seconds": study.seconds,
-            "winner": winner,
+            "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for verdict, _ in end.missed],
             "linear": self._linear(),
             "quote": self._quote(),
-            "nearest_miss": nearest,
+            "nearest_miss": None if self.nearest is None else asdict(self.nearest),
             # A published key: the advice.
             "last_words": None if advice is None else asdict(advice) | {"command": advice.command},
             "report": str(report),
@@ -166,8 +164,7 @@ class SearchOutcome:
         quote = quotes[-1].event
         coverage: dict[str, bool | None] = {"parameters_held": None, "seconds_held": None}
         if self.verdict is not None and self.verdict.passed:
-            row = self.verdict.row
-            coverage["parameters_held"] = holds(quote.parameters, row.parameters)
+            coverage["parameters_held"] = holds(quote.parameters, self.verdict.row.parameters)
             coverage["seconds_held"] = holds(quote.seconds, self.state.seconds)
         return {**document_of(quote), **coverage}
 
