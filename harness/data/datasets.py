@@ -20,6 +20,7 @@ from search_spaces.network import Task
 from search_spaces.space_errors import nearest
 
 AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
+MOST_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the channel axis
 TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 
 

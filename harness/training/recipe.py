@@ -296,7 +296,7 @@ def _document(name: str, **document_fields: Any) -> NamedRecipe:
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
 
 
-_FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
+_LENGTHENED_BELOW = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
 _LARGEST_FACTOR = 33  # largest ``length_factor``
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
@@ -384,10 +384,10 @@ def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
 def length_factor(images: int) -> int:
     """Return the factor on the number of epochs for a training on ``images`` images.
 
-    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_FEW_IMAGES`` images, up
-    to a factor of ``_LARGEST_FACTOR``.
+    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_LENGTHENED_BELOW``
+    images, up to a factor of ``_LARGEST_FACTOR``.
     """
-    return min(_LARGEST_FACTOR, max(1, round(_FEW_IMAGES / images)))
+    return min(_LARGEST_FACTOR, max(1, round(_LENGTHENED_BELOW / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

@@ -15,14 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harness.data.datasets import Dataset
+from harness.data.datasets import MOST_CHANNELS, Dataset
 from harness.system.errors import DataError, reason
 from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MOST_BYTES = 2**31  # largest size of the data that is read
-_MOST_CHANNELS = 16  # channels of an image; a longer axis is not taken for the channel axis
 _LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
 # Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
 _FORMATS = {
@@ -266,7 +265,7 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     if images.ndim == 3 and channels is None:
         # Long and narrow images may be series with channels, as in tslearn.
         narrow, wide = sorted(images.shape[1:])
-        if narrow <= _MOST_CHANNELS and wide >= _LONG * narrow:
+        if narrow <= MOST_CHANNELS and wide >= _LONG * narrow:
             raise DataError(
                 f"images of {images.shape[1]}x{images.shape[2]} may be pictures or series with {narrow} channels;"
                 ' specify channels="none" for pictures, "first" or "last" for series (data describe --channels)'
@@ -280,7 +279,7 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     if channels == "none":
         raise DataError(f'images have the shape {size}; channels="none" requires images x rows x columns')
     if channels is not None or not layouts:
-        raise DataError(f"images have the shape {size}; allowed: 1 to {_MOST_CHANNELS} channels")
+        raise DataError(f"images have the shape {size}; allowed: 1 to {MOST_CHANNELS} channels")
     first, last = (counted(images.shape[axis], "channel") for axis in (1, 3))
     raise DataError(
         f'images of {size} may have {first} first or {last} last; specify channels="first" or channels="last"'
@@ -300,7 +299,7 @@ def _layouts(images: Array) -> dict[str, Array]:
     """Return images as (images, channels, rows, columns), by each possible position of the channels.
 
     The positions are ``first``, ``last`` and ``none``, as in ``arranged``; positions that would give more than
-    ``_MOST_CHANNELS`` channels are left out.
+    ``MOST_CHANNELS`` channels are left out.
 
     Raises:
         DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
@@ -316,7 +315,7 @@ def _layouts(images: Array) -> dict[str, Array]:
     if images.ndim == 3:
         # Three axes with channels are series, which are stored as images with a single row.
         layouts = {position: series[:, :, None, :] for position, series in layouts.items()} | {"none": images[:, None]}
-    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= _MOST_CHANNELS}
+    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= MOST_CHANNELS}
 
 
 # From numbers to pixels ------------------------------------------------------------------------------------------
@@ -441,7 +440,7 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 
     Args:
         spec: Data set that defines shape and range.
-        x: Images, in a form that `kept.from_arrays` accepts as ``x``, without resizing.
+        x: Images, in a form that `stored.from_arrays` accepts as ``x``, without resizing.
 
     Raises:
         DataError: The numbers have a different shape or scale.
