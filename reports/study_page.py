@@ -6,7 +6,6 @@ and JSON tables have unrounded numbers, with a row per network.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections import Counter, defaultdict
@@ -290,7 +289,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     }
     contents = {
         folder / "networks.csv": csv_text(_COLUMNS, [list(row.values()) for row in rows]),
-        folder / "networks.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        folder / "networks.json": files.json_text(document),
     }
     files.write_together({path: text.encode() for path, text in contents.items()})
     return list(contents)

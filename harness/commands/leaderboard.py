@@ -290,28 +290,15 @@ def _field_text(value: object) -> str:
 
 def _cells(row: LeaderboardRow, name: str, is_ranking: bool) -> tuple[str, ...]:
     """Return the cells of a row in the order of the columns of ``_print_tables``."""
-    bound = ""
-    seeds = row.seeds
-    if row.tier == "searched":
-        accuracy = f"{row.validation_accuracy_pct:.2f} v"
-        seeds = row.validation_seeds
-    elif row.tier == "claimed":
-        accuracy = f"{row.mean_test_accuracy_pct:.2f} c"
-    else:
-        # A seed that failed has no accuracy, so the mean may be missing.
-        accuracy = "-" if row.mean_test_accuracy_pct is None else f"{row.mean_test_accuracy_pct:.3f}"
-        if row.std_test_accuracy_pct is not None:
-            accuracy += f" ± {row.std_test_accuracy_pct:.3f}"
-        if row.lower_bound_pct is not None:
-            bound = f"{row.lower_bound_pct:.3f}"
+    seeds = row.validation_seeds if row.tier == "searched" else row.seeds
     return (
         str(row.rank) if is_ranking else f"{row.target_pct:g} %",
         f"{row.hash[:6]} {name}",
         f"{row.parameters:,}",
-        accuracy,
+        row.accuracy_words or "-",
         str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}",
         row.tier.value,
-        bound,
+        "" if row.lower_bound_pct is None else f"{row.lower_bound_pct:.3f}",
         f"{row.macs:,}",
         row.recipe,
     )

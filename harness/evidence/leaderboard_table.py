@@ -131,6 +131,21 @@ class LeaderboardRow:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def accuracy_words(self) -> str:
+        """Mean and standard deviation of the test accuracy, per cent; empty without a mean.
+
+        A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
+        """
+        if self.tier is Tier.SEARCHED:
+            return f"{self.validation_accuracy_pct:.2f} v"
+        if self.mean_test_accuracy_pct is None:  # of seeds that failed
+            return ""
+        if self.tier is Tier.CLAIMED:
+            return f"{self.mean_test_accuracy_pct:.2f} c"
+        deviation = "" if self.std_test_accuracy_pct is None else f" ± {self.std_test_accuracy_pct:.3f}"
+        return f"{self.mean_test_accuracy_pct:.3f}{deviation}"
+
+    @property
     def bound_words(self) -> str:
         """The deciding bound, as in "lower bound 99.412 % (confidence 98 %)"; empty below two seeds."""
         if self.lower_bound_pct is None or self.confidence is None:
