@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.system import statistics
 from harness.system.document import document_of
 from harness.system.files import Workspace
-from harness.system.terminal import counted, duration_text
+from harness.system.terminal import aligned, counted, duration_text
 from search_spaces.catalog import network_name
 from search_spaces.chips import Fit
 from search_spaces.network import Analysis, Architecture
@@ -128,11 +128,7 @@ class Explanation(TextResult):
 
     def __str__(self) -> str:
         table = [("op", "output", "parameters", "MACs", "receptive field"), *self.rows()]
-        op_width, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
-        lines = []
-        for op, *cells in table:
-            figures = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-            lines.append(f"{op:<{op_width}}{figures}")
+        lines = aligned(table, "<>")
         stored_count = self.analysis.stored_numbers
         name = network_name(self.architecture, self.analysis.parameters)
         lines.append(f"{name}, hash {self.architecture.hash}; {stored_count:,} numbers with the statistics of BN")
@@ -267,6 +263,7 @@ class Quote(TextResult):
         }
 
     def __str__(self) -> str:
+        from harness.searching.baselines import linear_lines
         from harness.searching.forecast import quote_lines
 
         probed = self.probed
@@ -277,11 +274,7 @@ class Quote(TextResult):
             *quote_lines(probed.quote, config.budget),
             f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
-        linear = probed.linear
-        if linear is not None and linear.validation_accuracy_pct is not None:
-            accuracy = f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
-            lines.append(f"linear baseline: {linear.parameters:,} parameters, {accuracy}")
-        lines.append(_curve_line(probed.curve))
+        lines += [*linear_lines(probed.linear), _curve_line(probed.curve)]
         if sizes := probed.plan.data.validation_group_sizes:
             lines.append(_groups_line(len(sizes), config))
         training_text = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"

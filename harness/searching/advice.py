@@ -20,7 +20,7 @@ from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
 from harness.searching.augmentation import SHORT_CHOICE, recipe_for
-from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
+from harness.searching.baselines import best_linear, linear_document, linear_lines, trials_beside_baselines
 from harness.searching.ending import Ending, Outcome, ending, ledger_advice
 from harness.searching.plan import SearchPlan
 from harness.searching.resolve import upper_bounds
@@ -86,7 +86,7 @@ class SearchOutcome:
             "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for verdict, _ in end.missed],
-            "linear": self._linear(),
+            "linear": linear_document(best_linear(study.candidates.values())),
             "quote": self._quote(),
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
             # A published key: the advice.
@@ -143,15 +143,7 @@ class SearchOutcome:
         advice = self._printed_advice
         if advice is not None:
             lines += [*advice.sentences, f"this command {advice.advice}:", f"  {advice.command}"]
-        linear = self._linear()
-        if linear is not None:
-            accuracy = f"validation accuracy {linear['validation_accuracy_pct']:.2f} %"
-            lines.append(f"linear baseline: {linear['parameters']:,} parameters, {accuracy}")
-        return "\n".join(lines)
-
-    def _linear(self) -> dict[str, Any] | None:
-        """Return the best linear baseline as plain JSON values; None if no linear model was trained."""
-        return linear_document(best_linear(self.state.candidates.values()))
+        return "\n".join([*lines, *linear_lines(best_linear(self.state.candidates.values()))])
 
     def _quote(self) -> dict[str, Any] | None:
         """Return the forecast of the search; if the target was met, with whether the intervals contain the outcome.

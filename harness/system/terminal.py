@@ -141,10 +141,11 @@ def busy(words: str) -> Iterator[None]:
         yield
 
 
-def aligned(rows: Sequence[Sequence[str]], align: str = ">") -> list[str]:
-    """Return the rows of a table as lines of columns, aligned to the right, or to the left if ``align`` is ``<``."""
+def aligned(rows: Sequence[Sequence[str]], marks: str = ">") -> list[str]:
+    """Return the rows of a table as lines; ``marks`` (``<``, ``>``) align the columns, the last mark also the rest."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{align}{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    formats = [f"{mark}{width}" for mark, width in zip(marks.ljust(len(widths), marks[-1]), widths, strict=True)]
+    return ["  ".join(map(format, row, formats)) for row in rows]
 
 
 def printable(text: str) -> str:
