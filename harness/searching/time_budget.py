@@ -136,7 +136,7 @@ class Timing:
 
         Args:
             run: Run, pruned and failed runs included.
-            network_work: Work of a training step of the network, from ``work``.
+            network_work: Work of a training step of its network, from ``work``.
             node: Name of the cluster node that trained; empty on this machine.
         """
         if not (run.history and run.macs):
