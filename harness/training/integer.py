@@ -568,6 +568,18 @@ def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
     return kernels.numpy().transpose(0, 2, 3, 1)
 
 
+def pose_orders(size: tuple[int, ...], poses: int) -> tuple[Integers, Integers]:
+    """Return the indices of the positions and of the first channels of a filter in each pose, (poses, number) each.
+
+    ``size`` is (rows, columns, channels). The order of the channels repeats every ``poses`` channels.
+    """
+    rows, columns, channels = size
+    period = poses if channels > 1 else 1
+    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
+    return places.reshape(poses, -1), first_channels.reshape(poses, -1)
+
+
 def _output(
     network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
