@@ -308,36 +308,35 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     """Log the decision at a rung; queue the next part of the run before all waiting jobs, or end the run."""
     threshold_pct = search.config.threshold_pct
     rung = scheduler.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
-    shorter_epochs = _shorter_epochs(search, job, result)
+    shorter_epochs = _shorter_epochs(search, rung.trial, result)
     if shorter_epochs is not None:
-        rung = replace(rung, pruned=True, exempt=False, shorter_epochs=shorter_epochs)
+        search.add(replace(rung, pruned=False, exempt=False, shorter_epochs=shorter_epochs))
+        message = f"the threshold is reached at epoch {rung.epoch}; a training of {shorter_epochs} epochs follows"
+        _end_run(search, job, replace(result, status=Status.SHORTENED, message=message))
+        return
     search.add(rung)
     if not rung.pruned:
         until = scheduler.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
     message = "by the rule of the method"
-    if shorter_epochs is not None:
-        message = f"the threshold is reached at epoch {rung.epoch}; a training of {shorter_epochs} epochs follows"
-    elif search.is_hopeless is None:
+    if search.is_hopeless is None:
         message = f"after epoch {rung.epoch}, the 90 % quantile of the predicted accuracy is "
         message += f"{rung.predicted_pct:.4f} %, below the threshold of {threshold_pct:.4f} %"
     _end_run(search, job, replace(result, status=Status.PRUNED, message=message))
 
 
-def _shorter_epochs(search: Search, job: Job, result: Result) -> int | None:
-    """Return the epochs of a shorter training in place of a first run at a rung; None if the run goes on.
+def _shorter_epochs(search: Search, trial: int, result: Result) -> int | None:
+    """Return the epochs of a shorter training in place of the first run of a trial at a rung; None if the run goes on.
 
     Only without an incumbent, as smaller networks need longer trainings, and without a limit of trials, as the rule
     saves time and not trials. Only the default proposer trains networks again.
     """
-    if job.purpose is not Purpose.SEARCH or search.state.incumbent is not None or search.effort.trials is not None:
+    is_limited = search.state.incumbent is not None or search.effort.trials is not None
+    if is_limited or search.is_hopeless is not None or not isinstance(search.proposer, Proposer):
         return None
-    if search.is_hopeless is not None or not isinstance(search.proposer, Proposer):
-        return None
-    assert job.trial is not None, "every run of a search belongs to a trial"
     candidates = search.state.candidates
-    return scheduler.shorter_epochs(result, candidates[job.trial], candidates.values(), search.config)
+    return scheduler.shorter_epochs(result, candidates[trial], candidates.values(), search.config)
 
 
 def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessError] = HarnessError) -> None:

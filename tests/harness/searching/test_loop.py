@@ -12,6 +12,7 @@ from torch import nn
 
 from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
+from harness.studies import mirror
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective, open_study
 from harness.studies.events import EndReason, Entry, Verified
@@ -256,10 +257,6 @@ def test_without_incumbent_network_is_confirmed_even_without_time_for_verificati
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
 
 
-def constant(accuracy_pct: float) -> Callable[[int, int], float]:
-    return lambda parameters, seed: accuracy_pct
-
-
 def failure_event(job: Job, status: Status) -> WorkerEvent:
     """Return the report of a worker on a failed run; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
@@ -344,9 +341,11 @@ def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(sampler: st
     first, second, *_ = search.state.candidates.values()
 
     assert first.first_run is not None
-    assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.PRUNED, 2, False)
+    assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.SHORTENED, 2, False)
     assert (second.proposal.origin, second.proposal.epochs, second.is_confirmed) == ("shorter", 2, True)
     assert second.proposal.architecture == first.proposal.architecture
+
+    assert mirror._trial(first.first_run, "", first.proposal, "", config).state is TrialState.PRUNED
 
     # A search that is resumed after the shorter training makes the same proposals.
     open_study(tmp_path / "parts", config, {})
@@ -399,7 +398,7 @@ def test_search_continues_after_failed_first_run(status: Status, trainer: Traine
 
 
 def test_crashed_run_is_repeated_once_from_last_rung(trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = constant(99.5)
+    trainer.accuracy_pct = always(99.5)
     crashes = iter([True])
     trainer.special = lambda job: (
         JobFailed(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
@@ -413,7 +412,7 @@ def test_crashed_run_is_repeated_once_from_last_rung(trainer: Trainer, tmp_path:
 
 @pytest.mark.parametrize("status", FAILURES)
 def test_failed_fresh_seed_prevents_confirmation(status: Status, trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = constant(99.5)
+    trainer.accuracy_pct = always(99.5)
     trainer.special = lambda job: (
         failure_event(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
     )

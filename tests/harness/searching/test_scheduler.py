@@ -397,10 +397,10 @@ def test_every_tenth_hash_is_exempt_unless_another_rule_decides():
 # Nearest miss -----------------------------------------------------------------------------------------
 
 
-def pruned_candidate(errors: int, trial: int = 0) -> Candidate:
-    """Return a candidate that was pruned after two epochs."""
+def pruned_candidate(errors: int, trial: int = 0, status: Status = Status.PRUNED) -> Candidate:
+    """Return a candidate whose first run ended at a rung after two epochs."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
-    run = make_result(errors=errors, status=Status.PRUNED, history=history)
+    run = make_result(errors=errors, status=status, history=history)
     return Candidate(make_proposal(trial), 1000, run, threshold_pct=99.0)
 
 
@@ -464,6 +464,7 @@ def failed_run(errors: int | None, status: Status) -> Candidate:
         # A pruned run is named only if no run was complete.
         ([pruned_candidate(300), pruned_candidate(250, trial=1)], 1, 250, 1),
         ([pruned_candidate(101), make_candidate(first=400, trial=5)], 5, 400, 1),
+        ([pruned_candidate(250, status=Status.SHORTENED)], 0, 250, 1),
     ],
 )  # fmt: skip
 def test_nearest_miss_has_fewest_errors(networks: list[Candidate], trial: int | None, errors: float, runs: int):
@@ -475,4 +476,4 @@ def test_nearest_miss_has_fewest_errors(networks: list[Candidate], trial: int | 
         assert miss is not None
         assert (miss.trial, miss.errors, miss.runs) == (trial, errors, runs)
         assert (miss.allowed, miss.size) == (100, SIZE)
-        assert miss.pruned_after == (2 if errors == 250 else None)
+        assert miss.rung == (2 if errors == 250 else None)
