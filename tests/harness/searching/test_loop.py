@@ -13,7 +13,7 @@ from torch import nn
 from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
 from harness.studies import mirror
-from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
+from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
 from harness.studies.config import StudyObjective, open_study
 from harness.studies.events import EndReason, Entry, Verified
 from harness.system.errors import DataError, DeviceError
@@ -455,15 +455,6 @@ CLEAR = (99.4, 99.4)
 BARELY = (99.1, 99.1)
 
 
-def slow_down(search: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
-    """Set the training time of all runs of a network."""
-    candidate = search.state.candidates[trial]
-    assert candidate.first_run is not None
-    candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
-    candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
-    return candidate
-
-
 def test_winner_is_smallest_network_confirmed_by_two_fresh_seeds(trainer: Trainer, tmp_path: Path):
     accuracies = {
         derive_seed(
@@ -508,7 +499,7 @@ def test_winner_depends_on_time_and_earlier_verifications(
 ):
     search = searches.with_trials(tmp_path, networks, seconds=90.0)
     for trial in slow_trials:
-        slow_down(search, trial)
+        searches.slow_down(search, trial)
     search.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
 
     candidate = loop.choose(search)
@@ -553,7 +544,7 @@ def test_unconfirmed_network_is_verified_if_confirmed_networks_are_too_slow(trai
     networks = [Trial(12, fresh=CLEAR), Trial(8, fresh=(99.02, 98.98))]
     search = searches.with_trials(tmp_path, networks, seconds=100.0)
     search.timing.slowdowns.clear()  # the pace is constant
-    slow_down(search, 0)
+    searches.slow_down(search, 0)
     assert search.closing_seconds() == pytest.approx(search.verify_seconds(search.state.candidates[1]))
 
     candidate = loop.choose(search)

@@ -10,12 +10,12 @@ import copy
 import random
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from harness.data.datasets import dataset
 from harness.searching import finder, optuna_sampler
-from harness.searching.proposer import InquiryAnswer
 from harness.searching.search_state import Search
 from harness.studies.candidate import confirmed_by_cost
 from harness.studies.config import StudyConfig
@@ -215,7 +215,7 @@ def test_log_cut_after_any_line_gives_state_at_this_line(
         log = StudyLog(cut_folder)
         study_state = log.recover_into(StudyState(cut_folder, config))
         executor = Processes(DataLocation("mnist", None), Limits())
-        search = Search(study_state, effort, executor, NoProposer(), data=dataset("mnist"), log=log)
+        search = Search(study_state, effort, executor, Mock(spec=[]), data=dataset("mnist"), log=log)
         assert (cut_folder / "log.jsonl").read_text() == "".join(lines[:count])
         state = state_of(search)
         # The times of entries in the log are rounded, so only the events are compared.
@@ -223,22 +223,6 @@ def test_log_cut_after_any_line_gives_state_at_this_line(
             key: entry.event for key, entry in expected.pop("ended_runs").items()
         }
         assert state == expected
-
-
-class NoProposer:
-    """Proposer that must not be called."""
-
-    def propose(self, *arguments: object) -> InquiryAnswer:
-        raise AssertionError
-
-    def tell(self, *arguments: object) -> None:
-        raise AssertionError
-
-    def restore(self, *arguments: object) -> None:
-        raise AssertionError
-
-    def finder(self, *arguments: object) -> None:
-        raise AssertionError
 
 
 @pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"event": "propo'])
