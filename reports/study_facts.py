@@ -170,8 +170,8 @@ def _network(
     deciding_trials = [run.trial for run in deciding_runs[:1]]
     proposal = next((each for each in proposals if each.trial in deciding_trials), proposals[-1])
     confirming_runs = [run for run in deciding_runs if run.purpose is Purpose.CONFIRM]
-    progress = _progress(deciding_runs, predicted_pct_by_trial)
-    early_end_texts = [progress.early_end_text]
+    early_end_text, counted_runs = _progress(deciding_runs, predicted_pct_by_trial)
+    early_end_texts = [early_end_text]
     for run in other_length_runs:
         if run.status in (Status.PRUNED, Status.SHORTENED):
             early_end_texts.append(f"({run.status} {_rung_text(run, predicted_pct_by_trial)})")
@@ -189,9 +189,9 @@ def _network(
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
         state=study.network_states[proposal.hash],
-        validation_accuracies_pct=_accuracies(progress.counted_runs),
+        validation_accuracies_pct=_accuracies(counted_runs),
         validation_size=next(iter(validation_sizes), None),
-        is_fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
+        is_fresh=any(run.purpose is Purpose.CONFIRM for run in counted_runs),
         fresh_pct=_accuracies(confirming_runs),
         first_run=first_run,
         row=row,
@@ -225,24 +225,20 @@ def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
     return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
 
-class _Progress(NamedTuple):
-    """Reason why runs of a network ended early (may be empty), and the runs whose accuracies count."""
+def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> tuple[str, list[Result]]:
+    """Return why runs of a network with an equal number of epochs ended early, and the runs whose accuracies count.
 
-    early_end_text: str
-    counted_runs: list[Result]
-
-
-def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> _Progress:
-    """Return the progress of runs with an equal number of epochs: of the complete runs, else of the pruned runs."""
+    The text may be empty. The complete runs count, else the pruned runs.
+    """
     counted_runs = validation_runs(results)
     if counted_runs:
         incomplete = sum(result.status is not Status.COMPLETE for result in results)
         text = f"({incomplete} of {counted(len(results), 'run')} ended early)" if incomplete else ""
-        return _Progress(text, counted_runs)
+        return text, counted_runs
     pruned_runs = [result for result in results if result.status is Status.PRUNED]
     if pruned_runs:
-        return _Progress(_rung_text(pruned_runs[0], predicted_pct_by_trial), pruned_runs)
-    return _Progress(results[0].status.replace("_", " ") if results else "", [])
+        return _rung_text(pruned_runs[0], predicted_pct_by_trial), pruned_runs
+    return results[0].status.replace("_", " ") if results else "", []
 
 
 def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from harness.data import own
 from harness.data.training_images import load, stored_files
 from harness.studies.events import RunEnded
 from harness.studies.log import read_state
-from harness.system.errors import DataError, DeviceError
+from harness.system.errors import DataError, DeviceError, HarnessError, StorageError
 from harness.training.executors import ray
-from harness.training.executors.base import DataLocation
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
@@ -98,6 +99,19 @@ def test_refusal_of_nodes_with_different_code_torch_or_processor(
     assert bool(ray._refusal(coordinator, node, None)) is is_refused
     assert bool(ray._refusal(coordinator, node, coordinator)) is is_refused_if_alike
     assert ray._refusal(coordinator, coordinator._replace(processor="another"), coordinator)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"), [(DataError("gone"), DataError), (KeyError(), DeviceError), (OSError(28, "full"), StorageError)]
+)
+def test_exception_on_every_node_ends_command_in_one_line(cause: Exception, kind: type[HarnessError]):
+    exceptions = pytest.importorskip("ray.exceptions")
+    node = ray._Node(ray.NodeInfo("id", "host", 1), None, room=1)
+    nodes = ray.Nodes(DataLocation("mnist-5k", None), Limits(), "cpu", "torch", nodes={"id": node})
+    nodes.ray = Mock(exceptions=exceptions)
+    nodes.ray.get.side_effect = exceptions.RayTaskError("_train", "traceback", cause)
+    with pytest.raises(kind, match=r"\A.+\Z"):
+        nodes._ended(ray._Work(Mock(), 1, node))
 
 
 def start_search(workspace: Path, *options: str) -> subprocess.Popen[str]:
