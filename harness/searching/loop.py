@@ -114,9 +114,7 @@ def open_search(
     config = state.config
     data = dataset(config.dataset)
     prior = read_prior(state.folder)
-    past = NO_PAST
-    if prior is not None:
-        past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
+    past = NO_PAST if prior is None else Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
     space = study_space(config, data.task)
     method = method_of(config, space, effort.workers)
     has_short_runs = data.train_size < FEW_IMAGES
@@ -149,9 +147,7 @@ def explore(search: Search) -> None:
         on_worker_events(search, events)
     if not search.interrupted:
         _quote_if_due(search)
-    search.end_reason = _stop_reason(search)
-    if search.end_reason is None:
-        search.end_reason = EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED
+    search.end_reason = _stop_reason(search) or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
 
 
 def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
@@ -306,8 +302,7 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
 
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     """Log the decision at a rung; queue the next part of the run before all waiting jobs, or end the run."""
-    threshold_pct = search.config.threshold_pct
-    rung = scheduler.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
+    rung = scheduler.at_rung(result, search.state.ratios, search.config.threshold_pct, search.is_hopeless)
     shorter_epochs = _shorter_epochs(search, rung.trial, result)
     if shorter_epochs is not None:
         search.add(replace(rung, pruned=False, exempt=False, shorter_epochs=shorter_epochs))
@@ -322,7 +317,7 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     message = "by the rule of the method"
     if search.is_hopeless is None:
         message = f"after epoch {rung.epoch}, the 90 % quantile of the predicted accuracy is "
-        message += f"{rung.predicted_pct:.4f} %, below the threshold of {threshold_pct:.4f} %"
+        message += f"{rung.predicted_pct:.4f} %, below the threshold of {search.config.threshold_pct:.4f} %"
     _end_run(search, job, replace(result, status=Status.PRUNED, message=message))
 
 
@@ -330,12 +325,15 @@ def _shorter_epochs(search: Search, trial: int, result: Result) -> int | None:
     """Return the epochs of a shorter training in place of the first run of a trial at a rung; None if the run goes on.
 
     Only without an incumbent, as smaller networks need longer trainings, and without a limit of trials, as the rule
-    saves time and not trials. Only the default proposer trains networks again.
+    saves time and not trials. Only the default proposer trains networks again. A decision in the log stands, so that a
+    search that was killed before the end of the run decides as before.
     """
-    is_limited = search.state.incumbent is not None or search.effort.trials is not None
-    if is_limited or search.is_hopeless is not None or not isinstance(search.proposer, Proposer):
-        return None
     candidates = search.state.candidates
+    logged_epochs = candidates[trial].shorter_epochs
+    has_rule = search.is_hopeless is None and isinstance(search.proposer, Proposer)
+    is_due = has_rule and search.state.incumbent is None and search.effort.trials is None
+    if logged_epochs is not None or not is_due:
+        return logged_epochs
     return scheduler.shorter_epochs(result, candidates[trial], candidates.values(), search.config)
 
 

@@ -210,11 +210,7 @@ def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: 
 
     events = searches.events(plan.folder, "verified")
     assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
-    assert [line.partition(" parameters")[0] for line in lines] == [
-        "verifying: 86",
-        "target missed: 86",
-        "verifying: 162",
-    ]
+    assert [line.split(" parameters")[0] for line in lines] == ["verifying: 86", "target missed: 86", "verifying: 162"]
     records = {each.hash: each for each in record.read_all(plan.workspace.records)}
     assert records.keys() == {WINNER.hash, LARGER.hash}
     assert [

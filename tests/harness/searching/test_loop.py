@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -14,8 +15,8 @@ from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
 from harness.studies import mirror
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
-from harness.studies.config import StudyObjective, open_study
-from harness.studies.events import EndReason, Entry, Verified
+from harness.studies.config import StudyConfig, StudyObjective, open_study
+from harness.studies.events import EndReason, Entry, RungReached, Verified
 from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
@@ -309,10 +310,7 @@ def test_run_of_exempt_network_is_never_pruned_and_logged_as_exempt(
     search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
     rungs = searches.events(tmp_path, "rung")
-    assert [(event["epoch"], event["pruned"], event["exempt"]) for event in rungs] == [
-        (2, False, True),
-        (4, False, True),
-    ]
+    assert [(rung["epoch"], rung["pruned"], rung["exempt"]) for rung in rungs] == [(2, False, True), (4, False, True)]
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
@@ -329,49 +327,65 @@ def test_study_prunes_by_own_ratio_after_eight_complete_runs(
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "tpe"])
-def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(sampler: str, trainer: Trainer, tmp_path: Path):
+def begin_long_run(folder: Path, trainer: Trainer, **fields: Any) -> StudyConfig:
+    """Write a study that proposed a training of 8 epochs, of which 2 suffice, and return its configuration."""
     # 99.9 %: 10 errors at the end, 29 after 2 of 8 epochs; 100 are allowed.
     trainer.accuracy_pct = always(99.9)
-    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8), sampler=sampler)
-    first_proposal = replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)
-    open_study(tmp_path / "whole", config, {})
-    write_entry(tmp_path / "whole", Entry(0.0, first_proposal))
-    search = searches.run(tmp_path / "whole", config, searches.effort(trials=None))
-    first, second, *_ = search.state.candidates.values()
+    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8), **fields)
+    open_study(folder, config, {})
+    write_entry(folder, Entry(0.0, replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("workers", "fields"),
+    [
+        (1, {"sampler": "surrogate"}),
+        (1, {"sampler": "tpe"}),
+        (2, {}),
+        (1, {"objectives": (StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000))}),
+        (1, {"image_folds": 5}),
+        (1, {"group_folds": 5, "validation_groups": 50.0, "test_groups": 20.0}),
+        (1, {"start_from": "study", "known": ("conv3x3(12) gap linear(10)", "conv3x3(4) gap linear(10)")}),
+    ],
+)
+def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(
+    workers: int, fields: dict[str, Any], trainer: Trainer, tmp_path: Path
+):
+    config = begin_long_run(tmp_path / "whole", trainer, **fields)
+    search = searches.run(tmp_path / "whole", config, searches.effort(trials=None, workers=workers))
+    first = search.state.candidates[0]
+    second = next(each for each in search.state.candidates.values() if each.proposal.origin == "shorter")
 
     assert first.first_run is not None
     assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.SHORTENED, 2, False)
-    assert (second.proposal.origin, second.proposal.epochs, second.is_confirmed) == ("shorter", 2, True)
-    assert second.proposal.architecture == first.proposal.architecture
-
+    assert (second.proposal.epochs, second.proposal.hash, second.passed_first) == (2, first.proposal.hash, True)
     assert mirror._trial(first.first_run, "", first.proposal, "", config).state is TrialState.PRUNED
 
-    # A search that is resumed after the shorter training makes the same proposals.
-    open_study(tmp_path / "parts", config, {})
+    # A search that is killed after the decision, the run or the shorter training makes the same proposals.
     lines = (tmp_path / "whole" / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    end = next(number for number, line in enumerate(lines) if '"trial": 2' in line)
-    (tmp_path / "parts" / "log.jsonl").write_text("".join(lines[:end]), encoding="utf-8")
-    resumed = searches.run(tmp_path / "parts", config, searches.effort(trials=None))
-    proposals = [
-        [(each.proposal.hash, each.proposal.epochs) for each in instance.state.candidates.values()]
-        for instance in (search, resumed)
-    ]
-    assert len(proposals[0]) > 2
-    assert proposals[0] == proposals[1]
+    for text in ('"rung"', '"finished"', '"shorter"') if "sampler" in fields else ():
+        begin_long_run(tmp_path / text, trainer, **fields)
+        count = next(number for number, line in enumerate(lines, 1) if text in line)
+        (tmp_path / text / "log.jsonl").write_text("".join(lines[:count]), encoding="utf-8")
+        resumed = searches.run(tmp_path / text, config, searches.effort(trials=None))
+        assert resumed.state.proposals == search.state.proposals
 
 
-def test_run_that_suffices_at_a_rung_continues_if_trials_are_limited(trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = always(99.9)
-    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8))
-    open_study(tmp_path, config, {})
-    write_entry(tmp_path, Entry(0.0, replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)))
+@pytest.mark.parametrize("is_decided", [False, True])
+def test_limit_of_trials_turns_off_shorter_trainings_but_keeps_decision_of_killed_session(
+    is_decided: bool, trainer: Trainer, tmp_path: Path
+):
+    config = begin_long_run(tmp_path, trainer)
+    if is_decided:
+        write_entry(tmp_path, Entry(0.0, RungReached(trial=0, epoch=2, shorter_epochs=2)))
 
     search = searches.run(tmp_path, config, searches.effort(trials=2))
 
-    first = search.state.candidates[0]
+    first, second = search.state.candidates.values()
     assert first.first_run is not None
-    assert (first.first_run.trained_epochs, first.is_confirmed) == (8, True)
+    assert (first.first_run.trained_epochs, first.is_confirmed) == ((2, False) if is_decided else (8, True))
+    assert (second.proposal.origin == "shorter") is is_decided
 
 
 # Failures ---------------------------------------------------------------------------------------------------

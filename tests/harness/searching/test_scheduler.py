@@ -344,13 +344,16 @@ def test_prior_ratio_is_of_nearest_share_of_epochs(epochs: int, shares: tuple[fl
         (60, 4, (), None),
         (60, 11, (), 8),
         (60, 16, (12,), None),
-        (60, 16, (8, 20), 12),
+        (60, 16, (8, 30), 12),
+        # At least half of the epochs until the rung.
+        (60, 24, (), 12),
+        (60, 25, (), None),
     ],
 )
 def test_run_that_suffices_at_a_rung_gets_longest_training_up_to_rung(
     errors: int, epoch: int, proposed_epochs: tuple[int, ...], expected: int | None
 ):
-    config = searches.config(lengths=(5, 8, 12, 20, 30, 60))
+    config = searches.config(lengths=(5, 8, 12, 30, 60))
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
     run = make_result(errors=errors, history=history, recipe=Recipe(epochs=60), status=Status.RUNNING)
     candidate = replace(make_candidate(), first_run=None)
@@ -358,15 +361,6 @@ def test_run_that_suffices_at_a_rung_gets_longest_training_up_to_rung(
     rivals = [replace(candidate, proposal=replace(candidate.proposal, epochs=each)) for each in proposed_epochs]
 
     assert scheduler.shorter_epochs(run, candidate, [candidate, *rivals], config) == expected
-
-
-@pytest.mark.parametrize(("lengths", "expected"), [((7, 60), None), ((8, 60), 8), ((60,), None)])
-def test_shorter_training_has_at_least_half_of_epochs_until_rung(lengths: tuple[int, ...], expected: int | None):
-    run = make_result(errors=60, history=tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, 17)))
-    candidate = replace(make_candidate(), first_run=None)
-    candidate.proposal = replace(candidate.proposal, epochs=60)
-
-    assert scheduler.shorter_epochs(run, candidate, [candidate], searches.config(lengths=lengths)) == expected
 
 
 @given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))

@@ -7,8 +7,7 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,11 @@ from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
+from tests.fakes import PATIENCE, wait_for
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
 TOKEN = "0123456789abcdef" * 2
-PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared with further tests
 
 
 def test_executor_at_refuses_address_without_cluster():
@@ -207,11 +206,3 @@ def test_search_loses_no_run_with_killed_node(nodes: Any, tmp_path: Path):
 def finished_count(folder: Path) -> int:
     log = folder / "log.jsonl"
     return log.read_text().count('"finished"') if log.exists() else 0
-
-
-def wait_for(search: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert search.poll() is None, search.communicate()
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
