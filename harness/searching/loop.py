@@ -49,7 +49,7 @@ from search_spaces.network import Architecture
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
-_QUOTED_TRAININGS = 7  # trained candidates without the baselines before the search logs a forecast (``Quoted``)
+_QUOTED_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast (``Quoted``)
 
 
 def run_search(search: Search, command: list[str]) -> None:
@@ -109,7 +109,7 @@ def open_search(
         baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
+        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` trainings.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -372,12 +372,12 @@ def _log_incumbent(search: Search) -> None:
 
 
 def _quote_if_due(search: Search) -> None:
-    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baselines."""
+    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` trainings beside the baselines."""
     if not search.logs_forecast or search.state.of_kind(Quoted):
         return
-    candidates = search.state.candidates.values()
-    trials = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
-    if len(trials) < _QUOTED_TRAININGS:
+    runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
+    # A shortened run and the training that replaces the run count once.
+    if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _QUOTED_TRAININGS:
         return
     inquiry = search.inquiry(search.turn.limit)
     # The forecast may be due when the time for the choice of networks is over.
