@@ -34,7 +34,7 @@ from harness.system.terminal import DURATION, busy, counted, duration_option, du
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Purpose, Result
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ class SearchReporter(Reporter):
             self._last_line_seconds = moment.elapsed
             self.say(text)
         if nearest is not None:
-            rank = (nearest.pruned_after is None, -nearest.errors)
+            rank = (nearest.rung is None, -nearest.errors)
             # Not needed if an incumbent exists, or if the status line has just named this miss.
             if rank > self._nearest_rank and moment.incumbent is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
@@ -411,8 +411,8 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
-        """Print the end of a run; of a completed or pruned run only if ``verbose``."""
-        if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
+        """Print the end of a run; of a run without a failure only if ``verbose``."""
+        if not self.verbose and run.status.is_regular:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct
