@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
@@ -189,10 +188,10 @@ def _network(
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
         state=study.network_states[proposal.hash],
-        validation_accuracies_pct=_accuracies(counted_runs),
+        validation_accuracies_pct=leaderboard_table.validation_accuracies_pct(counted_runs),
         validation_size=next(iter(validation_sizes), None),
         is_fresh=any(run.purpose is Purpose.CONFIRM for run in counted_runs),
-        fresh_pct=_accuracies(confirming_runs),
+        fresh_pct=leaderboard_table.validation_accuracies_pct(confirming_runs),
         first_run=first_run,
         row=row,
         remark=_remark(decision, study.config.group_folds or MOST_SEEDS, early_end_texts),
@@ -218,11 +217,6 @@ def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tup
 
     epochs = max(by_length, key=preference, default=0)
     return by_length[epochs], [result for result in results if result.recipe.epochs != epochs]
-
-
-def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
-    accuracies = (run.validation_accuracy_pct for run in runs)
-    return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
 
 def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> tuple[str, list[Result]]:
@@ -300,6 +294,7 @@ class WorkspaceEvidence(NamedTuple):
     undeclared_records: tuple[Record, ...] = ()
 
 
+@dataclass(eq=False)
 class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 
@@ -324,23 +319,17 @@ class StudyFacts:
         network: Item of ``networks`` with the hash of the answer; None if the log has lost the proposal.
     """
 
-    def __init__(
-        self,
-        study: StudyState,
-        evidence: WorkspaceEvidence,
-        measurements: Sequence[_MeasuredNetwork] = (),
-        *,
-        origins: Mapping[str, str] = MappingProxyType({}),
-        past_trainings: int | None = None,
-        is_at_work: bool = False,
-    ) -> None:
+    study: StudyState
+    evidence: WorkspaceEvidence
+    measured: Sequence[_MeasuredNetwork] = ()
+    _: KW_ONLY
+    origins: Mapping[str, str] = field(default_factory=dict)
+    past_trainings: int | None = None
+    is_at_work: bool = False
+
+    def __post_init__(self) -> None:
         """Derive the networks, the answer and the times from the study and the evidence."""
-        self.study = study
-        self.evidence = evidence
-        self.measured = measurements
-        self.origins = origins
-        self.past_trainings = past_trainings
-        self.is_at_work = is_at_work
+        study = self.study
         self.name = study.folder.name
         self.config = study.config
         self.results = study.results
@@ -348,17 +337,18 @@ class StudyFacts:
         self.last_utc = study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
-        self.is_searching = is_at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
+        has_open_session = study.session is not None and isinstance(study.session.event, SessionBegan)
+        self.is_searching = self.is_at_work and has_open_session
         rows: dict[str, LeaderboardRow] = {}
-        for item in sorted(measurements, key=lambda item: item.row.rank):
+        for item in sorted(self.measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
         self.answer = study.result
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        lacks_declaration = self.record in evidence.undeclared_records
-        self.ending = ending(study, self.row, is_at_work=is_at_work, lacks_declaration=lacks_declaration)
+        lacks_declaration = self.record in self.evidence.undeclared_records
+        self.ending = ending(study, self.row, is_at_work=self.is_at_work, lacks_declaration=lacks_declaration)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:

@@ -364,8 +364,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     recipe = task.study.recipe
     check_batch(recipe, data.dataset.train_size)
     device = choose_device(request.device)
-    space = study_space(task.study, task.data.task)
-    engine = choose_engine(request.engine, recipe, device, space.op_types)
+    engine = choose_engine(request.engine, recipe, device, study_space(task.study, task.data.task).op_types)
     effort = _effort(task.workers, str(device), engine.kind)
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)

@@ -124,13 +124,17 @@ def run_search_with_progress(
         UsageError: A different process works on the study, or a folder cannot be written.
         ContentError: The study exists with a different configuration.
     """
+    from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
     from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
-    _check_folders(plan)
+    # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
+    collect(plan.workspace)
+    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
+        check_writable(folder)
     options.say_left_out(plan.left_out)
     with owned(plan.folder, _BEFORE_EVENTS):
         state = _opened_state(plan)
@@ -167,15 +171,6 @@ def run_search_with_progress(
             # Within the block, because the advice is an event, too.
             outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
-
-
-def _check_folders(plan: SearchPlan) -> None:
-    """Report damaged evidence, and folders that cannot be written, before a search instead of at the end."""
-    from harness.evidence.leaderboard_table import collect
-
-    collect(plan.workspace)
-    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
-        check_writable(folder)
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
@@ -229,8 +224,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
         return
-    images = load(plan.source.dataset, plan.source.folder)
-    document = recorded_page(record, indices[0], plan.workspace, images)
+    document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))
     write_text(tryout_page_path(plan.folder, record), render(document))
 
 

@@ -1,8 +1,8 @@
-"""Executor on the nodes of a Ray cluster: one Ray task per job (``docs/decisions.md#25``).
+"""Executor on the nodes of a Ray cluster: a Ray task per job (``docs/decisions.md#25``).
 
 Ray never retries a task. The coordinator gives a job to a node with free slots; if the node is lost, the job waits for
 a free slot and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
-No other module uses Ray, which is imported only if a cluster is requested.
+Only this module uses Ray, which is imported only if a cluster is requested.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see doc
 _CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
-_MOST_ATTEMPTS = 5  # attempts after which a job that loses its node counts as crashed; the job may be the cause
+_MOST_ATTEMPTS = 5  # attempts after which a job that loses the node counts as crashed; the job may be the cause
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 
 
@@ -64,7 +64,7 @@ class NodeInfo:
     gpus: int = 0
 
     def room(self, device: str, processes: int | None) -> int:
-        """Return the number of concurrent jobs: one per core or GPU, and at most ``processes``."""
+        """Return the number of concurrent jobs: the number of cores or GPUs, and at most ``processes``."""
         offer = self.gpus if device.startswith("cuda") else self.cores
         return offer if processes is None else min(processes, offer)
 
@@ -87,7 +87,7 @@ class _Facts(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node: first asked for its facts, then refused or given slots."""
+    """A node: first asked for facts, then refused or given slots."""
 
     info: NodeInfo
     facts_ref: Any  # Ray's reference of the facts; None after the answer
@@ -140,7 +140,7 @@ def _facts(
         except EngineUnavailable as error:
             if engine == "native":
                 raise DeviceError(f"no native engine: {error}") from error
-    # A job trains with one thread (``settle``), unlike this process.
+    # A job trains with a single thread (``settle``), unlike this process.
     return _Facts(source, replace(environment(torch_device, data_hash, name), threads=1), processor_name())
 
 
@@ -175,7 +175,7 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
         theirs: Facts of the node.
         like: Facts of a machine of the required kind; None if nodes of any kind may join.
     """
-    # All nodes must have the same code, so that a search has one version; the processor is recorded per result.
+    # All nodes must have the same code, so that a search has a single version; the processor is recorded per result.
     for field_name, name in (("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch")):
         our_value = getattr(ours.environment, field_name)
         their_value = getattr(theirs.environment, field_name)
@@ -205,7 +205,7 @@ class Nodes(Executor):
         source: Location of the data on this machine.
         limits: Limits of a job.
         device: Device as in `Job`; so is ``engine``.
-        processes: Largest number of jobs per node; None for one per core or GPU.
+        processes: Largest number of jobs per node; None for the number of cores or GPUs.
         slot_limit: Largest number of slots of all nodes together.
         kinds: Nodes that may join.
         nodes: Present nodes by id, refused nodes included.
@@ -235,7 +235,7 @@ class Nodes(Executor):
     last_look: float = float("-inf")
 
     def start(self, count: int) -> None:
-        """Ask all nodes to join, and wait until one has joined.
+        """Ask all nodes to join, and wait until a node has joined.
 
         Raises:
             DataError: The data are missing on this machine.
@@ -304,7 +304,7 @@ class Nodes(Executor):
         self.nodes = {}
 
     def _look(self) -> None:
-        """Update the list of nodes, and ask new nodes for their facts."""
+        """Update the list of nodes, and ask new nodes for facts."""
         self.last_look = time.monotonic()
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
@@ -336,7 +336,7 @@ class Nodes(Executor):
         print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
-        """Remove a lost node, or mark a node as refused so that it is not asked again; its jobs wait for a slot."""
+        """Remove a lost node, or mark a node as refused, so never asked again; all jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
             print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
@@ -377,7 +377,7 @@ class Nodes(Executor):
         return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
     def _ended(self, work: _Work) -> list[WorkerEvent]:
-        """Write the output files of an attempt that has ended, and return its event; none if the job waits again."""
+        """Write the output files of an attempt that has ended, and return the event; none if the job waits again."""
         node = work.node
         job = work.job
         assert node is not None, "only work that runs on a node can end"
@@ -432,7 +432,7 @@ def nodes_now() -> list[NodeInfo]:
 
 
 def _reach(address: str, message: str, hint: str) -> None:
-    """Raise DeviceError with ``message`` if nobody listens at ``HOST:PORT``; Ray itself would try for minutes."""
+    """Raise DeviceError with ``message`` if no program listens at ``HOST:PORT``; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECTION_SECONDS).close()
@@ -457,11 +457,12 @@ def executor_at(address: str | None, processes: int | None, nodes: Callable[...,
         yield Processes
         return
     errors.require("cluster", ("ray",), "a cluster")
-    # Ray reads its settings at import, once per process.
+    # Ray reads the settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"address": address}
     if address == "local":
-        # A token, because access to a cluster allows to run code. Ray keeps one token for all clusters of a process.
+        # A token, because access to a cluster allows to run code. Ray keeps a single token for all clusters of a
+        # process.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settings |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}
