@@ -229,8 +229,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
         return
-    images = load(plan.source.dataset, plan.source.folder)
-    document = recorded_page(record, indices[0], plan.workspace, images)
+    document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))
     write_text(tryout_page_path(plan.folder, record), render(document))
 
 

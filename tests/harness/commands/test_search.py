@@ -75,8 +75,7 @@ def test_study_from_python_logs_command_that_resumes_study(workspace: Path, caps
     result = api.search("mnist-5k", **options)
     folder = workspace / "runs" / result.name
     assert events == [entry.event for entry in read_state(folder).entries]
-    command = searches.events(folder, "session")[0]["command"]
-    facts = plan_of(capsys, shlex.join(command))
+    facts = plan_of(capsys, shlex.join(searches.events(folder, "session")[0]["command"]))
     assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, result.name, 200.0)
 
 

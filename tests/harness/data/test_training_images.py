@@ -241,8 +241,7 @@ def test_load_detects_damage_in_training_and_test_files(toy, tmp_path: Path, nam
 
 
 def test_auto_falls_back_to_mnist_5k_with_a_warning(cache: Path, no_network, capsys):
-    data = load("auto", None)
-    assert data.dataset.name == "mnist-5k"
+    assert load("auto", None).dataset.name == "mnist-5k"
     captured = capsys.readouterr()
     assert captured.out == ""
     assert all(words in captured.err for words in ("NOT MNIST", "no network", "by hand"))

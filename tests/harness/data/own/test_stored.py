@@ -79,8 +79,7 @@ def test_damaged_file_of_described_paths_is_reported(content: str, tmp_path: Pat
 # tslearn and keras-tcn have series as (series, steps, channels), aeon as (series, channels, steps).
 @pytest.mark.parametrize("shape", [(275, 1), (128, 9), (150, 3), (1000, 2), (3, 150), (1, 60)])
 def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (100, *shape), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
     labels = np.arange(100) % 2
 
     with pytest.raises(DataError, match='channels="none"'):
