@@ -294,8 +294,7 @@ def _state_text(info: StudyFacts) -> str:
 def write_index(workspace: Workspace, index: _IndexPage) -> Path:
     """Write the index page into the folder of the studies and return its path."""
     path = workspace.runs / "index.html"
-    content = page("index.html", index=index, history=history, **_board(index.groups))
-    files.write_text(path, content)
+    files.write_text(path, page("index.html", index=index, history=history, **_board(index.groups)))
     return path
 
 

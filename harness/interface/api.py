@@ -517,8 +517,7 @@ def verify(
         data=cast("Path | None", data),
     )
     check_may_start()
-    plan = plan_verification(request, files.workspace())
-    return run_verification(plan, files.workspace(), request.data)
+    return run_verification(plan_verification(request, files.workspace()), files.workspace(), request.data)
 
 
 # Records and studies ---------------------------------------------------------------------------------------------

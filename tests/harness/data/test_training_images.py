@@ -53,8 +53,7 @@ LABELS = "train-labels-idx1-ubyte"
     ids=["no header", "no end", "not packed", "not deflated", "short", "long"],
 )
 def test_damaged_file_is_reported_in_one_line(toy, tmp_path: Path, change: Callable[[bytes, bytes], bytes]):
-    folder = toy.write(tmp_path)
-    (folder / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
+    (toy.write(tmp_path) / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
     with pytest.raises(DataError) as caught:
         load("toy", tmp_path)
     assert "\n" not in caught.value.one_line

@@ -269,8 +269,7 @@ def test_certification_seeds_depend_on_declaring_commit(home: Workspace, seeds: 
     assert {job.beacon for job in seeds.jobs} == {run.beacon for run in verdict.record.seeds} == {commit}
     assert not {run.seed for run in verdict.runs} & values
     # A rerun uses the recorded seed.
-    rerun = run_plan(home, make_plan([3]))
-    assert [run.seed for run in rerun.runs] == [verdict.runs[3].seed]
+    assert [run.seed for run in run_plan(home, make_plan([3])).runs] == [verdict.runs[3].seed]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,7 @@ def test_study_figure_shows_networks_and_threshold(tmp_path: Path, monkeypatch: 
 
 
 def test_rate_curves_show_losses(tmp_path: Path):
-    curves = [rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES]
-    figure = rates_figure(curves, 0.01)
+    figure = rates_figure([rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES], 0.01)
 
     (axes,) = figure.axes
     plotted_losses = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]

@@ -45,8 +45,7 @@ def make_run(trial: int, text: str, errors: int, origin: str = BASELINE, status:
 )
 def test_baselines_are_linear_layers_by_image_shape_and_convolutional_networks(task: Task, linear: list[int]):
     networks = baseline_networks(task)
-    sizes = [analyse(network, task).parameters for network in networks]
-    assert sizes[: len(linear)] == linear
+    assert [analyse(network, task).parameters for network in networks][: len(linear)] == linear
     assert all("conv" in str(network) for network in networks[len(linear) :])
     assert len(networks) > len(linear)
 

@@ -117,8 +117,7 @@ def test_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
     # Thirty bursts: thirteen frames that rise by a grey level each, and nine copies of the last frame.
     images = np.repeat(scenes(30, side=24) // 2 + 20, 22, axis=0)
     images += np.tile(np.minimum(np.arange(22), 12), 30)[:, None, None, None].astype(np.uint8)
-    labels = np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22)
-    spec = own.from_arrays("bursts", images[:, 0], labels)
+    spec = own.from_arrays("bursts", images[:, 0], np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22))
 
     for first, second in sides(spec, tmp_path / "log"):
         assert not {_scene(image) for image in first} & {_scene(image) for image in second}
