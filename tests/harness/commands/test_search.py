@@ -142,6 +142,14 @@ def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path,
     assert (workspace / "runs" / "failing" / "log.jsonl").exists()
 
 
+def test_missing_package_of_log_is_reported_before_study(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: None)
+    assert run([*SEARCH, "--log", "mlflow"]) == 6
+    assert "new study" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command", ["search --plan --space @few.space --engine torch", "data path", "data check", "leaderboard"]
 )
