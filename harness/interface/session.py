@@ -27,7 +27,7 @@ from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
-from harness.system.errors import ContentError, HarnessError
+from harness.system.errors import ContentError, HarnessError, require
 from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
@@ -64,12 +64,14 @@ def planned_search(
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
-        Errors of ``plan_search``; DeviceError if the cluster is not available.
+        Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.processes import kept_processes
     from harness.training.executors.ray import Nodes, executor_at
 
+    if request.log is not None:
+        require("logs", (request.log,), f"the log {request.log}")
     if request.storage is not None:
         check_url(request.storage)
     # The processes of this machine would compete with the nodes of a cluster.

@@ -331,8 +331,7 @@ def test_every_proposal_is_counted_exactly_once(realistic_template: Any, realist
 
 
 def facts_of_events(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
-    ends = [Entry(0.0, RunEnded(run=result)) for result in results]
-    return facts_of(*events, *ends, config=config)
+    return facts_of(*events, *[Entry(0.0, RunEnded(run=result)) for result in results], config=config)
 
 
 def test_rare_reasons_of_rejection_are_summed():

@@ -36,8 +36,7 @@ TIME = TimeLeft(images=1_000, pace=Pace(0.001, 0.0))
 )
 def test_baselines_are_linear_layers_by_image_shape_and_convolutional_networks(task: Task, linear: list[int]):
     networks = baseline_networks(task)
-    sizes = [analyse(network, task).parameters for network in networks]
-    assert sizes[: len(linear)] == linear
+    assert [analyse(network, task).parameters for network in networks][: len(linear)] == linear
     assert all("conv" in str(network) for network in networks[len(linear) :])
     assert len(networks) > len(linear)
 

@@ -256,8 +256,7 @@ def test_conclude_runs_all_declared_seeds_with_any_number_of_workers(
         conclude(plan, search)
     seeds.watch = lambda job: None
 
-    resumed_plan = replace(plan, effort=replace(plan.effort, workers=workers))
-    verdict = conclude(resumed_plan, search)
+    verdict = conclude(replace(plan, effort=replace(plan.effort, workers=workers)), search)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed, verdict.row.seeds) == (WINNER, True, 8)

@@ -421,8 +421,7 @@ def test_search_continues_after_failed_first_run(status: Status, trainer: Traine
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in further_runs)
     assert searches.proposer_of(search).sampler_study.study.trials[1].state is TrialState.FAIL
     assert search.state.candidates[1].fresh_runs == []
-    jobs = [job for job in trainer.jobs if job.trial == 1]
-    assert len(jobs) == (2 if status is Status.CRASHED else 1)
+    assert len([job for job in trainer.jobs if job.trial == 1]) == (2 if status is Status.CRASHED else 1)
     assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed_run]
 
 

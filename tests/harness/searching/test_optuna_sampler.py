@@ -258,8 +258,7 @@ def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
     tiny, study = space("tiny"), SamplerStudy(name, seed)
     within = replace(tiny, conditions=(*tiny.conditions, Condition(Metric.PARAMETERS, "<=", 4_000)))
     hidden = random.Random(f"hidden {seed}")
-    target = draw_uniform(within, hidden)
-    decisions = hidden.sample(target.decisions, 8)
+    decisions = hidden.sample(draw_uniform(within, hidden).decisions, 8)
     hashes: set[str] = set()
     best = float("inf")
     while len(hashes) < asks:

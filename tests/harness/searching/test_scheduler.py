@@ -236,8 +236,7 @@ def test_next_seed_goes_to_network_with_highest_value(histories: list[Any], runn
         for trial, (first, fresh, cost, _) in enumerate(histories)
     ]
     seconds = {trial: float(each[3]) for trial, each in enumerate(histories)}
-    confirmed_costs = [each.cost for each in networks if each.is_confirmed]
-    below = min(confirmed_costs, default=BUDGET + 1)
+    below = min([each.cost for each in networks if each.is_confirmed], default=BUDGET + 1)
 
     def value(network: Candidate) -> float:
         trial, seed_count = network.proposal.trial, len(network.fresh_runs)
