@@ -705,8 +705,7 @@ def run_live(
             traces[method.name, repeat] = trace
     ordered_traces = [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(ordered_traces, comparison, effort, make_executor())
-    return ordered_traces, judged
+    return ordered_traces, _judged(ordered_traces, comparison, effort, make_executor())
 
 
 def _judged(traces: Sequence[Trace], comparison: Comparison, effort: Effort, executor: Executor) -> Judged:

@@ -279,8 +279,7 @@ def export(
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
         check_writable(workspace.test_log.parent, make=False)
-    weights = weights_of(source, images, workspace, device=device, engine=engine)
-    return _exported(weights, targets, fit, variant)
+    return _exported(weights_of(source, images, workspace, device=device, engine=engine), targets, fit, variant)
 
 
 def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str | None) -> Fit:
@@ -515,8 +514,7 @@ def verify(
         data=cast("Path | None", data),
     )
     check_may_start()
-    plan = plan_verification(request, files.workspace())
-    return run_verification(plan, files.workspace(), request.data)
+    return run_verification(plan_verification(request, files.workspace()), files.workspace(), request.data)
 
 
 # Records and studies ---------------------------------------------------------------------------------------------

@@ -494,7 +494,7 @@ class Trial(TextResult):
         cost: Cost of the network in the first minimised metric.
         costs: Costs in all minimised metrics.
         epochs: Number of epochs of the recipe.
-        status: End of the first run, such as ``complete`` or ``pruned``; ``running`` before.
+        status: End of the first run, such as ``complete``, ``pruned`` or ``shortened``; ``running`` before.
         validation_pct: Validation accuracy of the first run in per cent; None if unknown.
         fresh_pct: Validation accuracies on fresh seeds in per cent; a run without an accuracy counts as
             chance level.
@@ -585,7 +585,7 @@ class Study(TextResult):
 
     @property
     def nearest(self) -> Trial | None:
-        """Unconfirmed trial with the fewest validation errors; a pruned trial only if no run was completed."""
+        """Unconfirmed trial with the fewest validation errors; one that ended at a rung only without complete runs."""
         from harness.studies.candidate import nearest_miss
 
         miss = nearest_miss(self._state.candidates.values())

@@ -27,14 +27,14 @@ from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
-from harness.system.errors import ContentError, HarnessError
+from harness.system.errors import ContentError, HarnessError, require
 from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Purpose, Result
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
@@ -64,12 +64,14 @@ def planned_search(
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
-        Errors of ``plan_search``; DeviceError if the cluster is not available.
+        Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.processes import kept_processes
     from harness.training.executors.ray import Nodes, executor_at
 
+    if request.log is not None:
+        require("logs", (request.log,), f"the log {request.log}")
     if request.storage is not None:
         check_url(request.storage)
     # The processes of this machine would compete with the nodes of a cluster.
@@ -357,7 +359,7 @@ class SearchReporter(Reporter):
             self._last_line_seconds = moment.elapsed
             self.say(text)
         if nearest is not None:
-            rank = (nearest.pruned_after is None, -nearest.errors)
+            rank = (nearest.rung is None, -nearest.errors)
             # Not needed if an incumbent exists, or if the status line has just named this miss.
             if rank > self._nearest_rank and moment.incumbent is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
@@ -405,8 +407,8 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
-        """Print the end of a run; of a completed or pruned run only if ``verbose``."""
-        if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
+        """Print the end of a run; of a run without a failure only if ``verbose``."""
+        if not self.verbose and run.status.is_regular:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct

@@ -173,8 +173,9 @@ def _unconfirmed_text(state: StudyState) -> str:
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
     text += f"{config.threshold_text}: {counted(state.trained_count, 'network')} trained"
-    if ends[Status.PRUNED]:
-        text += f" ({ends[Status.PRUNED]:,} pruned)"
+    rung_texts = [f"{ends[each]:,} {each}" for each in (Status.PRUNED, Status.SHORTENED) if ends[each]]
+    if rung_texts:
+        text += f" ({', '.join(rung_texts)})"
     for status, verb in _FAILURES.items():
         if ends[status]:
             text += f", {counted(ends[status], 'run')} {verb}"

@@ -61,8 +61,8 @@ _MOST_AT_ONCE = 4  # largest batch for trainings that are faster than an optimiz
 _MOST_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
 # Without a prior, the surrogate expects this factor times the allowed errors at the centre of the features.
 _PRIOR_ERROR_FACTOR = 1.5
-# Standard deviation added to the log errors of a pruned run, as the final errors are extrapolated from a rung.
-_PRUNED_DOUBT = 0.15
+# Standard deviation added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
+_RUNG_DOUBT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ class Finder:
         network = candidate.proposal.architecture
         row = row_of(network, self.space.task, epochs, recipe.batch_size, recipe.augmented_share)
         images = first.validation_size
-        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        doubt = 0.0 if first.status is Status.COMPLETE else _RUNG_DOUBT
         return Observation(row, errors * IMAGES / images, len(candidate.runs), doubt=doubt, images=images)
 
     def _open_candidates(self) -> Iterator[tuple[int, float]]:

@@ -180,8 +180,7 @@ class Outlook:
         order = order or np.argsort(-chances).tolist()
         # A network may occur once per training length.
         pairs = [self.pairs[index] for index in order[: _PARENTS * len(self.acquisition.lengths)]]
-        options = {option.hash: option for option, _ in pairs}
-        return list(options.values())[:_PARENTS]
+        return list({option.hash: option for option, _ in pairs}.values())[:_PARENTS]
 
 
 def quote(outlook: Outlook) -> Quoted:
@@ -242,8 +241,7 @@ def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
 
 def quote_lines(quote: Quoted, budget: int) -> Iterable[str]:
     """Yield the sentences of a quote, without full stops; ``budget`` is the largest number of parameters."""
-    texts = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quote.parameters]
-    low, middle, high = texts
+    low, middle, high = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quote.parameters]
     _, median, _ = quote.parameters
     if median is None:
         chance = f"chance {100 * quote.chance:.0f} % with up to {budget:,} parameters"

@@ -245,7 +245,7 @@ class Proposer:
         for candidate in finder.candidates.values():
             proposal = candidate.proposal
             epochs = candidate.shorter_epochs
-            # Until the run has ended, a resumed search may decide anew.
+            # A resumed search ends the run first.
             if epochs is None or candidate.first_run is None or (proposal.hash, epochs) in finder.proposed_pairs:
                 continue
             option = finder.option_or_rejection(Draw(proposal.architecture, proposal.decisions))

@@ -135,7 +135,7 @@ class Timing:
         """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
 
         Args:
-            run: Run, pruned and failed runs included.
+            run: Run; runs that ended early count, too.
             network_work: Work of a training step of its network, from ``work``.
             node: Name of the cluster node that trained; empty on this machine.
         """

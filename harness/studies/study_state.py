@@ -189,7 +189,8 @@ class StudyState:
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first_run = run
-            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
+            if run.status is not Status.SHORTENED:  # the shorter training decides
+                self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)
@@ -283,7 +284,7 @@ class StudyState:
 
     @property
     def trained_count(self) -> int:
-        """Number of first runs with an accuracy; ``NetworkState.TRAINED`` excludes pruned runs."""
+        """Number of first runs with an accuracy; ``NetworkState.TRAINED`` excludes runs that ended at a rung."""
         first_runs = [candidate.first_run for candidate in self.candidates.values() if candidate.first_run]
         return sum(run.validation_errors is not None for run in first_runs)
 

@@ -91,11 +91,17 @@ class Status(StrEnum):
 
     RUNNING = "running"  # epochs are left
     COMPLETE = "complete"
-    PRUNED = "pruned"  # ended by a search at a rung
+    PRUNED = "pruned"  # ended by a search at a rung, because the threshold is out of reach
+    SHORTENED = "shortened"  # ended by a search at a rung, because a training of fewer epochs suffices
     DIVERGED = "diverged"  # a loss was not finite
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the run reached the last epoch, or a rung at which a search ended the run; False for a failure."""
+        return self in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)
 
 
 @strict_json

@@ -80,8 +80,7 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
     # The rank of a unit is the hash of its least key of the first kind.
     order = np.lexsort((keys[0], components))
     unit_components, firsts = np.unique(components[order], return_index=True)
-    least_keys = keys[0][order[firsts]].tolist()
-    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in least_keys]
+    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in keys[0][order[firsts]].tolist()]
     return Units(np.searchsorted(unit_components, components), ranks)
 
 

@@ -625,8 +625,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     # more than one different picture has near-duplicates, a component of equal pictures has none.
     duplicates = images.near_duplicates
     component = np.unique(duplicates.keys, return_inverse=True)[1]
-    firsts = np.unique(images.pixel_digests, return_index=True)[1]
-    picture_counts = np.bincount(component[firsts])
+    picture_counts = np.bincount(component[np.unique(images.pixel_digests, return_index=True)[1]])
     if number := int((picture_counts[component] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
         if not images.near_stays_together:

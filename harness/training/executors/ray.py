@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
-from harness.system.errors import DataError, DeviceError, UsageError
+from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy, counted
 from harness.training.executors.base import (
@@ -188,6 +188,15 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
     return f"all runs need the same kind of machine, but this node is {kind}"
 
 
+def _cause(error: Exception) -> HarnessError | None:
+    """Return the exception of a function on a node, with a message in a single line; None if the node is lost."""
+    cause = getattr(error, "cause", None)
+    if cause is None or isinstance(cause, HarnessError):
+        return cause
+    line = " ".join(f"{type(cause).__name__}: {cause}".split())
+    return errors.refused(cause) or DeviceError(f"the node failed: {line}")
+
+
 @dataclass(slots=True)
 class Nodes(Executor):
     """Executor on the nodes of the connected cluster.
@@ -313,8 +322,7 @@ class Nodes(Executor):
             # A node with an older installation, which is refused below, answers with a plain tuple.
             facts = _Facts(*self.ray.get(ref))
         except self.ray.exceptions.RayError as error:
-            # ``cause`` is an exception of ``_facts``; without a cause the node is lost.
-            self._lose(node, str(getattr(error, "cause", "")))
+            self._lose(node, str(_cause(error) or ""))
             return
         why = _refusal(self.ours, facts, self.like)
         if why:
@@ -385,8 +393,8 @@ class Nodes(Executor):
         except self.ray.exceptions.WorkerCrashedError:
             event = JobFailed(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
-            # The node is lost or, with a cause, refused: no data or disk any more, or different user code.
-            cause = getattr(error, "cause", None)
+            # With a cause, the node is refused: no data or disk any more, or different user code.
+            cause = _cause(error)
             self._lose(node, str(cause or ""))
             if cause is not None and all(each.refusal for each in self.nodes.values()):
                 raise cause from error

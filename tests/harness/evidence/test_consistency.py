@@ -70,8 +70,7 @@ def damage(path: Path, draw: random.Random) -> bytes:
     elif change == "cut":
         del content[draw.randrange(len(content) - 1) :]
     else:
-        positions = [index for index, byte in enumerate(content) if chr(byte) in "12345678"]
-        index = draw.choice(positions)
+        index = draw.choice([index for index, byte in enumerate(content) if chr(byte) in "12345678"])
         content[index] = ord(draw.choice([each for each in "123456789" if ord(each) != content[index]]))
     return bytes(content)
 

@@ -269,8 +269,7 @@ def test_certification_seeds_depend_on_declaring_commit(home: Workspace, seeds: 
     assert {job.beacon for job in seeds.jobs} == {run.beacon for run in verdict.record.seeds} == {commit}
     assert not {run.seed for run in verdict.runs} & values
     # A rerun uses the recorded seed.
-    rerun = run_plan(home, make_plan([3]))
-    assert [run.seed for run in rerun.runs] == [verdict.runs[3].seed]
+    assert [run.seed for run in run_plan(home, make_plan([3])).runs] == [verdict.runs[3].seed]
 
 
 @pytest.mark.parametrize(
@@ -322,8 +321,7 @@ def test_row_is_measured_while_a_declared_seed_is_missing(home: Workspace, seeds
 
 def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
     """Return a data set with seven test groups of ten images, and the groups by the pixels of the test images."""
-    random = np.random.default_rng(5)
-    images = random.integers(0, 256, (190, 8, 8), dtype=np.uint8)
+    images = np.random.default_rng(5).integers(0, 256, (190, 8, 8), dtype=np.uint8)
     labels = np.arange(190) % 4
     groups = np.arange(190) // 10
     data = own.from_arrays(

@@ -204,7 +204,7 @@ def test_killed_process_breaks_only_own_job_and_is_replaced(executor: Executor, 
     second_job = replace(JOB, seed_index=1)
     executor.submit(second_job)
     for path in (checkpoint, weights):
-        path.with_name(f".{path.name}.x1234567").touch()
+        path.with_name(f".harness-{path.name}.x1234567").touch()
 
     os.kill(number, signal.SIGKILL)
     events = wait_for_all(executor)
