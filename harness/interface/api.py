@@ -347,9 +347,6 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
     training = {"trained": weights.epochs is not None, "match": weights.match}
     if weights.epochs is not None:
         training["epochs"] = weights.epochs
-    engine = run.environment.engine if run.environment else None
-    recorded_sha256 = recorded_run.weights_sha256 if recorded_run else None
-    recorded_engine = recorded_run.environment.engine if recorded_run else None
     return Exported(
         {
             "architecture": str(network.architecture),
@@ -360,10 +357,10 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
             **{name: network.about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
             "seed_index": weights.seed.index,
             "seed": run.seed,
-            "engine": engine,
+            "engine": run.environment.engine if run.environment else None,
             "train_seconds": run.train_seconds,
-            "recorded_weights_sha256": recorded_sha256,
-            "recorded_engine": recorded_engine,
+            "recorded_weights_sha256": recorded_run.weights_sha256 if recorded_run else None,
+            "recorded_engine": recorded_run.environment.engine if recorded_run else None,
             "files": facts_of_formats,
         }
     )

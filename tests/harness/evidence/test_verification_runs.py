@@ -17,13 +17,13 @@ from scipy.stats import beta, chi2, sem, t
 from harness.data import own
 from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import load
-from harness.evidence import consistency, leaderboard_table, ledger, record, verification_runs
+from harness.evidence import leaderboard_table, ledger, record, verification_runs
 from harness.evidence.leaderboard_table import Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verification_runs import Verdict, declare_attempt, recorded_verdict
 from harness.studies.config import owned
-from harness.system import files
+from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
@@ -260,7 +260,7 @@ def test_certification_needs_committed_declaration(declaration: str, home: Works
 
 def test_certification_seeds_depend_on_declaring_commit(home: Workspace, seeds: Seeds):
     declare_in_git(home, CERTIFY, 20)
-    commit = (consistency.git(home.root, "rev-parse", "HEAD") or "").strip()
+    commit = (machine.git(home.root, "rev-parse", "HEAD") or "").strip()
     commit_evidence(home)
 
     verdict = run_plan(home, CERTIFY)
