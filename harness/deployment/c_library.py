@@ -24,7 +24,7 @@ from harness.data.datasets import Dataset
 from harness.deployment.pixels import takes_bytes
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
-from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, kernel_in_poses
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
 from search_spaces.deployment import WIDE_BITS, IntegerMap, IntegerStep, StepKind
 from search_spaces.fast_kernels import (
     Optimisation,
@@ -196,11 +196,10 @@ def c_text(text: str) -> str:
 
 def _manifest(library: Library) -> dict[str, Any]:
     """Return the content of ``manifest.json``."""
-    plan = library.network.plan
     return {
         "program": _program(),
         **library.facts,
-        **plan.sizes,
+        **library.network.plan.sizes,
         "optimise": library.optimise,
         "largest_value": max(numbers.largest for numbers in library.network.numbers),
         "chips": library.chips,
@@ -258,17 +257,15 @@ def _data_context(library: Library) -> dict[str, Any]:
     """Return the variables of the templates that describe images and classes."""
     channels, rows, columns = library.network.plan.maps[0].shape
     dataset = library.dataset
-    low = dataset.low or (0.0,) * channels
-    high = dataset.high or (255.0,) * channels
-    class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
+    low, high = dataset.number_range
     return {
         "rows": rows,
         "columns": columns,
         "channels": channels,
         "classes": dataset.classes,
-        "class_names": list(map(c_text, class_names)),
+        "class_names": list(map(c_text, dataset.class_labels)),
         # Bytes of the longest name, with the terminating zero.
-        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
+        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in dataset.class_labels),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
         "is_scaled": not takes_bytes(dataset),
@@ -387,20 +384,14 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
 
 
 def _order(form: KernelForm, has_channels: bool) -> list[int]:
-    """Return, for each pose of a filter, the places and, in blocks, the channels of the stored filter.
-
-    The channels repeat every ``poses`` channels, so the order of the first ``poses`` channels is sufficient.
-    """
-    poses = form.poses
+    """Return, for each pose of a filter, the places and, in blocks, the first channels of the stored filter."""
     _, channels, rows, columns = form.shape
-    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    places, first_channels = pose_orders((rows, columns, channels), form.poses)
     if not has_channels:
-        return [int(number) for number in places.ravel()]
-    period = poses if channels > 1 else 1
-    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
-    padding = np.zeros((poses, poses - period), np.int64)  # C skips places + poses numbers per pose
-    table = np.hstack([places.reshape(poses, -1), first_channels.reshape(poses, -1), padding])
-    return [int(number) for number in table.ravel()]
+        return places.ravel().tolist()
+    # C skips places + poses numbers per pose.
+    padding = np.zeros((form.poses, form.poses - first_channels.shape[1]), np.int64)
+    return np.hstack([places, first_channels, padding]).ravel().tolist()
 
 
 class _CStep:
@@ -472,8 +463,7 @@ class _CStep:
         """Sizes of windows."""
         form = self.planned.form
         _, _, kernel_rows, kernel_columns = form.shape
-        pool_window = (1, 1) if self.planned.pool is None else self.planned.pool.form.window
-        return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *pool_window)
+        return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *self.planned.pool_window)
 
     @property
     def counts(self) -> _Counts:

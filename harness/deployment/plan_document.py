@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from harness.deployment.c_library import Library
-from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses, product_weights
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, pose_orders, product_weights
 from search_spaces.deployment import IntegerStep, StepKind
 from search_spaces.ops import Shape
 from search_spaces.ops.integer_form import KernelForm, Reduction
@@ -24,17 +22,17 @@ def page_document(library: Library) -> dict[str, Any]:
     """
     dataset = library.dataset
     plan = library.network.plan
-    channels = dataset.image_shape[0]
+    low, high = dataset.number_range
     convolved_maps = [step.target for step in plan.steps if step.kind is StepKind.CONVOLUTION]
     return {
         "title": library.title,
         "origin": library.origin,
         **plan.sizes,
         "image_shape": dataset.image_shape,
-        "class_names": dataset.class_names or tuple(map(str, range(dataset.classes))),
+        "class_names": dataset.class_labels,
         "takes_digits": not dataset.sha256 and dataset.image_shape == _DIGIT_SHAPE,
-        "low": dataset.low or (0.0,) * channels,
-        "high": dataset.high or (255.0,) * channels,
+        "low": low,
+        "high": high,
         "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
         "first_map": next(iter(convolved_maps), None),
         "plan": plan_document(library.network),
@@ -74,11 +72,8 @@ def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
     """Return, for each pose, the indices of the positions and channels of the learned filter in posed order."""
     # Products of factors are multiplied out in the document, so that each weight has a pose of its own.
     poses = form.poses if form.factors is None else 1
-    _, rows, columns, channels = kernel.shape
-    period = poses if channels > 1 else 1  # the order of the channels repeats
-    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
-    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
-    return {"places": places.reshape(poses, -1).tolist(), "channels": first_channels.reshape(poses, -1).tolist()}
+    places, first_channels = pose_orders(kernel.shape[1:], poses)
+    return {"places": places.tolist(), "channels": first_channels.tolist()}
 
 
 def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:

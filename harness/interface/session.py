@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -27,14 +27,14 @@ from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
-from harness.system.errors import ContentError, HarnessError
+from harness.system.errors import ContentError, HarnessError, require
 from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Purpose, Result
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
@@ -64,12 +64,13 @@ def planned_search(
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
-        Errors of ``plan_search``; DeviceError if the cluster is not available.
+        Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.processes import kept_processes
     from harness.training.executors.ray import Nodes, executor_at
 
+    require("logs", request.log, f"the log {' and '.join(request.log)}")
     if request.storage is not None:
         check_url(request.storage)
     # The processes of this machine would compete with the nodes of a cluster.
@@ -124,13 +125,17 @@ def run_search_with_progress(
         UsageError: A different process works on the study, or a folder cannot be written.
         ContentError: The study exists with a different configuration.
     """
+    from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
     from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
-    _check_folders(plan)
+    # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
+    collect(plan.workspace)
+    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
+        check_writable(folder)
     options.say_left_out(plan.left_out)
     with owned(plan.folder, _BEFORE_EVENTS):
         state = _opened_state(plan)
@@ -167,15 +172,6 @@ def run_search_with_progress(
             # Within the block, because the advice is an event, too.
             outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
-
-
-def _check_folders(plan: SearchPlan) -> None:
-    """Report damaged evidence, and folders that cannot be written, before a search instead of at the end."""
-    from harness.evidence.leaderboard_table import collect
-
-    collect(plan.workspace)
-    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
-        check_writable(folder)
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
@@ -229,8 +225,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
         return
-    images = load(plan.source.dataset, plan.source.folder)
-    document = recorded_page(record, indices[0], plan.workspace, images)
+    document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))
     write_text(tryout_page_path(plan.folder, record), render(document))
 
 
@@ -238,21 +233,20 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
 def _listening(
     state: StudyState,
     on_event: Callable[[events.Event], object] | None,
-    log_kind: str | None,
+    log_kinds: Sequence[str],
     progress: Reporter,
 ) -> Iterator[list[Listener]]:
-    """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
+    """Yield observers that pass events to ``on_event`` and to the loggers ``log_kinds``: tensorboard, mlflow.
 
     At the end of the block, wait up to 30 s for the delivery of the last events to each (``Listener.close``).
     """
     listeners = []
-    if log_kind is not None:
-        # First, because no thread may remain if the logger cannot be made.
-        listeners.append(logger_of(log_kind, state.folder, progress, [entry.event for entry in state.entries]))
-    if on_event is not None:
-        name = getattr(on_event, "__name__", type(on_event).__name__)
-        listeners.append(Listener(f"on_event {name}", on_event, progress.say))
     try:
+        for kind in log_kinds:
+            listeners.append(logger_of(kind, state.folder, progress, [entry.event for entry in state.entries]))
+        if on_event is not None:
+            name = getattr(on_event, "__name__", type(on_event).__name__)
+            listeners.append(Listener(f"on_event {name}", on_event, progress.say))
         yield listeners
     finally:
         for listener in listeners:
@@ -363,7 +357,7 @@ class SearchReporter(Reporter):
             self._last_line_seconds = moment.elapsed
             self.say(text)
         if nearest is not None:
-            rank = (nearest.pruned_after is None, -nearest.errors)
+            rank = (nearest.rung is None, -nearest.errors)
             # Not needed if an incumbent exists, or if the status line has just named this miss.
             if rank > self._nearest_rank and moment.incumbent is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
@@ -411,8 +405,8 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
-        """Print the end of a run; of a completed or pruned run only if ``verbose``."""
-        if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
+        """Print the end of a run; of a run without a failure only if ``verbose``."""
+        if not self.verbose and run.status.is_regular:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct
@@ -430,8 +424,7 @@ class SearchReporter(Reporter):
         if training_seeds - {run.seed_index for run in candidate.fresh_runs}:
             self._postponed_refutations.add(trial)
             return
-        was_incumbent = self._moment is not None and candidate is self._moment.incumbent
-        verb = "no longer" if was_incumbent else "not"
+        verb = "no longer" if self._moment is not None and candidate is self._moment.incumbent else "not"
         chance = f"passes a verification with a probability of {math.floor(100 * candidate.chance_to_verify)} %"
         seed_text = counted(candidate.confirm_seeds, "seed")
         chance += f", required: {100 * candidate.confidence:.0f} % on at least {seed_text}"

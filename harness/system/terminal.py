@@ -141,10 +141,11 @@ def busy(words: str) -> Iterator[None]:
         yield
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines, with all columns aligned to the right."""
+def aligned(rows: Sequence[Sequence[str]], marks: str = ">") -> list[str]:
+    """Return the rows of a table as lines; ``marks`` (``<``, ``>``) align the columns, the last mark also the rest."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    formats = [f"{mark}{width}" for mark, width in zip(marks.ljust(len(widths), marks[-1]), widths, strict=True)]
+    return ["  ".join(map(format, row, formats)) for row in rows]
 
 
 def printable(text: str) -> str:
@@ -187,7 +188,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
         self.name = name
         self._parse = parse
-        self._between = between
+        self.between = between
         self._unit = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -195,7 +196,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         try:
             if isinstance(value, str):
                 return self._parse(value)
-            text = text_of(value, self._between)
+            text = text_of(value, self.between)
             if not isinstance(value, bool) and re.fullmatch(r"\d+(\.\d+)?", text):
                 text += self._unit
             return self._parse(text)

@@ -217,10 +217,11 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     run.network.train()
     engine_state = None
     if run.engine is not None:
+        native = _native(run, run.engine, images)
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
-        number_type = torch.float64 if run.engine.is_double else torch.float32
-        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=number_type).item())
-        engine_state = _engine_state(run, run.engine, images)
+        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
+        flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
+        engine_state = _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
     while len(run.history) < last_epoch and not run.has_diverged:
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
         settings = epoch_steps(recipe, run.step, steps)
@@ -236,8 +237,8 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
             run.average = restored_average(run.network, engine_state.flat)
 
 
-def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
-    """Append an epoch to the history and return the epoch; set ``has_diverged``.
+def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> None:
+    """Append an epoch to the history; set ``has_diverged``.
 
     Args:
         run: Run that has trained the epoch.
@@ -249,7 +250,6 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     run.finished_average = None
     run.has_diverged = not math.isfinite(loss)
     run.history.append(Epoch(len(run.history) + 1, rate, None if run.has_diverged else loss, run.seconds))
-    return run.history[-1]
 
 
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
@@ -261,7 +261,7 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
 
 @dataclass(frozen=True, slots=True)
 class _EngineState:
-    """State of a run in the native engine, which stays there during several epochs.
+    """Copy of the state of a run in the native engine, which stays there during several epochs.
 
     A copy to the torch network after each epoch would take longer than an epoch of a few steps.
     """
@@ -269,13 +269,6 @@ class _EngineState:
     native: NativeProgram
     flat: FlatState
     ranges: Tensor  # kernels that each step rounds (``rounded_ranges``)
-
-
-def _engine_state(run: Training, engine: Engine, images: Images) -> _EngineState:
-    """Return a copy of the state of the run for the native engine."""
-    native = _native(run, engine, images)
-    flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
-    return _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
 
 
 def _native_steps(
@@ -396,7 +389,7 @@ def finish_integers(run: Training, images: Images) -> None:
     has_ended = len(run.history) == run.recipe.epochs and not run.has_diverged
     if run.recipe.precision == "int8" and has_ended:
         plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
-        with _holding(run, predicting_state(run)):
+        with _holding(run, _predicting_state(run)):
             run.map_scales = map_scales(run.network.eval(), plan, images).cpu()
 
 
@@ -411,9 +404,9 @@ def predictions(run: Training, images: Images) -> Tensor:
         classes = integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
         return torch.from_numpy(classes).to(images.pixels.device)
     if run.engine is not None:
-        return _native(run, run.engine, images).predict(run.network, predicting_state(run), images.pixels)
+        return _native(run, run.engine, images).predict(run.network, _predicting_state(run), images.pixels)
     logits = []
-    with _holding(run, predicting_state(run)), torch.inference_mode():
+    with _holding(run, _predicting_state(run)), torch.inference_mode():
         run.network.eval()
         for first in range(0, len(images), _EVALUATION_BATCH):
             batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
@@ -449,7 +442,7 @@ def count_errors(run: Training, images: Images) -> int:
     return int((predictions(run, images) != images.labels).sum())
 
 
-def predicting_state(run: Training) -> list[Tensor]:
+def _predicting_state(run: Training) -> list[Tensor]:
     """Return the weights and BN statistics for predictions: the average if present, else the present state.
 
     The tensors are in the order of ``state_tensors``; they are not copies.
@@ -462,7 +455,7 @@ def predicting_state(run: Training) -> list[Tensor]:
 
 def final_network(run: Training) -> TorchNetwork:
     """Return a copy of the network with the weights for predictions, in evaluation mode."""
-    with torch.random.fork_rng(devices=[]), _holding(run, predicting_state(run)):
+    with torch.random.fork_rng(devices=[]), _holding(run, _predicting_state(run)):
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     if run.map_scales is not None:

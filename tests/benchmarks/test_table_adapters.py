@@ -116,8 +116,7 @@ def test_syne_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("syne_tune")
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
-    adapter = example("table_syne_tune")
-    results = adapter.tune(harness.bench.problem(NAME)).to_dict("records")
+    results = example("table_syne_tune").tune(harness.bench.problem(NAME)).to_dict("records")
 
     for result in results:
         config = {name.removeprefix("config_"): value for name, value in result.items() if "config_" in name}
@@ -199,8 +198,7 @@ def test_checksums_cover_all_files():
 
 @pytest.mark.filterwarnings("ignore")
 def test_croissant_metadata_are_valid_and_read_rows():
-    croissant = pytest.importorskip("mlcroissant")
-    dataset = croissant.Dataset(TABLES / "croissant.json")
+    dataset = pytest.importorskip("mlcroissant").Dataset(TABLES / "croissant.json")
     issues = dataset.metadata.ctx.issues
 
     assert (issues.errors, issues.warnings) == (set(), set())
