@@ -204,12 +204,10 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     for number, network in enumerate(info.networks):
         row = network.row
         accuracies = network.validation_accuracies_pct
-        mean = math.nan
-        deviation = math.nan
+        mean = statistics.mean(accuracies)
+        deviation = statistics.standard_deviation(accuracies)
         kind = None  # without an accuracy, and without a cost for the logarithmic axis, a network is not drawn
         if accuracies and network.cost > 0:
-            mean = statistics.mean(accuracies)
-            deviation = statistics.standard_deviation(accuracies)
             kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
             if network.hash in front:
                 kind = "on the Pareto front"
@@ -282,7 +280,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     if config.limits[0] <= 1.3 * max(row["cost"] for row in points):
         line = _over([{"cost": config.limits[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
-    networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
+    networks = _over("networks").transform_filter("isValid(datum.shown)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
     layers.append(front.mark_line(interpolate="step-after", color=_NAVY, strokeWidth=1.5))
     test_tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")

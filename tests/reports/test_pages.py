@@ -387,6 +387,9 @@ def test_logarithmic_axes_have_numbers_if_a_network_needs_no_ram(new_study: Any,
     charts = {**study_charts(facts, networks_rows(facts)), **studies_charts([facts])}
     for name in ("accuracy", "over-time", "fronts", "budgets"):
         assert re.search(r">\d+,000</text>", svg(charts[name])), name
+    # The linear layers are not drawn, but the table and the exported rows contain the accuracy.
+    [row] = [row for row in networks_rows(facts) if not row["cost"]]
+    assert (row["validation_pct"], row["errors"], row["shown"]) == (pytest.approx(99.4), pytest.approx(0.6), None)
 
 
 @pytest.mark.parametrize(
