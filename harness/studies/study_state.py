@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -188,6 +189,11 @@ class StudyState:
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
+            if run.status is Status.PRUNED and candidate.shorter_epochs is not None:
+                # Older programs logged shortened runs as pruned runs.
+                run = replace(run, status=Status.SHORTENED)
+                key = (candidate.proposal.trial, run.purpose, run.seed_index)
+                self.ended_runs[key] = replace(self.ended_runs[key], event=events.RunEnded(run=run))
             candidate.first_run = run
             if run.status is not Status.SHORTENED:  # the shorter training decides
                 self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))

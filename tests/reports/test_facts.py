@@ -488,6 +488,25 @@ def test_end_of_network_is_end_of_earliest_first_run(study: Any):
     assert history.first_ends(facts_of_study(study)) == {0: ends[0]}
 
 
+@pytest.mark.parametrize("status", [Status.SHORTENED, Status.PRUNED], ids=["current log", "older log"])
+def test_run_that_ended_for_a_shorter_training_counts_as_shortened(study: Any, status: Status):
+    long, short = (study.propose(network(8, 8, 8), epochs=epochs) for epochs in (30, 5))
+    study.log("rung", epoch=8, pruned=status is Status.PRUNED, predicted_pct=98.76, shorter_epochs=5)
+    study.finish(long, 40, status=status, epochs=8)
+    study.finish(short, 90)
+    study.finish(study.propose(network(4, 4, 4)), 300, status=Status.PRUNED, epochs=4)
+
+    facts = facts_of_study(study)
+
+    assert [run.status for run in facts.results] == [Status.SHORTENED, Status.COMPLETE, Status.PRUNED]
+    assert facts.study.candidates[0].first_run == facts.results[0]
+    assert facts.networks[0].remark == "(shortened in trial 0 at epoch 8 of 30)"
+    assert "(1 pruned, 1 shortened)" in facts.ending.answer
+    assert dict(history.time_spent(facts))["first runs, shortened"] == facts.results[0].train_seconds
+    assert history.saved_by_pruning(facts)[0] == 1
+    assert history.pruning(facts) == []  # the log has no rung of the pruned run
+
+
 @pytest.mark.parametrize("case", ["longer", "decided", Status.PRUNED, Status.SHORTENED])
 def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, case: str):
     long, short = (study.propose(network(8, 8, 8), epochs=epochs) for epochs in (30, 5))
