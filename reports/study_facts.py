@@ -229,9 +229,10 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
         incomplete = sum(result.status is not Status.COMPLETE for result in results)
         text = f"({incomplete} of {counted(len(results), 'run')} ended early)" if incomplete else ""
         return text, counted_runs
-    pruned_runs = [result for result in results if result.status is Status.PRUNED]
-    if pruned_runs:
-        return _rung_text(pruned_runs[0], predicted_pct_by_trial), pruned_runs
+    rung_runs = [result for result in results if result.status in (Status.PRUNED, Status.SHORTENED)]
+    if rung_runs:
+        text = _rung_text(rung_runs[0], predicted_pct_by_trial)
+        return text, [result for result in rung_runs if result.status is Status.PRUNED]
     return results[0].status.replace("_", " ") if results else "", []
 
 

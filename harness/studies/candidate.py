@@ -83,6 +83,7 @@ class NetworkState(StrEnum):
     TRAINED = "trained"
     PRUNED = "pruned"
     FAILED = "failed"
+    SHORTENED = "shortened"
     TRAINING = "training"
     WAITING = "waiting"
 
@@ -98,6 +99,7 @@ class StateStep(Enum):
     REACHED_A_RUNG = auto()
     COMPLETED = auto()  # the first run ended after the last epoch
     PRUNED = auto()
+    SHORTENED = auto()  # the first run ended at a rung for a shorter training
     FAILED = auto()  # the first run crashed, diverged or exceeded a limit
     CONFIRMED = auto()
     REFUTED = auto()
@@ -106,11 +108,13 @@ class StateStep(Enum):
     MISSED = auto()  # the verification missed the target
 
 
-_BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING)
+# A shortened network waits for the shorter training, and stays shortened if the search ends before this training.
+_BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING, NetworkState.SHORTENED)
 # Next state by (state, step); any other step changes nothing. Logs of older programs may lack steps, so confirmations,
 # refutations and verdicts do not depend on earlier steps. Only a further verdict changes a verdict.
 TRANSITIONS: Mapping[tuple[NetworkState, StateStep], NetworkState] = {
-    (NetworkState.WAITING, StateStep.REACHED_A_RUNG): NetworkState.TRAINING,
+    **{(state, StateStep.REACHED_A_RUNG): NetworkState.TRAINING for state in _BEFORE_A_RUN},
+    **{(state, StateStep.SHORTENED): NetworkState.SHORTENED for state in _BEFORE_A_RUN},
     **{(state, StateStep.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
     **{(state, StateStep.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
     **{(state, StateStep.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},

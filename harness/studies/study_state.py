@@ -35,7 +35,11 @@ from harness.training.result import Purpose, Result, Status
 _E = TypeVar("_E", bound=Event)
 # Sorted ratios (final errors / errors at the rung) of the complete runs, by (epochs of the training, rung).
 Ratios = dict[tuple[int, int], list[float]]
-_FIRST_RUN_STEPS = {Status.COMPLETE: StateStep.COMPLETED, Status.PRUNED: StateStep.PRUNED}
+_FIRST_RUN_STEPS = {
+    Status.COMPLETE: StateStep.COMPLETED,
+    Status.PRUNED: StateStep.PRUNED,
+    Status.SHORTENED: StateStep.SHORTENED,
+}
 _VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
 # s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
 _REPLACEMENT_SECONDS = 1.0
@@ -195,8 +199,7 @@ class StudyState:
                 key = (candidate.proposal.trial, run.purpose, run.seed_index)
                 self.ended_runs[key] = replace(self.ended_runs[key], event=events.RunEnded(run=run))
             candidate.first_run = run
-            if run.status is not Status.SHORTENED:  # the shorter training decides
-                self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
+            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)

@@ -530,7 +530,7 @@ def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, cas
     ("status", "state", "remark", "accuracies"),
     [
         (Status.PRUNED, NetworkState.PRUNED, "in trial 0 at epoch 4 of 15: 300 errors; 10 % quantile of the", (97.0,)),
-        (Status.SHORTENED, NetworkState.TRAINING, "shortened", ()),
+        (Status.SHORTENED, NetworkState.SHORTENED, "in trial 0 at epoch 4 of 15", ()),
         (Status.DIVERGED, NetworkState.FAILED, "diverged", ()),
         (Status.OUT_OF_MEMORY, NetworkState.FAILED, "out of memory", ()),
         (None, NetworkState.WAITING, "", ()),

@@ -32,13 +32,14 @@ from tests.factories import make_proposal, make_result
 # Two networks, of which the first is trained for two lengths.
 HASHES = ("a", "a", "b")
 TRIALS = st.integers(0, len(HASHES) - 1)
-STATUSES = st.sampled_from([Status.COMPLETE, Status.PRUNED, Status.CRASHED])
+STATUSES = st.sampled_from([Status.COMPLETE, Status.PRUNED, Status.CRASHED, Status.SHORTENED])
 DECISIONS = st.sampled_from([Confirmed, FailedConfirmation, WinnerChosen])
 VERDICTS = st.sampled_from([True, None, False])
 STEPS: dict[type[Any] | Status | bool | None, StateStep] = {
     Status.COMPLETE: StateStep.COMPLETED,
     Status.PRUNED: StateStep.PRUNED,
     Status.CRASHED: StateStep.FAILED,
+    Status.SHORTENED: StateStep.SHORTENED,
     Confirmed: StateStep.CONFIRMED,
     FailedConfirmation: StateStep.REFUTED,
     True: StateStep.MET,
@@ -73,6 +74,7 @@ def state_of(network_hash: str, history: Sequence[tuple[int, Any]]) -> NetworkSt
         Status.COMPLETE: NetworkState.TRAINED,
         Status.PRUNED: NetworkState.PRUNED,
         Status.CRASHED: NetworkState.FAILED,
+        Status.SHORTENED: NetworkState.SHORTENED,
     }
     return next((state for status, state in order.items() if status in kinds), NetworkState.WAITING)
 
