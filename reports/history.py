@@ -255,8 +255,8 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
 
 
 def _reached(run: Result | None, threshold_pct: float) -> bool | None:
-    """Return whether a run met the threshold; False if diverged, None if missing, pruned or failed."""
-    if run is None or run.status not in (Status.COMPLETE, Status.SHORTENED, Status.DIVERGED):
+    """Return whether a run met the threshold; False if diverged, None if missing, failed or ended at a rung."""
+    if run is None or run.status not in (Status.COMPLETE, Status.DIVERGED):
         return None
     errors = run.validation
     if run.status is Status.DIVERGED or errors is None:
@@ -288,7 +288,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
             epochs = candidate.proposal.epochs
         if event.pruned and event.shorter_epochs is None:  # older programs logged shortened runs as pruned runs
             pruned_trials[epochs].add(event.trial)
-        # Skip runs that have not ended or were broken off by the machine: the final accuracy is unknown.
+        # Skip runs that have not ended, were shortened or failed on the machine: the final accuracy is unknown.
         elif event.exempt and (is_at_threshold := _reached(run, info.config.threshold_pct)) is not None:
             reached_by_spared_trial[epochs][event.trial] = is_at_threshold
     items = []
