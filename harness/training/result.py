@@ -99,7 +99,7 @@ class Status(StrEnum):
 
     @property
     def is_regular(self) -> bool:
-        """Whether the run reached the last epoch, or a rung at which a search ended the run; False for a failure."""
+        """Whether the run ended after the last epoch or at a rung; False after a failure, and for ``RUNNING``."""
         return self in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)
 
 
