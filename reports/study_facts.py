@@ -122,7 +122,7 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
         runs[result.hash].append(result)
     for proposal in study.proposals.values():
         proposals[proposal.hash].append(proposal)
-    rungs = [entry.event for entry in study.of_kind(RungReached)]
+    rungs = [entry.event for entry in study.of_kind(RungReached) if entry.event.shorter_epochs is None]
     predicted_pct_by_trial = {event.trial: event.predicted_pct for event in rungs if event.pruned}
     networks = []
     for key, own_proposals in proposals.items():
@@ -239,9 +239,7 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
 def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
     """Return the rung at which a run ended; if pruned also its errors, and the 10 % quantile of the forecast errors."""
     place_text = f"in trial {run.trial} at epoch {run.trained_epochs} of {run.recipe.epochs}"
-    if run.trial is None or run.status is not Status.PRUNED:
-        return place_text
-    predicted_pct = predicted_pct_by_trial.get(run.trial)
+    predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
         return place_text
     # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.

@@ -97,7 +97,7 @@ class StateStep(Enum):
     """Change of the state of a network, caused by an event of the log."""
 
     REACHED_A_RUNG = auto()
-    COMPLETED = auto()  # the first run ended after the last epoch
+    COMPLETE = auto()  # the first run ended after the last epoch
     PRUNED = auto()
     SHORTENED = auto()  # the first run ended at a rung for a shorter training
     FAILED = auto()  # the first run crashed, diverged or exceeded a limit
@@ -117,11 +117,11 @@ TRANSITIONS: Mapping[tuple[NetworkState, StateStep], NetworkState] = {
     **{(state, StateStep.SHORTENED): NetworkState.SHORTENED for state in _BEFORE_A_RUN},
     **{(state, StateStep.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
     **{(state, StateStep.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
-    **{(state, StateStep.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},
+    **{(state, StateStep.COMPLETE): NetworkState.TRAINED for state in _BEFORE_A_RUN},
     # A network may be trained again with a different number of epochs; the best first run counts.
     (NetworkState.FAILED, StateStep.PRUNED): NetworkState.PRUNED,
-    (NetworkState.FAILED, StateStep.COMPLETED): NetworkState.TRAINED,
-    (NetworkState.PRUNED, StateStep.COMPLETED): NetworkState.TRAINED,
+    (NetworkState.FAILED, StateStep.COMPLETE): NetworkState.TRAINED,
+    (NetworkState.PRUNED, StateStep.COMPLETE): NetworkState.TRAINED,
     **{(state, StateStep.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState if state not in VERIFIED_STATES},
     **{(state, StateStep.REFUTED): NetworkState.REFUTED for state in NetworkState if state not in VERIFIED_STATES},
     **{(state, StateStep.MET): NetworkState.MET for state in NetworkState},

@@ -35,11 +35,7 @@ from harness.training.result import Purpose, Result, Status
 _E = TypeVar("_E", bound=Event)
 # Sorted ratios (final errors / errors at the rung) of the complete runs, by (epochs of the training, rung).
 Ratios = dict[tuple[int, int], list[float]]
-_FIRST_RUN_STEPS = {
-    Status.COMPLETE: StateStep.COMPLETED,
-    Status.PRUNED: StateStep.PRUNED,
-    Status.SHORTENED: StateStep.SHORTENED,
-}
+_FIRST_RUN_STEPS = {each: StateStep[each.name] for each in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)}
 _VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
 # s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
 _REPLACEMENT_SECONDS = 1.0
@@ -81,7 +77,7 @@ class StudyState:
         rejected: Number of networks that were rejected before the first training, by reason: single proposals
             (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeat_count: Number of proposals of known networks.
-        ended_runs: Entries of the ended runs, by (trial, purpose, index of the seed).
+        ended_runs: Results of the ended runs, by (trial, purpose, index of the seed).
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
@@ -114,7 +110,7 @@ class StudyState:
         self.candidates: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
         self.repeat_count = 0
-        self.ended_runs: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
+        self.ended_runs: dict[tuple[int, Purpose, int], Result] = {}
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
         self.incumbent: Candidate | None = None
@@ -149,7 +145,7 @@ class StudyState:
                 self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
                 self.candidates[event.trial].shorter_epochs = event.shorter_epochs
             case events.RunEnded(run=run) if run.trial is not None:
-                self.ended_runs[run.trial, run.purpose, run.seed_index] = cast("Entry[events.RunEnded]", entry)
+                self.ended_runs[run.trial, run.purpose, run.seed_index] = run
                 if run.trial in self.candidates:
                     self._on_run_ended(self.candidates[run.trial], run)
             case events.Confirmed():
@@ -196,8 +192,7 @@ class StudyState:
             if run.status is Status.PRUNED and candidate.shorter_epochs is not None:
                 # Older programs logged shortened runs as pruned runs.
                 run = replace(run, status=Status.SHORTENED)
-                key = (candidate.proposal.trial, run.purpose, run.seed_index)
-                self.ended_runs[key] = replace(self.ended_runs[key], event=events.RunEnded(run=run))
+                self.ended_runs[candidate.proposal.trial, run.purpose, run.seed_index] = run
             candidate.first_run = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
         elif run.purpose is Purpose.CONFIRM:
@@ -285,7 +280,7 @@ class StudyState:
     @property
     def results(self) -> list[Result]:
         """Results of all ended runs, by trial, purpose in alphabetical order, and seed."""
-        return [self.ended_runs[key].event.run for key in sorted(self.ended_runs)]
+        return [self.ended_runs[key] for key in sorted(self.ended_runs)]
 
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
         """Return the entries of an event class, oldest first."""

@@ -539,7 +539,7 @@ def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, cas
 def test_remark_states_reason_of_early_end(study: Any, status: Any, state: NetworkState, remark: str, accuracies: Any):
     proposal = study.propose(network(8, 8, 8))
     if status:
-        study.log("rung", trial=0, epoch=4, pruned=True, predicted_pct=98.76)
+        study.log("rung", trial=0, epoch=4, pruned=status is Status.PRUNED, predicted_pct=98.76)
         study.finish(proposal, 300, status=status, epochs=4)
 
     [facts] = networks_of(study)

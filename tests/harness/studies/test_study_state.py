@@ -36,7 +36,7 @@ STATUSES = st.sampled_from([Status.COMPLETE, Status.PRUNED, Status.CRASHED, Stat
 DECISIONS = st.sampled_from([Confirmed, FailedConfirmation, WinnerChosen])
 VERDICTS = st.sampled_from([True, None, False])
 STEPS: dict[type[Any] | Status | bool | None, StateStep] = {
-    Status.COMPLETE: StateStep.COMPLETED,
+    Status.COMPLETE: StateStep.COMPLETE,
     Status.PRUNED: StateStep.PRUNED,
     Status.CRASHED: StateStep.FAILED,
     Status.SHORTENED: StateStep.SHORTENED,
