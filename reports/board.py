@@ -30,8 +30,8 @@ class _BoardEntry(NamedTuple):
     """Row of the leaderboard page.
 
     Attributes:
-        name: Name of the network, the same in all its rows. Different networks have different names, unless records or
-            claims state the same name.
+        name: Name of the network, the same in all rows of the network. Different networks have different names, unless
+            records or claims state the same name.
         accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
         errors: Number of wrong test images per seed; empty without a record.
         allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.
@@ -78,8 +78,8 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
         for row in group:
             record = by_key.get(row.key)
             records_of_network = [item for item in records if item.hash == row.hash]
-            commands = _commands(row, record, records_of_network, workspace)
-            entries.append(_entry(row, names[row.hash], record, list(commands)))
+            commands = list(_commands(row, record, records_of_network, workspace))
+            entries.append(_entry(row, names[row.hash], record, commands))
         proven_entries = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
@@ -92,15 +92,13 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
 
 def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _BoardEntry:
     seeds = record.seeds if record else ()
-    is_searched = row.tier is Tier.SEARCHED
-    limit = allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0
     return _BoardEntry(
         row=row,
         name=name,
-        accuracy_pct=row.validation_accuracy_pct if is_searched else row.mean_test_accuracy_pct,
+        accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
         analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
-        allowed_errors=limit,
+        allowed_errors=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
         commands=commands,
     )
 
@@ -108,7 +106,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
 def _commands(
     row: LeaderboardRow, record: Record | None, records_of_network: Sequence[Record], workspace: Workspace
 ) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a command for a row and its effect, quickest first.
+    """Yield pairs of a command for a row and the effect of the command, quickest first.
 
     The options identify the record among ``records_of_network``.
     """
@@ -151,7 +149,7 @@ def _recipe_options(name: str, epochs: int | None) -> list[str]:
 
 
 def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:
-    """Write the leaderboard as a page beside its CSV file and return its path."""
+    """Write the leaderboard as a page beside the CSV file and return the path of the page."""
     path = workspace.leaderboard.with_suffix(".html")
     groups = _groups(survey.rows, survey.records, workspace)
     damage = [error.one_line for error in survey.damage]
@@ -178,7 +176,7 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
                     "href": f"#row-{number}-{index}",  # id of the table row in board.html
                 }
             )
-    # Drawing order: the points of the smallest proven networks lie below the other points; the labels lie on top.
+    # Drawing order: the points of the smallest proven networks lie below all further points; the labels lie on top.
     rows.sort(key=lambda row: not row["best"])
     return {
         "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},
@@ -212,7 +210,8 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
         if not entry.errors:
             plots.append(None)
             continue
-        # Stack the dots of seeds at the same position; the step shrinks with their number so that all fit the picture.
+        # Stack the dots of seeds at the same position; the step shrinks with the number of dots, so that all dots fit
+        # the picture.
         highest_stack = max(Counter(map(position, entry.errors)).values())
         step = min(2.5, 9 / max(1, highest_stack - 1))
         heights = Counter[float]()
@@ -274,7 +273,7 @@ def read_index(workspace: Workspace) -> _IndexPage:
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
-    # The page also reports folders that have lost their configuration.
+    # The page also reports folders that have lost the configuration.
     return sorted({*workspace.studies(), *(path.parent for path in workspace.runs.glob("*/log.jsonl"))})
 
 
@@ -292,15 +291,14 @@ def _state_text(info: StudyFacts) -> str:
 
 
 def write_index(workspace: Workspace, index: _IndexPage) -> Path:
-    """Write the index page into the folder of the studies and return its path."""
+    """Write the index page into the folder of the studies and return the path of the page."""
     path = workspace.runs / "index.html"
-    content = page("index.html", index=index, history=history, **_board(index.groups))
-    files.write_text(path, content)
+    files.write_text(path, page("index.html", index=index, history=history, **_board(index.groups)))
     return path
 
 
 def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Write the reports that are missing or older than their study; yield (study name, error message or "")."""
+    """Write the reports that are missing or older than the study; yield (study name, error message or "")."""
     for folder in _study_folders(workspace):
         report = files.file_state(folder / "report.html")
         sources = filter(None, (files.file_state(folder / name) for name in ("config.json", "log.jsonl")))

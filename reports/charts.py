@@ -483,8 +483,8 @@ def _learning_curves(info: StudyFacts) -> Any:
         for epoch, value in points:
             accuracy = {"errors": _rounded(_errors_pct(value)), "validation_pct": _rounded(value)}
             rows.append({**network, "epoch": epoch, **accuracy})
-    names = ("complete", "pruned", "diverged", "timed out", "out of memory", "crashed")
-    colours = (BLUE, GREY, RED, _AMBER, PURPLE, _NAVY)
+    names = ("complete", "pruned", "shortened", "diverged", "timed out", "out of memory", "crashed")
+    colours = (BLUE, GREY, GREEN, RED, _AMBER, PURPLE, _NAVY)
     kinds = {name: (colour, "circle") for name, colour in zip(names, colours, strict=True)}
     looks = _looks("end", kinds, [row["end"] for row in rows])
     marks = _over("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.85)

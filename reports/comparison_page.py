@@ -27,7 +27,7 @@ from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, history
-from reports.render import DASH, accuracy_words, count, decimal, duration, macro_text, page, short, spread
+from reports.render import DASH, count, decimal, duration, macro_text, page, short, spread
 from reports.study_facts import StudyFacts, inspections_of, made_by, read_evidence, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, mistakes
 from search_spaces.catalog import network_names
@@ -79,7 +79,7 @@ def _of_row(value_of: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any
 
 _TESTED: _Definitions = (
     ("tier", _of_row(lambda row: row.tier), None),
-    ("mean test accuracy, %", _of_row(accuracy_words), None),
+    ("mean test accuracy, %", _of_row(lambda row: row.accuracy_words or DASH), None),
     ("deciding lower bound, %", _of_row(lambda row: decimal(row.lower_bound_pct, 3)), None),
     ("confidence of this bound, %", _of_row(lambda row: row.confidence and f"{100 * row.confidence:g}"), None),
     ("seeds on the test set", _of_row(lambda row: row.seeds), None),
@@ -141,8 +141,7 @@ def _side(
     runs: Sequence[Result],
     workspace: Workspace,
 ) -> _Side:
-    accuracies = [run.validation_accuracy_pct for run in leaderboard_table.validation_runs(runs)]
-    validation_pct = tuple(value for value in accuracies if value is not None)
+    validation_pct = leaderboard_table.validation_accuracies_pct(leaderboard_table.validation_runs(runs))
     if not rows:
         return _Side(name, architecture, analysis, None, None, 0, (), validation_pct, ())
     row, record = rows[0]

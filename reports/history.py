@@ -59,13 +59,12 @@ class _Accounting(NamedTuple):
 
 def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
-    complete = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status is Status.COMPLETE]
-    runs_at_threshold = [run for run in complete if _reached(run, info.config.threshold_pct)]
+    ends = (Status.COMPLETE, Status.SHORTENED)
+    unpruned_runs = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
+    runs_at_threshold = [run for run in unpruned_runs if _reached(run, info.config.threshold_pct)]
     proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
-    confirmations = [
-        network for network in info.networks if network.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)
-    ]
+    confirmations = [each for each in info.networks if each.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)]
     return _Accounting(
         proposed=proposal_count,
         rejected=rejected_count,
@@ -77,7 +76,7 @@ def accounting(info: StudyFacts) -> _Accounting:
             ("proposed", proposal_count),
             ("within the limits", proposal_count - rejected_count),
             ("trained", info.study.trained_count),
-            ("not pruned", len(complete)),
+            ("not pruned", len(unpruned_runs)),
             ("reached the threshold", len(runs_at_threshold)),
             ("confirmed", len(confirmations)),
             ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),
@@ -135,9 +134,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
         }
         if run.validation_errors is not None:
             errors_by_epoch[run.history[-1].epoch] = run.validation_errors
-        points = [
-            (epoch, 100 - 100 * errors_by_epoch[epoch] / run.validation_size) for epoch in sorted(errors_by_epoch)
-        ]
+        points = [(epoch, 100 - 100 * wrong / run.validation_size) for epoch, wrong in sorted(errors_by_epoch.items())]
         if points:
             curves.append((index, run, points))
     return curves[:_MOST_CURVES]
@@ -168,7 +165,8 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
 
 def time_spent(info: StudyFacts) -> _LabelledValues:
     """Return the seconds of all workers together, by activity."""
-    label_of_status = {Status.COMPLETE: "first runs, completed", Status.PRUNED: "first runs, pruned"}
+    label_of_status = {each: f"first runs, {each}" for each in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)}
+    label_of_status[Status.COMPLETE] = "first runs, completed"
     other = "first runs, diverged or failed"
     seconds = dict.fromkeys((*label_of_status.values(), other), 0.0)
     for run in info.results:
@@ -258,7 +256,7 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
 
 def _reached(run: Result | None, threshold_pct: float) -> bool | None:
     """Return whether a run met the threshold; False if diverged, None if missing, pruned or failed."""
-    if run is None or run.status not in (Status.COMPLETE, Status.DIVERGED):
+    if run is None or run.status not in (Status.COMPLETE, Status.SHORTENED, Status.DIVERGED):
         return None
     errors = run.validation
     if run.status is Status.DIVERGED or errors is None:
@@ -271,18 +269,17 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
 
     10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/scheduler.py``). Only exempt
     networks show the end of runs that pruning would have stopped. Each item has ``epochs``, ``pruned`` (networks
-    pruned, without networks that reached the threshold at the rung), ``spared`` (exempt networks that failed a rung),
-    ``reached`` (spared networks that reached the threshold) and ``interval``, the 95 % Clopper-Pearson interval of
-    reached / spared, None if no network was spared.
+    pruned), ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold)
+    and ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
     """
     first_runs = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
     pruned_trials = defaultdict[int, set[int]](set)  # by number of epochs
     reached_by_spared_trial = defaultdict[int, dict[int, bool]](dict)  # by number of epochs
     for entry in info.study.of_kind(RungReached):
         event = entry.event
-        candidate = info.study.candidates.get(event.trial)
-        if event.purpose != Purpose.SEARCH or (candidate is not None and candidate.shorter_epochs is not None):
+        if event.purpose != Purpose.SEARCH:
             continue
+        candidate = info.study.candidates.get(event.trial)
         run = first_runs.get(event.trial)
         epochs = info.config.recipe.epochs
         if run is not None:

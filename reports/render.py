@@ -25,7 +25,6 @@ from markupsafe import Markup, escape
 
 from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.terminal import counted
@@ -135,7 +134,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     # Templates use the functions under their names without the underscore.
-    numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
+    numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, _three_digits)
     filters: tuple[Any, ...] = (*numbers, counted, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
     functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
@@ -202,20 +201,6 @@ def _mean_and_deviation(mean: float | None, deviation: float | None, digits: int
     if deviation is None or not math.isfinite(deviation):
         return decimal(mean, digits)
     return f"{decimal(mean, digits)} \N{PLUS-MINUS SIGN} {decimal(deviation, digits)}"
-
-
-def accuracy_words(row: LeaderboardRow) -> str:
-    """Return mean and standard deviation of the test accuracy of a row in per cent.
-
-    A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
-    """
-    match row.tier:
-        case Tier.SEARCHED:
-            return f"{decimal(row.validation_accuracy_pct, 2)} v"
-        case Tier.CLAIMED:
-            return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
-        case _:
-            return _mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
 
 
 def duration(seconds: float | None) -> str:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
@@ -56,7 +55,8 @@ class NetworkFacts:
         trials: All trials of the network, with other numbers of epochs included.
         origin: Source of the proposal, such as ``ladder``, ``surrogate`` or the name of a sampler (docs/glossary.md).
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
-            accuracy of a pruned network comes from the epoch at which the run was stopped.
+            accuracy of a pruned network comes from the epoch at which the run was stopped. Empty after a shortened run,
+            until the shorter training has ended.
         validation_size: Number of validation images.
         is_fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
         fresh_pct: Validation accuracies of fresh seeds in per cent.
@@ -143,8 +143,8 @@ def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
     )
 
 
-def _remark(decision: StateDecision | None, most_seeds: int, early_end_text: str, pruned_texts: Iterable[str]) -> str:
-    """Return the reason of a failed confirmation, the early ends of runs, and the pruned runs with other epochs.
+def _remark(decision: StateDecision | None, most_seeds: int, early_end_texts: Iterable[str]) -> str:
+    """Return the reason of a failed confirmation, and the early ends of runs.
 
     ``most_seeds`` is the largest number of fresh seeds of a network.
     """
@@ -152,10 +152,7 @@ def _remark(decision: StateDecision | None, most_seeds: int, early_end_text: str
     if decision is not None and decision.state is NetworkState.REFUTED:
         why = why_refuted(decision.fresh_seeds, most_seeds, was_confirmed=decision.was_confirmed)
         parts.append(f"({counted(decision.fresh_seeds, 'fresh seed')}; {why})")
-    if early_end_text:
-        parts.append(early_end_text)
-    parts += [f"(pruned {text})" for text in pruned_texts]
-    return " ".join(parts)
+    return " ".join(filter(None, (*parts, *early_end_texts)))
 
 
 def _network(
@@ -172,10 +169,11 @@ def _network(
     deciding_trials = [run.trial for run in deciding_runs[:1]]
     proposal = next((each for each in proposals if each.trial in deciding_trials), proposals[-1])
     confirming_runs = [run for run in deciding_runs if run.purpose is Purpose.CONFIRM]
-    progress = _progress(deciding_runs, predicted_pct_by_trial)
-    pruned_texts = [
-        _pruned_text(run, predicted_pct_by_trial) for run in other_length_runs if run.status is Status.PRUNED
-    ]
+    early_end_text, counted_runs = _progress(deciding_runs, predicted_pct_by_trial)
+    early_end_texts = [early_end_text]
+    for run in other_length_runs:
+        if run.status in (Status.PRUNED, Status.SHORTENED):
+            early_end_texts.append(f"({run.status} {_rung_text(run, predicted_pct_by_trial)})")
     costs = costs_of(proposal, study.config)
     first_run = next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None)
     validation_sizes = [run.validation_size for run in deciding_runs if run.validation_size]
@@ -190,13 +188,13 @@ def _network(
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
         state=study.network_states[proposal.hash],
-        validation_accuracies_pct=_accuracies(progress.counted_runs),
+        validation_accuracies_pct=leaderboard_table.validation_accuracies_pct(counted_runs),
         validation_size=next(iter(validation_sizes), None),
-        is_fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
-        fresh_pct=_accuracies(confirming_runs),
+        is_fresh=any(run.purpose is Purpose.CONFIRM for run in counted_runs),
+        fresh_pct=leaderboard_table.validation_accuracies_pct(confirming_runs),
         first_run=first_run,
         row=row,
-        remark=_remark(decision, study.config.group_folds or MOST_SEEDS, progress.early_end_text, pruned_texts),
+        remark=_remark(decision, study.config.group_folds or MOST_SEEDS, early_end_texts),
         epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,
         runs=(*deciding_runs, *other_length_runs),
     )
@@ -205,50 +203,40 @@ def _network(
 def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tuple[list[Result], list[Result]]:
     """Return the runs with the deciding number of epochs, and the remaining runs.
 
-    The deciding number is the number of the decision, else the largest with a complete run, else the largest.
+    The deciding number is the number of the decision, else the largest with a complete run, else the largest without a
+    shortened run, else the largest.
     """
     by_length: dict[int, list[Result]] = defaultdict(list)
     for result in results:
         by_length[result.recipe.epochs].append(result)
 
-    def preference(epochs: int) -> tuple[bool, bool, int]:
+    def preference(epochs: int) -> tuple[bool, bool, bool, int]:
         runs = by_length[epochs]
         is_decided = decision is not None and decision.trial in {run.trial for run in runs}
-        return is_decided, bool(validation_runs(runs)), epochs
+        return is_decided, bool(validation_runs(runs)), runs[0].status is not Status.SHORTENED, epochs
 
     epochs = max(by_length, key=preference, default=0)
     return by_length[epochs], [result for result in results if result.recipe.epochs != epochs]
 
 
-def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
-    accuracies = (run.validation_accuracy_pct for run in runs)
-    return tuple(accuracy for accuracy in accuracies if accuracy is not None)
+def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> tuple[str, list[Result]]:
+    """Return why runs of a network with an equal number of epochs ended early, and the runs whose accuracies count.
 
-
-class _Progress(NamedTuple):
-    """Reason why runs of a network ended early (may be empty), and the runs whose accuracies count."""
-
-    early_end_text: str
-    counted_runs: list[Result]
-
-
-def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> _Progress:
-    """Return the progress of runs with an equal number of epochs: of the complete runs, else of the pruned runs."""
+    The text may be empty. The complete runs count, else the pruned runs.
+    """
     counted_runs = validation_runs(results)
     if counted_runs:
         incomplete = sum(result.status is not Status.COMPLETE for result in results)
         text = f"({incomplete} of {counted(len(results), 'run')} ended early)" if incomplete else ""
-        return _Progress(text, counted_runs)
+        return text, counted_runs
     pruned_runs = [result for result in results if result.status is Status.PRUNED]
     if pruned_runs:
-        return _Progress(_pruned_text(pruned_runs[0], predicted_pct_by_trial), pruned_runs)
-    if results:
-        return _Progress(results[0].status.replace("_", " "), [])
-    return _Progress("", [])
+        return _rung_text(pruned_runs[0], predicted_pct_by_trial), pruned_runs
+    return results[0].status.replace("_", " ") if results else "", []
 
 
-def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
-    """Return when a run was pruned, its errors then, and the 10 % quantile of the predicted errors at the end."""
+def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
+    """Return the rung at which a run ended; if pruned also its errors, and the 10 % quantile of the forecast errors."""
     place_text = f"in trial {run.trial} at epoch {run.trained_epochs} of {run.recipe.epochs}"
     predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
@@ -306,6 +294,7 @@ class WorkspaceEvidence(NamedTuple):
     undeclared_records: tuple[Record, ...] = ()
 
 
+@dataclass(eq=False)
 class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 
@@ -330,23 +319,17 @@ class StudyFacts:
         network: Item of ``networks`` with the hash of the answer; None if the log has lost the proposal.
     """
 
-    def __init__(
-        self,
-        study: StudyState,
-        evidence: WorkspaceEvidence,
-        measurements: Sequence[_MeasuredNetwork] = (),
-        *,
-        origins: Mapping[str, str] = MappingProxyType({}),
-        past_trainings: int | None = None,
-        is_at_work: bool = False,
-    ) -> None:
+    study: StudyState
+    evidence: WorkspaceEvidence
+    measured: Sequence[_MeasuredNetwork] = ()
+    _: KW_ONLY
+    origins: Mapping[str, str] = field(default_factory=dict)
+    past_trainings: int | None = None
+    is_at_work: bool = False
+
+    def __post_init__(self) -> None:
         """Derive the networks, the answer and the times from the study and the evidence."""
-        self.study = study
-        self.evidence = evidence
-        self.measured = measurements
-        self.origins = origins
-        self.past_trainings = past_trainings
-        self.is_at_work = is_at_work
+        study = self.study
         self.name = study.folder.name
         self.config = study.config
         self.results = study.results
@@ -354,17 +337,18 @@ class StudyFacts:
         self.last_utc = study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
-        self.is_searching = is_at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
+        has_open_session = study.session is not None and isinstance(study.session.event, SessionBegan)
+        self.is_searching = self.is_at_work and has_open_session
         rows: dict[str, LeaderboardRow] = {}
-        for item in sorted(measurements, key=lambda item: item.row.rank):
+        for item in sorted(self.measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
         self.answer = study.result
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        lacks_declaration = self.record in evidence.undeclared_records
-        self.ending = ending(study, self.row, is_at_work=is_at_work, lacks_declaration=lacks_declaration)
+        lacks_declaration = self.record in self.evidence.undeclared_records
+        self.ending = ending(study, self.row, is_at_work=self.is_at_work, lacks_declaration=lacks_declaration)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:

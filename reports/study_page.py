@@ -6,7 +6,6 @@ and JSON tables have unrounded numbers, with a row per network.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections import Counter, defaultdict
@@ -55,8 +54,6 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
     filters = _filters(info)
     scripts = ["study.js", "live.js"] if live else ["study.js"]
     pruning = history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else []
-    mistakes_of_answer = mistakes(info.proof.record, info.proof.inspections) if info.proof else None
-    remarks = {str(number): network.remark for number, network in enumerate(info.networks) if network.remark}
     return render.page(
         "study.html",
         charts=charts.study_charts(info, rows),
@@ -68,7 +65,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
             "verify": as_command("verify"),
             "minimised": [str(metric) for metric in info.config.minimised],
             "filters": [(each.field, each.low, each.high) for each in filters],
-            "remarks": remarks,
+            "remarks": {str(number): network.remark for number, network in enumerate(info.networks) if network.remark},
         },
         info=info,
         filters=filters,
@@ -82,7 +79,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         weights=_weights(info),
         tryout_page=_tryout_page(info),
         commands=commands(info),
-        mistakes=mistakes_of_answer,
+        mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
         analysis=analyse(info.network.architecture, task) if info.network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
@@ -292,7 +289,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     }
     contents = {
         folder / "networks.csv": csv_text(_COLUMNS, [list(row.values()) for row in rows]),
-        folder / "networks.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        folder / "networks.json": files.json_text(document),
     }
     files.write_together({path: text.encode() for path, text in contents.items()})
     return list(contents)
@@ -388,13 +385,12 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
     confusion = _confusion(items, inspections[0].label_counts, len(record.seeds)) if inspections else None
     scores = () if confusion is None else statistics.class_scores(confusion, len(record.seeds))
-    image_shape = inspections[0].image_shape if inspections else None
     return _Mistakes(
         seeds=len(record.seeds),
         mistakes=tuple(sorted(items, key=lambda mistake: (-mistake.seeds, mistake.image))),
         confusion=confusion,
         scores=scores,
-        image_shape=image_shape,
+        image_shape=inspections[0].image_shape if inspections else None,
         roc_auc=statistics.mean(areas) if areas else None,
     )
 

@@ -1,9 +1,9 @@
 """Outputs of the toy network: an interactive offline page, a live spreadsheet, and a figure of the learning rates.
 
-The initial values of the page (``toy.html``) are computed by Python; its script repeats the same arithmetic. The sheet
-Training of the workbook (``toy.xlsx``) has a row per iteration and a column per quantity. The formulas use EXP, IF,
-arithmetic and cell references only, so that all spreadsheet programs give equal results. Each formula cell stores the
-value computed by Python.
+The initial values of the page (``toy.html``) are computed by Python; the script of the page repeats the same
+arithmetic. The sheet Training of the workbook (``toy.xlsx``) has a row per iteration and a column per quantity. The
+formulas use EXP, IF, arithmetic and cell references only, so that all spreadsheet programs give equal results. Each
+formula cell stores the value computed by Python.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
     """Write the sheet Inputs: example, first weights and learning rate as input cells, and the results."""
     sheet.set_landscape()
-    sheet.fit_to_pages(1, 0)  # one page wide, any number of pages high
+    sheet.fit_to_pages(1, 0)  # a single page wide, any number of pages high
     for column, width in enumerate((16, 12, 44)):
         sheet.set_column(column, column, width)
     sheet.write("A1", "Backpropagation on a network of eight weights", formats["title"])
@@ -176,7 +176,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
 
 
 def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
-    """Write the sheet of the training: a row per iteration, with formulas and their computed values."""
+    """Write the sheet of the training: a row per iteration, with formulas and computed values."""
     sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
     first_column = 1
     for title, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
@@ -203,7 +203,8 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     for iteration, quantities in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
-        # Later entries replace earlier ones: weights refer to the sheet Training, all other inputs to the sheet Inputs.
+        # Later entries replace earlier entries: weights refer to the sheet Training, the remaining inputs to the sheet
+        # Inputs.
         cells_of_row = {"exp": "EXP", **input_cells, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         cells_above = input_cells | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
         for column, name in enumerate(COLUMNS[1:], start=1):

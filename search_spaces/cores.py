@@ -110,7 +110,7 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
     target = plan.maps[step.target]
     filters, depth, rows, columns = step.form.shape
     poses = step.form.poses
-    pool_rows, pool_columns = (1, 1) if step.pool is None else step.pool.form.window
+    pool_rows, pool_columns = step.pool_window
     outputs = target.size * pool_rows * pool_columns
     counts = {"skips": 0 if step.skip is None else outputs}
     if optimise is Optimisation.SPEED and reads_planes(plan, step):

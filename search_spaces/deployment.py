@@ -127,6 +127,11 @@ class IntegerStep:
         return KernelForm((1, 1, 1, 1)) if self.sums is None else self.sums.form
 
     @property
+    def pool_window(self) -> tuple[int, int]:
+        """Rows and columns of a pooling window; 1 and 1 without pooling."""
+        return (1, 1) if self.pool is None else self.pool.form.window
+
+    @property
     def constant_bytes(self) -> int:
         """Bytes of constants without the weights; single numbers, such as a slope, count as code."""
         return _NUMBER_BYTES * (self.multipliers + self.biases) + self.other_bytes

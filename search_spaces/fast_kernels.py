@@ -109,9 +109,8 @@ def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
     if step.target is None or not reads_planes(plan, step):
         return 0
     _, _, rows, columns = step.form.shape
-    pool_columns = 1 if step.pool is None else step.pool.form.window[1]
     inner_columns = (_LINE_BYTES // rows - columns) // step.form.stride + 1
-    return min(max(1, inner_columns // pool_columns), plan.maps[step.target].shape[2])
+    return min(max(1, inner_columns // step.pool_window[1]), plan.maps[step.target].shape[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +158,7 @@ def fast_buffers(plan: IntegerPlan) -> FastBuffers:
         places = rows * columns
         if reads_planes(plan, step):
             tile = tile_columns(plan, step)
-            pool_columns = 1 if step.pool is None else step.pool.form.window[1]
-            width = (tile * pool_columns - 1) * step.form.stride + columns
+            width = (tile * step.pool_window[1] - 1) * step.form.stride + columns
             sizes.append(FastBuffers(plane_places=places, lines=rows * width, tile=tile))
             continue
         groups = _groups(plan, step)

@@ -1,6 +1,6 @@
 r"""Parser of the notation: text to networks, search spaces and conditions, with errors that carry a position.
 
-The grammar is in ``notation.lark``. Each op class declares its own arguments (``search_spaces.ops``).
+The grammar is in ``notation.lark``. Each op class declares the arguments of the op (``search_spaces.ops``).
 
     >>> print(parse_network("conv3x3(8) bn relu  # a comment\n | gap | linear(10)"))
     conv3x3(8) bn relu | gap | linear(10)
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _Tree = Any
 
 _LONGEST_TEXT = 100_000  # characters
-_MOST_NODES = 1_000  # parts visited by one draw (``SpacePart.max_nodes``)
+_MOST_NODES = 1_000  # parts visited by a draw (``SpacePart.max_nodes``)
 _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MOST_REPEATS = 100  # repetitions of a part
 _LARGEST_BOUND = 10**12  # bound of a condition, and ``ArgumentKind.TOTAL``
@@ -70,7 +70,7 @@ _SYNONYMS = {
 _SYNONYM_HINTS = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
 _DEPTH_CHANGES = {"(": 1, "<": 1, ")": -1, ">": -1}  # levels by bracket
 _SPACE_SYMBOLS = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}  # symbols that networks do not use
-# Text of terminals of the grammar in messages; the others are shown as they are.
+# Text of terminals of the grammar in messages; further terminals are shown unchanged.
 _TERMINAL_NAMES = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
 
@@ -88,7 +88,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
     except ShapeError as error:
 
         def call(sequence: _Tree, index: int) -> _Tree:
-            return [item for item in sequence.children if item.data == "call"][index]  # the other items are bars
+            return [item for item in sequence.children if item.data == "call"][index]  # further items are bars
 
         # A wrong output shape has an empty path; the error then points at the last op.
         first, *inner_indices = error.path or (-1,)
@@ -198,7 +198,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     """Return the space with ``conditions`` appended to the text, so that the stored text contains all conditions.
 
     Raises:
-        NotationError: The bound of a condition is above ``_LARGEST_BOUND``, or the conditions contradict each other.
+        NotationError: The bound of a condition is above ``_LARGEST_BOUND``, or the conditions are contradictory.
     """
     if not conditions:
         return space
@@ -252,7 +252,7 @@ class _Definition:
 
 
 def _definitions(tree: _Tree) -> dict[str, _Definition]:
-    """Return the definitions of a space, by name; raise NotationError if ``net`` or another name is not allowed."""
+    """Return the definitions of a space, by name; raise NotationError if a name is not allowed, ``net`` included."""
     definitions: dict[str, _Definition] = {}
     for statement in tree.children:
         if statement.data == "where":
@@ -315,7 +315,7 @@ class _Numbers:
 
 @dataclass(slots=True)
 class _Scope:
-    """Local names of one statement.
+    """Local names of a statement.
 
     Attributes:
         uses: Uses of each parameter of the rule, by name; each argument must suit all uses.
@@ -394,7 +394,7 @@ class _Resolver:
         self._active.pop()
 
     def _is_number(self, name: str) -> bool:
-        """Return whether a name, or the name to which its statement refers, stands for numbers."""
+        """Return whether a name, or the name to which the statement of the name refers, stands for numbers."""
         names: set[str] = set()
         while name in self._definitions and name not in names:
             names.add(name)
@@ -518,10 +518,10 @@ class _Resolver:
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
-        """Return the part of a call of an op other than ``res``."""
+        """Return the part of a call of an op, except for ``res``."""
         arguments = _arguments_by_field(name, call)
         try:
-            # ``register_variant`` gives a flag and its field the same name.
+            # ``register_variant`` gives a flag and the field of the flag the same name.
             signature = SIGNATURES[name].with_flags(arguments)
         except ValueError as error:
             raise NotationError(f"{name}: {error}", position=_at(call)) from None
@@ -712,7 +712,7 @@ def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
             if step == 0 or low > high:
                 fault = "has the step 0" if step == 0 else "is empty; write the lower end first"
                 raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
-            # At most one number too many, which is refused below.
+            # At most a single number too many, which is refused below.
             numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:
             value = int(number) if number.denominator == 1 else float(number)
@@ -769,7 +769,7 @@ def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any
 
 
 def _check_size(text: str) -> None:
-    """Raise NotationError if a text is too long or nested too deep, before the parser and its stack read the text."""
+    """Raise NotationError if a text is too long or nested too deep, before the parser reads the text."""
     if len(text) > _LONGEST_TEXT:
         message = f"the text has {len(text):,} characters; the limit is {_LONGEST_TEXT:,}"
         raise NotationError(message, position=_LONGEST_TEXT)
@@ -849,7 +849,7 @@ _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set"
 
 
 def _cited(tree: _Tree) -> str:
-    """Return the normal form in quotation marks; a text has its own."""
+    """Return the normal form in quotation marks; a text contains quotation marks already."""
     text = _normal(tree)
     return text if text.startswith("'") else f"'{text}'"
 

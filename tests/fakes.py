@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -27,6 +29,20 @@ from harness.training.executors.processes import Processes
 from harness.training.result import Environment, Result, Status
 from harness.training.run import Job, initial_result
 from tests.factories import ENVIRONMENT, make_job_result
+
+# Processes ------------------------------------------------------------------------------------------------------
+
+PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared with further tests
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; fail if the process ends before."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+
 
 # Servers ----------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from harness.searching.proposer import Proposer
 from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.studies import config as study
+from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import StudyConfig, StudyObjective
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog, read_state
@@ -26,7 +27,7 @@ from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
 from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe, Recipe
-from harness.training.result import Purpose, Result
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network, parse_space
@@ -129,6 +130,24 @@ def add_run(search: Search, trial: int, purpose: Purpose, index: int, accuracy_p
     """Apply the end of a run to the state of a search without writing to the log."""
     job = search.job(search.state.candidates[trial], purpose, index)
     apply(search, RunEnded(run=make_job_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs)))
+
+
+def slow_down(search: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
+    """Set the training time of all runs of a network."""
+    candidate = search.state.candidates[trial]
+    assert candidate.first_run is not None
+    candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
+    candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
+    return candidate
+
+
+def trained_candidate(
+    trial: int, text: str, errors: int, origin: str = BASELINE, status: Status = Status.COMPLETE
+) -> Candidate:
+    """Return a candidate whose first run ended with ``errors`` of 10,000 validation images."""
+    proposal = make_proposal(trial, text, origin=origin)
+    run = make_job_result(first_job(proposal), lambda parameters, seed: 100 - errors / 100, RECIPE.epochs)
+    return Candidate(proposal, proposal.parameters, replace(run, status=status), threshold_pct=TARGET_PCT)
 
 
 def proposer_of(search: Search) -> Proposer:

@@ -377,14 +377,9 @@ def _host(name: str) -> None:
     for line in questions:
         question = json.loads(line)
         if stop is not None and "rung" in question:
-            is_stopped = stop(Rung(**question["rung"]))
-            if not isinstance(is_stopped, bool):
-                raise TypeError(f"expected True or False at a rung, got {type(is_stopped).__name__}")
-            document: dict[str, Any] = {"stop": is_stopped}
+            document: dict[str, Any] = {"stop": stop(Rung(**question["rung"]))}
         else:
             trials = [trial | {"fresh_pct": tuple(trial["fresh_pct"])} for trial in question["tried"]]
             network = ask(tuple(TriedNetwork(**trial) for trial in trials))
-            if not isinstance(network, str):
-                raise TypeError(f"expected the text of a network, got {type(network).__name__}")
             document = {"network": network, "judges_rungs": stop is not None}
         print(json.dumps(document), file=answers, flush=True)

@@ -100,8 +100,7 @@ def ranks_text(document: Mapping[str, Any]) -> str:
     for line in lines[1:]:
         if line[0] in pairs:
             pair = pairs[line[0]]
-            difference = "{difference:.2f} ({low:.2f} to {high:.2f})".format(**pair)
-            line += [difference, p_text(pair["corrected_p"])]
+            line += ["{difference:.2f} ({low:.2f} to {high:.2f})".format(**pair), p_text(pair["corrected_p"])]
         else:
             line += ["-", "-"]
     note = (

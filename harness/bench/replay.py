@@ -364,8 +364,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     recipe = task.study.recipe
     check_batch(recipe, data.dataset.train_size)
     device = choose_device(request.device)
-    space = study_space(task.study, task.data.task)
-    engine = choose_engine(request.engine, recipe, device, space.op_types)
+    engine = choose_engine(request.engine, recipe, device, study_space(task.study, task.data.task).op_types)
     effort = _effort(task.workers, str(device), engine.kind)
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
@@ -706,8 +705,7 @@ def run_live(
             traces[method.name, repeat] = trace
     ordered_traces = [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(ordered_traces, comparison, effort, make_executor())
-    return ordered_traces, judged
+    return ordered_traces, _judged(ordered_traces, comparison, effort, make_executor())
 
 
 def _judged(traces: Sequence[Trace], comparison: Comparison, effort: Effort, executor: Executor) -> Judged:

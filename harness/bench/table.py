@@ -249,10 +249,7 @@ class Table:
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
         """Return the accuracies of the runs of each network at a rung, by hash."""
-        accuracies = {}
-        for key, runs in self.runs.items():
-            accuracies[key] = [run[rung].validation_accuracy_pct for run in runs.values()]
-        return accuracies
+        return {key: [run[rung].validation_accuracy_pct for run in runs.values()] for key, runs in self.runs.items()}
 
     def summary(self) -> dict[str, Any]:
         """Return statistics of the networks, seeds and rungs as plain JSON values.
@@ -476,6 +473,5 @@ def _runs_by(machines: Sequence[Machine], table: Table) -> dict[tuple[str, int],
     """Return the rows of each run by (hash, seed), with the machine as an index in ``machines``."""
     runs: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in table.rows:
-        machine = machines.index(table.facts.machines[row.machine])
-        runs[row.hash, row.seed].append(row._replace(machine=machine))
+        runs[row.hash, row.seed].append(row._replace(machine=machines.index(table.facts.machines[row.machine])))
     return runs

@@ -119,8 +119,7 @@ def _list(as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Remove a data set in use; leaderboard rows are then left out.")
 def _remove(name: str, force: bool) -> None:
     """Remove one of your own data sets from the workspace; records and studies stay."""
-    spec = datasets.dataset(name)
-    if not spec.sha256:
+    if not datasets.dataset(name).sha256:
         raise UsageError(f"{name} is a built-in data set and cannot be removed")
     workspace = files.workspace()
     uses = ", ".join(f"{kind}: {count[name]}" for kind, count in _use_counts(workspace).items() if count[name])

@@ -143,7 +143,7 @@ def _class_rows(record: Record, seeds: Sequence[Evaluation]) -> list[dict[str, A
     import numpy as np
 
     confusion = np.sum([item.confusion for item in seeds], axis=0).tolist()
-    names = datasets.dataset(record.dataset).class_names or map(str, range(len(confusion)))
+    names = datasets.dataset(record.dataset).class_labels
     scores = statistics.class_scores(confusion, len(seeds))
     return [{"class": name, **asdict(item)} for name, item in zip(names, scores, strict=True)]
 

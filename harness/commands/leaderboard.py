@@ -39,7 +39,7 @@ _LEGEND = (
 )
 _WIDE_LEGEND = "; bound: the lower bound that decides the tier"
 
-# Pairs of the title of a table and its rows.
+# Pairs of the title and the rows of a table.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
@@ -147,7 +147,7 @@ def leaderboard(
         wants_summary = not (show_all or limit or dataset or tier or target)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
-        # Rows without a hash of the recipe are of networks of other repositories, and would outnumber the user's rows.
+        # Rows without a hash of the recipe are of networks of public repositories, and would outnumber the user's rows.
         visible_rows = [row for row in matches if row.recipe_hash or show_all or tier] or matches
         _show(visible_rows[:limit], names, wants_summary=wants_summary, hidden=len(matches) - len(visible_rows))
     return 0
@@ -189,9 +189,9 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
     if faults:
         raise ContentError(faults[0])
-    # A network that was only declared has no record, so ``read_network`` does not find its hash; the ledger does.
+    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``read_network``.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    # Everything else, hashes and names with a record included, is a network for ``read_network``.
+    # All further names, hashes and names with a record included, are networks for ``read_network``.
     if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
@@ -269,7 +269,7 @@ def _print_tables(output: Console, tables: _Tables, names: Mapping[str, str], is
 
 
 def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
-    """Print all columns separated by tabs, one line per row, for programs."""
+    """Print all columns separated by tabs, a line per row, for programs."""
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
               "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
     # Added later, after the name, because programs may read columns by position.
@@ -290,28 +290,15 @@ def _field_text(value: object) -> str:
 
 def _cells(row: LeaderboardRow, name: str, is_ranking: bool) -> tuple[str, ...]:
     """Return the cells of a row in the order of the columns of ``_print_tables``."""
-    bound = ""
-    seeds = row.seeds
-    if row.tier == "searched":
-        accuracy = f"{row.validation_accuracy_pct:.2f} v"
-        seeds = row.validation_seeds
-    elif row.tier == "claimed":
-        accuracy = f"{row.mean_test_accuracy_pct:.2f} c"
-    else:
-        # A seed that failed has no accuracy, so the mean may be missing.
-        accuracy = "-" if row.mean_test_accuracy_pct is None else f"{row.mean_test_accuracy_pct:.3f}"
-        if row.std_test_accuracy_pct is not None:
-            accuracy += f" ± {row.std_test_accuracy_pct:.3f}"
-        if row.lower_bound_pct is not None:
-            bound = f"{row.lower_bound_pct:.3f}"
+    seeds = row.validation_seeds if row.tier == "searched" else row.seeds
     return (
         str(row.rank) if is_ranking else f"{row.target_pct:g} %",
         f"{row.hash[:6]} {name}",
         f"{row.parameters:,}",
-        accuracy,
+        row.accuracy_words or "-",
         str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}",
         row.tier.value,
-        bound,
+        "" if row.lower_bound_pct is None else f"{row.lower_bound_pct:.3f}",
         f"{row.macs:,}",
         row.recipe,
     )

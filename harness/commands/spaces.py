@@ -155,8 +155,7 @@ def _counted(
         confidence = f"{100 * count.confidence:g} % confidence"
         acceptance_text += f" random draws: {low_pct:.2f} to {high_pct:.2f} % of all, {number}, with {confidence}"
     facts = dataclasses.asdict(count)
-    lines = [acceptance_text, *_rejection_lines(facts["rejected"])]
-    return _facts(definition) | {"feasible": facts}, lines
+    return _facts(definition) | {"feasible": facts}, [acceptance_text, *_rejection_lines(facts["rejected"])]
 
 
 def _rejection_lines(rejections: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ from harness.interface.plots import rates_figure, write_figure
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
+from harness.system.terminal import aligned
 from harness.toy.backprop import (
     BACKWARD,
     EXAMPLE,
@@ -101,16 +102,9 @@ def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mappi
     """Return the gradients of all sources, one line per weight, and the largest differences from the chain rule."""
     lines = ["Check: chain rule, autograd (float64), central differences", ""]
     for name in by_source["chain_rule"]:
-        numbers = (f"{values[name]:+.15f}" for values in by_source.values())
-        lines.append("  ".join(["", name, *numbers]))
+        lines.append("  ".join(["", name, *(f"{values[name]:+.15f}" for values in by_source.values())]))
     lines += [f"  the largest difference from {source} is {largest:.1e}" for source, largest in differences.items()]
     return "\n".join(lines)
-
-
-def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Return rows as lines of aligned columns; ``align`` is ``<`` or ``>``."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(f"{cell:{align}{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
@@ -125,7 +119,7 @@ def _network_text(numbers: Mapping[str, float]) -> str:
             (name, f"= {formula}", f"= {with_numbers(formula, numbers)}", f"= {numbers[name]: .12f}")
             for name, formula in formulas.items()
         ]
-        lines += ["", title, "", *_table(rows, "<")]
+        lines += ["", title, "", *(f"  {line}" for line in aligned(rows, "<"))]
     lines += ["", "The eight gradients, each in a single formula", ""]
     lines += [f"  dE_d{name} = {numbers[f'dE_d{name}']: .12f} = {formula}" for name, formula in GRADIENTS.items()]
     return "\n".join(lines)
@@ -142,7 +136,7 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
         steps_text = f"none in {curve.update_limit:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
         rows.append([shortest(curve.learning_rate), *losses, steps_text])
     head = f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates"
-    lines = [head, "", *_table(rows, ">")]
+    lines = [head, "", *(f"  {line}" for line in aligned(rows))]
     sentences = remarks(curves, target)
     if sentences:
         lines += ["", *(f"  {sentence}" for sentence in sentences)]

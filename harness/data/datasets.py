@@ -20,6 +20,7 @@ from search_spaces.network import Task
 from search_spaces.space_errors import nearest
 
 AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
+MOST_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the channel axis
 TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 
 
@@ -107,6 +108,17 @@ class Dataset:
     group_by: str = field(default="", compare=False)
     channels: str = field(default="", compare=False)
     allow_overlap: bool = field(default=False, compare=False)
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """Names of the classes; the numbers of the classes as text if the classes have no names."""
+        return self.class_names or tuple(map(str, range(self.classes)))
+
+    @property
+    def number_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Raw numbers of each channel that become the pixels 0 and 255."""
+        channels = self.image_shape[0]
+        return self.low or (0.0,) * channels, self.high or (255.0,) * channels
 
     @property
     def image_folds(self) -> int:
@@ -224,12 +236,9 @@ def pixel_properties(spec: Dataset) -> dict[str, str]:
 
 def number_properties(spec: Dataset) -> dict[str, str]:
     """Return the class names and the preprocessing of raw numbers as properties of a weights file or an export."""
-    channels = len(spec.mean)
-    low = spec.low or (0.0,) * channels
-    high = spec.high or (255.0,) * channels
-    classes = spec.class_names or tuple(map(str, range(spec.classes)))
+    low, high = spec.number_range
     return {
-        "class_names": json.dumps(classes, ensure_ascii=False),
+        "class_names": json.dumps(spec.class_labels, ensure_ascii=False),
         "number_low": " ".join(map(repr, low)),
         "number_high": " ".join(map(repr, high)),
         "number_axes": "images, channels (of coloured pictures red, green, blue), rows, columns",

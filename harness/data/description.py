@@ -27,10 +27,9 @@ def description(data: ImageData) -> dict[str, Any]:
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
-    class_names = spec.class_names or tuple(map(str, range(spec.classes)))
     provable = []
     for target_pct in _TARGETS_PCT:
-        correct_count = fewest_right(target_pct, _independent_test_images(spec))
+        correct_count = _fewest_right(target_pct, _independent_test_images(spec))
         if correct_count is not None:
             provable.append({"target_pct": target_pct, "right": correct_count})
     return {
@@ -46,7 +45,7 @@ def description(data: ImageData) -> dict[str, Any]:
         "std": list(spec.std),
         "hash": data.data_hash,
         "folds": spec.folds,
-        "images_by_class": {name: counts[index] for index, name in enumerate(class_names)},
+        "images_by_class": {name: counts[index] for index, name in enumerate(spec.class_labels)},
         "overlap": spec.overlap,
         "remarks": list(spec.remarks),
         "duplicates": list(spec.duplicates),
@@ -60,7 +59,7 @@ def _independent_test_images(spec: Dataset) -> int:
     return int(independent_cases(spec.test_group_sizes)) if spec.test_group_sizes else spec.test_size
 
 
-def fewest_right(target_pct: float, images: int) -> int | None:
+def _fewest_right(target_pct: float, images: int) -> int | None:
     """Return the least number of correct answers that proves an accuracy with confidence ``_CONFIDENCE``.
 
     Args:

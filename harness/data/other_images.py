@@ -91,13 +91,13 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
 
 def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
     """Return the index of the class of each image, int64 (images,); raise DataError if the network lacks a class."""
-    class_names = spec.class_names or tuple(map(str, range(spec.classes)))
-    index_of = {label: index for index, label in enumerate(class_names)}
+    index_of = {label: index for index, label in enumerate(spec.class_labels)}
     if not spec.is_own:
         # The files of known data sets number the classes, even if these have names; a name precedes a number.
         index_of = {str(index): index for index in range(spec.classes)} | index_of
     if strange := [label for label in part.classes if label not in index_of]:
-        raise DataError(f"{name} has the class {strange[0]!r}; classes of {spec.name}: {', '.join(class_names[:20])}")
+        allowed_labels = ", ".join(spec.class_labels[:20])
+        raise DataError(f"{name} has the class {strange[0]!r}; classes of {spec.name}: {allowed_labels}")
     return np.array([index_of[label] for label in part.labels], np.int64)
 
 

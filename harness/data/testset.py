@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from harness.data.datasets import Dataset
 from harness.data.training_images import ImageData, image_digests, locked_arrays
 from harness.system import files
+from harness.system.errors import DataError
 
 SKETCH_SIZE = 32  # digests per test part; parts with a tenth of all images in common share a digest in 97 % of cases
 
@@ -45,26 +46,22 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
 def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
     """Return the ``SKETCH_SIZE`` smallest digests of the test images, ascending, for the ledger; no pixel is returned.
 
-    Two test parts with Jaccard similarity J have no digest in common with probability (1 - J)^32 (MinHash: Broder, "On
-    the resemblance and containment of documents", 1997).
-
-    Raises:
-        DataError: The files are missing or damaged.
+    Empty if this machine does not have the images. Two test parts with Jaccard similarity J have no digest in common
+    with probability (1 - J)^32 (MinHash: Broder, "On the resemblance and containment of documents", 1997).
     """
-    return tuple(sorted(image_digests(locked_arrays(spec, folder)[0]))[:SKETCH_SIZE])
+    with suppress(DataError):
+        return tuple(sorted(image_digests(locked_arrays(spec, folder)[0]))[:SKETCH_SIZE])
+    return ()
 
 
-def have_equal_test_images(specs: Iterable[Dataset], folder: Path | None) -> bool:
-    """Return whether all data sets have the same test images, in any order; no pixel is returned.
+def have_equal_test_images(first: Dataset, second: Dataset) -> bool:
+    """Return whether two data sets are known to have the same test images, in any order; no pixel is returned.
 
-    Args:
-        specs: Data sets to compare.
-        folder: Folder of the files, as for ``harness.data.training_images.find``.
-
-    Raises:
-        DataError: The files are missing or damaged.
+    An example are data that were read under two names. False if this machine lacks the images of a data set.
     """
-    return len({frozenset(image_digests(locked_arrays(spec, folder)[0])) for spec in specs}) == 1
+    with suppress(DataError):
+        return image_digests(locked_arrays(first, None)[0]) == image_digests(locked_arrays(second, None)[0])
+    return False
 
 
 def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:

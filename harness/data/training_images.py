@@ -101,10 +101,7 @@ class ImageData:
 
         The indices are in the order in which they are taken: the first image of each class, then the second.
         """
-        labels = self.train_labels.tolist()
-        members: dict[int, list[int]] = {}
-        for index in sorted(range(len(labels)), key=functools.partial(_digest, f"sample-v1:{self.data_hash}")):
-            members.setdefault(labels[index], []).append(index)
+        members = _members(self.train_labels.tolist(), f"sample-v1:{self.data_hash}")
         rounds = itertools.zip_longest(*(members[label] for label in sorted(members)))
         indices = [index for indices_of_round in rounds for index in indices_of_round if index is not None]
         return indices[:count]
@@ -186,25 +183,22 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
 
     No random generator is used, because streams change between versions. A class contributes ``size * images of the
     class / images`` indices, rounded by largest remainder (the lower class first for equal remainders), so that the
-    shares add up to ``size`` exactly. Within a class, the indices with the smallest SHA-256 of ``"{tag}:{index}"`` are
-    chosen, which cannot be manipulated.
+    shares add up to ``size`` exactly. Within a class, the first indices of ``_members`` are chosen.
     """
-    members: dict[int, list[int]] = {}
-    for index, label in enumerate(labels):
-        members.setdefault(label, []).append(index)
+    members = _members(labels, tag)
     shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
     by_remainder = sorted(members, key=lambda label: (-(size * len(members[label]) % len(labels)), label))
     for label in by_remainder[: size - sum(shares.values())]:
         shares[label] += 1
-    selection: list[int] = []
-    for label, indices in members.items():
-        selection += sorted(indices, key=functools.partial(_digest, tag))[: shares[label]]
-    return sorted(selection)
+    return sorted(index for label, indices in members.items() for index in indices[: shares[label]])
 
 
-def _digest(tag: str, index: int) -> bytes:
-    """Return the SHA-256 by which the images of a class are ordered."""
-    return hashlib.sha256(f"{tag}:{index}".encode()).digest()
+def _members(labels: Sequence[int], tag: str) -> dict[int, list[int]]:
+    """Return the indices of each class, ordered by SHA-256 of ``"{tag}:{index}"``, which cannot be manipulated."""
+    members: dict[int, list[int]] = {}
+    for index in sorted(range(len(labels)), key=lambda index: hashlib.sha256(f"{tag}:{index}".encode()).digest()):
+        members.setdefault(labels[index], []).append(index)
+    return members
 
 
 def image_digests(images: _Array) -> set[str]:
@@ -321,11 +315,13 @@ def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]
     return part, facts, test_sha256
 
 
-def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
-    """Return the SHA-256 of a user data set: the facts, then the stored arrays, training part first.
+def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
+    """Return the SHA-256 of a user data set: facts that no array holds, then the stored arrays, training part first.
 
     The files themselves are not hashed, because their bytes depend on the version of NumPy.
     """
+    groups = [list(sizes) for sizes in (spec.validation_group_sizes, spec.test_group_sizes) if sizes]
+    facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced, *groups]
     shapes = [list(array.shape) for array in arrays]
     digest = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())
     for array in arrays:
@@ -339,9 +335,7 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
     for file in OWN_FILES:
         with np.load(folder / file) as archive:
             arrays += [archive[name] for name in archive.files]
-    groups = [list(sizes) for sizes in (spec.validation_group_sizes, spec.test_group_sizes) if sizes]
-    facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced, *groups]
-    if content_digest(facts, arrays) == spec.sha256:
+    if content_digest(spec, arrays) == spec.sha256:
         return True
     # Data sets stored before November 2026 have a hash without the range and without the shapes of non-image arrays.
     shapes = [list(array.shape) for array in arrays if array.ndim == 4]

@@ -196,11 +196,10 @@ def c_text(text: str) -> str:
 
 def _manifest(library: Library) -> dict[str, Any]:
     """Return the content of ``manifest.json``."""
-    plan = library.network.plan
     return {
         "program": _program(),
         **library.facts,
-        **plan.sizes,
+        **library.network.plan.sizes,
         "optimise": library.optimise,
         "largest_value": max(numbers.largest for numbers in library.network.numbers),
         "chips": library.chips,
@@ -258,17 +257,15 @@ def _data_context(library: Library) -> dict[str, Any]:
     """Return the variables of the templates that describe images and classes."""
     channels, rows, columns = library.network.plan.maps[0].shape
     dataset = library.dataset
-    low = dataset.low or (0.0,) * channels
-    high = dataset.high or (255.0,) * channels
-    class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
+    low, high = dataset.number_range
     return {
         "rows": rows,
         "columns": columns,
         "channels": channels,
         "classes": dataset.classes,
-        "class_names": list(map(c_text, class_names)),
+        "class_names": list(map(c_text, dataset.class_labels)),
         # Bytes of the longest name, with the terminating zero.
-        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
+        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in dataset.class_labels),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
         "is_scaled": not takes_bytes(dataset),
@@ -472,8 +469,7 @@ class _CStep:
         """Sizes of windows."""
         form = self.planned.form
         _, _, kernel_rows, kernel_columns = form.shape
-        pool_window = (1, 1) if self.planned.pool is None else self.planned.pool.form.window
-        return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *pool_window)
+        return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *self.planned.pool_window)
 
     @property
     def counts(self) -> _Counts:

@@ -1,7 +1,7 @@
-"""An integer network as an ONNX graph with quantised maps and weights (QDQ), the form that other toolchains read.
+"""An integer network as an ONNX graph with quantised maps and weights (QDQ), the form that external toolchains read.
 
 Each map is a pair of ``QuantizeLinear`` and ``DequantizeLinear``; between the pairs are the ordinary operators in
-floating point, which a toolchain replaces by its integer kernels. The kernels of chips and runtimes multiply a sum by
+floating point, which a toolchain replaces by integer kernels. The kernels of chips and runtimes multiply a sum by
 a single factor, while our integers drop bits of a sum first (``harness/training/integer.py``), so single numbers of a
 map can differ by 1, and therefore logits too. Names of values in the graph are ``str`` here.
 """
@@ -55,7 +55,7 @@ class _Graph:
     constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
+        """Add a node; return the name of the output."""
         from onnx import helper
 
         name = f"{operator.lower()}_{len(self.nodes)}"
@@ -84,7 +84,7 @@ class _Graph:
         return _Map(self.add("QuantizeLinear", values, *arguments), scale, zero)
 
     def real(self, source: _Map) -> str:
-        """Add the conversion of a map to real values; return their name."""
+        """Add the conversion of a map to real values; return the name of the values."""
         zero = self.constant(source.zero, source.zero.dtype.type)
         return self.add("DequantizeLinear", source.name, self.constant(source.scale, np.float32), zero)
 
@@ -153,7 +153,7 @@ def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: St
     if step.kind is StepKind.POOLING and window is not None:
         return _pooled(graph, source, window, is_signed=is_signed)
     skip = maps[step.skip] if step.skip is not None and numbers.skip_multiplier else None
-    # The scale of the output is chosen so that ``skip`` has the scale of its map.
+    # The scale of the output is chosen so that ``skip`` has the scale of the skipped map.
     scale = 1.0 if skip is None else skip.scale * 2.0**numbers.output_bits / numbers.skip_multiplier
     values = _convolved(graph, network, step, numbers, source, scale)
     if skip is not None:
@@ -241,7 +241,7 @@ def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: 
 
 
 def _logits(graph: _Graph, network: IntegerNetwork, source: _Map) -> None:
-    """Add the last step, whose output is the real logits; they are not quantised."""
+    """Add the last step, whose output is the real logits, not quantised."""
     step = network.plan.steps[-1]
     numbers = network.numbers[-1]
     _, rows, columns = network.plan.maps[step.source].shape

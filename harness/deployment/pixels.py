@@ -34,8 +34,7 @@ class RawInputNetwork(nn.Module):
             self.integers = integers_of(network, architecture, dataset)
         self.network = network
         self.dataset = dataset
-        self.low = dataset.low or (0.0,)
-        self.high = dataset.high or (255.0,)
+        self.low, self.high = dataset.number_range
         self.takes_bytes = takes_bytes(dataset)
 
     def forward(self, numbers: Tensor) -> Tensor:

@@ -24,17 +24,17 @@ def page_document(library: Library) -> dict[str, Any]:
     """
     dataset = library.dataset
     plan = library.network.plan
-    channels = dataset.image_shape[0]
+    low, high = dataset.number_range
     convolved_maps = [step.target for step in plan.steps if step.kind is StepKind.CONVOLUTION]
     return {
         "title": library.title,
         "origin": library.origin,
         **plan.sizes,
         "image_shape": dataset.image_shape,
-        "class_names": dataset.class_names or tuple(map(str, range(dataset.classes))),
+        "class_names": dataset.class_labels,
         "takes_digits": not dataset.sha256 and dataset.image_shape == _DIGIT_SHAPE,
-        "low": dataset.low or (0.0,) * channels,
-        "high": dataset.high or (255.0,) * channels,
+        "low": low,
+        "high": high,
         "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
         "first_map": next(iter(convolved_maps), None),
         "plan": plan_document(library.network),

@@ -109,7 +109,7 @@ def group_warning(data: Dataset) -> str:
         return ""
     count = len(data.test_group_sizes)
     groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {counted(count, 'group')}"
-    unseen = f"failures on up to {unseen_failures_pct(count):.0f} % of all groups are not excluded"
+    unseen = f"failures on up to {_unseen_failures_pct(count):.0f} % of all groups are not excluded"
     return f"{groups} of test images decide, not the number of images; {unseen}"
 
 
@@ -261,8 +261,7 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     of_groups = math.fsum(sum(column) ** 2 for column in zip(*deviations, strict=True)) / seeds
     of_all = math.fsum(value**2 for row in deviations for value in row)
     scale = 100 * math.sqrt(len(sizes) / seeds) / images
-    sums = (of_seeds, of_groups, of_all)
-    estimate = _crossed(sums, (seeds, len(sizes)), scale)
+    estimate = _crossed((of_seeds, of_groups, of_all), (seeds, len(sizes)), scale)
     error_pct = estimate.images_error_pct  # the root of the cluster-robust variance
     if estimate.error_pct > error_pct:
         error_pct = estimate.error_pct
@@ -294,17 +293,17 @@ def is_worse(fresh_errors: Sequence[int], recorded_errors: Sequence[int], images
     return fresh_errors[0] > statistics.mean(recorded_errors) + statistics.quantile(CONFIDENCE, freedom) * spread
 
 
-def unseen_failures_pct(count: int, alpha: float = 1 - CONFIDENCE) -> float:
+def _unseen_failures_pct(count: int) -> float:
     """Return the upper bound, per cent, of the share of runs or groups that fail, after ``count`` without a failure.
 
-    ``100 * (1 - alpha ** (1 / count))`` at confidence ``1 - alpha`` (Clopper and Pearson 1934).
+    ``100 * (1 - (1 - CONFIDENCE) ** (1 / count))`` (Clopper and Pearson 1934).
     """
-    return 100 * (1 - math.pow(alpha, 1 / count))
+    return 100 * (1 - math.pow(1 - CONFIDENCE, 1 / count))
 
 
 def seeds_warning(seeds: int) -> str:
     """Return a sentence with the share of failing runs that ``seeds`` runs without a failure leave possible."""
-    share = f"{unseen_failures_pct(seeds):.0f} %"
+    share = f"{_unseen_failures_pct(seeds):.0f} %"
     return f"{counted(seeds, 'seed')} cannot exclude that up to {share} of further trainings fail"
 
 

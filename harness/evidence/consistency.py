@@ -7,7 +7,6 @@ only by a commit that was published elsewhere (``anchor``). Nothing is trained o
 
 from __future__ import annotations
 
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -33,6 +32,7 @@ from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
+from harness.system.machine import git
 
 
 class _History(NamedTuple):
@@ -52,7 +52,7 @@ _RecordsByKey = Mapping[RowKey, Record]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
-    """Return one line per inconsistency, ``file: field: stated, computed``; an empty list if there is none.
+    """Return a line per inconsistency, ``file: field: stated, computed``; an empty list if there is none.
 
     Shipped evidence and the evidence of the workspace are checked.
 
@@ -216,7 +216,7 @@ def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _H
 def _attempt_faults(
     path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped_history: _History, own_history: _History
 ) -> Iterator[str]:
-    """Yield a fault for each attempt without a record or end, or with seeds of a beacon that did not declare it."""
+    """Yield a fault for each attempt without a record or end, or with seeds of a beacon that is not the declaration."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
     shipped_lines = files.log_text(shipped_path).splitlines()
     for attempt in entries.attempts:
@@ -275,24 +275,14 @@ def _declared_in(histories: Iterable[_History], attempt: Attempt) -> str | None:
 
 
 def has_full_history(folder: Path) -> bool:
-    """Return whether a folder is in a repository with its full history; False for a shallow clone."""
+    """Return whether a folder is in a repository with the full history; False for a shallow clone."""
     return (git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
-
-
-def git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command in a folder, with replacement objects ignored; None if the command fails."""
-    command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.decode("utf-8", errors="replace")
 
 
 def publish(workspace: Workspace, network: str) -> None:
     """Copy the evidence of a network from a workspace into the repository, and rebuild the leaderboard table there.
 
-    All certification attempts and their recorded seeds are copied too, whatever the outcome. ``network`` is a hash.
+    All certification attempts, with the recorded seeds, are copied too, whatever the outcome. ``network`` is a hash.
 
     Raises:
         UsageError: The program does not run from a clone of the repository.

@@ -131,6 +131,21 @@ class LeaderboardRow:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def accuracy_words(self) -> str:
+        """Mean and standard deviation of the test accuracy, per cent; empty without a mean.
+
+        A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
+        """
+        if self.tier is Tier.SEARCHED:
+            return f"{self.validation_accuracy_pct:.2f} v"
+        if self.mean_test_accuracy_pct is None:  # of seeds that failed
+            return ""
+        if self.tier is Tier.CLAIMED:
+            return f"{self.mean_test_accuracy_pct:.2f} c"
+        deviation = "" if self.std_test_accuracy_pct is None else f" ± {self.std_test_accuracy_pct:.3f}"
+        return f"{self.mean_test_accuracy_pct:.3f}{deviation}"
+
+    @property
     def bound_words(self) -> str:
         """The deciding bound, as in "lower bound 99.412 % (confidence 98 %)"; empty below two seeds."""
         if self.lower_bound_pct is None or self.confidence is None:
@@ -328,7 +343,9 @@ def _rows_of_study(study: StudyState) -> list[LeaderboardRow]:
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
     groups = filter(None, map(validation_runs, runs.values()))
-    front = pareto_front(groups, lambda group: (group[0].parameters, -_validation_mean_pct(group), group[0].hash))
+    front = pareto_front(
+        groups, lambda group: (group[0].parameters, -statistics.mean(validation_accuracies_pct(group)), group[0].hash)
+    )
     return [_searched_row(group, study.config.target_pct) for group in front]
 
 
@@ -346,6 +363,12 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
     if not any(result.status is Status.COMPLETE for result in scored_results):
         return []
     return [result for result in scored_results if result.purpose is Purpose.CONFIRM] or scored_results
+
+
+def validation_accuracies_pct(results: Iterable[Result]) -> tuple[float, ...]:
+    """Return the validation accuracies of runs, per cent, without runs that have none."""
+    accuracies = (result.validation_accuracy_pct for result in results)
+    return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
 
 def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, str]]) -> list[_T]:
@@ -373,7 +396,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         tier=Tier.SEARCHED,
         target_pct=target_pct,
         reached=False,
-        validation_accuracy_pct=_validation_mean_pct(results),
+        validation_accuracy_pct=statistics.mean(validation_accuracies_pct(results)),
         validation_seeds=len(results),
         epochs=first_result.recipe.epochs,
         train_seconds=statistics.mean([result.train_seconds for result in results]),
@@ -388,11 +411,6 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         note="validation only",
         protocol_version=first_result.protocol_version,
     )
-
-
-def _validation_mean_pct(results: list[Result]) -> float:
-    accuracies = [result.validation_accuracy_pct for result in results]
-    return statistics.mean([each for each in accuracies if each is not None])
 
 
 @strict_json

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
 from harness.data.datasets import dataset
+from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
@@ -23,7 +24,7 @@ from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.studies.config import owned
 from harness.system import files
-from harness.system.errors import ContentError, DataError, UsageError, as_command
+from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
 from harness.training import result
@@ -171,17 +172,8 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
     if (attempt := ledger.open_attempt(workspace.ledger, record.key)) is not None:
         return attempt
     first_index = _first_unused(record, workspace)
-    sketch = _test_sketch(plan, None)
+    sketch = sketch_of_test_part(dataset(plan.dataset), None)
     return ledger.declare_attempt(workspace.ledger, record.key, first_index, seeds, code_version()[0], sketch)
-
-
-def _test_sketch(plan: VerifyPlan, folder: Path | None) -> tuple[str, ...]:
-    """Return the digests of the test images for the ledger; empty if this machine does not have the images."""
-    from harness.data.testset import sketch_of_test_part
-
-    with suppress(DataError):
-        return sketch_of_test_part(dataset(plan.dataset), folder)
-    return ()
 
 
 def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Declaration:
@@ -198,8 +190,8 @@ def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> D
             return item
     first_index = _first_unused(record, workspace)
     indices = range(first_index, first_index + seeds)
-    sketch = _test_sketch(plan, None)
     data = dataset(plan.dataset)
+    sketch = sketch_of_test_part(data, None)
     return ledger.declare_certificate(workspace.ledger, record.key, indices, code_version()[0], sketch, data)
 
 
@@ -250,8 +242,7 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     excluded_indices -= own_indices
     available_indices = (index for index in count(min(own_indices, default=0)) if index not in excluded_indices)
     indices = [*islice(available_indices, seeds)]
-    not_run = sorted(declared_indices - run_indices - {*indices})
-    return (*indices, *not_run)
+    return (*indices, *sorted(declared_indices - run_indices - {*indices}))
 
 
 def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
@@ -351,7 +342,7 @@ def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folde
     declared_indices = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
     unavailable_indices = {*declared_indices, *(run.index for run in record.seeds)}
     if new_indices := [index for index in plan.indices if index not in unavailable_indices]:
-        sketch = _test_sketch(plan, folder)
+        sketch = sketch_of_test_part(dataset(plan.dataset), folder)
         ledger.declare_verification(workspace.ledger, record.key, new_indices, code_version()[0], sketch)
 
 
@@ -375,8 +366,7 @@ class _SeedCollector:
 
     def take(self, seed_result: Result) -> None:
         """Enter the result of a seed, weights before the record that names the weights; end a futile attempt."""
-        attempt = self.plan.attempt
-        number = None if attempt is None else attempt.number
+        number = None if self.plan.attempt is None else self.plan.attempt.number
         run = record_files.seed_run(seed_result, number, self.plan.beacon)
         original = self.recorded_runs.get(run.index)
         # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
@@ -420,13 +410,12 @@ def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job
     """Return the jobs of the seeds that are not recorded; if all are recorded, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
     stem = record_files.path_of(workspace.records, record).stem
-    recorded_runs = {run.index: run for run in record.seeds}
-    missing_indices = [index for index in plan.indices if index not in recorded_runs]
+    missing_indices = [index for index in plan.indices if record.seed(index) is None]
     to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
     for index in missing_indices or to_repeat:
         # A repeat uses the recorded beacon and engine, so that equal bits are due.
-        run = recorded_runs.get(index)
+        run = record.seed(index)
         beacon = plan.beacon if run is None else run.beacon
         job = Job(
             architecture=plan.architecture,
@@ -473,7 +462,7 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
     declared_indices = entries.declared_indices(record.key, recorded_runs)
     lacks_seeds = any(index not in recorded_runs for index in chain.from_iterable(declared_indices))
     for name in tested_before(record, record_files.read_all(collector.workspace.records)):
-        if _have_equal_test_images(name, record.dataset):
+        if have_equal_test_images(dataset(name), dataset(record.dataset)):
             continue
         say_once(
             f"equal weights of {record.hash} were tested on {name} before: {record.dataset} has the same training "
@@ -483,15 +472,6 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
     row = row_of_record(record, entries)
     lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared_seeds(record, entries))}
     return Verdict(record, row, runs, reruns, is_contradicted, attempt=collector.ended_attempt, **lacks)
-
-
-def _have_equal_test_images(first: str, second: str) -> bool:
-    """Return whether two data sets are known to have the same test images, such as data read under two names."""
-    from harness.data.testset import have_equal_test_images
-
-    with suppress(DataError):
-        return have_equal_test_images((dataset(first), dataset(second)), None)
-    return False
 
 
 def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:

@@ -279,8 +279,7 @@ def export(
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
         check_writable(workspace.test_log.parent, make=False)
-    weights = weights_of(source, images, workspace, device=device, engine=engine)
-    return _exported(weights, targets, fit, variant)
+    return _exported(weights_of(source, images, workspace, device=device, engine=engine), targets, fit, variant)
 
 
 def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str | None) -> Fit:
@@ -348,9 +347,6 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
     training = {"trained": weights.epochs is not None, "match": weights.match}
     if weights.epochs is not None:
         training["epochs"] = weights.epochs
-    engine = run.environment.engine if run.environment else None
-    recorded_sha256 = recorded_run.weights_sha256 if recorded_run else None
-    recorded_engine = recorded_run.environment.engine if recorded_run else None
     return Exported(
         {
             "architecture": str(network.architecture),
@@ -361,10 +357,10 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
             **{name: network.about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
             "seed_index": weights.seed.index,
             "seed": run.seed,
-            "engine": engine,
+            "engine": run.environment.engine if run.environment else None,
             "train_seconds": run.train_seconds,
-            "recorded_weights_sha256": recorded_sha256,
-            "recorded_engine": recorded_engine,
+            "recorded_weights_sha256": recorded_run.weights_sha256 if recorded_run else None,
+            "recorded_engine": recorded_run.environment.engine if recorded_run else None,
             "files": facts_of_formats,
         }
     )
@@ -518,8 +514,7 @@ def verify(
         data=cast("Path | None", data),
     )
     check_may_start()
-    plan = plan_verification(request, files.workspace())
-    return run_verification(plan, files.workspace(), request.data)
+    return run_verification(plan_verification(request, files.workspace()), files.workspace(), request.data)
 
 
 # Records and studies ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A classifier with the interface of scikit-learn; ``certify`` returns a certificate that anyone can recompute."""
+"""A classifier with the interface of scikit-learn; ``certify`` returns a certificate that can be recomputed."""
 
 from __future__ import annotations
 
@@ -190,10 +190,10 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return nullcontext() if self.verbose else silent()
 
     def _validated(self, X: Any, *y: Any) -> Any:
-        """Return ``X`` in its shape after scikit-learn's validation; a pair with the labels if ``y`` is given.
+        """Return ``X`` in the original shape after scikit-learn's validation; a pair with the labels if ``y`` is given.
 
         ``validate_data`` accepts two axes only, so images are flattened for the validation. A DataFrame with two axes
-        is passed on unchanged, because its column names are validated too.
+        is passed on unchanged, because the column names are validated too.
         """
         array = X if hasattr(X, "ndim") else np.asarray(X)
         table = X

@@ -6,6 +6,7 @@ fresh seeds, so there is an accuracy curve for each index of a fresh seed.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
 from harness.studies.mirror import without_passwords
-from harness.system.errors import UsageError, require
+from harness.system.errors import UsageError
 from harness.system.user_code import Listener, guarding_user_code
 from harness.training.progress import Reporter
 from harness.training.result import Purpose
@@ -30,10 +31,8 @@ def logger_of(kind: str, folder: Path, progress: Reporter, past: Iterable[Event]
         past: Events of earlier sessions, not written again; needed for the trial of a network verified now.
 
     Raises:
-        DeviceError: The package is not installed.
         UsageError: The files cannot be written, or the server does not answer within 60 s.
     """
-    require("logs", (kind,), f"the log {kind}")
     trials = {event.hash: event.trial for event in past if isinstance(event, Proposal)}
     name = f"log {kind}"
     if kind == "mlflow":
@@ -107,9 +106,15 @@ class _MLflow:
         from mlflow import MlflowClient
 
         self._client: Any = MlflowClient()
-        stored = self._client.get_experiment_by_name(experiment)
-        self._experiment_id = self._client.create_experiment(experiment) if stored is None else stored.experiment_id
+        self._experiment = experiment
+        self._client.get_experiment_by_name(experiment)  # raises an exception if the server does not answer
         self._run_ids: dict[int, str] = {}  # by trial
+
+    @functools.cached_property
+    def _experiment_id(self) -> Any:
+        # Created before the first point, so that a search that fails at the start leaves no empty experiment.
+        stored = self._client.get_experiment_by_name(self._experiment)
+        return self._client.create_experiment(self._experiment) if stored is None else stored.experiment_id
 
     def write(self, curve: str, value: float, trial: int) -> None:
         if trial not in self._run_ids:

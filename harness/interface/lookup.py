@@ -122,8 +122,7 @@ def only_row(
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
     row_by_key: dict[tuple[str, str | None, float | None], KnownRow] = {}
     for row in rows:
-        recipe_key = "" if has_recipe else row.recipe_key
-        row_by_key[recipe_key, row.dataset, row.target_pct] = row
+        row_by_key["" if has_recipe else row.recipe_key, row.dataset, row.target_pct] = row
     if len(row_by_key) > 1:
         # The hint names only the options in which the rows differ.
         values_by_option = zip(("recipe", "dataset", "target"), zip(*row_by_key, strict=True), strict=True)
@@ -423,8 +422,7 @@ def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
     for record in matches:
         yield NetworkArgument(record.architecture, record.name, rows=(row_of(record),))
     if not matches:
-        recipes = {record.recipe_hash: record.recipe for record in records}
-        yield from _without_record(name, workspace, recipes)
+        yield from _without_record(name, workspace, {record.recipe_hash: record.recipe for record in records})
 
 
 def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:

@@ -1,7 +1,7 @@
 """Options of commands and API functions, and output helpers of the commands.
 
 ``takes`` declares the arguments of an API function as options, which check the arguments and complete the docstring.
-``takes_request`` derives the arguments from the fields of a request. A command gets its options, and ``--json``, from
+``takes_request`` derives the arguments from the fields of a request. A command gets the options, and ``--json``, from
 an API function by ``of``, or by name from ``some``.
 """
 
@@ -35,7 +35,7 @@ _Result = TypeVar("_Result")
 
 
 class _GroupedOption(click.Option):
-    """An option with its section of the help text."""
+    """An option with a section of the help text."""
 
     def __init__(self, *arguments: Any, group: Group, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -46,7 +46,7 @@ class Grouped(click.Command):
     """A command with many options, which the help text shows in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in one section per group; ungrouped options belong to the section ``Output``."""
+        """Write the options in a section per group; ungrouped options belong to the section ``Output``."""
         sections: dict[Group, list[tuple[str, str]]] = {group: [] for group in Group}
         for parameter in self.get_params(ctx):
             group = parameter.group if isinstance(parameter, _GroupedOption) else Group.OUTPUT
@@ -204,10 +204,10 @@ def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywor
 
 
 def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]) -> None:
-    """Store options for ``of``, and append their help texts to the section ``Args:`` of the docstring.
+    """Store options for ``of``, and append the help texts to the section ``Args:`` of the docstring.
 
-    The section must be the last one before ``Raises:``. click stores options in the attribute ``__click_params__`` of a
-    function until the function becomes a command.
+    The section must be the last section before ``Raises:``. click stores options in the attribute ``__click_params__``
+    of a function until the function becomes a command.
     """
     before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
     arguments = "" if "Args:" in before else "\nArgs:"
@@ -241,7 +241,7 @@ def resumable() -> Iterator[None]:
 
 
 def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None:
-    """Print on stderr the unusual properties of the trainings that follow; nothing for usual trainings.
+    """Print on stderr the unusual properties, if any, of the trainings that follow.
 
     The lines name refused instruction sets of the engine, the reason why torch trains, the additional starts, and too
     few images for the scales of integers.
@@ -273,7 +273,7 @@ def say_left_out(damage: Iterable[str]) -> None:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document on stdout; non-finite numbers must be replaced by None first."""
+    """Print a JSON document on stdout; non-finite numbers must be replaced by None first."""
     click.echo(json.dumps(document, allow_nan=False))
 
 

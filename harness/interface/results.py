@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.system import statistics
 from harness.system.document import document_of
 from harness.system.files import Workspace
-from harness.system.terminal import counted, duration_text
+from harness.system.terminal import aligned, counted, duration_text
 from search_spaces.catalog import network_name
 from search_spaces.chips import Fit
 from search_spaces.network import Analysis, Architecture
@@ -56,14 +56,14 @@ class TextResult:
 
 @dataclass(frozen=True, slots=True)
 class Explanation(TextResult):
-    """A network and its analysis.
+    """A network with an analysis.
 
     Attributes:
         architecture: The network.
         analysis: Parameters, MACs, shapes and receptive field of the network and of each op.
         checks: Counts of torch, torchsummary and fvcore; None if not requested.
         fit: Flash, RAM and time of the network on a chip; None if no chip was named.
-        parts: Layers of a PyTorch module that the notation cannot express; empty for other networks.
+        parts: Layers of a PyTorch module that the notation cannot express; empty for a network of the notation.
     """
 
     architecture: Architecture
@@ -101,9 +101,9 @@ class Explanation(TextResult):
     def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
         """Yield (op, output shape, parameters, MACs, receptive field) as text for each op, and a row of totals.
 
-        A residual sum has a row with its totals, followed by indented rows of its ops and a closing bracket. The
-        parameters of a kernel that an earlier op stores are ``shared``. A PyTorch module has the rows of its layers,
-        without receptive fields.
+        A residual sum has a row of totals, followed by indented rows of the ops and a closing bracket. The parameters
+        of a kernel that an earlier op stores are ``shared``. A PyTorch module has a row per layer, without receptive
+        fields.
         """
         total = self.analysis
         if self.architecture.user_module is not None:
@@ -128,11 +128,7 @@ class Explanation(TextResult):
 
     def __str__(self) -> str:
         table = [("op", "output", "parameters", "MACs", "receptive field"), *self.rows()]
-        op_width, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
-        lines = []
-        for op, *cells in table:
-            figures = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-            lines.append(f"{op:<{op_width}}{figures}")
+        lines = aligned(table, "<>")
         stored_count = self.analysis.stored_numbers
         name = network_name(self.architecture, self.analysis.parameters)
         lines.append(f"{name}, hash {self.architecture.hash}; {stored_count:,} numbers with the statistics of BN")
@@ -149,7 +145,7 @@ def _rows_of_sum(
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield the rows of the ops inside a residual sum with the input ``shape``, and a closing bracket.
 
-    An ``Analysis`` has only the totals of the sum. A sum inside the sum has no figures of its own.
+    An ``Analysis`` has only the totals of the sum. A sum inside the sum has no figures.
     """
     for op in residual.ops:
         output = op.shape(shape)
@@ -243,7 +239,7 @@ class Quote(TextResult):
 
     @property
     def seconds(self) -> tuple[float, float, float]:
-        """Seconds of the search with its verification: low, usual and high estimate."""
+        """Seconds of the search, verification included: low, usual and high estimate."""
         return self.probed.quote.seconds
 
     def document(self) -> dict[str, Any]:
@@ -267,6 +263,7 @@ class Quote(TextResult):
         }
 
     def __str__(self) -> str:
+        from harness.searching.baselines import linear_lines
         from harness.searching.forecast import quote_lines
 
         probed = self.probed
@@ -277,11 +274,7 @@ class Quote(TextResult):
             *quote_lines(probed.quote, config.budget),
             f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
-        linear = probed.linear
-        if linear is not None and linear.validation_accuracy_pct is not None:
-            accuracy = f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
-            lines.append(f"linear baseline: {linear.parameters:,} parameters, {accuracy}")
-        lines.append(_curve_line(probed.curve))
+        lines += [*linear_lines(probed.linear), _curve_line(probed.curve)]
         if sizes := probed.plan.data.validation_group_sizes:
             lines.append(_groups_line(len(sizes), config))
         training_text = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
@@ -384,7 +377,7 @@ class VerificationResult(TextResult):
     """Result of a verification.
 
     Properties and text state tier, mean and bound over all recorded seeds of the leaderboard row. Mean, deviation and
-    lists of ``document()`` are of the seeds of this call only; its key ``row`` is the leaderboard row.
+    lists of ``document()`` are of the seeds of this call only; the key ``row`` has the leaderboard row.
 
     Attributes:
         verdict: Record, leaderboard row and runs of the verification.
@@ -409,7 +402,7 @@ class VerificationResult(TextResult):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided lower bound of the mean that decides the tier, per cent; None for one seed (docs/results.md)."""
+        """Lower bound of the mean that decides the tier, per cent; None for a single seed (docs/results.md)."""
         return self.verdict.row.lower_bound_pct
 
     @property
@@ -428,8 +421,6 @@ class VerificationResult(TextResult):
         runs = verdict.runs
         accuracies = [run.accuracy_pct for run in runs]
         attempt = verdict.attempt
-        lower_bound_pct = row.lower_bound_pct if attempt is None else attempt.lower_bound_pct
-        confidence = row.confidence if attempt is None else attempt_confidence(attempt)
         fields = ("hash", "parameters", "recipe", "recipe_hash", "dataset", "tier", "reached", "target_pct")
         return {
             "architecture": str(verdict.record.architecture),
@@ -437,8 +428,8 @@ class VerificationResult(TextResult):
             "passed": verdict.passed,
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
-            "lower_bound_pct": lower_bound_pct,
-            "confidence": confidence,
+            "lower_bound_pct": row.lower_bound_pct if attempt is None else attempt.lower_bound_pct,
+            "confidence": row.confidence if attempt is None else attempt_confidence(attempt),
             "test_errors": [run.test_errors for run in runs],
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,
@@ -492,7 +483,7 @@ _NOTEBOOK_ROWS = 10  # largest number of rows of a study's table in a notebook
 
 @dataclass(frozen=True, slots=True)
 class Trial(TextResult):
-    """A network of a study and its runs.
+    """A network of a study with all runs.
 
     Attributes:
         number: Number of the trial in the study, counted from 0.
@@ -503,11 +494,11 @@ class Trial(TextResult):
         cost: Cost of the network in the first minimised metric.
         costs: Costs in all minimised metrics.
         epochs: Number of epochs of the recipe.
-        status: End of the first run, such as ``complete`` or ``pruned``; ``running`` before.
+        status: End of the first run, such as ``complete``, ``pruned`` or ``shortened``; ``running`` before.
         validation_pct: Validation accuracy of the first run in per cent; None if unknown.
         fresh_pct: Validation accuracies on fresh seeds in per cent; a run without an accuracy counts as
             chance level.
-        confirmed: Whether the network would pass its verification, judged by the fresh seeds.
+        confirmed: Whether the network would pass a verification, judged by the fresh seeds.
         recipe: Recipe of the runs.
         recipe_name: Name of the recipe.
         dataset: Name of the data set.
@@ -538,12 +529,12 @@ class Trial(TextResult):
 
 
 class Study(TextResult):
-    """A study of a workspace, read from its files; notebooks show a table and a chart.
+    """A study of a workspace, read from the files in the folder; notebooks show a table and a chart.
 
     Attributes:
         folder: Folder of the study.
         name: Name of the folder.
-        config: Configuration of the study, which determines its outcome.
+        config: Configuration of the study, which determines the outcome.
     """
 
     def __init__(self, folder: Path, workspace: Workspace) -> None:
@@ -594,7 +585,7 @@ class Study(TextResult):
 
     @property
     def nearest(self) -> Trial | None:
-        """Unconfirmed trial with the fewest validation errors; a pruned trial only if no run was completed."""
+        """Unconfirmed trial with the fewest validation errors; one that ended at a rung only without complete runs."""
         from harness.studies.candidate import nearest_miss
 
         miss = nearest_miss(self._state.candidates.values())
@@ -672,8 +663,8 @@ class Study(TextResult):
         answer = self.answer
         points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}
         for trial in self.trials:
-            # Same as on the report page: prefer the mean over fresh seeds, as the first run was selected for its
-            # accuracy.
+            # Same as on the report page: prefer the mean over fresh seeds, as the first run was selected for a
+            # high accuracy.
             accuracy = statistics.mean(trial.fresh_pct) if trial.fresh_pct else trial.validation_pct
             if accuracy is not None:
                 kind = "confirmed" if trial.confirmed else "trained"

@@ -27,14 +27,14 @@ from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
-from harness.system.errors import ContentError, HarnessError
+from harness.system.errors import ContentError, HarnessError, require
 from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Purpose, Result
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
@@ -64,12 +64,14 @@ def planned_search(
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
-        Errors of ``plan_search``; DeviceError if the cluster is not available.
+        Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.processes import kept_processes
     from harness.training.executors.ray import Nodes, executor_at
 
+    if request.log is not None:
+        require("logs", (request.log,), f"the log {request.log}")
     if request.storage is not None:
         check_url(request.storage)
     # The processes of this machine would compete with the nodes of a cluster.
@@ -124,13 +126,17 @@ def run_search_with_progress(
         UsageError: A different process works on the study, or a folder cannot be written.
         ContentError: The study exists with a different configuration.
     """
+    from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
     from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
-    _check_folders(plan)
+    # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
+    collect(plan.workspace)
+    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
+        check_writable(folder)
     options.say_left_out(plan.left_out)
     with owned(plan.folder, _BEFORE_EVENTS):
         state = _opened_state(plan)
@@ -167,15 +173,6 @@ def run_search_with_progress(
             # Within the block, because the advice is an event, too.
             outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
-
-
-def _check_folders(plan: SearchPlan) -> None:
-    """Report damaged evidence, and folders that cannot be written, before a search instead of at the end."""
-    from harness.evidence.leaderboard_table import collect
-
-    collect(plan.workspace)
-    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
-        check_writable(folder)
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
@@ -229,8 +226,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
         return
-    images = load(plan.source.dataset, plan.source.folder)
-    document = recorded_page(record, indices[0], plan.workspace, images)
+    document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))
     write_text(tryout_page_path(plan.folder, record), render(document))
 
 
@@ -363,7 +359,7 @@ class SearchReporter(Reporter):
             self._last_line_seconds = moment.elapsed
             self.say(text)
         if nearest is not None:
-            rank = (nearest.pruned_after is None, -nearest.errors)
+            rank = (nearest.rung is None, -nearest.errors)
             # Not needed if an incumbent exists, or if the status line has just named this miss.
             if rank > self._nearest_rank and moment.incumbent is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
@@ -411,8 +407,8 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
-        """Print the end of a run; of a completed or pruned run only if ``verbose``."""
-        if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
+        """Print the end of a run; of a run without a failure only if ``verbose``."""
+        if not self.verbose and run.status.is_regular:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct

@@ -66,7 +66,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     check_network(recipe_choice.recipe, argument.architecture, task)
     if recipe_choice.recipe.trainer:
         # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
-        # recipe is refused: its seeds must not be pooled with seeds of different code.
+        # recipe is refused: seeds must not be pooled with seeds of different code.
         function_of(recipe_choice.recipe.trainer, "trainer", recipe_choice.recipe.trainer_sha256 or "not recorded")
     if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
@@ -111,7 +111,7 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
     """Return the network, and the row that sets options which the request leaves open; None without such a row."""
     argument = network_argument(request.network, workspace, datasets.task_of_option(request.dataset))
     if isinstance(request.network, Trial | Study):
-        # A trial keeps the recipe of its study, even if the test data set differs.
+        # A trial keeps the recipe of the study, even if the test data set differs.
         return argument, argument.rows[0]
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     has_recipe = request.recipe is not None
@@ -145,7 +145,7 @@ def run_verification(
         def on_begin(count: int, recorded_indices: Set[int]) -> None:
             reporter.show(done=0, total=count)
             left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded_indices
-            # ``repeat`` is false only for a certificate, which leaves out the seeds of other rows by design.
+            # ``repeat`` is false only for a certificate, which leaves out the seeds of further rows by design.
             if plan.repeat and not plan.certify and left_out:
                 why = "run or declared for another target or a certification, so no longer fresh"
                 say(f"{counted(len(left_out), 'earlier seed')} left out: {why}")
@@ -182,7 +182,7 @@ def _forecast(plan: VerifyPlan, count: int) -> str:
 
 
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:
-    """Declare fresh seeds of a network, run them at once, and return the certificate.
+    """Declare fresh seeds of a network, run the seeds at once, and return the certificate.
 
     Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is already spent.
     """

@@ -55,15 +55,15 @@ class Recording:
 
         Raises:
             ContentError: The module cannot be run or recorded.
-            Untranslatable: The operators are not a sequence with residual sums, or the module changes one of its
-                tensors, or returns no tensor with a value per class.
+            Untranslatable: The operators are not a sequence with residual sums, or the module changes a
+                parameter or buffer, or returns no tensor with a value per class.
         """
         self.name = name
         with quiet(name):
             program = exported(module, task)
         signature = program.graph_signature
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
-        self._shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
+        self.shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
         self.notes: list[str] = []
         self.final: Callable[[Tensor], Tensor] = lambda logits: logits
         graph = program.graph
@@ -82,7 +82,7 @@ class Recording:
         kind = program.call_spec.out_spec.type  # None for a single value
         positions = list(range(len(outputs)))
         if kind in (tuple, list):
-            # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
+            # The logits of a tuple, such as logits and features, are the only tensor with a value per class.
             shapes = ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
             positions = [i for i, each in enumerate(outputs) if isinstance(each, Node) and shape_of(each) in shapes]
         is_one_tensor = len(positions) == 1 and isinstance(outputs[positions[0]], Node)
@@ -94,12 +94,8 @@ class Recording:
         self.steps = self._between(self._images, self._logits(outputs[self.position]))
 
     def name_of(self, value: object) -> str | None:
-        """Return the name of the parameter or buffer that an operator gets, None for other values."""
+        """Return the name of the parameter or buffer that an operator gets, None for all else."""
         return self._tensors.get(value.name) if isinstance(value, Node) else None
-
-    def shape_of_tensor(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a parameter or buffer."""
-        return self._shapes[name]
 
     def sources(self, node: Node) -> tuple[str, ...]:
         """Return the names of the parameters and buffers from which a value is computed, without repeats.
@@ -129,7 +125,7 @@ class Recording:
         return result
 
     def _logits(self, output: Node) -> Node:
-        """Return the operator before a final softmax, or ``output`` without one; note the softmax and set ``final``."""
+        """Return the operator before a final softmax, else ``output``; note the softmax and set ``final``."""
         later: list[Node] = []  # operators after the softmax, in order of execution
         node: Any = output
         while operator(node) in _AFTER_SOFTMAX:
@@ -201,7 +197,7 @@ def operator(node: Node) -> str:
 
 
 def _full_name(node: Node) -> str:
-    """Return the name of an operator without its overload: ``relu_`` for ``aten.relu_.default``."""
+    """Return the name of an operator without the overload: ``relu_`` for ``aten.relu_.default``."""
     name, _, _ = str(getattr(node.target, "__name__", node.target)).partition(".")
     return name
 
@@ -232,7 +228,7 @@ def place_of(node: Node) -> str:
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the name of each parameter and buffer by the name in the graph; a shared tensor keeps its first name."""
+    """Return the name of each parameter and buffer by the name in the graph; a shared tensor keeps the first name."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     tensors: dict[str, Tensor] = parameters | dict(module.named_buffers(remove_duplicate=False))
     first_names: dict[int, str] = {}
@@ -250,13 +246,12 @@ def _replace_overwritten(graph: Graph) -> None:
     order = {node: index for index, node in enumerate(graph.nodes)}
     for node in graph.nodes:
         if _works_in_place(node):
-            position = order[node]
-            later = {each for each in graph.nodes if order[each] > position}
+            later = {each for each in graph.nodes if order[each] > order[node]}
             node.args[0].replace_all_uses_with(node, later.__contains__)
 
 
 def _dependent_on(origin: Node, graph: Graph) -> set[Node]:
-    """Return ``origin`` and all nodes that are computed from it."""
+    """Return ``origin`` and all nodes that are computed from ``origin``."""
     nodes = {origin}
     for node in graph.nodes:
         if not nodes.isdisjoint(node.all_input_nodes):

@@ -272,7 +272,7 @@ class _Reader:
         (source,) = self._recording.sources(value)
         if self._recording.name_of(value) is not None:
             return 1
-        kernel = torch.randn(self._recording.shape_of_tensor(source), generator=torch.Generator().manual_seed(0))
+        kernel = torch.randn(self._recording.shapes[source], generator=torch.Generator().manual_seed(0))
         recorded_value = self._recording.value(value, {source: kernel})
         for poses in _POSES:
             try:

@@ -20,7 +20,7 @@ from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
 from harness.searching.augmentation import SHORT_CHOICE, recipe_for
-from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
+from harness.searching.baselines import best_linear, linear_document, linear_lines, trials_beside_baselines
 from harness.searching.ending import Ending, Outcome, ending, ledger_advice
 from harness.searching.plan import SearchPlan
 from harness.searching.resolve import upper_bounds
@@ -69,8 +69,6 @@ class SearchOutcome:
         study = self.state
         end = self.ending
         advice = self._printed_advice
-        winner = None if self.verdict is None else document_of(self.verdict.row)
-        nearest = None if self.nearest is None else asdict(self.nearest)
         front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
         return {
             "study": self.plan.folder.name,
@@ -85,12 +83,12 @@ class SearchOutcome:
             "repeated": study.repeat_count,
             "trained": study.trained_count,
             "seconds": study.seconds,
-            "winner": winner,
+            "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for verdict, _ in end.missed],
-            "linear": self._linear(),
+            "linear": linear_document(best_linear(study.candidates.values())),
             "quote": self._quote(),
-            "nearest_miss": nearest,
+            "nearest_miss": None if self.nearest is None else asdict(self.nearest),
             # A published key: the advice.
             "last_words": None if advice is None else asdict(advice) | {"command": advice.command},
             "report": str(report),
@@ -145,15 +143,7 @@ class SearchOutcome:
         advice = self._printed_advice
         if advice is not None:
             lines += [*advice.sentences, f"this command {advice.advice}:", f"  {advice.command}"]
-        linear = self._linear()
-        if linear is not None:
-            accuracy = f"validation accuracy {linear['validation_accuracy_pct']:.2f} %"
-            lines.append(f"linear baseline: {linear['parameters']:,} parameters, {accuracy}")
-        return "\n".join(lines)
-
-    def _linear(self) -> dict[str, Any] | None:
-        """Return the best linear baseline as plain JSON values; None if no linear model was trained."""
-        return linear_document(best_linear(self.state.candidates.values()))
+        return "\n".join([*lines, *linear_lines(best_linear(self.state.candidates.values()))])
 
     def _quote(self) -> dict[str, Any] | None:
         """Return the forecast of the search; if the target was met, with whether the intervals contain the outcome.
@@ -166,8 +156,7 @@ class SearchOutcome:
         quote = quotes[-1].event
         coverage: dict[str, bool | None] = {"parameters_held": None, "seconds_held": None}
         if self.verdict is not None and self.verdict.passed:
-            row = self.verdict.row
-            coverage["parameters_held"] = holds(quote.parameters, row.parameters)
+            coverage["parameters_held"] = holds(quote.parameters, self.verdict.row.parameters)
             coverage["seconds_held"] = holds(quote.seconds, self.state.seconds)
         return {**document_of(quote), **coverage}
 

@@ -63,17 +63,17 @@ def choose(
 ) -> NamedRecipe:
     """Train a network with each recipe of ``CHOICES``, and store and return the recipe with the fewest errors.
 
-    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, it is the smallest draw; if
-    the ops of no draw fit together, ``SHORT_CHOICE`` is returned and nothing is stored. The errors are mean shares over
-    ``_SEEDS`` seeds, or over one seed if two would take more than ``_SHARE_OF_TIME`` at the measured pace; in a failed
-    run all validation images count as wrong.
+    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, the smallest draw is trained;
+    if the ops of no draw fit together, ``SHORT_CHOICE`` is returned and nothing is stored. The errors are mean shares
+    over ``_SEEDS`` seeds, or over one seed if two would take more than ``_SHARE_OF_TIME`` at the measured pace; in a
+    failed run all validation images count as wrong.
 
     Args:
         data: Data set of the search.
         space: Space of the search.
         budget: Largest number of parameters.
         executor: Executor, which is started and stopped here.
-        effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of its time.
+        effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of the time limit.
         workspace: Workspace that stores the selection.
     """
     network = _median_network(space, budget)
@@ -122,7 +122,7 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
     if effort.seconds is None:
         return epochs
     pace = pace_of(effort.engine, effort.device)
-    # One epoch of all runs, in seconds of a worker.
+    # An epoch of all runs, in seconds of a worker.
     epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
     return max(1, min(epochs, int(_most_seconds(effort) / epoch_seconds)))
 

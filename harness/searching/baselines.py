@@ -73,6 +73,14 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     return max(complete, key=lambda run: run.required_validation.accuracy_pct, default=None)
 
 
+def linear_lines(run: Result | None) -> list[str]:
+    """Return the line on the linear baseline for people; empty for None."""
+    if run is None:
+        return []
+    accuracy = f"validation accuracy {run.required_validation.accuracy_pct:.2f} %"
+    return [f"linear baseline: {run.parameters:,} parameters, {accuracy}"]
+
+
 def linear_document(run: Result | None) -> dict[str, Any] | None:
     """Return the run of a linear baseline as plain JSON values; None for None."""
     if run is None:

@@ -1,7 +1,8 @@
 """The end of a search: outcome, answer, reason and advice.
 
 Terminal, JSON document, page and Markdown summary print the same ``Ending``. The ending follows from the log of the
-study and the leaderboard row of the answer, so it is defined while the search runs and after later verifications, too.
+study and the leaderboard row of the answer, so the ending is defined while the search runs and after later
+verifications, too.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """The end of a search, or its state while it runs; sentences have no full stops.
+    """The end of a search, or the state of a running search; sentences have no full stops.
 
     Attributes:
         outcome: Outcome of the study.
@@ -118,7 +119,7 @@ def _export_command(row: LeaderboardRow, recipe: Recipe) -> str:
 
 
 def _is_open(row: LeaderboardRow) -> bool:
-    """Return whether further seeds decide the verification of a row: its mean reaches the target or is missing."""
+    """Return whether further seeds decide the verification of a row: the mean reaches the target or is missing."""
     mean_pct = row.mean_test_accuracy_pct
     return not row.reached and (mean_pct is None or statistics.reaches(mean_pct, row.target_pct))
 
@@ -172,8 +173,9 @@ def _unconfirmed_text(state: StudyState) -> str:
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
     text += f"{config.threshold_text}: {counted(state.trained_count, 'network')} trained"
-    if ends[Status.PRUNED]:
-        text += f" ({ends[Status.PRUNED]:,} pruned)"
+    rung_texts = [f"{ends[each]:,} {each}" for each in (Status.PRUNED, Status.SHORTENED) if ends[each]]
+    if rung_texts:
+        text += f" ({', '.join(rung_texts)})"
     for status, verb in _FAILURES.items():
         if ends[status]:
             text += f", {counted(ends[status], 'run')} {verb}"
@@ -236,7 +238,7 @@ def _next_advice(
     state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None, *, is_at_work: bool
 ) -> Advised | None:
     sessions = state.of_kind(SessionBegan)
-    # Arguments of the last session; the first word of its command line is the path of the program.
+    # Arguments of the last session; the first word of the command line is the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
         advice = _logged_advice(state, row) or _verification_advice(row, answer)
@@ -250,7 +252,7 @@ def _next_advice(
 
 
 def _more_effort(again: Sequence[str], end: SessionEnded) -> Advised | None:
-    """Return the command of a session with twice its limit; None if the space is exhausted without a limit.
+    """Return the command of a session with twice the limit; None if the space is exhausted without a limit.
 
     Args:
         again: Arguments of the session.
@@ -291,7 +293,7 @@ def ledger_advice(row: LeaderboardRow) -> Advised:
 
 
 def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advised | None:
-    """Return the command for the missing verification or certification of the answer; None if nothing is missing."""
+    """Return the command for a verification or certification that the answer lacks; None if the answer has both."""
     if answer is not None:
         effect = "trains the network on fresh seeds and reads the test set"
         return Advised(arguments=("verify", answer.hash), advice=effect)

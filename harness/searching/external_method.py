@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
@@ -106,9 +108,31 @@ Ask = Callable[[Sequence[TriedNetwork]], str]  # from all earlier proposals, the
 Stop = Callable[[Rung], bool]  # whether to prune the training
 
 
-def functions_of(method: Ask | tuple[Ask, Stop]) -> tuple[Ask, Stop | None]:
-    """Return the ``Ask`` function of a method and its ``Stop`` function; None if the method does not prune."""
-    return method if isinstance(method, tuple) else (method, None)
+def functions_of(
+    method: Ask | tuple[Ask, Stop], guard: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> tuple[Ask, Stop | None]:
+    """Return the ``Ask`` and ``Stop`` functions of a method; None in place of ``Stop`` if the method does not prune.
+
+    The returned functions call the method within ``guard()``, and raise TypeError if an answer has the wrong type.
+    """
+    user_ask, user_stop = method if isinstance(method, tuple) else (method, None)
+
+    def ask(trials: Sequence[TriedNetwork]) -> str:
+        with guard():
+            answer = user_ask(trials)
+            if isinstance(answer, str):
+                return answer
+            raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
+
+    def stop(rung: Rung) -> bool:
+        assert user_stop is not None, "a method that does not prune is not asked at rungs"
+        with guard():
+            answer = user_stop(rung)
+            if isinstance(answer, bool):
+                return answer
+            raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
+
+    return ask, stop if user_stop else None
 
 
 @dataclass(slots=True)
@@ -258,23 +282,7 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         seed=config.seed,
         rungs=config.rungs_of(epochs),
     )
-    with guarding_user_code(f"sampler {name}"):
-        method: Ask | tuple[Ask, Stop] = function_of(name, "sampler")(problem)
-        user_ask, user_stop = functions_of(method)
-
-    def ask(trials: Sequence[TriedNetwork]) -> str:
-        with guarding_user_code(f"sampler {name}"):
-            answer = user_ask(trials)
-            if isinstance(answer, str):
-                return answer
-            raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
-
-    def stop(rung: Rung) -> bool:
-        assert user_stop is not None, "a method that does not prune is not asked at rungs"
-        with guarding_user_code(f"sampler {name}"):
-            answer = user_stop(rung)
-            if isinstance(answer, bool):
-                return answer
-            raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
-
-    return Asker(f"sampler {name}", space, problem, ask, stop if user_stop else None, lengths)
+    guard = partial(guarding_user_code, f"sampler {name}")
+    with guard():
+        ask, stop = functions_of(function_of(name, "sampler")(problem), guard)
+    return Asker(f"sampler {name}", space, problem, ask, stop, lengths)

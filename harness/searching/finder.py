@@ -13,7 +13,7 @@ import operator
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
@@ -61,8 +61,8 @@ _MOST_AT_ONCE = 4  # largest batch for trainings that are faster than an optimiz
 _MOST_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
 # Without a prior, the surrogate expects this factor times the allowed errors at the centre of the features.
 _PRIOR_ERROR_FACTOR = 1.5
-# Standard deviation added to the log errors of a pruned run, as the final errors are extrapolated from a rung.
-_PRUNED_DOUBT = 0.15
+# Standard deviation added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
+_RUNG_DOUBT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,7 @@ def _listed(text: str, task: Task, weight_bits: int, objective: Objective) -> tu
     return tuple(options)
 
 
+@dataclass(eq=False)
 class Finder:
     """Candidate generator for a single inquiry, which also records rejected networks.
 
@@ -169,18 +170,14 @@ class Finder:
         limited_space: Space with the largest cost as a further condition.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        config: StudyConfig,
-        inquiry: Inquiry,
-        past: Past,
-        best_options: Sequence[NetworkOption] = (),
-    ) -> None:
-        """Initialize the generator; ``best_options`` are the best networks of the previous inquiry."""
-        self.space = space
-        self.config = config
-        self.past = past
+    space: SearchSpace
+    config: StudyConfig
+    inquiry: InitVar[Inquiry]
+    past: Past
+    best_options: Sequence[NetworkOption] = ()
+
+    def __post_init__(self, inquiry: Inquiry) -> None:
+        """Begin without rejections; ``best_options`` are the best networks of the previous inquiry."""
         self.max_cost = inquiry.max_cost
         self.candidates = inquiry.candidates
         self.time_left = inquiry.time_left
@@ -189,14 +186,15 @@ class Finder:
         proposals = [candidate.proposal for candidate in self.candidates.values()]
         self.trial = max(self.candidates, default=-1) + 1
         self.trials_by_hash = {each.hash: each.trial for each in proposals}
-        self.proposed_pairs = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
+        epochs = self.config.recipe.epochs
+        self.proposed_pairs = frozenset((each.hash, each.epochs or epochs) for each in proposals)
         self.rejected_proposals: list[Rejected | Repeated] = []
         self.rejected_draws: Counter[str] = Counter()
         self.nearest_draw: Feasibility | None = None
         self.option_count = 0
-        self.best_options = best_options
         self.is_in_doubt = False
         self.time_would_help = False
+        space = self.space
         limit = Condition(self.objective, "<=", self.max_cost)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
         is_small = space.configurations <= _MOST_LISTED
@@ -319,7 +317,7 @@ class Finder:
         network = candidate.proposal.architecture
         row = row_of(network, self.space.task, epochs, recipe.batch_size, recipe.augmented_share)
         images = first.validation_size
-        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        doubt = 0.0 if first.status is Status.COMPLETE else _RUNG_DOUBT
         return Observation(row, errors * IMAGES / images, len(candidate.runs), doubt=doubt, images=images)
 
     def _open_candidates(self) -> Iterator[tuple[int, float]]:

@@ -1,10 +1,11 @@
 """The quote: a forecast of the size of the answer of a search and of the time, from the surrogate model.
 
-The forecast is for a search of a stated length, which trains a network only if its confirmation and its verification
-fit the time. The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks share. The
-forecast therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 % quantile of its
-own errors. The 5 % quantile of the size of the answer is then the size of the smallest network that is confirmed with a
-probability of at least 5 %; 50 % and 95 % likewise. Sizes are parameters, whichever metric is minimised.
+The forecast is for a search of a stated length, which trains a network only if confirmation and verification of the
+network fit the time. The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks
+share. The forecast therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 %
+quantile of the predicted errors. The 5 % quantile of the size of the answer is then the size of the smallest network
+that is confirmed with a probability of at least 5 %; 50 % and 95 % likewise. Sizes are parameters, whichever metric is
+minimised.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Predictions:
         )
 
     def smallest(self, errors: float, chance: float, most_seconds: float = math.inf) -> int | None:
-        """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``; None without one.
+        """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``, else None.
 
         Ties go to the first index, hence to the shortest length, as the lengths of a network ascend. Trainings of more
         than ``most_seconds`` are left out.
@@ -114,7 +115,7 @@ class Outlook:
     """
 
     def __init__(self, finder: Finder) -> None:
-        """Draw and mutate networks with a fixed seed, and predict their errors."""
+        """Draw and mutate networks with a fixed seed, and predict the errors of each network."""
         rng = random.Random(0)
         self.finder = finder
         self.acquisition = finder.acquisition()
@@ -137,7 +138,7 @@ class Outlook:
         return [option.draw for option in parents.values()]
 
     def pair(self, chance: float, most_seconds: float) -> tuple[NetworkOption, int] | None:
-        """Return the smallest network with at least this probability of confirmation, and its training length.
+        """Return the smallest network with at least this probability of confirmation, and the training length.
 
         None without such a network among the trainings of at most ``most_seconds``.
         """
@@ -148,8 +149,8 @@ class Outlook:
         """Return the length in seconds of the search that is forecast.
 
         This is the length of the running search or, before a search, ``least_seconds``; longer if the fastest network
-        with a chance of 50 % needs more time for ``_TRAININGS`` trainings and its verification, or for its own
-        training, confirmation and verification.
+        with a chance of 50 % needs more time for ``_TRAININGS`` trainings and a verification, or for
+        training, confirmation and verification of this network.
         """
         time_left = self.finder.time_left
         if not math.isinf(time_left.seconds_left):
@@ -179,8 +180,7 @@ class Outlook:
         order = order or np.argsort(-chances).tolist()
         # A network may occur once per training length.
         pairs = [self.pairs[index] for index in order[: _PARENTS * len(self.acquisition.lengths)]]
-        options = {option.hash: option for option, _ in pairs}
-        return list(options.values())[:_PARENTS]
+        return list({option.hash: option for option, _ in pairs}.values())[:_PARENTS]
 
 
 def quote(outlook: Outlook) -> Quoted:
@@ -189,7 +189,7 @@ def quote(outlook: Outlook) -> Quoted:
     time_left = finder.time_left
     length = outlook.length()
     most_seconds = longest_training(length, time_left.workers, time_left.images, outlook.acquisition.seeds)
-    # Networks that passed their first run only are observations of the surrogate, as one run proves little.
+    # Networks that passed only the first run are observations of the surrogate, as a single run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
     for chance in QUANTILES:
@@ -241,8 +241,7 @@ def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
 
 def quote_lines(quote: Quoted, budget: int) -> Iterable[str]:
     """Yield the sentences of a quote, without full stops; ``budget`` is the largest number of parameters."""
-    texts = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quote.parameters]
-    low, middle, high = texts
+    low, middle, high = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quote.parameters]
     _, median, _ = quote.parameters
     if median is None:
         chance = f"chance {100 * quote.chance:.0f} % with up to {budget:,} parameters"

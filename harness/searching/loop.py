@@ -49,7 +49,7 @@ from search_spaces.network import Architecture
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
-_QUOTED_TRAININGS = 7  # trained candidates without the baselines before the search logs a forecast (``Quoted``)
+_QUOTED_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast (``Quoted``)
 
 
 def run_search(search: Search, command: list[str]) -> None:
@@ -109,14 +109,12 @@ def open_search(
         baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
+        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` trainings.
     """
     config = state.config
     data = dataset(config.dataset)
     prior = read_prior(state.folder)
-    past = NO_PAST
-    if prior is not None:
-        past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
+    past = NO_PAST if prior is None else Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
     space = study_space(config, data.task)
     method = method_of(config, space, effort.workers)
     has_short_runs = data.train_size < FEW_IMAGES
@@ -149,9 +147,7 @@ def explore(search: Search) -> None:
         on_worker_events(search, events)
     if not search.interrupted:
         _quote_if_due(search)
-    search.end_reason = _stop_reason(search)
-    if search.end_reason is None:
-        search.end_reason = EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED
+    search.end_reason = _stop_reason(search) or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
 
 
 def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
@@ -306,38 +302,39 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
 
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     """Log the decision at a rung; queue the next part of the run before all waiting jobs, or end the run."""
-    threshold_pct = search.config.threshold_pct
-    rung = scheduler.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
-    shorter_epochs = _shorter_epochs(search, job, result)
+    rung = scheduler.at_rung(result, search.state.ratios, search.config.threshold_pct, search.is_hopeless)
+    shorter_epochs = _shorter_epochs(search, rung.trial, result)
     if shorter_epochs is not None:
-        rung = replace(rung, pruned=True, exempt=False, shorter_epochs=shorter_epochs)
+        search.add(replace(rung, pruned=False, exempt=False, shorter_epochs=shorter_epochs))
+        message = f"the threshold is reached at epoch {rung.epoch}; a training of {shorter_epochs} epochs follows"
+        _end_run(search, job, replace(result, status=Status.SHORTENED, message=message))
+        return
     search.add(rung)
     if not rung.pruned:
         until = scheduler.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
     message = "by the rule of the method"
-    if shorter_epochs is not None:
-        message = f"the threshold is reached at epoch {rung.epoch}; a training of {shorter_epochs} epochs follows"
-    elif search.is_hopeless is None:
+    if search.is_hopeless is None:
         message = f"after epoch {rung.epoch}, the 90 % quantile of the predicted accuracy is "
-        message += f"{rung.predicted_pct:.4f} %, below the threshold of {threshold_pct:.4f} %"
+        message += f"{rung.predicted_pct:.4f} %, below the threshold of {search.config.threshold_pct:.4f} %"
     _end_run(search, job, replace(result, status=Status.PRUNED, message=message))
 
 
-def _shorter_epochs(search: Search, job: Job, result: Result) -> int | None:
-    """Return the epochs of a shorter training in place of a first run at a rung; None if the run goes on.
+def _shorter_epochs(search: Search, trial: int, result: Result) -> int | None:
+    """Return the epochs of a shorter training in place of the first run of a trial at a rung; None if the run goes on.
 
     Only without an incumbent, as smaller networks need longer trainings, and without a limit of trials, as the rule
-    saves time and not trials. Only the default proposer trains networks again.
+    saves time and not trials. Only the default proposer trains networks again. A decision in the log stands, so that a
+    search that was killed before the end of the run decides as before.
     """
-    if job.purpose is not Purpose.SEARCH or search.state.incumbent is not None or search.effort.trials is not None:
-        return None
-    if search.is_hopeless is not None or not isinstance(search.proposer, Proposer):
-        return None
-    assert job.trial is not None, "every run of a search belongs to a trial"
     candidates = search.state.candidates
-    return scheduler.shorter_epochs(result, candidates[job.trial], candidates.values(), search.config)
+    logged_epochs = candidates[trial].shorter_epochs
+    has_rule = search.is_hopeless is None and isinstance(search.proposer, Proposer)
+    is_due = has_rule and search.state.incumbent is None and search.effort.trials is None
+    if logged_epochs is not None or not is_due:
+        return logged_epochs
+    return scheduler.shorter_epochs(result, candidates[trial], candidates.values(), search.config)
 
 
 def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessError] = HarnessError) -> None:
@@ -375,12 +372,12 @@ def _log_incumbent(search: Search) -> None:
 
 
 def _quote_if_due(search: Search) -> None:
-    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baselines."""
+    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` trainings beside the baselines."""
     if not search.logs_forecast or search.state.of_kind(Quoted):
         return
-    candidates = search.state.candidates.values()
-    trials = [each for each in candidates if each.first_run is not None and each.proposal.origin != BASELINE]
-    if len(trials) < _QUOTED_TRAININGS:
+    runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
+    # A shortened run and the training that replaces the run count once.
+    if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _QUOTED_TRAININGS:
         return
     inquiry = search.inquiry(search.turn.limit)
     # The forecast may be due when the time for the choice of networks is over.

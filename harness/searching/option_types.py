@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from search_spaces.ops import Shape
     from search_spaces.space import Condition
 
-_MOST_CHANNELS = 16  # channels of a data set at most (docs/data.md)
 _MOST_COLOURS = 4  # channels of a colour picture at most: red, green, blue and alpha
 
 
@@ -113,7 +112,7 @@ def _shape(text: str) -> Shape:
     channels, rows, columns = map(int, text.split("x"))
     # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
     # channels).
-    if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
+    if channels > datasets.MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
         raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
 

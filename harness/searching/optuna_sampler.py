@@ -55,7 +55,7 @@ class _Member(NamedTuple):
     Attributes:
         indices: Decisions, as option indices by name.
         violation_pct: Threshold minus validation accuracy, in percentage points.
-        cost: Cost of a completed run; None for a pruned run.
+        cost: Cost of a completed run; None for a run that ended at a rung.
     """
 
     indices: Mapping[str, int]
@@ -319,7 +319,7 @@ class SamplerStudy:
         """
         first = candidate.first_run
         accuracy_pct = None if first is None else first.validation_accuracy_pct
-        if first is None or accuracy_pct is None or first.status not in (Status.COMPLETE, Status.PRUNED):
+        if first is None or accuracy_pct is None or not first.status.is_regular:
             self.forget(trial)
         else:
             trial.set_constraint(_ACCURACY, candidate.threshold_pct - accuracy_pct)

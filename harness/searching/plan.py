@@ -1,6 +1,7 @@
 """Plan of a search: the configuration, the study folder and the prior observations.
 
-Nothing is written into the folder of the study. A recipe that is chosen by trainings is stored beside the data set.
+Planning does not write into the folder of the study. A recipe that is chosen by trainings is stored beside the data
+set.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def plan_search(
             takes ``SHORT_CHOICE``, the recipe of searches that are too short for a choice.
 
     Raises:
-        UsageError: An option is invalid, or two options contradict each other.
+        UsageError: An option is invalid, or two options are contradictory.
         ContentError: The space does not fit the images, the limits, the chip or the precision.
         DataError: The images are missing or damaged.
         DeviceError: The device or the engine is not available.
@@ -138,7 +139,7 @@ def plan_search(
         effort = effort_of(request, training.engine.kind, device)
         images = load(request.dataset, request.data)
     if images.dataset != goal.data:  # ``auto``, and MNIST is not available
-        # Space, recipe and lengths stay those of MNIST, so that studies of earlier versions can be resumed.
+        # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
         goal = goal_of(images.dataset, request.target_pct)
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
@@ -150,7 +151,7 @@ def plan_search(
         sampler=sampler,
         sampler_sha256=sampler_sha256,
     )
-    # The folder is named before the start networks are entered: the name must not depend on them.
+    # The name of the folder must not depend on the start networks, which are entered below.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
     config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
     with busy("reading past runs"):
@@ -178,8 +179,8 @@ def plan_search(
 def _trainable(request: SearchRequest, training: TrainingChoice, image_count: int) -> TrainingChoice:
     """Return the training with a batch that fits the images.
 
-    A default recipe is adapted to few images. UsageError if the batch of another recipe, which the user named, or which
-    is still to be chosen, exceeds the images.
+    A default recipe is adapted to few images. UsageError if the batch of a recipe that the user named, or of a recipe
+    that is still to be chosen, exceeds the images.
     """
     if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
         training = replace(training, named_recipe=for_few(training.named_recipe, image_count))
@@ -216,7 +217,7 @@ def _start_networks(
     if request.start_from is None:
         return ()
     if study_exists(folder):
-        # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
+        # The source of ``start_from`` may have grown since; a continued study keeps the first set of networks.
         return read_config(folder).config.known
     return suitable(networks, space_choice.space, space_choice.budget, request.start_from)
 
@@ -227,13 +228,13 @@ def _past(
     """Return the prior observations, and the errors of earlier trainings that could not be read."""
     past = read_prior(folder)
     if past is not None:
-        return past, []  # a continued study keeps its first prior observations
+        return past, []  # a continued study keeps the first prior observations
     overlapping_sets = sets_with_images(image_digests(images.train_images.numpy()))
     return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping_sets)
 
 
 def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
-    """Return the source of each argument by its key in ``config.json``."""
+    """Return the source of each argument, by key in ``config.json``."""
     options = options_of(type(request))
     # Arguments without effect on the outcome of a study have no key.
     keys = {name: options[name].origin_key for name in origins}
@@ -274,12 +275,12 @@ def _config(
 
 
 def _effective_groups(data: Dataset, group_sizes: Sequence[int]) -> float:
-    """Return the effective number of groups of data that validate by folds of groups; 0 for other data."""
+    """Return the effective number of groups of data that validate by folds of groups, else 0."""
     return round(independent_cases(group_sizes), 3) if data.group_folds else 0.0
 
 
 def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
-    """Return the folder of a study without a name; the digest in its name is unique to the configuration."""
+    """Return the folder of a study without a name; the digest in the name is unique to the configuration."""
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     return workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
 
@@ -290,10 +291,10 @@ def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int 
     Args:
         plan: Plan for this machine.
         make_executor: Factory of the executor of the cluster.
-        processes: Training processes per node; None for one per core or GPU.
+        processes: Training processes per node; None for all cores or GPUs.
 
     Raises:
-        DeviceError: No node has a core, or a GPU if the plan requires one.
+        DeviceError: No node has a core or, if the plan requires a GPU, no node has a GPU.
     """
     device = plan.effort.device
     nodes = tuple(node for node in nodes_now() if node.room(device, processes))

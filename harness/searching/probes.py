@@ -31,7 +31,7 @@ from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
 from harness.system.terminal import duration_text
-from harness.training.executors.base import JobEnded, feed
+from harness.training.executors.base import JobEnded, JobFailed, feed
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
@@ -100,15 +100,17 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
 
     Raises:
         UsageError: No network was trained within ``seconds``.
+        HarnessError: Every training failed; of the class of the last failure (``JobFailed.error_type``).
     """
     probes = _Probes(plan, seconds)
     search = probes.search
     search.executor.start(plan.effort.workers)
     try:
         probes.train(probes.jobs_of_sizes())
+        if not probes.trained and probes.failures:
+            raise probes.failures[-1].error_type(f"every training failed: {probes.failures[-1].message}")
         if not probes.trained:
-            message = ": ".join([f"no network was trained in {duration_text(seconds)}", *probes.messages[-1:]])
-            raise UsageError(message, hint="increase the time")
+            raise UsageError(f"no network was trained in {duration_text(seconds)}", hint="increase the time")
         probes.train(probes.jobs_of_passed_baselines())
         curve = probes.curve()
         probes.train(probes.jobs_of_quantiles())
@@ -133,7 +135,7 @@ class _Probes:
         proposer: Source of the baselines and the ladder; makes no proposals.
         search: Search in memory, whose state has the trained networks.
         until: End of the trainings, on the executor's clock.
-        messages: Messages of crashed workers.
+        failures: Crashed or timed-out jobs.
     """
 
     def __init__(self, plan: SearchPlan, seconds: float) -> None:
@@ -147,7 +149,7 @@ class _Probes:
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
         # The final quote has ``_OUTLOOK_SECONDS``, at most half of the time.
         self.until = executor.now() + max(seconds / 2, seconds - _OUTLOOK_SECONDS)
-        self.messages: list[str] = []
+        self.failures: list[JobFailed] = []
 
     @property
     def seconds_left(self) -> float:
@@ -186,7 +188,7 @@ class _Probes:
         for events in feed(self.search.executor, lambda: next(queue, None), lambda: self.seconds_left <= 0):
             for event in events:
                 if not isinstance(event, JobEnded):
-                    self.messages.append(event.message)
+                    self.failures.append(event)
                     continue
                 results.append((event.job, event.result))
                 # Runs of a curve (purpose TRAIN) are no runs of a candidate.
@@ -287,8 +289,7 @@ class _Probes:
         jobs = []
         for seed in range(seeds):
             jobs.append(self._compared(middle, seed, 2 * epochs, image_share=0.5))
-            jobs.append(self._compared(middle, seed, epochs))
-            jobs.append(self._compared(largest, seed, epochs))
+            jobs += [self._compared(middle, seed, epochs), self._compared(largest, seed, epochs)]
         errors: dict[str, list[int]] = {name: [] for name in ("half", "all", "largest")}
         for job, result in self.train(jobs):
             name = "largest" if job.trial == largest.proposal.trial else "all"

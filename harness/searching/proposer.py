@@ -1,9 +1,9 @@
 """The proposer: chooses the next network to train and the number of epochs.
 
-A search starts with the baselines. Without prior observations, a ladder of a few sizes follows,
-until a network passes its first run; on few images, a ladder of short trainings also follows if all prior observations
-are of other data sets. Then the surrogate model chooses among many draws and mutations, or among all networks of a
-small space; a sampler requested by the user alternates with the surrogate model.
+A search starts with the baselines. Without prior observations, a ladder of a few sizes follows, until a network passes
+the first run; on few images, a ladder of short trainings also follows if no prior observation is of the data set of the
+search. Then the surrogate model chooses among many draws and mutations, or among all networks of a small space; a
+sampler requested by the user alternates with the surrogate model.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Proposer:
         past: Prior observations and transfer mean of the surrogate model.
         baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
-        sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins.
+        sampler_study: Optuna study of the sampler, which also stores the proposals of all further origins.
         running: Optuna trials of the proposals without a result, by trial number of the search.
     """
 
@@ -127,7 +127,7 @@ class Proposer:
             past: Prior observations and transfer mean of the surrogate model.
             baselines: Baselines to train first, in this order.
             has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
-                trainings tells more about the data set than the transfer from other data sets.
+                trainings tells more about the data set than the transfer from different data sets.
         """
         self.space = space
         self.config = config
@@ -175,14 +175,14 @@ class Proposer:
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
 
-        The events must be replayed in order: NSGA-II derives the generation of a trial from the trials before it. Each
-        event must also use as many seeds of ``sampler_study`` as at its first occurrence, since later seeds depend on
-        their number:
+        The events must be replayed in order: NSGA-II derives the generation of a trial from the earlier trials. Each
+        event must also use as many seeds of ``sampler_study`` as in the original search, since later seeds depend on
+        the number of used seeds. Each of the following uses a seed:
 
-        - a proposal of the surrogate model, or a proposal after a search by the surrogate model: one seed
-        - an answer of the sampler: one seed, whether proposed, rejected or repeated
-        - a uniform draw after the answers of the sampler: one seed
-        - ``start_fixed_trial``, of every proposal except those of the sampler: one seed
+        - a proposal of the surrogate model, or a proposal after a search by the surrogate model
+        - an answer of the sampler, whether proposed, rejected or repeated
+        - a uniform draw after the answers of the sampler
+        - ``start_fixed_trial``, of every proposal that is not an answer of the sampler
         """
 
         def restart(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
@@ -241,11 +241,11 @@ class Proposer:
         self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
 
     def _propose_shorter(self, finder: Finder) -> Proposal | None:
-        """Propose the first network whose run ended at a rung because fewer epochs suffice; None without one."""
+        """Propose the first network whose run ended at a rung because fewer epochs suffice; None if there is none."""
         for candidate in finder.candidates.values():
             proposal = candidate.proposal
             epochs = candidate.shorter_epochs
-            # Until the run has ended, a resumed search may decide anew.
+            # A resumed search ends the run first.
             if epochs is None or candidate.first_run is None or (proposal.hash, epochs) in finder.proposed_pairs:
                 continue
             option = finder.option_or_rejection(Draw(proposal.architecture, proposal.decisions))
@@ -255,7 +255,10 @@ class Proposer:
         return None
 
     def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
-        """Remove networks from the list up to the first that may be trained and propose it; None if none is left."""
+        """Propose the first network of a list that may be trained, and remove all networks up to this network.
+
+        None if no network may be trained; the list is then empty.
+        """
         while networks:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
@@ -281,7 +284,7 @@ class Proposer:
         if not choices:
             return None
         first_choice, *later_choices = choices
-        # In doubt (no network has a useful probability), only one network is proposed, as the result may end the doubt.
+        # In doubt (no network has a useful probability), a single network is proposed, as the result may end the doubt.
         self._batch = [] if finder.is_in_doubt else later_choices
         self._batch_max_cost = finder.max_cost
         origin = "doubt" if finder.is_in_doubt else SURROGATE
@@ -320,14 +323,14 @@ class Proposer:
         choice: ScoredOption | None = None,
         optuna_trial: Trial | None = None,
     ) -> Proposal:
-        """Register a network as running and return its proposal.
+        """Register a network as running and return the proposal.
 
         Args:
             finder: Generator that found the network.
             option: Network to propose.
             origin: Origin of the proposal (``Proposal.origin``).
             choice: Number of epochs chosen by the surrogate model; None to decide here.
-            optuna_trial: Trial in which the sampler proposed the network; None for other origins.
+            optuna_trial: Trial in which the sampler proposed the network; None for further origins.
         """
         lengths = self.config.epoch_choices
         epochs = min(lengths)
@@ -352,8 +355,8 @@ def _violation(space: SearchSpace, analysis: Analysis) -> float:
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
-            # Both are at least 1: a strict condition is violated at its bound, and a bound may be 0 or negative (a chip
-            # without room).
+            # Both numbers are at least 1: a strict condition is violated at the bound, and a bound may be 0 or negative
+            # (a chip without room).
             violations.append(max(1, abs(value - condition.bound)) / max(1, condition.bound))
     return math.fsum(violations)
 

@@ -35,7 +35,7 @@ from search_spaces.deployment import without_integer_form
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
 from search_spaces.space import Condition, Metric, SearchSpace, contradictory, draw, judge, measured, uniform
-from search_spaces.space_errors import ShapeError, counted
+from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
     import torch
@@ -202,16 +202,16 @@ def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip |
 
 
 def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
-    """Return the conditions set by the memory of a chip; raise ContentError if stack and image exceed the RAM."""
+    """Return the conditions set by the memory of a chip; raise ContentError if the memory leaves no byte."""
     if chip is None:
         return ()
-    flash, ram = chip.limits(task)
-    if ram.bound <= 0:
-        raise ContentError(
-            f"no network for these images fits {chip}: the RAM lacks {counted(-ram.bound, 'byte')} for stack and image",
-            hint="smaller images need less RAM",
-        )
-    return flash, ram
+    limits = chip.limits(task)
+    memories = (("flash", chip.flash_bytes, "the program"), ("RAM", chip.ram_bytes, "stack and image"))
+    for (memory, size, content), limit in zip(memories, limits, strict=True):
+        if limit.bound <= 0:
+            lack = f"the {memory} of {size:,} bytes has no room beside {content} of {size - limit.bound:,} bytes"
+            raise ContentError(f"no network for these images fits {chip}: {lack}")
+    return limits
 
 
 def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:

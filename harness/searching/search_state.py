@@ -10,7 +10,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -85,6 +85,7 @@ class Observer(Protocol):
         """Handle a snapshot, taken after each poll of the workers."""
 
 
+@dataclass(eq=False)
 class Search:
     """A running search on a study.
 
@@ -115,51 +116,39 @@ class Search:
         end_reason: Reason for the end of the search; None while running.
     """
 
-    def __init__(
-        self,
-        state: StudyState,
-        effort: Effort,
-        executor: Executor,
-        proposer: Proposing,
-        *,
-        data: Dataset,
-        log: StudyLog | None,
-        observers: Sequence[Observer] = (),
-        switches: Switches = ALL_ON,
-        is_hopeless: Callable[[Result], bool] | None = None,
-        planning_seconds: float = 0.0,
-        logs_forecast: bool = False,
-    ) -> None:
-        """Resume from a state; unfinished runs wait, and ``planning_seconds`` count as time of this session."""
-        config = state.config
-        self.state = state
-        self.config = config
-        self.data = data
-        self.folder = state.folder
-        self.log = log
-        self.effort = effort
-        self.executor = executor
-        self.proposer = proposer
-        self.observers = observers
-        self.switches = switches
-        self.logs_forecast = logs_forecast
-        self.is_hopeless = is_hopeless
-        self.session_start = executor.now() - planning_seconds
-        self.earlier_seconds = state.seconds
-        self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
-        for entry in state.of_kind(RunEnded):
+    state: StudyState
+    effort: Effort
+    executor: Executor
+    proposer: Proposing
+    _: KW_ONLY
+    data: Dataset
+    log: StudyLog | None
+    observers: Sequence[Observer] = ()
+    switches: Switches = ALL_ON
+    is_hopeless: Callable[[Result], bool] | None = None
+    planning_seconds: InitVar[float] = 0.0
+    logs_forecast: bool = False
+    failures: Counter[tuple[int | None, Purpose, int]] = field(default_factory=Counter, init=False)
+    crashes_in_a_row: int = field(default=0, init=False)
+    interrupted: bool = field(default=False, init=False)
+    lacks_time: bool = field(default=False, init=False)
+    why_no_proposal: str = field(default="", init=False)
+    end_reason: EndReason | None = field(default=None, init=False)
+
+    def __post_init__(self, planning_seconds: float) -> None:
+        """Resume from the state; unfinished runs wait, and ``planning_seconds`` count as time of this session."""
+        self.config = self.state.config
+        self.folder = self.state.folder
+        self.session_start = self.executor.now() - planning_seconds
+        self.earlier_seconds = self.state.seconds
+        pace = pace_of(self.effort.engine, self.effort.device).of_recipe(self.config.recipe)
+        self.timing = Timing(self.data.train_size, pace)
+        for entry in self.state.of_kind(RunEnded):
             self._add_timing(entry.event.run)
-        self.turn = turn_at(config, len(state.candidates))
-        self.waiting = [
-            self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first_run is None
-        ]
-        self.failures: Counter[tuple[int | None, Purpose, int]] = Counter()
-        self.crashes_in_a_row = 0
-        self.interrupted = False
-        self.finished = is_spent(effort, state) or not scheduler.may_look(state)
-        self.lacks_time = False
-        self.why_no_proposal = ""
-        self.end_reason: EndReason | None = None
+        candidates = self.state.candidates.values()
+        self.turn = turn_at(self.config, len(candidates))
+        self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in candidates if each.first_run is None]
+        self.finished = is_spent(self.effort, self.state) or not scheduler.may_look(self.state)
 
     def add(self, event: Event, elapsed: float | None = None) -> None:
         """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""

@@ -17,7 +17,7 @@ from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task, analyse
 
-# Costs of a training step for one image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
+# Costs of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
 # of ten forms, with a standard deviation of the log of 0.05 (diary 141).
 _NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and the gradients
 _PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
@@ -34,19 +34,19 @@ FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take 
 
 @lru_cache(maxsize=50_000)
 def work(architecture: Architecture, task: Task) -> float:
-    """Return the work of a training step for one image, in equivalent multiply-adds (``step_work``)."""
+    """Return the work of a training step per image, in equivalent multiply-adds (``step_work``)."""
     return work_of(analyse(architecture, task))
 
 
 def work_of(analysis: Analysis) -> float:
-    """Return the work of a training step for one image of an analysed network (``step_work``)."""
+    """Return the work of a training step per image of an analysed network (``step_work``)."""
     return step_work(
         analysis.macs, analysis.map_numbers, analysis.parameters, analysis.grouped_macs, analysis.pointwise_macs
     )
 
 
 def step_work(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise: int = 0) -> float:
-    """Return the work of a training step for one image, in equivalent multiply-adds of kernels larger than 1x1.
+    """Return the work of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
     Args:
         macs: Multiply-adds of the forward pass.
@@ -61,12 +61,12 @@ def step_work(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, p
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of a training step per image on one core: ``seconds_an_image`` + ``seconds_a_mac`` * work.
+    """Seconds of a training step per image on a single core: ``seconds_an_image`` + ``seconds_a_mac`` * work.
 
     Attributes:
         seconds_an_image: Seconds per image, independent of the network.
         seconds_a_mac: Seconds per multiply-add of the work (``step_work``).
-        recipe: Recipe with several starts, whose epochs count too; None for one start.
+        recipe: Recipe with several starts, whose epochs count too; None for a single start.
     """
 
     seconds_an_image: float
@@ -83,7 +83,7 @@ class Pace:
         return replace(self, recipe=recipe if recipe.starts > 1 else None)
 
 
-# Pace on one core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
+# Pace on a core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
 # ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
 # ``torch``: fitted to the four networks of benchmarks/results/throughput.json and seven networks of 0.2 to 4.6 million
 # ``work``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables,
@@ -91,8 +91,8 @@ class Pace:
 # than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger networks
 # (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
-# Pace of one process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds,
-# three epochs each (diary 119).
+# Pace of a single process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million
+# multiply-adds, three epochs each (diary 119).
 _GPU_PACE = Pace(1.3e-5, 4.0e-12)
 
 
@@ -114,14 +114,14 @@ class Timing:
     """Measured over estimated seconds of the latest runs.
 
     Only the latest ``_RECENT_RUNS`` runs per node count, so the pace recovers after a busy period. The ratio of a form
-    depends on the processor's caches, so ``forms`` compares runs of a form with runs of other forms on the same node.
+    depends on the processor's caches, so ``forms`` compares runs of a form with the remaining runs on the same node.
 
     Attributes:
         images: Training images per epoch.
         pace: Prior pace, the denominator of all ratios.
         recent: Latest runs by node, oldest first.
-        forms: By form, the sum of measured seconds, each divided by the node's slowdown for other forms, and the sum of
-            estimated seconds.
+        forms: By form, the sum of measured seconds, each divided by the slowdown of the node for the remaining
+            forms, and the sum of estimated seconds.
         slowdowns: By trial, the slowdown of the node at the end of each complete run.
     """
 
@@ -135,7 +135,7 @@ class Timing:
         """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
 
         Args:
-            run: Run, pruned and failed runs included.
+            run: Run; runs that ended early count, too.
             network_work: Work of a training step of its network, from ``work``.
             node: Name of the cluster node that trained; empty on this machine.
         """
@@ -153,7 +153,7 @@ class Timing:
             self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
 
     def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
-        """Return measured over estimated seconds of runs, corrected for their forms; None without runs."""
+        """Return measured over estimated seconds of runs, corrected for the forms; None without runs."""
         pairs = [(run.measured, run.estimated * self.form_factor(run.form)) for run in runs]
         estimate = math.fsum(estimate for _, estimate in pairs)
         return math.fsum(measured for measured, _ in pairs) / estimate if estimate else None
@@ -163,7 +163,7 @@ class Timing:
         return max(filter(None, map(self._slowdown, self.recent.values())), default=None)
 
     def form_factor(self, form: str) -> float:
-        """Return measured over estimated seconds of a form relative to other forms, shrunk towards 1.
+        """Return measured over estimated seconds of a form relative to the remaining forms, shrunk towards 1.
 
         factor = (measured + ``_FORM_SECONDS``) / (estimated + ``_FORM_SECONDS``)
         """
@@ -187,7 +187,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """Remaining time of a search, and the present pace of its trainings.
+    """Remaining time of a search, and the present pace of the trainings.
 
     Attributes:
         images: Training images per epoch.
@@ -258,7 +258,7 @@ def rounds(seeds: int, workers: int) -> int:
 def caution_seconds(images: int) -> float:
     """Return the seconds reserved for starting processes and writing files, for ``images`` training images.
 
-    With few images, 90 % of 214 verifications took at most 6.1 s more than their trainings (diary 180).
+    With few images, 90 % of 214 verifications took at most 6.1 s more than the trainings alone (diary 180).
     """
     return 6.0 if images < FEW_IMAGES else 12.0
 
@@ -278,8 +278,8 @@ def verification_seconds(run_seconds: float, workers: int, images: int, seeds: i
 def search_factor(workers: int, seeds: int) -> float:
     """Return the seconds in which a network is trained, confirmed and verified, per second of a training.
 
-    Training and confirmation take ``CAUTION * (1 + rounds)`` trainings and the verification ``CAUTION * VERIFY_FACTOR *
-    rounds``; the rounds are those of the fresh seeds and of the verification seeds.
+    Training and confirmation take ``CAUTION * (1 + rounds)`` trainings, with the rounds of the fresh seeds. The
+    verification takes ``CAUTION * VERIFY_FACTOR * rounds`` trainings, with the rounds of the verification seeds.
 
     Args:
         workers: Number of parallel trainings.
@@ -312,7 +312,7 @@ def is_spent(effort: Effort, state: StudyState) -> bool:
     """Return whether a further session with this effort could not continue the search.
 
     The last session must have ended, neither interrupted nor killed, and have had at least this effort: as many trials
-    if it reached their limit, else as much time.
+    if the limit of trials ended the session, else as much time.
     """
     last = None if state.session is None else state.session.event
     if not isinstance(last, SessionEnded):

@@ -306,8 +306,8 @@ class Candidate:
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
         """Return the expected final validation errors, on as many images as the first run validated on.
 
-        This is the mean over the runs with an error count or, for a pruned first run, the errors times the ratio of the
-        nearest rung.
+        This is the mean over the runs with an error count or, for a first run that ended at a rung, the errors times
+        the ratio of the nearest rung.
 
         Args:
             ratios: Final errors per error at a rung, by share of the epochs (``rung_ratios``).
@@ -322,7 +322,7 @@ class Candidate:
             images = first.required_validation.images
             evaluations = [run.required_validation for run in self.runs if run.validation_errors is not None]
             return statistics.mean([errors.wrong * images / errors.images for errors in evaluations])
-        if first.status is not Status.PRUNED:
+        if not first.status.is_regular:
             return None
         return ratios[_nearest_share(first.trained_epochs / first.recipe.epochs)] * first.validation_errors
 
@@ -507,7 +507,7 @@ class NearestMiss:
         allowed: Most errors of ``size`` images that reach the threshold.
         size: Number of validation images.
         cost: Value of the first minimised metric.
-        pruned_after: Epochs after which the only run was pruned; None for a complete run.
+        rung: Epoch of the rung at which the only run was pruned or shortened; None for a complete run.
     """
 
     trial: int
@@ -519,7 +519,7 @@ class NearestMiss:
     allowed: int
     size: int
     cost: int
-    pruned_after: int | None = None
+    rung: int | None = None
 
 
 def allowed_errors(threshold_pct: float, size: int) -> int:
@@ -534,8 +534,8 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors.
 
-    A pruned candidate is returned only if all unconfirmed candidates were pruned. None if no unconfirmed candidate has
-    a complete or pruned first run with a count of errors.
+    A candidate whose run ended at a rung is returned only if no unconfirmed candidate has a complete run. None if no
+    first run of an unconfirmed candidate has a count of errors without a failure.
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:
@@ -551,14 +551,14 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     usable = []
     for candidate in candidates:
         first = candidate.first_run
-        if first is None or first.validation is None or first.status not in (Status.COMPLETE, Status.PRUNED):
+        if first is None or first.validation is None or not first.status.is_regular:
             continue
         errors = errors_of(candidate, first)
         # The first runs of trials validate on folds of different sizes.
-        rank = (first.status is Status.PRUNED, errors / first.required_validation.images, candidate.order)
+        rank = (first.status is not Status.COMPLETE, errors / first.required_validation.images, candidate.order)
         usable.append((rank, errors, candidate, first))
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
-    for (is_pruned, _, _), errors, candidate, first in sorted(usable, key=lambda item: item[0]):
+    for (is_at_rung, _, _), errors, candidate, first in sorted(usable, key=lambda item: item[0]):
         if not candidate.is_confirmed:
             size = first.required_validation.images
             return NearestMiss(
@@ -570,7 +570,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
                 runs=max(1, len(candidate.fresh_runs)),
                 allowed=allowed_errors(candidate.threshold_pct, size),
                 size=size,
-                pruned_after=first.trained_epochs if is_pruned else None,
+                rung=first.trained_epochs if is_at_rung else None,
                 cost=candidate.costs[0],
             )
     return None
@@ -580,8 +580,8 @@ def miss_text(miss: NearestMiss, minimise: Metric) -> str:
     """Return a text for users: size, beginning of the hash, errors and allowed errors of a nearest miss."""
     size = f"{size_text(miss.parameters, [miss.cost], [minimise])} ({miss.hash[:6]})"
     errors = counted(round(miss.errors), "error")
-    if miss.pruned_after is not None:
-        return f"{size}, {errors} at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
+    if miss.rung is not None:
+        return f"{size}, {errors} at epoch {miss.rung} of {miss.epochs}, {miss.allowed:,} allowed"
     if miss.runs > 1:
         errors = f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
     # A candidate with few enough errors is unconfirmed if the fresh runs are too few or differ too much.

@@ -254,12 +254,9 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
         del document["second"], document["second_most"]
     if not config.start_from:
         del document["start_from"], document["known"]
-    if not config.sampler_sha256:
-        del document["sampler_sha256"]
-    if not config.image_folds:
-        del document["image_folds"]
-    if not config.group_folds:
-        del document["group_folds"]
+    for name in ("sampler_sha256", "image_folds", "group_folds"):
+        if not document[name]:
+            del document[name]
     if not config.validation_groups:
         del document["validation_groups"], document["test_groups"]
     return document

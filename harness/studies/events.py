@@ -151,8 +151,8 @@ class RungReached(Event, word="rung"):
     Attributes:
         ratio: 10 % quantile over earlier runs of (final errors / errors at this rung); None in older logs.
         predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
-        pruned: Whether the run was stopped.
-        exempt: Whether the run would have been stopped and was spared.
+        pruned: Whether the run was pruned.
+        exempt: Whether the run would have been pruned and was spared.
         shorter_epochs: Epochs of a training that replaces the run, which already suffices; None if there is none.
     """
 

@@ -6,8 +6,8 @@ The error rates of a network on folds of whole groups differ by groups and by se
 
 with ``group_share``, the relative standard deviation between groups, and the effective number of groups per fold,
 ``validation / folds``. The squared deviation of the mean over n folds from the mean over ``test`` unseen groups is then
-``fold_square / n + group_share^2 / test``: further seeds on the same groups do not reduce it (one-way random effects,
-Searle, Casella and McCulloch, "Variance Components", 1992, chapter 3).
+``fold_square / n + group_share^2 / test``: further seeds on the same groups do not reduce this variance (one-way random
+effects, Searle, Casella and McCulloch, "Variance Components", 1992, chapter 3).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GroupCounts:
     """Numbers of groups of a data set that validates by folds of groups.
 
     Attributes:
-        folds: Number of folds of whole groups; each fresh seed validates on another fold.
+        folds: Number of folds of whole groups; each fresh seed validates on a different fold.
         validation: Effective number of groups of all folds together (``datasets.independent_cases``).
         test: Effective number of test groups.
     """

@@ -285,8 +285,9 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     from optuna.trial import TrialState, create_trial
 
     cost, *_ = costs_of(proposal, config)
-    is_usable = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
-    state = TrialState[run.status.name] if is_usable else TrialState.FAIL
+    state = TrialState.COMPLETE if run.status is Status.COMPLETE else TrialState.PRUNED
+    if run.validation is None or not run.status.is_regular:
+        state = TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions

@@ -1,4 +1,4 @@
-"""State of a study, folded from its events; other modules read this state and do not interpret the events again.
+"""State of a study, folded from the events; all further modules read this state instead of the events.
 
 Exceptions are modules that show or repeat single events and derive no state: progress lines, curves of ``--log``, rows
 of the mirror, and the replayed history of a sampler.
@@ -67,18 +67,18 @@ class StudyState:
     """State of a study after the events so far.
 
     Attributes:
-        folder: Folder of the study; nothing is read or written here.
-        entries: Events with their times, oldest first.
+        folder: Folder of the study; this class neither reads nor writes files.
+        entries: Events with the times of the events, oldest first.
         seconds: Working time on the study up to the last event, all sessions together, seconds.
         session: Last event that began or ended a session; None before the first session.
         proposals: Networks that were chosen for training, by trial.
-        candidates: Proposed networks with their runs, by trial.
-        rejected: Number of networks that were rejected before they were built, by reason: single proposals
+        candidates: Proposed networks with all runs, by trial.
+        rejected: Number of networks that were rejected before the first training, by reason: single proposals
             (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeat_count: Number of proposals of known networks.
         ended_runs: Entries of the ended runs, by (trial, purpose, index of the seed).
         ratios: ``Ratios`` of the complete runs.
-        contenders: Candidates that are confirmed or due another run and have not missed on test, by trial; each event
+        contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
         incumbent: Confirmed contender with the lowest cost.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
@@ -126,7 +126,7 @@ class StudyState:
         self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
-        """Apply an entry; nothing else changes the state."""
+        """Apply an entry; the state has no further changes."""
         self.entries.append(entry)
         self.seconds = max(self.seconds, entry.elapsed)
         match event := entry.event:
@@ -189,7 +189,8 @@ class StudyState:
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first_run = run
-            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
+            if run.status is not Status.SHORTENED:  # the shorter training decides
+                self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)
@@ -238,7 +239,7 @@ class StudyState:
         step: StateStep | None,
         max_cost: int,
     ) -> StateDecision:
-        """Advance a network by a step, if any, and store the decision as its last decision; return the decision."""
+        """Advance a network by a step, if any, and store the decision as the last decision; return the decision."""
         candidate = self.candidates.get(event.trial)
         # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
@@ -283,7 +284,7 @@ class StudyState:
 
     @property
     def trained_count(self) -> int:
-        """Number of first runs with an accuracy; ``NetworkState.TRAINED`` excludes pruned runs."""
+        """Number of first runs with an accuracy; ``NetworkState.TRAINED`` excludes runs that ended at a rung."""
         first_runs = [candidate.first_run for candidate in self.candidates.values() if candidate.first_run]
         return sum(run.validation_errors is not None for run in first_runs)
 
@@ -313,7 +314,7 @@ class StudyState:
 
     @property
     def result(self) -> events.WinnerChosen | None:
-        """Answer, otherwise the winner chosen last, with its accuracy on fresh seeds; None if there is neither."""
+        """Answer, otherwise the winner chosen last, with the accuracy on fresh seeds; None if there is neither."""
         if self.answer is not None:
             return events.WinnerChosen(**self.answer.on_fresh_seeds)
         winners = self.of_kind(events.WinnerChosen)

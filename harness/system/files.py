@@ -22,6 +22,7 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 # Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
+_TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
 _FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
 
 
@@ -62,7 +63,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                 # Replacing a device by a file would affect all users of the machine.
                 refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                handle, temporaries[path] = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+                handle, temporaries[path] = tempfile.mkstemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent)
                 with os.fdopen(handle, "wb") as file:
                     file.write(content)
                     file.flush()
@@ -85,9 +86,9 @@ def sweep(folder: Path, name: str = "*") -> None:
         folder: Folder of the files.
         name: Name of the files that were being written, as a glob pattern.
     """
-    for temporary in folder.glob(f".{name}.????????"):  # the random part of ``tempfile.mkstemp``
-        if temporary.is_file():
-            temporary.unlink(missing_ok=True)
+    # The random part of ``tempfile.mkstemp`` has eight characters.
+    for temporary in filter(Path.is_file, folder.glob(f"{_TEMPORARY}{name}.????????")):
+        temporary.unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,16 @@ def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
         if words and shutil.which(words[0]):
             return words
     return []
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """Return the output of a git command in a folder, with replacement objects ignored; None if the command fails."""
+    command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.decode("utf-8", errors="replace")
 
 
 def core_count() -> int:

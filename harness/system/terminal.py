@@ -141,10 +141,11 @@ def busy(words: str) -> Iterator[None]:
         yield
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines, with all columns aligned to the right."""
+def aligned(rows: Sequence[Sequence[str]], marks: str = ">") -> list[str]:
+    """Return the rows of a table as lines; ``marks`` (``<``, ``>``) align the columns, the last mark also the rest."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    formats = [f"{mark}{width}" for mark, width in zip(marks.ljust(len(widths), marks[-1]), widths, strict=True)]
+    return ["  ".join(map(format, row, formats)) for row in rows]
 
 
 def printable(text: str) -> str:

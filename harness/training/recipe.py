@@ -1,12 +1,13 @@
 """Training recipes: every setting of a training except the network, the images and the seed.
 
-``Recipe`` validates its fields and is identified by ``Recipe.hash``. ``RECIPES`` is the catalog of named recipes, which
+``Recipe`` validates all fields and is identified by ``Recipe.hash``. ``RECIPES`` is the catalog of named recipes, which
 ``named_recipe`` extends by TOML files. ``epoch_steps`` gives the learning rates and averaging weights of an epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -45,7 +46,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]  # number from 0 to 1
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
 class Recipe:
-    """Settings of one training."""
+    """Settings of a training."""
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 15  # passes over the images; an incomplete last batch is dropped
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64  # images per step
@@ -68,7 +69,7 @@ class Recipe:
     average_start: _Share = 0.1  # share of all steps before averaging begins
     initialisation: _Initialisation = "kaiming"
     precision: Precision = "fp32"
-    # Fields added after the first records (``_LATER_FIELDS``).
+    # Fields added after the first records, these and all below (``_LATER_DEFAULTS``).
     final_rate: _Share = 0.0  # last rate of ``linear`` and ``cosine``, as a share of ``learning_rate``
     average_statistics: _AverageStatistics = "averaged"
     zero_head: bool = False  # begin with zeros in a last layer with an untied kernel
@@ -88,7 +89,7 @@ class Recipe:
     weight_bits: Annotated[int, Field(ge=2, le=WIDE_BITS)] = WIDE_BITS
 
     def __post_init__(self) -> None:
-        """Raise ValueError if fields contradict each other."""
+        """Raise ValueError if fields are contradictory."""
         if self.augmentation_off_share and self.augmented_share == 0:
             raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
         if self.decay_all and self.weight_decay == 0:
@@ -115,18 +116,15 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# Fields that were added after the first records; documents and hashes omit these fields at their defaults.
-_LATER_FIELDS = (
-    *("final_rate", "average_statistics", "zero_head", "augmentation_off_share", "decay_all"),
-    *("trainer", "trainer_sha256", "starts", "start_epochs", "weight_bits"),
-)
-_LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.name in _LATER_FIELDS}
+# Fields from ``final_rate`` on, added after the first records; documents and hashes omit these fields at the defaults.
+_LATER_FIELDS = itertools.dropwhile(lambda item: item.name != "final_rate", fields(Recipe))
+_LATER_DEFAULTS = {item.name: item.default for item in _LATER_FIELDS}
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
     """Return the fields as plain JSON values, by name.
 
-    Fields that were added after the first records are omitted at their defaults, so that older documents and hashes
+    Fields that were added after the first records are omitted at the defaults, so that older documents and hashes
     stay the same.
     """
     document = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
@@ -206,7 +204,7 @@ def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> Step
         rates.append(_learning_rate(recipe, number - 1, steps_per_epoch))
         share = 1.0
         if number > max(1, average_step):
-            # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning
+            # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets the beginning
             # faster (TensorFlow's ExponentialMovingAverage).
             age = number - average_step
             share -= min(recipe.average_decay, (1 + age) / (10 + age))
@@ -245,21 +243,21 @@ def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Return the recipe of a JSON or TOML table; missing fields take their defaults.
+    """Return the recipe of a JSON or TOML table; missing fields take the defaults.
 
     Args:
         document: Fields by name.
         where: Source of the table for messages.
 
     Raises:
-        ContentError: A field is unknown or has a value that is not allowed, or fields contradict each other.
+        ContentError: A field is unknown or has a value that is not allowed, or fields are contradictory.
     """
     return read_as(Recipe, json.dumps(document, default=str), where)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRecipe:
-    """A recipe with its name and its relation to a source document."""
+    """A recipe with a name and the relation to a source document."""
 
     name: str
     recipe: Recipe
@@ -268,7 +266,7 @@ class NamedRecipe:
 
 
 # Settings of the source documents, which describe the networks ``seed0`` to ``seed4``. A document states only a few
-# settings of a training (``_document``); the other values are our assumptions.
+# settings of a training (``_document``); the remaining values are our assumptions.
 _DOCUMENTS = Recipe(
     epochs=20,
     batch_size=128,
@@ -293,11 +291,12 @@ _DOCUMENTS = Recipe(
 def _document(name: str, **document_fields: Any) -> NamedRecipe:
     """Return the recipe of a source document, given the fields that the document states."""
     # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
-    assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in {*document_fields, *_LATER_FIELDS})
+    excluded_fields = {*document_fields, *_LATER_DEFAULTS}
+    assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in excluded_fields)
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
 
 
-_FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
+_LENGTHENED_BELOW = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
 _LARGEST_FACTOR = 33  # largest ``length_factor``
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
@@ -339,7 +338,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         UsageError: The name is unknown, or the file does not exist.
         ContentError: A field in the file, or the number of epochs, is not allowed.
     """
-    # The suffixes are written by ``in_batches`` and at the end of this function.
+    # The suffixes are written by ``_in_batches`` and at the end of this function.
     match = re.fullmatch(r"(?P<name>.+?)(-batch(?P<batch>[1-9]\d{0,5}))?(-(?P<epochs>[1-9]\d{0,5})ep)?", text)
     if text.startswith("@"):
         path = Path(text[1:])
@@ -353,7 +352,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     elif match is not None and match["name"] in RECIPES:
         entry = RECIPES[match["name"]]
         if match["batch"] is not None:
-            entry = in_batches(entry, int(match["batch"]))
+            entry = _in_batches(entry, int(match["batch"]))
         if epochs is None and match["epochs"] is not None:
             epochs = int(match["epochs"])
     else:
@@ -368,27 +367,27 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     return replace(entry, name=f"{entry.name}-{epochs}ep", recipe=changed_recipe)
 
 
-def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
+def _in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
     """Return the recipe with batch size ``size`` and a suffix of the name. Raises ContentError if not allowed."""
     recipe = recipe_from(recipe_document(entry.recipe) | {"batch_size": size})
     return replace(entry, name=f"{entry.name}-batch{size}", recipe=recipe)
 
 
 def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
-    """Return the recipe; if its batch exceeds the training images, with a batch that allows two steps per epoch."""
+    """Return the recipe; if the batch exceeds the training images, with a batch that allows two steps per epoch."""
     if entry.recipe.batch_size <= images:
         return entry
     # The largest power of two up to half of the images; at least two images, because BN needs a variance.
-    return in_batches(entry, max(2, 1 << (max(1, images // 2).bit_length() - 1)))
+    return _in_batches(entry, max(2, 1 << (max(1, images // 2).bit_length() - 1)))
 
 
 def length_factor(images: int) -> int:
     """Return the factor on the number of epochs for a training on ``images`` images.
 
-    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_FEW_IMAGES`` images, up
-    to a factor of ``_LARGEST_FACTOR``.
+    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_LENGTHENED_BELOW``
+    images, up to a factor of ``_LARGEST_FACTOR``.
     """
-    return min(_LARGEST_FACTOR, max(1, round(_FEW_IMAGES / images)))
+    return min(_LARGEST_FACTOR, max(1, round(_LENGTHENED_BELOW / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import math
 import platform
-import subprocess
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.system.document import WrittenNetwork, read_as, strict_json
 from harness.system.errors import ContentError
-from harness.system.machine import device_name, processor_flags
+from harness.system.machine import device_name, git, processor_flags
 from harness.training.recipe import Recipe
 from search_spaces.space import Decision
 
@@ -92,11 +91,17 @@ class Status(StrEnum):
 
     RUNNING = "running"  # epochs are left
     COMPLETE = "complete"
-    PRUNED = "pruned"  # ended by a search at a rung
+    PRUNED = "pruned"  # ended by a search at a rung, because the threshold is out of reach
+    SHORTENED = "shortened"  # ended by a search at a rung, because a training of fewer epochs suffices
     DIVERGED = "diverged"  # a loss was not finite
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the run reached the last epoch, or a rung at which a search ended the run; False for a failure."""
+        return self in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)
 
 
 @strict_json
@@ -299,19 +304,14 @@ def code_version() -> tuple[str | None, bool | None]:
 
     Only changes of the packages count: a new record or leaderboard does not change the behaviour of the code.
     """
-
-    def output_of_git(arguments: str) -> str:
-        command = ["git", "-C", str(_REPOSITORY), *arguments.split()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        # Fails unless the package is tracked: an installed package may lie in a virtual environment inside the
-        # repository of a different project.
-        output_of_git("ls-files --error-unmatch harness/py.typed")
-        commit = output_of_git("rev-parse HEAD")
-        return commit, bool(output_of_git("status --porcelain -- search_spaces harness reports"))
-    except (OSError, subprocess.SubprocessError):
+    # None unless the package is tracked: an installed package may lie in a virtual environment inside the repository
+    # of a different project.
+    tracked_file = git(_REPOSITORY, "ls-files", "--error-unmatch", "harness/py.typed")
+    commit = git(_REPOSITORY, "rev-parse", "HEAD")
+    changes = git(_REPOSITORY, "status", "--porcelain", "--", "search_spaces", "harness", "reports")
+    if tracked_file is None or commit is None or changes is None:
         return None, None
+    return commit.strip(), bool(changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Training runs: a network with a recipe and a seed, trained up to a rung or to the end, as a ``Result``.
 
-``execute`` runs a ``Job`` in a worker process: it loads the checkpoint, trains, evaluates and writes the output files.
+``execute`` runs a ``Job`` in a worker process: loads the checkpoint, trains, evaluates and writes the output files.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Job:
     purpose: Purpose
     seed_index: int  # index of the seed among the seeds of the purpose (``derive_seed``)
     study_seed: int = 0  # ``StudyConfig.run_seed`` in a search, else without effect
-    beacon: str = ""  # commit that declared a certification, on which its seeds depend; else empty
+    beacon: str = ""  # commit that declared a certification, on which the seeds depend; else empty
     device: str = "cpu"  # as for ``choose_device``
     engine: str = TORCH  # ``native``, ``torch`` or ``auto`` (``choose_engine``)
     until_epoch: int | None = None  # last epoch of this job; None for the last epoch of the recipe
@@ -95,7 +95,7 @@ class Job:
     study: str | None = None  # for the result, as the two fields below
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
-    spent_seconds: float = 0.0  # training time of earlier jobs of the run, which counts towards its time limit
+    spent_seconds: float = 0.0  # training time of earlier jobs of the run, which counts towards the time limit
     image_share: float = 1.0  # share of the training images that is used, drawn at random by ``seed_index``
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class TrainingData:
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
     def parts(self, device: torch.device, fold: int | None) -> tuple[Images, Images | None]:
-        """Return the training images and the validation images, one copy for all runs of a process.
+        """Return the training images and the validation images, a single copy for all runs of a process.
 
         Args:
             device: Device of the images.
@@ -162,8 +162,8 @@ def execute(job: Job, data: TrainingData) -> Result:
 def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | None = None) -> tuple[Result, Training]:
     """Run a job and return the result and the run.
 
-    The run continues from the checkpoint of the job if the file exists; the status is ``running`` if epochs are left.
-    A verification trains on training and validation images, a run with any other purpose on the training images of the
+    The run continues from the checkpoint of the job if the file exists; the status is ``running`` if epochs are left. A
+    verification trains on training and validation images, a run with a different purpose on the training images of the
     search split. Only verifications with a ``test_log`` read the test set: at the end of the run, and with
     ``test_each_epoch`` after each epoch.
 
@@ -174,7 +174,7 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
 
     Raises:
         ContentError: The recipe cannot train the network, or user code failed.
-        DeviceError: The device or the engine is not available, or its memory is not sufficient.
+        DeviceError: The device or the engine is not available, or the memory is not sufficient.
         StorageError, UsageError: A file cannot be written.
     """
     device = choose_device(job.device)
@@ -235,9 +235,10 @@ def validation_fold(job: Job, data: Dataset) -> int:
     """Return the index of the fold on which a job validates; 0 for data with a single fold.
 
     The index is ``(trial + seed_index) % folds`` for the first run of a trial, and ``(trial + seed_index + 1) % folds``
-    for a fresh seed, so that a confirmation begins with other images than the first run. If all first runs validated on
-    the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for other purposes, and for
-    folds of groups, which differ so much that only runs on the same groups can be compared (docs/decisions.md#30).
+    for a fresh seed, so that a confirmation and the first run begin with different images. If all first runs validated
+    on the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for all further purposes,
+    and for folds of groups, which differ so much that only runs on the same groups can be compared
+    (docs/decisions.md#30).
     """
     number = job.seed_index
     if job.purpose is Purpose.CONFIRM:
@@ -307,7 +308,7 @@ def _train_by_user(
         pass
 
     def report(loss: float | torch.Tensor) -> None:
-        """Report a finished epoch with its mean loss; raise ``LastEpochIsOver`` after the last epoch."""
+        """Report a finished epoch with the mean loss; raise ``LastEpochIsOver`` after the last epoch."""
         nonlocal epoch_start
         value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
         run.network.load_state_dict(module.state_dict())
@@ -406,7 +407,7 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
     indices = (classes != test_set.labels).nonzero().flatten()
     wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
-    # The errors of a diverged network tell nothing about the images.
+    # The errors of a diverged network contain no information about the images.
     if job.inspection is not None and not run.has_diverged:
         area = None
         if test_set.classes == 2:
@@ -461,7 +462,7 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
 def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     """Return the weights as a safetensors file, exact to the bit.
 
-    A tied kernel is stored once, under the name of its first use; the metadata list the names of later uses.
+    A tied kernel is stored once, under the name of the first use; the metadata list the names of later uses.
 
     Args:
         network: Network whose floating-point tensors are stored.

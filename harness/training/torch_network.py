@@ -1,6 +1,6 @@
-"""Torch networks of architectures with first weights, and their inputs: images, augmentation and soft targets.
+"""Torch networks of architectures with first weights, and the inputs of networks: images and augmentation.
 
-``build`` makes a network from the modules of its ops (``Op.module``).
+``build`` makes a network from the modules of the ops (``Op.module``).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, module_of_tie: dict[str, nn.Mod
         if op.tie is not None:
             first_module = module_of_tie.setdefault(op.tie, module)
             module = first_module if op.is_joint else module
-            # A convolution keeps its own bias.
+            # A convolution keeps the bias.
             names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
             for name in names:
                 module.register_parameter(name, getattr(first_module, name))
@@ -79,7 +79,7 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
 
     Raises:
         ShapeError: The ops do not fit together.
-        AssertionError: torch counts another number of parameters than ``analyse``: a fault of this program.
+        AssertionError: torch counts a different number of parameters than ``analyse``: a fault of this program.
         ContentError, UsageError: A user's module has changed or is missing (``user_module.built``).
     """
     expected_count = analyse(architecture, task).parameters
@@ -188,7 +188,7 @@ def network_on(
     recipe: Recipe | None = None,
     generator: torch.Generator | None = None,
 ) -> TorchNetwork:
-    """Return a network on a device, in training mode; the global generator of torch keeps its state.
+    """Return a network on a device, in training mode; the state of torch's global generator is kept.
 
     Args:
         architecture: Architecture of the network.
@@ -204,7 +204,7 @@ def network_on(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build(architecture, task)
-        # A user's module keeps the first weights of its own code.
+        # A user's module keeps the first weights of the user's code.
         if recipe is not None and architecture.user_module is None:
             _draw_first_weights(network, recipe)
     for module in network.modules():
@@ -223,11 +223,11 @@ def state_tensors(network: nn.Module) -> list[Tensor]:
 
 
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running statistics of every BN to the statistics of its inputs over all batches, without dropout.
+    """Set the running statistics of every BN to the statistics of the inputs over all batches, without dropout.
 
     The average of the statistics of several networks differs from the statistics of the network with the averaged
     weights (Izmailov et al., arXiv 1803.05407, section 3.2). Meanwhile each BN normalises by the statistics of the
-    batch, so that later layers get nearly their final inputs if a batch has some hundred images. The network is left in
+    batch, so that later layers get nearly the final inputs if a batch has some hundred images. The network is left in
     evaluation mode.
 
     Args:
@@ -247,7 +247,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = [
         module
         for module in network.modules()
-        # A user's normalisation may have statistics of another form, or none; these keep their averages.
+        # A user's normalisation may have statistics of a different form, or none; the averages are kept then.
         if isinstance(module, _BatchNorm)
         and module.running_mean is not None
         and len(module.running_mean) == module.num_features
@@ -278,7 +278,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Labelled images on one device: uint8 (n, channels, rows, columns) and int64 (n,)."""
+    """Labelled images on a device: uint8 (n, channels, rows, columns) and int64 (n,)."""
 
     pixels: Tensor
     labels: Tensor
@@ -297,7 +297,7 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
-        """Return normalised images, as a network takes them, and labels, for an index, a slice or a tensor."""
+        """Return normalised images, the input of a network, and labels, for an index, a slice or a tensor."""
         pixels = self.pixels[index].float().div_(255)
         batch = normalised(pixels.view(-1, *self.pixels.shape[1:]), self.mean, self.deviation)
         return batch.view(pixels.shape), self.labels[index]
@@ -337,7 +337,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     """
     if recipe.augmented_share == 0:
         return images
-    # One call for all seven numbers per image, because each call is a launch on a GPU.
+    # A single call for all seven numbers per image, because each call is a launch on a GPU.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
     affine_maps = _affine_maps(draws, images.shape[-2], images.shape[-1], recipe)
     grid = functional.affine_grid(affine_maps, list(images.shape), align_corners=False)
@@ -357,7 +357,7 @@ def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Tas
 
 
 def _affine_maps(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
-    """Return affine maps from output to input coordinates, (count, 2, 3), as ``affine_grid`` of torch takes them.
+    """Return affine maps from output to input coordinates, (count, 2, 3), in the form of torch's ``affine_grid``.
 
     The linear part is scale times rotation, plus a shear of the horizontal axis; images without augmentation get the
     identity.

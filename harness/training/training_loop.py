@@ -396,7 +396,7 @@ def finish_integers(run: Training, images: Images) -> None:
     has_ended = len(run.history) == run.recipe.epochs and not run.has_diverged
     if run.recipe.precision == "int8" and has_ended:
         plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
-        with _holding(run, predicting_state(run)):
+        with _holding(run, _predicting_state(run)):
             run.map_scales = map_scales(run.network.eval(), plan, images).cpu()
 
 
@@ -411,9 +411,9 @@ def predictions(run: Training, images: Images) -> Tensor:
         classes = integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
         return torch.from_numpy(classes).to(images.pixels.device)
     if run.engine is not None:
-        return _native(run, run.engine, images).predict(run.network, predicting_state(run), images.pixels)
+        return _native(run, run.engine, images).predict(run.network, _predicting_state(run), images.pixels)
     logits = []
-    with _holding(run, predicting_state(run)), torch.inference_mode():
+    with _holding(run, _predicting_state(run)), torch.inference_mode():
         run.network.eval()
         for first in range(0, len(images), _EVALUATION_BATCH):
             batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
@@ -449,7 +449,7 @@ def count_errors(run: Training, images: Images) -> int:
     return int((predictions(run, images) != images.labels).sum())
 
 
-def predicting_state(run: Training) -> list[Tensor]:
+def _predicting_state(run: Training) -> list[Tensor]:
     """Return the weights and BN statistics for predictions: the average if present, else the present state.
 
     The tensors are in the order of ``state_tensors``; they are not copies.
@@ -462,7 +462,7 @@ def predicting_state(run: Training) -> list[Tensor]:
 
 def final_network(run: Training) -> TorchNetwork:
     """Return a copy of the network with the weights for predictions, in evaluation mode."""
-    with torch.random.fork_rng(devices=[]), _holding(run, predicting_state(run)):
+    with torch.random.fork_rng(devices=[]), _holding(run, _predicting_state(run)):
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     if run.map_scales is not None:

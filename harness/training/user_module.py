@@ -189,8 +189,7 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
         hint = "write it to a file: FILE.py:NAME"
         raise ContentError("a module outside of the notation is trained by its name only", hint=hint)
     # Compared before the code is executed.
-    code = check_code(op)
-    description = described(op.name, code, Task(input_shape, op.outputs))
+    description = described(op.name, check_code(op), Task(input_shape, op.outputs))
     for item in fields(UserModule):
         if item.compare:
             _compare(op, item.name, getattr(description.op, item.name))

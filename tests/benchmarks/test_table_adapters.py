@@ -199,8 +199,7 @@ def test_checksums_cover_all_files():
 
 @pytest.mark.filterwarnings("ignore")
 def test_croissant_metadata_are_valid_and_read_rows():
-    croissant = pytest.importorskip("mlcroissant")
-    dataset = croissant.Dataset(TABLES / "croissant.json")
+    dataset = pytest.importorskip("mlcroissant").Dataset(TABLES / "croissant.json")
     issues = dataset.metadata.ctx.issues
 
     assert (issues.errors, issues.warnings) == (set(), set())

@@ -30,8 +30,7 @@ def failure_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int
     output = capsys.readouterr()
     assert output.out == ""
     assert run([*arguments, "--json"]) == code
-    json_output = capsys.readouterr()
-    document = json.loads(json_output.out)
+    document = json.loads(capsys.readouterr().out)
     assert list(document) == ["error"]
     error = document["error"]
     assert list(error) == ["code", "kind", "message", "position", "hint"]

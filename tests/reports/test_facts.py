@@ -331,8 +331,7 @@ def test_every_proposal_is_counted_exactly_once(realistic_template: Any, realist
 
 
 def facts_of_events(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
-    ends = [Entry(0.0, RunEnded(run=result)) for result in results]
-    return facts_of(*events, *ends, config=config)
+    return facts_of(*events, *[Entry(0.0, RunEnded(run=result)) for result in results], config=config)
 
 
 def test_rare_reasons_of_rejection_are_summed():
@@ -394,12 +393,12 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
         rung_entry(10, 8, "exempt"),
         rung_entry(50, 4, "exempt", purpose="confirm"),
         make_entry("proposed", trial=9, epochs=30),
-        # Reached the threshold at the rung, and was trained again for fewer epochs.
-        make_entry("proposed", trial=11),
-        rung_entry(11, 4, "pruned", shorter_epochs=4),
+        # Reached the threshold at the second rung, and was trained again for fewer epochs.
+        rung_entry(90, 4, "exempt"),
+        rung_entry(90, 8, "hopeful", shorter_epochs=8),
     ]
     results = [
-        run_with_errors(11, 1_500, (900, 55), status=Status.PRUNED),
+        run_with_errors(90, 1_500, (900, 55), status=Status.SHORTENED),
         run_with_errors(10, 1_500, (900, 200, 100)),
         run_with_errors(20, 1_500, (900, 200, 56)),
         run_with_errors(30, 1_500, (200, 90, 55)),  # 99.45 %, the threshold
@@ -411,9 +410,9 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
 
     short, long = history.pruning(facts_of_events(events, results))
 
-    # Five exempt networks: 1 reached the threshold, 3 missed the threshold, 1 diverged.
-    assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 5, 1)
-    exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
+    # Six exempt networks: 2 reached the threshold, 3 missed the threshold, 1 diverged.
+    assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 6, 2)
+    exact = stats.binomtest(2, 6).proportion_ci(0.95, method="exact")
     assert short["interval"] == pytest.approx((exact.low, exact.high))
     assert tuple(long[key] for key in ("epochs", "pruned", "spared", "interval")) == (30, 1, 0, None)
 
@@ -489,10 +488,10 @@ def test_end_of_network_is_end_of_earliest_first_run(study: Any):
     assert history.first_ends(facts_of_study(study)) == {0: ends[0]}
 
 
-@pytest.mark.parametrize("case", ["longer", "decided", "pruned"])
+@pytest.mark.parametrize("case", ["longer", "decided", Status.PRUNED, Status.SHORTENED])
 def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, case: str):
     long, short = (study.propose(network(8, 8, 8), epochs=epochs) for epochs in (30, 5))
-    study.finish(long, 40, **({"status": Status.PRUNED, "epochs": 8} if case == "pruned" else {}))
+    study.finish(long, 40, **({"status": case, "epochs": 8} if isinstance(case, Status) else {}))
     study.finish(short, 90)
     if case == "decided":
         study.confirm(short, [52, 54])
@@ -502,19 +501,17 @@ def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, cas
 
     assert (facts.epochs, facts.trial) == ((30, long["trial"]) if case == "longer" else (5, short["trial"]))
     assert len(facts.runs) == (4 if case == "decided" else 2)
-    # The remark names the pruned trial.
-    assert ("trial 0 at epoch 8 of 30" in facts.remark) == (case == "pruned")
+    # The remark names the trial that ended at a rung.
+    assert (f"({case} in trial 0 at epoch 8 of 30)" == facts.remark) == isinstance(case, Status)
+    assert history.saved_by_pruning(facts_of_study(study))[0] == (case is Status.PRUNED)
+    assert ("not pruned", 2 - (case is Status.PRUNED)) in history.accounting(facts_of_study(study)).steps
 
 
 @pytest.mark.parametrize(
     ("status", "state", "remark", "accuracies"),
     [
-        (
-            Status.PRUNED,
-            NetworkState.PRUNED,
-            "in trial 0 at epoch 4 of 15: 300 errors; 10 % quantile of the forecast",
-            (97.0,),
-        ),
+        (Status.PRUNED, NetworkState.PRUNED, "in trial 0 at epoch 4 of 15: 300 errors; 10 % quantile of the", (97.0,)),
+        (Status.SHORTENED, NetworkState.TRAINING, "shortened", ()),
         (Status.DIVERGED, NetworkState.FAILED, "diverged", ()),
         (Status.OUT_OF_MEMORY, NetworkState.FAILED, "out of memory", ()),
         (None, NetworkState.WAITING, "", ()),

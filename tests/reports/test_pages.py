@@ -124,8 +124,7 @@ def test_report_omits_sections_without_data(new_study: Any, home: Workspace, kin
             study.finish(study.propose(network(width, 8, 8)), 60)
     elif kind == "hostile":
         for number, text in enumerate(HOSTILE):
-            proposal = study.propose(network(4 + number, 8, 8), origin=text)
-            study.finish(proposal, 50 + number)
+            study.finish(study.propose(network(4 + number, 8, 8), origin=text), 50 + number)
             study.log("rejected", reason=text)
         study.log("ended", reason=HOSTILE[0])
 

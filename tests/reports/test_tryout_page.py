@@ -97,8 +97,7 @@ def test_page_offers_inputs_suitable_for_data(tmp_path: Path):
 def test_c_export_has_page_and_counts_size_of_page(workspace: Path):
     result = harness.export("conv3x3(4) bn relu | gap | linear(10)", c="net", recipe="smoke", dataset="mnist-5k")
 
-    page = (workspace / "net" / "try.html").read_text(encoding="utf-8")
-    assert 'id="pad"' in page
+    assert 'id="pad"' in (workspace / "net" / "try.html").read_text(encoding="utf-8")
     sizes = [path.stat().st_size for path in (workspace / "net").rglob("*") if path.is_file()]
     assert result.facts["files"][0]["size_bytes"] == sum(sizes)
 
@@ -114,8 +113,7 @@ def test_search_with_integer_recipe_writes_page_of_answer(workspace: Path, preci
 
     folder = workspace / "runs" / "mine"
     names = [path.name for path in folder.glob("try-*.html")]
-    links = re.findall(r'href="(try-[^"]+)"', (folder / "report.html").read_text(encoding="utf-8"))
-    assert names == links
+    assert names == re.findall(r'href="(try-[^"]+)"', (folder / "report.html").read_text(encoding="utf-8"))
     assert len(names) == pages
     assert all('id="pad"' in (folder / name).read_text(encoding="utf-8") for name in names)
 
@@ -127,8 +125,7 @@ def answer(page: browser.Page) -> str:
 
 @pytest.mark.browser
 def test_logits_of_200_test_images_equal_numpy(tab: browser.Page, mnist_folder: Path, tmp_path: Path):
-    images = load("mnist", mnist_folder)
-    pixels, _ = read_test_set(images, purpose="test", log=tmp_path / "test_reads.jsonl")
+    pixels, _ = read_test_set(load("mnist", mnist_folder), purpose="test", log=tmp_path / "test_reads.jsonl")
     sample = pixels[:IMAGES].numpy()
     _, _, integers = trained(POSED, MNIST)
     tab.open(write(library_of(integers, MNIST, sample), tmp_path))

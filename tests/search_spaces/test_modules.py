@@ -81,8 +81,7 @@ def test_turned_image_does_not_give_turned_maps_without_poses():
 
 
 def test_poses_of_a_single_channel_kernel_are_turned_and_mirrored():
-    kernel = torch.arange(9.0).view(1, 1, 3, 3)
-    kernels = in_poses(kernel, 8)
+    kernels = in_poses(torch.arange(9.0).view(1, 1, 3, 3), 8)
     assert kernels.shape == (8, 1, 3, 3)
     assert kernels[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
     assert kernels[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]

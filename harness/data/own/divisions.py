@@ -50,6 +50,15 @@ class Units:
         return dict(sorted(members.items(), key=lambda item: self.ranks[item[0]]))
 
 
+def components_of(nodes: Array, neighbours: Array, node_count: int) -> Array:
+    """Return the connected component of each node of a graph whose edges join ``nodes`` with ``neighbours``."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(nodes), bool), (nodes, neighbours)), shape=(node_count, node_count))
+    return connected_components(graph, directed=False)[1]  # type: ignore[no-any-return]
+
+
 def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
     """Return the connected components of images that share a key of any kind.
 
@@ -58,9 +67,6 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
             ranks.
         tag: Prefix of the hashed keys, so that ranks for different purposes are independent.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     # A graph with a node for each image and for each distinct key; an edge joins an image with each of its keys.
     image_count = len(keys[0])
     image_nodes = np.tile(np.arange(image_count), len(keys))
@@ -70,14 +76,11 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
         distinct, indices = np.unique(kind, return_inverse=True)
         key_nodes.append(node_count + indices)
         node_count += len(distinct)
-    edges = (image_nodes, np.concatenate(key_nodes))
-    graph = coo_array((np.ones(len(image_nodes), bool), edges), shape=(node_count, node_count))
-    components = connected_components(graph, directed=False)[1][:image_count]
+    components = components_of(image_nodes, np.concatenate(key_nodes), node_count)[:image_count]
     # The rank of a unit is the hash of its least key of the first kind.
     order = np.lexsort((keys[0], components))
     unit_components, firsts = np.unique(components[order], return_index=True)
-    least_keys = keys[0][order[firsts]].tolist()
-    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in least_keys]
+    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in keys[0][order[firsts]].tolist()]
     return Units(np.searchsorted(unit_components, components), ranks)
 
 

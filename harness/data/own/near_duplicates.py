@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness.data.own.divisions import components_of
 from harness.data.own.values import Array, chunks
 
 NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
@@ -56,9 +57,6 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
         digests: Digests of the pictures, bytes (images,); equal pictures have equal digests.
         labels: Classes of the pictures, (images,).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
     pairs, differences = near_pairs(pixels, firsts)
     class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
@@ -67,8 +65,7 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
     is_near = differences <= levels
     # Each picture is connected to the first picture with the same digest.
     edges = np.concatenate([pairs[is_near], np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
-    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(digests),) * 2)
-    components = connected_components(graph, directed=False)[1]
+    components = components_of(edges[:, 0], edges[:, 1], len(digests))
     order = np.lexsort((digests, components))
     representatives = order[np.unique(components[order], return_index=True)[1]]
     return NearKeys(digests[representatives][components], levels, int((~is_near).sum()))

@@ -418,28 +418,14 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     del images
     if surplus := len(table.part) - len(unlocked_part["labels"]) - len(locked_part["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
-    group_sizes = [list(sizes) for sizes in (groups.validation_group_sizes, groups.test_group_sizes) if sizes]
-    # The same facts and arrays in the same order as in ``training_images._has_its_content``: a change here would change
-    # the hashes of data sets.
-    facts = [table.classes, low.tolist(), high.tolist(), overlap, options.balanced, *group_sizes]
-    digest = content_digest(facts, [*unlocked_part.values(), *locked_part.values()])
-    mean, deviation = _statistics(unlocked_part["pixels"], source.name)
-    validation_size, folds = _fold_counts(unlocked_part["fold"])
     spec = Dataset(
-        name=f"{plain_name(source.name) or 'own'}-{digest[:8]}",
+        name="",  # follows from the hash
         target_pct=0.0,  # no default target
-        mean=mean,
-        std=deviation,
         licence="",
         classes=len(table.classes),
-        image_shape=unlocked_part["pixels"].shape[1:],
-        train_size=len(unlocked_part["labels"]) - validation_size,
-        validation_size=validation_size,
-        test_size=len(locked_part["labels"]),
+        **_computed_facts(unlocked_part, locked_part, source.name),
         **groups._asdict(),
         class_names=tuple(table.classes),
-        sha256=digest,
-        folds=folds,
         balanced=options.balanced,
         overlap=overlap,
         duplicates=duplicates,
@@ -451,6 +437,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         low=tuple(map(float, low)),
         high=tuple(map(float, high)),
     )
+    digest = content_digest(spec, [*unlocked_part.values(), *locked_part.values()])
+    spec = replace(spec, name=f"{plain_name(source.name) or 'own'}-{digest[:8]}", sha256=digest)
     return _write(spec, unlocked_part, locked_part)
 
 
@@ -527,7 +515,7 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
-    """Return the scaled images and the choice of the test images (`_Scaled`), then both results of `_choose_folds`.
+    """Return the scaled images with the choice of the test images, then both results of `_choose_folds`.
 
     Near-duplicates are not divided, unless so many are connected that no split exists.
     """
@@ -637,8 +625,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     # more than one different picture has near-duplicates, a component of equal pictures has none.
     duplicates = images.near_duplicates
     component = np.unique(duplicates.keys, return_inverse=True)[1]
-    firsts = np.unique(images.pixel_digests, return_index=True)[1]
-    picture_counts = np.bincount(component[firsts])
+    picture_counts = np.bincount(component[np.unique(images.pixel_digests, return_index=True)[1]])
     if number := int((picture_counts[component] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
         if not images.near_stays_together:
@@ -670,17 +657,7 @@ def check_facts(spec: Dataset) -> None:
     """Raise DataError if the facts in ``data.json`` of a user data set contradict the stored images."""
     folder = workspace().data(spec.name)
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
-        mean, std = _statistics(train["pixels"], spec.name)
-        validation_size, folds = _fold_counts(train["fold"])
-        expected_facts = {
-            "mean": mean,
-            "std": std,
-            "image_shape": train["pixels"].shape[1:],
-            "train_size": len(train["labels"]) - validation_size,
-            "validation_size": validation_size,
-            "folds": folds,
-            "test_size": len(test["labels"]),
-        }
+        expected_facts = _computed_facts(train, test, spec.name)
     if spec.test_groups:
         expected_facts["test_group_sizes"] = _sizes(spec.test_groups)
     for name, value in expected_facts.items():
@@ -688,9 +665,21 @@ def check_facts(spec: Dataset) -> None:
             raise DataError(f"{folder / 'data.json'}: {name}: {getattr(spec, name)} stated, {value} computed")
 
 
-def _fold_counts(fold: Array) -> tuple[int, int]:
-    """Return the number of validation images of the first fold, and the number of folds."""
-    return int((fold == 0).sum()), int(fold[fold != divisions.ALWAYS_TRAINED].max()) + 1
+def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name: str) -> dict[str, Any]:
+    """Return the fields of a `Dataset` that follow from the arrays of the two files; ``name`` is for messages."""
+    pixels = train["pixels"]
+    fold = train["fold"]
+    mean, deviation = _statistics(pixels, name)
+    validation_size = int((fold == 0).sum())
+    return {
+        "mean": mean,
+        "std": deviation,
+        "image_shape": pixels.shape[1:],
+        "train_size": len(pixels) - validation_size,
+        "validation_size": validation_size,
+        "folds": int(fold[fold != divisions.ALWAYS_TRAINED].max()) + 1,
+        "test_size": len(test["labels"]),
+    }
 
 
 def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,8 +1,8 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
 Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
-the same numbers. One rule, `range_of`, fits a range to the numbers of a source, by which `scaled` makes pixels. The
-data set stores the range, which is applied to all numbers read later.
+the same numbers. A single rule, `range_of`, fits a range to the numbers of a source, by which `scaled` makes pixels.
+The data set stores the range, which is applied to all numbers read later.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harness.data.datasets import Dataset
+from harness.data.datasets import MOST_CHANNELS, Dataset
 from harness.system.errors import DataError, reason
 from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MOST_BYTES = 2**31  # largest size of the data that is read
-_MOST_CHANNELS = 16  # channels of an image; a longer axis is not taken for the channel axis
 _LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
 # Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
 _FORMATS = {
@@ -42,10 +41,10 @@ ENDINGS = ", ".join(_FORMATS)
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
 _SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
-_BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding errors; numbers further outside have another scale
-_BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers further outside have another scale
-_NARROW = 0.01  # share of the fitted range; numbers spread over less have another scale
-_WIDER_THAN_BYTES = 4  # times 255; numbers stored as bytes have another scale if the fitted maximum is larger
+_BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding; numbers beyond have a different scale
+_BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers beyond have a different scale
+_NARROW = 0.01  # share of the fitted range; numbers spread over less have a different scale
+_WIDER_THAN_BYTES = 4  # times 255; stored bytes have a different scale if the fitted maximum is larger
 _SMALL_SHARE = 0.07  # share of the fitted range, least extent of fractions without a warning (see ``seems_small``)
 _CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
 _FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (see ``squeezed``)
@@ -90,7 +89,7 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
     The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a
-    palette of which only greys are used, have one channel, all others have three (CMYK and YCbCr as converted by
+    palette of which only greys are used, have a single channel, all further pictures three (CMYK, YCbCr converted by
     Pillow). The numbers are uint8, except that Pillow's modes ``I`` (integers) and ``F`` (fractions), which are grey,
     keep the stored numbers.
     """
@@ -116,8 +115,8 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 def resized(image: Array, shape: Shape) -> Array:
     """Return an image (rows, columns, channels) with the size and the channels of ``shape``.
 
-    Pillow resizes whole numbers from 0 to 255 as bytes, and other numbers as float32. Whole numbers stay whole. A grey
-    image is repeated for three channels; a coloured image becomes grey for one channel.
+    Pillow resizes whole numbers from 0 to 255 as bytes, and all further numbers as float32. Whole numbers stay whole. A
+    grey image is repeated for three channels; a coloured image becomes grey for a single channel.
 
     Args:
         image: Numbers, (rows, columns, channels).
@@ -185,7 +184,7 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
     """Return the unscaled numbers as (images, channels, rows, columns).
 
     Args:
-        images: Array in one of the layouts below, or a list with an array per image.
+        images: Array in a layout listed below, or a list with an array per image.
 
             - (images, channels, rows, columns) with ``channels`` ``first``, (images, rows, columns, channels) with
               ``last``
@@ -213,7 +212,7 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
 def _stacked(
     images: Sequence[Any], names: Sequence[str], channels: str | None, shape: Shape | None
 ) -> tuple[Array, str | None]:
-    """Return a list of images as one array, and the position of its channel axis; see ``arranged``."""
+    """Return a list of images as an array, and the position of the channel axis; see ``arranged``."""
     if not images:
         return np.zeros((0, 1, 1, 1)), channels
     arrays = [as_array(image) for image in images]
@@ -259,14 +258,14 @@ def _resized_all(numbers: Array, shape: Shape) -> Array:
 
 
 def _with_four_axes(images: Array, channels: str | None) -> Array:
-    """Return images in one of the layouts of ``arranged`` as (images, channels, rows, columns), or raise DataError."""
+    """Return images in a layout of ``arranged`` as (images, channels, rows, columns), or raise DataError."""
     layouts = _layouts(images)
     if images.ndim == 2:
         return layouts["none"]
     if images.ndim == 3 and channels is None:
         # Long and narrow images may be series with channels, as in tslearn.
         narrow, wide = sorted(images.shape[1:])
-        if narrow <= _MOST_CHANNELS and wide >= _LONG * narrow:
+        if narrow <= MOST_CHANNELS and wide >= _LONG * narrow:
             raise DataError(
                 f"images of {images.shape[1]}x{images.shape[2]} may be pictures or series with {narrow} channels;"
                 ' specify channels="none" for pictures, "first" or "last" for series (data describe --channels)'
@@ -280,7 +279,7 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     if channels == "none":
         raise DataError(f'images have the shape {size}; channels="none" requires images x rows x columns')
     if channels is not None or not layouts:
-        raise DataError(f"images have the shape {size}; allowed: 1 to {_MOST_CHANNELS} channels")
+        raise DataError(f"images have the shape {size}; allowed: 1 to {MOST_CHANNELS} channels")
     first, last = (counted(images.shape[axis], "channel") for axis in (1, 3))
     raise DataError(
         f'images of {size} may have {first} first or {last} last; specify channels="first" or channels="last"'
@@ -300,7 +299,7 @@ def _layouts(images: Array) -> dict[str, Array]:
     """Return images as (images, channels, rows, columns), by each possible position of the channels.
 
     The positions are ``first``, ``last`` and ``none``, as in ``arranged``; positions that would give more than
-    ``_MOST_CHANNELS`` channels are left out.
+    ``MOST_CHANNELS`` channels are left out.
 
     Raises:
         DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
@@ -314,9 +313,9 @@ def _layouts(images: Array) -> dict[str, Array]:
         return {"none": images[:, None, None, :]}
     layouts = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 3:
-        # Three axes with channels are series, which are stored as images with one row.
+        # Three axes with channels are series, which are stored as images with a single row.
         layouts = {position: series[:, :, None, :] for position, series in layouts.items()} | {"none": images[:, None]}
-    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= _MOST_CHANNELS}
+    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= MOST_CHANNELS}
 
 
 # From numbers to pixels ------------------------------------------------------------------------------------------
@@ -364,7 +363,7 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
         extent = high - low
     if not np.isfinite(extent).all():
         raise DataError(f"the range of the numbers is too large: {low.min():g} to {high.max():g}")
-    # A constant channel has the range of length 1 above its value.
+    # A constant channel has the range of length 1 above the value.
     return low, np.where(high > low, high, low + 1)
 
 
@@ -408,8 +407,8 @@ def range_mismatch_text(images: Array, low: Array, high: Array) -> str | None:
     is_fixed = low.min() == 0 and high.max() in (1, 255)  # a range fitted to a sample with these ends counts as fixed
     margin = (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS) * (high - low)
     is_image_beyond = ((lows < low - margin) | (highs > high + margin)).any(axis=1)
-    # A fixed range has no numbers beyond, so a single image shows another scale. Other ranges were fitted to a sample,
-    # so a few new images may have larger numbers; half of the images show another scale.
+    # A fixed range has no numbers beyond, so a single image shows a different scale. Further ranges were fitted to a
+    # sample, so a few new images may have larger numbers; half of the images show a different scale.
     is_beyond = is_image_beyond.any() if is_fixed else 2 * is_image_beyond.sum() >= len(images)
     widths = highs.max(axis=0).astype(np.float64) - lows.min(axis=0)
     is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
@@ -441,7 +440,7 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 
     Args:
         spec: Data set that defines shape and range.
-        x: Images, in a form that `kept.from_arrays` accepts as ``x``, without resizing.
+        x: Images, in a form that `stored.from_arrays` accepts as ``x``, without resizing.
 
     Raises:
         DataError: The numbers have a different shape or scale.
@@ -474,8 +473,7 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
         expected_shape = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
     # Known data sets have no stored range, because the pixels are bytes.
-    low = np.array(spec.low or [_BYTES[0]] * spec.image_shape[0])
-    high = np.array(spec.high or [_BYTES[1]] * spec.image_shape[0])
+    low, high = map(np.array, spec.number_range)
     if difference := range_mismatch_text(numbers, low, high):
         raise DataError(f"the numbers {difference}; use the scale of the source of {spec.name}")
     if seems_small(numbers, low, high):

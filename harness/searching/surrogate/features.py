@@ -1,4 +1,4 @@
-"""Features of a network and its training, the inputs of the surrogate model.
+"""Features of a network and a training, the inputs of the surrogate model.
 
 A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
 feature names a space or a form: features count depth, width, weight sharing, orientations and training length. Sizes
@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Conv, ReLU, Role, flat, kernels
 
-_WIDEST_FIELD = 40  # pixels of a 28x28 image, upper bound of the feature: wider fields add nothing
+_WIDEST_FIELD = 40  # pixels of a 28x28 image, upper bound of the feature: wider fields have no effect
 _EDGE = 28.0  # pixels, edge of the images that all quantities are rescaled to
 _T = TypeVar("_T")
 
@@ -29,7 +29,7 @@ class Feature:
     Attributes:
         name: Name for people.
         centre: Value that is scaled to 0.
-        width: Difference that is scaled to 1; the length scale of the Gaussian process is a multiple of it.
+        width: Difference that is scaled to 1; the length scale of the Gaussian process is a multiple of ``width``.
     """
 
     name: str
@@ -63,9 +63,9 @@ class _NetworkFacts:
     Attributes:
         sums: Residual sums.
         ops: Ops in order of execution, without the sums.
-        uses: All convolutions in order of execution; a tied kernel is listed as often as it is used.
-        spatial: Convolutions whose kernels have more than one row.
-        convs: Ops of the class ``Conv``: all convolutions, also grouped ones, except ``dwconv3x3``.
+        uses: All convolutions in order of execution; a tied kernel is listed once per use.
+        spatial: Convolutions whose kernels have several rows.
+        convs: Ops of the class ``Conv``: all convolutions, grouped or not, except ``dwconv3x3``.
         pools: Pooling ops that keep a map.
         before_norms: Op before each normalisation; None for the input of the network.
         pixels_scale: Pixels of a 28x28 image over pixels of an image of the task.
@@ -98,7 +98,7 @@ class _NetworkFacts:
 
     @property
     def before_head(self) -> _FeatureMap:
-        """Last map with more than one position, else the first map."""
+        """Last map with several positions, else the first map."""
         return next((each for each in reversed(self.maps) if each.positions > 1), self.maps[0])
 
 
@@ -170,7 +170,7 @@ Row = tuple[float, ...]  # scaled features, in the order of ``FEATURES``
 
 
 def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: int, augmented_share: float) -> Row:
-    """Return the scaled features of a network and its training.
+    """Return the scaled features of a network and a training.
 
     Args:
         architecture: Network.

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import functools
+import inspect
 import os
 import resource
 import signal
@@ -47,6 +48,9 @@ _LOST_SECONDS = 300.0  # time limit for a worker to begin a job; a stopped proce
 _M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
 _M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
 _KEPT_BYTES = 1 << 30  # threshold above the size of every tensor of a training step
+_OPTIMIZER = torch.optim.Optimizer
+# Methods that torch never compiles, called around trainings in the native engine.
+_UNCOMPILED = (_OPTIMIZER.add_param_group, _OPTIMIZER.state_dict, _OPTIMIZER.load_state_dict)
 
 
 @dataclass(slots=True)
@@ -264,6 +268,11 @@ def _begin(source: DataLocation, parent: int) -> None:
 def settle() -> None:
     """Configure this process for training: a single thread, and freed memory is kept for the next step."""
     torch.set_num_threads(1)
+    # The first call of a method of ``_UNCOMPILED`` imports the compiler of torch (1 s, 70 MiB), in order to exempt the
+    # method from compilation (``torch._disable_dynamo``). No worker compiles these methods.
+    for method in _UNCOMPILED:
+        original = inspect.unwrap(method)
+        vars(original)["__dynamo_disable"] = original
     # By default glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

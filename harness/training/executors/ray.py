@@ -1,8 +1,8 @@
-"""Executor on the nodes of a Ray cluster: one Ray task per job (``docs/decisions.md#25``).
+"""Executor on the nodes of a Ray cluster: a Ray task per job (``docs/decisions.md#25``).
 
 Ray never retries a task. The coordinator gives a job to a node with free slots; if the node is lost, the job waits for
 a free slot and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
-No other module uses Ray, which is imported only if a cluster is requested.
+Only this module uses Ray, which is imported only if a cluster is requested.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
-from harness.system.errors import DataError, DeviceError, UsageError
+from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy, counted
 from harness.training.executors.base import (
@@ -50,7 +50,7 @@ _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see doc
 _CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
-_MOST_ATTEMPTS = 5  # attempts after which a job that loses its node counts as crashed; the job may be the cause
+_MOST_ATTEMPTS = 5  # attempts after which a job that loses the node counts as crashed; the job may be the cause
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 
 
@@ -64,7 +64,7 @@ class NodeInfo:
     gpus: int = 0
 
     def room(self, device: str, processes: int | None) -> int:
-        """Return the number of concurrent jobs: one per core or GPU, and at most ``processes``."""
+        """Return the number of concurrent jobs: the number of cores or GPUs, and at most ``processes``."""
         offer = self.gpus if device.startswith("cuda") else self.cores
         return offer if processes is None else min(processes, offer)
 
@@ -87,7 +87,7 @@ class _Facts(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node: first asked for its facts, then refused or given slots."""
+    """A node: first asked for facts, then refused or given slots."""
 
     info: NodeInfo
     facts_ref: Any  # Ray's reference of the facts; None after the answer
@@ -140,7 +140,7 @@ def _facts(
         except EngineUnavailable as error:
             if engine == "native":
                 raise DeviceError(f"no native engine: {error}") from error
-    # A job trains with one thread (``settle``), unlike this process.
+    # A job trains with a single thread (``settle``), unlike this process.
     return _Facts(source, replace(environment(torch_device, data_hash, name), threads=1), processor_name())
 
 
@@ -175,7 +175,7 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
         theirs: Facts of the node.
         like: Facts of a machine of the required kind; None if nodes of any kind may join.
     """
-    # All nodes must have the same code, so that a search has one version; the processor is recorded per result.
+    # All nodes must have the same code, so that a search has a single version; the processor is recorded per result.
     for field_name, name in (("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch")):
         our_value = getattr(ours.environment, field_name)
         their_value = getattr(theirs.environment, field_name)
@@ -188,6 +188,15 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
     return f"all runs need the same kind of machine, but this node is {kind}"
 
 
+def _cause(error: Exception) -> HarnessError | None:
+    """Return the exception of a function on a node, with a message in a single line; None if the node is lost."""
+    cause = getattr(error, "cause", None)
+    if cause is None or isinstance(cause, HarnessError):
+        return cause
+    line = " ".join(f"{type(cause).__name__}: {cause}".split())
+    return errors.refused(cause) or DeviceError(f"the node failed: {line}")
+
+
 @dataclass(slots=True)
 class Nodes(Executor):
     """Executor on the nodes of the connected cluster.
@@ -196,7 +205,7 @@ class Nodes(Executor):
         source: Location of the data on this machine.
         limits: Limits of a job.
         device: Device as in `Job`; so is ``engine``.
-        processes: Largest number of jobs per node; None for one per core or GPU.
+        processes: Largest number of jobs per node; None for the number of cores or GPUs.
         slot_limit: Largest number of slots of all nodes together.
         kinds: Nodes that may join.
         nodes: Present nodes by id, refused nodes included.
@@ -226,7 +235,7 @@ class Nodes(Executor):
     last_look: float = float("-inf")
 
     def start(self, count: int) -> None:
-        """Ask all nodes to join, and wait until one has joined.
+        """Ask all nodes to join, and wait until a node has joined.
 
         Raises:
             DataError: The data are missing on this machine.
@@ -295,7 +304,7 @@ class Nodes(Executor):
         self.nodes = {}
 
     def _look(self) -> None:
-        """Update the list of nodes, and ask new nodes for their facts."""
+        """Update the list of nodes, and ask new nodes for facts."""
         self.last_look = time.monotonic()
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
@@ -313,8 +322,7 @@ class Nodes(Executor):
             # A node with an older installation, which is refused below, answers with a plain tuple.
             facts = _Facts(*self.ray.get(ref))
         except self.ray.exceptions.RayError as error:
-            # ``cause`` is an exception of ``_facts``; without a cause the node is lost.
-            self._lose(node, str(getattr(error, "cause", "")))
+            self._lose(node, str(_cause(error) or ""))
             return
         why = _refusal(self.ours, facts, self.like)
         if why:
@@ -328,7 +336,7 @@ class Nodes(Executor):
         print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
-        """Remove a lost node, or mark a node as refused so that it is not asked again; its jobs wait for a slot."""
+        """Remove a lost node, or mark a node as refused, so never asked again; all jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
             print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
@@ -369,7 +377,7 @@ class Nodes(Executor):
         return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
     def _ended(self, work: _Work) -> list[WorkerEvent]:
-        """Write the output files of an attempt that has ended, and return its event; none if the job waits again."""
+        """Write the output files of an attempt that has ended, and return the event; none if the job waits again."""
         node = work.node
         job = work.job
         assert node is not None, "only work that runs on a node can end"
@@ -385,8 +393,8 @@ class Nodes(Executor):
         except self.ray.exceptions.WorkerCrashedError:
             event = JobFailed(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
-            # The node is lost or, with a cause, refused: no data or disk any more, or different user code.
-            cause = getattr(error, "cause", None)
+            # With a cause, the node is refused: no data or disk any more, or different user code.
+            cause = _cause(error)
             self._lose(node, str(cause or ""))
             if cause is not None and all(each.refusal for each in self.nodes.values()):
                 raise cause from error
@@ -424,7 +432,7 @@ def nodes_now() -> list[NodeInfo]:
 
 
 def _reach(address: str, message: str, hint: str) -> None:
-    """Raise DeviceError with ``message`` if nobody listens at ``HOST:PORT``; Ray itself would try for minutes."""
+    """Raise DeviceError with ``message`` if no program listens at ``HOST:PORT``; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECTION_SECONDS).close()
@@ -449,11 +457,12 @@ def executor_at(address: str | None, processes: int | None, nodes: Callable[...,
         yield Processes
         return
     errors.require("cluster", ("ray",), "a cluster")
-    # Ray reads its settings at import, once per process.
+    # Ray reads the settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"address": address}
     if address == "local":
-        # A token, because access to a cluster allows to run code. Ray keeps one token for all clusters of a process.
+        # A token, because access to a cluster allows to run code. Ray keeps a single token for all clusters of a
+        # process.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settings |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}

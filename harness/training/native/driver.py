@@ -233,8 +233,7 @@ def _flat(tensors: list[Tensor], number_type: torch.dtype) -> Tensor:
 
 def _in_engine_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     """Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``."""
-    addresses = [tensor.data_ptr() for tensor in state_tensors(network)]
-    by_address = dict(zip(addresses, tensors, strict=True))
+    by_address = dict(zip([tensor.data_ptr() for tensor in state_tensors(network)], tensors, strict=True))
     return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 

@@ -162,5 +162,4 @@ def test_config_space_configuration_has_decisions_of_the_network(name: str):
     problem = harness.bench.problem(name)
 
     for sample in problem.configuration_space(seed=0).sample_configuration(100):
-        network = problem.evaluate(sample)
-        assert problem.configurations[network.hash] == dict(sample)
+        assert problem.configurations[problem.evaluate(sample).hash] == dict(sample)

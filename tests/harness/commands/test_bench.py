@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,12 +22,11 @@ from harness.studies import config as study
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
-from tests.fakes import replay_in_this_process, train_in_this_process
+from tests.fakes import PATIENCE, replay_in_this_process, train_in_this_process, wait_for
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, run_rows, table_of
 from tests.outline import checked_outline
 
-PATIENCE = 300.0
 SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", "1")
 
 # bench run --------------------------------------------------------------------------------------------------
@@ -456,14 +454,6 @@ def log_of(folder: Path) -> list[str]:
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
-def wait_for(process: subprocess.Popen[Any], folder: Path, count: int) -> None:
-    until = time.monotonic() + PATIENCE
-    while len(log_of(folder)) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 def test_killed_and_interrupted_recording_resumes_without_repeated_runs(
     root: Path, start: Callable[[str], subprocess.Popen[str]]
@@ -474,12 +464,12 @@ def test_killed_and_interrupted_recording_resumes_without_repeated_runs(
 
     first_process = start("mine")
     # Entries of two networks and one run.
-    wait_for(first_process, folder, 3)
+    wait_for(first_process, lambda: len(log_of(folder)) >= 3)
     first_process.kill()
     first_process.wait()
     first_log = log_of(folder)
     second_process = start("mine")
-    wait_for(second_process, folder, len(first_log) + 1)
+    wait_for(second_process, lambda: len(log_of(folder)) > len(first_log))
     second_process.send_signal(signal.SIGINT)
     text = second_process.communicate(timeout=PATIENCE)[1]
     last_process = start("mine")

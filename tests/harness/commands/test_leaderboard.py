@@ -132,8 +132,7 @@ def test_selected_rows_keep_their_rank(
 ):
     assert run(["leaderboard", "--json", *options]) == 0
 
-    document = json.loads(capsys.readouterr().out)
-    assert [row["rank"] for row in document["rows"]] == ranks
+    assert [row["rank"] for row in json.loads(capsys.readouterr().out)["rows"]] == ranks
 
 
 def test_leaderboard_writes_no_files_by_default(board: Path, capsys: pytest.CaptureFixture[str]):

@@ -48,10 +48,8 @@ def test_quote_trains_few_networks_and_writes_no_files(
 
 
 def test_quote_states_precision_of_mean_over_unseen_groups(capsys: pytest.CaptureFixture[str]):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (480, 28, 28), dtype=np.uint8)
-    groups = np.repeat(np.arange(24), 20)
-    data = own.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=groups)
+    images = np.random.default_rng(0).integers(0, 256, (480, 28, 28), dtype=np.uint8)
+    data = own.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=np.repeat(np.arange(24), 20))
     assert (len(data.validation_group_sizes), len(data.test_group_sizes)) == (19, 5)
 
     assert run(["search", "--dataset", data.name, "--target", "30", "--plan", "--json", *QUICK]) == 0
@@ -64,6 +62,14 @@ def test_quote_states_precision_of_mean_over_unseen_groups(capsys: pytest.Captur
     # Half of the 70 % of errors is the usual deviation of a group: 35 * sqrt(1 / 19 + 1 / 5) = 17.6.
     assert "limit: with 19 groups in 5 folds" in (text := capsys.readouterr().out)
     assert "+-17.6 points" in text
+
+
+def test_quote_without_successful_training_reports_the_failure(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    (workspace / "failing_trainer.py").write_text("def train(*arguments):\n    raise ValueError('no such layer')\n")
+    (workspace / "own.toml").write_text("trainer = 'failing_trainer:train'\nepochs = 1\n")
+
+    assert run(["quote", "mnist-5k", "--recipe", "@own.toml", "--space", "@few.space", "--workers", "1"]) == 4
+    assert "no such layer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,7 @@ def test_study_from_python_logs_command_that_resumes_study(workspace: Path, caps
     result = api.search("mnist-5k", **options)
     folder = workspace / "runs" / result.name
     assert events == [entry.event for entry in read_state(folder).entries]
-    command = searches.events(folder, "session")[0]["command"]
-    facts = plan_of(capsys, shlex.join(command))
+    facts = plan_of(capsys, shlex.join(searches.events(folder, "session")[0]["command"]))
     assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, result.name, 200.0)
 
 
@@ -141,6 +140,14 @@ def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path,
         assert (exit_code, [*workspace.glob("runs/failing")], Path("studies.db").exists()) == (code, [], False)
     assert (run(command), run([*command, "--log", "tensorboard"])) == (3, 2)
     assert (workspace / "runs" / "failing" / "log.jsonl").exists()
+
+
+def test_missing_package_of_log_is_reported_before_study(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: None)
+    assert run([*SEARCH, "--log", "mlflow"]) == 6
+    assert "new study" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -247,12 +254,24 @@ def test_user_defined_chip_with_invalid_fields_is_rejected_in_one_line(
     assert "\n" not in error["message"]
 
 
-def test_chip_with_too_little_ram_and_unknown_chip_are_rejected(capsys: pytest.CaptureFixture[str]):
-    # 824 bytes of stack and 784 bytes of the image exceed 1,500 bytes by 108.
-    Path("mine.toml").write_text(OWN_CHIP.replace("2_048", "1_500"), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("size", "small", "words"),
+    [
+        ("2_048", "1_500", "1,500 bytes has no room beside stack and image of 1,608 bytes"),  # 824 + 784
+        ("2_048", "1_608", "1,608 bytes has no room beside stack and image of 1,608 bytes"),
+        ("16_384", "3_155", "3,155 bytes has no room beside the program of 3,156 bytes"),
+    ],
+)
+def test_chip_without_memory_for_a_network_is_rejected(
+    size: str, small: str, words: str, capsys: pytest.CaptureFixture[str]
+):
+    Path("mine.toml").write_text(OWN_CHIP.replace(size, small), encoding="utf-8")
     error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "@mine.toml", "--plan", code=4)["error"]
-    assert "108 bytes" in error["message"]
+    assert words in error["message"]
 
+
+def test_unknown_chip_is_rejected(capsys: pytest.CaptureFixture[str]):
+    Path("mine.toml").write_text(OWN_CHIP, encoding="utf-8")
     error = document_of(capsys, "search", "--chip", "mine.toml", "--plan", code=2)["error"]
     assert error["hint"] == "to read the file, write @mine.toml"
 

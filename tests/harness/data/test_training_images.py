@@ -53,8 +53,7 @@ LABELS = "train-labels-idx1-ubyte"
     ids=["no header", "no end", "not packed", "not deflated", "short", "long"],
 )
 def test_damaged_file_is_reported_in_one_line(toy, tmp_path: Path, change: Callable[[bytes, bytes], bytes]):
-    folder = toy.write(tmp_path)
-    (folder / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
+    (toy.write(tmp_path) / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
     with pytest.raises(DataError) as caught:
         load("toy", tmp_path)
     assert "\n" not in caught.value.one_line
@@ -241,8 +240,7 @@ def test_load_detects_damage_in_training_and_test_files(toy, tmp_path: Path, nam
 
 
 def test_auto_falls_back_to_mnist_5k_with_a_warning(cache: Path, no_network, capsys):
-    data = load("auto", None)
-    assert data.dataset.name == "mnist-5k"
+    assert load("auto", None).dataset.name == "mnist-5k"
     captured = capsys.readouterr()
     assert captured.out == ""
     assert all(words in captured.err for words in ("NOT MNIST", "no network", "by hand"))

@@ -187,8 +187,7 @@ FAST = [
 def test_logits_of_c_for_speed_equal_reference(text: str, task: Task, tmp_path: Path):
     _, images, integers = trained(parse_network(text, task), task, count=12, passes=5)
     pixels = images.pixels.numpy()
-    library = replace(library_of(integers, task, pixels), optimise=Optimisation.SPEED)
-    write_files(library, tmp_path)
+    write_files(replace(library_of(integers, task, pixels), optimise=Optimisation.SPEED), tmp_path)
 
     program = compile_runner(tmp_path, "net", "cc", SANITIZED)
 

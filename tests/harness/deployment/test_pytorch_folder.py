@@ -145,8 +145,7 @@ def hash_of_import(architecture: Architecture, folder: Path, spec: Dataset = DAT
 def test_shipped_networks_can_be_imported(shipped: Path, home: Workspace, tmp_path: Path):
     with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         texts = {row["architecture"] for row in csv.DictReader(file)}
-    recorded = {record.architecture for record in read_all(home.records)}
-    architectures = recorded | set(map(parse_network, texts))
+    architectures = {record.architecture for record in read_all(home.records)} | set(map(parse_network, texts))
     # The files of claimed modules are in other repositories.
     for architecture in filter(lambda each: each.user_module is None, architectures):
         assert hash_of_import(architecture, tmp_path / architecture.hash) == architecture.hash, architecture

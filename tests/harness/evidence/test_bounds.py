@@ -192,8 +192,7 @@ def test_bound_over_groups_counts_variance_of_seeds_and_of_unequal_groups():
     random = np.random.default_rng(3)
     sizes = np.array([20, 35, 50, 80, 41, 33, 60, 25])
     group_shares = random.beta(2, 18, len(sizes))
-    seed_factors = np.array([0.4, 0.7, 1.0, 1.3, 1.6, 1.9])
-    errors = random.binomial(sizes, np.outer(seed_factors, group_shares))
+    errors = random.binomial(sizes, np.outer(np.array([0.4, 0.7, 1.0, 1.3, 1.6, 1.9]), group_shares))
     share = errors.sum() / (6 * sizes.sum())
     of_seeds, of_groups, of_residuals = mean_squares(errors - share * sizes)
     assert of_seeds > of_residuals

@@ -16,7 +16,7 @@ from harness.evidence import bounds, consistency, leaderboard_table, ledger, rec
 from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.ledger import AttemptOutcome
-from harness.system import files
+from harness.system import files, machine
 from harness.system.files import Workspace
 from tests.verifications import NETWORK, commit_evidence, delete_git, delete_line, edit, git, record_of, weights
 
@@ -70,8 +70,7 @@ def damage(path: Path, draw: random.Random) -> bytes:
     elif change == "cut":
         del content[draw.randrange(len(content) - 1) :]
     else:
-        positions = [index for index, byte in enumerate(content) if chr(byte) in "12345678"]
-        index = draw.choice(positions)
+        index = draw.choice([index for index, byte in enumerate(content) if chr(byte) in "12345678"])
         content[index] = ord(draw.choice([each for each in "123456789" if ord(each) != content[index]]))
     return bytes(content)
 
@@ -119,7 +118,7 @@ def test_line_dropped_by_merge_is_a_fault(store: Workspace):
 
 
 def test_anchor_finds_rewritten_history(store: Workspace, capsys: pytest.CaptureFixture[str]):
-    published = consistency.git(store.root, "rev-parse", "HEAD")
+    published = machine.git(store.root, "rev-parse", "HEAD")
     assert published is not None
     for path in (store.ledger, store.test_log):
         files.append_line(path, path.read_text(encoding="utf-8").splitlines()[0])

@@ -139,8 +139,7 @@ def test_class_scores_equal_scikit_learn(count: int):
     assert np.array_equal(evaluation.confusion, metrics.confusion_matrix(labels, predictions, labels=range(count)))
     report = metrics.classification_report(labels, predictions, output_dict=True, zero_division=0)
     for index, scores in enumerate(evaluation.class_scores):
-        expected = report[str(index)]
-        values = [expected[name] for name in ("precision", "recall", "f1-score", "support")]
+        values = [report[str(index)][name] for name in ("precision", "recall", "f1-score", "support")]
         assert [scores.precision, scores.recall, scores.f1, scores.support] == pytest.approx(values, rel=1e-12)
     area = metrics.roc_auc_score(labels, shares[:, 1]) if count == 2 else None
     assert evaluation.roc_auc == (None if area is None else pytest.approx(area, rel=1e-12))

@@ -85,8 +85,7 @@ def test_concurrent_attempts_get_different_numbers(path: Path):
 def test_damaged_line_is_skipped_and_reported_once(path: Path, capsys: pytest.CaptureFixture[str]):
     first, second = ledger.declare_attempt(path, KEY, 0, 30), ledger.declare_attempt(path, OTHER, 0, 30)
     ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.1)
-    torn = path.read_text(encoding="utf-8")[:-50]
-    path.write_text(torn, encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8")[:-50], encoding="utf-8")
 
     damage: list[ContentError] = []
     assert ledger.read(path, damage).attempts == [first, second]

@@ -17,13 +17,13 @@ from scipy.stats import beta, chi2, sem, t
 from harness.data import own
 from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import load
-from harness.evidence import consistency, leaderboard_table, ledger, record, verification_runs
+from harness.evidence import leaderboard_table, ledger, record, verification_runs
 from harness.evidence.leaderboard_table import Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verification_runs import Verdict, declare_attempt, recorded_verdict
 from harness.studies.config import owned
-from harness.system import files
+from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
@@ -260,7 +260,7 @@ def test_certification_needs_committed_declaration(declaration: str, home: Works
 
 def test_certification_seeds_depend_on_declaring_commit(home: Workspace, seeds: Seeds):
     declare_in_git(home, CERTIFY, 20)
-    commit = (consistency.git(home.root, "rev-parse", "HEAD") or "").strip()
+    commit = (machine.git(home.root, "rev-parse", "HEAD") or "").strip()
     commit_evidence(home)
 
     verdict = run_plan(home, CERTIFY)
@@ -269,8 +269,7 @@ def test_certification_seeds_depend_on_declaring_commit(home: Workspace, seeds: 
     assert {job.beacon for job in seeds.jobs} == {run.beacon for run in verdict.record.seeds} == {commit}
     assert not {run.seed for run in verdict.runs} & values
     # A rerun uses the recorded seed.
-    rerun = run_plan(home, make_plan([3]))
-    assert [run.seed for run in rerun.runs] == [verdict.runs[3].seed]
+    assert [run.seed for run in run_plan(home, make_plan([3])).runs] == [verdict.runs[3].seed]
 
 
 @pytest.mark.parametrize(
@@ -322,8 +321,7 @@ def test_row_is_measured_while_a_declared_seed_is_missing(home: Workspace, seeds
 
 def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
     """Return a data set with seven test groups of ten images, and the groups by the pixels of the test images."""
-    random = np.random.default_rng(5)
-    images = random.integers(0, 256, (190, 8, 8), dtype=np.uint8)
+    images = np.random.default_rng(5).integers(0, 256, (190, 8, 8), dtype=np.uint8)
     labels = np.arange(190) % 4
     groups = np.arange(190) // 10
     data = own.from_arrays(

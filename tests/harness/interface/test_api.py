@@ -139,8 +139,7 @@ def test_study_has_trials_table_and_html(failed_examples: dict[str, int], in_exa
     # Two requested trials after four baselines.
     assert [trial.number for trial in study.trials] == list(range(6))
     assert {trial.parameters for trial in study.trials[4:]} == {94, 136}
-    frame = study.to_frame()
-    assert list(frame["hash"]) == [trial.hash for trial in study.trials]
+    assert list(study.to_frame()["hash"]) == [trial.hash for trial in study.trials]
     assert study.answer is None
     assert study.nearest in study.trials
     html = study._repr_html_()

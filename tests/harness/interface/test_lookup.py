@@ -72,8 +72,7 @@ def test_row_name_selects_network(home: Workspace, name: str):
 def test_shared_name_selects_best_ranked_network(home: Workspace, capsys: pytest.CaptureFixture[str]):
     texts = [f"conv3x3(8) bn relu | {pool} | conv3x3(8) bn relu | gap | conv1x1(10)" for pool in ("maxpool", "avgpool")]
     networks = [parse_network(text) for text in texts]
-    names = {network_name(each, analyse(each, MNIST).parameters) for each in networks}
-    [name] = names
+    [name] = {network_name(each, analyse(each, MNIST).parameters) for each in networks}
     for network, errors in zip(networks, ([90] * 5, [40, 41, 42, 41, 40]), strict=True):
         record.write(home.records, make_record(errors, str(network)))
     refresh(home)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -447,10 +448,21 @@ def test_tensorboard_reads_logged_curves(tmp_path: Path, capfd: pytest.CaptureFi
 
 
 def test_failure_of_mlflow_names_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    mlflow = SimpleNamespace(__spec__=SimpleNamespace(), get_tracking_uri=lambda: "http://ann:secret@server:5000")
+    mlflow = SimpleNamespace(get_tracking_uri=lambda: "http://ann:secret@server:5000")
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     with pytest.raises(UsageError, match=r"^log mlflow at http://ann:\*\*\*@server:5000 failed: \w+Error: "):
         logger_of("mlflow", tmp_path, Reporter(None, "s"))
+
+
+def test_mlflow_experiment_is_created_with_the_first_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    client = MagicMock()
+    client.get_experiment_by_name.return_value = None
+    mlflow = SimpleNamespace(get_tracking_uri=lambda: "sqlite:///runs.db", MlflowClient=lambda: client)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    log = logger_of("mlflow", tmp_path, Reporter(None, "s"), past=_PROPOSED)
+    assert not client.create_experiment.called
+    write(log)
+    client.create_experiment.assert_called_once_with(tmp_path.name)
 
 
 def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -28,8 +28,7 @@ def test_study_figure_shows_networks_and_threshold(tmp_path: Path, monkeypatch: 
 
     (axes,) = figure.axes
     points = sum(len(np.asarray(collection.get_offsets())) for collection in axes.collections)
-    trained = [trial for trial in study.trials if trial.validation_pct is not None]
-    assert points == len(trained) > 0
+    assert points == len([trial for trial in study.trials if trial.validation_pct is not None]) > 0
     # The study page shows the same accuracies.
     networks = read_study(study.folder, Workspace(tmp_path)).networks
     plotted_pct = sorted(y for collection in axes.collections for _, y in np.asarray(collection.get_offsets()).tolist())
@@ -41,8 +40,7 @@ def test_study_figure_shows_networks_and_threshold(tmp_path: Path, monkeypatch: 
 
 
 def test_rate_curves_show_losses(tmp_path: Path):
-    curves = [rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES]
-    figure = rates_figure(curves, 0.01)
+    figure = rates_figure([rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES], 0.01)
 
     (axes,) = figure.axes
     plotted_losses = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]

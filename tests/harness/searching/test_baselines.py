@@ -12,24 +12,15 @@ from harness.searching.finder import Finder, Inquiry
 from harness.searching.proposer import Proposer
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.events import Rejected
 from harness.training.result import Status
 from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_network, parse_space
 from tests import searches
-from tests.factories import make_job_result, make_proposal
+from tests.searches import trained_candidate
 
 SPACE = parse_space(searches.SPACE, "widths")
 TIME = TimeLeft(images=1_000, pace=Pace(0.001, 0.0))
-
-
-def make_run(trial: int, text: str, errors: int, origin: str = BASELINE, status: Status = Status.COMPLETE) -> Candidate:
-    proposal = make_proposal(trial, text, origin=origin)
-    job = searches.first_job(proposal)
-    run = make_job_result(job, lambda parameters, seed: 100 - errors / 100, job.recipe.epochs)
-    run = replace(run, status=status)
-    return Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
 
 
 # Weights and a bias per class: 10 * (28 * 28 + 1), then with a quarter and a sixteenth of the pixels.
@@ -45,8 +36,7 @@ def make_run(trial: int, text: str, errors: int, origin: str = BASELINE, status:
 )
 def test_baselines_are_linear_layers_by_image_shape_and_convolutional_networks(task: Task, linear: list[int]):
     networks = baseline_networks(task)
-    sizes = [analyse(network, task).parameters for network in networks]
-    assert sizes[: len(linear)] == linear
+    assert [analyse(network, task).parameters for network in networks][: len(linear)] == linear
     assert all("conv" in str(network) for network in networks[len(linear) :])
     assert len(networks) > len(linear)
 
@@ -69,11 +59,11 @@ def test_baseline_epochs_are_bounded_by_share_of_time_limit(left: float, epochs:
 
 def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
     candidates = [
-        make_run(0, "linear(10)", 80),
-        make_run(1, "avgpool | linear(10)", 70),
-        make_run(2, "avgpool(4) | linear(10)", 60, status=Status.CRASHED),
-        make_run(3, "conv3x3(4) gap linear(10)", 50),
-        make_run(4, "linear(10)", 40, origin="surrogate"),
+        trained_candidate(0, "linear(10)", 80),
+        trained_candidate(1, "avgpool | linear(10)", 70),
+        trained_candidate(2, "avgpool(4) | linear(10)", 60, status=Status.CRASHED),
+        trained_candidate(3, "conv3x3(4) gap linear(10)", 50),
+        trained_candidate(4, "linear(10)", 40, origin="surrogate"),
     ]
     best = best_linear(candidates)
     assert best is not None
@@ -82,6 +72,9 @@ def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
 
 
 def test_surrogate_ignores_baselines():
-    candidates = {0: make_run(0, "linear(10)", 80), 1: make_run(1, "conv3x3(4) gap linear(10)", 50, origin="surrogate")}
+    candidates = {
+        0: trained_candidate(0, "linear(10)", 80),
+        1: trained_candidate(1, "conv3x3(4) gap linear(10)", 50, origin="surrogate"),
+    }
     finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PAST)
     assert len(finder._observations()) == 1

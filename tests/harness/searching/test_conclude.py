@@ -193,23 +193,24 @@ def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: T
 # A second verification after a miss -------------------------------------------------------------------------
 
 
+def check_second_verification(verdict: Verdict | None, seeds: Seeds) -> Verdict:
+    """Check that ``LARGER`` reached the target after the miss of ``WINNER``."""
+    assert verdict is not None
+    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
+    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
+    return verdict
+
+
 def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     misses(seeds, WINNER)
     plan, search = finished(tmp_path)
     lines: list[str] = []
 
-    verdict = conclude(plan, search, say=lines.append)
+    verdict = check_second_verification(conclude(plan, search, say=lines.append), seeds)
 
-    assert verdict is not None
-    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
     events = searches.events(plan.folder, "verified")
     assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
-    assert [line.partition(" parameters")[0] for line in lines] == [
-        "verifying: 86",
-        "target missed: 86",
-        "verifying: 162",
-    ]
+    assert [line.split(" parameters")[0] for line in lines] == ["verifying: 86", "target missed: 86", "verifying: 162"]
     records = {each.hash: each for each in record.read_all(plan.workspace.records)}
     assert records.keys() == {WINNER.hash, LARGER.hash}
     assert [
@@ -255,8 +256,7 @@ def test_conclude_runs_all_declared_seeds_with_any_number_of_workers(
         conclude(plan, search)
     seeds.watch = lambda job: None
 
-    resumed_plan = replace(plan, effort=replace(plan.effort, workers=workers))
-    verdict = conclude(resumed_plan, search)
+    verdict = conclude(replace(plan, effort=replace(plan.effort, workers=workers)), search)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed, verdict.row.seeds) == (WINNER, True, 8)
@@ -298,10 +298,7 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
     # Without a time limit, the next call verifies the postponed network.
     search.effort = replace(search.effort, seconds=None)
     seeds.watch = let_winner_miss
-    verdict = conclude(plan, search)
-    assert verdict is not None
-    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
+    check_second_verification(conclude(plan, search), seeds)
 
 
 @pytest.mark.parametrize("is_logged", [False, True])
@@ -322,11 +319,7 @@ def test_conclude_goes_on_with_second_verification_after_kill_between_verificati
             conclude(plan, search)
     assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
 
-    verdict = conclude(plan, search)
-
-    assert verdict is not None
-    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
+    check_second_verification(conclude(plan, search), seeds)
 
 
 # Advice at the end of a search ------------------------------------------------------------------------------

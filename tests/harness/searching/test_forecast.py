@@ -28,7 +28,7 @@ from harness.training.executors.base import DataLocation
 from harness.training.result import Purpose
 from search_spaces.notation import parse_space
 from tests import searches
-from tests.factories import make_job_result, make_proposal
+from tests.factories import make_job_result
 from tests.fakes import without_processes
 
 SPACE = parse_space(searches.SPACE, "widths")
@@ -65,10 +65,7 @@ def test_fewest_errors_equal_quantile_of_largest_network():
 
 def trained_candidate(trial: int, width: int, errors: int, origin: str = "ladder") -> Candidate:
     text = f"conv3x3({width}) relu conv3x3({width}) relu gap linear(10)"
-    proposal = make_proposal(trial, text, origin=origin)
-    job = searches.first_job(proposal)
-    run = make_job_result(job, lambda parameters, seed: 100 - errors / 100, job.recipe.epochs)
-    return Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
+    return searches.trained_candidate(trial, text, errors, origin)
 
 
 def quote_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -12,9 +13,10 @@ from torch import nn
 
 from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
-from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
-from harness.studies.config import StudyObjective, open_study
-from harness.studies.events import EndReason, Entry, Verified
+from harness.studies import mirror
+from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
+from harness.studies.config import StudyConfig, StudyObjective, open_study
+from harness.studies.events import EndReason, Entry, RungReached, Verified
 from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
@@ -256,10 +258,6 @@ def test_without_incumbent_network_is_confirmed_even_without_time_for_verificati
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
 
 
-def constant(accuracy_pct: float) -> Callable[[int, int], float]:
-    return lambda parameters, seed: accuracy_pct
-
-
 def failure_event(job: Job, status: Status) -> WorkerEvent:
     """Return the report of a worker on a failed run; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
@@ -312,10 +310,7 @@ def test_run_of_exempt_network_is_never_pruned_and_logged_as_exempt(
     search = searches.run(tmp_path, searches.config(space_text=TINY_SPACE), searches.effort(trials=1))
 
     rungs = searches.events(tmp_path, "rung")
-    assert [(event["epoch"], event["pruned"], event["exempt"]) for event in rungs] == [
-        (2, False, True),
-        (4, False, True),
-    ]
+    assert [(rung["epoch"], rung["pruned"], rung["exempt"]) for rung in rungs] == [(2, False, True), (4, False, True)]
     assert search.state.candidates[0].runs[0].status is Status.COMPLETE
 
 
@@ -332,47 +327,80 @@ def test_study_prunes_by_own_ratio_after_eight_complete_runs(
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "tpe"])
-def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(sampler: str, trainer: Trainer, tmp_path: Path):
+def begin_long_run(folder: Path, trainer: Trainer, **fields: Any) -> StudyConfig:
+    """Write a study that proposed a training of 8 epochs, of which 2 suffice, and return its configuration."""
     # 99.9 %: 10 errors at the end, 29 after 2 of 8 epochs; 100 are allowed.
     trainer.accuracy_pct = always(99.9)
-    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8), sampler=sampler)
-    first_proposal = replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)
-    open_study(tmp_path / "whole", config, {})
-    write_entry(tmp_path / "whole", Entry(0.0, first_proposal))
-    search = searches.run(tmp_path / "whole", config, searches.effort(trials=None))
-    first, second, *_ = search.state.candidates.values()
+    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8), **fields)
+    open_study(folder, config, {})
+    write_entry(folder, Entry(0.0, replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("workers", "fields"),
+    [
+        (1, {"sampler": "surrogate"}),
+        (1, {"sampler": "tpe"}),
+        (2, {}),
+        (1, {"objectives": (StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000))}),
+        (1, {"image_folds": 5}),
+        (1, {"group_folds": 5, "validation_groups": 50.0, "test_groups": 20.0}),
+        (1, {"start_from": "study", "known": ("conv3x3(12) gap linear(10)", "conv3x3(4) gap linear(10)")}),
+    ],
+)
+def test_run_that_suffices_at_a_rung_is_replaced_by_shorter_training(
+    workers: int, fields: dict[str, Any], trainer: Trainer, tmp_path: Path
+):
+    config = begin_long_run(tmp_path / "whole", trainer, **fields)
+    search = searches.run(tmp_path / "whole", config, searches.effort(trials=None, workers=workers))
+    first = search.state.candidates[0]
+    second = next(each for each in search.state.candidates.values() if each.proposal.origin == "shorter")
 
     assert first.first_run is not None
-    assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.PRUNED, 2, False)
-    assert (second.proposal.origin, second.proposal.epochs, second.is_confirmed) == ("shorter", 2, True)
-    assert second.proposal.architecture == first.proposal.architecture
+    assert (first.first_run.status, first.first_run.trained_epochs, first.is_confirmed) == (Status.SHORTENED, 2, False)
+    assert (second.proposal.epochs, second.proposal.hash, second.passed_first) == (2, first.proposal.hash, True)
+    assert mirror._trial(first.first_run, "", first.proposal, "", config).state is TrialState.PRUNED
 
-    # A search that is resumed after the shorter training makes the same proposals.
-    open_study(tmp_path / "parts", config, {})
+    # A search that is killed after the decision, the run or the shorter training makes the same proposals.
     lines = (tmp_path / "whole" / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    end = next(number for number, line in enumerate(lines) if '"trial": 2' in line)
-    (tmp_path / "parts" / "log.jsonl").write_text("".join(lines[:end]), encoding="utf-8")
-    resumed = searches.run(tmp_path / "parts", config, searches.effort(trials=None))
-    proposals = [
-        [(each.proposal.hash, each.proposal.epochs) for each in instance.state.candidates.values()]
-        for instance in (search, resumed)
-    ]
-    assert len(proposals[0]) > 2
-    assert proposals[0] == proposals[1]
+    for text in ('"rung"', '"finished"', '"shorter"') if "sampler" in fields else ():
+        begin_long_run(tmp_path / text, trainer, **fields)
+        count = next(number for number, line in enumerate(lines, 1) if text in line)
+        (tmp_path / text / "log.jsonl").write_text("".join(lines[:count]), encoding="utf-8")
+        resumed = searches.run(tmp_path / text, config, searches.effort(trials=None))
+        assert resumed.state.proposals == search.state.proposals
 
 
-def test_run_that_suffices_at_a_rung_continues_if_trials_are_limited(trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = always(99.9)
-    config = searches.config(space_text=TINY_SPACE, lengths=(2, 8))
-    open_study(tmp_path, config, {})
-    write_entry(tmp_path, Entry(0.0, replace(make_proposal(0, "conv3x3(12) gap linear(10)"), epochs=8)))
+@pytest.mark.parametrize("is_decided", [False, True])
+def test_limit_of_trials_turns_off_shorter_trainings_but_keeps_decision_of_killed_session(
+    is_decided: bool, trainer: Trainer, tmp_path: Path
+):
+    config = begin_long_run(tmp_path, trainer)
+    if is_decided:
+        write_entry(tmp_path, Entry(0.0, RungReached(trial=0, epoch=2, shorter_epochs=2)))
 
     search = searches.run(tmp_path, config, searches.effort(trials=2))
 
-    first = search.state.candidates[0]
+    first, second = search.state.candidates.values()
     assert first.first_run is not None
-    assert (first.first_run.trained_epochs, first.is_confirmed) == (8, True)
+    assert (first.first_run.trained_epochs, first.is_confirmed) == ((2, False) if is_decided else (8, True))
+    assert (second.proposal.origin == "shorter") is is_decided
+
+
+def test_shortened_run_and_shorter_training_count_once_before_forecast(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "_QUOTED_TRAININGS", 2)
+    config = begin_long_run(tmp_path, trainer)
+    search = searches.resume(tmp_path, config, searches.effort(trials=None))
+    search.logs_forecast = True
+
+    loop.run_search(search, ["harness"])
+
+    events = searches.events(tmp_path, "finished", "quoted")
+    count = [event["event"] for event in events].index("quoted")
+    assert sum(event["purpose"] == "search" for event in events[:count]) == 3
 
 
 # Failures ---------------------------------------------------------------------------------------------------
@@ -393,13 +421,12 @@ def test_search_continues_after_failed_first_run(status: Status, trainer: Traine
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in further_runs)
     assert searches.proposer_of(search).sampler_study.study.trials[1].state is TrialState.FAIL
     assert search.state.candidates[1].fresh_runs == []
-    jobs = [job for job in trainer.jobs if job.trial == 1]
-    assert len(jobs) == (2 if status is Status.CRASHED else 1)
+    assert len([job for job in trainer.jobs if job.trial == 1]) == (2 if status is Status.CRASHED else 1)
     assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed_run]
 
 
 def test_crashed_run_is_repeated_once_from_last_rung(trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = constant(99.5)
+    trainer.accuracy_pct = always(99.5)
     crashes = iter([True])
     trainer.special = lambda job: (
         JobFailed(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
@@ -413,7 +440,7 @@ def test_crashed_run_is_repeated_once_from_last_rung(trainer: Trainer, tmp_path:
 
 @pytest.mark.parametrize("status", FAILURES)
 def test_failed_fresh_seed_prevents_confirmation(status: Status, trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = constant(99.5)
+    trainer.accuracy_pct = always(99.5)
     trainer.special = lambda job: (
         failure_event(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
     )
@@ -454,15 +481,6 @@ def test_data_error_ends_search(trainer: Trainer, tmp_path: Path, monkeypatch: p
 SIZES = {4: 86, 8: 162, 12: 238}
 CLEAR = (99.4, 99.4)
 BARELY = (99.1, 99.1)
-
-
-def slow_down(search: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
-    """Set the training time of all runs of a network."""
-    candidate = search.state.candidates[trial]
-    assert candidate.first_run is not None
-    candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
-    candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
-    return candidate
 
 
 def test_winner_is_smallest_network_confirmed_by_two_fresh_seeds(trainer: Trainer, tmp_path: Path):
@@ -509,7 +527,7 @@ def test_winner_depends_on_time_and_earlier_verifications(
 ):
     search = searches.with_trials(tmp_path, networks, seconds=90.0)
     for trial in slow_trials:
-        slow_down(search, trial)
+        searches.slow_down(search, trial)
     search.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
 
     candidate = loop.choose(search)
@@ -554,7 +572,7 @@ def test_unconfirmed_network_is_verified_if_confirmed_networks_are_too_slow(trai
     networks = [Trial(12, fresh=CLEAR), Trial(8, fresh=(99.02, 98.98))]
     search = searches.with_trials(tmp_path, networks, seconds=100.0)
     search.timing.slowdowns.clear()  # the pace is constant
-    slow_down(search, 0)
+    searches.slow_down(search, 0)
     assert search.closing_seconds() == pytest.approx(search.verify_seconds(search.state.candidates[1]))
 
     candidate = loop.choose(search)

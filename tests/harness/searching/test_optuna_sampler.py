@@ -27,7 +27,7 @@ EACH_SAMPLER = pytest.mark.parametrize("name", sorted(SAMPLERS))
 
 def make_trained_candidate(parameters: int, violation_pct: float, status: Status = Status.COMPLETE) -> Candidate:
     """Return a candidate whose first run ended ``violation_pct`` points below a threshold of 90 per cent."""
-    failed = status not in (Status.COMPLETE, Status.PRUNED)
+    failed = not status.is_regular
     errors = None if failed else round(SIZE * (10 + violation_pct) / 100)
     return Candidate(make_proposal(), parameters, make_result(errors=errors, status=status), threshold_pct=90.0)
 
@@ -92,6 +92,7 @@ def test_start_fixed_trial_enters_network_unchanged(name: str):
         (make_trained_candidate(500, -0.25), "tpe", TrialState.COMPLETE, 500, -0.25),
         (make_trained_candidate(500, 0.25), "tpe", TrialState.COMPLETE, 500, 0.25),
         (make_trained_candidate(500, 2.5, Status.PRUNED), "tpe", TrialState.PRUNED, None, 2.5),
+        (make_trained_candidate(500, -2.5, Status.SHORTENED), "tpe", TrialState.PRUNED, None, -2.5),
         (make_trained_candidate(500, 2.5, Status.PRUNED), "nsga2", TrialState.COMPLETE, 500, 2.5),
         (make_trained_candidate(500, 0.0, Status.DIVERGED), "tpe", TrialState.FAIL, None, None),
         (make_trained_candidate(500, 0.0, Status.CRASHED), "nsga2", TrialState.FAIL, None, None),
@@ -257,8 +258,7 @@ def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
     tiny, study = space("tiny"), SamplerStudy(name, seed)
     within = replace(tiny, conditions=(*tiny.conditions, Condition(Metric.PARAMETERS, "<=", 4_000)))
     hidden = random.Random(f"hidden {seed}")
-    target = draw_uniform(within, hidden)
-    decisions = hidden.sample(target.decisions, 8)
+    decisions = hidden.sample(draw_uniform(within, hidden).decisions, 8)
     hashes: set[str] = set()
     best = float("inf")
     while len(hashes) < asks:

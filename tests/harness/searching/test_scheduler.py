@@ -248,8 +248,7 @@ def test_next_seed_goes_to_network_with_highest_value(histories: list[Any], runn
         for trial, (first, fresh, cost, _) in enumerate(histories)
     ]
     seconds = {trial: float(each[3]) for trial, each in enumerate(histories)}
-    confirmed_costs = [each.cost for each in networks if each.is_confirmed]
-    below = min(confirmed_costs, default=BUDGET + 1)
+    below = min([each.cost for each in networks if each.is_confirmed], default=BUDGET + 1)
 
     def value(network: Candidate) -> float:
         trial, seed_count = network.proposal.trial, len(network.fresh_runs)
@@ -356,13 +355,16 @@ def test_prior_ratio_is_of_nearest_share_of_epochs(epochs: int, shares: tuple[fl
         (60, 4, (), None),
         (60, 11, (), 8),
         (60, 16, (12,), None),
-        (60, 16, (8, 20), 12),
+        (60, 16, (8, 30), 12),
+        # At least half of the epochs until the rung.
+        (60, 24, (), 12),
+        (60, 25, (), None),
     ],
 )
 def test_run_that_suffices_at_a_rung_gets_longest_training_up_to_rung(
     errors: int, epoch: int, proposed_epochs: tuple[int, ...], expected: int | None
 ):
-    config = searches.config(lengths=(5, 8, 12, 20, 30, 60))
+    config = searches.config(lengths=(5, 8, 12, 30, 60))
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
     run = make_result(errors=errors, history=history, recipe=Recipe(epochs=60), status=Status.RUNNING)
     candidate = replace(make_candidate(), first_run=None)
@@ -370,15 +372,6 @@ def test_run_that_suffices_at_a_rung_gets_longest_training_up_to_rung(
     rivals = [replace(candidate, proposal=replace(candidate.proposal, epochs=each)) for each in proposed_epochs]
 
     assert scheduler.shorter_epochs(run, candidate, [candidate, *rivals], config) == expected
-
-
-@pytest.mark.parametrize(("lengths", "expected"), [((7, 60), None), ((8, 60), 8), ((60,), None)])
-def test_shorter_training_has_at_least_half_of_epochs_until_rung(lengths: tuple[int, ...], expected: int | None):
-    run = make_result(errors=60, history=tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, 17)))
-    candidate = replace(make_candidate(), first_run=None)
-    candidate.proposal = replace(candidate.proposal, epochs=60)
-
-    assert scheduler.shorter_epochs(run, candidate, [candidate], searches.config(lengths=lengths)) == expected
 
 
 @given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))
@@ -409,10 +402,10 @@ def test_every_tenth_hash_is_exempt_unless_another_rule_decides():
 # Nearest miss -----------------------------------------------------------------------------------------
 
 
-def pruned_candidate(errors: int, trial: int = 0) -> Candidate:
-    """Return a candidate that was pruned after two epochs."""
+def pruned_candidate(errors: int, trial: int = 0, status: Status = Status.PRUNED) -> Candidate:
+    """Return a candidate whose first run ended at a rung after two epochs."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
-    run = make_result(errors=errors, status=Status.PRUNED, history=history)
+    run = make_result(errors=errors, status=status, history=history)
     return Candidate(make_proposal(trial), 1000, run, threshold_pct=99.0)
 
 
@@ -476,6 +469,7 @@ def failed_run(errors: int | None, status: Status) -> Candidate:
         # A pruned run is named only if no run was complete.
         ([pruned_candidate(300), pruned_candidate(250, trial=1)], 1, 250, 1),
         ([pruned_candidate(101), make_candidate(first=400, trial=5)], 5, 400, 1),
+        ([pruned_candidate(250, status=Status.SHORTENED)], 0, 250, 1),
     ],
 )  # fmt: skip
 def test_nearest_miss_has_fewest_errors(networks: list[Candidate], trial: int | None, errors: float, runs: int):
@@ -487,4 +481,4 @@ def test_nearest_miss_has_fewest_errors(networks: list[Candidate], trial: int | 
         assert miss is not None
         assert (miss.trial, miss.errors, miss.runs) == (trial, errors, runs)
         assert (miss.allowed, miss.size) == (100, SIZE)
-        assert miss.pruned_after == (2 if errors == 250 else None)
+        assert miss.rung == (2 if errors == 250 else None)

@@ -151,8 +151,7 @@ def test_killed_search_resumes_from_rung_and_repeats_no_run(search: Callable[...
     results_after = killed.results()
     assert results_before.items() <= results_after.items()
     assert epochs_on_disk >= 1
-    ended = killed.events("finished")
-    assert len(ended) == len(results_after)
+    assert len(killed.events("finished")) == len(results_after)
     assert killed.verified() == {0, 1, 2, 3, 4}
     assert killed.test_reads() == 5
 
@@ -239,6 +238,5 @@ def test_sigterm_interrupts_search_and_second_signal_ends_search_at_once(search:
 
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    lines = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert lines == ["error: interrupted"]
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == ["error: interrupted"]
     assert ends_within(process.pid)

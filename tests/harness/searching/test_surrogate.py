@@ -268,8 +268,7 @@ def test_features_are_finite_and_shares_are_between_zero_and_one(network: Archit
     fields = network_features(network, analyse(network, MNIST))
 
     assert all(map(math.isfinite, fields.values()))
-    shares = [value for name, value in fields.items() if "share" in name]
-    assert all(0 <= share <= 1 for share in shares)
+    assert all(0 <= share <= 1 for share in [value for name, value in fields.items() if "share" in name])
 
 
 # Transfer from further data sets ----------------------------------------------------------------------------------

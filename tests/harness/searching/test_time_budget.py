@@ -272,19 +272,13 @@ def test_closing_seconds_are_zero_if_no_verification_fits(trainer: Trainer, tmp_
     search = searches.with_trials(tmp_path, networks, seconds=1000.0)
     search.timing.slowdowns.clear()  # the pace is constant
 
-    def slow_down(trial: int) -> None:
-        candidate = search.state.candidates[trial]
-        assert candidate.first_run is not None
-        candidate.first_run = replace(candidate.first_run, train_seconds=180.0)  # a verification takes 1,080 s
-        candidate.fresh_runs = [replace(run, train_seconds=180.0) for run in candidate.fresh_runs]
-
-    slow_down(1)
+    searches.slow_down(search, 1, 180.0)  # a verification takes 1,080 s
     assert search.closing_seconds() == pytest.approx(1.1 * 1.2 * 5 * 8 + 12)
     time_left = search.time_left()
     search.earlier_seconds = 940.0
     assert time_left.is_over()  # the choice of a network does not use the time of the verification
     search.earlier_seconds = 0.0
-    slow_down(0)
+    searches.slow_down(search, 0, 180.0)
     assert search.closing_seconds() == 0.0
     assert search.time_left().spare_seconds == math.inf
     # Nor does an unconfirmed network have reserved time.
@@ -300,10 +294,7 @@ def test_spare_seconds_leave_time_for_verifications_of_incumbent_and_fastest_net
     search = searches.with_trials(tmp_path, networks, seconds=1000.0)
     search.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
-        candidate = search.state.candidates[trial]
-        assert candidate.first_run is not None
-        candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
-        candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
+        searches.slow_down(search, trial, seconds)
 
     two_verifications = 1.1 * 1.2 * 5 * (40 + 20) + 2 * 12
     assert search.time_left().spare_seconds == pytest.approx(1000 - two_verifications, abs=0.5)
@@ -319,10 +310,7 @@ def test_closing_seconds_cover_smallest_network_without_verdict_below_verified_n
     search = searches.with_trials(tmp_path, networks, seconds=1000.0)
     search.timing.slowdowns.clear()  # the pace is constant
     for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
-        candidate = search.state.candidates[trial]
-        assert candidate.first_run is not None
-        candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
-        candidate.fresh_runs = [replace(run, train_seconds=seconds) for run in candidate.fresh_runs]
+        searches.slow_down(search, trial, seconds)
     rounds = 1.1 * 1.2 * 5
 
     search.state.verdicts[2] = Verified(passed=False)

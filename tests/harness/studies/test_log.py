@@ -129,7 +129,7 @@ def test_log_keeps_order_and_times_of_entries(folder: Path):
 
 def test_recovery_deletes_partial_checkpoints_and_checkpoints_of_finished_runs(tmp_path: Path):
     (tmp_path / "checkpoints").mkdir()
-    for name in (".a-0.pt.x2345_78", ".notes.txt.swp", "trial-00000-search-0.pt", "trial-00001-search-0.pt"):
+    for name in (".harness-a-0.pt.x2345_78", ".notes.txt.swp", "trial-00000-search-0.pt", "trial-00001-search-0.pt"):
         (tmp_path / "checkpoints" / name).touch()
     write_runs(tmp_path, make_result(trial=0))
 
@@ -185,27 +185,29 @@ def test_owned_keeps_folder_with_files_of_user(folder: Path):
 
 
 @pytest.mark.parametrize(
-    "read",
+    ("read", "access"),
     [
-        study.is_owned,
-        lambda folder: files.log_text(folder / "log.jsonl"),
-        lambda folder: studies(Workspace(folder.parents[1])),
+        (study.is_owned, "open"),
+        (lambda folder: files.log_text(folder / "log.jsonl"), "read_bytes"),
+        (lambda folder: studies(Workspace(folder.parents[1])), "stat"),
     ],
 )
-def test_study_may_be_removed_during_read(read: Callable[[Path], Any], folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_study_may_be_removed_during_read(
+    read: Callable[[Path], Any], access: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     study.open_study(folder, CONFIG, ORIGINS)
     write_runs(folder, make_result())
     (folder / ".lock").touch()
-    exists = Path.exists
+    real_access = getattr(Path, access)
 
-    def exists_at_last(path: Path) -> bool:
-        is_present = exists(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        return is_present
+    def access_after_removal(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name in (".lock", "log.jsonl"):
+            shutil.rmtree(folder, ignore_errors=True)
+        return real_access(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "exists", exists_at_last)
+    monkeypatch.setattr(Path, access, access_after_removal)
     read(folder)
-    assert (folder / "config.json").is_file() or not folder.is_dir()
+    assert not os.path.isdir(folder)
 
 
 def test_owned_waits_for_shared_lock_of_query(folder: Path):

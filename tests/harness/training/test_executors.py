@@ -204,7 +204,7 @@ def test_killed_process_breaks_only_own_job_and_is_replaced(executor: Executor, 
     second_job = replace(JOB, seed_index=1)
     executor.submit(second_job)
     for path in (checkpoint, weights):
-        path.with_name(f".{path.name}.x1234567").touch()
+        path.with_name(f".harness-{path.name}.x1234567").touch()
 
     os.kill(number, signal.SIGKILL)
     events = wait_for_all(executor)
@@ -415,10 +415,19 @@ def test_idle_processes_are_reused_by_later_executors_on_same_data():
     assert not pool.active
 
 
-def test_worker_does_not_import_sympy():
-    # The import of SymPy takes as long as the remaining imports of a worker.
-    program = "import sys, harness.training.executors.processes; sys.exit('sympy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+def test_native_training_does_not_import_the_compiler_of_torch(tmp_path: Path):
+    # The compiler and SymPy would take a second and 70 MiB per worker.
+    executor = Processes(SOURCE, LIMITS)
+    executor.start(1)
+    part = replace(JOB, engine="native", checkpoint=tmp_path / "state.pt", until_epoch=1)
+    for job in (part, replace(part, until_epoch=None)):
+        result_of(executor, job)
+    (worker,) = executor.workers
+
+    is_imported = worker.pool.schedule(eval, ("'torch._dynamo' in __import__('sys').modules",)).result()
+
+    executor.stop()
+    assert not is_imported
 
 
 @pytest.mark.nightly

@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,19 +20,19 @@ from harness.data import own
 from harness.data.training_images import load, stored_files
 from harness.studies.events import RunEnded
 from harness.studies.log import read_state
-from harness.system.errors import DataError, DeviceError
+from harness.system.errors import DataError, DeviceError, HarnessError, StorageError
 from harness.training.executors import ray
-from harness.training.executors.base import DataLocation
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
+from tests.fakes import PATIENCE, wait_for
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
 TOKEN = "0123456789abcdef" * 2
-PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared with further tests
 
 
 def test_executor_at_refuses_address_without_cluster():
@@ -98,6 +98,19 @@ def test_refusal_of_nodes_with_different_code_torch_or_processor(
     assert bool(ray._refusal(coordinator, node, None)) is is_refused
     assert bool(ray._refusal(coordinator, node, coordinator)) is is_refused_if_alike
     assert ray._refusal(coordinator, coordinator._replace(processor="another"), coordinator)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"), [(DataError("gone"), DataError), (KeyError(), DeviceError), (OSError(28, "full"), StorageError)]
+)
+def test_exception_on_every_node_ends_command_in_one_line(cause: Exception, kind: type[HarnessError]):
+    exceptions = pytest.importorskip("ray.exceptions")
+    node = ray._Node(ray.NodeInfo("id", "host", 1), None, room=1)
+    nodes = ray.Nodes(DataLocation("mnist-5k", None), Limits(), "cpu", "torch", nodes={"id": node})
+    nodes.ray = Mock(exceptions=exceptions)
+    nodes.ray.get.side_effect = exceptions.RayTaskError("_train", "traceback", cause)
+    with pytest.raises(kind, match=r"\A.+\Z"):
+        nodes._ended(ray._Work(Mock(), 1, node))
 
 
 def start_search(workspace: Path, *options: str) -> subprocess.Popen[str]:
@@ -193,11 +206,3 @@ def test_search_loses_no_run_with_killed_node(nodes: Any, tmp_path: Path):
 def finished_count(folder: Path) -> int:
     log = folder / "log.jsonl"
     return log.read_text().count('"finished"') if log.exists() else 0
-
-
-def wait_for(search: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert search.poll() is None, search.communicate()
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)

@@ -492,8 +492,7 @@ def test_final_network_has_weights_used_for_predictions(tied_run: tuple[Result, 
 
 def test_safetensors_contain_equal_bits_and_tied_kernel_once(tied_run: tuple[Result, Training, Path]):
     network = final_network(tied_run[1])
-    content = to_safetensors(network, {"hash": "x"})
-    tensors = load(content)
+    tensors = load(to_safetensors(network, {"hash": "x"}))
     parameter_count = sum(value.size for name, value in tensors.items() if "running" not in name)
     assert parameter_count == analyse(parse_network(TIED), MNIST.task).parameters
     assert "ops.4.weight" in tensors

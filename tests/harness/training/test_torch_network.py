@@ -238,8 +238,7 @@ def test_dirac_recipe_draws_all_further_weights_as_kaiming():
 )
 def test_zero_head_gives_equal_logits_and_learns(text: str):
     recipe, images = Recipe(zero_head=True, batch_size=32), make_images(64)
-    network = initial_network(text, recipe)
-    assert not network(torch.randn(3, 1, 28, 28)).any()
+    assert not initial_network(text, recipe)(torch.randn(3, 1, 28, 28)).any()
     for engine in (None, engine_module.load()):
         run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
         first = run.state[0].clone()
@@ -441,8 +440,7 @@ def test_augment_equals_naive_resampling(edge: int):
 
 
 def test_shift_is_in_pixels_and_fills_with_background():
-    images = torch.ones(400, 1, 28, 28)
-    moved = augment(images, replace(NO_MOVES, shift_pixels=2.0), generator())
+    moved = augment(torch.ones(400, 1, 28, 28), replace(NO_MOVES, shift_pixels=2.0), generator())
     # A shift by (a, b) pixels moves 28 a + 28 b - ab of the 784 pixels out of the image.
     lost = 784 - moved.sum((1, 2, 3))
     assert 0 <= float(lost.min()) < 20

@@ -203,8 +203,7 @@ def test_step_computes_with_rounded_weights_and_updates_unrounded_weights(bits: 
 
 
 def test_final_network_has_weights_of_integer_network():
-    recipe = replace(FULL, precision="int8", weight_bits=4)
-    run = train_run(recipe)
+    run = train_run(replace(FULL, precision="int8", weight_bits=4))
     finish_average(run, make_squares(64))
     finish_integers(run, make_squares(64))
     network = final_network(run)
@@ -300,8 +299,7 @@ def test_best_start_counts_seconds_of_all_starts(monkeypatch: pytest.MonkeyPatch
 def test_starts_train_at_most_epochs_of_recipe(epochs: int, start_epochs: int, overhead: int):
     recipe = replace(STARTS, epochs=epochs, start_epochs=start_epochs)
     new_start = partial(start, NETWORK, recipe, device=CPU, task=MNIST)
-    run = best_start(new_start(0), new_start, make_squares(64))
-    assert len(run.history) == epochs
+    assert len(best_start(new_start(0), new_start, make_squares(64)).history) == epochs
     assert start_overhead(recipe, epochs) == overhead
 
 

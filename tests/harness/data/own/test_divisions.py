@@ -313,8 +313,7 @@ def test_fixed_group_validates_if_a_fold_would_not_train_a_class():
 
 
 def test_fresh_seeds_validate_on_each_group_once_starting_after_fold_of_first_run():
-    groups = np.arange(len(LABELS)) % 7
-    spec = own.from_arrays("voices", IMAGES, LABELS, groups=groups)
+    spec = own.from_arrays("voices", IMAGES, LABELS, groups=np.arange(len(LABELS)) % 7)
     data = load(spec.name)
 
     def validation_images(purpose: Purpose, index: int) -> set[int]:

@@ -95,8 +95,7 @@ def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarra
 def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
     images = scenes(120)
     all_images = np.concatenate([images, change_pixel(images)])
-    labels = np.array(CLASSES)[np.arange(240) % 3]
-    spec = own.from_arrays("twins", all_images[:, 0], labels)
+    spec = own.from_arrays("twins", all_images[:, 0], np.array(CLASSES)[np.arange(240) % 3])
 
     assert any("240 near-duplicate images stay" in remark for remark in spec.remarks)
     for first, second in sides(spec, tmp_path / "log"):
@@ -118,8 +117,7 @@ def test_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
     # Thirty bursts: thirteen frames that rise by a grey level each, and nine copies of the last frame.
     images = np.repeat(scenes(30, side=24) // 2 + 20, 22, axis=0)
     images += np.tile(np.minimum(np.arange(22), 12), 30)[:, None, None, None].astype(np.uint8)
-    labels = np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22)
-    spec = own.from_arrays("bursts", images[:, 0], labels)
+    spec = own.from_arrays("bursts", images[:, 0], np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22))
 
     for first, second in sides(spec, tmp_path / "log"):
         assert not {_scene(image) for image in first} & {_scene(image) for image in second}
@@ -133,8 +131,7 @@ def _scene(image: bytes) -> bytes:
 
 def test_remark_states_division_of_mostly_near_duplicates():
     # Static camera: small defects on a constant background.
-    background = scenes(1, side=64)[0, 0]
-    images = np.tile(background, (200, 1, 1))
+    images = np.tile(scenes(1, side=64)[0, 0], (200, 1, 1))
     for image, (row, column) in zip(images[100:], RANDOM.integers(0, 60, (100, 2)), strict=True):
         image[row : row + 3, column : column + 3] ^= 90
     images += RANDOM.integers(0, 2, images.shape).astype(np.uint8)

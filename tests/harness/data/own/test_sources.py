@@ -33,8 +33,7 @@ FEW_NUMBERS = np.searchsorted(CLASSES, FEW_LABELS)
 
 
 def test_folder_is_read_like_torchvision_and_keras(tmp_path: Path):
-    names = np.array(["9", "10", "cat"])[NUMBERS]
-    folder = as_folder(tmp_path / "a", IMAGES, names)
+    folder = as_folder(tmp_path / "a", IMAGES, np.array(["9", "10", "cat"])[NUMBERS])
     as_folder(folder / "cat", FEW[:3], np.array(["deep", "deep", "deeper"]))
     dataset = import_torchvision().datasets.ImageFolder(folder)
     # image_dataset_from_directory of Keras: classes are the sorted names of folders, read recursively.

@@ -79,8 +79,7 @@ def test_damaged_file_of_described_paths_is_reported(content: str, tmp_path: Pat
 # tslearn and keras-tcn have series as (series, steps, channels), aeon as (series, channels, steps).
 @pytest.mark.parametrize("shape", [(275, 1), (128, 9), (150, 3), (1000, 2), (3, 150), (1, 60)])
 def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (100, *shape), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
     labels = np.arange(100) % 2
 
     with pytest.raises(DataError, match='channels="none"'):
@@ -219,16 +218,14 @@ def _invalid_folder(kind: str, folder: Path) -> Path:
         case "an empty class":
             (folder / "yak").mkdir()
         case "a torn picture":
-            content = (folder / "ox" / "59.png").read_bytes()
-            (folder / "ox" / "59.png").write_bytes(content[:60])
+            (folder / "ox" / "59.png").write_bytes((folder / "ox" / "59.png").read_bytes()[:60])
         case "a line end in a name":
             (folder / "ox").rename(folder / "o\nx")
         case "a link out":
             Image.new("L", (7, 5)).save(folder.parent / "secret.png")
             (folder / "ox" / "link.png").symlink_to(folder.parent / "secret.png")
         case "3 GB of pixels":
-            head = b"P5 40000 40000 255\n"
-            (folder / "ox" / "vast.pgm").write_bytes(head + bytes(100))
+            (folder / "ox" / "vast.pgm").write_bytes(b"P5 40000 40000 255\n" + bytes(100))
         case "a text file":
             (folder.parent / "x.txt").write_text("cat")
             return folder.parent / "x.txt"
