@@ -118,7 +118,13 @@ def _accuracy_axis(title: str) -> Any:
 
 
 def _log_axis(channel: type[Any], field: str, title: str) -> Any:
-    """Return a logarithmic axis of counts; ``channel`` is ``alt.X`` or ``alt.Y``."""
+    """Return a logarithmic axis of counts above 0, as a 0 among the data would move all marks to the corner.
+
+    Args:
+        channel: ``alt.X`` or ``alt.Y``.
+        field: Field with the counts.
+        title: Title of the axis.
+    """
     scale = alt.Scale(type="log", nice=False, padding=16)
     return channel(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=",d", tickCount=8))
 
@@ -200,8 +206,8 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
         accuracies = network.validation_accuracies_pct
         mean = math.nan
         deviation = math.nan
-        kind = None  # without an accuracy, and without parameters for the logarithmic axis, a network is not drawn
-        if accuracies and network.parameters > 0:
+        kind = None  # without an accuracy, and without a cost for the logarithmic axis, a network is not drawn
+        if accuracies and network.cost > 0:
             mean = statistics.mean(accuracies)
             deviation = statistics.standard_deviation(accuracies)
             kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
@@ -318,7 +324,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
     further = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in cheapest]
     rows: list[Row] = []
     for number, label, row in (*study_points, *further):
-        if row is None or row.mean_test_accuracy_pct is None or row.parameters <= 0:
+        if row is None or row.mean_test_accuracy_pct is None or cost(row) <= 0:
             continue
         mean = row.mean_test_accuracy_pct
         # A single seed has no standard deviation.
@@ -375,6 +381,7 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     config = info.config
     fates = map(_fate, info.networks)
     points = [{**row, "fate": fate} for row, fate in zip(rows, fates, strict=True) if fate is not None]
+    points = [row for row in points if min(row["cost"], row["second"] or 0) > 0]
     if not config.is_front or not points:
         return None
     candidates = [network for network in info.networks if _fate(network) in ("confirmed", "tested")]
@@ -386,7 +393,8 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     marks = _over(points).mark_point(filled=True, size=70, opacity=0.8, cursor="pointer")
     layers = [marks.encode(**axes, tooltip=tips, **looks).add_params(_zoom())]
     if front:
-        line = _over({"cost": each.cost, "second": each.second} for each in front)
+        drawn_front = [each for each in front if min(each.cost, each.second or 0) > 0]
+        line = _over({"cost": each.cost, "second": each.second} for each in drawn_front)
         layers.append(line.mark_line(interpolate="step-after", color=_NAVY, strokeWidth=1.5).encode(**axes))
     summary = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
     description = f"{first.capitalize()} against {second}. Pareto front of confirmed networks: {summary or 'empty'}."
@@ -408,9 +416,11 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     y = _log_axis(alt.Y, "cost", unit)
     kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
     looks = _looks("fate", kinds, kinds)
-    line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps)
-    ended_networks = _over("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
-    points = ended_networks.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
+    line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps if level > 0)
+    runs = _over("networks").transform_filter("isValid(datum.ended) && datum.cost > 0")
+    points = runs.transform_calculate(fate="'first run'").mark_point(
+        filled=True, size=45, opacity=0.7, cursor="pointer"
+    )
     layers = [
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
         points.encode(x=x, y=y, tooltip=_network_tips(unit), **looks).add_params(_zoom()),
@@ -604,6 +614,7 @@ def _fronts(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
         {"study": info.name, "network": network.label, "cost": network.cost, "accuracy": network.accuracy_pct}
         for info in infos
         for network in front_of(info.networks)
+        if network.cost > 0
     ]
     x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimised[0]])
     y = _accuracy_axis("validation accuracy, %")

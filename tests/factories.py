@@ -210,8 +210,7 @@ def make_images(count: int, seed: int = 0) -> Images:
     coarse = torch.rand(10, 1, 7, 7, generator=torch.Generator().manual_seed(1))
     shapes = functional.interpolate(coarse, 28, mode="bilinear")
     noise = 0.5 * torch.rand(count, 1, 28, 28, generator=generator)
-    pixels = ((0.5 * shapes[labels] + noise) * 255).to(torch.uint8)
-    return Images(pixels, labels, (MEAN,), (DEVIATION,))
+    return Images(((0.5 * shapes[labels] + noise) * 255).to(torch.uint8), labels, (MEAN,), (DEVIATION,))
 
 
 def make_data(train_size: int = 80) -> ImageData:

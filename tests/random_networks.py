@@ -101,8 +101,7 @@ def networks(draw: st.DrawFn) -> Architecture:
             ops.append(op)
             shape = output_shape
     ops.extend(draw(st.sampled_from(HEADS)))
-    bars = draw(st.sets(st.integers(0, len(ops)), max_size=3))
-    return Architecture(tuple(ops), tuple(sorted(bars)))
+    return Architecture(tuple(ops), tuple(sorted(draw(st.sets(st.integers(0, len(ops)), max_size=3)))))
 
 
 # Texts of parts of spaces. Parsing a space does not check shapes, so all combinations can be parsed.

@@ -109,8 +109,7 @@ class Trial:
 
 def with_trials(folder: Path, networks: Sequence[Trial], *, sampler: str = "tpe", **fields: Any) -> Search:
     """Return a search with idle workers; ``networks`` are trials 0, 1, ... of the state, but not of the log."""
-    configuration = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    search = resume(folder, configuration, effort(**fields))
+    search = resume(folder, config(space_text=ONE_CONVOLUTION, sampler=sampler), effort(**fields))
     search.executor.start(search.effort.workers)
     for number, network in enumerate(networks):
         apply(search, make_proposal(number, f"conv3x3({network.width}) gap linear(10)"))

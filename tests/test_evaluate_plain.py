@@ -162,8 +162,7 @@ def test_main_confirms_matching_record_and_refuses_different_records(
         with pytest.raises(SystemExit):
             plain.main(str(path), str(folder), str(write_record(tmp_path, text, document.wrong, **{name: "else"})))
     # Weights of a different network with the metadata of this network.
-    network = random_network(NETWORKS[6])
-    path.write_bytes(to_safetensors(network, dict(read_weights(path).about)))
+    path.write_bytes(to_safetensors(random_network(NETWORKS[6]), dict(read_weights(path).about)))
     with pytest.raises(SystemExit):
         plain.main(str(path), str(folder), str(write_record(tmp_path, text, document.wrong)))
 

@@ -246,12 +246,11 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     data = _images_of(request, recipe.recipe)
     engine = TORCH if choice.engine is None else choice.engine.name
     machine = Machine.here(device, data.data_hash, engine, worker_count(request.workers, device))
-    validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,
         dataset=data.dataset.name,
         data_hash=data.data_hash,
-        split_sha256=hashlib.sha256(validation.encode()).hexdigest(),
+        split_sha256=hashlib.sha256(",".join(map(str, split(data).validation.tolist())).encode()).hexdigest(),
         space=space.text,
         space_name=space.name,
         recipe=recipe.recipe,
@@ -341,8 +340,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     slowdown = timing.slowdown()  # measured over estimated seconds
     run_seconds = []  # seconds of a run of each network on one core, as estimated
     for network in networks:
-        macs = work(network, data.task)  # multiply-adds of a training step per image
-        run_seconds.append(pace.seconds(facts.recipe.epochs, data.train_size, macs))
+        run_seconds.append(pace.seconds(facts.recipe.epochs, data.train_size, work(network, data.task)))
     seconds = sum(run_seconds[number] for number, seed in due_runs if (number, seed) not in finished_runs)
     if slowdown is not None:
         seconds *= slowdown

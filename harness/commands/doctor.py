@@ -178,8 +178,7 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Finding:
 def _workspace(root: Path) -> _Finding:
     files.check_writable(root, make=False)
     folder = root.absolute()
-    existing_folder = next(each for each in (folder, *folder.parents) if each.exists())
-    free_bytes = shutil.disk_usage(existing_folder).free
+    free_bytes = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
     advice = ""
     if free_bytes < _ENOUGH_DISK_BYTES:
         advice = f"at least {_ENOUGH_DISK_BYTES // 2**20} MiB are recommended"

@@ -24,7 +24,7 @@ from harness.data.datasets import Dataset
 from harness.deployment.pixels import takes_bytes
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
-from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, kernel_in_poses
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
 from search_spaces.deployment import WIDE_BITS, IntegerMap, IntegerStep, StepKind
 from search_spaces.fast_kernels import (
     Optimisation,
@@ -384,20 +384,14 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
 
 
 def _order(form: KernelForm, has_channels: bool) -> list[int]:
-    """Return, for each pose of a filter, the places and, in blocks, the channels of the stored filter.
-
-    The channels repeat every ``poses`` channels, so the order of the first ``poses`` channels is sufficient.
-    """
-    poses = form.poses
+    """Return, for each pose of a filter, the places and, in blocks, the first channels of the stored filter."""
     _, channels, rows, columns = form.shape
-    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    places, first_channels = pose_orders((rows, columns, channels), form.poses)
     if not has_channels:
-        return [int(number) for number in places.ravel()]
-    period = poses if channels > 1 else 1
-    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
-    padding = np.zeros((poses, poses - period), np.int64)  # C skips places + poses numbers per pose
-    table = np.hstack([places.reshape(poses, -1), first_channels.reshape(poses, -1), padding])
-    return [int(number) for number in table.ravel()]
+        return places.ravel().tolist()
+    # C skips places + poses numbers per pose.
+    padding = np.zeros((form.poses, form.poses - first_channels.shape[1]), np.int64)
+    return np.hstack([places, first_channels, padding]).ravel().tolist()
 
 
 class _CStep:

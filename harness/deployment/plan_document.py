@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from harness.deployment.c_library import Library
-from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses, product_weights
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, pose_orders, product_weights
 from search_spaces.deployment import IntegerStep, StepKind
 from search_spaces.ops import Shape
 from search_spaces.ops.integer_form import KernelForm, Reduction
@@ -74,11 +72,8 @@ def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
     """Return, for each pose, the indices of the positions and channels of the learned filter in posed order."""
     # Products of factors are multiplied out in the document, so that each weight has a pose of its own.
     poses = form.poses if form.factors is None else 1
-    _, rows, columns, channels = kernel.shape
-    period = poses if channels > 1 else 1  # the order of the channels repeats
-    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
-    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
-    return {"places": places.reshape(poses, -1).tolist(), "channels": first_channels.reshape(poses, -1).tolist()}
+    places, first_channels = pose_orders(kernel.shape[1:], poses)
+    return {"places": places.tolist(), "channels": first_channels.tolist()}
 
 
 def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:

@@ -228,8 +228,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Args:
             X: Images or series, in the form given to ``fit``.
         """
-        columns = self.predict_proba(X).argmax(1)  # first, because an estimator that is not fitted has no ``classes_``
-        labels: np.ndarray[Any, Any] = self.classes_[columns]
+        labels: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return labels
 
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20, *, groups: Any = None) -> Certificate:

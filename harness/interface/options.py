@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
 
 import click
@@ -67,6 +68,7 @@ def option(name: str, **changes: Any) -> Callable[[_F], _F]:
 
 
 def _click_option(declaration: Option[Any, Any], **changes: Any) -> Callable[[_F], _F]:
+    is_list = getattr(declaration.kind, "between", "") == ","  # members may also be given by repeated options
     keywords = {
         "cls": _GroupedOption,
         "group": declaration.group,
@@ -75,9 +77,10 @@ def _click_option(declaration: Option[Any, Any], **changes: Any) -> Callable[[_F
         "help": declaration.help,
         "metavar": declaration.metavar,
         "envvar": declaration.envvar,
-        "multiple": declaration.multiple,
+        "multiple": declaration.multiple or is_list,
+        "callback": (lambda ctx, param, lists: tuple(chain.from_iterable(lists)) or None) if is_list else None,
         "is_flag": isinstance(declaration.default, bool),
-        "show_default": declaration.default != "",
+        "show_default": declaration.default not in ("", ()),
         "shell_complete": _completed(declaration),
     }
     return click.option(*declaration.flags, declaration.name, **keywords | changes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -70,8 +70,7 @@ def planned_search(
     from harness.training.executors.processes import kept_processes
     from harness.training.executors.ray import Nodes, executor_at
 
-    if request.log is not None:
-        require("logs", (request.log,), f"the log {request.log}")
+    require("logs", request.log, f"the log {' and '.join(request.log)}")
     if request.storage is not None:
         check_url(request.storage)
     # The processes of this machine would compete with the nodes of a cluster.
@@ -234,21 +233,20 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
 def _listening(
     state: StudyState,
     on_event: Callable[[events.Event], object] | None,
-    log_kind: str | None,
+    log_kinds: Sequence[str],
     progress: Reporter,
 ) -> Iterator[list[Listener]]:
-    """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
+    """Yield observers that pass events to ``on_event`` and to the loggers ``log_kinds``: tensorboard, mlflow.
 
     At the end of the block, wait up to 30 s for the delivery of the last events to each (``Listener.close``).
     """
     listeners = []
-    if log_kind is not None:
-        # First, because no thread may remain if the logger cannot be made.
-        listeners.append(logger_of(log_kind, state.folder, progress, [entry.event for entry in state.entries]))
-    if on_event is not None:
-        name = getattr(on_event, "__name__", type(on_event).__name__)
-        listeners.append(Listener(f"on_event {name}", on_event, progress.say))
     try:
+        for kind in log_kinds:
+            listeners.append(logger_of(kind, state.folder, progress, [entry.event for entry in state.entries]))
+        if on_event is not None:
+            name = getattr(on_event, "__name__", type(on_event).__name__)
+            listeners.append(Listener(f"on_event {name}", on_event, progress.say))
         yield listeners
     finally:
         for listener in listeners:
@@ -426,8 +424,7 @@ class SearchReporter(Reporter):
         if training_seeds - {run.seed_index for run in candidate.fresh_runs}:
             self._postponed_refutations.add(trial)
             return
-        was_incumbent = self._moment is not None and candidate is self._moment.incumbent
-        verb = "no longer" if was_incumbent else "not"
+        verb = "no longer" if self._moment is not None and candidate is self._moment.incumbent else "not"
         chance = f"passes a verification with a probability of {math.floor(100 * candidate.chance_to_verify)} %"
         seed_text = counted(candidate.confirm_seeds, "seed")
         chance += f", required: {100 * candidate.confidence:.0f} % on at least {seed_text}"

@@ -207,8 +207,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     has_validation = job.purpose is Purpose.TRAIN
     parts = split(images, validation_fold(job, images.dataset)) if has_validation else None
-    image_count = len(images.train_labels) if parts is None else len(parts.train)
-    options.say_training(choice, job.recipe, image_count)
+    options.say_training(choice, job.recipe, len(images.train_labels) if parts is None else len(parts.train))
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)
     with torch_of_caller(), Reporter(epochs, "epochs") as reporter:

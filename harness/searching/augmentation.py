@@ -29,6 +29,7 @@ SHORT_CHOICE = "small-shift"  # recipe of searches that are too short for a choi
 _STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
 _SECONDS = 180.0  # s, time limit of a search below which the number of steps is proportional to the limit
 _SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit
+_LATEST_SHARE = 0.5  # share of the time limit after which the runs are stopped, 2.5 times the expected share
 _SEEDS = 2  # most seeds per recipe: the errors of a network differ as much between seeds as between recipes
 _DRAWS = 25  # feasible draws, of which the network of median size is trained
 _ATTEMPTS = 10_000  # draws in total
@@ -63,10 +64,11 @@ def choose(
 ) -> NamedRecipe:
     """Train a network with each recipe of ``CHOICES``, and store and return the recipe with the fewest errors.
 
-    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, the smallest draw is trained;
-    if the ops of no draw fit together, ``SHORT_CHOICE`` is returned and nothing is stored. The errors are mean shares
-    over ``_SEEDS`` seeds, or over one seed if two would take more than ``_SHARE_OF_TIME`` at the measured pace; in a
-    failed run all validation images count as wrong.
+    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, the smallest draw is trained.
+    If the ops of no draw fit together, or the runs of a seed do not end within ``_LATEST_SHARE`` of the time limit,
+    ``SHORT_CHOICE`` is returned and nothing is stored. The errors are mean shares over ``_SEEDS`` seeds, or over one
+    seed if two would take more than ``_SHARE_OF_TIME`` at the measured pace; in a failed run all validation images
+    count as wrong.
 
     Args:
         data: Data set of the search.
@@ -81,6 +83,9 @@ def choose(
         return named_recipe(SHORT_CHOICE)
     epochs = _epochs(network, data, effort)
     errors_pct = _errors_of(network, epochs, executor, effort)
+    if not all(errors_pct.values()):
+        say(f"augmentation: recipe {SHORT_CHOICE}, because the trainings for a choice did not end in time", "warning")
+        return named_recipe(SHORT_CHOICE)
     best = min(CHOICES, key=lambda name: fmean(errors_pct[name]))
     figures = ", ".join(f"{name} {fmean(errors_pct[name]):.2f} %" for name in CHOICES)
     say(f"augmentation: recipe {best}, by the mean share of wrong validation images ({figures})")
@@ -119,12 +124,10 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
     batch = named_recipe(CHOICES[0]).recipe.batch_size
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
-    if effort.seconds is None:
-        return epochs
     pace = pace_of(effort.engine, effort.device)
     # An epoch of all runs, in seconds of a worker.
     epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
-    return max(1, min(epochs, int(_most_seconds(effort) / epoch_seconds)))
+    return max(1, int(min(epochs, _most_seconds(effort) / epoch_seconds)))
 
 
 def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: Effort) -> dict[str, list[float]]:
@@ -145,7 +148,8 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
     # Shares, because the validation parts of the seeds may differ in size.
     error_by_seed: dict[str, dict[int, float]] = {name: {} for name in CHOICES}  # per cent of the validation images
     train_seconds = 0.0
-    for event in run_all(jobs, executor, effort.workers):
+    end = math.inf if effort.seconds is None else executor.now() + _LATEST_SHARE * effort.seconds
+    for event in run_all(jobs, executor, effort.workers, is_over=lambda: executor.now() >= end):
         validation = event.result.validation
         error_pct = 100.0 if validation is None else 100 - validation.accuracy_pct
         error_by_seed[event.job.recipe_name][event.job.seed_index] = error_pct

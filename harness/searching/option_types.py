@@ -157,7 +157,8 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
         except UsageError as error:
             if os.sep in str(value) or os.path.exists(value):
                 raise
-            raise UsageError(f"{error.message}; no file or folder has this name", hint=error.hint) from None
+            hint = f"{value} is a network, not a data set" if ".py:" in str(value) else error.hint
+            raise UsageError(f"{error.message}; no file or folder has this name", hint=hint) from None
         if name != str(value):
             spec = datasets.dataset(name)
             options = described_options(str(value))

@@ -137,9 +137,9 @@ class SearchRequest:
     storage: Option[str | None, str | None] = Option(
         None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
         metavar="URL", origin_key=None)
-    log: Option[str | None, str | None] = Option(
-        None, "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
-        click.Choice(["tensorboard", "mlflow"]), origin_key=None)
+    log: Option[str | Sequence[str] | None, tuple[str, ...]] = Option(
+        (), "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
+        click.Choice(["tensorboard", "mlflow"]), multiple=True, origin_key=None)
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",

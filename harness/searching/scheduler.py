@@ -157,5 +157,4 @@ def next_to_confirm(
 
 def may_look(state: StudyState) -> bool:
     """Return whether a further network may be verified: while fewer than ``MOST_LOOKS`` are unproven."""
-    unproven_verdicts = [verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]
-    return len(unproven_verdicts) < MOST_LOOKS
+    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < MOST_LOOKS

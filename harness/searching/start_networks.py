@@ -9,12 +9,12 @@ from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
-from harness.studies.names import study_folder
+from harness.studies.names import find_study, studies
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace, judge
-from search_spaces.space_errors import SearchSpaceError
+from search_spaces.space_errors import SearchSpaceError, nearest
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
@@ -30,7 +30,10 @@ def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
     """
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
-    study = read_state(study_folder(name, workspace))
+    folder = find_study(name, workspace)
+    if folder is None:
+        raise UsageError(f"{name[:60]!r} is neither a study nor 'leaderboard'", hint=nearest(name, studies(workspace)))
+    study = read_state(folder)
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 

@@ -96,6 +96,8 @@ class Mirror:
         Raises:
             UsageError: URL, driver, server or study are wrong, or the database does not answer.
         """
+        import optuna.storages  # noqa: F401  # takes seconds, which do not count as time of the answer
+
         check_url(url)
         self.entries: Sequence[events.Entry[events.Event]] = ()
         self.say = say

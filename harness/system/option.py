@@ -106,7 +106,7 @@ class Option(Generic[_Accepted, _Value]):
         if not self.multiple:
             return converted(self.name, self.kind, value)
         members = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
-        if not members:
+        if not members and self.default:
             raise UsageError(f"{self.name}: at least one value is required")
         return tuple(converted(self.name, self.kind, member) for member in members)
 

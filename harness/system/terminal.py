@@ -188,7 +188,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
         self.name = name
         self._parse = parse
-        self._between = between
+        self.between = between
         self._unit = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -196,7 +196,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         try:
             if isinstance(value, str):
                 return self._parse(value)
-            text = text_of(value, self._between)
+            text = text_of(value, self.between)
             if not isinstance(value, bool) and re.fullmatch(r"\d+(\.\d+)?", text):
                 text += self._unit
             return self._parse(text)

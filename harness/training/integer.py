@@ -420,11 +420,15 @@ class _Converter:
             biases = _as_float64(_module_at(self.network, step.sums.path).bias)
         if step.source == 0:
             biases = biases + self.offset_biases(step, self.scales[0] * self.kernel_scales[step.kernel])
-        real_biases = biases / self.logit_scale
-        bias_bits = max(0, _bits(float(np.abs(real_biases).max())) - 15)
-        whole_biases = np.rint(real_biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
+        whole_biases, bias_bits = _int16_biases(biases / self.logit_scale)
         sums = np.abs(weights).reshape(len(weights), -1).sum(1) * largest + np.abs(whole_biases) * 2**bias_bits
         return StepNumbers(biases=whole_biases, bias_bits=bias_bits, largest=_checked(int(sums.max())))
+
+
+def _int16_biases(biases: _Reals) -> tuple[Integers, int]:
+    """Return biases as numbers of 16 bits, and the number of bits by which these numbers must be shifted left."""
+    bias_bits = max(0, _bits(float(np.abs(biases).max(initial=0.0))) - 15)
+    return np.rint(biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX), bias_bits
 
 
 def _as_float64(tensor: Tensor) -> _Reals:
@@ -483,9 +487,7 @@ def _fitted(
         if largest_multiplier * power > _INT16_MAX:
             continue
         multipliers = np.rint(real_multipliers * 2.0**sum_bits * power).astype(np.int64)
-        real_biases = biases * power
-        bias_bits = max(0, _bits(float(np.abs(real_biases).max(initial=0.0))) - 15)
-        whole_biases = np.rint(real_biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
+        whole_biases, bias_bits = _int16_biases(biases * power)
         skip_multiplier = round(real_skip_multiplier * power)
         # Rounding may increase a shifted sum by 1. Each addend is bounded by its largest magnitude.
         products = _spread(np.abs(multipliers), len(largest_sums)) * ((largest_sums >> sum_bits) + 1)
@@ -566,6 +568,18 @@ def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
     """Return learned filters in all poses, (filters * poses, rows, columns, channels)."""
     kernels = in_poses(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
     return kernels.numpy().transpose(0, 2, 3, 1)
+
+
+def pose_orders(size: tuple[int, ...], poses: int) -> tuple[Integers, Integers]:
+    """Return the indices of the positions and of the first channels of a filter in each pose, (poses, number) each.
+
+    ``size`` is (rows, columns, channels). The order of the channels repeats every ``poses`` channels.
+    """
+    rows, columns, channels = size
+    period = poses if channels > 1 else 1
+    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
+    return places.reshape(poses, -1), first_channels.reshape(poses, -1)
 
 
 def _output(

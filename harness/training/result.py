@@ -82,8 +82,7 @@ def start_seed(seed: int, number: int) -> int:
     """
     if number == 0:
         return seed
-    digest = hashlib.sha256(f"{seed}|start|{number}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")
+    return int.from_bytes(hashlib.sha256(f"{seed}|start|{number}".encode()).digest()[:6], "big")
 
 
 class Status(StrEnum):

@@ -217,10 +217,11 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     run.network.train()
     engine_state = None
     if run.engine is not None:
+        native = _native(run, run.engine, images)
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
-        number_type = torch.float64 if run.engine.is_double else torch.float32
-        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=number_type).item())
-        engine_state = _engine_state(run, run.engine, images)
+        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
+        flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
+        engine_state = _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
     while len(run.history) < last_epoch and not run.has_diverged:
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
         settings = epoch_steps(recipe, run.step, steps)
@@ -236,8 +237,8 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
             run.average = restored_average(run.network, engine_state.flat)
 
 
-def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
-    """Append an epoch to the history and return the epoch; set ``has_diverged``.
+def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> None:
+    """Append an epoch to the history; set ``has_diverged``.
 
     Args:
         run: Run that has trained the epoch.
@@ -249,7 +250,6 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     run.finished_average = None
     run.has_diverged = not math.isfinite(loss)
     run.history.append(Epoch(len(run.history) + 1, rate, None if run.has_diverged else loss, run.seconds))
-    return run.history[-1]
 
 
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
@@ -261,7 +261,7 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
 
 @dataclass(frozen=True, slots=True)
 class _EngineState:
-    """State of a run in the native engine, which stays there during several epochs.
+    """Copy of the state of a run in the native engine, which stays there during several epochs.
 
     A copy to the torch network after each epoch would take longer than an epoch of a few steps.
     """
@@ -269,13 +269,6 @@ class _EngineState:
     native: NativeProgram
     flat: FlatState
     ranges: Tensor  # kernels that each step rounds (``rounded_ranges``)
-
-
-def _engine_state(run: Training, engine: Engine, images: Images) -> _EngineState:
-    """Return a copy of the state of the run for the native engine."""
-    native = _native(run, engine, images)
-    flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
-    return _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
 
 
 def _native_steps(

@@ -116,8 +116,7 @@ def test_syne_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("syne_tune")
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
-    adapter = example("table_syne_tune")
-    results = adapter.tune(harness.bench.problem(NAME)).to_dict("records")
+    results = example("table_syne_tune").tune(harness.bench.problem(NAME)).to_dict("records")
 
     for result in results:
         config = {name.removeprefix("config_"): value for name, value in result.items() if "config_" in name}

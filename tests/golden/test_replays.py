@@ -52,8 +52,7 @@ def test_replays_equal_recorded_replays(
 ):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(REPOSITORY))
     replay_in_this_process(monkeypatch)
-    lines = GOLDEN.read_text(encoding="utf-8").splitlines()
-    expected = [json.loads(line) for line in lines]
+    expected = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
 
     rows = [json.loads(line) for line in replay_lines(methods, repeats, tmp_path)]
 

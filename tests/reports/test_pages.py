@@ -26,7 +26,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
-from reports.charts import networks_rows, study_charts
+from reports.charts import networks_rows, studies_charts, study_charts, svg
 from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
@@ -374,6 +374,19 @@ def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, home:
     assert text in outlines[3].text("bdi")
     for outline in outlines:
         assert len(outline.all("script")) <= 4, "data, drawing library and those of the page"
+
+
+def test_logarithmic_axes_have_numbers_if_a_network_needs_no_ram(new_study: Any, home: Workspace):
+    study = new_study(config=replace(CONFIG, objectives=(StudyObjective(Metric.RAM_BYTES, 60_000),)))
+    for architecture, errors, budget in ((network(8, 8, 8), 40, 7_839), (parse_network("linear(10)"), 60, -1)):
+        study.finish(proposal := study.propose(architecture), errors)
+        study.confirm(proposal, [errors] * 3)
+        study.decide("confirmed", proposal, [errors] * 3, budget=budget)
+    study.finish(study.propose(network(4, 4, 4)), 50)
+    facts = read_study(study.write(), home)
+    charts = {**study_charts(facts, networks_rows(facts)), **studies_charts([facts])}
+    for name in ("accuracy", "over-time", "fronts", "budgets"):
+        assert re.search(r">\d+,000</text>", svg(charts[name])), name
 
 
 @pytest.mark.parametrize(

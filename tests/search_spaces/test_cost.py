@@ -264,8 +264,7 @@ def input_range(ops: tuple[Op, ...], low: int, high: int, axis: int) -> tuple[in
 
 def receptive_edge(ops: tuple[Op, ...]) -> int:
     """Return the shorter edge of the input region on which a single output depends."""
-    spans = [input_range(ops, 0, 0, axis) for axis in (0, 1)]
-    return min(high - low + 1 for low, high in spans)
+    return min(high - low + 1 for low, high in [input_range(ops, 0, 0, axis) for axis in (0, 1)])
 
 
 @given(st.from_type(Architecture))

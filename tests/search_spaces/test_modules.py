@@ -64,8 +64,7 @@ def test_turned_image_gives_turned_maps_with_permuted_channels(poses: int):
         "res(conv3x3(8, poses=P) prelu conv5x5(8, poses=P)) conv3x3(16, poses=P, pad=0) bn(unscaled, poses=P) maxpool "
         "dwconv3x3(poses=P, bias) bn(poses=P) relu conv1x1(8, poses=P)"
     )
-    network = build(parse_network(f"{text} gap linear(10)".replace("P", str(poses))), MNIST).double()
-    maps = network.ops[:-2]
+    maps = build(parse_network(f"{text} gap linear(10)".replace("P", str(poses))), MNIST).double().ops[:-2]
     images = torch.rand(3, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     for pose in range(poses):

@@ -562,8 +562,7 @@ def _is_header_of_numbers(rows: list[list[str]]) -> bool:
     label, *texts = rows[0]
     if len(texts) < 2 or not all(map(_is_number, texts)) or any(row[0] == label for row in rows[1:]):
         return False
-    numbers = list(map(float, texts))
-    return all(before < after for before, after in itertools.pairwise(numbers))
+    return all(before < after for before, after in itertools.pairwise(list(map(float, texts))))
 
 
 def _is_number(text: str) -> bool:

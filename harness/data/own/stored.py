@@ -345,8 +345,7 @@ class _ImageTable:
 
     def pixels(self, low: Array, high: Array) -> Array:
         """Return all images, scaled to pixels, uint8 (images, channels, rows, columns)."""
-        shape = next(iter(self.numbers.values())).shape[1:]
-        pixels = np.empty((len(self.part), *shape), np.uint8)
+        pixels = np.empty((len(self.part), *next(iter(self.numbers.values())).shape[1:]), np.uint8)
         for places, block in self.blocks(np.arange(len(self.part))):
             pixels[places] = values.scaled(block, low, high)
         return pixels

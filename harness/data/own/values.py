@@ -431,8 +431,7 @@ def seems_small(numbers: Array, low: Array, high: Array) -> bool:
     has_fractions = bool((numbers != np.rint(numbers)).any())
     below_zero = -float(numbers.min())  # normalised numbers reach below the smallest number of the data set
     above_low = float(numbers.max()) - float(low.min())
-    extent = float(high.max() - low.min())
-    return has_fractions and max(below_zero, above_low) <= _SMALL_SHARE * extent
+    return has_fractions and max(below_zero, above_low) <= _SMALL_SHARE * float(high.max() - low.min())
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:

@@ -135,6 +135,7 @@ def run_all(
     count: int,
     on_event: Callable[[WorkerEvent], None] = lambda event: None,
     on_wait: Callable[[], None] = lambda: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Generator[JobEnded]:
     """Run the jobs of a queue on ``count`` slots, and yield each result as soon as the job ends.
 
@@ -145,6 +146,7 @@ def run_all(
         count: Largest number of slots.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
+        is_over: Called after each wait, too; True stops the running jobs.
 
     Raises:
         HarnessError: A job failed more than ``RETRIES`` times; of the class ``JobFailed.error_type``.
@@ -154,7 +156,7 @@ def run_all(
     failures = Counter[tuple[str, Purpose, int]]()  # by network, purpose and index of the seed
     try:
         executor.start(min(count, len(queue)))
-        for events in feed(executor, lambda: queue.pop(0) if queue else None):
+        for events in feed(executor, lambda: queue.pop(0) if queue else None, is_over):
             on_wait()
             for event in events:
                 if isinstance(event, JobEnded):

@@ -332,7 +332,8 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     """
     if job.device.startswith("cuda"):
         torch.zeros(1, device=job.device)
-    lines = files.log_text(Path("/proc/self/status")).splitlines()
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8", errors="replace").splitlines() if status.exists() else []
     facts = {name: words for name, _, words in (line.partition(":") for line in lines)}
     if not facts.keys() >= {"VmData", "RssAnon"}:  # not Linux
         yield

@@ -90,8 +90,7 @@ def test_interrupted_comparison_resumes_to_same_bytes(
     expected = files_of(out)
     lines = (out / "traces.jsonl").read_text().splitlines(keepends=True)
     # Out of order, and truncated in the last line, at a brace of an answer, as after a kill.
-    fragment = lines[4][: lines[4].index("}") + 1]
-    (out / "traces.jsonl").write_text(lines[9] + lines[2] + fragment)
+    (out / "traces.jsonl").write_text(lines[9] + lines[2] + lines[4][: lines[4].index("}") + 1])
     repeats.clear()
 
     assert run(command) == 0
@@ -458,8 +457,7 @@ def log_of(folder: Path) -> list[str]:
 def test_killed_and_interrupted_recording_resumes_without_repeated_runs(
     root: Path, start: Callable[[str], subprocess.Popen[str]]
 ):
-    reference = start("whole")
-    assert reference.communicate(timeout=PATIENCE)[0].startswith("table whole: 2 networks")
+    assert start("whole").communicate(timeout=PATIENCE)[0].startswith("table whole: 2 networks")
     folder = root / "runs" / ".tables" / "mine"
 
     first_process = start("mine")

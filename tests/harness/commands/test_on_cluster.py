@@ -54,8 +54,7 @@ def test_verification_on_two_nodes_equals_verification_on_one_machine(make_works
     assert [(seed.weights_sha256, seed.test_errors, seed.wrong) for seed in cluster_result.seeds] == [
         (seed.weights_sha256, seed.test_errors, seed.wrong) for seed in local_result.seeds
     ]
-    reads = [len(root.test_log.read_text().splitlines()) for root in (cluster_home, local_home)]
-    assert reads == [2, 2]
+    assert [len(root.test_log.read_text().splitlines()) for root in (cluster_home, local_home)] == [2, 2]
 
 
 @pytest.mark.slow

@@ -142,11 +142,17 @@ def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path,
     assert (workspace / "runs" / "failing" / "log.jsonl").exists()
 
 
+def test_repeated_limits_and_epochs_are_joined(capsys: pytest.CaptureFixture[str]):
+    single = document_of(capsys, *SEARCH, "--limit", "macs<=90000,ram_bytes<=9000", "--epochs", "2,4", "--plan", code=0)
+    words = ("--limit", "macs<=90000", "--limit", "ram_bytes<=9000", "--epochs", "2", "--epochs", "4")
+    assert document_of(capsys, *SEARCH, *words, "--plan", code=0) == single
+
+
 def test_missing_package_of_log_is_reported_before_study(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: None)
-    assert run([*SEARCH, "--log", "mlflow"]) == 6
+    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: None if name == "mlflow" else True)
+    assert run([*SEARCH, "--log", "mlflow", "--log", "tensorboard"]) == 6
     assert "new study" not in capsys.readouterr().err
 
 

@@ -55,8 +55,7 @@ def test_text_shows_formula_numbers_and_value_of_every_gradient(capsys: pytest.C
     for name in ("w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"):
         (long_line,) = [line for line in lines if re.match(rf"  dE_d{name} +=", line) and line.count("=") == 3]
         (short_line,) = [line for line in lines if line.startswith(f"  dE_d{name} = ") and line.count("=") == 2]
-        value = long_line.split("=")[-1].strip()
-        assert short_line.split("=")[1].strip() == value
+        assert short_line.split("=")[1].strip() == long_line.split("=")[-1].strip()
     assert any(line.endswith("=  0.242519857348") for line in lines)
     head, first = (line.split() for line in lines if re.match(r" +(rate|0\.1) ", line))
     assert head[:9] == ["rate", "after", "1", "after", "10", "after", "100", "after", "1,000"]

@@ -122,3 +122,6 @@ def test_search_does_not_start_from_module(net: str, workspace: Path, capsys: py
 
     with pytest.raises(UsageError, match="no network fits"):
         suitable([text], space("all"), 20_000, "leaderboard")
+    for arguments, words in {(net,): "is a network, not a data set", ("--from", net): "neither a study nor"}.items():
+        assert run(["search", *arguments, "--plan"]) == 2
+        assert words in capsys.readouterr().err

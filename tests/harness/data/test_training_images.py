@@ -233,8 +233,7 @@ def test_cache_is_used_without_folder_and_filled_if_empty(toy, cache: Path, monk
 
 @pytest.mark.parametrize("name", [IMAGES, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
 def test_load_detects_damage_in_training_and_test_files(toy, tmp_path: Path, name: str):
-    folder = toy.write(tmp_path, packed=False)
-    (folder / name).write_bytes(toy.unpacked[name][:-1] + b"\xff")
+    (toy.write(tmp_path, packed=False) / name).write_bytes(toy.unpacked[name][:-1] + b"\xff")
     with pytest.raises(DataError, match=name):
         load("toy", tmp_path)
 

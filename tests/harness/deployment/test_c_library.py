@@ -142,8 +142,7 @@ def test_logits_of_c_equal_reference_under_sanitizers(text: str, task: Task, tmp
 # With filters in poses, grouped filters, depthwise filters in poses, a linear head and a head by pose.
 @pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], NETWORKS[5]])
 def test_packed_weights_give_logits_of_reference(text: str, bits: int, tmp_path: Path):
-    architecture = parse_network(text)
-    _, images, integers = trained(architecture, MNIST, count=12, passes=5, weight_bits=bits)
+    _, images, integers = trained(parse_network(text), MNIST, count=12, passes=5, weight_bits=bits)
     pixels = images.pixels.numpy()
 
     assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels, *SANITIZED), integer_logits(integers, pixels))

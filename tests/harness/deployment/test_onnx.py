@@ -215,8 +215,7 @@ def test_onnx_logits_of_integer_network_approximate_integer_logits(text: str, ta
     assert comparison["classes_differ"] == (logits.argmax(1) != expected.argmax(1)).sum()
     metadata = {item.key: item.value for item in model.metadata_props}
     assert (metadata["hash"], metadata["reference_logits_differ"]) == ("0123", str(difference_count))
-    reference = reference_logits(content, images.pixels[:3].numpy())
-    assert np.abs(reference - logits[:3]).max() < 0.01 * largest
+    assert np.abs(reference_logits(content, images.pixels[:3].numpy()) - logits[:3]).max() < 0.01 * largest
 
 
 INTEGER_RECORDS = [path for path in sorted(RECORDS.glob("*-mnist-*.json")) if '"precision": "int8"' in path.read_text()]
@@ -413,8 +412,7 @@ def test_export_of_recorded_seed_gives_recorded_weights_without_reading_test_set
     assert (document["recipe"], document["dataset"], document["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
     assert home.test_log.read_text(encoding="utf-8") == reads
     # The ONNX file makes the recorded mistakes. This test reads the test set, the export does not.
-    wrong_images = wrong_images_of_onnx(workspace / "net.onnx", workspace, evidence)
-    assert wrong_images == evidence.seeds[1].wrong
+    assert wrong_images_of_onnx(workspace / "net.onnx", workspace, evidence) == evidence.seeds[1].wrong
 
 
 def wrong_images_of_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tuple[int, int], ...]:
@@ -424,8 +422,7 @@ def wrong_images_of_onnx(model: Path, folder: Path, evidence: Record) -> tuple[t
     pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
     logits = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
     classes = logits.argmax(1)
-    wrong = np.flatnonzero(classes != labels.numpy())
-    return tuple((int(index), int(classes[index])) for index in wrong)
+    return tuple((int(index), int(classes[index])) for index in np.flatnonzero(classes != labels.numpy()))
 
 
 def test_recorded_seed_is_trained_only_with_retrain_and_with_recipe_of_row(

@@ -238,6 +238,8 @@ def test_code_is_formatted_and_training_has_at_most_150_lines(tmp_path: Path):
     for command in (["format", "--check"], ["check", "--select", "E,F,B,UP,SIM"]):
         result = subprocess.run([*ruff, *command, *style], capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout
+    programs = [path.read_text() for name in ("train.py", "evaluate.py") for path in tmp_path.glob(f"*/{name}")]
+    assert all(program.count("add_argument(") == program.count("help=") for program in programs)
     lengths = {path.parent.name: len(path.read_text().splitlines()) for path in tmp_path.glob("*/train.py")}
     assert {name: lines for name, lines in lengths.items() if lines > 150 and name in recipes} == {}
 

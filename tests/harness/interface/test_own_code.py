@@ -437,6 +437,8 @@ def test_tensorboard_reads_logged_curves(tmp_path: Path, capfd: pytest.CaptureFi
     reader.Reload()
     assert {name: [at.step for at in reader.Scalars(name)] for name in reader.Tags()["scalars"]} == _CURVES
     assert reader.Scalars("test_pct")[0].value == pytest.approx(99.5)
+    assert [point.value for point in reader.Scalars("parameters")] == [each.parameters for each in _PROPOSED]
+    assert {point.value for point in reader.Scalars("validation_pct")} == {99.25}
     capfd.readouterr()
     log = logger_of("tensorboard", tmp_path, progress)
     shutil.rmtree(tmp_path / "tensorboard")

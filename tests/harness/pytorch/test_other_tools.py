@@ -78,8 +78,7 @@ def test_counts_and_exported_logits_equal_module(make: type[nn.Module]):
     translation = translate(module, MNIST)
 
     analysis = analyse(translation.architecture, MNIST)
-    counter = FlopCountAnalysis(module, images[:1]).unsupported_ops_warnings(False)
-    by_operator = counter.by_operator()
+    by_operator = FlopCountAnalysis(module, images[:1]).unsupported_ops_warnings(False).by_operator()
     assert analysis.parameters == sum(parameter.numel() for parameter in module.parameters())
     assert analysis.macs == by_operator["conv"] + by_operator["linear"]
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())

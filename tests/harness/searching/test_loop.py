@@ -600,8 +600,7 @@ def test_missed_network_is_no_incumbent_and_verifications_end_after_two(misses: 
     assert search.max_cost == incumbent.cost - 1
     assert scheduler.may_look(search.state) is (misses < 2)
     assert (candidate and candidate.trial) == (smallest_first[1] if misses < 2 else None)
-    resumed = searches.resume(tmp_path, search.config, search.effort)
-    assert resumed.finished is (misses == 2)
+    assert searches.resume(tmp_path, search.config, search.effort).finished is (misses == 2)
 
 
 # The fewest parameters: 8 channels, 64,640 multiply-adds or more. The fewest multiply-adds: 16 channels at half the

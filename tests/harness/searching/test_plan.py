@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import time
@@ -29,7 +30,7 @@ from harness.studies.candidate import costs_of
 from harness.studies.events import Proposal
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training.executors.base import DataLocation, Limits
+from harness.training.executors.base import DataLocation, JobEnded, Limits
 from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.result import Errors
@@ -39,6 +40,8 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Metric, draw_uniform, judge
 from search_spaces.space_errors import UnknownNameError
+from tests.factories import make_job_result
+from tests.fakes import InstantExecutor
 
 REQUEST = SearchRequest(
     dataset="mnist-5k", space="card", recipe="fast", prior="none", time=2700.0, workers=2, device="cpu", engine="torch"
@@ -369,7 +372,7 @@ def test_augmentation_is_chosen_with_median_or_smallest_network(
     space = parse_space(f"net = conv3x3(4..40) gap linear(10); {condition}", "one")
     jobs: list[Job] = []
 
-    def run_all(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(batch: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
         result = SimpleNamespace(validation=Errors(len(jobs), 500), train_seconds=1.0)
         return (SimpleNamespace(job=job, result=result) for job in batch)
@@ -392,7 +395,7 @@ def test_choice_of_augmentation_takes_at_most_a_fifth_of_the_time(
 ):
     jobs: list[Job] = []
 
-    def run_all(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(batch: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
         result = SimpleNamespace(validation=Errors(1, 500), train_seconds=0.0)
         return (SimpleNamespace(job=job, result=result) for job in batch)
@@ -415,7 +418,7 @@ def test_recipe_with_failed_trainings_is_not_chosen(tmp_path: Path, monkeypatch:
     # The folds differ in size: the share of errors decides, not the number.
     ends = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
 
-    def run_all(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(jobs: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
         results = {name: SimpleNamespace(validation=end, train_seconds=1.0) for name, end in ends.items()}
         return (SimpleNamespace(job=job, result=results[job.recipe_name]) for job in jobs)
 
@@ -427,13 +430,24 @@ def test_recipe_with_failed_trainings_is_not_chosen(tmp_path: Path, monkeypatch:
     assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
 
 
+def test_choice_of_augmentation_ends_with_half_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = itertools.count(0, 20)  # s, at each reading
+    monkeypatch.setattr(InstantExecutor, "now", lambda executor: next(clock))
+    executor = InstantExecutor(lambda job: JobEnded(job, make_job_result(job, lambda *_: 97.0, job.recipe.epochs)))
+    data = replace(DATASETS["mnist-5k"], name="mine")
+    effort = Effort(seconds=60.0, trials=None, workers=1, device="cpu", limits=Limits())
+    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
+    assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
+    assert not Workspace(tmp_path).data_sets()
+
+
 @pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
 def test_augmentation_is_chosen_by_single_seed_if_trainings_are_slow(
     run_seconds: float, seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seed_indices: list[int] = []
 
-    def run_all(queue: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+    def run_all(queue: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
         while queue:
             job = queue.pop(0)
             seed_indices.append(job.seed_index)

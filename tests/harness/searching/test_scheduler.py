@@ -438,8 +438,7 @@ def test_first_run_passes_up_to_half_an_image_above_threshold(
 ):
     history = (Epoch(1, 0.1, 0.1, 1.0, errors),)
     first = make_result(errors=errors, validation_size=size, history=history, hash="000000000001")
-    candidate = Candidate(make_proposal(), 1000, first, threshold_pct=threshold_pct)
-    assert candidate.passed_first is passes
+    assert Candidate(make_proposal(), 1000, first, threshold_pct=threshold_pct).passed_first is passes
 
     # All earlier runs had as many errors at the end as at this rung.
     rung = scheduler.at_rung(first, {(first.recipe.epochs, 1): [1.0] * 8}, threshold_pct)

@@ -166,8 +166,7 @@ def test_search_on_cluster_has_results_of_local_search(nodes: Any, tmp_path: Pat
     for key in ("proposed", "trained", "rejected", "reached"):
         assert cluster_document[key] == local_document[key]
     assert cluster_document["winner"]["mean_test_accuracy_pct"] == local_document["winner"]["mean_test_accuracy_pct"]
-    runs = read_state(tmp_path / "cluster" / "runs" / "s").results
-    assert {bool(run.node) for run in runs} == {True}
+    assert {bool(run.node) for run in read_state(tmp_path / "cluster" / "runs" / "s").results} == {True}
     logs = [tmp_path / name / "runs" / "records" / "test_reads.jsonl" for name in ("cluster", "alone")]
     reads = [len(log.read_text().splitlines()) for log in logs]
     assert reads[0] == reads[1] == local_document["winner"]["seeds"]

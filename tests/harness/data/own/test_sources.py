@@ -314,8 +314,7 @@ def test_tsv_is_read_like_pandas(classes: tuple[str, str], header: bool, tmp_pat
     [[f"{0.02 * step:.2f}" for step in range(20)], list(map(str, range(1990, 2010))), list(map(str, range(1, 21)))],
 )
 def test_tsv_header_of_numbers_is_omitted_and_reported(head: list[str], tmp_path: Path):
-    series = np.random.default_rng(0).normal(size=(60, 20)).round(4)
-    frame = pd.DataFrame(series, columns=head)
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 20)).round(4), columns=head)
     frame.insert(0, "country", np.arange(60) % 3 + 1)
     frame.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
 

@@ -244,8 +244,7 @@ def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
     assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
     # Neighbours, and the masks of two seeds, are independent.
     for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
-        joint_share = (first * second).mean()
-        assert abs(joint_share - rate**2) < 5 * rate / math.sqrt(first.numel())
+        assert abs((first * second).mean() - rate**2) < 5 * rate / math.sqrt(first.numel())
 
 
 @ON_EACH_LEVEL
