@@ -45,7 +45,7 @@ SEED_SHARE = 0.08
 # Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
 # errors (diary 124).
 _COUNTED_ERRORS = 60.0
-LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, because the log of 0 is not finite
+LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
 _CONTINUITY = 0.5  # images, continuity correction of a count of errors (Yates 1934)
 # Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
 # share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
@@ -281,9 +281,8 @@ class Candidate:
         ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error
         rate ``e`` that is confirmed (``needed_share``), the predicted mean error rate ``m`` over all fresh seeds, the
         next seeds included, and the relative deviation ``d`` of ``m``. The next seeds are predicted by the mean of all
-        runs, the first run included; no error of all runs counts as ``LEAST_COUNTED`` errors, since a run without errors
-        on ten images proves little. With folds of groups, the next seeds validate on further groups
-        (``GroupCounts.fold_square``).
+        runs, the first run included; if no run makes an error, by ``LEAST_COUNTED`` errors in all runs together. With
+        folds of groups, the next seeds validate on further groups (``GroupCounts.fold_square``).
         """
         first_pct = self.guessing_pct
         if self.first_run is not None and self.first_run.validation_accuracy_pct is not None:
