@@ -294,7 +294,7 @@ class WorkspaceEvidence(NamedTuple):
     undeclared_records: tuple[Record, ...] = ()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 

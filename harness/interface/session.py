@@ -242,7 +242,7 @@ def _listening(
     """
     listeners = []
     try:
-        for kind in log_kinds:
+        for kind in dict.fromkeys(log_kinds):
             listeners.append(logger_of(kind, state.folder, progress, [entry.event for entry in state.entries]))
         if on_event is not None:
             name = getattr(on_event, "__name__", type(on_event).__name__)

@@ -142,7 +142,7 @@ def _listed(text: str, task: Task, weight_bits: int, objective: Objective) -> tu
     return tuple(options)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Finder:
     """Candidate generator for a single inquiry, which also records rejected networks.
 

@@ -326,8 +326,11 @@ def _shorter_epochs(search: Search, trial: int, result: Result) -> int | None:
 
     Only without an incumbent, as smaller networks need longer trainings, and without a limit of trials, as the rule
     saves time and not trials. Only the default proposer trains networks again. A decision in the log stands, so that a
-    search that was killed before the end of the run decides as before.
+    search that was killed before the end of the run decides as before, unless no trial is left for the shorter
+    training.
     """
+    if _stop_reason(search) is EndReason.TRIALS:
+        return None
     candidates = search.state.candidates
     logged_epochs = candidates[trial].shorter_epochs
     has_rule = search.is_hopeless is None and isinstance(search.proposer, Proposer)

@@ -100,15 +100,17 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
 
     Raises:
         UsageError: No network was trained within ``seconds``.
-        HarnessError: Every training failed; of the class of the last failure (``JobFailed.error_type``).
+        HarnessError: No network was trained because trainings crashed; of the class of the last crash
+            (``JobFailed.error_type``).
     """
     probes = _Probes(plan, seconds)
     search = probes.search
     search.executor.start(plan.effort.workers)
     try:
         probes.train(probes.jobs_of_sizes())
-        if not probes.trained and probes.failures:
-            raise probes.failures[-1].error_type(f"every training failed: {probes.failures[-1].message}")
+        crashes = [failure for failure in probes.failures if failure.status is not Status.TIMED_OUT]
+        if not probes.trained and crashes:
+            raise crashes[-1].error_type(f"no network was trained: {crashes[-1].message}")
         if not probes.trained:
             raise UsageError(f"no network was trained in {duration_text(seconds)}", hint="increase the time")
         probes.train(probes.jobs_of_passed_baselines())

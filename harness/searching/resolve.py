@@ -210,7 +210,8 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
     for (memory, size, content), limit in zip(memories, limits, strict=True):
         if limit.bound <= 0:
             lack = f"the {memory} of {size:,} bytes has no room beside {content} of {size - limit.bound:,} bytes"
-            raise ContentError(f"no network for these images fits {chip}: {lack}")
+            hint = "smaller images need less RAM" if memory == "RAM" else None
+            raise ContentError(f"no network for these images fits {chip}: {lack}", hint=hint)
     return limits
 
 

@@ -85,7 +85,7 @@ class Observer(Protocol):
         """Handle a snapshot, taken after each poll of the workers."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Search:
     """A running search on a study.
 

@@ -32,7 +32,8 @@ def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
         return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
     folder = find_study(name, workspace)
     if folder is None:
-        raise UsageError(f"{name[:60]!r} is neither a study nor 'leaderboard'", hint=nearest(name, studies(workspace)))
+        hint = nearest(name, ["leaderboard", *studies(workspace)])
+        raise UsageError(f"{name[:60]!r} is neither a study nor 'leaderboard'", hint=hint)
     study = read_state(folder)
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 

@@ -305,10 +305,11 @@ def code_version() -> tuple[str | None, bool | None]:
     """
     # None unless the package is tracked: an installed package may lie in a virtual environment inside the repository
     # of a different project.
-    tracked_file = git(_REPOSITORY, "ls-files", "--error-unmatch", "harness/py.typed")
+    if git(_REPOSITORY, "ls-files", "--error-unmatch", "harness/py.typed") is None:
+        return None, None
     commit = git(_REPOSITORY, "rev-parse", "HEAD")
     changes = git(_REPOSITORY, "status", "--porcelain", "--", "search_spaces", "harness", "reports")
-    if tracked_file is None or commit is None or changes is None:
+    if commit is None or changes is None:
         return None, None
     return commit.strip(), bool(changes)
 
