@@ -104,8 +104,7 @@ class SearchRequest:
         _FunctionName(), group=Group.METHOD, metavar="MODULE:FUNCTION")
     epochs: Option[int | str | Sequence[int] | None, tuple[int, ...] | None] = Option(
         None, "Allowed numbers of epochs, such as 5,10,30; may be repeated "
-        "[default: 5,8,12,20,30,60, or the number of the recipe].",
-        option_types.EPOCHS, group=Group.METHOD)
+        "[default: 5,8,12,20,30,60, or the number of the recipe].", option_types.EPOCHS, group=Group.METHOD)
     prior: Option[str, str] = Option(
         "shipped", "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
         click.Choice(["shipped", "own", "none"]), group=Group.METHOD)
@@ -140,8 +139,7 @@ class SearchRequest:
         metavar="URL", origin_key=None)
     log: Option[str | Sequence[str] | None, tuple[str, ...]] = Option(
         (), "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'; "
-        "may be repeated.",
-        click.Choice(["tensorboard", "mlflow"]), multiple=True, origin_key=None)
+        "may be repeated.", click.Choice(["tensorboard", "mlflow"]), multiple=True, origin_key=None)
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",
