@@ -45,7 +45,7 @@ SEED_SHARE = 0.08
 # Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
 # errors (diary 124).
 _COUNTED_ERRORS = 60.0
-LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, because the log of 0 is not finite
+LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
 _CONTINUITY = 0.5  # images, continuity correction of a count of errors (Yates 1934)
 # Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
 # share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
@@ -243,6 +243,10 @@ class Candidate:
         sizes = [float(run.validation_size) for run in self.runs if run.validation_size]
         return statistics.mean(sizes) if sizes else math.inf
 
+    def _least_errors_pct(self, runs: int) -> float:
+        """Return the error rate that is assumed if ``runs`` runs make no error, per cent."""
+        return 100 * LEAST_COUNTED / (self._images_of_a_run * runs)
+
     @property
     def chance_to_verify(self) -> float:
         """Probability that the mean of a verification reaches the target, given the fresh seeds, at least one.
@@ -256,7 +260,7 @@ class Candidate:
         errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
         seeds = len(errors_pct)
         images = self._images_of_a_run
-        mean_pct = max(statistics.mean(errors_pct), 100 * LEAST_COUNTED / (images * seeds))
+        mean_pct = max(statistics.mean(errors_pct), self._least_errors_pct(seeds))
         seed_square = seed_share_square(mean_pct / 100 * images)
         if self.groups is not None:
             fold_square = self.groups.fold_square(seed_square, [errors_pct])
@@ -277,8 +281,8 @@ class Candidate:
         ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error
         rate ``e`` that is confirmed (``needed_share``), the predicted mean error rate ``m`` over all fresh seeds, the
         next seeds included, and the relative deviation ``d`` of ``m``. The next seeds are predicted by the mean of all
-        runs, the first run included. With folds of groups, the next seeds validate on further groups
-        (``GroupCounts.fold_square``).
+        runs, the first run included; if no run makes an error, by ``LEAST_COUNTED`` errors in all runs together. With
+        folds of groups, the next seeds validate on further groups (``GroupCounts.fold_square``).
         """
         first_pct = self.guessing_pct
         if self.first_run is not None and self.first_run.validation_accuracy_pct is not None:
@@ -288,7 +292,8 @@ class Candidate:
         errors_pct = [bias_factor * (100 - first_pct), *fresh_errors_pct]
         total = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh_errors_pct) + 1)  # fresh seeds, with the next seeds
         remaining_seeds = total - len(fresh_errors_pct)
-        mean_pct = (math.fsum(fresh_errors_pct) + remaining_seeds * statistics.mean(errors_pct)) / total
+        next_pct = max(statistics.mean(errors_pct), self._least_errors_pct(len(errors_pct)))
+        mean_pct = (math.fsum(fresh_errors_pct) + remaining_seeds * next_pct) / total
         run_square = seed_share_square(mean_pct / 100 * self._images_of_a_run)
         if self.groups is not None:
             run_square = self.groups.fold_square(run_square, [errors_pct])

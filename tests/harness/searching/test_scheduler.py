@@ -132,6 +132,18 @@ def test_chance_to_confirm_equals_simulation_of_further_seeds(errors: tuple[int,
     assert chance == pytest.approx((fresh_means <= 100 * needed_share(seed_count)).mean(), abs=0.03)
 
 
+@pytest.mark.parametrize(("images", "threshold_pct"), [(10, 97.5), (10, 95.0), (40, 97.0), (60, 97.0)])
+def test_chance_after_a_run_without_errors_is_below_the_beta_binomial_chance(images: int, threshold_pct: float):
+    """Half an error in place of none approximates Jeffreys' prior, with a larger deviation on few images."""
+    run = replace(make_result(errors=0), validation_size=images)
+    candidate = replace(make_candidate(), first_run=run, threshold_pct=threshold_pct, confirm_seeds=5)
+    most_errors = math.floor(5 * images * (100 - threshold_pct) / 100 * needed_share(5))
+
+    expected = stats.betabinom(5 * images, 0.5, images + 0.5).cdf(most_errors)
+
+    assert expected / 3 < candidate.chance_to_confirm < expected
+
+
 def test_network_is_refuted_if_chance_to_confirm_is_below_a_quarter():
     undecided, refuted = make_candidate(88, first=88), make_candidate(101, first=88)
 
