@@ -8,7 +8,7 @@ benchmarks/results/main-job.json, replacing an earlier search of the same case a
 main-job-reads.jsonl. The table for docs/measurements.md is printed. Searches that miss a requirement stay in the file.
 All searches of the file have the same configuration: after a change of the defaults, the first new search replaces all.
 
-No further program should run at the same time: a search with less than 90 % of the cores does not count and ends the
+No other program should run at the same time: a search with less than 90 % of the cores does not count and ends the
 script.
 """
 

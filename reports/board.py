@@ -176,7 +176,7 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
                     "href": f"#row-{number}-{index}",  # id of the table row in board.html
                 }
             )
-    # Drawing order: the points of the smallest proven networks lie below all further points; the labels lie on top.
+    # Drawing order: the points of the smallest proven networks lie below all other points; the labels lie on top.
     rows.sort(key=lambda row: not row["best"])
     return {
         "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},

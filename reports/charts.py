@@ -391,8 +391,8 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     marks = _over(points).mark_point(filled=True, size=70, opacity=0.8, cursor="pointer")
     layers = [marks.encode(**axes, tooltip=tips, **looks).add_params(_zoom())]
     if front:
-        drawn_front = [each for each in front if min(each.cost, each.second or 0) > 0]
-        line = _over({"cost": each.cost, "second": each.second} for each in drawn_front)
+        line_points = [each for each in front if min(each.cost, each.second or 0) > 0]
+        line = _over({"cost": each.cost, "second": each.second} for each in line_points)
         layers.append(line.mark_line(interpolate="step-after", color=_NAVY, strokeWidth=1.5).encode(**axes))
     summary = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
     description = f"{first.capitalize()} against {second}. Pareto front of confirmed networks: {summary or 'empty'}."

@@ -60,8 +60,8 @@ class _Accounting(NamedTuple):
 def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
     ends = (Status.COMPLETE, Status.SHORTENED)
-    unpruned_runs = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
-    runs_at_threshold = [run for run in unpruned_runs if _reached(run, info.config.threshold_pct)]
+    runs_without_pruning = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
+    runs_at_threshold = [run for run in runs_without_pruning if _reached(run, info.config.threshold_pct)]
     proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
     confirmations = [each for each in info.networks if each.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)]
@@ -76,7 +76,7 @@ def accounting(info: StudyFacts) -> _Accounting:
             ("proposed", proposal_count),
             ("within the limits", proposal_count - rejected_count),
             ("trained", info.study.trained_count),
-            ("not pruned", len(unpruned_runs)),
+            ("not pruned", len(runs_without_pruning)),
             ("reached the threshold", len(runs_at_threshold)),
             ("confirmed", len(confirmations)),
             ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),

@@ -70,7 +70,7 @@ _SYNONYMS = {
 _SYNONYM_HINTS = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
 _DEPTH_CHANGES = {"(": 1, "<": 1, ")": -1, ">": -1}  # levels by bracket
 _SPACE_SYMBOLS = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}  # symbols that networks do not use
-# Text of terminals of the grammar in messages; further terminals are shown unchanged.
+# Text of terminals of the grammar in messages; other terminals are shown unchanged.
 _TERMINAL_NAMES = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
 
@@ -88,7 +88,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
     except ShapeError as error:
 
         def call(sequence: _Tree, index: int) -> _Tree:
-            return [item for item in sequence.children if item.data == "call"][index]  # further items are bars
+            return [item for item in sequence.children if item.data == "call"][index]  # other items are bars
 
         # A wrong output shape has an empty path; the error then points at the last op.
         first, *inner_indices = error.path or (-1,)

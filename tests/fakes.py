@@ -32,7 +32,7 @@ from tests.factories import ENVIRONMENT, make_job_result
 
 # Processes ------------------------------------------------------------------------------------------------------
 
-PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared with further tests
+PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared with other tests
 
 
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:

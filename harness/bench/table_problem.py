@@ -66,7 +66,7 @@ class TableProblem:
 
     @property
     def space(self) -> dict[str, BaseDistribution]:
-        """Decisions as Optuna's distributions: an integer for ordered options, a choice for all further options."""
+        """Decisions as Optuna's distributions: an integer for ordered options, a choice for all other options."""
         from optuna.distributions import CategoricalDistribution, IntDistribution
 
         return {

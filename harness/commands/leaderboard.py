@@ -191,7 +191,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
         raise ContentError(faults[0])
     # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``read_network``.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    # All further names, hashes and names with a record included, are networks for ``read_network``.
+    # All other texts, hashes and names with a record included, are networks for ``read_network``.
     if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:

@@ -23,7 +23,7 @@ from harness.system.errors import DataError, UsageError
 from search_spaces.ops import Shape
 
 _QMNIST = "qmnist-50k"
-_EDGE = 28  # pixels, side of an image of MNIST and the further known data sets
+_EDGE = 28  # pixels, side of an image of MNIST and the other known data sets
 # Side of the box to which MNIST's digits were scaled, before the centre of mass was moved to the centre of the image
 # (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section III).
 _BOX = 20

@@ -318,7 +318,8 @@ def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]
 def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
     """Return the SHA-256 of a user data set: facts that no array holds, then the stored arrays, training part first.
 
-    The files themselves are not hashed, because their bytes depend on the version of NumPy.
+    The files themselves are not hashed, because their bytes depend on the version of NumPy. A change of the facts, or
+    of the order of facts or arrays, would change the hashes of all user data sets.
     """
     groups = [list(sizes) for sizes in (spec.validation_group_sizes, spec.test_group_sizes) if sizes]
     facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced, *groups]

@@ -40,7 +40,7 @@ from search_spaces.network import Architecture, Task, analyse, walk
 from search_spaces.ops import Op, Residual, Role, Shape, kernels
 
 _WIDTH = 100  # largest number of characters in a line of the files
-# Name of the attribute of a layer, without number, by role; further roles have the name in the notation.
+# Name of the attribute of a layer, without number, by role; other roles have the name in the notation.
 _ATTRIBUTES = {
     Role.CONVOLUTION: "conv",
     Role.LINEAR: "linear",
@@ -222,8 +222,7 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
     analysis = analyse(network.architecture, spec.task)
     helpers = _helpers(net.sources)
     channels, rows, columns = spec.image_shape
-    low = spec.low or (0.0,)
-    high = spec.high or (255.0,)
+    low, high = spec.number_range
     return {
         "layers": net.layers,
         "steps": net.steps,

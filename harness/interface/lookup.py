@@ -282,14 +282,14 @@ def _module_argument(
         if only_notation:
             raise UsageError(f"{name} has no notation: {error.message}") from error
         description = describe()
-        say(f"{name} stays a PyTorch module, without its weights: {error.message}")
+        say(f"{name} stays a PyTorch module, and the weights of the module are not used: {error.message}")
         say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
         argument = NetworkArgument(Architecture((description.op,)), parts=description.parts)
     else:
         notes = translation.notes
         argument = NetworkArgument(translation.architecture, translated_module=name)
-        say(f"{name} is {argument.architecture.hash} in the notation, without the weights of the module")
+        say(f"{name} is {argument.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")
     return argument

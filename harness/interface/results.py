@@ -402,7 +402,7 @@ class VerificationResult(TextResult):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """Lower bound of the mean that decides the tier, per cent; None for a single seed (docs/results.md)."""
+        """One-sided lower bound of the mean that decides the tier, per cent; None for one seed (docs/results.md)."""
         return self.verdict.row.lower_bound_pct
 
     @property
@@ -585,7 +585,7 @@ class Study(TextResult):
 
     @property
     def nearest(self) -> Trial | None:
-        """Unconfirmed trial with the fewest validation errors; one that ended at a rung only without complete runs."""
+        """Unconfirmed trial with the fewest validation errors, of the trials with a complete run if there are any."""
         from harness.studies.candidate import nearest_miss
 
         miss = nearest_miss(self._state.candidates.values())

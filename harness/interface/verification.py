@@ -145,7 +145,7 @@ def run_verification(
         def on_begin(count: int, recorded_indices: Set[int]) -> None:
             reporter.show(done=0, total=count)
             left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded_indices
-            # ``repeat`` is false only for a certificate, which leaves out the seeds of further rows by design.
+            # ``repeat`` is false only for a certificate, which leaves out the seeds of other rows by design.
             if plan.repeat and not plan.certify and left_out:
                 why = "run or declared for another target or a certification, so no longer fresh"
                 say(f"{counted(len(left_out), 'earlier seed')} left out: {why}")

@@ -94,7 +94,7 @@ class Recording:
         self.steps = self._between(self._images, self._logits(outputs[self.position]))
 
     def name_of(self, value: object) -> str | None:
-        """Return the name of the parameter or buffer that an operator gets, None for all else."""
+        """Return the name of the parameter or buffer that an operator gets, None for any other value."""
         return self._tensors.get(value.name) if isinstance(value, Node) else None
 
     def sources(self, node: Node) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class Proposer:
         past: Prior observations and transfer mean of the surrogate model.
         baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
-        sampler_study: Optuna study of the sampler, which also stores the proposals of all further origins.
+        sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins.
         running: Optuna trials of the proposals without a result, by trial number of the search.
     """
 
@@ -330,7 +330,7 @@ class Proposer:
             option: Network to propose.
             origin: Origin of the proposal (``Proposal.origin``).
             choice: Number of epochs chosen by the surrogate model; None to decide here.
-            optuna_trial: Trial in which the sampler proposed the network; None for further origins.
+            optuna_trial: Trial in which the sampler proposed the network; None for other origins.
         """
         lengths = self.config.epoch_choices
         epochs = min(lengths)

@@ -73,7 +73,7 @@ class SearchRequest:
         20_000, "Parameter budget: networks with more parameters are rejected.",
         option_types.CountType(1, 10**9), group=Group.GOAL)
     limits: Option[str | Sequence[str] | Mapping[str, int] | None, tuple[Condition, ...] | None] = Option(
-        None, "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
+        None, "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'; may be repeated.",
         option_types.CONDITIONS, group=Group.GOAL, flags=("--limit",))
     # The limits of a chip are part of the text of the space, so their origin is not recorded.
     chip: Option[str | Chip | None, Chip | None] = Option(
@@ -103,8 +103,8 @@ class SearchRequest:
         None, "Train with your own function instead of a recipe; the module may be in the current folder.",
         _FunctionName(), group=Group.METHOD, metavar="MODULE:FUNCTION")
     epochs: Option[int | str | Sequence[int] | None, tuple[int, ...] | None] = Option(
-        None, "Allowed numbers of epochs, such as 5,10,30 [default: 5,8,12,20,30,60, or the number of the recipe].",
-        option_types.EPOCHS, group=Group.METHOD)
+        None, "Allowed numbers of epochs, such as 5,10,30; may be repeated "
+        "[default: 5,8,12,20,30,60, or the number of the recipe].", option_types.EPOCHS, group=Group.METHOD)
     prior: Option[str, str] = Option(
         "shipped", "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
         click.Choice(["shipped", "own", "none"]), group=Group.METHOD)
@@ -138,8 +138,8 @@ class SearchRequest:
         None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
         metavar="URL", origin_key=None)
     log: Option[str | Sequence[str] | None, tuple[str, ...]] = Option(
-        (), "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
-        click.Choice(["tensorboard", "mlflow"]), multiple=True, origin_key=None)
+        (), "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'; "
+        "may be repeated.", click.Choice(["tensorboard", "mlflow"]), multiple=True, origin_key=None)
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",

@@ -202,7 +202,7 @@ def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip |
 
 
 def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
-    """Return the conditions set by the memory of a chip; raise ContentError if the memory leaves no byte."""
+    """Return the conditions of a chip's memory; raise ContentError if program, stack or image fill a memory."""
     if chip is None:
         return ()
     limits = chip.limits(task)

@@ -65,7 +65,7 @@ def fit_name(dataset: str) -> str:
 
 
 def group_of(study: str, dataset: str) -> str | None:
-    """Return the group of a study named by ``fit_name``; None for all further studies.
+    """Return the group of a study named by ``fit_name``; None for all other studies.
 
     Args:
         study: Name of the study.

@@ -1,4 +1,4 @@
-"""State of a study, folded from the events; all further modules read this state instead of the events.
+"""State of a study, folded from the events; all other modules read this state instead of the events.
 
 Exceptions are modules that show or repeat single events and derive no state: progress lines, curves of ``--log``, rows
 of the mirror, and the replayed history of a sampler.
@@ -127,7 +127,7 @@ class StudyState:
         self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
-        """Apply an entry; the state has no further changes."""
+        """Apply an entry; no other method changes the state."""
         self.entries.append(entry)
         self.seconds = max(self.seconds, entry.elapsed)
         match event := entry.event:

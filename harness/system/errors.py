@@ -14,7 +14,7 @@
     |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
     `- Interrupted          130  interrupted by Ctrl-C or SIGTERM
 
-``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All further exceptions
+``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
 are internal errors with exit code 1.
 """
 

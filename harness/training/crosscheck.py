@@ -95,7 +95,7 @@ def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
     """Return fvcore's number of parameters, and its multiply-adds per image in convolutions and linear layers.
 
     fvcore calls a multiply-add a flop. Its total includes batch normalisation (2 per value) and global pooling (1 per
-    value), which `Analysis` leaves out of ``macs``, but no further pooling and no additions.
+    value), which `Analysis` leaves out of ``macs``, but no other pooling and no additions.
     """
     from fvcore.nn import parameter_count
 

@@ -49,7 +49,7 @@ _RANGE_SHARE = 0.9999  # share of the calibration values within the range of a m
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
 WEIGHT_BITS = "weight_bits"  # buffer with the bits of a weight in such a network; missing for 8 bits
 _CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
-_FEW_FOR_RANGES = 200  # images; with fewer images a range depends on a handful of images
+_FEWEST_CALIBRATION_IMAGES = 200  # images; with fewer images a range depends on a handful of images
 _BATCH = 500  # images per forward pass
 _KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # steps whose output has the scale of the input
 _POSE_MAX = 63  # largest magnitude of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
@@ -207,7 +207,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
 
 def warn_of_few(count: int) -> None:
     """Print a warning, once, if ``count`` training images are too few to estimate the ranges of maps."""
-    if count < _FEW_FOR_RANGES:
+    if count < _FEWEST_CALIBRATION_IMAGES:
         images = counted(count, "training image")
         message = f"the ranges of the integers were estimated from only {images}; new images may exceed the ranges"
         say_once(message, "warning")

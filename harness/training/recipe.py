@@ -117,8 +117,9 @@ class Recipe:
 
 
 # Fields from ``final_rate`` on, added after the first records; documents and hashes omit these fields at the defaults.
-_LATER_FIELDS = itertools.dropwhile(lambda item: item.name != "final_rate", fields(Recipe))
-_LATER_DEFAULTS = {item.name: item.default for item in _LATER_FIELDS}
+_LATER_DEFAULTS = {
+    item.name: item.default for item in itertools.dropwhile(lambda item: item.name != "final_rate", fields(Recipe))
+}
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
@@ -291,12 +292,11 @@ _DOCUMENTS = Recipe(
 def _document(name: str, **document_fields: Any) -> NamedRecipe:
     """Return the recipe of a source document, given the fields that the document states."""
     # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
-    excluded_fields = {*document_fields, *_LATER_DEFAULTS}
-    assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in excluded_fields)
+    assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in document_fields | _LATER_DEFAULTS)
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
 
 
-_LENGTHENED_BELOW = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
+_REFERENCE_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
 _LARGEST_FACTOR = 33  # largest ``length_factor``
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
@@ -384,10 +384,10 @@ def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
 def length_factor(images: int) -> int:
     """Return the factor on the number of epochs for a training on ``images`` images.
 
-    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_LENGTHENED_BELOW``
+    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_REFERENCE_IMAGES``
     images, up to a factor of ``_LARGEST_FACTOR``.
     """
-    return min(_LARGEST_FACTOR, max(1, round(_LENGTHENED_BELOW / images)))
+    return min(_LARGEST_FACTOR, max(1, round(_REFERENCE_IMAGES / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

@@ -88,7 +88,7 @@ class Signature:
     op_type: Callable[..., Op] | None = None
 
     def make(self, **values: Any) -> Op:
-        """Return the op with these values of fields; further fields have their defaults."""
+        """Return the op with these values of fields; other fields have their defaults."""
         assert self.op_type is not None, "only registered signatures make ops"
         return self.op_type(**self.fixed, **values)
 

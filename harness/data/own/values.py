@@ -89,9 +89,9 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
     The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a
-    palette of which only greys are used, have a single channel, all further pictures three (CMYK, YCbCr converted by
-    Pillow). The numbers are uint8, except that Pillow's modes ``I`` (integers) and ``F`` (fractions), which are grey,
-    keep the stored numbers.
+    palette of which only greys are used, have a single channel, all other pictures three (CMYK and YCbCr as converted
+    by Pillow). The numbers are uint8, except that Pillow's modes ``I`` (integers) and ``F`` (fractions), which are
+    grey, keep the stored numbers.
     """
     from PIL import Image, ImageOps
 
@@ -115,7 +115,7 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 def resized(image: Array, shape: Shape) -> Array:
     """Return an image (rows, columns, channels) with the size and the channels of ``shape``.
 
-    Pillow resizes whole numbers from 0 to 255 as bytes, and all further numbers as float32. Whole numbers stay whole. A
+    Pillow resizes whole numbers from 0 to 255 as bytes, and all other numbers as float32. Whole numbers stay whole. A
     grey image is repeated for three channels; a coloured image becomes grey for a single channel.
 
     Args:
@@ -407,8 +407,8 @@ def range_mismatch_text(images: Array, low: Array, high: Array) -> str | None:
     is_fixed = low.min() == 0 and high.max() in (1, 255)  # a range fitted to a sample with these ends counts as fixed
     margin = (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS) * (high - low)
     is_image_beyond = ((lows < low - margin) | (highs > high + margin)).any(axis=1)
-    # A fixed range has no numbers beyond, so a single image shows a different scale. Further ranges were fitted to a
-    # sample, so a few new images may have larger numbers; half of the images show a different scale.
+    # A fixed range has no numbers beyond, so a single image shows a different scale. All other ranges were fitted to
+    # a sample, so a few new images may have larger numbers; half of the images show a different scale.
     is_beyond = is_image_beyond.any() if is_fixed else 2 * is_image_beyond.sum() >= len(images)
     widths = highs.max(axis=0).astype(np.float64) - lows.min(axis=0)
     is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0

@@ -146,7 +146,7 @@ def run_all(
         count: Largest number of slots.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
-        is_over: Called after each wait, too; True stops the running jobs.
+        is_over: Called before each round (``feed``); True stops the running jobs.
 
     Raises:
         HarnessError: A job failed more than ``RETRIES`` times; of the class ``JobFailed.error_type``.

@@ -336,7 +336,7 @@ class Nodes(Executor):
         print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
-        """Remove a lost node, or mark a node as refused, so never asked again; all jobs of the node wait for a slot."""
+        """Remove a lost node, or mark a refused node, which is not asked again; jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
             print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)

@@ -296,7 +296,7 @@ _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]]
     spec.PoseLinear: _pose_linear,
     spec.Residual: _residual,
 }
-# Ops for which the engine has a kernel; networks with further ops train on torch.
+# Ops for which the engine has a kernel; networks with other ops train on torch.
 KERNELS = frozenset({*_ACTIVATIONS, *_DROPOUTS, spec.BatchNorm, *_INSTRUCTIONS})
 
 

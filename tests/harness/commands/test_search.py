@@ -156,6 +156,19 @@ def test_missing_package_of_log_is_reported_before_study(
     assert "new study" not in capsys.readouterr().err
 
 
+def test_events_are_delivered_to_each_log(monkeypatch: pytest.MonkeyPatch):
+    delivered: dict[str, list[Event]] = {"tensorboard": [], "mlflow": []}
+
+    def fake_logger(kind: str, *_: Any) -> user_code.Listener:
+        return user_code.Listener(kind, delivered[kind].append, print)
+
+    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: True)
+    monkeypatch.setattr(session, "logger_of", fake_logger)
+
+    assert run([*SEARCH, "--trials", "1", *("--log", "mlflow") * 2, "--log", "tensorboard"]) == 3
+    assert delivered["mlflow"] == delivered["tensorboard"] != []
+
+
 @pytest.mark.parametrize(
     "command", ["search --plan --space @few.space --engine torch", "data path", "data check", "leaderboard"]
 )
