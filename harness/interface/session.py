@@ -406,7 +406,7 @@ class SearchReporter(Reporter):
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
         """Print the end of a run; of a run without a failure only if ``verbose``."""
-        if not self.verbose and run.status.is_regular:
+        if not self.verbose and run.status.ended_without_failure:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct

@@ -319,7 +319,7 @@ class SamplerStudy:
         """
         first = candidate.first_run
         accuracy_pct = None if first is None else first.validation_accuracy_pct
-        if first is None or accuracy_pct is None or not first.status.is_regular:
+        if first is None or accuracy_pct is None or not first.status.ended_without_failure:
             self.forget(trial)
         else:
             trial.set_constraint(_ACCURACY, candidate.threshold_pct - accuracy_pct)

@@ -325,7 +325,7 @@ class Candidate:
             images = first.required_validation.images
             evaluations = [run.required_validation for run in self.runs if run.validation_errors is not None]
             return statistics.mean([errors.wrong * images / errors.images for errors in evaluations])
-        if not first.status.is_regular:
+        if not first.status.ended_without_failure:
             return None
         return ratios[_nearest_share(first.trained_epochs / first.recipe.epochs)] * first.validation_errors
 
@@ -554,7 +554,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     usable = []
     for candidate in candidates:
         first = candidate.first_run
-        if first is None or first.validation is None or not first.status.is_regular:
+        if first is None or first.validation is None or not first.status.ended_without_failure:
             continue
         errors = errors_of(candidate, first)
         # The first runs of trials validate on folds of different sizes.

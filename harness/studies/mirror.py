@@ -288,7 +288,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
 
     cost, *_ = costs_of(proposal, config)
     state = TrialState.COMPLETE if run.status is Status.COMPLETE else TrialState.PRUNED
-    if run.validation is None or not run.status.is_regular:
+    if run.validation is None or not run.status.ended_without_failure:
         state = TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])

@@ -98,7 +98,7 @@ class Status(StrEnum):
     CRASHED = "crashed"
 
     @property
-    def is_regular(self) -> bool:
+    def ended_without_failure(self) -> bool:
         """Whether the run ended after the last epoch or at a rung; False after a failure, and for ``RUNNING``."""
         return self in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)
 

@@ -27,7 +27,7 @@ EACH_SAMPLER = pytest.mark.parametrize("name", sorted(SAMPLERS))
 
 def make_trained_candidate(parameters: int, violation_pct: float, status: Status = Status.COMPLETE) -> Candidate:
     """Return a candidate whose first run ended ``violation_pct`` points below a threshold of 90 per cent."""
-    failed = not status.is_regular
+    failed = not status.ended_without_failure
     errors = None if failed else round(SIZE * (10 + violation_pct) / 100)
     return Candidate(make_proposal(), parameters, make_result(errors=errors, status=status), threshold_pct=90.0)
 
