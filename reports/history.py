@@ -286,7 +286,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
             epochs = run.recipe.epochs
         elif candidate is not None and candidate.proposal.epochs:
             epochs = candidate.proposal.epochs
-        if event.pruned and event.shorter_epochs is None:  # older programs logged shortened runs as pruned runs
+        if event.pruned:
             pruned_trials[epochs].add(event.trial)
         # Skip runs that have not ended, were shortened or failed on the machine: the final accuracy is unknown.
         elif event.exempt and (is_at_threshold := _reached(run, info.config.threshold_pct)) is not None:

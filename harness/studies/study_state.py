@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -189,10 +188,6 @@ class StudyState:
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
-            if run.status is Status.PRUNED and candidate.shorter_epochs is not None:
-                # Older programs logged shortened runs as pruned runs.
-                run = replace(run, status=Status.SHORTENED)
-                self.ended_runs[candidate.proposal.trial, run.purpose, run.seed_index] = run
             candidate.first_run = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
         elif run.purpose is Purpose.CONFIRM:

@@ -393,9 +393,9 @@ def test_wrong_pruning_is_share_of_exempt_networks_that_reached_threshold():
         rung_entry(10, 8, "exempt"),
         rung_entry(50, 4, "exempt", purpose="confirm"),
         make_entry("proposed", trial=9, epochs=30),
-        # Excluded: ended at the second rung for a training of fewer epochs; older logs call the run pruned.
+        # Excluded: ended at the second rung for a training of fewer epochs.
         rung_entry(90, 4, "exempt"),
-        rung_entry(90, 8, "pruned", shorter_epochs=8),
+        rung_entry(90, 8, "hopeful", shorter_epochs=8),
     ]
     results = [
         run_with_errors(90, 1_500, (900, 55), status=Status.SHORTENED),
@@ -488,11 +488,10 @@ def test_end_of_network_is_end_of_earliest_first_run(study: Any):
     assert history.first_ends(facts_of_study(study)) == {0: ends[0]}
 
 
-@pytest.mark.parametrize("status", [Status.SHORTENED, Status.PRUNED], ids=["current log", "older log"])
-def test_run_that_ended_for_a_shorter_training_counts_as_shortened(study: Any, status: Status):
+def test_run_that_ended_for_a_shorter_training_counts_as_shortened(study: Any):
     long, short = (study.propose(network(8, 8, 8), epochs=epochs) for epochs in (30, 5))
-    study.log("rung", epoch=8, pruned=status is Status.PRUNED, predicted_pct=98.76, shorter_epochs=5)
-    study.finish(long, 40, status=status, epochs=8)
+    study.log("rung", epoch=8, pruned=False, predicted_pct=98.76, shorter_epochs=5)
+    study.finish(long, 40, status=Status.SHORTENED, epochs=8)
     study.finish(short, 90)
     study.finish(study.propose(network(4, 4, 4)), 300, status=Status.PRUNED, epochs=4)
 
