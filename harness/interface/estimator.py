@@ -256,9 +256,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
-            training_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
+            fitted_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)
-            repetitions = sum(image.tobytes() in training_images for image in images)
+            repetitions = sum(image.tobytes() in fitted_images for image in images)
             if repetitions:
                 raise DataError(f"{repetitions} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.

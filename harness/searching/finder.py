@@ -433,9 +433,9 @@ class Finder:
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
         cost_text = f"at most {self.objective.counted(self.max_cost)}"
-        time_text = ""
-        if not math.isinf(self.time_left.longest_training):
-            time_text = f" and at most {self.time_left.longest_training:.0f} s of training, with time for verification"
+        seconds = self.time_left.longest_training
+        training_text = f" and at most {seconds:.0f} s of training (to leave time for verification)"
+        time_text = "" if math.isinf(seconds) else training_text
         # With sampler ``surrogate``, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             why = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "

@@ -48,12 +48,19 @@ _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")  # name and value of a p
 
 
 def check_url(url: str) -> None:
-    """Raise UsageError unless a text has the form of the URL of a persistent database."""
+    """Raise UsageError unless a text is the URL of a persistent database whose driver is installed."""
+    import sqlalchemy
+
     in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
         raise UsageError(f"storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
+    try:
+        sqlalchemy.make_url(url).get_dialect().import_dbapi()
+    except (sqlalchemy.exc.ArgumentError, ImportError, ValueError) as error:
+        hint = install_command("postgres") if "psycopg" in str(error) else None
+        raise UsageError(f"storage {without_passwords(url)}: {_without_password(error, url)}", hint=hint) from error
 
 
 def without_passwords(text: str) -> str:
@@ -162,8 +169,7 @@ class Mirror:
                 if isinstance(error, UsageError):
                     self._refused = error
                 elif not self._opened.is_set():
-                    hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
-                    self._refused = UsageError(f"storage {without_passwords(self._url)}: {why}", hint=hint)
+                    self._refused = UsageError(f"storage {without_passwords(self._url)}: {why}")
                 elif self._is_current:
                     self.say(f"the database is unavailable; the search continues ({why})")
                 self._is_current = False

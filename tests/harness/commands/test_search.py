@@ -186,6 +186,15 @@ def test_missing_data_set_is_reported_as_file_or_folder(command: str, capsys: py
         assert "file or folder" in document_of(capsys, command, name, code=2)["error"]["message"]
 
 
+def test_database_without_driver_is_refused_before_study_begins(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    before = sorted(workspace.iterdir())
+
+    document = document_of(capsys, *SEARCH, "--storage", "mysql+nodriver://ann:secret@host/name", code=2)
+
+    assert "secret" not in document["error"]["message"]
+    assert sorted(workspace.iterdir()) == before
+
+
 # Plans ----------------------------------------------------------------------------------------------------------
 
 

@@ -178,6 +178,7 @@ def test_database_is_opened_again_if_different_process_creates_tables(
         "study.db",
         "sqlite:///:memory:",
         "cassandra://host/name",
+        "postgresql://host:port/name",
         "postgresql://ann:o@k@host/name",
         "sqlite:////nowhere/at/all.db",
         "postgresql://ann:secret@127.0.0.1:1/name",
