@@ -433,13 +433,13 @@ class Finder:
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
         cost_text = f"at most {self.objective.counted(self.max_cost)}"
-        seconds = self.time_left.longest_training
-        training_text = f" and at most {seconds:.0f} s of training (to leave time for verification)"
-        time_text = "" if math.isinf(seconds) else training_text
+        time_text = ""
+        if not math.isinf(seconds := self.time_left.longest_training):
+            time_text = f" and at most {seconds:.0f} s of training (to leave time for verification)"
         # With sampler ``surrogate``, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             why = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "
-            why += f"probability of {100 * UNLIKELY:g} % or more to reach the target; the remaining time is "
+            why += f"probability of {100 * UNLIKELY:g} % or more of reaching the target; the remaining time is "
             return f"{why}reserved for a second verification", self.time_would_help
         lacks_time = self._has_option_with_endless_time()
         limits = cost_text + time_text

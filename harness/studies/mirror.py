@@ -57,9 +57,9 @@ def check_url(url: str) -> None:
         forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
         raise UsageError(f"storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
     try:
-        sqlalchemy.make_url(url).get_dialect().import_dbapi()
-    except (sqlalchemy.exc.ArgumentError, ImportError, ValueError) as error:
-        hint = install_command("postgres") if "psycopg" in str(error) else None
+        sqlalchemy.create_engine(url).dispose()  # loads the driver, and does not connect
+    except Exception as error:  # drivers raise arbitrary exceptions on import
+        hint = install_command("postgres") if getattr(error, "name", "") == "psycopg" else None
         raise UsageError(f"storage {without_passwords(url)}: {_without_password(error, url)}", hint=hint) from error
 
 
