@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_440,
-    "test lines": 28_083,
+    "product lines": 28_445,
+    "test lines": 28_079,
     "benchmark lines": 3_793,
-    "public names": 1_189,
+    "public names": 1_190,
     "files": 1_157,
 }
 

@@ -24,7 +24,7 @@ from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.mirror import check_url, without_passwords
+from harness.studies.mirror import check_driver, check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError, require
@@ -73,6 +73,8 @@ def planned_search(
     require("logs", request.log, f"the log {' and '.join(request.log)}")
     if request.storage is not None:
         check_url(request.storage)
+        if not only_plan:
+            check_driver(request.storage)
     # The processes of this machine would compete with the nodes of a cluster.
     with kept_processes() if request.cluster is None else nullcontext():
         plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")

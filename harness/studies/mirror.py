@@ -48,16 +48,21 @@ _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")  # name and value of a p
 
 
 def check_url(url: str) -> None:
-    """Raise UsageError unless a text is the URL of a persistent database whose driver is installed."""
-    import sqlalchemy
-
+    """Raise UsageError unless a text has the form of the URL of a persistent database."""
     in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
         raise UsageError(f"storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
+
+
+def check_driver(url: str) -> None:
+    """Raise UsageError unless SQLAlchemy can load the driver of a database URL; nothing connects."""
+    import sqlalchemy
+
     try:
-        sqlalchemy.create_engine(url).dispose()  # loads the driver, and does not connect
+        with warnings.catch_warnings(action="ignore"):
+            sqlalchemy.create_engine(url).dispose()
     except Exception as error:  # drivers raise arbitrary exceptions on import
         hint = install_command("postgres") if getattr(error, "name", "") == "psycopg" else None
         raise UsageError(f"storage {without_passwords(url)}: {_without_password(error, url)}", hint=hint) from error
@@ -106,6 +111,7 @@ class Mirror:
         import optuna.storages  # noqa: F401  # takes seconds, which do not count as time of the answer
 
         check_url(url)
+        check_driver(url)
         self.entries: Sequence[events.Entry[events.Event]] = ()
         self.say = say
         self._name = name

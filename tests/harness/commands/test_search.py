@@ -186,19 +186,14 @@ def test_missing_data_set_is_reported_as_file_or_folder(command: str, capsys: py
         assert "file or folder" in document_of(capsys, command, name, code=2)["error"]["message"]
 
 
-@pytest.mark.parametrize("options", [(), ("--plan",)])
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+nodriver"])
 def test_database_without_driver_is_refused_before_study_begins(
-    options: tuple[str, ...],
-    scheme: str,
-    workspace: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    scheme: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     before = sorted(workspace.iterdir())
 
-    error = document_of(capsys, *SEARCH, *options, "--storage", f"{scheme}://ann:secret@host/name", code=2)["error"]
+    error = document_of(capsys, *SEARCH, "--storage", f"{scheme}://ann:secret@host/name", code=2)["error"]
 
     assert "secret" not in error["message"]
     assert ("[postgres]" in str(error["hint"])) == (scheme == "postgresql+psycopg")

@@ -442,8 +442,9 @@ def test_workers_end_with_killed_coordinator(tmp_path: Path):
         "time.sleep(600)\n"
     )
     coordinator = subprocess.Popen([sys.executable, "-c", program])
-    assert wait_for((tmp_path / "process").exists)
-    worker = int((tmp_path / "process").read_text())
+    process = tmp_path / "process"
+    assert wait_for(lambda: process.exists() and process.read_text() != "")  # the file exists before its content
+    worker = int(process.read_text())
     coordinator.kill()
     coordinator.wait()
     assert wait_for(lambda: not is_running(worker))
