@@ -1,5 +1,5 @@
 "use strict";
-// Tabs for the targets, a common filter of chart and tables, and a comparison of two to four rows. The details of a row
+// Tabs for the targets, a common filter of chart and tables, and a dialog with two to four rows side by side. The details of a row
 // are in a separate row below (class "fold"). Without this script all tables are visible and complete.
 (() => {
   const MOST = 4;
@@ -86,9 +86,8 @@
 
   const dialog = make("dialog", { "aria-labelledby": "chosen-heading" });
   document.querySelector("main").append(dialog);
-  const quoted = (name) => (/^[\w.-]+$/u.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
-  function compare(table, rows, command) {
+  function compare(table, rows) {
     const line = (name, cells) =>
       make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td", {}, make("bdi", {}, words(cell)))));
     const names = rows.map((row) => make("th", { scope: "col" }, make("bdi", {}, words(row.querySelector("th")))));
@@ -101,11 +100,9 @@
     });
     const notations = rows.map((row) => foldOf(row)?.querySelector(".notation"));
     if (notations.every(Boolean)) body.append(line("notation", notations));
-    const keys = [...new Set(rows.map((row) => row.querySelector("[data-key]").dataset.key))];
     dialog.replaceChildren(
       make("h2", { id: "chosen-heading" }, "Side by side"),
       make("div", { class: "scroll", role: "region", "aria-labelledby": "chosen-caption", tabindex: 0 }, made),
-      ...(keys.length > 1 ? [make("p", {}, "Full comparison: ", make("code", {}, `${command} ${keys.map(quoted).join(" ")}`))] : []),
       button("Close", () => dialog.close()),
     );
     dialog.showModal();
@@ -120,7 +117,7 @@
       said.textContent = more || (chosen.length ? `${chosen.length} of 2\u2013${MOST} ${place.dataset.choose} selected` : `Select 2\u2013${MOST} ${place.dataset.choose} to compare`);
       open.disabled = chosen.length < 2;
     };
-    const open = button("Compare", () => compare(table, chosen, place.dataset.command));
+    const open = button("Compare", () => compare(table, chosen));
     table.tHead.rows[0].prepend(make("th", { scope: "col", class: "choice" }, "pick"));
     for (const row of rowsOf(table)) {
       const box = make("input", { type: "checkbox", "aria-label": `Compare ${words(row.querySelector("th"))}` });

@@ -1,27 +1,23 @@
-"""Page of the leaderboard, and index page of a workspace with all studies and the leaderboard."""
+"""Page of the leaderboard."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from harness.data.datasets import DATASETS, task_or_mnist
 from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
 from harness.studies.candidate import allowed_errors
 from harness.system import files
-from harness.system.errors import ContentError, as_command
+from harness.system.errors import as_command
 from harness.system.files import Workspace
-from reports import charts, history
-from reports.render import duration, page, short
-from reports.study_facts import StudyFacts, read_evidence, read_study
-from reports.study_page import write_report
+from reports import charts
+from reports.render import page, short
 from search_spaces.catalog import network_names
 from search_spaces.network import Analysis, analyse
 
@@ -221,92 +217,3 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
             heights[x] += 1
         plots.append({"tick": position(entry.allowed_errors), "marks": marks})
     return plots
-
-
-class _ListedStudy(NamedTuple):
-    """Study of the index, with the state of the search as text, and the URL of the report (None without a report)."""
-
-    info: StudyFacts
-    state: str
-    link: str | None
-
-
-class _IndexPage(NamedTuple):
-    """Contents of the index page.
-
-    Attributes:
-        studies: Studies, most recent event first.
-        unreadable: Error messages by name of the study folder that cannot be read.
-        groups: Groups of the leaderboard.
-        further_damage: Error messages of further files that the leaderboard leaves out.
-    """
-
-    studies: list[_ListedStudy]
-    unreadable: dict[str, str]
-    groups: list[_RowGroup]
-    further_damage: list[str]
-
-    @property
-    def left_out(self) -> list[str]:
-        """Error messages of studies that cannot be read and of files that the leaderboard leaves out."""
-        return [*self.unreadable.values(), *self.further_damage]
-
-
-def read_index(workspace: Workspace) -> _IndexPage:
-    """Read all studies and the leaderboard of a workspace; unreadable files are listed and raise no error."""
-    evidence = read_evidence(workspace)
-    studies = []
-    unreadable = {}
-    for folder in _study_folders(workspace):
-        try:
-            info = read_study(folder, workspace, evidence)
-        except ContentError as error:
-            unreadable[folder.name] = error.one_line
-            continue
-        link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append(_ListedStudy(info, _state_text(info), link))
-    # The folders are sorted by name; the sort is stable, so equal times keep this order.
-    studies.sort(key=lambda study: study.info.last_utc, reverse=True)
-    groups = _groups(evidence.rows, evidence.records, workspace)
-    further_damage = [message for message in evidence.damage if message not in unreadable.values()]
-    return _IndexPage(studies, unreadable, groups, further_damage)
-
-
-def _study_folders(workspace: Workspace) -> list[Path]:
-    # The page also reports folders that have lost the configuration.
-    return sorted({*workspace.studies(), *(path.parent for path in workspace.runs.glob("*/log.jsonl"))})
-
-
-def _state_text(info: StudyFacts) -> str:
-    """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
-    duration_text = duration(info.elapsed)
-    limit = info.time_limit
-    if info.is_at_work and limit is not None and limit >= 60:
-        return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
-    if info.is_at_work:
-        return f"Running: {duration_text}"
-    if info.study.session is None:
-        return "Not begun"
-    return f"Ended after {duration_text}" if info.study.is_over else f"Interrupted after {duration_text}"
-
-
-def write_index(workspace: Workspace, index: _IndexPage) -> Path:
-    """Write the index page into the folder of the studies and return the path of the page."""
-    path = workspace.runs / "index.html"
-    files.write_text(path, page("index.html", index=index, history=history, **_board(index.groups)))
-    return path
-
-
-def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Write the reports that are missing or older than the study; yield (study name, error message or "")."""
-    for folder in _study_folders(workspace):
-        report = files.file_state(folder / "report.html")
-        sources = filter(None, (files.file_state(folder / name) for name in ("config.json", "log.jsonl")))
-        if report is not None and all(time_ns <= report[1] for _, time_ns in sources):
-            continue
-        try:
-            write_report(folder, workspace)
-        except ContentError as error:
-            yield folder.name, error.one_line
-        else:
-            yield folder.name, ""

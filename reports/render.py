@@ -96,12 +96,6 @@ def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def macro_text(name: str, *facts: object) -> str:
-    """Return the plain text of a macro of ``words.txt``, called with ``facts``, on a single line."""
-    text: str = getattr(_template("words.txt").module, name)(*facts)
-    return " ".join(text.split())
-
-
 def markdown(template: str, **facts: object) -> str:
     """Return the text of a Markdown template; the template itself escapes values with filters."""
     # Undo the no-break spaces of ``_printable``, which are for HTML.
@@ -134,7 +128,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     # Templates use the functions under their names without the underscore.
-    numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, _three_digits)
+    numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration)
     filters: tuple[Any, ...] = (*numbers, counted, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
     functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
@@ -215,15 +209,6 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min {remainder} s" if remainder else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-def _three_digits(ratio: float) -> str:
-    """Return a ratio that is not negative with three significant digits, from 1,000 on with all digits."""
-    if ratio >= 1000:
-        return f"{ratio:,.0f}"
-    # 1e-9 absorbs the rounding error of the logarithm of a power of ten.
-    decimals = 2 if ratio == 0 else max(0, 2 - math.floor(math.log10(ratio) + 1e-9))
-    return f"{ratio:.{decimals}f}"
 
 
 # Pictures of a network: a strip of layers to scale, and a thumbnail -------------------------------------------------

@@ -11,7 +11,6 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
@@ -217,13 +216,6 @@ def study_summary(info: StudyFacts) -> str:
     """Return the Markdown summary of a study, short enough for the description of a pull request."""
     facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
     return render.markdown("summary.md", study=info, **facts)
-
-
-def comparison_summary(facts: SimpleNamespace) -> str:
-    """Return the Markdown summary of a comparison of networks or studies; only facts of studies have ``infos``."""
-    if hasattr(facts, "infos"):
-        return render.markdown("summary.md", study=None, studies=facts, networks=None)
-    return render.markdown("summary.md", study=None, studies=None, networks=facts)
 
 
 # Columns of networks.csv. ``place`` is the rank in the table of the report. ``macs`` was added later, at the end,

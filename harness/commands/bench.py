@@ -292,7 +292,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
     """Run the missing repeats of a comparison, and write all findings."""
     from harness.bench import comparison
     from harness.bench.replay import LiveContest
-    from reports.comparison_page import write_bench_page
+    from reports.bench_page import write_bench_page
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
@@ -313,7 +313,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.ranks import ranks_of, ranks_text
     from harness.studies.config import owned
-    from reports.comparison_page import write_ranks_page
+    from reports.bench_page import write_ranks_page
 
     findings: dict[str, Findings] = {}
     paths: list[str] = []

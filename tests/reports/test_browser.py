@@ -20,8 +20,7 @@ from harness.evidence.leaderboard_table import survey
 from harness.studies.config import StudyObjective
 from harness.system.files import Workspace
 from harness.training.result import Status
-from reports.board import read_index, write_index, write_leaderboard
-from reports.comparison_page import write_network_comparison, write_study_comparison
+from reports.board import write_leaderboard
 from reports.study_facts import StudyFacts
 from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS
@@ -32,7 +31,7 @@ from tests.factories import CONFIG
 from tests.reports.conftest import SyntheticStudy, evidence, network, realistic
 
 pytestmark = pytest.mark.browser
-KINDS = ("study", "live", "hostile", "networks", "studies", "index", "leaderboard")
+KINDS = ("study", "live", "hostile", "leaderboard")
 HOSTILE = (
     "<script>window.broken = 1</script>",
     "</script><img src=x onerror='window.broken = 1'>",
@@ -59,17 +58,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             hostile.finish(proposal, 50 + number, decisions=decisions)
             hostile.log("rejected", reason=text)
         hostile.write()
-    [winner] = record.read_all(home.records)
-    presets = {name: parse_network(PRESETS[name]) for name in ("seed1", "seed4")}
-    record.write(home.records, evidence(presets["seed4"], [63, 65, 60], "s" * 200, name="seed4"))
+    record.write(home.records, evidence(parse_network(PRESETS["seed4"]), [63, 65, 60], "s" * 200, name="seed4"))
     record.write(home.records, evidence(network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0))
     return {
         "study": write_report(complete.folder, home),
         "live": write_report(empty.folder, home, live=True),
         "hostile": write_report(hostile.folder, home),
-        "networks": write_network_comparison([("", winner.architecture), *presets.items()], home),
-        "studies": write_study_comparison([complete.folder, empty.folder], home),
-        "index": write_index(home, read_index(home)),
         "leaderboard": write_leaderboard(home, survey(home)),
     }
 
@@ -170,7 +164,7 @@ def test_page_fits_phone_laptop_and_paper(tab: browser.Page, pages: dict[str, Pa
     tab.send("Emulation.setEmulatedMedia", media="")
 
 
-@pytest.mark.parametrize("kind", ["study", "index"])
+@pytest.mark.parametrize("kind", ["study", "leaderboard"])
 def test_page_without_scripts_shows_all_rows_and_no_controls(chromium: browser.Page, pages: dict[str, Path], kind: str):
     chromium.open(pages[kind])
     chromium.send("Emulation.setScriptExecutionDisabled", value=True)
@@ -376,13 +370,10 @@ def test_search_field_filters_chart_and_tables(tab: browser.Page, pages: dict[st
     assert tab.evaluate(f"{rows}.length") == 0
 
 
-@pytest.mark.parametrize("kind", ["index", "leaderboard"])
-def test_comparison_dialog_shows_rows_and_command(tab: browser.Page, pages: dict[str, Path], kind: str):
-    tab.open(pages[kind])
+def test_dialog_shows_rows_side_by_side(tab: browser.Page, pages: dict[str, Path]):
+    tab.open(pages["leaderboard"])
     press_compare(tab)
 
-    keys = tab.evaluate("[...document.querySelectorAll('[data-choose] [data-key]')].map((item) => item.dataset.key)")
-    assert tab.evaluate("document.querySelector('dialog p code').textContent") == f"harness report {keys[0]} {keys[1]}"
     cells = "[...document.querySelectorAll('dialog tr')].map((row) => row.cells[0].textContent)"
     assert "parameters" in tab.evaluate(cells)
     tab.press("Escape")
@@ -417,7 +408,7 @@ def test_keyboard_and_address_choose_tab_of_target(tab: browser.Page, pages: dic
     tab.press("Home")
     assert tab.evaluate(visible_panels) == ["mnist-99.4"]
 
-    tab.open(pages["index"])
+    tab.open(pages["study"])
     tab.go(f"{pages['leaderboard'].resolve().as_uri()}#row-2-1")
     assert tab.evaluate(visible_panels) == ["mnist-99"]
     assert tab.evaluate("document.getElementById('row-2-1').offsetHeight") > 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import shlex
 from collections import Counter
@@ -21,17 +20,14 @@ from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import only_row, read_network
 from harness.studies.config import StudyObjective
 from harness.studies.log import read_state
-from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
-from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
-from reports.charts import networks_rows, studies_charts, study_charts, svg
-from reports.comparison_page import write_network_comparison, write_study_comparison
+from reports.board import _groups, write_leaderboard
+from reports.charts import networks_rows, study_charts, svg
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
-from search_spaces.catalog import PRESETS
-from search_spaces.network import MNIST, Architecture
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.space import OBJECTIVES, Metric
 from tests.factories import CONFIG, make_claim
@@ -169,7 +165,7 @@ def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
     assert "binomial" not in outline.text()  # errors within a group are correlated
 
 
-# Leaderboard and index ------------------------------------------------------------------------------------------------
+# Leaderboard ----------------------------------------------------------------------------------------------------------
 
 
 def groups_of(home: Workspace, *records: Any) -> Any:
@@ -240,139 +236,22 @@ def test_leaderboard_marks_smallest_verified_network_of_each_target(home: Worksp
     assert source.count('<circle cx="') == 25, "a dot a seed"
 
 
-def test_index_lists_studies_with_links_latest_study_first(realistic_study: Any, new_study: Any, home: Workspace):
-    name = "odd #?&\"'%"
-    old = new_study(name=name)
-    old.finish(old.propose(network(4, 5, 6)), None, status=Status.CRASHED)
-    old.log("ended", reason="time")
-    old.write()
-    (home.runs / name / "report.html").write_text("x")
-
-    index = read_index(home)
-
-    link = "odd%20%23%3F%26%22%27%25/report.html"
-    assert [(item.info.name, item.link) for item in index.studies] == [(realistic_study.name, None), (name, link)]
-    assert [item.info.ending.outcome for item in index.studies] == ["reached", "missed"]
-    page = checked_outline(write_index(home, index).read_text(encoding="utf-8"), links=(link,))
-    assert "2 studies; targets reached: 1." in page.text("p")
-
-
-def test_unreadable_studies_are_named_once_and_skipped(new_study: Any, home: Workspace):
-    for name in ("good", "torn", "foreign"):
-        new_study(name=name).write()
-    (home.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
-    (home.runs / "foreign" / "log.jsonl").write_text("[]\n", encoding="utf-8")
-
-    index = read_index(home)
-
-    assert [item.info.name for item in index.studies] == ["good"]
-    assert list(index.unreadable) == ["foreign", "torn"]
-    assert sorted(index.left_out) == sorted(index.unreadable.values())
-    assert "left-out" not in sections(read(write_index(home, index)))
-    # A damaged ledger does not affect the studies.
-    home.records.mkdir(exist_ok=True)
-    home.ledger.write_text("[]\n", encoding="utf-8")
-    assert str(home.ledger) in read(write_index(home, read_index(home))).text("bdi")
-
-
-def test_only_missing_and_outdated_reports_are_written(new_study: Any, home: Workspace):
-    for name in ("missing", "outdated", "current", "torn"):
-        new_study(name=name).write()
-    timestamp = 10_000_000_000
-    for name in ("outdated", "current"):
-        (home.runs / name / "report.html").write_text("before")
-        os.utime(home.runs / name / "report.html", (timestamp, timestamp))
-    os.utime(home.runs / "outdated" / "log.jsonl", (timestamp + 1, timestamp + 1))
-    (home.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
-
-    problems = dict(write_lacking_reports(home))
-
-    assert {name for name, problem in problems.items() if not problem} == {"missing", "outdated"}
-    assert problems["torn"]
-    assert (home.runs / "current" / "report.html").read_text() == "before"
-
-
-# Comparisons ----------------------------------------------------------------------------------------------------------
-
-
-def presets(*names: str) -> list[tuple[str, Architecture]]:
-    return [(name, parse_network(PRESETS[name])) for name in names]
-
-
-def test_networks_are_compared_with_and_without_records(home: Workspace):
-    networks = [("", network(4, 6, 8)), ("", network(6, 8, 10))]
-    record.write(home.records, evidence(networks[0][1], [70, 71, 75]))
-    record.write(home.records, evidence(networks[1][1], [50, 51, 55, 53, 54], name="mine"))
-
-    complete = read(write_network_comparison(networks, home))
-    partial = read(write_network_comparison([*networks[1:], *presets("seed1")], home))
-    unmeasured = read(write_network_comparison(presets("seed1", "seed2", "seed3", "seed4"), home))
-
-    parts = ["networks", "seeds", "parameters", "mistakes", "recipes", "commands"]
-    assert [sections(page) for page in (complete, partial, unmeasured)] == [parts] * 3
-    assert "mine has " in complete.text("p")
-    assert f"harness verify {networks[1][1].hash} --seeds 5" in complete.text("code")
-    assert "Without a record on the test set: seed1" in partial.text("li")
-    assert "These networks have no record on the test set." in unmeasured.text("p")
-
-
-def test_comparison_of_studies_is_reproducible(realistic_study: Any, new_study: Any, home: Workspace):
-    other_study = new_study(name="other")
-    proposal = other_study.propose(network(8, 12, 16))
-    other_study.finish(proposal, 45)
-    other_study.decide("winner", proposal, [45])
-    folders = [realistic_study.folder, other_study.write()]
-
-    path = write_study_comparison(folders, home)
-
-    before = path.read_bytes()
-    parts = ["figures", "fronts", "settings", "commands", "networks", "seeds", "parameters"]
-    assert sections(read(path)) == parts
-    assert realistic_study.name in read(path).text("bdi")
-    assert write_study_comparison(folders, home).read_bytes() == before
-
-
-def test_studies_with_only_a_configuration_can_be_compared(new_study: Any, home: Workspace):
-    folders = [new_study(name=name).folder for name in ("a", "b")]
-
-    assert "These studies have no trained network yet" in read(write_study_comparison(folders, home)).text("p")
-    (folders[1] / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ContentError):
-        write_study_comparison(folders, home)
-    blocked = Workspace(home.root / "blocked")
-    blocked.root.mkdir()
-    blocked.runs.write_text("in the way")
-    with pytest.raises(UsageError):
-        write_network_comparison(presets("seed1", "seed2"), blocked)
-
-
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, home: Workspace):
     name = text.replace("/", "-")[:40]
-    studies: list[SyntheticStudy] = [new_study(name=name), new_study(name=f"{name} 2")]
-    for study in studies:
-        config = json.loads((study.folder / "config.json").read_text(encoding="utf-8"))
-        config["config"]["space"] = text
-        (study.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        study.log("session", command=["harness", text], workers=2, device=text)
-        study.log("ended", reason=text)
-        study.write()
+    study: SyntheticStudy = new_study(name=name)
+    config = json.loads((study.folder / "config.json").read_text(encoding="utf-8"))
+    config["config"]["space"] = text
+    (study.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    study.log("session", command=["harness", text], workers=2, device=text)
+    study.log("ended", reason=text)
     for size in (6, 7, 8):
         record.write(home.records, evidence(network(4, 5, size), [50, size], name=text, recipe_name=text))
 
-    pages = [
-        write_study_comparison([study.folder for study in studies], home),
-        write_network_comparison([("", network(4, 5, 6)), *presets("seed1")], home),
-        write_leaderboard(home, survey(home)),
-        write_index(home, read_index(home)),
-    ]
+    outlines = [read(write_report(study.write(), home)), read(write_leaderboard(home, survey(home)))]
 
-    outlines = [read(path) for path in pages]
-    assert name in outlines[0].text("th")
-    assert text in outlines[1].text("th")
-    assert text in outlines[2].text("bdi")
-    assert text in outlines[3].text("bdi")
     for outline in outlines:
+        assert text in outline.text("bdi")
         assert len(outline.all("script")) <= 4, "data, drawing library and those of the page"
 
 
@@ -384,8 +263,8 @@ def test_logarithmic_axes_have_numbers_if_a_network_needs_no_ram(new_study: Any,
         study.decide("confirmed", proposal, [errors] * 3, budget=budget)
     study.finish(study.propose(network(4, 4, 4)), 50)
     facts = read_study(study.write(), home)
-    charts = {**study_charts(facts, networks_rows(facts)), **studies_charts([facts])}
-    for name in ("accuracy", "over-time", "fronts", "budgets"):
+    charts = study_charts(facts, networks_rows(facts))
+    for name in ("accuracy", "over-time"):
         assert re.search(r">\d+,000</text>", svg(charts[name])), name
     # The linear layers are not drawn, but the table and the exported rows contain the accuracy.
     [row] = [row for row in networks_rows(facts) if not row["cost"]]

@@ -204,9 +204,7 @@ def test_damaged_record_removes_only_own_row_and_prevents_publication(damage: Ca
     assert run(["leaderboard", "--publish", network_of_width(9)]) == 4
 
 
-@pytest.mark.parametrize(
-    "command", ["leaderboard --all", "explain {0}", "report --all", "studies --json", "evaluate {0}"]
-)
+@pytest.mark.parametrize("command", ["leaderboard --all", "explain {0}", "studies --json", "evaluate {0}"])
 def test_damaged_record_and_ledger_line_are_reported_once_by_every_command(
     command: str, board: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -1,4 +1,4 @@
-"""``harness report``: pages of studies, comparisons, the index, figures, tables, summaries; damage; watching."""
+"""``harness report``: pages of studies, figures, tables, summaries; damage; watching."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from harness.studies.names import fit_name
 from harness.system.files import Workspace
 from reports import study_page
 from tests.factories import CONFIG, make_record, make_result
-from tests.outline import checked_outline
 from tests.study_logs import write_event, write_runs
 
 
@@ -44,54 +43,6 @@ def begin_studies(workspace: Path) -> Callable[..., Path]:
 def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
-
-
-# Comparisons ----------------------------------------------------------------------------------------------------
-
-
-def test_comparison_of_two_studies_is_written_to_runs(
-    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    begin_studies("a", "b", "c")
-
-    assert run(["report", "b", "a"]) == 0
-
-    path = workspace / "runs" / "comparison-b-a.html"
-    assert capsys.readouterr().out == f"{path}\n"
-    assert "Comparison of studies" in path.read_text(encoding="utf-8")
-
-
-def test_networks_are_named_by_preset_hash_notation_or_file(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    evidence = make_record([60], "conv3x3(4) bn relu | gap | linear(10)")
-    record.write(workspace / "runs" / "records", evidence)
-    (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
-
-    arguments = ["seed4", evidence.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
-    assert run(["report", *arguments, "--json"]) == 0
-
-    document = document_of(capsys)
-    assert len(set(document["networks"])) == 4
-    assert document["networks"][1] == evidence.hash
-    assert Path(document["report"]).parent == workspace / "runs"
-    assert Path(document["report"]).exists()
-
-
-# The index ------------------------------------------------------------------------------------------------------
-
-
-def test_all_writes_missing_reports_and_index(
-    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    begin_studies("a", "b")
-
-    assert run(["report", "--all"]) == 0
-
-    captured = capsys.readouterr()
-    assert captured.out == f"{workspace / 'runs' / 'index.html'}\n"
-    assert captured.err == "a: report written\nb: report written\n"
-    assert 'href="a/report.html"' in (workspace / "runs/index.html").read_text(encoding="utf-8")
-    assert run(["report", "--all"]) == 0
-    assert capsys.readouterr().err == ""
 
 
 # Exports --------------------------------------------------------------------------------------------------------
@@ -116,21 +67,18 @@ def test_figures_and_tables_are_written_beside_report(
     assert json.loads((folder / "networks.json").read_text(encoding="utf-8"))["study"] == "one"
 
 
-@pytest.mark.parametrize(
-    ("names", "head"), [([], "### "), (["a", "b"], "### Studies side"), (["seed1", "seed4"], "### Net")]
-)
 def test_summary_is_printed_and_no_file_is_written(
-    names: list[str], head: str, begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     begin_studies("a", "b")
     files_before = sorted(workspace.rglob("*"))
 
-    assert run(["report", *names, "--markdown"]) == 0
+    assert run(["report", "--markdown"]) == 0
     text = capsys.readouterr().out
-    assert run(["report", *names, "--markdown", "--json"]) == 0
+    assert run(["report", "--markdown", "--json"]) == 0
 
     assert document_of(capsys) == {"markdown": text}
-    assert text.startswith(head)
+    assert text.startswith("### ")
     assert sorted(workspace.rglob("*")) == files_before
 
 
@@ -209,48 +157,19 @@ def test_damaged_study_is_refused_and_no_report_is_written(
     assert not (folder / "report.html").exists()
 
 
-@pytest.fixture
-def two_studies(begin_studies: Callable[..., Path]) -> None:
-    """The studies ``a`` and ``b`` without runs."""
-    begin_studies("a", "b")
-
-
-@pytest.mark.parametrize("content", ['{"config": {', None])
-def test_all_names_damaged_study_and_writes_remaining_reports(
-    content: str | None, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
+def test_damaged_record_is_named_on_page(
+    begin_studies: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    damaged = workspace / "runs" / "b" / "config.json"
-    if content is None:
-        damaged.unlink()
-    else:
-        damaged.write_text(content, encoding="utf-8")
-
-    assert run(["report", "--all"]) == 0
-
-    progress, line = capsys.readouterr().err.splitlines()
-    assert progress == "a: report written"
-    assert line.startswith("warning: left out: ")
-    assert (line.count(str(damaged)), "Errno" in line) == (1, False)
-    page = checked_outline((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
-    assert "Studies that cannot be read." in page.text("caption")
-    assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
-
-
-def test_damaged_record_is_named_on_all_pages(two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]):
+    folder = begin_studies("a")
     record.write(workspace / "runs" / "records", make_record([50] * 5))
     damaged = workspace / "runs" / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
     damaged.write_text("[]", encoding="utf-8")
 
-    assert run(["report", "--all"]) == 0
+    assert run(["report", "a"]) == 0
 
-    *progress, line = capsys.readouterr().err.splitlines()
-    assert progress == ["a: report written", "b: report written"]
-    assert line.startswith(f"warning: left out: the record {damaged}: ")
-    assert run(["report", "a", "b"]) == 0
-    for name in ("index.html", "a/report.html", "comparison-a-b.html"):
-        source = (workspace / "runs" / name).read_text(encoding="utf-8")
-        assert source.count(damaged.name) == 1
-        assert "The page omits the files" in source
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    assert source.count(damaged.name) == 1
+    assert "The page omits the files" in source
 
 
 def test_studies_are_listed_and_removed(begin_studies: Callable[..., Path], capsys: pytest.CaptureFixture[str]):

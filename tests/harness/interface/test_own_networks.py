@@ -20,7 +20,6 @@ from harness.evidence import leaderboard_table, record
 from harness.searching.request import _known_datasets
 from harness.system.errors import DataError
 from harness.system.files import Workspace
-from reports.comparison_page import read_networks
 from search_spaces.network import analyse
 from tests.fakes import train_in_this_process
 
@@ -52,9 +51,8 @@ def test_network_by_hash_has_shape_of_data_set(verification: tuple[Path, Dataset
     expected = analyse(evidence.architecture, verification[1].task)
 
     explanation = harness.explain(evidence.hash)
-    [side] = read_networks([("", evidence.architecture)], home)
 
-    assert explanation.analysis.macs == side.analysis.macs == expected.macs == 9 * 2 * 4 * 100 + 4 * 3
+    assert explanation.analysis.macs == expected.macs == 9 * 2 * 4 * 100 + 4 * 3
     assert harness.leaderboard(verification[1]).hash.tolist() == [evidence.hash]
 
 
