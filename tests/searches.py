@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
@@ -153,6 +155,13 @@ def proposer_of(search: Search) -> Proposer:
     """Return the proposer of a search."""
     assert isinstance(search.proposer, Proposer)
     return search.proposer
+
+
+def sampler_trials(search: Search) -> list[FrozenTrial]:
+    """Return the trials of the Optuna study of a search with a sampler."""
+    study = proposer_of(search).sampler_study
+    assert study is not None
+    return study.study.trials
 
 
 def results(folder: Path) -> list[Result]:

@@ -1,6 +1,6 @@
 """Optuna samplers as proposers of decisions; the only module of the package ``searching`` that imports Optuna.
 
-The Optuna study is kept in memory and rebuilt from the log of the study (``Proposer.restore``).
+The Optuna study of a requested sampler is kept in memory and rebuilt from the log of the study (``Proposer.restore``).
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _random(seed: int, space: SearchSpace, hashes: Container[str]) -> BaseSample
 
 _AUTO = "auto"
 _NSGA2 = "nsga2"
-# The surrogate model proposes (``acquisition``). Optuna only stores the trials, and draws if the surrogate is disabled.
+# The surrogate model proposes (``acquisition``), without an Optuna study; Optuna draws if the surrogate is disabled.
 SURROGATE = "surrogate"
 # Factory of each sampler, called for each proposal with a seed, the space with all present limits, and the hashes of
 # networks proposed earlier. Only evolution uses the space and the hashes.
@@ -212,25 +212,43 @@ def _user_sampler(name: str, seed: int) -> BaseSampler:
     return sampler
 
 
+class Seeds:
+    """Seeds of the samplers and generators of a search, a function of the study's seed and the number of used seeds.
+
+    A new sampler for each proposal, fixed trials included, lets a resumed search continue as before without a saved
+    state of the sampler. ``count`` is the number of used seeds.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Start without used seeds."""
+        self._seed = seed
+        self.count = 0
+
+    def next(self) -> int:
+        """Return the next seed."""
+        seed = random.Random(f"{self._seed}/{self.count}").getrandbits(31)
+        self.count += 1
+        return seed
+
+
 class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
         sampler: Name of the sampler (``sampler_name``).
-        seed_count: Number of seeds used so far (``next_seed``).
+        seeds: Seeds of the search; ``ask`` and ``start_fixed_trial`` use a seed each.
         study: Optuna study of the networks with decisions; parameters are option indices by decision name.
     """
 
-    def __init__(self, sampler: str, seed: int) -> None:
+    def __init__(self, sampler: str, seeds: Seeds) -> None:
         """Create an empty study."""
         self.sampler = sampler
-        self.seed_count = 0
-        self._seed = seed
+        self.seeds = seeds
         # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
-        self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
+        self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=0), study_name="search")
         # Networks without decisions, such as baselines, are kept in a separate study, because BruteForceSampler raises
         # if only some trials have parameters (optuna/optuna#4948).
-        self._outside = optuna.create_study(sampler=RandomSampler(seed=seed), study_name="outside the space")
+        self._outside = optuna.create_study(sampler=RandomSampler(seed=0), study_name="outside the space")
 
     def ask(self, space: SearchSpace, hashes: Container[str] = frozenset()) -> tuple[Trial, Draw]:
         """Return the next proposal of the sampler, which may be infeasible; deterministic by seed and history.
@@ -242,7 +260,7 @@ class SamplerStudy:
         Returns:
             The running Optuna trial and the proposed draw.
         """
-        seed = self.next_seed()
+        seed = self.seeds.next()
         with warnings.catch_warnings():
             # 'group' of TPE and constraints are marked as experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -271,7 +289,7 @@ class SamplerStudy:
 
         Such networks come from the surrogate, the ladder, the baselines, a uniform draw or an earlier session.
         """
-        seed = self.next_seed()
+        seed = self.seeds.next()
         if not decisions:
             return self._outside.ask()
         self.study.enqueue_trial({decision.name: decision.index for decision in decisions})
@@ -282,20 +300,6 @@ class SamplerStudy:
             self.study.sampler = _nsga2(seed)
             _ = trial.relative_params
         return trial
-
-    def generator(self) -> random.Random:
-        """Return a random generator for draws without the sampler."""
-        return random.Random(self.next_seed())
-
-    def next_seed(self) -> int:
-        """Return the seed of the next sampler or generator, a function of the study's seed and ``seed_count``.
-
-        A new sampler for each proposal, fixed trials included, lets a resumed search continue as before without a
-        saved state of the sampler.
-        """
-        seed = random.Random(f"{self._seed}/{self.seed_count}").getrandbits(31)
-        self.seed_count += 1
-        return seed
 
     def reject(self, trial: Trial, cost: int, violation: float) -> None:
         """Report a proposal as rejected before training.

@@ -17,7 +17,7 @@ from typing import Protocol
 from harness.searching.acquisition import NetworkOption, ScoredOption
 from harness.searching.baselines import baseline_epochs
 from harness.searching.finder import DRAWS, Finder, Inquiry
-from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Trial
+from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Seeds, Trial
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.turn import turn_at
 from harness.studies.candidate import BASELINE, Candidate, objective_of
@@ -26,7 +26,7 @@ from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
 from search_spaces.network import Analysis, Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
+from search_spaces.space import Decision, Draw, SearchSpace, draw, judge, measured, replay, uniform
 
 _LADDER_STEPS = 7  # networks of the ladder
 # Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
@@ -104,7 +104,9 @@ class Proposer:
         past: Prior observations and transfer mean of the surrogate model.
         baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
-        sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins.
+        seeds: Seeds of the proposals.
+        sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins; None if the
+            surrogate model is the only sampler.
         running: Optuna trials of the proposals without a result, by trial number of the search.
     """
 
@@ -133,7 +135,9 @@ class Proposer:
         self.config = config
         self.switches = switches
         self.past = past
-        self.sampler_study = SamplerStudy(config.sampler, config.seed)
+        self.seeds = Seeds(config.seed)
+        has_sampler = not switches.surrogate or config.sampler != SURROGATE
+        self.sampler_study = SamplerStudy(config.sampler, self.seeds) if has_sampler else None
         self.running: dict[int, Trial] = {}
         self.baselines = [Draw(network, ()) for network in baselines]
         # Prior observations replace the ladder, except short trainings and the start networks of ``--from``.
@@ -160,58 +164,45 @@ class Proposer:
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
         # If the surrogate model is the only sampler, no random network replaces the networks that the model rejects.
-        has_sampler = not self.switches.surrogate or self.config.sampler != SURROGATE
-        if proposal is None and has_sampler:
-            proposal = self._propose_by_sampler(finder)
+        if proposal is None and self.sampler_study is not None:
+            proposal = self._propose_by_sampler(self.sampler_study, finder)
         if proposal is not None:
             return InquiryAnswer(proposal, tuple(finder.rejected_proposals), rejected_draws=finder.rejected_draws)
         why, lacks_time = finder.why_nothing()
         return InquiryAnswer(None, tuple(finder.rejected_proposals), why, lacks_time, finder.rejected_draws)
 
-    def enter(self, proposal: Proposal) -> None:
-        """Register a proposal from the log as running."""
-        self.running[proposal.trial] = self.sampler_study.start_fixed_trial(proposal.decisions)
+    def _start(self, trial: int, decisions: tuple[Decision, ...]) -> None:
+        """Register a network as running that is not an answer of the sampler in this session; uses a seed."""
+        if self.sampler_study is None:
+            self.seeds.next()
+        else:
+            self.running[trial] = self.sampler_study.start_fixed_trial(decisions)
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
 
         The events must be replayed in order: NSGA-II derives the generation of a trial from the earlier trials. Each
-        event must also use as many seeds of ``sampler_study`` as in the original search, since later seeds depend on
-        the number of used seeds. Each of the following uses a seed:
+        event must also use as many seeds as in the original search, since later seeds depend on the number of used
+        seeds. Each of the following uses a seed:
 
         - a proposal of the surrogate model, or a proposal after a search by the surrogate model
         - an answer of the sampler, whether proposed, rejected or repeated
         - a uniform draw after the answers of the sampler
-        - ``start_fixed_trial``, of every proposal that is not an answer of the sampler
+        - ``_start``, of every proposal that is not an answer of the sampler
         """
-
-        def restart(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
-            # The log has all decisions, so the random generator is never used.
-            network = replay(self.space, indices, uniform(random.Random(0)))
-            return network, self.sampler_study.start_fixed_trial(network.decisions)
-
         rejected_hashes = set[str | None]()
         for event in events:
             match event:
                 case Proposal():
                     if event.origin not in (_SHORTER, "ladder", BASELINE) and self._is_for_surrogate(event.trial):
-                        self.sampler_study.next_seed()
+                        self.seeds.next()
                     if event.origin == "draw":
-                        self.sampler_study.next_seed()
-                    self.enter(event)
+                        self.seeds.next()
+                    self._start(event.trial, event.decisions)
                 case Rejected(origin="ladder" | "baseline"):  # ``BASELINE``; a pattern needs a literal
                     rejected_hashes.add(event.hash)
-                case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
-                    network, trial = restart(event.indices)
-                    analysis = analyse(network.architecture, self.space.task, weight_bits=self.space.weight_bits)
-                    self.sampler_study.reject(trial, measured(analysis, objective_of(self.config)), violation)
-                case Repeated(trial=repeated_trial) if repeated_trial not in self.running:
-                    _, trial = restart(event.indices)
-                    self.sampler_study.tell(trial, candidates[repeated_trial])
-                # The sampler ignores trials without a result: the repeated network was in training, or the rejected
-                # network had no cost or came after ``_MOST_REPORTED`` rejections.
-                case Repeated() | Rejected(origin="sampler"):
-                    self.sampler_study.next_seed()
+                case Repeated() | Rejected(origin="sampler") if self.sampler_study is not None:
+                    self._restore_answer(self.sampler_study, event, candidates)
                 case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in self.running:
                     self.tell(candidates[trial])
                 case _:
@@ -219,6 +210,29 @@ class Proposer:
         # ``_first_of`` skips the networks that were proposed.
         self.ladder = [network for network in self.ladder if network.architecture.hash not in rejected_hashes]
         self.baselines = [network for network in self.baselines if network.architecture.hash not in rejected_hashes]
+
+    def _restore_answer(
+        self, study: SamplerStudy, answer: Repeated | Rejected, candidates: Mapping[int, Candidate]
+    ) -> None:
+        """Replay an answer of the sampler that was rejected or repeated."""
+        if isinstance(answer, Rejected):
+            is_ignored = answer.violation is None or answer.parameters is None
+        else:
+            is_ignored = answer.trial in self.running
+        # The sampler ignores trials without a result: the repeated network was in training, or the rejected network had
+        # no cost or came after ``_MOST_REPORTED`` rejections.
+        if is_ignored:
+            self.seeds.next()
+            return
+        # The log has all decisions, so the random generator is never used.
+        network = replay(self.space, answer.indices, uniform(random.Random(0)))
+        trial = study.start_fixed_trial(network.decisions)
+        match answer:
+            case Repeated():
+                study.tell(trial, candidates[answer.trial])
+            case Rejected(violation=float(violation)):
+                analysis = analyse(network.architecture, self.space.task, weight_bits=self.space.weight_bits)
+                study.reject(trial, measured(analysis, objective_of(self.config)), violation)
 
     def _shorten_ladder(self, candidates: Iterable[Candidate]) -> None:
         """Empty the ladder of a search without a prior after ``_COLD_LADDER_STEPS`` networks, or if a network passed.
@@ -238,7 +252,8 @@ class Proposer:
 
     def tell(self, candidate: Candidate) -> None:
         """Report the result of a proposal to the sampler."""
-        self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
+        if self.sampler_study is not None:
+            self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
 
     def _propose_shorter(self, finder: Finder) -> Proposal | None:
         """Propose the first network whose run ended at a rung because fewer epochs suffice; None if there is none."""
@@ -250,7 +265,7 @@ class Proposer:
                 continue
             option = finder.option_or_rejection(Draw(proposal.architecture, proposal.decisions))
             if isinstance(option, NetworkOption):
-                self.running[finder.trial] = self.sampler_study.start_fixed_trial(proposal.decisions)
+                self._start(finder.trial, proposal.decisions)
                 return option.proposal(finder.trial, _SHORTER, epochs, proposal.chance)
         return None
 
@@ -272,7 +287,7 @@ class Proposer:
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
         """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
         # Use a seed even for a choice of the latest batch: ``restore`` cannot tell such a choice from a new choice.
-        rng = self.sampler_study.generator()
+        rng = random.Random(self.seeds.next())
         if self._batch_max_cost != finder.max_cost:
             self._batch = []
         while self._batch:
@@ -290,11 +305,11 @@ class Proposer:
         origin = "doubt" if finder.is_in_doubt else SURROGATE
         return self._registered(finder, first_choice.option, origin, first_choice)
 
-    def _propose_by_sampler(self, finder: Finder) -> Proposal | None:
+    def _propose_by_sampler(self, study: SamplerStudy, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
         limited_space = finder.limited_space
         for attempt in range(MOST_ANSWERS):
-            trial, network = self.sampler_study.ask(limited_space, finder.trials_by_hash)
+            trial, network = study.ask(limited_space, finder.trials_by_hash)
             outcome = finder.option_or_rejection(network)
             if isinstance(outcome, NetworkOption):
                 if outcome.hash not in finder.trials_by_hash:
@@ -302,17 +317,17 @@ class Proposer:
                 candidate = finder.candidates[finder.trials_by_hash[outcome.hash]]
                 repeat = Repeated(trial=candidate.proposal.trial, hash=outcome.hash, indices=network.indices)
                 finder.rejected_proposals.append(repeat)
-                self.sampler_study.tell(trial, candidate)
+                study.tell(trial, candidate)
             elif outcome.analysis is None or attempt >= _MOST_REPORTED:
-                self.sampler_study.forget(trial)
+                study.forget(trial)
                 finder.note_rejected_proposal(network, outcome, "sampler")
             else:
                 violation = _violation(limited_space, outcome.analysis)
                 # The objective of ``Candidate.cost``, so that all costs of the sampler are comparable.
                 cost = measured(outcome.analysis, objective_of(self.config))
-                self.sampler_study.reject(trial, cost, violation)
+                study.reject(trial, cost, violation)
                 finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
-        option = next(finder.draw_options(self.sampler_study.generator()), None)
+        option = next(finder.draw_options(random.Random(self.seeds.next())), None)
         return None if option is None else self._registered(finder, option, "draw")
 
     def _registered(
@@ -342,8 +357,9 @@ class Proposer:
             ranking = acquisition.ranked(acquisition.forecast([option]))
             choice = ranking.choices[0] if ranking.choices else None
         if optuna_trial is None:
-            optuna_trial = self.sampler_study.start_fixed_trial(option.draw.decisions)
-        self.running[finder.trial] = optuna_trial
+            self._start(finder.trial, option.draw.decisions)
+        else:
+            self.running[finder.trial] = optuna_trial
         if choice is None:
             return option.proposal(finder.trial, origin, epochs)
         return option.proposal(finder.trial, origin, choice.epochs, choice.chance)

@@ -23,7 +23,7 @@ import torch.nn.functional as functional
 from harness.interface.logs import logger_of
 from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
-from harness.searching.optuna_sampler import SamplerStudy, sampler_name
+from harness.searching.optuna_sampler import SamplerStudy, Seeds, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
@@ -130,7 +130,7 @@ def job(trainer: str, **changes: object) -> Job:
 
 
 def test_user_sampler_proposes_as_equal_built_in_sampler(module: str) -> None:
-    user_study, built_in = SamplerStudy(sampler_name(f"{module}:uniform"), 5), SamplerStudy("random", 5)
+    user_study, built_in = SamplerStudy(sampler_name(f"{module}:uniform"), Seeds(5)), SamplerStudy("random", Seeds(5))
     tiny = space("tiny")
     for _ in range(10):
         assert user_study.ask(tiny)[1] == built_in.ask(tiny)[1]

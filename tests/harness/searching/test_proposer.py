@@ -16,7 +16,7 @@ from harness.searching import finder as finder_module
 from harness.searching import proposer
 from harness.searching.acquisition import LEAST_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.optuna_sampler import SamplerStudy
+from harness.searching.optuna_sampler import Seeds
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
 from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
@@ -516,14 +516,14 @@ def in_training(proposer_: Proposer, workers: int, count: int) -> list[Candidate
 
 @pytest.mark.parametrize("workers", [1, 15])
 def test_with_few_workers_each_proposal_is_first_choice_of_a_new_finder(workers: int):
-    pool, sampler_study = in_training(create_with_prior(), workers, 8), SamplerStudy("surrogate", 0)
+    pool, seeds = in_training(create_with_prior(), workers, 8), Seeds(0)
 
     for trial, candidate in enumerate(pool):
         finder = finder_of(*pool[:trial], time_left=replace(NO_LIMIT, workers=workers), sampler="surrogate")
         assert finder.acquisition().open_candidates == tuple((item.cost, item.proposal.chance) for item in pool[:trial])
-        (first,) = finder.choose_by_surrogate(sampler_study.generator())
+        (first,) = finder.choose_by_surrogate(random.Random(seeds.next()))
         assert (candidate.proposal.hash, candidate.proposal.chance) == (first.option.hash, first.chance)
-        sampler_study.start_fixed_trial(candidate.proposal.decisions)
+        seeds.next()  # of the registration
 
 
 def test_batch_skips_known_and_too_slow_networks(finders: list[Finder]):
@@ -601,6 +601,8 @@ def test_restored_front_search_reports_same_costs_of_rejections_to_sampler(metri
     second.restore(events, candidates)
 
     assert sum(isinstance(event, Rejected) for event in events) > 3
+    assert first.sampler_study is not None
+    assert second.sampler_study is not None
     reported = [trial.value for trial in first.sampler_study.study.trials]
     assert [trial.value for trial in second.sampler_study.study.trials] == reported
 
