@@ -22,8 +22,8 @@ from harness.system.errors import HarnessError
 from harness.training.integer import MAP_SCALES, WEIGHT_BITS, integer_logits, integers_of, map_scales
 from harness.training.torch_network import Images, TorchNetwork, build
 from search_spaces.deployment import WIDE_BITS, integer_plan
-from search_spaces.modules import PosedBatchNorm, PosedConv2d, in_poses
 from search_spaces.network import Architecture
+from search_spaces.rotated import RotatedBatchNorm, RotatedConv2d, SharedBatchNorm, rotated
 
 _RECORDS = Path(__file__).parents[1] / "records"
 _RANDOM_IMAGES = 20  # random images from which the ranges of maps are measured
@@ -121,12 +121,12 @@ def _plain(network: Any) -> nn.Module:
     """Return a copy of the layers in which kernels and scales of all poses are written out."""
     plain: nn.Module = deepcopy(network.ops)  # without the view at the end, which bakenn refuses
     for module in plain.modules():
-        if isinstance(module, PosedConv2d):
-            module.weight = nn.Parameter(in_poses(module.weight, module.poses))
+        if isinstance(module, RotatedConv2d):
+            module.weight = nn.Parameter(rotated(module.weight, module.poses))
             module.groups = module.in_channels // module.weight.shape[1]
             module.__class__ = nn.Conv2d  # type: ignore[assignment]  # the kernel is an ordinary kernel now
-        elif isinstance(module, PosedBatchNorm):
-            statistics = ("running_mean", "running_var") if module.shared else ()
+        elif isinstance(module, RotatedBatchNorm | SharedBatchNorm):
+            statistics = ("running_mean", "running_var") if isinstance(module, SharedBatchNorm) else ()
             for name in ("weight", "bias", *statistics):
                 repeated = getattr(module, name).repeat_interleave(module.poses)
                 setattr(module, name, nn.Parameter(repeated, requires_grad=False))

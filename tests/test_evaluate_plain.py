@@ -21,9 +21,9 @@ from harness.evidence.evaluation import evaluated, probabilities
 from harness.evidence.record import read_weights
 from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
-from search_spaces.modules import PoseLinearModule
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
+from search_spaces.rotated import RotatedLinear
 from tests.conftest import REPOSITORY, example
 from tests.factories import idx
 
@@ -60,7 +60,7 @@ def random_network(text: str) -> TorchNetwork:
         elif name.endswith(("running_mean", "bias")):
             tensor.normal_(0, 0.3)
     for module in network.modules():
-        if isinstance(module, PoseLinearModule):
+        if isinstance(module, RotatedLinear):
             nn.init.normal_(module.weight)
     head = list(network.parameters())[-1]
     if head.shape == (10,):

@@ -3,8 +3,8 @@
 If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images.
 
 The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
-``pytorch_modules.py``, and the rest of the files is in the templates. The files compute as ``harness.load`` does, bit
-for bit; ``tests/harness/deployment/test_pytorch_folder.py`` compares the logits.
+``search_spaces/rotated.py``, and the rest of the files is in the templates. The files compute as ``harness.load`` does,
+bit for bit; ``tests/harness/deployment/test_pytorch_folder.py`` compares the logits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import inspect
 import io
-import math
 import re
 import statistics
 import textwrap
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
-from harness.deployment import pytorch_modules
 from harness.deployment.c_library import rendered
 from harness.deployment.pixels import takes_bytes
 from harness.deployment.trained_network import Files, TrainedNetwork
@@ -36,6 +34,7 @@ from harness.evidence.record import Record
 from harness.system.errors import ContentError
 from harness.system.files import workspace
 from harness.training.recipe import Recipe
+from search_spaces import rotated
 from search_spaces.network import Architecture, Task, analyse, walk
 from search_spaces.ops import Op, Residual, Role, Shape, kernels
 
@@ -59,7 +58,7 @@ def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> Non
     """
     if recipe.precision == "int8":
         raise ContentError("an integer network cannot be exported as PyTorch, only as C")
-    settings = {"trainer": recipe.trainer, "zero_head": recipe.zero_head, "dirac": recipe.initialisation == "dirac"}
+    settings = {"trainer": recipe.trainer, "dirac": recipe.initialisation == "dirac"}
     for name, value in settings.items():
         if value:
             raise ContentError(f"the recipe setting {name} cannot be exported as PyTorch, only as safetensors")
@@ -195,11 +194,11 @@ def _assignment(target: str, source: str) -> str:
 
 
 def _helpers(sources: Iterable[str]) -> str:
-    """Return the code of the definitions in ``pytorch_modules.py`` that expressions need, in the order of the file."""
+    """Return the definitions in ``search_spaces/rotated.py`` that expressions need, in the order of the file."""
     definitions = {
         name: inspect.getsource(value).rstrip()
-        for name, value in vars(pytorch_modules).items()
-        if getattr(value, "__module__", None) == pytorch_modules.__name__
+        for name, value in vars(rotated).items()
+        if getattr(value, "__module__", None) == rotated.__name__
     }
     closure: set[str] = set()
     queue = list(sources)
@@ -238,8 +237,6 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "recipe_name": _in_docstring(network.about["recipe"]),
         "about": network.about,
         "recipe": recipe,
-        # Last epochs without augmentation, rounded as the training loop does, halves upwards.
-        "still_epochs": math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5),
         "spec": spec,
         "channels": channels,
         "rows": rows,

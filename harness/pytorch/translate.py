@@ -38,7 +38,7 @@ from harness.system.terminal import counted
 from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_module import BATCH
-from search_spaces.modules import FastDropout, in_poses, pose_matrix
+from search_spaces.modules import FastDropout
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import (
@@ -69,6 +69,7 @@ from search_spaces.ops import (
     flat,
     shape_text,
 )
+from search_spaces.rotated import pose_matrix, rotated
 from search_spaces.space_errors import SearchSpaceError
 
 _OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
@@ -301,7 +302,7 @@ class _Reader:
         name = f"conv{rows}x{columns}"
         if name not in SIGNATURES:
             raise _lacks(node, f"a kernel of {rows}x{columns}")
-        poses = self._poses_of(weight, in_poses)
+        poses = self._poses_of(weight, rotated)
         if bias is not None and self._poses_of(bias, torch.repeat_interleave) != poses:
             raise _lacks(node, "a bias with other poses than the kernel")
         paddings = _paddings(node, arguments["padding"], (rows, columns))

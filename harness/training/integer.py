@@ -39,9 +39,9 @@ from search_spaces.deployment import (
     check_integer_form,
     integer_plan,
 )
-from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
+from search_spaces.rotated import rotated
 
 Integers = npt.NDArray[np.int64]
 _Reals = npt.NDArray[np.float64]
@@ -566,7 +566,7 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
 
 def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
     """Return learned filters in all poses, (filters * poses, rows, columns, channels)."""
-    kernels = in_poses(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
+    kernels = rotated(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
     return kernels.numpy().transpose(0, 2, 3, 1)
 
 

@@ -27,8 +27,8 @@ from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.space_errors import nearest
 
 _Optimizer = Literal["sgd", "adam"]
-# Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to
-# ``final_rate``, ``step`` multiplies by ``step_factor``, ``constant`` does not change.
+# Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to 0,
+# ``step`` multiplies by ``step_factor``, ``constant`` does not change.
 _Schedule = Literal["linear", "constant", "step", "cosine"]
 # First weights: the defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv
 # 1502.01852). ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as
@@ -70,12 +70,10 @@ class Recipe:
     initialisation: _Initialisation = "kaiming"
     precision: Precision = "fp32"
     # Fields added after the first records, these and all below (``_LATER_DEFAULTS``).
-    final_rate: _Share = 0.0  # last rate of ``linear`` and ``cosine``, as a share of ``learning_rate``
     average_statistics: _AverageStatistics = "averaged"
-    zero_head: bool = False  # begin with zeros in a last layer with an untied kernel
-    augmentation_off_share: _Share = 0.0  # share of the epochs, rounded, that end the training without augmentation
     decay_all: bool = False  # weight decay of scales, shifts, biases and slopes too, as in torch
-    # MODULE:FUNCTION of user code, which replaces all settings above except ``epochs`` (``run._train_by_user``).
+    # MODULE:FUNCTION of user code, which replaces all settings above except ``epochs``, ``precision`` and
+    # ``initialisation`` (``run._train_by_user``).
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
     # SHA-256 of the source of ``trainer`` (``source_sha256``); empty in older recipes, which accept any source.
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
@@ -90,8 +88,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError if fields are contradictory."""
-        if self.augmentation_off_share and self.augmented_share == 0:
-            raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
         if self.decay_all and self.weight_decay == 0:
             raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
         if self.average_statistics == "recomputed" and self.average_decay == 0:
@@ -106,8 +102,6 @@ class Recipe:
             raise ValueError("weight_bits below 8 requires precision 'int8', without a user trainer")
         if self.step_epochs and self.schedule != "step":
             raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{self.schedule}'")
-        if self.final_rate and self.schedule not in ("linear", "cosine"):
-            raise ValueError(f"final_rate requires schedule 'linear' or 'cosine', but schedule is '{self.schedule}'")
 
     @property
     def hash(self) -> str:
@@ -116,9 +110,10 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# Fields from ``final_rate`` on, added after the first records; documents and hashes omit these fields at the defaults.
+# Fields after ``precision``, added after the first records; documents and hashes omit these fields at the defaults.
 _LATER_DEFAULTS = {
-    item.name: item.default for item in itertools.dropwhile(lambda item: item.name != "final_rate", fields(Recipe))
+    item.name: item.default
+    for item in itertools.dropwhile(lambda item: item.name != "average_statistics", fields(Recipe))
 }
 
 
@@ -171,14 +166,6 @@ def start_overhead(recipe: Recipe, epochs: int) -> int:
 def decay_of(recipe: Recipe, *, kernel: bool) -> float:
     """Return the L2 coefficient of kernels and matrices, or of scales, shifts, biases and slopes if not ``kernel``."""
     return recipe.weight_decay if kernel or recipe.decay_all else 0.0
-
-
-def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
-    """Return the recipe of an epoch, counted from 0: without augmentation in the last ``augmentation_off_share``."""
-    # Round half up, unlike ``round``.
-    if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):
-        return recipe
-    return replace(recipe, augmented_share=0.0, augmentation_off_share=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +222,10 @@ def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
             drops = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
             return recipe.learning_rate * recipe.step_factor**drops
         case "linear":
-            rate = recipe.learning_rate * (1 - progress) / (1 - recipe.warmup)
+            return recipe.learning_rate * (1 - progress) / (1 - recipe.warmup)
         case "cosine":
             angle = math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)
-            rate = recipe.learning_rate * (1 + math.cos(angle)) / 2
-    # Rescale a decrease to 0 into a decrease to ``final_rate``; no change of the bits if ``final_rate`` is 0.
-    return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
+            return recipe.learning_rate * (1 + math.cos(angle)) / 2
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:

@@ -17,9 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Recipe
 from harness.training.user_module import SeededModule, built
-from search_spaces.modules import FastDropout, PosedConv2d
+from search_spaces.modules import FastDropout
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual, Role, Shape, UserModule
+from search_spaces.rotated import RotatedConv2d
 from search_spaces.space_errors import SearchSpaceError
 
 # Draws of random weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
@@ -155,28 +156,11 @@ def _draw_first_weights(network: TorchNetwork, recipe: Recipe) -> None:
             nn.init.zeros_(bias)
     if recipe.initialisation == "dirac":
         for module in convolutions:
-            poses = module.poses if isinstance(module, PosedConv2d) else 1
+            poses = module.poses if isinstance(module, RotatedConv2d) else 1
             if module.in_channels == poses * module.out_channels:
                 nn.init.zeros_(module.weight)
                 # The first pose of a kernel copies the first pose of the input, so each pose copies the same pose.
                 nn.init.dirac_(module.weight[:, ::poses], module.groups)
-    if recipe.zero_head:
-        _clear_last_layer(network)
-
-
-def _clear_last_layer(network: TorchNetwork) -> None:
-    """Set the last convolution or linear layer to zero, so that all classes have equal logits at first.
-
-    No change if a BN or ReLU follows, which passes on no useful gradient, or if the kernel is tied.
-    """
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    # Modules that pass on the gradient of a zero output.
-    transparent = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
-    last = next((module for module in reversed(list(network.ops)) if not isinstance(module, transparent)), None)
-    if isinstance(last, nn.Conv2d | nn.Linear) and sum(layer.weight is last.weight for layer in layers) == 1:
-        nn.init.zeros_(last.weight)
-        if last.bias is not None:
-            nn.init.zeros_(last.bias)
 
 
 def network_on(

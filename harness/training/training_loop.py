@@ -51,7 +51,6 @@ from harness.training.recipe import (
     epoch_steps,
     first_averaged_step,
     halvings,
-    recipe_of_epoch,
 )
 from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
@@ -95,7 +94,7 @@ class Training:
     engine: Engine | None = None  # native engine; None if torch trains
     native: NativeProgram | None = None  # program of the native engine, made at first use
     step_graph: StepGraph | None = None  # recorded step on a GPU
-    step_graph_of: tuple[Images, Recipe] | None = None  # images and recipe of the recorded step
+    step_graph_of: Images | None = None  # images of the recorded step
     average: list[Tensor] | None = None  # exponential moving average of ``state``; None before averaging begins
     # ``average``, or else ``state``, with rounded weights and recomputed BN statistics; None until ``finish_average``.
     finished_average: list[Tensor] | None = None
@@ -278,8 +277,7 @@ def _native_steps(
 
     ``order`` has the indices of the images, int64 (images,); a step takes the next ``batch_size`` indices.
     """
-    epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
-    affine_maps = epoch_maps(epoch_recipe, run.generator, len(settings.rates), run.task)
+    affine_maps = epoch_maps(run.recipe, run.generator, len(settings.rates), run.task)
     native = engine_state.native
     native.seed_masks(run.generator)
     loss_sum = native.train(engine_state.flat, images, order, affine_maps, settings, run.step, engine_state.ranges)
@@ -291,12 +289,11 @@ def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSet
     """Same as ``_native_steps``, but with torch."""
     loss_sum = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
-    epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
     # Operators of a user's module may wait for the device, which a recorded step cannot.
     has_graph = run.device.type == "cuda" and run.architecture.user_module is None
-    train_step: Callable[[Tensor, float], Tensor] = partial(_train_step, run, images, epoch_recipe)
+    train_step: Callable[[Tensor, float], Tensor] = partial(_train_step, run, images)
     if has_graph:
-        train_step = _step_graph(run, images, epoch_recipe)
+        train_step = _step_graph(run, images)
     for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
         loss_sum += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1
@@ -308,29 +305,27 @@ def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSet
     return float(loss_sum)
 
 
-def _train_step(run: Training, images: Images, epoch_recipe: Recipe, indices: Tensor, rate: float) -> Tensor:
+def _train_step(run: Training, images: Images, indices: Tensor, rate: float) -> Tensor:
     """Train on the images at ``indices`` with learning rate ``rate``; return the loss."""
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    return _descend(run, images, epoch_recipe, indices)
+    return _descend(run, images, indices)
 
 
-def _step_graph(run: Training, images: Images, epoch_recipe: Recipe) -> StepGraph:
-    """Return the step of this epoch; reuse the recording of the last epoch if images and augmentation are the same."""
-    recorded_images, recorded_recipe = run.step_graph_of or (None, None)
-    if run.step_graph is None or recorded_images is not images or recorded_recipe != epoch_recipe:
-        step = partial(_descend, run, images, epoch_recipe)
-        run.step_graph = StepGraph(step, run.optimizer, run.generator, run.recipe.batch_size)
-        run.step_graph_of = (images, epoch_recipe)
+def _step_graph(run: Training, images: Images) -> StepGraph:
+    """Return the step of this epoch; reuse the recording of the last epoch if the images are the same."""
+    if run.step_graph is None or run.step_graph_of is not images:
+        run.step_graph = StepGraph(partial(_descend, run, images), run.optimizer, run.generator, run.recipe.batch_size)
+        run.step_graph_of = images
     return run.step_graph
 
 
-def _descend(run: Training, images: Images, epoch_recipe: Recipe, indices: Tensor) -> Tensor:
+def _descend(run: Training, images: Images, indices: Tensor) -> Tensor:
     """Do a step of the optimizer on the images at ``indices``; return the loss, a scalar on the device.
 
     No operation here may wait for the device or copy to the device, because a GPU records this function.
     """
-    batch = _batch(images, indices, epoch_recipe, run.generator)
+    batch = _batch(images, indices, run.recipe, run.generator)
     labels = images.labels[indices]
     run.optimizer.zero_grad(set_to_none=True)
     with _rounded_weights(run):
@@ -373,12 +368,11 @@ def finish_average(run: Training, images: Images) -> None:
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
     sample = torch.randperm(len(images), generator=generator, device=run.device)[:count]
-    epoch_recipe = recipe_of_epoch(run.recipe, len(run.history) - 1)
     index_batches = torch.split(sample, _EVALUATION_BATCH)
     if len(index_batches[-1]) == 1:
         # A batch of one image has no variance if maps are 1x1.
         index_batches = torch.tensor_split(sample, len(index_batches))
-    batches = (_batch(images, indices, epoch_recipe, generator) for indices in index_batches)
+    batches = (_batch(images, indices, run.recipe, generator) for indices in index_batches)
     with _holding(run, run.finished_average), _autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]

@@ -33,7 +33,7 @@ class Kernel(Op):
         stride: Stride in rows and columns.
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
         tie: Name of the tie; None for a kernel that is not shared.
-        poses: Number of rotated and mirrored copies of each learned kernel (``search_spaces.modules``).
+        poses: Number of rotated and mirrored copies of each learned kernel (``search_spaces.rotated``).
         edges: Rows and columns of the kernel.
         paddings: Zeros on each side, (above and below, left and right).
     """
@@ -185,8 +185,16 @@ class Conv(Kernel):
         pad = self.paddings
         if self.poses == 1:
             return nn.Conv2d(channels, out, self.edges, self.stride, pad, groups=self.groups, bias=self.bias)
-        edge = self.kernel_size  # kernels with poses are square
-        return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=self.groups, bias=self.bias)
+        return PosedConv2d(
+            channels,
+            out,
+            self.kernel_size,  # kernels with poses are square
+            poses=self.poses,
+            stride=self.stride,
+            padding=pad,
+            groups=self.groups,
+            bias=self.bias,
+        )
 
     def source(self, before: Shape) -> str:
         layer = "nn.Conv2d" if self.poses == 1 else "RotatedConv2d"
@@ -237,7 +245,9 @@ class DepthwiseConv(Kernel):
         channels = before[0]
         if self.poses == 1:
             return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
-        return PosedDepthwiseConv2d(self.poses, channels, 3, self.stride, self.padding, bias=self.bias)
+        return PosedDepthwiseConv2d(
+            channels, 3, poses=self.poses, stride=self.stride, padding=self.padding, bias=self.bias
+        )
 
     def source(self, before: Shape) -> str:
         channels = before[0]

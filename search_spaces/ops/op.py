@@ -223,7 +223,7 @@ class Op:
     def source(self, before: Shape) -> str:
         """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
 
-        The expression may use ``torch``, ``nn`` and the names of ``harness/deployment/pytorch_modules.py``. The layer
+        The expression may use ``torch``, ``nn`` and the names of ``search_spaces/rotated.py``. The layer
         has the same tensors as ``module``, under the same names. The input of a linear layer is flattened before.
 
         Raises:

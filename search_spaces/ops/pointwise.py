@@ -60,11 +60,12 @@ class BatchNorm(Op):
     def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
-        from search_spaces.modules import PosedBatchNorm
+        from search_spaces.rotated import RotatedBatchNorm, SharedBatchNorm
 
         channels = before[0]
         if self.poses > 1:
-            norm: nn.Module = PosedBatchNorm(channels, self.poses, shared=self.shared)
+            layer = SharedBatchNorm if self.shared else RotatedBatchNorm
+            norm: nn.Module = layer(channels, poses=self.poses)
         else:
             norm = nn.BatchNorm2d(channels) if len(before) == 3 else nn.BatchNorm1d(channels)
         if self.unscaled:
@@ -73,7 +74,6 @@ class BatchNorm(Op):
 
     def source(self, before: Shape) -> str:
         channels = before[0]
-        # Names of ``harness/deployment/pytorch_modules.py``.
         if self.poses > 1:
             call = call_text("SharedBatchNorm" if self.shared else "RotatedBatchNorm", channels, poses=self.poses)
         else:

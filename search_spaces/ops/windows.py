@@ -159,12 +159,11 @@ class PoseLinear(Op):
         return (weights + 1) * self.out_features, before[0] * self.out_features
 
     def module(self, before: Shape) -> nn.Module:
-        from search_spaces import modules
+        from search_spaces.rotated import RotatedLinear
 
-        return modules.PoseLinearModule(before[0] // self.poses, self.poses, self.out_features)
+        return RotatedLinear(before[0], self.out_features, poses=self.poses)
 
     def source(self, before: Shape) -> str:
-        # ``harness/deployment/pytorch_modules.py`` has the exported twin of ``PoseLinearModule`` under this name.
         return call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)
 
     def integer(self, before: Shape) -> KernelForm:

@@ -11,19 +11,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from harness.training import recipe as recipe_module
 from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.torch_network import Images
-from harness.training.training_loop import finish_average, start, train_epoch, weights_digest
+from harness.training.training_loop import Training, finish_average, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 
+RATE = recipe_module._learning_rate
 GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(
     epochs=2, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
@@ -53,11 +56,11 @@ TRAININGS = {
     "wavering": (
         "unshuffle(2) conv3x1(6) bn swish conv1x3(6, groups=2) prelu | maxpool | "
         "conv3x3(8) bn leaky | gap | linear(10)",
-        Recipe(epochs=2, batch_size=32, initialisation="dirac", zero_head=True, nesterov=False),
+        Recipe(epochs=2, batch_size=32, initialisation="dirac", nesterov=False),
     ),
     "pairs": (
         "conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu conv1x1(8) bn relu | gap | linear(10)",
-        Recipe(epochs=2, batch_size=32, precision="bf16", final_rate=0.1, augmentation_off_share=0.5),
+        Recipe(epochs=2, batch_size=32, precision="bf16"),
     ),
 }
 
@@ -80,6 +83,28 @@ def machine_properties(engine: str) -> dict[str, str]:
     return facts
 
 
+def change_as_recorded(name: str, run: Training) -> None:
+    """Before each epoch, make the changes that the recorded trainings had from fields that recipes no longer have.
+
+    ``wavering`` began with zeros in the last layer; ``pairs`` had a second epoch without augmentation, and a learning
+    rate that fell to a tenth of the maximum.
+    """
+    if name == "wavering" and not run.history:
+        head = run.network.ops[-1]
+        assert isinstance(head, torch.nn.Linear)
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    if name == "pairs" and run.history:
+        run.recipe = replace(run.recipe, augmented_share=0.0)
+
+
+def rate_to_a_tenth(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Return the learning rate of ``pairs``."""
+    rate = RATE(recipe, step, steps_per_epoch)
+    is_rising = step / (steps_per_epoch * recipe.epochs) < recipe.warmup
+    return rate if is_rising else 0.1 * recipe.learning_rate + (1 - 0.1) * rate
+
+
 def training_digest(name: str, engine: str) -> str:
     """Return digests of the weights and of the optimizer state after two epochs, and the last training loss."""
     text, recipe = TRAININGS[name]
@@ -89,6 +114,7 @@ def training_digest(name: str, engine: str) -> str:
         )
         images = make_images(20 * recipe.batch_size)
         for _ in range(recipe.epochs):
+            change_as_recorded(name, run)
             train_epoch(run, images)
         finish_average(run, images)
     buffers = [value for state in run.optimizer.state.values() for value in state.values()]
@@ -110,7 +136,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
 @pytest.mark.parametrize("name", TRAININGS)
-def test_training_gives_recorded_bits(name: str, engine: str):
+def test_training_gives_recorded_bits(name: str, engine: str, monkeypatch: pytest.MonkeyPatch):
+    if name == "pairs":
+        monkeypatch.setattr(recipe_module, "_learning_rate", rate_to_a_tenth)
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     try:
         machine = machine_properties(engine)

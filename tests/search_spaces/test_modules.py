@@ -16,19 +16,25 @@ from harness.training.recipe import Recipe
 from harness.training.torch_network import _draw_first_weights, build
 from search_spaces.modules import (
     FastDropout,
-    PosedBatchNorm,
     PosedConv2d,
     PosedDepthwiseConv2d,
-    PoseLinearModule,
-    _channel_order,
-    _composed,
     _orders,
     _Posed,
-    in_poses,
 )
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
+from search_spaces.rotated import RotatedBatchNorm, RotatedLinear, learned_channel, rotated
+
+
+def composed(second: int, first: int, poses: int) -> int:
+    """Return the pose that results from ``first`` followed by ``second``."""
+    if poses < 8:
+        return (first + second) % poses
+    # A mirror image reverses the direction of the turns before it.
+    turns = second - first if second >= 4 else second + first
+    is_mirrored = (first >= 4) != (second >= 4)
+    return turns % 4 + 4 if is_mirrored else turns % 4
 
 
 def apply_pose(maps: Tensor, pose: int, poses: int) -> Tensor:
@@ -39,7 +45,7 @@ def apply_pose_and_permute(maps: Tensor, pose: int, poses: int) -> Tensor:
     """Return maps in a pose, with the channels permuted by the pose."""
     order = [0] * maps.shape[1]
     for channel in range(maps.shape[1]):
-        order[channel // poses * poses + _composed(pose, channel % poses, poses)] = channel
+        order[channel // poses * poses + composed(pose, channel % poses, poses)] = channel
     return apply_pose(maps, pose, poses)[:, order]
 
 
@@ -48,13 +54,14 @@ def test_composed_is_the_pose_of_two_successive_poses(poses: int):
     square = torch.arange(9).view(1, 1, 3, 3)
     assert len({tuple(apply_pose(square, pose, poses).flatten().tolist()) for pose in range(poses)}) == poses
     for first, second in product(range(poses), repeat=2):
-        once = apply_pose(square, _composed(second, first, poses), poses)
+        once = apply_pose(square, composed(second, first, poses), poses)
         assert torch.equal(apply_pose(apply_pose(square, first, poses), second, poses), once)
 
 
-def test_channel_order_permutes_the_poses_of_a_kernel():
-    # A quarter turn moves the channel of the last pose to the first pose.
-    assert (_channel_order(1, 4), _channel_order(1, 2), _channel_order(0, 8)) == ((3, 0, 1, 2), (1, 0), tuple(range(8)))
+@pytest.mark.parametrize("poses", [2, 4, 8])
+def test_pose_moves_the_learned_channel_to_the_composed_pose(poses: int):
+    for first, pose in product(range(poses), repeat=2):
+        assert learned_channel(composed(pose, first, poses), pose, poses) == first
 
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
@@ -80,17 +87,17 @@ def test_turned_image_does_not_give_turned_maps_without_poses():
 
 
 def test_poses_of_a_single_channel_kernel_are_turned_and_mirrored():
-    kernels = in_poses(torch.arange(9.0).view(1, 1, 3, 3), 8)
+    kernels = rotated(torch.arange(9.0).view(1, 1, 3, 3), 8)
     assert kernels.shape == (8, 1, 3, 3)
     assert kernels[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
     assert kernels[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
 
 
 def test_gradient_of_a_kernel_is_the_sum_over_all_poses():
-    layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
+    layer = PosedConv2d(8, 8, 3, poses=4, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda kernel: functional.conv2d(images, in_poses(kernel, 4), padding=1), layer.weight
+        lambda kernel: functional.conv2d(images, rotated(kernel, 4), padding=1), layer.weight
     )
     layer(images).sum().backward()
     # Four outputs share a bias, which receives the gradients of two images with 36 positions.
@@ -101,7 +108,7 @@ def test_gradient_of_a_kernel_is_the_sum_over_all_poses():
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
 def test_depthwise_layer_convolves_each_channel_with_a_pose_of_the_kernel(poses: int):
-    layer = PosedDepthwiseConv2d(poses, 2 * poses, 3, 2, 1).double()
+    layer = PosedDepthwiseConv2d(2 * poses, 3, poses=poses, stride=2, padding=1).double()
     images = torch.rand(3, 2 * poses, 6, 7, dtype=torch.float64)
     parameters = {name: value.detach().numpy() for name, value in layer.named_parameters()}
     assert parameters["weight"].shape == (2, 1, 3, 3)
@@ -142,7 +149,7 @@ def test_training_step_copies_no_index_from_the_host(poses: int):
 
 @pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
 def test_bn_in_poses_equals_bn_with_repeated_scales_and_shifts(shape: tuple[int, ...]):
-    norm = PosedBatchNorm(8, 4)
+    norm = RotatedBatchNorm(8, poses=4)
     plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(8)
     with torch.no_grad():
         for name, numbers in (("weight", [2.0, 3.0]), ("bias", [0.5, -1.0])):
@@ -151,7 +158,8 @@ def test_bn_in_poses_equals_bn_with_repeated_scales_and_shifts(shape: tuple[int,
 
     for values in torch.rand(3, *shape).unbind():
         assert torch.equal(norm(values), plain(values))
-    assert all(torch.equal(first, second) for first, second in zip(norm.buffers(), plain.buffers(), strict=True))
+    for name in ("running_mean", "running_var"):
+        assert torch.equal(norm.get_buffer(name), plain.get_buffer(name))
     inputs = torch.rand(shape)
     assert torch.equal(norm.eval()(inputs), plain.eval()(inputs))
 
@@ -202,7 +210,7 @@ def test_dirac_kernel_in_poses_is_the_identity(op: str):
 
 
 def test_poselinear_sums_all_channels_in_all_poses():
-    layer = PoseLinearModule(3, 4, 2).double()
+    layer = RotatedLinear(12, 2, poses=4).double()
     values = np.random.default_rng(0).normal(size=(5, 12))
     with torch.no_grad():
         layer.weight.normal_()
@@ -214,17 +222,6 @@ def test_poselinear_sums_all_channels_in_all_poses():
 
     logits = layer(torch.from_numpy(values).view(5, 12, 1, 1)).detach().numpy()
     assert np.allclose(logits, expected, rtol=0, atol=1e-12)
-
-
-def test_poselinear_with_zero_head_has_zero_logits_and_a_gradient():
-    network = build(parse_network("conv3x3(8, poses=8) relu gap poselinear(10, poses=8)"), MNIST)
-    _draw_first_weights(network, Recipe(zero_head=True))
-    logits = network(torch.rand(4, 1, 28, 28))
-    head = network.ops[-1]
-    assert isinstance(head, PoseLinearModule)
-    (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, torch.arange(4)), head.weight)
-    assert not logits.any()
-    assert gradient[:, 0].all()
 
 
 @pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])
@@ -288,12 +285,12 @@ def test_dropout_passes_gradients_of_kept_values_only():
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
 @pytest.mark.parametrize("window", [1, 3])
-def test_index_based_poses_equal_in_poses_with_gradient(poses: int, window: int):
+def test_index_based_poses_equal_rotated_kernels_with_gradient(poses: int, window: int):
     kernel = torch.randn(3, poses, window, window, dtype=torch.float64, requires_grad=True)
     factors = torch.randn(3 * poses, poses, window, window, dtype=torch.float64)
     orders = _orders(poses, poses, window, window, kernel.device)
     kernels = _Posed.apply(kernel, *orders)  # type: ignore[no-untyped-call]
-    assert torch.equal(kernels, in_poses(kernel, poses))
+    assert torch.equal(kernels, rotated(kernel, poses))
     assert torch.autograd.gradcheck(lambda values: _Posed.apply(values, *orders), kernel)  # type: ignore[no-untyped-call]
-    expected = torch.autograd.grad((in_poses(kernel, poses) * factors).sum(), kernel)
+    expected = torch.autograd.grad((rotated(kernel, poses) * factors).sum(), kernel)
     torch.testing.assert_close(torch.autograd.grad((kernels * factors).sum(), kernel), expected)

@@ -22,8 +22,8 @@ from harness.deployment.pytorch_folder import pytorch_files
 from harness.deployment.trained_network import TrainedNetwork
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.torch_network import build
-from search_spaces.modules import PoseLinearModule
 from search_spaces.network import Architecture
+from search_spaces.rotated import RotatedLinear
 from tests.factories import make_data
 
 
@@ -45,7 +45,7 @@ def trained(
                     nn.init.normal_(values, generator=generator)
             assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.5, 2, generator=generator)
-        if isinstance(module, PoseLinearModule):
+        if isinstance(module, RotatedLinear):
             nn.init.normal_(module.weight, generator=generator)
     about = {"hash": architecture.hash, "recipe": "small", "seed_index": "0"}
     return TrainedNetwork(architecture, network.eval(), about, replace(make_data(), dataset=spec), recipe, **facts)

@@ -27,7 +27,6 @@ from harness.data import own
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
-from harness.deployment import pytorch_modules
 from harness.deployment.trained_network import TrainedNetwork
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import kept_indices, read_all, read_recorded
@@ -35,7 +34,7 @@ from harness.pytorch.translate import translate
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe, epoch_steps
 from harness.training.torch_network import augment
-from search_spaces import modules
+from search_spaces import rotated
 from search_spaces.catalog import SPACES, space
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
@@ -68,9 +67,7 @@ VARIED = Recipe(
     optimizer="adam",
     schedule="cosine",
     warmup=0.0,
-    final_rate=0.1,
     label_smoothing=0.1,
-    augmentation_off_share=0.2,
     average_statistics="recomputed",
     precision="bf16",
     starts=4,
@@ -125,6 +122,7 @@ def test_only_required_modules_are_copied(tmp_path: Path):
     assert classes(PLAIN, "plain") == ["Net"]
     assert classes("conv1x1(4) bn(poses=4, shared) gap poselinear(10, poses=4)", "head") == [
         "SharedBatchNorm",
+        "pose_matrix",
         "RotatedLinear",
         "Net",
     ]
@@ -170,17 +168,9 @@ def test_drawn_networks_can_be_imported(name: str, count: int, tmp_path: Path):
 # Modules of the files ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("poses", [2, 4, 8])
-@pytest.mark.parametrize("channels", [1, 8, 16])
-def test_kernel_is_rotated_as_in_searches(poses: int, channels: int):
-    kernel = torch.randn(3, channels, 3, 3)
-
-    assert torch.equal(pytorch_modules.rotated(kernel, poses), modules.in_poses(kernel, poses))
-
-
 def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
-    first = pytorch_modules.RotatedConv2d(1, 8, 3, poses=4, padding=1).double()
-    second = pytorch_modules.RotatedConv2d(8, 8, 3, poses=4, padding=1).double()
+    first = rotated.RotatedConv2d(1, 8, 3, poses=4, padding=1).double()
+    second = rotated.RotatedConv2d(8, 8, 3, poses=4, padding=1).double()
     images = torch.randn(2, 1, 9, 9, dtype=torch.float64)
 
     maps_of_rotated_images = second(first(torch.rot90(images, 1, (2, 3))))
@@ -192,22 +182,22 @@ def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
 
 def test_poses_share_scales_and_in_shared_norm_statistics():
     values = torch.randn(6, 8, 5, 5)
-    rotated = pytorch_modules.RotatedBatchNorm(8, poses=4)
-    shared = pytorch_modules.SharedBatchNorm(8, poses=4)
+    norm = rotated.RotatedBatchNorm(8, poses=4)
+    shared = rotated.SharedBatchNorm(8, poses=4)
     with torch.no_grad():
-        rotated.weight[0] = 3.0
+        norm.weight[0] = 3.0
 
-    output = rotated(values)
+    output = norm(values)
     assert output.std((0, 2, 3)).tolist() == pytest.approx([3.0] * 4 + [1.0] * 4, rel=0.01)
     assert output.mean((0, 2, 3)).tolist() == pytest.approx([0.0] * 8, abs=1e-5)
     shared_output = shared(values).view(6, 2, -1)
     assert shared_output.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
     assert shared_output.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
-    assert pytorch_modules.unscaled(shared).weight is None
+    assert rotated.unscaled(shared).weight is None
 
 
 def test_weight_of_rotated_linear_layer_is_product_of_channel_and_pose():
-    layer = pytorch_modules.RotatedLinear(8, 3, poses=4)
+    layer = rotated.RotatedLinear(8, 3, poses=4)
     nn.init.normal_(layer.weight)
     values = torch.randn(5, 8)
 
@@ -362,7 +352,7 @@ def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
         Recipe(epochs=4),
         RECIPES["small"].recipe,
         RECIPES["seed1"].recipe,
-        Recipe(epochs=5, schedule="cosine", final_rate=0.2, warmup=0.0, average_start=0.3),
+        Recipe(epochs=5, schedule="cosine", warmup=0.0, average_start=0.3),
     ],
 )
 def test_rates_and_averages_equal_recipe(recipe: Recipe, tmp_path: Path):
@@ -485,7 +475,6 @@ def test_trained_network_is_written_as_folder(
     [
         ('precision = "int8"', "digits", 4),
         ('initialisation = "dirac"', "digits", 4),
-        ("zero_head = true", "digits", 4),
         ("epochs = 1", "full", 2),
     ],
 )

@@ -15,7 +15,7 @@ from search_spaces.notation import parse_network
 pytestmark = pytest.mark.gpu
 
 EPOCHS = 4
-RECIPE = Recipe(epochs=EPOCHS, batch_size=8, average_decay=0.9, augmentation_off_share=0.5)
+RECIPE = Recipe(epochs=EPOCHS, batch_size=8, average_decay=0.9)
 NETWORKS = [
     "conv3x3(8) bn relu dropout(0.2) | maxpool(2) | conv3x3(10) | gap",
     "conv3x3(8, poses=4) bn(poses=4) relu res(conv3x3(8, poses=4) bn(poses=4, shared)) | avgpool | gap linear(10)",
@@ -50,7 +50,7 @@ def train_run(
     "changes",
     [
         {},
-        {"augmented_share": 0.0, "augmentation_off_share": 0.0},
+        {"augmented_share": 0.0},
         {"optimizer": "adam", "learning_rate": 0.01},
         {"precision": "bf16"},
         {"label_smoothing": 0.1, "nesterov": True, "momentum": 0.9},

@@ -227,42 +227,6 @@ def test_dirac_recipe_draws_all_further_weights_as_kaiming():
     }
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "conv3x3(4) relu gap linear(10)",
-        "conv3x3(4) relu conv1x1(10, bias) gap",
-        "conv3x3(4) bn relu gap conv1x1(10)",
-        "conv3x3(4, tie=a) relu conv3x3(10) maxpool(4) dropout(0.1) gap",
-    ],
-)
-def test_zero_head_gives_equal_logits_and_learns(text: str):
-    recipe, images = Recipe(zero_head=True, batch_size=32), make_images(64)
-    assert not initial_network(text, recipe)(torch.randn(3, 1, 28, 28)).any()
-    for engine in (None, engine_module.load()):
-        run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
-        first = run.state[0].clone()
-        train_epoch(run, images)
-        assert run.network(torch.randn(3, 1, 28, 28)).any()
-        # The first step changes the head only, the second step changes the first layer.
-        assert not torch.equal(run.state[0], first)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "conv3x3(4) relu conv3x3(10) bn gap",
-        "conv3x3(4) relu conv3x3(10) relu gap",
-        "conv3x3(10) conv3x3(10, tie=a) relu conv3x3(10, tie=a) gap",
-        "conv3x3(10) relu res(conv3x3(10)) gap",
-    ],
-    ids=["norm", "relu", "tied", "residual"],
-)
-def test_zero_head_is_not_applied_if_gradients_would_vanish(text: str):
-    plain, zeroed = (initial_network(text, Recipe(zero_head=value)).state_dict() for value in (False, True))
-    assert all(torch.equal(left, right) for left, right in zip(plain.values(), zeroed.values(), strict=True))
-
-
 NETWORK = parse_network(
     "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
 )

@@ -364,24 +364,14 @@ def test_schedules_give_expected_rates(recipe: Recipe, rates: dict[int, float]):
 
 
 def test_cosine_schedule_equals_torch_schedule():
-    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.0, schedule="cosine", final_rate=0.2)
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.0, schedule="cosine")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
-    oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.06)
+    oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
     for step in range(50):
-        assert _learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(oracle.get_last_lr()[0], rel=1e-9)
+        rate = oracle.get_last_lr()[0]
+        assert _learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate, rel=1e-9, abs=1e-12)
         optimizer.step()
         oracle.step()
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_schedule_ends_at_final_rate(schedule: Any):
-    to_zero = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=schedule)
-    to_tenth = replace(to_zero, final_rate=0.1)
-    for step in range(100):
-        rate_to_zero = _learning_rate(to_zero, step, steps_per_epoch=10)
-        # The warm-up is the same; then the range from 0.1 to 0 becomes the range from 0.1 to 0.01.
-        expected = rate_to_zero if step < 20 else 0.01 + 0.9 * rate_to_zero
-        assert _learning_rate(to_tenth, step, steps_per_epoch=10) == pytest.approx(expected)
 
 
 def test_optimizer_and_history_have_rates_of_schedule():
@@ -402,25 +392,6 @@ def test_average_begins_at_share_of_recipe():
         train_epoch(run, make_noise(64))
     # The 8th of 16 steps stores the first state of the average.
     assert has_average == [False] * 8 + [True] * 4
-
-
-@pytest.mark.parametrize("load", [lambda: None, engine_module.load], ids=["torch", "native"])
-def test_epochs_after_end_of_augmentation_equal_epochs_without_augmentation(load: Callable[[], Engine | None]):
-    base = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
-    run, plain = (
-        start(SMALL, recipe, 7, CPU, load(), task=MNIST) for recipe in (base, Recipe(epochs=2, batch_size=16))
-    )
-    for training in (run, plain):
-        train_epoch(training, make_noise(64))
-    # The first epochs are equal; the second epoch equals an epoch without augmentation from the same state.
-    assert weights_digest(run) == weights_digest(plain)
-    without = start(SMALL, replace(base, augmented_share=0.0, augmentation_off_share=0.0), 7, CPU, load(), task=MNIST)
-    resume(without, deepcopy(checkpoint(plain)))
-
-    for training in (run, plain, without):
-        train_epoch(training, make_noise(64))
-
-    assert weights_digest(run) == weights_digest(without) != weights_digest(plain)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -16,8 +16,9 @@ from harness.training.native.driver import NativeProgram, _check_images, _engine
 from harness.training.native.engine import _LEVELS, Engine, _Level
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, _draw_first_weights, build, state_tensors
-from search_spaces.modules import FastDropout, PoseLinearModule
+from search_spaces.modules import FastDropout
 from search_spaces.network import MNIST, Architecture
+from search_spaces.rotated import RotatedLinear
 from tests.factories import DEVIATION, MEAN, make_images
 
 CPU = torch.device("cpu")
@@ -54,7 +55,7 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.p = 0.0
-        elif isinstance(module, PoseLinearModule):
+        elif isinstance(module, RotatedLinear):
             # The weights of poses are zero at first.
             module.weight.data = torch.randn_like(module.weight)
         elif isinstance(module, _BatchNorm):

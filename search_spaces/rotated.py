@@ -1,7 +1,16 @@
-"""Torch modules that ``harness export --pytorch`` copies into ``model.py``, where ``torch.nn`` lacks a layer.
+"""Torch modules of rotated kernels; ``harness export --pytorch`` copies the definitions into ``model.py``.
 
-The definitions become code of users, so this file imports torch only, and a line has at most 100 characters. Each layer
-is a plainer copy of a module in ``search_spaces/modules.py`` with equal names and shapes of tensors and equal outputs.
+Ops import this file inside ``module`` only, because it loads torch. The definitions become code of users, so this file
+imports torch only, and a line has at most 100 characters.
+
+A convolution with ``poses=4`` learns a kernel for each four outputs and applies the kernel in four quarter turns. With
+``poses=8`` the mirror images are added, with ``poses=2`` the kernel is used upright and upside down. If the input has
+poses too, the input channels of a kernel are permuted with each turn. Rotating the image then rotates the output maps
+and permutes the channels: a group convolution over p4, p4m or p2 (Cohen and Welling, "Group equivariant convolutional
+networks", ICML 2016).
+
+Pose ``k`` of four or eight: mirror left and right if ``k >= 4``, then ``k % 4`` quarter turns counterclockwise. Pose 1
+of two: upside down. Channel ``c * poses + p`` of a map is learned kernel c in pose p.
 """
 
 from __future__ import annotations
@@ -54,26 +63,24 @@ class RotatedConv2d(nn.Conv2d):
         super().__init__(inputs, outputs // poses, size, **options)
         self.poses = poses
 
+    def filters(self) -> Tensor:
+        """Return the filters of all outputs, (outputs, inputs / groups, size, size)."""
+        return rotated(self.weight, self.poses)
+
     def forward(self, input: Tensor) -> Tensor:
         """Return maps, (batch, outputs, rows, columns)."""
-        kernel = rotated(self.weight, self.poses)
         bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
-        return F.conv2d(input, kernel, bias, self.stride, self.padding, groups=self.groups)
+        groups = self.in_channels // self.weight.shape[1]
+        return F.conv2d(input, self.filters(), bias, self.stride, self.padding, groups=groups)
 
 
-class RotatedDepthwiseConv2d(nn.Conv2d):
+class RotatedDepthwiseConv2d(RotatedConv2d):
     """A depthwise convolution with a learned kernel for each ``poses`` neighbouring channels."""
 
     def __init__(self, channels: int, size: int, *, poses: int, **options: Any) -> None:
         kernels = channels // poses
-        super().__init__(kernels, kernels, size, groups=kernels, **options)
-        self.poses = poses
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return maps, (batch, channels, rows, columns)."""
-        kernel = rotated(self.weight, self.poses)
-        bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
-        return F.conv2d(input, kernel, bias, self.stride, self.padding, groups=input.shape[1])
+        super().__init__(kernels, channels, size, poses=poses, groups=kernels, **options)
+        self.in_channels = channels  # nn.Conv2d gets a channel for each learned kernel
 
 
 class RotatedBatchNorm(nn.BatchNorm2d):
@@ -103,6 +110,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
     def __init__(self, channels: int, *, poses: int) -> None:
         super().__init__(channels // poses)
+        self.poses = poses
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised values, in the shape of the input."""
@@ -114,6 +122,17 @@ def unscaled(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
     """Return a batch normalisation whose scale is fixed at 1."""
     norm.register_parameter("weight", None)
     return norm
+
+
+def pose_matrix(weight: Tensor, poses: int) -> Tensor:
+    """Return the weights of a linear layer, (outputs, channels * poses).
+
+    ``weight``, (outputs, channels + poses), holds factors of channels, then of poses.
+    """
+    by_channel = weight[:, :-poses, None]
+    by_pose = weight[:, None, -poses:]
+    matrix = by_channel * (1 + by_pose)
+    return matrix.flatten(1)
 
 
 class RotatedLinear(nn.Linear):
@@ -133,7 +152,4 @@ class RotatedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (batch, outputs)."""
-        by_channel = self.weight[:, : -self.poses, None]
-        by_pose = self.weight[:, None, -self.poses :]
-        matrix = by_channel * (1 + by_pose)
-        return F.linear(input, matrix.flatten(1), self.bias)
+        return F.linear(torch.flatten(input, 1), pose_matrix(self.weight, self.poses), self.bias)
