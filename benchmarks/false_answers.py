@@ -1,12 +1,15 @@
 """Simulation of the rate of false answers: networks just below the target that are called verified or certified.
 
-``python -m benchmarks.false_answers`` draws seeds of networks with a true mean just below the target, for several sizes
-of the test set, targets and distributions of seeds, and applies the rules of the program (``harness.evidence.bounds``).
-A study is two verifications with six seeds, each with four seeds declared later, as after a resumption. The study is
-false if a verification passes. Further studies read the same test set and share the error budget of the ledger. A
-certification has twenty seeds. For grouped data the groups are drawn as well, and the true mean is that of all groups.
-Further cases have more seeds. Writes ``benchmarks/results/false-answers.json``; ``--groups`` renews the cases with
-groups only, ``--seeds`` the cases with more seeds only.
+    python -m benchmarks.false_answers
+
+draws seeds of networks with a true mean just below the target, for several sizes of the test set, targets and
+distributions of seeds, and applies the bounds of the program (``harness.evidence.bounds``), here for arrays. A study is
+two verifications with six seeds each; the study is false if a verification passes. Seeds that are declared later are
+not drawn: they cannot verify a network, because the bound of the seeds declared first must reach the target too.
+Further studies read the same test set and share the error budget of the ledger. A certification has twenty seeds. For
+grouped data the groups are drawn as well, and the true mean is that of all groups; copies of a picture are a group that
+is right or wrong as a whole. Writes ``benchmarks/results/false-answers.json`` and the figures
+``docs/false-answers-light.svg`` and ``docs/false-answers-dark.svg``; ``--figure`` writes the figures only.
 """
 
 from __future__ import annotations
@@ -14,80 +17,179 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
+from scipy.special import betaincinv, gammaincinv, stdtrit
 
+from benchmarks.frontier import themes
+from harness.data.datasets import independent_cases
 from harness.evidence import bounds
-from harness.evidence.bounds import Groups, Judgement
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, LOOK_ALPHA
+from harness.system import files, statistics
+from reports import charts
 
-RESULT = Path(__file__).parent / "results" / "false-answers.json"
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "false-answers.json"
 SIZES = (40, 100, 500, 2_000, 10_000)
 TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
 MISS = 1.001  # mean number of errors, divided by the number that the target allows
+STUDIES_PER_CASE = 10_000
 
-# Distributions of a seed's errors: name and spread, the coefficient of variation (half the skewness of a gamma
-# distribution).
-KINDS = (
-    *(("normal", share) for share in (0.08, 0.15)),
-    *(("gamma", share) for share in (0.08, 0.25, 0.5)),
-    ("lognormal", 0.25),
-    # "wavering": this number of images varies between seeds, the rest is always right or always wrong.
-    *(("wavering", images) for images in (1, 2, 4, 8)),
+# Seeds of two kinds: share of the worse seeds, and reach, the gap between the kinds as a share of the largest gap, at
+# which the better seeds make no error. 27.6 % worse seeds have a skewness of 1.
+WORSE_SHARES = (0.05, 0.1, 0.15, 0.2, 0.276, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.9)
+REACHES = (0.02, 0.1, 0.3, 1.0)
+# Seeds of three kinds: shares of the middle and of the worst kind, and the position of the middle between the others.
+THREE_SHARES = (
+    *product((0.05, 0.2, 0.4, 0.5), (0.45, 0.5)),
+    *product((0.05, 0.2), (0.7,)),
+    *product((0.1, 0.3, 0.6), (0.1, 0.25, 0.35)),
 )
+MIDDLES = (0.1, 0.3, 0.5, 0.8)
 # Distributions for several studies on the same test set; "mixed": normal, but 10 % of the seeds make twice the errors.
-STUDY_KINDS = (("normal", 0.08), ("gamma", 0.25), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 0.08))
 STUDY_SIZES = (40, 300, 2_000, 10_000)
 STUDY_TARGETS = (90.0, 97.0, 99.4)
 STUDIES = (1, 3, 10)
 # Numbers of seeds of a verification and of a certification, and the distributions for which six seeds are too few.
 SEED_COUNTS = (6, 10, 20, 30, 40, 60, 80, 100, 200)
-SEED_KINDS = (("gamma", 1.0), ("mixed", 0.08))
 SEED_CASES = ((300, 90.0), (300, 97.0), (10_000, 90.0), (10_000, 99.4))  # test images and target
-# Distributions of a group's errors; "mixed": a tenth of the groups makes ``spread`` times the errors of the rest.
-GROUP_KINDS = (("normal", 0.3), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 5.0))
-GROUPS = (7, 20, 50)
-GROUP_TARGETS = (90.0, 97.0)
-GROUP_SIZE = 40  # images
-# Sizes of unequal groups, in images: a large group among small groups, a geometric series, and two sizes.
-UNEQUAL_SIZES = (
-    (1_000, *[20] * 19),
-    (1_000, *[20] * 6),
-    (400, 200, 100, 50, 25, 12, 6),
-    (*[100] * 4, *[20] * 16),
-)
+SEED_STUDIES = 4_000  # simulated workspaces and certifications per case
+# Distributions of the share of errors of a group, as ``Kind``; the groups of each layout have sizes in images.
+GROUP_TARGETS = (80.0, 90.0, 97.0)
+LAYOUTS: dict[str, tuple[int, ...]] = {
+    **{f"{count} equal groups": (40,) * count for count in (5, 7, 8, 20, 50)},
+    "4 x 100, 16 x 20": (*[100] * 4, *[20] * 16),
+    "5, 10, ... 100": tuple(range(5, 105, 5)),
+    "geometric, ratio 0.75": (202, 152, 114, 86, 65, 49, 38, 29, 22, 17, 13, 10, 8, 7, 6),
+    "200, 19 x 20": (200, *[20] * 19),
+    "400, 200, 100, 50, 25, 12, 6": (400, 200, 100, 50, 25, 12, 6),
+    "1,000, 19 x 20": (1_000, *[20] * 19),
+}
+# Numbers of copies of each different picture.
+COPIES: dict[str, tuple[int, ...]] = {
+    "50 pictures, 3 copies each": (3,) * 50,
+    "300 pictures, 2 copies each": (2,) * 300,
+    "77 pictures, 1 to 31 copies": (31, 20, 12, 8, 6, 5, 4, 4, 3, 3, *[2] * 20, *[1] * 47),
+    "501 pictures, one with 31 copies": (31, *[1] * 500),
+}
 GROUP_STUDIES = 3_000  # simulated studies per case
-SEED_STUDIES = 2_000  # simulated workspaces per case, and a fifth of the simulated certifications
+_BLOCK = 500  # studies of grouped data that are drawn together, to limit memory
 HARD_ERRORS = 0.8  # probability that a seed misclassifies a hard image; the other images are always right
-SEEDS = 6  # seeds of a verification that are declared first
-MORE_SEEDS = 4  # seeds that are declared later
+SEEDS = 6  # seeds of a verification
 LOOKS = 2  # verifications of a study
 CERTIFICATE_SEEDS = 20
-_UNGROUPED = Groups()
+CERTIFYING_CONFIDENCE = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
 
 
-def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: np.random.Generator) -> Any:
+@dataclass(frozen=True)
+class Kind:
+    """A distribution of the errors of a seed, or of the share of errors of a group, divided by the mean.
+
+    Attributes:
+        family: Name of the family.
+        spread: Standard deviation of the distribution; of "wavering" the number of images that vary between seeds, of
+            "mixed" the standard deviation of usual seeds, of "points" the reach.
+        shares: Of "points": share of each kind of seeds, from the best to the worst.
+        positions: Of "points": position of each kind of seeds, from 0 to 1.
+    """
+
+    family: str
+    spread: float
+    shares: tuple[float, ...] = ()
+    positions: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.shares:
+            return f"{self.family} {self.spread:g}"
+        shares = " ".join(f"{100 * share:.3g}" for share in self.shares)
+        middle = "".join(f", middle {position:g}" for position in self.positions[1:-1])
+        return f"{self.family} {shares} %{middle}, reach {self.spread:g}"
+
+    @property
+    def skewness(self) -> float:
+        """Skewness of the distribution; NaN for "wavering" and "mixed"."""
+        if self.shares:
+            shares = np.array(self.shares)
+            deviations = np.array(self.positions) - shares @ np.array(self.positions)
+            return float(shares @ deviations**3 / (shares @ deviations**2) ** 1.5)
+        cubed = (self.spread**2 + 3) * self.spread  # skewness of a lognormal distribution
+        return {"normal": 0.0, "gamma": 2 * self.spread, "reversed": -2 * self.spread, "lognormal": cubed}.get(
+            self.family, np.nan
+        )
+
+    @property
+    def worst_share(self) -> float:
+        """Share of the worst kind of seeds; 1 for distributions with a single peak."""
+        return 0.1 if self.family == "mixed" else (*self.shares, 1.0)[max(0, len(self.shares) - 1)]
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the distribution fulfils ``statistics.SEED_CONDITION``."""
+        is_skewed = self.skewness > statistics.MOST_SKEWNESS + 1e-9
+        return not is_skewed and self.worst_share >= statistics.WORST_SHARE
+
+    def factors(self, shape: tuple[int, ...], random: np.random.Generator) -> Any:
+        """Return random values with mean 1."""
+        if self.shares:
+            centre = float(np.dot(self.shares, self.positions))
+            chosen_positions = random.choice(self.positions, shape, p=self.shares)
+            return 1 + self.spread * (chosen_positions - centre) / centre
+        if self.family == "normal":
+            return random.normal(1, self.spread, shape).clip(0)
+        if self.family == "mixed":
+            usual = random.normal(1 / 1.1, self.spread / 1.1, shape).clip(0)
+            return usual * (1 + (random.random(shape) < 0.1))
+        if self.family == "lognormal":
+            deviation = np.sqrt(np.log(1 + self.spread**2))
+            return np.exp(random.normal(-(deviation**2) / 2, deviation, shape))
+        values = random.gamma(1 / self.spread**2, self.spread**2, shape)
+        return values if self.family == "gamma" else (2 - values).clip(0)
+
+
+def points(shares: Sequence[float], reach: float, middle: float | None = None) -> Kind:
+    """Return a distribution of two or three points; ``shares`` are those of the points above the best."""
+    all_shares = (round(1 - sum(shares), 9), *shares)
+    positions = (0.0, 1.0) if middle is None else (0.0, middle, 1.0)
+    present = [place for place, share in enumerate(all_shares) if share > 0]
+    return Kind("points", reach, tuple(all_shares[at] for at in present), tuple(positions[at] for at in present))
+
+
+TWO_KINDS = tuple(points((share,), reach) for share, reach in product(WORSE_SHARES, REACHES))
+KINDS = (
+    *(Kind("normal", spread) for spread in (0.08, 0.15)),
+    *(Kind("gamma", spread) for spread in (0.08, 0.15, 0.25, 0.35, 0.5, 1.0)),
+    *(Kind("reversed", spread) for spread in (0.08, 0.25)),
+    *(Kind("lognormal", spread) for spread in (0.08, 0.16, 0.25, 0.35, 0.5)),
+    *(Kind("wavering", images) for images in (1, 2, 4, 8)),
+    Kind("mixed", 0.08),
+    *TWO_KINDS,
+    *(points(shares, reach, middle) for shares, middle, reach in product(THREE_SHARES, MIDDLES, (0.1, 1.0))),
+)
+STUDY_KINDS = (*(Kind("gamma", spread) for spread in (0.25, 0.5, 1.0)), Kind("normal", 0.08), Kind("mixed", 0.08))
+SEED_KINDS = (Kind("gamma", 1.0), Kind("mixed", 0.08))
+# A reach of 0.95 makes the worst of 45 % groups 24 times as bad as the rest, of 20 % groups 81 times.
+GROUP_KINDS = (
+    Kind("normal", 0.3),
+    *(Kind("gamma", spread) for spread in (0.25, 0.5, 1.0)),
+    *(points((share,), reach) for share, reach in product((0.1, 0.2, 0.3, 0.45, 0.6), (0.5, 0.95))),
+    points((0.3, 0.45), 0.95, 0.5),
+)
+COPY_KIND = Kind("copies", 1.0)
+
+
+def drawn(kind: Kind, mean: float, shape: tuple[int, ...], random: np.random.Generator) -> Any:
     """Return numbers of errors with mean ``mean``; None if no "wavering" distribution has this mean."""
-    name, spread = kind
-    if name == "wavering":
-        core = max(0, int(np.floor(mean - spread / 2)))
-        share = (mean - core) / spread
-        return core + random.binomial(int(spread), share, shape) if share <= 1 else None
-    if name == "normal":
-        values = random.normal(mean, spread * mean, shape).clip(0)
-    elif name == "mixed":
-        usual = mean / 1.1
-        values = random.normal(usual, spread * usual, shape).clip(0) * (1 + (random.random(shape) < 0.1))
-    elif name == "gamma":
-        values = random.gamma(1 / spread**2, mean * spread**2, shape)
-    else:
-        deviation = np.sqrt(np.log(1 + spread**2))
-        values = np.exp(random.normal(np.log(mean) - deviation**2 / 2, deviation, shape))
+    if kind.family == "wavering":
+        core = max(0, int(np.floor(mean - kind.spread / 2)))
+        share = (mean - core) / kind.spread
+        return core + random.binomial(int(kind.spread), share, shape) if share <= 1 else None
     # Rounded up with the probability of the fraction, which keeps the mean.
-    return np.floor(values + random.random(shape)).astype(int)
+    return np.floor(mean * kind.factors(shape, random) + random.random(shape)).astype(int)
 
 
 def look_confidence(look: int) -> float:
@@ -95,62 +197,105 @@ def look_confidence(look: int) -> float:
     return 1 - ALPHA_SHARE * LOOK_ALPHA * (1 - ALPHA_SHARE) ** look  # as ``ledger.next_look_alpha``
 
 
-def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int, groups: Groups = _UNGROUPED) -> bool:
-    """Return whether a row is called verified with the seeds declared first, or together with the seeds added later."""
-    known = dict(enumerate(errors))
-    first = {index: known[index] for index in range(SEEDS)}
-    options: dict[str, Any] = {"confidence": look_confidence(look), "groups": groups}
-    judgements = (
-        bounds.judgement_of(first, images, target_pct, [range(SEEDS)], **options),
-        bounds.judgement_of(known, images, target_pct, [range(SEEDS), range(SEEDS, len(known))], **options),
-    )
-    return Judgement.PROVEN in judgements
+def lower_bounds(errors: Any, images: int, confidence: float, target_pct: float = 0.0) -> Any:
+    """Return ``bounds.lower_bound_pct`` of errors (..., seeds), (...); below ``target_pct`` Student's bound alone."""
+    seeds = errors.shape[-1]
+    accuracies = 100 * (1 - errors / images)
+    lowest = accuracies.mean(-1) - stdtrit(seeds - 1, confidence) * accuracies.std(-1, ddof=1) / np.sqrt(seeds)
+    is_near = lowest >= target_pct - 1e-9
+    near_errors = errors[is_near]
+    fewest = near_errors.min(-1)
+    above = near_errors.sum(-1) - fewest * seeds
+    by_poisson = 100 * (1 - (fewest + gammaincinv(above + 1.0, confidence) / seeds) / images)
+    lowest[is_near] = np.minimum(lowest[is_near], by_poisson)
+    return np.maximum(0, lowest)
+
+
+def group_bounds(errors: Any, sizes: Sequence[int], confidence: float, *, are_copies: bool = False) -> Any:
+    """Return ``bounds.over_groups_pct`` of errors (..., seeds, groups), (...)."""
+    seeds, groups = errors.shape[-2:]
+    images = sum(sizes)
+    effective = independent_cases(sizes)
+    if effective + 1e-9 < bounds.fewest_groups(confidence):
+        return np.full(errors.shape[:-2], -np.inf)
+    of_sizes = np.floor(effective - 1 + 1e-9)
+    mean = errors.sum((-1, -2)) / seeds
+    share = mean / images
+    deviations = errors - share[..., None, None] * np.array(sizes)
+    degrees = np.array([seeds - 1, groups - 1, (seeds - 1) * (groups - 1)])
+    of_seeds = (deviations.sum(-1) ** 2).sum(-1) / groups
+    of_groups = (deviations.sum(-2) ** 2).sum(-1) / seeds
+    rest = np.maximum(0, (deviations**2).sum((-1, -2)) - of_seeds - of_groups)
+    squares = np.stack([of_seeds, of_groups, rest], -1) / degrees
+    answers = np.maximum(0, squares[..., 0] + squares[..., 1] - squares[..., 2])
+    spread = (squares**2 / degrees).sum(-1)
+    scale = np.sqrt(groups / seeds) / images
+    by_groups = scale * np.sqrt(squares[..., 1])
+    by_both = scale * np.sqrt(answers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.floor(np.minimum(np.where(spread > 0, answers**2 / spread, np.inf), 1e9) + 1e-6)
+        freedom = np.where(by_both > by_groups, np.minimum(np.maximum(1, whole), of_sizes), of_sizes)
+        error = np.maximum(by_both, by_groups)
+        correction = (stdtrit(images - 1.0, confidence) / stdtrit(freedom, confidence)) ** 2
+        by_variance = (share * (1 - share) / error**2 + 1) * correction
+    most = (effective if are_copies else images) * np.minimum(1, correction)
+    cases = np.where(error > 0, np.minimum(most, by_variance), most)
+    wrong = share * cases
+    is_possible = wrong < cases
+    quantiles = betaincinv(np.where(is_possible, wrong + 1, 1), np.where(is_possible, cases - wrong, 1), confidence)
+    return np.where(is_possible, 100 * (1 - quantiles), 0.0)
+
+
+def pass_by_look(errors: Any, images: int, target_pct: float) -> Any:
+    """Return whether each verification passes, (studies, looks), for errors (studies, looks, seeds)."""
+    looks = errors.shape[1]
+    by_look = [lower_bounds(errors[:, look], images, look_confidence(look), target_pct) for look in range(looks)]
+    return np.stack(by_look, 1) >= target_pct - 1e-9
 
 
 def certified_share(errors: Any, images: int, target_pct: float) -> float:
     """Return the share of the certifications that pass; ``errors`` has the shape (certifications, seeds)."""
-    confidence = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
-    lower_bounds = [bounds.lower_bound_pct(seeds, images, confidence) for seeds in errors.tolist()]
-    return float(np.mean(np.array(lower_bounds) >= target_pct - 1e-9))
+    return float(np.mean(lower_bounds(errors, images, CERTIFYING_CONFIDENCE, target_pct) >= target_pct - 1e-9))
 
 
-def shares(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> Iterator[dict[str, Any]]:
-    """Yield the shares of false answers for each case."""
+def shares(
+    kind: Kind, studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS
+) -> dict[str, Any] | None:
+    """Return the largest shares of false verifications and certifications of a distribution over sizes and targets."""
     random = np.random.default_rng(1)
-    for images in sizes:
-        for target in targets:
-            mean = images * (1 - target / 100) * MISS
-            for kind in KINDS:
-                errors = drawn(kind, mean, (studies, LOOKS, SEEDS + MORE_SEEDS), random)
-                if errors is None:
-                    continue
-                verified = [
-                    any(is_verified(seeds, images, target, look) for look, seeds in enumerate(study))
-                    for study in errors.tolist()
-                ]
-                certified = certified_share(drawn(kind, mean, (studies, CERTIFICATE_SEEDS), random), images, target)
-                case = {"images": images, "target_pct": target, "seeds": "{} {:g}".format(*kind)}
-                yield case | {"verified": float(np.mean(verified)), "certified": certified}
+    largest = {"verified": (0.0, ""), "certified": (0.0, "")}
+    for images, target in product(sizes, targets):
+        mean = images * (1 - target / 100) * MISS
+        errors = drawn(kind, mean, (studies, LOOKS, SEEDS), random)
+        if errors is None:
+            continue
+        verified = float(pass_by_look(errors, images, target).any(1).mean())
+        certified = certified_share(drawn(kind, mean, (studies, CERTIFICATE_SEEDS), random), images, target)
+        case = f"{images} images, {target:g} %"
+        largest["verified"] = max(largest["verified"], (verified, case))
+        largest["certified"] = max(largest["certified"], (certified, case))
+    return described(kind) | {
+        "verified": largest["verified"][0],
+        "verified_at": largest["verified"][1],
+        "certified": largest["certified"][0],
+        "certified_at": largest["certified"][1],
+    }
+
+
+def described(kind: Kind) -> dict[str, Any]:
+    """Return the fields of a distribution in the result."""
+    skewness = None if np.isnan(kind.skewness) else round(kind.skewness, 3)
+    return {"seeds": str(kind), "skewness": skewness, "worst_share": kind.worst_share, "stated": kind.is_stated}
 
 
 def study_shares(runs: int) -> Iterator[dict[str, Any]]:
     """Yield, for each case, the share of workspaces with a false ``verified`` after several studies on a test set."""
     random = np.random.default_rng(2)
-    looks = LOOKS * max(STUDIES)
-    for images in STUDY_SIZES:
-        for target in STUDY_TARGETS:
-            mean = images * (1 - target / 100) * MISS
-            for kind in STUDY_KINDS:
-                errors = drawn(kind, mean, (runs, looks, SEEDS + MORE_SEEDS), random)
-                # A real study ends at a false verification; simulating the rest does not change the first one.
-                first = [
-                    next((look for look in range(looks) if is_verified(seeds[look], images, target, look)), looks)
-                    for seeds in errors.tolist()
-                ]
-                case = {"images": images, "target_pct": target, "seeds": "{} {:g}".format(*kind)}
-                yield case | {
-                    f"studies_{count}": float(np.mean([look < LOOKS * count for look in first])) for count in STUDIES
-                }
+    for images, target, kind in product(STUDY_SIZES, STUDY_TARGETS, STUDY_KINDS):
+        errors = drawn(kind, images * (1 - target / 100) * MISS, (runs, LOOKS * max(STUDIES), SEEDS), random)
+        passes = pass_by_look(errors, images, target)
+        case = {"images": images, "target_pct": target, "seeds": str(kind)}
+        yield case | {f"studies_{count}": float(passes[:, : LOOKS * count].any(1).mean()) for count in STUDIES}
 
 
 def seed_shares(runs: int) -> Iterator[dict[str, Any]]:
@@ -159,87 +304,122 @@ def seed_shares(runs: int) -> Iterator[dict[str, Any]]:
     looks = LOOKS * max(STUDIES)
     for count, kind, (images, target) in product(SEED_COUNTS, SEED_KINDS, SEED_CASES):
         mean = images * (1 - target / 100) * MISS
-        first = []
-        for _ in range(runs):
-            table = drawn(kind, mean, (looks, count), random).tolist()
-            by_look = (bounds.lower_bound_pct(seeds, images, look_confidence(look)) for look, seeds in enumerate(table))
-            first.append(next((look for look, bound in enumerate(by_look) if bound >= target - 1e-9), looks))
-        certified = certified_share(drawn(kind, mean, (5 * runs, count), random), images, target)
-        case = {"count": count, "seeds": "{} {:g}".format(*kind), "images": images, "target_pct": target}
-        shares_of = {
-            f"studies_{studies}": float(np.mean([look < LOOKS * studies for look in first])) for studies in (1, 10)
-        }
+        blocks = [drawn(kind, mean, (_BLOCK, looks, count), random) for _ in range(runs // _BLOCK)]
+        passes = np.concatenate([pass_by_look(errors, images, target) for errors in blocks])
+        certified = certified_share(drawn(kind, mean, (runs, count), random), images, target)
+        case = {"count": count, "seeds": str(kind), "images": images, "target_pct": target}
+        shares_of = {f"studies_{studies}": float(passes[:, : LOOKS * studies].any(1).mean()) for studies in (1, 10)}
         yield case | shares_of | {"certified": certified}
 
 
-def drawn_groups(kind: tuple[str, float], sizes: Sequence[int], mean: float, random: np.random.Generator) -> Any:
-    """Return the numbers of errors by look, seed and group; all looks see the same groups, each with another network.
+def drawn_groups(kind: Kind, sizes: Sequence[int], mean: float, runs: int, random: np.random.Generator) -> Any:
+    """Return the numbers of errors, (studies, looks + 1, seeds, groups).
 
-    The last look has the seeds of a certification. ``mean`` is the mean share of errors over all seeds and groups.
+    All looks see the same groups, each with another network. The last look has the seeds of a certification. ``mean``
+    is the mean share of errors over all seeds and groups. Copies are hard or not together, and so wrong or right.
     """
-    name, spread = kind
     groups = len(sizes)
-    if name == "normal":
-        factors = random.normal(1, spread, groups).clip(0)
-    elif name == "gamma":
-        factors = random.gamma(1 / spread**2, spread**2, groups)
-    else:
-        factors = (1 + (spread - 1) * (random.random(groups) < 0.1)) / (0.9 + 0.1 * spread)
-    shares = np.minimum(1, mean * factors / HARD_ERRORS)
-    hard = random.binomial(sizes, shares, (LOOKS + 1, 1, groups))
-    luck = random.normal(1, 0.08, (LOOKS + 1, CERTIFICATE_SEEDS, 1)).clip(0, 1 / HARD_ERRORS)
+    luck = random.normal(1, 0.08, (runs, LOOKS + 1, CERTIFICATE_SEEDS, 1)).clip(0, 1 / HARD_ERRORS)
+    if kind is COPY_KIND:
+        is_hard = random.random((runs, LOOKS + 1, 1, groups)) < mean / HARD_ERRORS
+        is_wrong = random.random((runs, LOOKS + 1, CERTIFICATE_SEEDS, groups)) < HARD_ERRORS * luck
+        return is_hard * is_wrong * np.array(sizes)
+    factors = kind.factors((runs, 1, 1, groups), random)
+    hard = random.binomial(sizes, np.minimum(1, mean * factors / HARD_ERRORS), (runs, LOOKS + 1, 1, groups))
     return random.binomial(hard, HARD_ERRORS * luck)
 
 
-def group_shares(runs: int, layouts: Iterable[Sequence[int]]) -> Iterator[dict[str, Any]]:
-    """Yield the shares of false answers on grouped data for each case, and those of a bound over seeds alone.
-
-    Args:
-        runs: Simulated studies per case.
-        layouts: Sizes of the groups of each test part, in images.
-    """
+def group_answers(kind: Kind, sizes: Sequence[int], target_pct: float, runs: int) -> Any:
+    """Return the shares of studies with a false ``verified``, of false certificates, and of studies by seeds alone."""
     random = np.random.default_rng(3)
-    confidence = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
-    for sizes, target, kind in product(layouts, GROUP_TARGETS, GROUP_KINDS):
-        answers = np.zeros(3)
-        images = sum(sizes)
-        for _ in range(runs):
-            table = drawn_groups(kind, sizes, (1 - target / 100) * MISS, random).tolist()
-            verified = []
-            by_seeds = []
-            for look, seeds in enumerate(table[:LOOKS]):
-                by_group = Groups(sizes, dict(enumerate(seeds[: SEEDS + MORE_SEEDS])))
-                errors = [sum(each) for each in by_group.errors.values()]
-                by_seeds.append(is_verified(errors, images, target, look))
-                verified.append(by_seeds[-1] and is_verified(errors, images, target, look, by_group))
-            certified = (
-                bounds.lower_bound_pct([sum(each) for each in table[LOOKS]], images, confidence) >= target
-                and bounds.over_groups_pct(table[LOOKS], sizes, confidence) >= target
-            )
-            answers += np.array([any(verified), certified, any(by_seeds)], float)
-        shares_of = dict(zip(("verified", "certified", "verified_by_seeds"), answers / runs, strict=True))
-        case = {"groups": len(sizes), "sizes": list(sizes), "target_pct": target, "kind": "{} {:g}".format(*kind)}
-        yield case | shares_of
+    images = sum(sizes)
+    are_copies = kind is COPY_KIND
+    answers = np.zeros(3)
+    for _ in range(runs // _BLOCK):
+        table = drawn_groups(kind, sizes, (1 - target_pct / 100) * MISS, _BLOCK, random)
+        first = table[:, :LOOKS, :SEEDS]
+        by_seeds = pass_by_look(first.sum(-1), images, target_pct)
+        by_groups = [
+            group_bounds(first[:, look], sizes, look_confidence(look), are_copies=are_copies) for look in range(LOOKS)
+        ]
+        verified = by_seeds & (np.stack(by_groups, 1) >= target_pct)
+        last = table[:, LOOKS]
+        by_certificate = np.minimum(
+            lower_bounds(last.sum(-1), images, CERTIFYING_CONFIDENCE),
+            group_bounds(last, sizes, CERTIFYING_CONFIDENCE, are_copies=are_copies),
+        )
+        answers += [verified.any(1).sum(), (by_certificate >= target_pct).sum(), by_seeds.any(1).sum()]
+    return answers / (runs // _BLOCK * _BLOCK)
 
 
-def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> dict[str, float]:
-    """Return the largest shares of false verifications and certifications over all cases."""
-    cases = list(shares(studies, sizes, targets))
-    return {name: max(case[name] for case in cases) for name in ("verified", "certified")}
+def group_shares(
+    runs: int, layouts: dict[str, tuple[int, ...]], kinds: Iterable[Kind], targets: Sequence[float] = GROUP_TARGETS
+) -> Iterator[dict[str, Any]]:
+    """Yield the largest shares of false answers over the targets for each layout of groups and each distribution."""
+    for (name, sizes), kind in product(layouts.items(), kinds):
+        answers = np.max([group_answers(kind, sizes, target, runs) for target in targets], axis=0)
+        shares_of = dict(zip(("verified", "certified", "verified_by_seeds"), answers.tolist(), strict=True))
+        facts = {"layout": name, "groups": len(sizes), "effective": round(independent_cases(sizes), 1)}
+        yield facts | described(kind) | shares_of
+
+
+def worst(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return the largest shares of false verifications and certifications over the stated distributions."""
+    stated_rows = [row for row in rows if row["stated"]]
+    return {name: max(row[name] for row in stated_rows) for name in ("verified", "certified")}
+
+
+def figure() -> Any:
+    """Return the chart of false answers by the share of worse seeds, if seeds are of two kinds."""
+    document = json.loads(RESULT.read_text(encoding="utf-8"))
+    answers = {"verified": "verified in one study", "certified": "certified or shown"}
+    rows = []
+    for share, (name, label) in product(WORSE_SHARES, answers.items()):
+        names = {str(kind) for kind in TWO_KINDS if kind.shares[-1] == share}
+        rate = max(row[name] for row in document["cases"] if row["seeds"] in names)
+        # The axis is logarithmic; no share of 10,000 studies is smaller.
+        rows.append({"share": 100 * share, "rate": max(100 * rate, 0.005), "answer": label})
+    x = alt.X("share:Q", title="share of worse seeds, %", scale=alt.Scale(domain=[0, 90]))
+    y = alt.Y("rate:Q", title="networks below the target, %", scale=alt.Scale(type="log", domain=[0.004, 100]))
+    limits = [{"rate": 10.0, "answer": answers["verified"]}, {"rate": 1.0, "answer": answers["certified"]}]
+    colour = alt.Color("answer:N", title=None, scale=alt.Scale(range=[charts.PURPLE, charts.GREEN]))
+    border = [{"share": 100 * statistics.WORST_SHARE, "words": f"stated from {100 * statistics.WORST_SHARE:g} % on"}]
+    chart = alt.layer(
+        alt.Chart(alt.InlineData(values=limits)).mark_rule(strokeDash=[5, 4]).encode(y=y, color=colour),
+        alt.Chart(alt.InlineData(values=border)).mark_rule(color=charts.GREY).encode(x=x),
+        alt.Chart(alt.InlineData(values=border))
+        .mark_text(align="left", dx=6, color=charts.TEXT)
+        .encode(x=x, y=alt.value(8), text="words:N"),
+        alt.Chart(alt.InlineData(values=rows)).mark_line(point=True).encode(x=x, y=y, color=colour),
+    )
+    colours = {"labelColor": charts.TEXT, "titleColor": charts.TEXT}
+    return chart.properties(height=300).configure(
+        background="white", font="system-ui, sans-serif", axis={"gridColor": "#d3dae0", **colours}, legend=colours
+    )
 
 
 def main() -> None:
     """Run all cases and write the result."""
-    studies = 5_000
-    document = json.loads(RESULT.read_text(encoding="utf-8"))
-    if not sys.argv[1:]:
-        document |= {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
-    if sys.argv[1:] != ["--seeds"]:
-        layouts = [*([GROUP_SIZE] * count for count in GROUPS), *UNEQUAL_SIZES]
-        document |= {"group_studies": GROUP_STUDIES, "groups": list(group_shares(GROUP_STUDIES, layouts))}
-    if sys.argv[1:] != ["--groups"]:
-        document |= {"seed_studies": SEED_STUDIES, "seed_counts": list(seed_shares(SEED_STUDIES))}
-    RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if sys.argv[1:] != ["--figure"]:
+        groups = [*group_shares(GROUP_STUDIES, LAYOUTS, GROUP_KINDS)]
+        copies = [*group_shares(GROUP_STUDIES, COPIES, [COPY_KIND])]
+        cases = [shares(kind, STUDIES_PER_CASE) for kind in KINDS]
+        document = {
+            "condition": statistics.SEED_CONDITION,
+            "largest": worst(cases),
+            "largest_of_groups": worst([*groups, *copies]),
+            "studies": STUDIES_PER_CASE,
+            "cases": cases,
+            "one_test_part": list(study_shares(STUDIES_PER_CASE)),
+            "seed_studies": SEED_STUDIES,
+            "seed_counts": list(seed_shares(SEED_STUDIES)),
+            "group_studies": GROUP_STUDIES,
+            "groups": groups,
+            "copies": copies,
+        }
+        RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for name, content in themes("false-answers", charts.svg(figure(), 720)).items():
+        files.write_text(ROOT / "docs" / name, content + "\n")
 
 
 if __name__ == "__main__":

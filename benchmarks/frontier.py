@@ -80,12 +80,16 @@ def rows() -> list[dict[str, Any]]:
 
 def pictures() -> dict[str, str]:
     """Return the SVG texts by file name in docs/."""
-    light = charts.svg(charts.frontier(rows(), 99.4, height=420), 820)
+    return themes("frontier", charts.svg(charts.frontier(rows(), 99.4, height=420), 820))
+
+
+def themes(name: str, light: str) -> dict[str, str]:
+    """Return a chart in the light and in the dark theme, as SVG texts by file name."""
     dark = light
     for light_colour, dark_colour in DARK.items():
         # In attributes and in style sheets.
         dark = dark.replace(f'"{light_colour}"', f'"{dark_colour}"').replace(f": {light_colour};", f": {dark_colour};")
-    return {"frontier-light.svg": light, "frontier-dark.svg": dark}
+    return {f"{name}-light.svg": light, f"{name}-dark.svg": dark}
 
 
 if __name__ == "__main__":

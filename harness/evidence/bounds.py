@@ -37,7 +37,7 @@ from harness.training.result import Errors, finite
 
 VERIFIED_SEEDS = 5  # fewest seeds of a verified row
 # Confidence of the bound that verifies a row at the first look. At most one simulated study in ten verifies a network
-# below the target, with two looks per study, any test set and seeds of a skewness up to one
+# below the target, with two looks per study of six seeds, any test set and seeds as in ``statistics.SEED_CONDITION``
 # (benchmarks/results/false-answers.json).
 VERIFIED_CONFIDENCE = 1 - FIRST_LOOK_ALPHA
 _SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many times as often as stated
@@ -74,10 +74,12 @@ class Groups(NamedTuple):
     Attributes:
         sizes: Number of images in each group; empty if the images are independent.
         errors: Number of wrong images in each group, by seed index.
+        are_copies: Whether the images of a group are copies of a picture.
     """
 
     sizes: Sequence[int] = ()
     errors: Mapping[int, Sequence[int]] = {}
+    are_copies: bool = False
 
 
 _NO_GROUPS = Groups()
@@ -100,17 +102,24 @@ def groups_of(record: Record) -> Groups:
         images = [image for image, _ in run.wrong] if spec.test_groups else range(run.test_errors)
         counts = Counter(group_of[image] for image in images)
         errors[run.index] = [counts[group] for group in range(len(sizes))]
-    return Groups(sizes, errors)
+    # Without groups of the user (``group_by``), the groups are copies; earlier versions stored no such groups.
+    return Groups(sizes, errors, are_copies=bool(spec.test_groups) and not spec.group_by)
 
 
 def group_warning(data: Dataset) -> str:
     """Return a sentence with the number of groups that decide in place of the images; empty without groups."""
-    if not data.test_group_sizes:
+    sizes = data.test_group_sizes
+    if not sizes:
         return ""
-    count = len(data.test_group_sizes)
-    groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {counted(count, 'group')}"
-    unseen = f"failures on up to {_unseen_failures_pct(count):.0f} % of all groups are not excluded"
-    return f"{groups} of test images decide, not the number of images; {unseen}"
+    effective = independent_cases(sizes)
+    groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and "
+    groups += f"{counted(len(sizes), 'group')} of test images"
+    if effective < len(sizes) - 0.05:
+        groups += f" (equivalent to {effective:.1f} groups of equal size)"
+    unseen = f"failures on up to {_unseen_failures_pct(effective):.0f} % of all groups are not excluded"
+    fewest = fewest_groups(VERIFIED_CONFIDENCE)
+    limit = f"; below {fewest:.1f} groups of equal size no network can be verified" if effective < fewest else ""
+    return f"{groups} decide, not the number of images; {unseen}{limit}"
 
 
 def judgement_of(
@@ -164,7 +173,7 @@ def deciding_bound_pct(
     """Return the lower bound, per cent, by which ``judgement_of`` verifies a network; None if there is no bound.
 
     The lower of the bounds of the two samples; arguments as in ``judgement_of``. There is no bound below two seeds or
-    two effective groups (``over_groups_pct``).
+    ``fewest_groups``.
     """
     samples = _samples(errors, declarations, fewest)
     return finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
@@ -177,7 +186,8 @@ def _bound_pct(
     bound = lower_bound_pct([errors[index] for index in seeds], images, confidence)
     if not groups.sizes:
         return bound
-    return min(bound, over_groups_pct([groups.errors[index] for index in seeds], groups.sizes, confidence))
+    errors_by_group = [groups.errors[index] for index in seeds]
+    return min(bound, over_groups_pct(errors_by_group, groups.sizes, confidence, are_copies=groups.are_copies))
 
 
 def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
@@ -228,11 +238,23 @@ def _poisson_bound_pct(errors: Sequence[int], images: int, confidence: float) ->
     return 100 * (1 - most_errors / images)
 
 
-def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float) -> float:
+def fewest_groups(confidence: float) -> float:
+    """Return the smallest effective number of groups for which ``over_groups_pct`` is a bound.
+
+    If a share ``statistics.WORST_SHARE`` of all groups is worse, ``g`` test groups contain no worse group with
+    probability ``(1 - statistics.WORST_SHARE) ** g``; at most ``_SKEW`` times the error probability of the bound is
+    accepted.
+    """
+    return max(2.0, math.log(_SKEW * (1 - confidence)) / math.log(1 - statistics.WORST_SHARE))
+
+
+def over_groups_pct(
+    errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float, *, are_copies: bool = False
+) -> float:
     """Return the one-sided lower bound of the accuracy over seeds and groups, per cent.
 
-    Minus infinity below two seeds or two effective groups (Kish, ``independent_cases``): one large group among small
-    groups decides alone.
+    Minus infinity below two seeds or ``fewest_groups`` effective groups (Kish, ``independent_cases``): one large group
+    among small groups decides alone.
 
     Images of a group may be right or wrong together, so the groups are the sampled units. With ``z = e - p n`` for
     ``e`` errors of a seed among the ``n`` images of a group and the share ``p`` of all errors (linearisation of a
@@ -241,19 +263,22 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     cluster-robust variance (Liang and Zeger 1986), whose degrees of freedom ``d`` are the effective groups less one.
     The bound is that of Korn and Graubard (1998) as in ``over_images``. The effective number of images is at most
     ``images * (t(images - 1) / t(d))^2``: few groups whose shares of errors agree by chance do not prove that all
-    images are independent.
+    images are independent. Copies are right or wrong together, so for copies the effective number of groups replaces
+    ``images`` in this limit.
 
     Args:
         errors: Number of wrong images of each seed in each group, (seeds, groups).
         sizes: Number of images in each group.
         confidence: Confidence of the bound, between 0 and 1.
+        are_copies: Whether the images of a group are copies of a picture.
     """
     seeds = len(errors)
     images = sum(sizes)
-    # The small term keeps a whole number of effective groups from being rounded down.
-    freedom = math.floor(independent_cases(sizes) - 1 + 1e-9)
-    if seeds < 2 or freedom < 1:
+    effective = independent_cases(sizes)
+    # The small terms keep a whole number of effective groups from being rounded down.
+    if seeds < 2 or effective + 1e-9 < fewest_groups(confidence):
         return -math.inf
+    freedom = math.floor(effective - 1 + 1e-9)
     mean = sum(map(sum, errors)) / seeds
     expected_errors = [mean / images * size for size in sizes]
     deviations = [[wrong - share for wrong, share in zip(row, expected_errors, strict=True)] for row in errors]  # z
@@ -266,8 +291,9 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     if estimate.error_pct > error_pct:
         error_pct = estimate.error_pct
         freedom = min(estimate.whole_freedom, freedom)
-    correction = _freedom_correction(images, freedom, confidence)
-    return _effective_bound_pct(mean, images, error_pct, freedom, images * min(1.0, correction), confidence)
+    most_cases = effective if are_copies else images
+    correction = min(1.0, _freedom_correction(images, freedom, confidence))
+    return _effective_bound_pct(mean, images, error_pct, freedom, most_cases * correction, confidence)
 
 
 def certifying_confidence(alpha: float) -> float:
@@ -293,7 +319,7 @@ def is_worse(fresh_errors: Sequence[int], recorded_errors: Sequence[int], images
     return fresh_errors[0] > statistics.mean(recorded_errors) + statistics.quantile(CONFIDENCE, freedom) * spread
 
 
-def _unseen_failures_pct(count: int) -> float:
+def _unseen_failures_pct(count: float) -> float:
     """Return the upper bound, per cent, of the share of runs or groups that fail, after ``count`` without a failure.
 
     ``100 * (1 - (1 - CONFIDENCE) ** (1 / count))`` (Clopper and Pearson 1934).

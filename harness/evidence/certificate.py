@@ -54,6 +54,7 @@ class Certificate:
         declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
         group_sizes: Number of images in each group of the test images; empty without groups.
         group_errors: Number of wrong images in each group, for each seed; empty without groups.
+        groups_are_copies: Whether the images of a group are copies of a picture, which are right or wrong together.
     """
 
     architecture: WrittenNetwork
@@ -75,6 +76,7 @@ class Certificate:
     declared_utc: str = ""
     group_sizes: tuple[int, ...] = ()
     group_errors: tuple[tuple[int, ...], ...] = ()
+    groups_are_copies: bool = False
 
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
@@ -99,8 +101,8 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
     runs = [run for run in record.seeds if run.index in declaration.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
-    sizes, group_errors = _groups_of(record, declaration)
-    groups = Groups(sizes, dict(enumerate(group_errors)))
+    sizes, group_errors, are_copies = _groups_of(record, declaration)
+    groups = Groups(sizes, dict(enumerate(group_errors)), are_copies)
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -118,14 +120,16 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
         declared_utc=declaration.declared_utc,
         group_sizes=sizes,
         group_errors=group_errors,
+        groups_are_copies=are_copies,
         **_computed(errors, data.test_size, record.target_pct, declaration.alpha, groups),
     )
 
 
-def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Return the sizes of the test groups and the errors of each declared seed by group; empty without groups."""
-    sizes, errors = groups_of(record)
-    return tuple(sizes), tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
+def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], bool]:
+    """Return ``group_sizes``, ``group_errors`` and ``groups_are_copies`` of the certificate of a declaration."""
+    sizes, errors, are_copies = groups_of(record)
+    declared_errors = tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
+    return tuple(sizes), declared_errors, are_copies
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
@@ -201,7 +205,8 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
     """
     network = certificate.architecture
     seed_key = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
-    groups = Groups(certificate.group_sizes, dict(enumerate(certificate.group_errors)))
+    group_errors = dict(enumerate(certificate.group_errors))
+    groups = Groups(certificate.group_sizes, group_errors, certificate.groups_are_copies)
     errors = certificate.test_errors
     return {
         "hash": network.hash,
@@ -256,7 +261,7 @@ def _contradiction(certificate: Certificate, entry: Declaration, workspace: Work
             values["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in entry.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                values["group_sizes"], group_errors = _groups_of(record, entry)
+                values["group_sizes"], group_errors, values["groups_are_copies"] = _groups_of(record, entry)
                 # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
                 if dataset(record.dataset).test_groups or not values["group_sizes"]:
                     values["group_errors"] = group_errors

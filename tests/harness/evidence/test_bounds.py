@@ -22,6 +22,7 @@ from harness.evidence.bounds import Judgement, _Components, components, error_ra
 from harness.evidence.leaderboard_table import Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record
+from harness.system import statistics
 from harness.system.statistics import lower_bound
 from tests.conftest import REPOSITORY
 from tests.factories import make_record
@@ -175,7 +176,7 @@ def korn_graubard_bound_pct(share: float, error: float, freedom: int, images: in
     return float(100 * (1 - stats.beta.ppf(confidence, share * cases + 1, cases * (1 - share))))
 
 
-@pytest.mark.parametrize("confidence", [0.98, 0.9975])
+@pytest.mark.parametrize("confidence", [0.98, 0.99])
 def test_bound_over_groups_of_equal_seeds_uses_standard_error_between_groups(confidence: float):
     # Equal groups: the cluster-robust error is the standard error of the mean of the group accuracies.
     errors = [0, 1, 0, 12, 3, 0, 2]
@@ -206,7 +207,7 @@ def test_bound_over_groups_counts_variance_of_seeds_and_of_unequal_groups():
     assert bound == pytest.approx(korn_graubard_bound_pct(share, error, freedom, int(sizes.sum()), 0.98))
 
 
-@pytest.mark.parametrize(("groups", "size"), [(2, 100), (4, 40), (7, 40), (20, 40)])
+@pytest.mark.parametrize(("groups", "size"), [(5, 40), (7, 40), (20, 40)])
 def test_bound_over_groups_falls_with_each_error(groups: int, size: int):
     # From no error to two errors in all groups but the last.
     cases = [[(group < count) + (group + groups < count) for group in range(groups)] for count in range(2 * groups)]
@@ -220,26 +221,81 @@ def test_bound_over_groups_falls_with_each_error(groups: int, size: int):
     assert bounds_pct[groups] == pytest.approx(equal_shares_bound_pct)
 
 
-@pytest.mark.parametrize("confidence", [0.98, 0.9975])
-def test_bound_over_groups_uses_effective_number_of_groups(confidence: float):
-    small_sizes = [20, 20, 20, 20, 20, 20]
-
-    # Kish's effective number of groups is 1.25, which leaves no degree of freedom.
-    assert bounds.over_groups_pct([[0] * 7] * 6, [1_000, *small_sizes], confidence) == -math.inf
-    # 2.95 effective groups have one degree of freedom.
-    series_bound_pct = bounds.over_groups_pct([[0] * 7] * 6, [400, 200, 100, 50, 25, 12, 6], confidence)
-    assert series_bound_pct == pytest.approx(korn_graubard_bound_pct(0, 0, 1, 793, confidence))
-    groups = bounds.Groups([1_000, *small_sizes], dict.fromkeys(range(6), [0] * 7))
-    judgement = bounds.judgement_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=groups)
+@pytest.mark.parametrize(("confidence", "fewest"), [(0.98, 5), (0.9975, 8)])
+def test_bound_over_groups_uses_effective_number_of_groups(confidence: float, fewest: int):
+    # ``fewest`` groups of two kinds, 45 % worse, contain no worse group with at most four times the error probability.
+    assert stats.binom.pmf(0, fewest, 0.45) <= 4 * (1 - confidence) < stats.binom.pmf(0, fewest - 1, 0.45)
+    assert bounds.over_groups_pct([[0] * (fewest - 1)] * 6, [40] * (fewest - 1), confidence) == -math.inf
+    equal_bound_pct = bounds.over_groups_pct([[0] * fewest] * 6, [40] * fewest, confidence)
+    assert equal_bound_pct == pytest.approx(korn_graubard_bound_pct(0, 0, fewest - 1, 40 * fewest, confidence))
+    # One large group decides alone: 7.1 effective groups of 20, with six degrees of freedom.
+    sizes = [200, *[20] * 19]
+    bound_pct = bounds.over_groups_pct([[0] * 20] * 6, sizes, confidence)
+    expected_pct = korn_graubard_bound_pct(0, 0, 6, 580, confidence) if fewest < 7 else -math.inf
+    assert bound_pct == pytest.approx(expected_pct)
+    small_groups = bounds.Groups([1_000, *[20] * 6], dict.fromkeys(range(6), [0] * 7))
+    judgement = bounds.judgement_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
     assert judgement is Judgement.REACHED
 
 
-@pytest.mark.parametrize("sizes", [(400, 200, 100, 50, 25, 12, 6), (1_000, *[20] * 19)])
-def test_networks_below_target_rarely_pass_with_groups_of_unequal_size(sizes: tuple[int, ...]):
-    cases = list(false_answers.group_shares(200, [sizes]))
+def test_copies_count_as_effective_number_of_pictures():
+    # Without an error, the bound is that of Clopper and Pearson for the effective number of pictures (Kish), corrected.
+    sizes = [31, 12, 5, *[2] * 10, *[1] * 40]
+    effective = sum(sizes) ** 2 / sum(size**2 for size in sizes)
+    correction = (stats.t.ppf(0.98, sum(sizes) - 1) / stats.t.ppf(0.98, int(effective - 1))) ** 2
 
-    # Networks slightly below the target. With groups - 1 degrees of freedom, up to 20 % of the studies would pass.
-    assert max(case["verified"] for case in cases if not case["kind"].startswith("mixed")) <= 0.05
+    bound_pct = bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98, are_copies=True)
+
+    assert bound_pct == pytest.approx(100 * 0.02 ** (1 / (effective * correction)))
+    assert bound_pct < bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98)
+
+
+@pytest.mark.parametrize(("group_by", "are_copies"), [("", True), ("person", False)])
+def test_groups_without_group_by_are_copies(group_by: str, are_copies: bool, monkeypatch: pytest.MonkeyPatch):
+    evidence = make_record([3] * 6)
+    groups = tuple(image % 5_000 for image in range(10_000))
+    spec = replace(DATASETS["mnist"], test_group_sizes=(2,) * 5_000, test_groups=groups, group_by=group_by)
+    monkeypatch.setattr(bounds, "dataset", lambda name: spec)
+
+    assert bounds.groups_of(evidence).are_copies is are_copies
+
+
+@pytest.mark.parametrize("count", [6, 20])
+def test_bounds_for_arrays_equal_bounds_of_the_program(count: int):
+    random = np.random.default_rng(count)
+    for _ in range(60):
+        sizes = random.integers(2, 60, random.integers(5, 14)).tolist()
+        errors = random.binomial(
+            sizes, random.random(len(sizes)) * random.choice([0, 0.02, 0.3, 1]), (count, len(sizes))
+        )
+        confidence = float(random.choice([0.98, 0.984, 0.9975]))
+        are_copies = bool(random.integers(2))
+        totals = errors.sum(1)
+
+        by_seeds = false_answers.lower_bounds(totals[None], sum(sizes), confidence)
+        by_groups = false_answers.group_bounds(errors[None], sizes, confidence, are_copies=are_copies)
+
+        assert by_seeds == pytest.approx(bounds.lower_bound_pct(totals.tolist(), sum(sizes), confidence), abs=1e-7)
+        expected_pct = bounds.over_groups_pct(errors.tolist(), sizes, confidence, are_copies=are_copies)
+        assert by_groups == pytest.approx(expected_pct, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("layout", "sizes", "kind"),
+    [
+        ("200, 19 x 20", (200, *[20] * 19), false_answers.points((0.45,), 0.95)),
+        ("5 groups", (40,) * 5, false_answers.points((0.45,), 0.95)),
+        ("8 groups", (40,) * 8, false_answers.points((0.45,), 0.95)),
+        ("copies", (31, 12, 5, *[2] * 10, *[1] * 40), false_answers.COPY_KIND),
+    ],
+)
+def test_networks_below_target_rarely_pass_with_groups(layout: str, sizes: tuple[int, ...], kind: false_answers.Kind):
+    (case,) = false_answers.group_shares(500, {layout: sizes}, [kind], (90.0,))
+
+    # With 500 studies the standard error is 1.3 and 0.4 points.
+    assert case["stated"]
+    assert case["verified"] <= 0.1
+    assert case["certified"] <= 0.022
 
 
 def test_errors_concentrated_in_one_group_do_not_prove_target():
@@ -439,12 +495,69 @@ def test_is_worse_compares_repeat_with_record(fresh: list[int], recorded: list[i
     assert bounds.is_worse(fresh, recorded, 10_000) is is_worse
 
 
-def test_shares_of_false_answers_stay_within_limits():
-    worst = false_answers.worst(studies=600, sizes=(40, 500, 10_000), targets=(90.0, 97.0, 99.5))
+@pytest.mark.parametrize(("seeds", "share"), [(6, 0.276), (6, 0.45), (20, 0.276), (20, 0.45)])
+def test_share_of_false_answers_with_seeds_of_two_kinds(seeds: int, share: float):
+    # The number of worse seeds is binomial. Two numbers of errors far apart, whose mean is just above the target.
+    confidence = 0.98 if seeds == 6 else 0.9975
+    better, worse = 4_000, 6_000
+    target_pct = 100 - (better + share * (worse - better)) / 100 + 1e-6
+    passing = [
+        count
+        for count in range(seeds + 1)
+        if bounds.lower_bound_pct([worse] * count + [better] * (seeds - count), 10_000, confidence) >= target_pct
+    ]
+    rate = float(sum(stats.binom.pmf(count, seeds, share) for count in passing))
 
-    # The largest of a hundred shares, each of 600 studies, lies up to 3.3 standard errors above the true share.
-    assert worst["verified"] <= 0.1 + 3.3 * (0.1 * 0.9 / 600) ** 0.5
-    assert worst["certified"] <= 0.01 + 3.3 * (0.01 * 0.99 / 600) ** 0.5
+    if seeds == 6:
+        # Only six good seeds pass. With 27.6 % worse seeds (skewness 1), two looks exceed 10 %.
+        assert passing == [0]
+        assert rate == pytest.approx((1 - share) ** 6)
+        assert (rate == pytest.approx(0.724**6)) == (share == 0.276)
+        assert (1 - (1 - rate) ** 2 <= 0.1) == (share == statistics.WORST_SHARE)
+    else:
+        assert (rate <= 0.01) == (share == statistics.WORST_SHARE)
+    assert (false_answers.points((share,), 1.0).is_stated) == (share == statistics.WORST_SHARE)
+    assert false_answers.points((0.276,), 1.0).skewness == pytest.approx(1, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        false_answers.points((0.45,), 1.0),
+        false_answers.points((0.4, 0.45), 1.0, 0.45),
+        false_answers.Kind("gamma", 0.25),
+        false_answers.Kind("lognormal", 0.16),
+        false_answers.Kind("reversed", 0.25),
+    ],
+    ids=str,
+)
+def test_shares_of_false_answers_stay_within_limits(kind: false_answers.Kind):
+    case = false_answers.shares(kind, 3_000, sizes=(40, 500, 10_000), targets=(90.0, 97.0, 99.5))
+
+    # The largest of nine shares, each of 3,000 studies, lies up to three standard errors above the true share.
+    assert case["stated"]
+    assert case["verified"] <= 0.1 + 3 * (0.1 * 0.9 / 3_000) ** 0.5
+    assert case["certified"] <= 0.01 + 3 * (0.01 * 0.99 / 3_000) ** 0.5
+
+
+@pytest.mark.parametrize(("family", "spread"), [("gamma", 0.3), ("reversed", 0.2), ("lognormal", 0.2)])
+def test_skewness_of_simulated_seeds(family: str, spread: float):
+    kind = false_answers.Kind(family, spread)
+    values = kind.factors((400_000,), np.random.default_rng(0))
+
+    assert (values.mean(), values.std()) == (pytest.approx(1, abs=0.003), pytest.approx(spread, rel=0.02))
+    assert stats.skew(values) == pytest.approx(kind.skewness, abs=0.04)
+
+
+def test_later_seeds_do_not_verify():
+    # So the simulation draws the seeds declared first only.
+    random = np.random.default_rng(5)
+    for errors in random.poisson(55, (200, 10)).tolist():
+        first, all_seeds = dict(enumerate(errors[:6])), dict(enumerate(errors))
+        judgement = bounds.judgement_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
+        assert judgement is not Judgement.PROVEN or (
+            bounds.judgement_of(first, 10_000, 99.4, [range(6)]) is Judgement.PROVEN
+        )
 
 
 # Futility ----------------------------------------------------------------------------------------

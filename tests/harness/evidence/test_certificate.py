@@ -200,7 +200,7 @@ def test_errors_by_group_are_compared_only_if_groups_of_images_are_known(
 ):
     original, home = declared_certificate
     groups = (0,) * 4_000 + (1,) * 6_000 if has_group_of_image else ()
-    spec = replace(dataset("mnist"), test_group_sizes=(4_000, 6_000), test_groups=groups)
+    spec = replace(dataset("mnist"), test_group_sizes=(4_000, 6_000), test_groups=groups, group_by="person")
     for module in (bounds, certificates):
         monkeypatch.setattr(module, "dataset", lambda _: spec)
     # Version 0.1 assigned errors without a group to the first groups.
