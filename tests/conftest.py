@@ -118,13 +118,31 @@ def seed_documents() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _without_shipped_evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Hide the shipped evidence from tests that do not use the fixture ``shipped``."""
+def _without_shipped_evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Hide the shipped evidence from tests that do not use the fixture ``shipped``.
+
+    Seeds that began before declarations existed, as of most test records, need no declaration, except with the fixture
+    ``undeclared_by_name``.
+    """
+    from harness.evidence import leaderboard_table
     from harness.system import files
+
+    def count(record: Any) -> int:
+        return max((run.index + 1 for run in record.seeds if run.started_utc < "2026-11-21T20:26:12+00:00"), default=0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "SHIPPED", tmp_path_factory.mktemp("nothing"))
-        yield
+        count_by_name = leaderboard_table._undeclared_count
+        patch.setattr(leaderboard_table, "_undeclared_count", count)
+        yield count_by_name
+
+
+@pytest.fixture
+def undeclared_by_name(_without_shipped_evidence: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only the named rows of the shipped evidence lack declarations."""
+    from harness.evidence import leaderboard_table
+
+    monkeypatch.setattr(leaderboard_table, "_undeclared_count", _without_shipped_evidence)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ ENVIRONMENT = Environment(
     device="cpu: Some Processor",
     instructions="x86_64 AVX2",
     threads=1,
-    data_hash="ab" * 32,
+    data_hash=DATASETS["mnist"].data_hash,
 )
 CONFIG = StudyConfig(
     dataset="mnist", data_hash="ab" * 32, budget=20_000, target_pct=99.4, threshold_pct=99.45, space="card",

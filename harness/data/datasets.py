@@ -6,14 +6,16 @@ This module reads no image and imports no torch. The facts of a user data set (`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from harness.system.document import read_as
+from harness.system.document import parse_json, read_as
 from harness.system.errors import ContentError, MissingSubject, UsageError
 from harness.system.files import workspace
 from search_spaces.network import Task
@@ -77,6 +79,8 @@ class Dataset:
         remarks: Notes about the source, such as files left out.
         input: Value of the option ``--input`` with which the source was read, as text; empty if not given.
             ``group_by``, ``channels`` and ``allow_overlap`` are values of the options of these names.
+        facts_sha256: SHA-256 of all further fields of ``data.json`` (`facts_digest`), because ``sha256`` does not cover
+            all of them; empty if an earlier version of the program stored the data set.
     """
 
     name: str
@@ -108,6 +112,7 @@ class Dataset:
     group_by: str = field(default="", compare=False)
     channels: str = field(default="", compare=False)
     allow_overlap: bool = field(default=False, compare=False)
+    facts_sha256: str = field(default="", compare=False)
 
     @property
     def class_labels(self) -> tuple[str, ...]:
@@ -146,6 +151,12 @@ class Dataset:
     def is_own(self) -> bool:
         """Return whether this is a user data set."""
         return bool(self.sha256)
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 of images and labels, ``sha256`` of user data sets; empty if a file has no known hash."""
+        sums = [file.sha256 or "" for file in self.all_files]
+        return self.sha256 or (hashlib.sha256("\n".join(sums).encode()).hexdigest() if all(sums) and sums else "")
 
     @property
     def task(self) -> Task:
@@ -193,10 +204,21 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     if name in DATASETS:
         return DATASETS[name]
     for location in (workspace().data(name), folder):
-        if location is not None and os.path.isfile(location / "data.json"):
-            return read_as(Dataset, location / "data.json", str(location / "data.json"))
+        if location is not None and os.path.isfile(path := location / "data.json"):
+            spec = read_as(Dataset, path, str(path))
+            computed_hash = facts_digest(parse_json(path.read_bytes()))
+            if spec.facts_sha256 not in ("", computed_hash):
+                message = f"{path}: facts_sha256: {spec.facts_sha256[:12]} stated, {computed_hash[:12]} computed"
+                raise ContentError(message, hint="remove the folder and read the source again")
+            return spec
     names = [*DATASETS, *(path.name for path in workspace().data_sets())]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
+
+
+def facts_digest(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the fields of ``data.json``, without ``facts_sha256``."""
+    facts = {name: value for name, value in document.items() if name != "facts_sha256"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:

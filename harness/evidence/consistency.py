@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.leaderboard_table import (
@@ -30,6 +32,7 @@ from harness.evidence.leaderboard_table import (
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
+from harness.system.document import parse_json
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import git
@@ -72,6 +75,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     if not messages:
         try:
             messages += _table_faults()
+            messages += _hash_faults(workspace, standings)
             for record in standings.records:
                 messages += _module_faults(record)
                 for index in record_files.kept_indices(workspace.records, record):
@@ -83,6 +87,33 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
         except ContentError as error:
             messages = [error.one_line]
     return list(dict.fromkeys(messages))
+
+
+def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
+    """Yield a fault for each stated hash of a data set that is not the hash of the data set."""
+    stated_hashes = [
+        (
+            f"{record_files.path_of(workspace.records, record)}: seed {run.index}",
+            record.dataset,
+            run.environment.data_hash,
+        )
+        for record in standings.records
+        for run in record.seeds
+    ]
+    for item in standings.entries.declarations:
+        if item.data_hash is not None:
+            stated_hashes.append((f"{workspace.ledger}: seeds of {item.hash}", item.dataset, item.data_hash))
+    for path in (files.SHIPPED / "records" / workspace.test_log.name, workspace.test_log):
+        for number, line in enumerate(files.log_text(path).splitlines(), start=1):
+            with suppress(ValueError, KeyError, TypeError):
+                entry = parse_json(line)
+                stated_hashes.append((f"{path}, line {number}", str(entry["dataset"]), str(entry["data_hash"])))
+    for place, name, stated_hash in stated_hashes:
+        # The hash of a removed data set is unknown.
+        with suppress(UsageError, ContentError):
+            data_hash = dataset(name).data_hash
+            if data_hash and stated_hash != data_hash:
+                yield f"{place}: data_hash: {stated_hash[:16]} stated, {data_hash[:16]} computed"
 
 
 def _module_faults(record: Record) -> Iterator[str]:
@@ -201,6 +232,8 @@ def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _H
     record_of = {record.key: record for record in standings.records}
     yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
     yield from _spending_faults(path, standings.entries)
+    for entry, due in ledger.excessive_looks(path):
+        yield f"{path}: {entry.hash} on {entry.dataset}: look_alpha: {entry.look_alpha:g} stated, {due:g} computed"
     for entry in standings.entries.seed_declarations:
         starts_utc = [run.started_utc for run in _seeds_of(entry, record_of)]
         if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):

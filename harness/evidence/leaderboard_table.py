@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
+from importlib import resources
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -36,8 +37,6 @@ from search_spaces.space_errors import SearchSpaceError
 
 SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; benchmarks/claims_page.py writes the second file
-# Since then every verification is declared before the first run (commit e842376a); older seeds have no declaration.
-_DECLARED_SINCE_UTC = "2026-11-21T20:26:12+00:00"
 
 
 class Tier(StrEnum):
@@ -225,10 +224,17 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
 
 
+def _undeclared_count(record: Record) -> int:
+    """Return the number of first seeds of a record that were run before declarations existed (commit e842376a)."""
+    counts: dict[str, int] = json.loads((resources.files("harness.evidence") / "undeclared-seeds.json").read_text())
+    return counts.get(" ".join(map(str, record.key)), 0)
+
+
 def undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
     indices = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
-    return [run.index for run in record.seeds if run.index not in indices and run.started_utc > _DECLARED_SINCE_UTC]
+    indices |= {*range(_undeclared_count(record))}
+    return [run.index for run in record.seeds if run.index not in indices]
 
 
 def tested_before(record: Record, records: Iterable[Record]) -> list[str]:

@@ -10,7 +10,7 @@ A *look* is the first declaration of a row, by a verification, an attempt or a c
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -317,16 +317,38 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Each damaged line of the ledger
     counts as a look. Shipped looks do not count; docs/results.md corrects for the number of shipped looks.
     """
+    damage: list[ContentError] = []
+    declarations = read(path, damage, with_shipped=False).seed_declarations
+    return _share_of(LOOK_ALPHA - _spent_look_alpha(declarations, dataset, test_sketch), len(damage))
+
+
+def _spent_look_alpha(
+    declarations: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str]
+) -> float:
+    """Return the probability of a false verification that declarations have spent on test images."""
     spent_alpha = 0.0
     rows: set[RowKey] = set()
-    damage: list[ContentError] = []
-    for item in read(path, damage, with_shipped=False).seed_declarations:
+    for item in declarations:
         if item.shares_images(dataset, test_sketch):
             # Older lines have no ``look_alpha``: the first line of a row spent the share that was due, further lines 0.
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent_alpha)
             spent_alpha += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
-    return _share_of(LOOK_ALPHA - spent_alpha, len(damage))
+    return spent_alpha
+
+
+def excessive_looks(path: Path) -> Iterator[tuple[Attempt | Declaration, float]]:
+    """Yield the declarations of a ledger that state a ``look_alpha`` above the due probability, with the latter."""
+    declarations = read(path, [], with_shipped=False).seed_declarations
+    # Of declarations in the same second, the declaration that spends most came first.
+    declarations.sort(key=lambda item: (item.declared_utc, -(item.look_alpha or 0.0)))
+    for position, item in enumerate(declarations):
+        earlier = declarations[:position]
+        spent_alpha = _spent_look_alpha(earlier, item.dataset, item.test_sketch)
+        is_repeated = any(each.key == item.key for each in earlier)
+        due = 0.0 if is_repeated else _share_of(LOOK_ALPHA - spent_alpha, 0)
+        if (item.look_alpha or 0.0) > due:
+            yield item, due
 
 
 def confidence_of_next_look(path: Path, key: RowKey) -> float:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.datasets import DataFile, Dataset, dataset, plain_name
+from harness.data.datasets import DataFile, Dataset, dataset, facts_digest, plain_name
 from harness.data.own import divisions, values
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
@@ -731,6 +731,7 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         # Equal images may be read with other groups of the same sizes; the groups read first decide.
         source_facts["test_groups"] = stored_spec.test_groups or spec.test_groups
         spec = replace(stored_spec, **source_facts)
+    spec = replace(spec, facts_sha256=facts_digest(json.loads(json_text(document_of(spec)))))
     files["data.json"] = json_text(document_of(spec)).encode()
     if is_new or read_bytes(folder / "data.json") != files["data.json"]:
         write_together({folder / file: content for file, content in files.items()})

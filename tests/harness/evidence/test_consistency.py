@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from harness.cli import run
+from harness.data.datasets import DATASETS
 from harness.evidence import bounds, consistency, leaderboard_table, ledger, record
 from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.ledger import AttemptOutcome
+from harness.evidence.record import RowKey
 from harness.system import files, machine
 from harness.system.files import Workspace
+from tests.factories import make_record
 from tests.verifications import NETWORK, commit_evidence, delete_git, delete_line, edit, git, record_of, weights
 
 
@@ -245,6 +248,71 @@ def test_check_finds_forged_value(
     path = {"ledger": store.ledger, "leaderboard": store.leaderboard}
     output = capsys.readouterr().out.splitlines()
     assert any(message in fault and str(path.get(name, store.records)) in fault for fault in output)
+
+
+def write_row(store: Workspace, **changes: Any) -> Path:
+    """Write a record of six seeds that began before declarations existed, and return the path of the record."""
+    evidence = replace(make_record([0] * 6), **changes)
+    record.write(store.records, evidence)
+    return record.path_of(store.records, evidence)
+
+
+@pytest.mark.usefixtures("undeclared_by_name")
+def test_old_seeds_without_declaration_are_a_fault(store: Workspace):
+    delete_git(store)
+    path = write_row(store, target_pct=98.0)
+
+    assert any("declaration of seeds 0, 1, 2, 3, 4, 5" in fault for fault in faults(store))
+    rows = {row.target_pct: row.tier for row in leaderboard_table.survey(store).rows if row.hash == path.name[:12]}
+    assert rows[98.0] is Tier.MEASURED
+
+
+@pytest.mark.usefixtures("shipped", "undeclared_by_name")
+def test_shipped_rows_without_declaration_are_named():
+    records = record.read_all(files.SHIPPED / "records")
+    counts = {evidence.key: leaderboard_table._undeclared_count(evidence) for evidence in records}
+
+    assert sum(map(bool, counts.values())) == 23
+    assert faults(Workspace(files.SHIPPED)) == []
+    # Further seeds of a named row, and other rows of the network, need a declaration.
+    evidence = next(each for each in records if counts[each.key] == 3)
+    extra = replace(evidence, seeds=(*evidence.seeds, replace(evidence.seeds[0], index=3)))
+    assert leaderboard_table.undeclared_seeds(extra, ledger.Ledger()) == [3]
+    assert leaderboard_table.undeclared_seeds(replace(evidence, target_pct=98.0), ledger.Ledger()) == [0, 1, 2]
+
+
+def test_raised_probability_of_a_look_is_a_fault(store: Workspace):
+    delete_git(store)
+    rows = [RowKey(str(number) * 12, "a" * 12, "mnist", 99.4, 1) for number in range(3)]
+    for row in rows:
+        ledger.declare_verification(store.ledger, row, range(6))
+    ledger.declare_verification(store.ledger, rows[0], range(6, 8))
+    assert not any("look_alpha" in fault for fault in faults(store))
+
+    for row in rows:
+        content = store.ledger.read_bytes()
+        with_entry(lambda line, row=row: line["hash"] == row.hash and line["look_alpha"] > 0, look_alpha=0.02)(store)
+        assert any(f"{row.hash} on mnist: look_alpha: 0.02 stated" in fault for fault in faults(store))
+        store.ledger.write_bytes(content)
+    # Further seeds of a row spend nothing.
+    with_entry(lambda line: line["look_alpha"] == 0, look_alpha=0.001)(store)
+    assert any("look_alpha: 0.001 stated, 0 computed" in fault for fault in faults(store))
+
+
+@pytest.mark.parametrize("place", ["record", "declaration", "test log"])
+def test_hash_of_other_data_is_a_fault(place: str, store: Workspace):
+    delete_git(store)
+    zeros = "0" * 64
+    if place == "record":
+        edit(record_of(store), lambda seeds: seeds[2]["environment"].update(data_hash=zeros))
+    elif place == "declaration":
+        row = RowKey("1" * 12, "a" * 12, "mnist", 99.4, 1)
+        data = replace(DATASETS["mnist"], sha256=zeros)
+        ledger.declare_certificate(store.ledger, row, range(20), data=data)
+    else:
+        files.append_line(store.test_log, json.dumps({"dataset": "mnist", "data_hash": zeros}))
+
+    assert any("data_hash: 0000000000000000 stated, ca679089cd9dd461 computed" in fault for fault in faults(store))
 
 
 def test_failed_attempt_stated_as_certified_is_not_ranked(store: Workspace):

@@ -311,8 +311,52 @@ def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
     spec = own.from_arrays("facts", *pictures(40))
     facts = workspace().data(spec.name) / "data.json"
     own.check_facts(spec)
-    facts.write_text(json.dumps(json.loads(facts.read_text(encoding="utf-8")) | {name: value}), encoding="utf-8")
+    # Data sets of earlier versions have no hash of the facts.
+    changed_facts = json.loads(facts.read_text(encoding="utf-8")) | {name: value, "facts_sha256": ""}
+    facts.write_text(json.dumps(changed_facts), encoding="utf-8")
 
     with pytest.raises(DataError, match=f"{name}: .* stated, .* computed"):
         own.check_facts(dataset(spec.name))
     assert run(["data", "check", "--dataset", spec.name]) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"test_groups": "swapped"},
+        {"classes": 3},
+        {"duplicates": []},
+        {"duplicates": ["a = b"]},
+        {"group_by": ""},
+        {"allow_overlap": True},
+        {"target_pct": 50.0},
+        {"remarks": ["none"]},
+        {"input": "1x8x8"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.CaptureFixture[str]):
+    images, labels = pictures(60)
+    spec = own.from_arrays("facts", images, labels, groups=np.arange(60) // 2)
+    path = workspace().data(spec.name) / "data.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    assert run(["data", "check", "--dataset", spec.name]) == 0
+    if "test_groups" in change:
+        # The sizes of the groups stay equal.
+        order = [facts["test_groups"][-1], *facts["test_groups"][1:-1], facts["test_groups"][0]]
+        assert order != facts["test_groups"]
+        change = {"test_groups": order}
+    assert {name: facts[name] for name in change} != change
+
+    path.write_text(json.dumps(facts | change), encoding="utf-8")
+    capsys.readouterr()
+    assert run(["data", "check", "--dataset", spec.name]) == 5
+    assert "facts_sha256" in capsys.readouterr().err
+    with pytest.raises(ContentError, match="facts_sha256"):
+        dataset(spec.name)
+
+    # Data sets of earlier versions have no such hash, and gain the hash when the source is read again.
+    path.write_text(json.dumps({name: facts[name] for name in facts if name != "facts_sha256"}), encoding="utf-8")
+    assert run(["data", "check", "--dataset", spec.name]) == 0
+    own.from_arrays("facts", images, labels, groups=np.arange(60) // 2)
+    assert json.loads(path.read_text(encoding="utf-8")) == facts
