@@ -14,7 +14,7 @@ from harness.interface import options
 from harness.searching.option_types import DATASET, SHAPE
 from harness.system import files
 from harness.system.document import parse_json
-from harness.system.errors import ContentError, DataError, UsageError
+from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import Column, console, say, show_table
 from search_spaces.ops import shape_text
@@ -69,10 +69,7 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 if a file is missing or damaged."""
     from harness.data import own, training_images
 
-    try:
-        spec = datasets.dataset(name)
-    except ContentError as error:
-        raise DataError(error.message, hint=error.hint) from error
+    spec = datasets.dataset(name)
     document = training_images.check(spec, data)
     if spec.sha256:
         own.check_facts(spec)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.system.document import parse_json, read_as
-from harness.system.errors import ContentError, MissingSubject, UsageError
+from harness.system.errors import ContentError, DamagedFacts, MissingSubject, UsageError
 from harness.system.files import workspace
 from search_spaces.network import Task
 from search_spaces.space_errors import nearest
@@ -209,7 +209,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
             computed_hash = facts_digest(parse_json(path.read_bytes()))
             if spec.facts_sha256 not in ("", computed_hash):
                 message = f"{path}: facts_sha256: {spec.facts_sha256[:12]} stated, {computed_hash[:12]} computed"
-                raise ContentError(message, hint="remove the folder and read the source again")
+                raise DamagedFacts(message, hint="remove the folder and read the source again")
             return spec
     names = [*DATASETS, *(path.name for path in workspace().data_sets())]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))

@@ -349,7 +349,7 @@ def test_bound_over_groups_decides_verdict(lacks_groups: bool, workspace: Path, 
     if lacks_groups:
         # Data sets of earlier versions do not state the group of each image: all errors may lie in one group.
         path = home.data(data.name) / "data.json"
-        files.write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"test_groups": []})
+        files.write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"test_groups": [], "facts_sha256": ""})
         errors = np.array([4, 0, 0, 0, 0, 0, 0])
     network = parse_network("conv3x3(4) bn relu | gap | linear(4)", data.task)
     seeds.errors = lambda index: 4

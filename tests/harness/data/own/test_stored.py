@@ -324,7 +324,7 @@ def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
     "change",
     [
         {"test_groups": "swapped"},
-        {"classes": 3},
+        {"classes": 4},
         {"duplicates": []},
         {"duplicates": ["a = b"]},
         {"group_by": ""},
@@ -337,7 +337,7 @@ def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
 )
 def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.CaptureFixture[str]):
     images, labels = pictures(60)
-    spec = own.from_arrays("facts", images, labels, groups=np.arange(60) // 2)
+    spec = own.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
     path = workspace().data(spec.name) / "data.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert run(["data", "check", "--dataset", spec.name]) == 0
@@ -358,5 +358,5 @@ def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.
     # Data sets of earlier versions have no such hash, and gain the hash when the source is read again.
     path.write_text(json.dumps({name: facts[name] for name in facts if name != "facts_sha256"}), encoding="utf-8")
     assert run(["data", "check", "--dataset", spec.name]) == 0
-    own.from_arrays("facts", images, labels, groups=np.arange(60) // 2)
+    own.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
     assert json.loads(path.read_text(encoding="utf-8")) == facts
