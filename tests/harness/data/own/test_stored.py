@@ -325,7 +325,6 @@ def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
     [
         {"test_groups": "swapped"},
         {"classes": 4},
-        {"duplicates": []},
         {"duplicates": ["a = b"]},
         {"group_by": ""},
         {"allow_overlap": True},
