@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
+from harness.searching.baselines import best_linear, linear_document
 from harness.studies.candidate import (
     CONFIRMED_STATES,
     VERIFIED_STATES,
     NetworkState,
     allowed_errors,
-    is_linear,
     reaches_threshold,
 )
 from harness.studies.events import NO_TIME, Proposal, RunEnded, RungReached
@@ -222,8 +222,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     limit = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     runs = _running(info) if info.is_searching else []
-    linear_networks = [item for item in networks if item.is_complete and is_linear(item.origin, item.architecture)]
-    linear = max(linear_networks, key=lambda item: item.accuracy_pct or 0.0, default=None)
+    linear = linear_document(best_linear(info.study.candidates.values()))
     return {"smallest": smallest, "nearest": nearest, "allowed": limit, "running": runs, "linear": linear}
 
 

@@ -134,6 +134,7 @@ def _environment() -> jinja2.Environment:
     functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
+    environment.globals["seed_condition"] = statistics.SEED_CONDITION
     environment.globals.update(as_command=as_command, zip=zip)
     return environment
 

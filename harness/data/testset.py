@@ -1,7 +1,8 @@
 """Access to the locked test set: the function that reads test images, and the log of reads.
 
 No other module of the packages may return test images. Loading a data set hashes the test files without returning a
-pixel. A test searches the source code for violations.
+pixel. A test searches the source code for violations. Code of the user, such as a trainer, runs in the same process and
+can open the files of a data set without a log entry.
 """
 
 from __future__ import annotations
