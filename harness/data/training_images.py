@@ -336,16 +336,7 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
     for file in OWN_FILES:
         with np.load(folder / file) as archive:
             arrays += [archive[name] for name in archive.files]
-    if content_digest(spec, arrays) == spec.sha256:
-        return True
-    # Data sets stored before November 2026 have a hash without the range and without the shapes of non-image arrays.
-    shapes = [list(array.shape) for array in arrays if array.ndim == 4]
-    digest = hashlib.sha256(json.dumps([list(spec.class_names), shapes], ensure_ascii=False).encode())
-    for array in arrays:
-        digest.update(array.tobytes())
-    if spec.balanced:
-        digest.update(b"balanced")
-    return digest.hexdigest() == spec.sha256
+    return content_digest(spec, arrays) == spec.sha256
 
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:

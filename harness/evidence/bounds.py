@@ -112,14 +112,14 @@ def group_warning(data: Dataset) -> str:
     if not sizes:
         return ""
     effective = independent_cases(sizes)
-    groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and "
-    groups += f"{counted(len(sizes), 'group')} of test images"
-    if effective < len(sizes) - 0.05:
-        groups += f" (equivalent to {effective:.1f} groups of equal size)"
+    groups = (
+        f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {counted(len(sizes), 'group')}"
+    )
     unseen = f"failures on up to {_unseen_failures_pct(effective):.0f} % of all groups are not excluded"
+    unequal = "" if effective > len(sizes) - 0.05 else f" (equivalent to {effective:.1f} groups of equal size)"
     fewest = fewest_groups(VERIFIED_CONFIDENCE)
     limit = f"; below {fewest:.1f} groups of equal size no network can be verified" if effective < fewest else ""
-    return f"{groups} decide, not the number of images; {unseen}{limit}"
+    return f"{groups} of test images{unequal} decide, not the number of images; {unseen}{limit}"
 
 
 def judgement_of(

@@ -32,7 +32,6 @@ from harness.evidence.leaderboard_table import (
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
-from harness.system.document import parse_json
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import git
@@ -91,28 +90,17 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
 
 def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
     """Yield a fault for each stated hash of a data set that is not the hash of the data set."""
-    stated_hashes = [
-        (
-            f"{record_files.path_of(workspace.records, record)}: seed {run.index}",
-            record.dataset,
-            run.environment.data_hash,
-        )
-        for record in standings.records
-        for run in record.seeds
-    ]
-    for item in standings.entries.declarations:
-        if item.data_hash is not None:
-            stated_hashes.append((f"{workspace.ledger}: seeds of {item.hash}", item.dataset, item.data_hash))
-    for path in (files.SHIPPED / "records" / workspace.test_log.name, workspace.test_log):
-        for number, line in enumerate(files.log_text(path).splitlines(), start=1):
-            with suppress(ValueError, KeyError, TypeError):
-                entry = parse_json(line)
-                stated_hashes.append((f"{path}, line {number}", str(entry["dataset"]), str(entry["data_hash"])))
-    for place, name, stated_hash in stated_hashes:
+    stated_hashes = {
+        (f"{workspace.ledger}: seeds of {item.hash}", item.dataset, item.data_hash or "")
+        for item in standings.entries.declarations
+    }
+    for record in standings.records:
+        place = str(record_files.path_of(workspace.records, record))
+        stated_hashes |= {(place, record.dataset, run.environment.data_hash) for run in record.seeds}
+    for place, name, stated_hash in sorted(stated_hashes):
         # The hash of a removed data set is unknown.
         with suppress(UsageError, ContentError):
-            data_hash = dataset(name).data_hash
-            if data_hash and stated_hash != data_hash:
+            if stated_hash and (data_hash := dataset(name).data_hash) not in ("", stated_hash):
                 yield f"{place}: data_hash: {stated_hash[:16]} stated, {data_hash[:16]} computed"
 
 
