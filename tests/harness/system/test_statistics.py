@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics as standard
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from harness.system import statistics
 from harness.system.statistics import (
     lower_bound,
     mean,
@@ -19,6 +21,7 @@ from harness.system.statistics import (
     student_share,
     welch_p_value,
 )
+from tests.conftest import REPOSITORY
 
 ACCURACIES = st.lists(st.integers(9_000, 10_000).map(lambda right: right / 100), min_size=2, max_size=12)
 
@@ -77,3 +80,25 @@ def test_pooled_deviation_weighs_groups_by_degrees_of_freedom():
 def test_mean_reaches_target_exactly_if_error_counts_allow(errors: list[int], allowed: int):
     mean_pct = mean([100.0 * (10_000 - count) / 10_000 for count in errors])
     assert reaches(mean_pct, 100.0 * (10_000 - allowed) / 10_000) == (sum(errors) <= allowed * len(errors))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "docs/results.md",
+        "docs/decisions.md",
+        "docs/glossary.md",
+        "docs/commands.md",
+        "harness/commands/verify.py",
+        "harness/commands/leaderboard.py",
+        "harness/interface/estimator.py",
+    ],
+)
+def test_texts_for_users_state_one_condition(path: str):
+    text = " ".join((REPOSITORY / path).read_text(encoding="utf-8").split())
+
+    assert statistics.SEED_CONDITION in text
+    assert f"{statistics.MOST_SKEWNESS:g}" in statistics.SEED_CONDITION
+    # The condition before 30 November 2026 remains only as history.
+    assert not re.search(r"(?<!condition was a )skewness of at most (1|one)\b", text)
