@@ -157,8 +157,8 @@ def points(shares: Sequence[float], reach: float, middle: float | None = None) -
     """Return a distribution of two or three points; ``shares`` are those of the points above the best."""
     all_shares = (round(1 - sum(shares), 9), *shares)
     positions = (0.0, 1.0) if middle is None else (0.0, middle, 1.0)
-    present = [place for place, share in enumerate(all_shares) if share > 0]
-    return Kind("points", reach, tuple(all_shares[at] for at in present), tuple(positions[at] for at in present))
+    present = [point for point in zip(all_shares, positions, strict=True) if point[0] > 0]
+    return Kind("points", reach, *(tuple(values) for values in zip(*present, strict=True)))
 
 
 TWO_KINDS = tuple(points((share,), reach) for share, reach in product(WORSE_SHARES, REACHES))

@@ -95,13 +95,13 @@ def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
         for item in standings.entries.declarations
     }
     for record in standings.records:
-        place = str(record_files.path_of(workspace.records, record))
-        stated_hashes |= {(place, record.dataset, run.environment.data_hash) for run in record.seeds}
-    for place, name, stated_hash in sorted(stated_hashes):
+        path = str(record_files.path_of(workspace.records, record))
+        stated_hashes |= {(path, record.dataset, run.environment.data_hash) for run in record.seeds}
+    for source, name, stated_hash in sorted(stated_hashes):
         # The hash of a removed data set is unknown.
         with suppress(UsageError, ContentError):
             if stated_hash and (data_hash := dataset(name).data_hash) not in ("", stated_hash):
-                yield f"{place}: data_hash: {stated_hash[:16]} stated, {data_hash[:16]} computed"
+                yield f"{source}: data_hash: {stated_hash[:16]} stated, {data_hash[:16]} computed"
 
 
 def _module_faults(record: Record) -> Iterator[str]:
@@ -220,8 +220,15 @@ def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _H
     record_of = {record.key: record for record in standings.records}
     yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
     yield from _spending_faults(path, standings.entries)
-    for entry, due in ledger.excessive_looks(path):
-        yield f"{path}: {entry.hash} on {entry.dataset}: look_alpha: {entry.look_alpha:g} stated, {due:g} computed"
+    looks = ledger.read(path, [], with_shipped=False).seed_declarations
+    # Of declarations in the same second, the declaration that spends most came first.
+    looks.sort(key=lambda entry: (entry.declared_utc, -(entry.look_alpha or 0.0)))
+    for position, entry in enumerate(looks):
+        earlier = looks[:position]
+        is_repeated = any(each.key == entry.key for each in earlier)
+        due = 0.0 if is_repeated else ledger.due_look_alpha(earlier, entry.dataset, entry.test_sketch)
+        if (entry.look_alpha or 0.0) > due:
+            yield f"{path}: {entry.hash} on {entry.dataset}: look_alpha: {entry.look_alpha:g} stated, {due:g} computed"
     for entry in standings.entries.seed_declarations:
         starts_utc = [run.started_utc for run in _seeds_of(entry, record_of)]
         if starts_utc and datetime.fromisoformat(min(starts_utc)) < datetime.fromisoformat(entry.declared_utc):

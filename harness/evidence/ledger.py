@@ -10,7 +10,7 @@ A *look* is the first declaration of a row, by a verification, an attempt or a c
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -319,13 +319,13 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     """
     damage: list[ContentError] = []
     declarations = read(path, damage, with_shipped=False).seed_declarations
-    return _share_of(LOOK_ALPHA - _spent_look_alpha(declarations, dataset, test_sketch), len(damage))
+    return due_look_alpha(declarations, dataset, test_sketch, len(damage))
 
 
-def _spent_look_alpha(
-    declarations: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str]
+def due_look_alpha(
+    declarations: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str], damaged_count: int = 0
 ) -> float:
-    """Return the probability of a false verification that declarations have spent on test images."""
+    """Return ``next_look_alpha`` after declarations; ``damaged_count`` is the number of damaged lines of the ledger."""
     spent_alpha = 0.0
     rows: set[RowKey] = set()
     for item in declarations:
@@ -334,21 +334,7 @@ def _spent_look_alpha(
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent_alpha)
             spent_alpha += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
-    return spent_alpha
-
-
-def excessive_looks(path: Path) -> Iterator[tuple[Attempt | Declaration, float]]:
-    """Yield the declarations of a ledger that state a ``look_alpha`` above the due probability, with the latter."""
-    declarations = read(path, [], with_shipped=False).seed_declarations
-    # Of declarations in the same second, the declaration that spends most came first.
-    declarations.sort(key=lambda item: (item.declared_utc, -(item.look_alpha or 0.0)))
-    for position, item in enumerate(declarations):
-        earlier = declarations[:position]
-        spent_alpha = _spent_look_alpha(earlier, item.dataset, item.test_sketch)
-        is_repeated = any(each.key == item.key for each in earlier)
-        due = 0.0 if is_repeated else _share_of(LOOK_ALPHA - spent_alpha, 0)
-        if (item.look_alpha or 0.0) > due:
-            yield item, due
+    return _share_of(LOOK_ALPHA - spent_alpha, damaged_count)
 
 
 def confidence_of_next_look(path: Path, key: RowKey) -> float:

@@ -553,7 +553,8 @@ def test_later_seeds_do_not_verify():
     # So the simulation draws the seeds declared first only.
     random = np.random.default_rng(5)
     for errors in random.poisson(55, (200, 10)).tolist():
-        first, all_seeds = dict(enumerate(errors[:6])), dict(enumerate(errors))
+        first = dict(enumerate(errors[:6]))
+        all_seeds = dict(enumerate(errors))
         judgement = bounds.judgement_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
         assert judgement is not Judgement.PROVEN or (
             bounds.judgement_of(first, 10_000, 99.4, [range(6)]) is Judgement.PROVEN

@@ -299,11 +299,11 @@ def test_raised_probability_of_a_look_is_a_fault(store: Workspace):
     assert any("look_alpha: 0.001 stated, 0 computed" in fault for fault in faults(store))
 
 
-@pytest.mark.parametrize("place", ["record", "declaration"])
-def test_hash_of_other_data_is_a_fault(place: str, store: Workspace):
+@pytest.mark.parametrize("document", ["record", "declaration"])
+def test_hash_of_other_data_is_a_fault(document: str, store: Workspace):
     delete_git(store)
     zeros = "0" * 64
-    if place == "record":
+    if document == "record":
         edit(record_of(store), lambda seeds: seeds[2]["environment"].update(data_hash=zeros))
     else:
         row = RowKey("1" * 12, "a" * 12, "mnist", 99.4, 1)
