@@ -262,7 +262,7 @@ def certified_share(errors: Any, images: int, target_pct: float) -> float:
 
 def shares(
     kind: Kind, studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Return the largest shares of false verifications and certifications of a distribution over sizes and targets."""
     random = np.random.default_rng(1)
     largest = {"verified": (0.0, ""), "certified": (0.0, "")}

@@ -291,7 +291,11 @@ def test_raised_probability_of_a_look_is_a_fault(store: Workspace):
 
     for row in rows:
         content = store.ledger.read_bytes()
-        with_entry(lambda line, row=row: line["hash"] == row.hash and line["look_alpha"] > 0, look_alpha=0.02)(store)
+
+        def is_look(line: dict[str, Any], network: str = row.hash) -> bool:
+            return bool(line["hash"] == network and line["look_alpha"] > 0)
+
+        with_entry(is_look, look_alpha=0.02)(store)
         assert any(f"{row.hash} on mnist: look_alpha: 0.02 stated" in fault for fault in faults(store))
         store.ledger.write_bytes(content)
     # Further seeds of a row spend nothing.
