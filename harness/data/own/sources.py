@@ -20,27 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.datasets import TEST_FILES
 from harness.data.own import values
 from harness.data.own.labels import read_labels, text_label
+from harness.data.own.layouts import PART_OF_WORD, kind_of, read_layout
 from harness.data.training_images import idx_array
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 from search_spaces.ops import Shape
 
-PARTS = ("train", "validation", "test")
-# Part by a word in the name of a folder, file or array.
-_PART_OF_WORD = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "val", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing", TEST_FILES), "test"),
-}
 # Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
-_SYSTEM_NAMES = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
 # Archives that exceed both limits are refused as decompression bombs.
 _SMALL_CONTENT = 2**26  # bytes of the content
 _MOST_COMPRESSION = 200  # compression ratio; images reach about 50
@@ -215,7 +207,7 @@ def _role(words: list[str]) -> tuple[str, str] | None:
 
     A name without a part means the training part.
     """
-    parts = [_PART_OF_WORD[word] for word in words if word in _PART_OF_WORD]
+    parts = [PART_OF_WORD[word] for word in words if word in PART_OF_WORD]
     kinds = [_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD]
     if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
         return None
@@ -225,7 +217,7 @@ def _role(words: list[str]) -> tuple[str, str] | None:
 def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     """Return the first of ``keys`` that names the groups of a part, such as ``NAME_test`` or ``test_NAME``."""
     usual_key = group_by if part == "train" else f"{group_by}_{part}"
-    words = [word for word, part_of_word in _PART_OF_WORD.items() if part_of_word == part]
+    words = [word for word, part_of_word in PART_OF_WORD.items() if part_of_word == part]
     for key in (usual_key, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
         if key in keys:
             return key
@@ -248,7 +240,7 @@ def _idx_folder(folder: Path) -> Source | None:
         unused_paths -= {*pair.values()}
     if not parts:
         return None
-    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(_kind_of, unused_paths))))
+    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(kind_of, unused_paths))))
 
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
@@ -257,7 +249,7 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     for name, path in sorted(paths.items()):
-        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_PART_OF_WORD, *_KIND_OF_WORD)]
+        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*PART_OF_WORD, *_KIND_OF_WORD)]
         role = _role(words)
         is_idx = re.search(r"(^|[^a-z])idx", name) is not None
         if role is None or not is_idx or name.startswith(".") or not path.is_file():
@@ -285,18 +277,20 @@ def _idx(path: Path) -> values.Array:
 
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
-    """Read a folder with a folder of pictures per class, or with such folders per part; see ``source_at``."""
+    """Read a folder of pictures in a layout of `read_layout`; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
-    left_out = Counter[str]()  # number of files by kind (``_kind_of``), and of further frames
+    left_out = Counter[str]()  # number of files by kind (``kind_of``), and of further frames
     conversions = Counter[str]()  # number of pictures by remark
     size = 0
     are_bytes = set[bool]()  # whether pictures have 8 bits per channel; two values: pictures of both kinds
     parts: dict[str, DataPart] = {}
-    for name, folder in _part_folders(root, left_out).items():
+    layout = read_layout(root, left_out)
+    for name, classes in layout.classes.items():
         part = parts[name] = DataPart([], [], [], channels="last")
-        for label, file, is_nested in _labelled_pictures(folder, root, left_out):
+        pictures = [(label, folder.path, file) for label, folder in classes for file in folder.below()]
+        for label, class_path, file in pictures:
             picture, is_transparent, further_frames = values.picture(file)
             are_bytes.add(picture.dtype == np.uint8)
             if len(are_bytes) > 1:
@@ -305,37 +299,19 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
             size += numbers.nbytes
             values.check_bytes(root, size)
             conversions["pictures with transparent parts (filled with white)"] += int(is_transparent)
-            conversions["pictures in subfolders (included)"] += int(is_nested)
+            conversions["pictures in subfolders (included)"] += int(file.parent != class_path)
             left_out["further frame"] += further_frames
             part.images.append(numbers)
             part.labels.append(label)
             part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
         # Folder names that differ only in the Unicode form are the same class.
         part.classes = sorted({*part.labels})
-    if not parts["train"].labels:
-        raise DataError(f"{root} contains neither a folder of pictures per class nor a pair of IDX files")
     if group_by is not None:
         _group_by_names(parts, root)
     remarks = [f"{number:,} {remark}" for remark, number in sorted(conversions.items()) if number]
+    if layout.remark:
+        remarks.append(layout.remark)
     return Source(root.resolve().name, parts, _left_out_remarks(left_out) + remarks)
-
-
-def _labelled_pictures(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[tuple[str, Path, bool]]:
-    """Yield class and path of each picture of a part, and whether the picture is in a subfolder of the class.
-
-    Files left out are counted in ``left_out`` by kind, here and in the functions below.
-    """
-    labels = set[str]()
-    for path in _visible(folder, left_out):
-        if not path.is_dir():
-            left_out[_kind_of(path)] += 1
-            continue
-        label = text_label(path.name, f"the classes of {folder.name}")
-        for file in _pictures_below(path, root, left_out):
-            labels.add(label)
-            yield label, file, file.parent != path
-        if label not in labels:
-            raise DataError(f"class {label!r} of {folder} has no pictures ({values.ENDINGS})")
 
 
 def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
@@ -347,90 +323,6 @@ def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
         raise DataError(f"groups by _: {total} have no _ in the file name, such as {names_without_group[0]}")
     for part in parts.values():
         part.groups = [Path(name).name.partition("_")[0] for name in part.names]
-
-
-def _part_folders(root: Path, left_out: Counter[str]) -> dict[str, Path]:
-    """Return the folder of each part; ``root`` itself is the training part if there are no folders of parts."""
-    part_folders = _folders_with_classes(root)
-    if not part_folders:
-        return {"train": root}
-    parts: dict[str, Path] = {}
-    for path in part_folders:
-        part = _PART_OF_WORD[path.name.lower()]
-        if part in parts:
-            names = f"{parts[part].name}/ and {path.name}/"
-            raise DataError(f"{root} contains {names}, both for {part}; keep a single folder")
-        parts[part] = path
-    if "train" not in parts:
-        raise DataError(f"{root} contains {part_folders[0].name}/, but no train/")
-    left_out.update(_kind_of(path) for path in _visible(root, left_out) if path not in part_folders)
-    return parts
-
-
-def _folders_with_classes(root: Path) -> list[Path]:
-    """Return the folders with the name of a part that contain folders; a folder that contains pictures is a class.
-
-    Raises:
-        DataError: ``root`` contains both such folders and classes.
-    """
-    folders = _folders(root)
-    candidates = [path for path in folders if path.name.lower() in _PART_OF_WORD]
-    part_folders = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
-    if len(part_folders) == 1:
-        # Beside a single folder of a part, any folder with pictures may be a class.
-        candidates = folders
-    classes = [path.name for path in candidates if _holds_pictures(path)]
-    if part_folders and classes:
-        raise DataError(
-            f"{root} contains {part_folders[0].name}/ with folders and {classes[0]}/ with pictures; "
-            "move classes into a folder train/, and divide each part into a folder per class"
-        )
-    return part_folders
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder, Counter()) if path.is_dir()]
-
-
-def _holds_pictures(folder: Path) -> bool:
-    return any(values.is_picture(path) for path in _visible(folder, Counter()))
-
-
-def _visible(folder: Path, left_out: Counter[str]) -> list[Path]:
-    """Return the sorted paths in a folder; hidden files and ``_SYSTEM_NAMES`` are counted as hidden and left out."""
-    paths = sorted(folder.iterdir())
-    hidden = [path for path in paths if path.name.startswith(".") or path.name in _SYSTEM_NAMES]
-    left_out["hidden file"] += len(hidden)
-    return [path for path in paths if path not in hidden]
-
-
-def _pictures_below(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[Path]:
-    """Yield the pictures in a folder and its subfolders; raise DataError for links to places outside ``root``.
-
-    Linked folders inside ``root`` are left out, except for the folder of a class.
-    """
-    if not folder.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{folder} is a link to a folder outside {root}")
-    for path in _visible(folder, left_out):
-        if path.is_dir() and not path.is_symlink():
-            yield from _pictures_below(path, root, left_out)
-        elif values.is_picture(path) and path.is_file():
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise DataError(f"{path} is a link to a file outside {root}")
-            yield path
-        else:
-            left_out[_kind_of(path)] += 1
-
-
-def _kind_of(path: Path) -> str:
-    """Return the kind of a path that is left out, a singular noun for `counted`."""
-    if path.name.startswith("."):
-        return "hidden file"
-    if path.is_dir():
-        return "linked folder" if path.is_symlink() else "further folder"
-    if not path.suffix or not path.suffix.isprintable():
-        return "unknown file"
-    return f"{path.suffix.lower()} file"
 
 
 def _left_out_remarks(left_out: Mapping[str, int]) -> list[str]:

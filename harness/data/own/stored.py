@@ -21,8 +21,9 @@ import numpy as np
 
 from harness.data.datasets import DataFile, Dataset, dataset, plain_name
 from harness.data.own import divisions, values
+from harness.data.own.layouts import PARTS
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
-from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as

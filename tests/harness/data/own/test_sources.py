@@ -83,8 +83,103 @@ def test_class_may_have_name_of_part(tmp_path: Path):
     assert own.read(folder).class_names == ("bus", "car", "train")
     (folder / "train" / "0.png").mkdir()  # a folder with the ending of an image
     as_folder(folder / "test", FEW, FEW_LABELS)
-    with pytest.raises(DataError, match=r"test/ with folders and .*/ with pictures"):
+    with pytest.raises(DataError, match=r"test/, train/ .* beside bus/, car/"):
         own.read(folder)
+
+
+def _tree(folder: Path, paths: str) -> Path:
+    """Write a picture for each path; braces list alternatives, as in a shell."""
+    remaining = paths.split()
+    while remaining:
+        path = remaining.pop()
+        if match := re.search(r"{([^{}]*)}", path):
+            remaining += [path[: match.start()] + name + path[match.end() :] for name in match[1].split(",")]
+            continue
+        file = folder / path.replace("~", " ")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        if file.suffix == ".png":
+            Image.fromarray(np.full((3, 3), len(remaining), np.uint8)).save(file)
+    return folder
+
+
+def _parts(text: str, classes: str = "cat dog") -> dict[str, set[str]]:
+    return {part: {*classes.split()} for part in text.split()}
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        ("{cat,dog}/1.png", _parts("train")),
+        ("{training_set,test_set}/{cat,dog}/1.png", _parts("train test")),
+        ("seg_train/seg_train/{cat,dog}/1.png seg_test/seg_test/{cat,dog}/1.png", _parts("train test")),
+        ("{Training,Testing}/{cat,dog}/1.png", _parts("train test")),
+        ("a/b/{train,valid,test}/{cat,dog}/1.png a/README.txt", _parts("train validation test")),
+        ("images/{Train,val}/{cat,dog}/1.png labels/train/1.txt", _parts("train validation")),
+        ("{train~(1),test~(1)}/{cat,dog}/1.png", _parts("train test")),
+        ("{train2017,val2017}/{cat,dog}/1.png", _parts("train validation")),
+        ("{TrainImages,test-images,Dev~Set}/{cat,dog}/1.png", _parts("train validation test")),
+        ("abc_train/abc_train/{cat,dog}/1.png abc_test/abc_test/{cat,dog}/1.png", _parts("train test")),
+        ("abc_train/abc_train/{cat,dog}/1.png", _parts("train")),
+        ("{cat,dog}/{train,test}/1.png", _parts("train test")),
+        ("data/{cat,dog}/images/{train,val,test}/a/1.png", _parts("train validation test")),
+        ("{train,test}/images/{cat,dog}/1.png __MACOSX/train/._1.png", _parts("train test")),
+        ("train/{pass,fail,test}/1.png", _parts("train", "pass fail test")),
+        ("{cat,dog}/images/1.png", _parts("train")),
+        ("cat/{tabby,manx}/1.png dog/pug/1.png", _parts("train")),
+        ("{stress_test,test_tube}/1.png", _parts("train", "stress_test test_tube")),
+        # Refused: a copy of the set, unlabelled parts, classes beside parts, and several levels.
+        ("{cat,dog}/1.png pets/{cat,dog}/1.png", None),
+        ("pets/{train,test}/{cat,dog}/1.png pets/pets/{train,test}/{cat,dog}/1.png", None),
+        ("train/train/cat.1.png test/test/1.png", None),
+        ("train/cat.1.png", None),
+        ("cat.1.png", None),
+        ("{train,test}/1.png", None),
+        ("{pass,fail,test}/1.png", None),
+        ("{valid,invalid}/1.png", None),
+        ("train/{cat,dog}/1.png test/1.png", None),
+        ("train/{cat,dog}/1.png test/notes.txt", None),
+        ("train/{cat,dog}/1.png cat/1.png", None),
+        ("train/{cat,dog}/1.png 1.png", None),
+        ("train/{cat,dog}/1.png train/1.png", None),
+        ("{train,holdout}/{cat,dog}/1.png", None),
+        ("{train,training}/{cat,dog}/1.png", None),
+        ("train/{train,test}/{cat,dog}/1.png", None),
+        ("test/{cat,dog}/1.png", None),
+        ("{cat,dog}/1.png 2.png", None),
+        ("cat/1.png animals/{dog,ox}/1.png", None),
+        ("{fold1,fold2}/{cat,dog}/1.png", None),
+        ("cat/{train,test}/1.png dog/1.png", None),
+        ("cat/{train,test}/1.png cat/1.png dog/{train,test}/1.png", None),
+        ("{a,b}/{train,test}/{cat,dog}/1.png", None),
+        ("{cat,dog}/test/1.png", None),
+        (f"{'a/' * 40}{{cat,dog}}/1.png", None),
+    ],
+)  # fmt: skip
+def test_parts_and_classes_follow_layout_of_folders(paths: str, parts: dict[str, set[str]] | None, tmp_path: Path):
+    folder = _tree(tmp_path / "set", paths)
+    if parts is None:
+        with pytest.raises(DataError) as excinfo:
+            source_at(folder)
+        assert str(folder) in excinfo.value.message
+        return
+    source = source_at(folder)
+    assert {part: {*content.labels} for part, content in source.parts.items()} == parts
+    # The remark names each part.
+    assert len(parts) == 1 or all(part in source.remarks[-1] for part in parts)
+
+
+def test_pictures_of_test_part_are_locked(tmp_path: Path):
+    as_folder(tmp_path / "a" / "seg_train" / "seg_train", IMAGES, LABELS)
+    as_folder(tmp_path / "a" / "seg_test" / "seg_test", FEW, FEW_LABELS)
+    expected = own.from_arrays("a", IMAGES, LABELS, FEW, FEW_LABELS)
+
+    assert own.read(tmp_path / "a") == expected
+
+
+def test_part_without_a_class_is_refused_with_name_of_class(tmp_path: Path):
+    with pytest.raises(DataError, match=r"train part that the test part lacks: 'dog'"):
+        own.read(_tree(tmp_path / "a", "cat/{train,test}/1.png dog/train/1.png"))
 
 
 def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path):
