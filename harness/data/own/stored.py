@@ -407,10 +407,11 @@ class _Groups(NamedTuple):
 def _store(source: Source, options: SourceOptions) -> Dataset:
     """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
+    remarks = _scale_remarks(table)
     images, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = images.low, images.high
     overlap = _overlap(source, options, table, images)
-    remarks = _remarks(source, table, images)
+    remarks += _remarks(source, table, images)
     duplicates = _duplicates(table, images.pixel_digests)
     # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
     table.numbers.clear()
@@ -514,6 +515,24 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
     return numbers
 
 
+def _scale_remarks(table: _ImageTable) -> list[str]:
+    """Return a remark for each part of doubtful scale; raise DataError if a part has another scale than training.
+
+    The reference is the training part alone, because the range for pixels also follows from the validation part.
+    """
+    train, *other_parts = table.numbers.items()
+    low, high = values.range_of([train[1]])
+    deviation = values.deviations(train[1], low, high)
+    remarks = []
+    for part, numbers in other_parts:
+        fault = values.scale_fault(numbers, low, high, deviation)
+        if fault is not None and fault.is_certain:
+            raise DataError(f"numbers of {PARTS[part]} {fault.text}", hint="all parts must have the same scale")
+        if fault is not None:
+            remarks.append(f"THE SCALES OF THE PARTS MAY DIFFER: numbers of {PARTS[part]} {fault.text}")
+    return remarks
+
+
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
     """Return the scaled images with the choice of the test images, then both results of `_choose_folds`.
 
@@ -534,7 +553,7 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
         near_stays_together: Whether splits keep near-duplicates together, not only equal images.
 
     Raises:
-        DataError: The validation or test part has a scale of its own, or no fifth can be set aside.
+        DataError: No fifth can be set aside.
     """
     keys = table.keys()
     is_test = table.part == _TEST
@@ -551,9 +570,6 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
         low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
-        for part in (_VALIDATION, _TEST):
-            if part in table.numbers and (difference := values.range_mismatch_text(table.numbers[part], low, high)):
-                raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         pixel_digests = values.digests(pixels)
         duplicates = near_keys(pixels, pixel_digests, table.labels)
