@@ -14,9 +14,10 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,9 @@ _KIND_OF_WORD = {
 # Archives that exceed both limits are refused as decompression bombs.
 _SMALL_CONTENT = 2**26  # bytes of the content
 _MOST_COMPRESSION = 200  # compression ratio; images reach about 50
+
+
+_ITEMS_READ_TWICE = 32  # items of a torch data set; a random flip is missed with probability 2^-32
 
 
 @dataclass(slots=True, eq=False)
@@ -356,56 +360,71 @@ def _series(root: Path, _group_by: str | None) -> Source:
         if not path.is_file():
             raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
-        lines = path.read_text("utf-8-sig").splitlines()
-        if path.suffix.lower() == ".tsv":
-            rows, labels = _tsv(path, lines, remarks)
-        else:
-            rows, labels = _ts(path, lines)
-        # Each row becomes an image with a single row: (1, steps, channels).
-        series = [np.array(row, np.float64).T[None] for row in rows]
+        # Line by line, because the text and Python's numbers need much more memory than the array.
+        with path.open(encoding="utf-8-sig") as lines:
+            rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
+        # Each series becomes an image with a single row: (1, steps, channels).
+        series = [row.T[None] for row in rows]
         parts[part] = part_of_arrays(series, np.array(labels, dtype=object), part, channels="last")
     return Source(name, parts, remarks)
 
 
-def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str]]:
-    """Return the numbers, by series, dimension and step, and the classes, from the format of aeon and sktime."""
+def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]]:
+    """Return the numbers, by series (dimensions, steps), and the classes, from the format of aeon and sktime."""
     header: dict[str, str] = {}
-    rows: list[list[str]] = []
+    rows: list[values.Array] = []
+    labels: list[str] = []
+    size = 0
     for line in map(str.strip, lines):
         if line.startswith("@"):
             key, _, value = line[1:].partition(" ")
             header[key.lower()] = value.strip()
         elif line and line[0] not in "#%":
-            rows.append(line.split(":"))
-    _check_ts_header(path, header, {len(row) - 1 for row in rows})
-    labels = [row[-1].strip() for row in rows]
+            if not labels:
+                _check_ts_header(path, header)
+            *dimensions, label = line.split(":")
+            labels.append(label.strip())
+            numbers = [_floats(path, len(labels), dimension.split(",")) for dimension in dimensions]
+            if len({*map(len, numbers)}) > 1:
+                raise DataError(f"{path} has a series with dimensions of different lengths")
+            rows.append(np.array(numbers))
+            size += rows[-1].nbytes
+            values.check_bytes(path, size)
+    _check_ts_shapes(path, header, {row.shape for row in rows})
     _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
-    numbers = [
-        [_floats(path, number, dimension.split(",")) for dimension in row[:-1]] for number, row in enumerate(rows, 1)
-    ]
-    if any(len(dimension) != len(row[0]) for row in numbers for dimension in row):
-        raise DataError(f"{path} has a series with dimensions of different lengths")
-    return numbers, labels
+    return rows, labels
 
 
-def _check_ts_header(path: Path, header: Mapping[str, str], dimension_counts: set[int]) -> None:
-    """Raise DataError if the header states unsupported data, or if the series differ from the stated dimensions.
-
-    Args:
-        header: Values by key in lower case, without ``@``.
-        dimension_counts: The different numbers of dimensions of the series.
-    """
-    first_words = {key: next(iter(value.lower().split()), "") for key, value in header.items()}
+def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
+    """Raise DataError if a header, values by key in lower case without ``@``, states data without classes or times."""
+    first_words = {key: value.lower().split(" ")[0] for key, value in header.items()}
     if first_words.get("targetlabel") == "true" or first_words.get("classlabel") == "false":
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
     if first_words.get("timestamps") == "true":
         raise DataError(f"{path} has time stamps (@timeStamps true), which are not supported")
-    dimensions_text = first_words.get("dimensions", first_words.get("dimension", ""))
-    differs_from_header = dimensions_text.isdecimal() and dimension_counts != {int(dimensions_text)}
-    if dimension_counts == {0} or len(dimension_counts) > 1 or differs_from_header:
-        counts = " and ".join(map(str, sorted(dimension_counts)))
-        expected_text = dimensions_text or "at least 1, the same number for all series"
-        raise DataError(f"{path} has series with {counts} dimensions before the class; expected {expected_text}")
+
+
+def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[int, ...]]) -> None:
+    """Raise DataError if the shapes of the series, (dimensions, steps), differ from the header or in the dimensions."""
+    dimension_counts = sorted({shape[0] for shape in shapes})
+    lengths = sorted({shape[-1] for shape in shapes})
+    statements = [(key, header[key], dimension_counts) for key in ("dimensions", "dimension") if key in header]
+    if header.get("univariate", "").lower() == "true":
+        statements.append(("univariate", "1", dimension_counts))
+    if header.get("equallength", "").lower() != "false":
+        statements.append(("serieslength", header.get("serieslength", ""), lengths))
+    if header.get("equallength", "").lower() == "true" and len(lengths) > 1:
+        statements.append(("equallength", str(lengths[-1]), lengths))
+    for key, number, numbers in statements:
+        if number.isdecimal() and numbers != [int(number)]:
+            noun = "steps" if numbers is lengths else "dimensions"
+            counts = " and ".join(map(str, numbers[:5]))
+            raise DataError(f"{path} has series with {counts} {noun}; expected {number} by the header (@{key})")
+    if dimension_counts == [0] or len(dimension_counts) > 1:
+        counts = " and ".join(map(str, dimension_counts))
+        raise DataError(
+            f"{path} has series with {counts} dimensions before the class; expected the same number, at least 1"
+        )
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
@@ -418,25 +437,37 @@ def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
             raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
 
 
-def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
-    """Return the numbers, by series, dimension (always one) and step, and the classes, from UCR's format.
+def _tsv(path: Path, lines: Iterable[str], remarks: list[str]) -> tuple[list[values.Array], list[str]]:
+    """Return the numbers, by series (one dimension, steps), and the classes, from UCR's format.
 
     A header is left out, which is added to ``remarks``.
     """
-    rows = [line.split("\t") for line in lines if line.strip()]
-    if rows and max(map(len, rows)) == 1:
+    table = (line.rstrip("\n").split("\t") for line in lines if line.strip())
+    first_row = next(table, [])
+    is_header = bool(first_row) and _is_header(first_row)
+    first_number = 1 if is_header else 2  # of the series in the second row
+    rows: list[values.Array] = []
+    labels: list[str] = []
+    size = 0
+    for number, row in enumerate(table, first_number):
+        rows.append(_floats(path, number, row[1:])[None])
+        labels.append(row[0].strip())
+        size += rows[-1].nbytes
+        values.check_bytes(path, size)
+    if len(first_row) == 1 and not size:
         form = "the file has a single column"
         for mark, marks in ((" ", "spaces"), (";", "semicolons"), (",", "commas")):
-            if mark in rows[0][0].strip():
+            if mark in first_row[0].strip():
                 form = f"the columns seem to be separated by {marks}"
         raise DataError(f"{path} has no tabs: {form}; separate the columns by tabs")
-    if rows and (_is_header(rows[0]) or _is_header_of_numbers(rows)):
-        if not rows[0][0].strip():
+    if is_header or _is_header_of_numbers(first_row, labels):
+        if not first_row[0].strip():
             raise DataError(f"{path} has a column of row numbers before the classes; remove the column (index=False)")
         remarks.append(f"left out: the header of {path.name}")
-        rows = rows[1:]
-    numbers = [[_floats(path, number, row[1:])] for number, row in enumerate(rows, 1)]
-    return numbers, [row[0].strip() for row in rows]
+    elif first_row:
+        rows.insert(0, _floats(path, 1, first_row[1:])[None])
+        labels.insert(0, first_row[0].strip())
+    return rows, labels
 
 
 def _is_header(row: list[str]) -> bool:
@@ -449,12 +480,11 @@ def _is_header(row: list[str]) -> bool:
     return len(row) > 1 and not any(_is_number(value) or value.strip() in ("", "?") for value in row[1:])
 
 
-def _is_header_of_numbers(rows: list[list[str]]) -> bool:
-    """Return whether the first row is a header of times or years: increasing numbers, and no series has its label."""
-    label, *texts = rows[0]
-    if len(texts) < 2 or not all(map(_is_number, texts)) or any(row[0] == label for row in rows[1:]):
+def _is_header_of_numbers(row: list[str], labels: list[str]) -> bool:
+    """Return whether a row is a header of times or years: increasing numbers, and no further row has its label."""
+    if len(row) < 3 or not all(map(_is_number, row[1:])) or row[0].strip() in labels:
         return False
-    return all(before < after for before, after in itertools.pairwise(list(map(float, texts))))
+    return all(before < after for before, after in itertools.pairwise(list(map(float, row[1:]))))
 
 
 def _is_number(text: str) -> bool:
@@ -466,13 +496,16 @@ def _is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def _floats(path: Path, number: int, texts: list[str]) -> list[float]:
+def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
     """Return the numbers of series ``number``, counted from 1, or raise DataError at the first that is not finite."""
-    for step, text in enumerate(texts, 1):
-        if not _is_number(text) or not math.isfinite(float(text)):
-            position = f"{path}: series {number}, step {step}"
-            raise DataError(f"{position}: expected a finite number, got {text.strip()[:40]!r}")
-    return list(map(float, texts))
+    with suppress(ValueError):
+        numbers = np.fromiter(map(float, texts), np.float64, len(texts))
+        if np.isfinite(numbers).all() and all(text.isascii() and "_" not in text for text in texts):
+            return numbers
+    is_finite = [_is_number(text) and math.isfinite(float(text)) for text in texts]
+    step = is_finite.index(False)
+    position = f"{path}: series {number}, step {step + 1}"
+    raise DataError(f"{position}: expected a finite number, got {texts[step].strip()[:40]!r}")
 
 
 # Functions that read a file, given ``group_by``, by ending of the file.
@@ -490,71 +523,93 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
         data: Data set of (image, class). Images are pictures of Pillow, tensors (channels, rows, columns), or arrays.
         part: Name of the part for messages.
         channels: Position of the channel axis of arrays; None if unknown.
-        remarks: List to which a remark about classes without images is appended.
+        remarks: List to which remarks about the names of the classes are appended.
 
     Raises:
-        DataError: The data set has no length, its items have another form, or images have different types.
+        DataError: The data set has no length, its items have another form or change, or images have different types.
     """
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
-    images = []
-    labels = []
-    kinds = set()
-    for image, label in _torch_items(data, part):
-        if hasattr(image, "getextrema"):
-            kinds.add("picture")
-            images.append(values.picture_numbers(image)[0])
-        else:
-            kinds.add("tensor" if hasattr(image, "detach") else "array")
-            images.append(values.as_array(image))
-        labels.append(label)
+    items = [_torch_item(data, index, part) for index in range(len(data))]
+    for index in np.linspace(0, len(items) - 1, min(len(items), _ITEMS_READ_TWICE)).astype(int).tolist():
+        kind, numbers, label = _torch_item(data, index, part)
+        if (kind, numbers.tobytes(), label) != (items[index].kind, items[index].numbers.tobytes(), items[index].label):
+            hint = "remove random transforms; a search chooses and applies an augmentation of its own"
+            raise DataError(f"item {index} of {part} differs when read twice; items must stay the same", hint=hint)
+    kinds = {item.kind for item in items}
     if len(kinds) > 1:
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; all images must have the same type")
+    images = [item.numbers for item in items]
     if kinds != {"array"} and images and images[0].ndim == 3:
         channels = "last" if kinds == {"picture"} else "first"
+    labels = [item.label for item in items]
     data_part = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
-    # Wrappers such as ``torch.utils.data.Subset`` have the wrapped data set as ``dataset``.
-    while not hasattr(data, "classes") and hasattr(data, "dataset"):
-        data = data.dataset
-    if names := [str(name) for name in getattr(data, "classes", None) or ()]:
-        _name_classes(data_part, names, part, remarks)
+    _name_classes(data_part, data, labels, part, remarks)
     return data_part
 
 
-def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
-    """Yield image and class of each item; a class in a tensor or array becomes a plain value."""
-    for index in range(len(data)):
-        item = data[index]
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
-        image, label = item
-        if hasattr(label, "tolist"):
-            label = label.tolist()
-        if isinstance(label, list | tuple | dict):
-            raise DataError(
-                f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}"
-            )
-        yield image, label
+class _TorchItem(NamedTuple):
+    kind: str  # picture, tensor or array
+    numbers: values.Array
+    label: Any
 
 
-def _name_classes(data_part: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
-    """Rename and order the classes as in the torch data set; classes without images are left out, with a remark.
+def _torch_item(data: Any, index: int, part: str) -> _TorchItem:
+    """Return an item of a torch data set; a class in a tensor or array becomes a plain value."""
+    item = data[index]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
+    image, label = item
+    if hasattr(label, "tolist"):
+        label = label.tolist()
+    if isinstance(label, list | tuple | dict):
+        raise DataError(f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}")
+    if hasattr(image, "getextrema"):
+        return _TorchItem("picture", values.picture_numbers(image)[0], label)
+    # A copy, because a data set may return the same memory for each item.
+    return _TorchItem("tensor" if hasattr(image, "detach") else "array", np.array(values.as_array(image)), label)
 
-    The labels are either indices into ``names`` or the names themselves.
+
+def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, remarks: list[str]) -> None:
+    """Rename and order the classes as in the attribute ``classes`` of a torch data set, if the labels prove the names.
+
+    Labels are names if they are texts of ``classes``, or indices if they equal the labels that the data set stores and
+    every class occurs. Otherwise, as with a ``target_transform``, the labels themselves stay the names.
     """
-    names = [text_label(name, f"classes of {part}") for name in names]
+    from torch.utils.data import Subset
+
+    indices = np.arange(len(labels))
+    while type(data) is Subset:  # a subclass or another wrapper may change the labels
+        indices = np.asarray(data.indices)[indices]
+        data = data.dataset
+    names = [text_label(name, f"classes of {part}") for name in getattr(data, "classes", None) or ()]
     repetitions = _repeated(names)
     if repetitions:
         raise DataError(f"{part} has two classes named {repetitions[0]}; class names must be unique")
-    name_of_label = {str(index): name for index, name in enumerate(names)}
-    if {*data_part.labels} <= {*names} and not {*data_part.labels} <= name_of_label.keys():
-        name_of_label = {name: name for name in names}
-    for label in data_part.labels:
-        if label not in name_of_label:
-            raise DataError(f"{part} has an image of class {label}; attribute classes: {', '.join(names)[:80]}")
-    data_part.labels = [name_of_label[label] for label in data_part.labels]
+    is_text = all(isinstance(label, str) for label in labels)
+    if not is_text and any(_are_indices(stored, labels, indices, len(names)) for stored in _stored_labels(data)):
+        data_part.labels = [names[int(label)] for label in labels]
+    elif not is_text or not {*data_part.labels} <= {*names}:
+        if names:
+            remark = f"the classes of {part} are the labels of the items, such as {data_part.classes[0]}; the attribute"
+            remarks.append(f"{remark} classes ({', '.join(names)[:80]}) is not proven to name these labels")
+        return
     present = {*data_part.labels}
     data_part.classes = [name for name in names if name in present]
     absent = [name for name in names if name not in present]
     if absent:
         remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")
+
+
+def _stored_labels(data: Any) -> Iterator[Any]:
+    """Yield the labels that a data set stores, under the names that torchvision uses."""
+    yield from (getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name))
+    yield from ([pair[-1] for pair in getattr(data, name)] for name in ("samples", "_samples") if hasattr(data, name))
+
+
+def _are_indices(stored: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
+    """Return whether stored labels are indices of classes, each of which occurs, and equal the labels of the items."""
+    array = np.asarray(stored)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) <= indices.max():
+        return False
+    return np.array_equal(np.unique(array), np.arange(class_count)) and np.array_equal(array[indices], labels)

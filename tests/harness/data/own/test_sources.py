@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import struct
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 
 from harness.data import own
-from harness.data.own.sources import _FILES, endings_text, source_at
+from harness.data.own.sources import _FILES, endings_text, part_of_torch, source_at
 from harness.data.training_images import import_torchvision
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
@@ -363,11 +364,36 @@ def test_series_are_images_of_one_row(parts: tuple[str, str], prefix: str, tmp_p
 @pytest.mark.parametrize(
     "header",
     [("@targetLabel true",), ("@classLabel false",), ("@timeStamps true",), ("@dimensions 3",),
-     ("@classLabel true up",)],
+     ("@classLabel true up",), ("@univariate true",), ("@dimension 2", "@Univariate TRUE"), ("@seriesLength 31",),
+     ("@equalLength true", "@seriesLength 60")],
 )  # fmt: skip
 def test_header_of_ts_file_is_checked(header: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DataError):
         own.read(_ts(tmp_path / "a.ts", [*SERIES], SIDES, *header))
+
+
+def test_header_of_ts_file_states_lengths(tmp_path: Path):
+    rows = [*SERIES[:-1], SERIES[-1][:, :20]]
+    header = ("@univariate false", "@dimensions 2", "@missing false", "@timeStamps false")
+    path = _ts(tmp_path / "a.ts", rows, SIDES, *header, "@equalLength false", "@seriesLength 30")
+    assert own.read(path, (2, 1, 30)).image_shape == (2, 1, 30)
+    with pytest.raises(DataError, match="equallength"):
+        own.read(_ts(tmp_path / "b.ts", rows, SIDES, *header, "@equalLength true"), (2, 1, 30))
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".ts"])
+def test_reading_of_series_needs_little_more_memory_than_array(ending: str, tmp_path: Path):
+    rows = [",".join(map(repr, row)) for row in np.random.default_rng(0).normal(size=(400, 500)).tolist()]
+    lines = [f"{row}:{index % 3}" if ending == ".ts" else f"{index % 3},{row}" for index, row in enumerate(rows)]
+    text = "\n".join(lines)
+    (tmp_path / f"a{ending}").write_text(text if ending == ".ts" else text.replace(",", "\t"))
+    source_at(tmp_path / f"a{ending}")
+    tracemalloc.start()
+    source_at(tmp_path / f"a{ending}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 1.5 * 400 * 500 * 8
 
 
 def test_series_without_class_or_value_are_rejected(tmp_path: Path):
@@ -455,11 +481,13 @@ class ListDataset(list[Any]):
     """Data set with the interface of torch data sets."""
 
     classes: tuple[str, ...] = ()
+    targets: Any = None
 
 
 def _list_dataset(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple[str, ...] = ()) -> ListDataset:
     data = ListDataset((make(image), label) for image, label in zip(IMAGES, labels, strict=True))
     data.classes = classes
+    data.targets = labels
     return data
 
 
@@ -469,16 +497,83 @@ def _list_dataset(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple
      lambda image: Image.fromarray(image).convert("LA"), lambda image: torch.from_numpy(image).float()[None]],
 )  # fmt: skip
 def test_torch_data_set_may_consist_of_images_tensors_or_arrays(make: Callable[[np.ndarray], Any]):
-    names = ("zero", "one", "unused", "two")
-    spec = own.from_torch("a", _list_dataset(make, np.array([0, 1, 3])[NUMBERS].tolist(), names))
+    names = ("zero", "one", "two")
+    spec = own.from_torch("a", _list_dataset(make, NUMBERS.tolist(), names))
 
     assert spec.class_names == ("zero", "one", "two")
-    assert "unused" in spec.remarks[0]
-    texts = np.array(["zero", "one", "two"])[NUMBERS]
-    assert spec.sha256 == own.from_torch("a", _list_dataset(Image.fromarray, texts, names)).sha256
+    texts = _list_dataset(Image.fromarray, np.array(names)[NUMBERS].tolist(), ("zero", "one", "unused", "two"))
+    assert spec.sha256 == own.from_torch("a", texts).sha256
+    assert "unused" in own.from_torch("a", texts).remarks[0]
     torch_data: Any = _list_dataset(make, NUMBERS.tolist(), ("c", "b", "a"))
     part = torch.utils.data.Subset[Any](torch_data, range(60))
     assert own.from_torch("a", part).class_names == ("c", "b", "a")
+
+
+class Wrapper:
+    """A wrapper of a user, which changes the labels of ``dataset`` and has no ``classes``."""
+
+    def __init__(self, dataset: ListDataset, change: Callable[[Any], Any]) -> None:
+        self.dataset = dataset
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, label = self.dataset[index]
+        return image, self.change(label)
+
+
+ANIMALS = ("ant", "bee", "cow")
+
+
+def _transformed(change: Callable[[Any], Any], stored: Any = NUMBERS) -> ListDataset:
+    data = _list_dataset(torch.from_numpy, [change(label) for label in NUMBERS.tolist()], ANIMALS)
+    data.targets = stored  # a ``target_transform`` leaves the stored labels unchanged
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        (_transformed(int), {"ant": 20, "bee": 20, "cow": 20}),
+        (_transformed([2, 0, 1].__getitem__), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(lambda label: int(label == 2)), {"0": 40, "1": 20}),
+        (_transformed(lambda label: int(label == 2), (NUMBERS == 2).astype(int)), {"0": 40, "1": 20}),
+        (_transformed(lambda label: "201"[label]), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(ANIMALS.__getitem__), {"ant": 20, "bee": 20, "cow": 20}),
+        (_transformed(lambda label: ("cow", "bee", "cow")[label]), {"bee": 20, "cow": 40}),
+        (_transformed(int, None), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(int, NUMBERS[:50]), {"0": 20, "1": 20, "2": 20}),
+        (Wrapper(_transformed(int), lambda label: int(label == 2)), {"0": 40, "1": 20}),
+        (torch.utils.data.Subset(_transformed(int), range(10, 60)), {"ant": 10, "bee": 20, "cow": 20}),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_names_of_classes_follow_labels_that_arrive(data: Any, counts: dict[str, int]):
+    part = part_of_torch(data, "train", None, remarks := [])
+
+    assert {name: part.labels.count(name) for name in part.classes} == counts
+    has_unused_names = "0" in counts and not isinstance(data, Wrapper)
+    assert has_unused_names == any("not proven" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("kind", ["picture", "label", "seldom"])
+def test_torch_data_set_with_random_items_is_refused(kind: str):
+    random = np.random.default_rng(0)
+
+    class RandomSet(ListDataset):
+        def __getitem__(self, index: Any) -> Any:
+            image, label = super().__getitem__(index)
+            match kind:
+                case "picture":
+                    return np.roll(image, random.integers(-1, 2), axis=0), label
+                case "label":
+                    return image, int(random.integers(3))
+                case _:
+                    return (image[:, ::-1] if random.random() < 0.5 else image), label
+
+    with pytest.raises(DataError, match="differs when read twice"):
+        own.from_torch("a", RandomSet(zip(IMAGES, NUMBERS.tolist(), strict=True)))
 
 
 def test_palette_images_of_torch_data_set_are_colour_images():
@@ -493,7 +588,6 @@ def test_palette_images_of_torch_data_set_are_colour_images():
     [
         [{"image": IMAGES[0], "label": 1}],
         _list_dataset(torch.from_numpy, np.eye(3)[NUMBERS]),
-        _list_dataset(torch.from_numpy, NUMBERS, ("a", "b")),
         [(torch.from_numpy(IMAGES[0]), 0), (Image.fromarray(IMAGES[1]), 1)],
         iter([(IMAGES[0], 0)]),
         [],
