@@ -13,6 +13,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
-from harness.system.files import json_text, read_bytes, workspace, write_json, write_together
+from harness.system.files import json_text, locked, read_bytes, workspace, write_json, write_together
 from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
@@ -147,11 +148,17 @@ class _Described:
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
     """Store the options with which the data set ``name`` was read from the path ``text``."""
-    entries_by_path = _entries_by_path()
     key = os.path.realpath(text)
     entry = {"name": name, "options": asdict(options)}
-    if entry not in entries_by_path.get(key, []):
-        write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
+    with _data_locked():
+        entries_by_path = _entries_by_path()
+        if entry not in entries_by_path.get(key, []):
+            write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
+
+
+def _data_locked() -> AbstractContextManager[None]:
+    """Return a lock for files of data sets that several processes read, change and write."""
+    return locked(workspace().data(".lock"))
 
 
 def _descriptions_file() -> Path:
@@ -440,7 +447,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     )
     digest = content_digest(spec, [*unlocked_part.values(), *locked_part.values()])
     spec = replace(spec, name=f"{plain_name(source.name) or 'own'}-{digest[:8]}", sha256=digest)
-    return _write(spec, unlocked_part, locked_part)
+    with _data_locked():
+        return _write(spec, unlocked_part, locked_part)
 
 
 def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images: _ScaledImages) -> str:
