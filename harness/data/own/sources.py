@@ -13,7 +13,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
+_GROUPS_REMARK = "{} repeated values; if these name persons or devices, --group-by {} keeps their images in one part"
 # Archives that exceed both limits are refused as decompression bombs.
 _SMALL_CONTENT = 2**26  # bytes of the content
 _MOST_COMPRESSION = 200  # compression ratio; images reach about 50
@@ -153,7 +154,7 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
 def _npz(path: Path, group_by: str | None) -> Source:
     _check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
-        parts = {}
+        parts: dict[str, DataPart] = {}
         unused_arrays = list(arrays)
         for part, keys in _keys_by_part(path, list(arrays)).items():
             if group_by is not None:
@@ -161,10 +162,24 @@ def _npz(path: Path, group_by: str | None) -> Source:
             # The kinds ``images``, ``labels`` and ``groups`` are the names of arguments.
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in keys.items()})
             unused_arrays = [key for key in unused_arrays if key not in keys.values()]
+        may_be_groups = [key for key in unused_arrays if _may_be_groups(arrays[key], parts["train"].labels)]
     source = Source(path.stem, parts)
     if unused_arrays:
         source.remarks.append(f"left out: the arrays {', '.join(unused_arrays)}")
+    if may_be_groups and group_by is None:
+        name = "_".join(word for word in may_be_groups[0].split("_") if word.lower() not in PART_OF_WORD)
+        source.remarks.append(_GROUPS_REMARK.format(f"the array {may_be_groups[0]} contains", name))
     return source
+
+
+def _may_be_groups(names: Any, labels: Sequence[str]) -> bool:
+    """Return whether an array or list may name the group of each image: repeated values, not one for each class."""
+    array = np.asarray(names)
+    if array.shape != (len(labels),) or array.dtype.kind not in "iuUS":
+        return False
+    values_of_array = np.unique(array, return_inverse=True)[1]
+    pairs = {*zip(values_of_array.tolist(), labels, strict=True)}
+    return 1 < len({*values_of_array.tolist()}) <= len(labels) / 2 and len(pairs) > len({*labels})
 
 
 def _check_archive(path: Path) -> None:
@@ -313,6 +328,10 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     if group_by is not None:
         _group_by_names(parts, root)
     remarks = [f"{number:,} {remark}" for remark, number in sorted(conversions.items()) if number]
+    names = [Path(name).name for name in parts["train"].names]
+    prefixes = [name.partition("_")[0] for name in names]
+    if group_by is None and all("_" in name for name in names) and _may_be_groups(prefixes, parts["train"].labels):
+        remarks.append(_GROUPS_REMARK.format("file names begin with", "_"))
     if layout.remark:
         remarks.append(layout.remark)
     return Source(root.resolve().name, parts, _left_out_remarks(left_out) + remarks)

@@ -633,10 +633,9 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
     pixels = images.pixels
-    # The table is sorted by part, class and content, so these images are from the first classes of the training part,
-    # or from the first class alone if it has 200. The remark about most images assumes that all classes are alike.
-    sample = np.arange(min(len(pixels), 200))
-    if any(values.squeezed(block, pixels[places]) for places, block in table.blocks(sample)):
+    # The smallest hashes are a sample of all images, independent of order and classes.
+    sample = np.argsort(table.digests, kind="stable")[:200]
+    if any(values.squeezed(block, pixels[sample[places]]) for places, block in table.blocks(sample)):
         extent = f"{images.low.min():g} to {images.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]

@@ -319,6 +319,36 @@ def test_unused_arrays_are_reported_and_repeated_parts_are_rejected(tmp_path: Pa
     assert spec.validation_size == 15
 
 
+@pytest.mark.parametrize(
+    ("names", "option"),
+    [
+        ({"person": np.arange(60) // 3}, "person"),
+        ({"subject_id_train": np.arange(60) % 15}, "subject_id"),
+        ({"Patient": np.char.mod("p%d", np.arange(60) % 7)}, "Patient"),
+        ({"row": np.arange(60)}, None),
+        ({"weight": np.repeat([0.5, 0.25], 30)}, None),
+        ({"superclass": NUMBERS // 2}, None),
+        ({"person": np.arange(59) // 3}, None),
+    ],
+)
+def test_arrays_that_may_be_groups_are_reported_with_option(names: dict[str, Any], option: str | None, tmp_path: Path):
+    path = as_npz(tmp_path / "a.npz", X=IMAGES, y=NUMBERS, **names)
+    remarks = " ".join(own.read(path).remarks)
+
+    assert (f"--group-by {option} " in remarks) if option else ("--group-by" not in remarks)
+    assert option is None or own.read(path, group_by=option).test_group_sizes
+
+
+def test_beginnings_of_file_names_that_may_be_groups_are_reported(tmp_path: Path):
+    for name, number in (("plain", 0), ("grouped", 5)):
+        for index, (image, label) in enumerate(zip(IMAGES, LABELS, strict=True)):
+            path = tmp_path / name / label / f"p{index % number if number else label}_{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    assert "--group-by _ " in " ".join(own.read(tmp_path / "grouped").remarks)
+    assert own.read(tmp_path / "plain").remarks == ()
+
+
 def test_rows_of_784_numbers_are_series_with_a_remark(tmp_path: Path):
     flat = np.random.default_rng(0).integers(0, 256, (60, 784))
     assert "28 x 28" in " ".join(own.from_arrays("a", flat, NUMBERS).remarks)

@@ -207,6 +207,15 @@ def test_outlier_that_dominates_range_is_reported():
     assert any("4000" in remark for remark in spec.remarks)
 
 
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
+def test_remark_on_outliers_is_independent_of_order_of_classes(names: tuple[str, ...]):
+    numbers = np.random.default_rng(0).normal(size=(900, 30))
+    numbers[:600] *= np.linspace(1, 4000, 30)  # in the first two classes the numbers fill the range
+    remarks = own.from_arrays("a", numbers, np.repeat(names, 300)).remarks
+
+    assert remarks == ()
+
+
 @pytest.mark.parametrize(
     ("shape", "channels", "expected"),
     [((60, 3, 20, 20), None, (3, 20, 20)), ((60, 20, 20, 3), None, (3, 20, 20)), ((60, 8, 8), None, (1, 8, 8)),
