@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import Array, as_array, scale_fault
+from harness.data.own.values import Array, as_array, check_finite, scale_fault
 from harness.system.errors import DataError
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
@@ -82,8 +82,7 @@ class RawInputNetwork(nn.Module):
 
     def _check(self, numbers: Array) -> None:
         """Raise DataError if the numbers cannot have the scale of the data set; warn if this is doubtful."""
-        if not np.isfinite(numbers).all():
-            raise DataError("some numbers are missing or not finite")
+        check_finite(numbers)
         fault = scale_fault(numbers, np.array(self.low), np.array(self.high), np.array(self.dataset.std))
         if fault is not None and fault.is_certain:
             raise DataError(f"the numbers {fault.text}; use the scale of {self.dataset.name}")

@@ -201,7 +201,7 @@ def parts_text(spec: Dataset) -> str:
     if spec.test_group_sizes:
         validation = counted(len(spec.validation_group_sizes), "validation group")
         groups = f"; {validation} and {counted(len(spec.test_group_sizes), 'test group')}"
-    return f"{sizes} and {spec.test_size:,} test images{balance}{groups}{overlap}"
+    return f"{sizes} and {spec.test_size:,} test {spec.noun}{balance}{groups}{overlap}"
 
 
 def read(

@@ -39,6 +39,7 @@ ENDINGS = ", ".join(_FORMATS)
 # Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well. TGA has no
 # signature.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
+_LARGEST = 1e30  # number whose square is finite in float64, and which is finite in float32
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
 _SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
 _BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding; numbers beyond have a different scale
@@ -226,7 +227,7 @@ def _stacked(
         deepest = max(array.shape[-1] for array in arrays)
         arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
-        _check_finite(array, f" in image {names[index] if names else index}")
+        check_finite(array, f" in image {names[index] if names else index}")
     example_by_shape = {array.shape: index for index, array in enumerate(arrays)}
     if len(example_by_shape) == 1:
         return np.stack(arrays), channels
@@ -292,9 +293,14 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     )
 
 
-def _check_finite(images: Array, where: str = "") -> None:
-    """Raise DataError with the position of the first missing or infinite number; ``where`` continues the message."""
-    if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
+def check_finite(images: Array, where: str = "") -> None:
+    """Raise DataError for numbers that are missing, infinite or too large; ``where`` continues the message."""
+    if images.dtype.kind != "f":
+        return
+    if (is_finite := np.isfinite(images)).all():
+        largest = max(float(images.max(initial=0)), -float(images.min(initial=0)))
+        if largest > _LARGEST:
+            raise DataError(f"numbers are too large{where}: {largest:g}; allowed: up to {_LARGEST:g}")
         return
     positions = np.argwhere(~is_finite)
     raise DataError(f"missing or non-finite numbers{where}: {len(positions):,}, the first at {positions[0].tolist()}")
@@ -313,7 +319,7 @@ def _layouts(images: Array) -> dict[str, Array]:
         raise DataError(f"pixels must be integers or fractions, got {images.dtype}")
     if images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(f"images must have the shape images x rows x columns [x channels], got {images.shape}")
-    _check_finite(images)
+    check_finite(images)
     if images.ndim == 2:
         return {"none": images[:, None, None, :]}
     layouts = {"first": images, "last": np.moveaxis(images, -1, 1)}
@@ -346,9 +352,6 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
 
     Args:
         blocks: Blocks of the training and validation images, (images, channels, rows, columns).
-
-    Raises:
-        DataError: The difference of maximum and minimum is too large for float64.
     """
     minima = []
     maxima = []
@@ -364,10 +367,6 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     for fixed_low, fixed_high in fixed_ranges:
         if low.min() >= 0 and fixed_high / 2 < high.max() <= fixed_high:
             return np.full_like(low, fixed_low), np.full_like(high, fixed_high)
-    with np.errstate(over="ignore"):
-        extent = high - low
-    if not np.isfinite(extent).all():
-        raise DataError(f"the range of the numbers is too large: {low.min():g} to {high.max():g}")
     # A constant channel has the range of length 1 above the value.
     return low, np.where(high > low, high, low + 1)
 

@@ -207,6 +207,15 @@ def test_outlier_that_dominates_range_is_reported():
     assert any("4000" in remark for remark in spec.remarks)
 
 
+@pytest.mark.parametrize("shape", [None, (1, 4, 4)])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_finite_numbers_without_finite_squares_are_refused(part: str, shape: Any):
+    images, labels = pictures()
+    large = images * 1e300
+    with warnings.catch_warnings(action="error"), pytest.raises(DataError, match="too large"):
+        own.from_arrays("a", large if part == "train" else images, labels, large // 2, labels, shape=shape)
+
+
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
 def test_remark_on_outliers_is_independent_of_order_of_classes(names: tuple[str, ...]):
     numbers = np.random.default_rng(0).normal(size=(900, 30))
