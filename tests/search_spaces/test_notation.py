@@ -312,8 +312,9 @@ def test_space_contains_exactly_the_networks_of_the_text(text: str, networks: li
 
 @given(st.integers(0, 60), st.integers(0, 39), st.integers(1, 20))
 def test_decimal_ranges_equal_integer_ranges_of_hundredths(low: int, length: int, step: int):
-    space = parse_space(f"net = dropout({low / 100}..{(low + length) / 100} step {step / 100})")
-    expected = [Architecture((Dropout(value / 100),)) for value in range(low, low + length + 1, step)]
+    high = low + length - length % step  # the step reaches the upper end
+    space = parse_space(f"net = dropout({low / 100}..{high / 100} step {step / 100})")
+    expected = [Architecture((Dropout(value / 100),)) for value in range(low, high + 1, step)]
     assert [each.architecture for each in enumerate_draws(space)] == expected
 
 
