@@ -182,18 +182,12 @@ def _prepared_image(path: Path, numbers: Array, spec: Dataset) -> _OwnImage:
         DataError: The picture has a different size, is coloured, has more than 8 bits, or is dark on a bright ground.
     """
     grey = numbers[:, :, 0]
-    rows, columns = grey.shape
-    if (rows, columns) != spec.image_shape[1:]:
-        difference = f"has {rows}x{columns} pixels"
-    elif numbers.dtype != np.uint8 or (numbers != numbers[:, :, :1]).any():
-        difference = "is coloured or has more than 8 bits"
-    elif _border(grey) > (float(grey.min()) + float(grey.max())) / 2:
-        difference = "has a bright border"
-    else:
+    is_grey = numbers.dtype == np.uint8 and bool((numbers == numbers[:, :, :1]).all())
+    if is_grey and grey.shape == spec.image_shape[1:] and 2 * _border(grey) <= int(grey.min()) + int(grey.max()):
         return _OwnImage(path, grey[None], "")
     form = f"grey, 8 bits, bright on black, {shape_text(spec.image_shape)}"
     cause = f"how the pictures of {spec.name} were prepared is not known to this program"
-    raise DataError(f"{path} {difference}; {cause}, so pictures must have the form of the data set: {form}")
+    raise DataError(f"{path} has another form than the data set ({form}), and {cause}")
 
 
 def _digit_image(path: Path, numbers: Array) -> _OwnImage:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import Array, as_array, check_finite, scale_fault
+from harness.data.own.values import as_array, check_finite, check_scale
 from harness.system.errors import DataError
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
@@ -57,7 +55,10 @@ class RawInputNetwork(nn.Module):
                 raise DataError(f"got the shape {tuple(numbers.shape)}; {self.dataset.name} has images of {shape}")
             numbers = numbers.reshape(-1, *shape)
         if not torch.compiler.is_compiling() and len(numbers):
-            self._check(as_array(numbers))
+            array = as_array(numbers)
+            check_finite(array)
+            # Level 5 is the caller of the module, because two functions of torch call ``forward``.
+            check_scale(self.dataset, array, stacklevel=5)
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
         numbers = numbers.double()
@@ -79,16 +80,6 @@ class RawInputNetwork(nn.Module):
         parameter = next(self.network.parameters(), images)
         logits: Tensor = self.network(images.to(parameter.dtype))
         return logits
-
-    def _check(self, numbers: Array) -> None:
-        """Raise DataError if the numbers cannot have the scale of the data set; warn if this is doubtful."""
-        check_finite(numbers)
-        fault = scale_fault(numbers, np.array(self.low), np.array(self.high), np.array(self.dataset.std))
-        if fault is not None and fault.is_certain:
-            raise DataError(f"the numbers {fault.text}; use the scale of {self.dataset.name}")
-        if fault is not None:
-            # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
-            warnings.warn(f"the numbers for {self.dataset.name} {fault.text}", stacklevel=5)
 
 
 def takes_bytes(dataset: Dataset) -> bool:

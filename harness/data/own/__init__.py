@@ -1,6 +1,6 @@
 """User data sets, from a file, folder or arrays to a stored data set.
 
-`stored` reads, splits and stores data, in the steps of `sources` (with `labels`), `values`, `near_duplicates` and
+`stored` reads, splits and stores data, in the steps of `sources` (with `layouts` and `labels`), `values`, `near_duplicates` and
 `divisions`.
 """
 

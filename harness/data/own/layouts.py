@@ -12,12 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from harness.data.datasets import TEST_FILES
 from harness.data.own import values
 from harness.data.own.labels import text_label
 from harness.system.errors import DataError
-from harness.system.terminal import counted
 
 PARTS = ("train", "validation", "test")
 _MOST_LEVELS = 32  # levels of folders
@@ -61,16 +61,11 @@ class Folder:
             yield from folder.below()
 
 
-@dataclass(slots=True, eq=False)
-class Layout:
-    """Pairs of name and folder of the classes, by part, and a remark on parts and classes; empty for ``CLASS``."""
-
-    classes: dict[str, list[tuple[str, Folder]]]
-    remark: str = ""
+_Classes: TypeAlias = list[tuple[str, Folder]]  # name and folder of each class
 
 
-def read_layout(root: Path, left_out: Counter[str]) -> Layout:
-    """Return the folders of the classes of each part.
+def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes], str]:
+    """Return name and folder of each class, by part, and a remark on the layout, empty for ``CLASS``.
 
     Args:
         root: Folder of the data.
@@ -85,13 +80,12 @@ def read_layout(root: Path, left_out: Counter[str]) -> Layout:
         left_out["further folder"] += len(top.bare)
         folders = _by_part(top, parts)
         places = ", ".join(f"{part} in {folder.path.relative_to(root)}/" for part, folder in folders.items())
-        return Layout({part: _classes_of_part(folder, part) for part, folder in folders.items()}, f"parts: {places}")
+        return {part: _classes_of_part(folder, part) for part, folder in folders.items()}, f"parts: {places}"
     inner_parts = {folder: _parts_among(_inner(folder).full) for folder in top.full}
     if any(inner_parts.values()):
-        return _parts_in_classes(top, inner_parts)
-    _check_classes(top)
-    remark = "" if top.path == root else f"classes in {top.path.relative_to(root)}/"
-    return Layout({"train": _labelled(top)}, remark)
+        classes = _parts_in_classes(top, inner_parts)
+        return classes, f"parts: {' and '.join(classes)}, a folder for each inside each class"
+    return {"train": _classes_in(top)}, "" if top.path == root else f"classes in {top.path.relative_to(root)}/"
 
 
 def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Folder:
@@ -135,10 +129,8 @@ def kind_of(path: Path) -> str:
 
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
-    words = [name.lower()]
-    if words[0] not in PART_OF_WORD:
-        # Words end at digits, at other characters than letters, and between a small and a capital letter.
-        words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    # Words end at digits, at other characters than letters, and between a small and a capital letter.
+    words = re.findall(rf"{TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}
     if len(parts) != 1:
         return None
@@ -199,27 +191,29 @@ def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
     return {part: folders[part] for part in PARTS if part in folders}
 
 
-def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]) -> Layout:
-    """Return the layout ``CLASS/PART``."""
+def _parts_in_classes(
+    top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]
+) -> tuple[dict[str, _Classes], str]:
+    """Return the result of ``read_layout`` for ``CLASS/PART``."""
     undivided = [folder.name for folder, parts in inner_parts.items() if not parts]
     if undivided or top.pictures:
         divided = next(folder for folder, parts in inner_parts.items() if parts)
         names = f"{divided.name}/{next(iter(inner_parts[divided])).name}/ beside {(undivided or top.pictures)[0]}"
         raise DataError(f"{top.path} contains {names}; either all classes are divided into parts, or no class")
-    classes: dict[str, list[tuple[str, Folder]]] = {}
+    classes: dict[str, _Classes] = {}
     for folder, parts in inner_parts.items():
         for part, part_folder in _by_part(_inner(folder), parts).items():
             pictures = _inner(part_folder, part)
             if len(pictures.full) > 1 or (pictures.full and not pictures.full[0].pictures):
                 raise DataError(f"{part_folder.path} contains folders; expected pictures of the class {folder.name}")
             classes.setdefault(part, []).append((_label(folder), part_folder))
-    return Layout(classes, f"parts: {' and '.join(classes)}, a folder for each inside each class")
+    return classes
 
 
 # Classes ---------------------------------------------------------------------------------------------------------
 
 
-def _classes_of_part(folder: Folder, part: str) -> list[tuple[str, Folder]]:
+def _classes_of_part(folder: Folder, part: str) -> _Classes:
     """Return the classes of the folder of a part."""
     inner = _inner(folder, part)
     nested_parts = [nested for nested in _parts_among(inner.full) if nested.full]
@@ -229,12 +223,11 @@ def _classes_of_part(folder: Folder, part: str) -> list[tuple[str, Folder]]:
         words = re.findall(r"[a-z]+", inner.full[0].name.lower())
         if all(word in _PLAIN_WORDS or word in PART_OF_WORD for word in words):
             inner = inner.full[0]  # pictures without a folder for each class
-    _check_classes(inner)
-    return _labelled(inner)
+    return _classes_in(inner)
 
 
-def _check_classes(top: Folder) -> None:
-    """Raise DataError if the folders in ``top`` are not clearly the folders of classes, directly or in subfolders."""
+def _classes_in(top: Folder) -> _Classes:
+    """Return the folders in ``top``; raise DataError if these are not clearly the folders of classes."""
     if top.pictures:
         beside = f", and folders such as {top.full[0].name}/" if top.full else ""
         example = f"pictures outside of the folder of a class, such as {top.pictures[0].name}"
@@ -245,25 +238,17 @@ def _check_classes(top: Folder) -> None:
         raise DataError(f"class {_label(top.bare[0])!r} of {top.path} has no pictures ({values.ENDINGS})")
     flat = [folder for folder in top.full if folder.pictures]
     deep = [folder for folder in top.full if not folder.pictures]
-    names = {folder.name.lower(): folder for folder in top.full}
-    for folder in top.full:
-        copies = [inner.name for inner in folder.full if names.get(inner.name.lower(), folder) is not folder]
-        if copies:
-            again = f"{copies[0]}/ and {folder.name}/{copies[0]}/"
-            raise DataError(f"{top.path} contains {again}", hint="pass or keep a single folder with all classes")
     if flat and deep:
         both = f"{flat[0].name}/ with pictures and {deep[0].name}/ with folders only, such as {deep[0].full[0].name}/"
         raise DataError(f"{top.path} contains {both}; the pictures of all classes must be at the same level")
-    inner_names = Counter(inner.name.lower() for folder in deep for inner in _inner(folder).full)
-    repeated_names = [name for name, number in inner_names.items() if number > 1]
+    names = Counter(folder.name.lower() for folder in top.full)
+    for folder in deep:
+        names.update(inner.name.lower() for inner in _inner(folder).full[1:] and _inner(folder).full)
+    repeated_names = [name for name, number in names.items() if number > 1]
     if len(repeated_names) > 1:
-        message = f"{top.path}: folders of the same names, such as {' and '.join(repeated_names[:2])}, are in"
-        message += f" {counted(len(deep), 'folder')}, such as {deep[0].name}/; which are the classes?"
+        message = f"{top.path} contains folders of equal names, such as {' and '.join(repeated_names[:2])}, in several"
         hint = "call the outer folders train, validation and test, or move all pictures of a class into a single folder"
-        raise DataError(message, hint=hint)
-
-
-def _labelled(top: Folder) -> list[tuple[str, Folder]]:
+        raise DataError(f"{message} places, so parts and classes are not clear", hint=hint)
     return [(_label(folder), folder) for folder in top.full]
 
 

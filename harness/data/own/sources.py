@@ -13,11 +13,11 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -177,9 +177,8 @@ def _may_be_groups(names: Any, labels: Sequence[str]) -> bool:
     array = np.asarray(names)
     if array.shape != (len(labels),) or array.dtype.kind not in "iuUS":
         return False
-    values_of_array = np.unique(array, return_inverse=True)[1]
-    pairs = {*zip(values_of_array.tolist(), labels, strict=True)}
-    return 1 < len({*values_of_array.tolist()}) <= len(labels) / 2 and len(pairs) > len({*labels})
+    pairs = {*zip(array.tolist(), labels, strict=True)}
+    return 1 < len({name for name, _ in pairs}) <= len(labels) / 2 and len(pairs) > len({*labels})
 
 
 def _check_archive(path: Path) -> None:
@@ -305,8 +304,8 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     size = 0
     are_bytes = set[bool]()  # whether pictures have 8 bits per channel; two values: pictures of both kinds
     parts: dict[str, DataPart] = {}
-    layout = read_layout(root, left_out)
-    for name, classes in layout.classes.items():
+    classes_by_part, remark = read_layout(root, left_out)
+    for name, classes in classes_by_part.items():
         part = parts[name] = DataPart([], [], [], channels="last")
         pictures = [(label, folder.path, file) for label, folder in classes for file in folder.below()]
         for label, class_path, file in pictures:
@@ -332,8 +331,8 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     prefixes = [name.partition("_")[0] for name in names]
     if group_by is None and all("_" in name for name in names) and _may_be_groups(prefixes, parts["train"].labels):
         remarks.append(_GROUPS_REMARK.format("file names begin with", "_"))
-    if layout.remark:
-        remarks.append(layout.remark)
+    if remark:
+        remarks.append(remark)
     return Source(root.resolve().name, parts, _left_out_remarks(left_out) + remarks)
 
 
@@ -393,7 +392,6 @@ def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]
     header: dict[str, str] = {}
     rows: list[values.Array] = []
     labels: list[str] = []
-    size = 0
     for line in map(str.strip, lines):
         if line.startswith("@"):
             key, _, value = line[1:].partition(" ")
@@ -407,9 +405,8 @@ def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]
             if len({*map(len, numbers)}) > 1:
                 raise DataError(f"{path} has a series with dimensions of different lengths")
             rows.append(np.array(numbers))
-            size += rows[-1].nbytes
-            values.check_bytes(path, size)
-    _check_ts_shapes(path, header, {row.shape for row in rows})
+    if rows:
+        _check_ts_shapes(path, header, {row.shape for row in rows})
     _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
     return rows, labels
 
@@ -427,23 +424,20 @@ def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[in
     """Raise DataError if the shapes of the series, (dimensions, steps), differ from the header or in the dimensions."""
     dimension_counts = sorted({shape[0] for shape in shapes})
     lengths = sorted({shape[-1] for shape in shapes})
-    statements = [(key, header[key], dimension_counts) for key in ("dimensions", "dimension") if key in header]
-    if header.get("univariate", "").lower() == "true":
-        statements.append(("univariate", "1", dimension_counts))
-    if header.get("equallength", "").lower() != "false":
-        statements.append(("serieslength", header.get("serieslength", ""), lengths))
-    if header.get("equallength", "").lower() == "true" and len(lengths) > 1:
-        statements.append(("equallength", str(lengths[-1]), lengths))
-    for key, number, numbers in statements:
+    is_univariate = header.get("univariate", "").lower() == "true"
+    equal_length = header.get("equallength", "").lower()
+    statements = (
+        ("by @dimensions", header.get("dimensions", header.get("dimension", "")), dimension_counts),
+        ("by @univariate", "1" if is_univariate else "", dimension_counts),
+        ("before the class of each series", str(max(1, *dimension_counts)), dimension_counts),
+        ("by @seriesLength", "" if equal_length == "false" else header.get("serieslength", ""), lengths),
+        ("by @equalLength", str(max(lengths)) if equal_length == "true" else "", lengths),
+    )
+    for cause, number, numbers in statements:
         if number.isdecimal() and numbers != [int(number)]:
-            noun = "steps" if numbers is lengths else "dimensions"
             counts = " and ".join(map(str, numbers[:5]))
-            raise DataError(f"{path} has series with {counts} {noun}; expected {number} by the header (@{key})")
-    if dimension_counts == [0] or len(dimension_counts) > 1:
-        counts = " and ".join(map(str, dimension_counts))
-        raise DataError(
-            f"{path} has series with {counts} dimensions before the class; expected the same number, at least 1"
-        )
+            noun = "steps" if numbers is lengths else "dimensions"
+            raise DataError(f"{path} has series with {counts} {noun}; expected {number} {cause}")
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
@@ -467,13 +461,10 @@ def _tsv(path: Path, lines: Iterable[str], remarks: list[str]) -> tuple[list[val
     first_number = 1 if is_header else 2  # of the series in the second row
     rows: list[values.Array] = []
     labels: list[str] = []
-    size = 0
     for number, row in enumerate(table, first_number):
         rows.append(_floats(path, number, row[1:])[None])
         labels.append(row[0].strip())
-        size += rows[-1].nbytes
-        values.check_bytes(path, size)
-    if len(first_row) == 1 and not size:
+    if len(first_row) == 1 and not any(row.size for row in rows):
         form = "the file has a single column"
         for mark, marks in ((" ", "spaces"), (";", "semicolons"), (",", "commas")):
             if mark in first_row[0].strip():
@@ -551,30 +542,24 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
     items = [_torch_item(data, index, part) for index in range(len(data))]
     for index in np.linspace(0, len(items) - 1, min(len(items), _ITEMS_READ_TWICE)).astype(int).tolist():
-        kind, numbers, label = _torch_item(data, index, part)
-        if (kind, numbers.tobytes(), label) != (items[index].kind, items[index].numbers.tobytes(), items[index].label):
+        again = _torch_item(data, index, part)
+        if again[::2] != items[index][::2] or again[1].tobytes() != items[index][1].tobytes():
             hint = "remove random transforms; a search chooses and applies an augmentation of its own"
             raise DataError(f"item {index} of {part} differs when read twice; items must stay the same", hint=hint)
-    kinds = {item.kind for item in items}
+    kinds = {kind for kind, _, _ in items}
     if len(kinds) > 1:
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; all images must have the same type")
-    images = [item.numbers for item in items]
+    images = [numbers for _, numbers, _ in items]
     if kinds != {"array"} and images and images[0].ndim == 3:
         channels = "last" if kinds == {"picture"} else "first"
-    labels = [item.label for item in items]
+    labels = [label for _, _, label in items]
     data_part = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
     _name_classes(data_part, data, labels, part, remarks)
     return data_part
 
 
-class _TorchItem(NamedTuple):
-    kind: str  # picture, tensor or array
-    numbers: values.Array
-    label: Any
-
-
-def _torch_item(data: Any, index: int, part: str) -> _TorchItem:
-    """Return an item of a torch data set; a class in a tensor or array becomes a plain value."""
+def _torch_item(data: Any, index: int, part: str) -> tuple[str, values.Array, Any]:
+    """Return the kind (picture, tensor or array), the numbers and the class of an item of a torch data set."""
     item = data[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
@@ -584,9 +569,9 @@ def _torch_item(data: Any, index: int, part: str) -> _TorchItem:
     if isinstance(label, list | tuple | dict):
         raise DataError(f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}")
     if hasattr(image, "getextrema"):
-        return _TorchItem("picture", values.picture_numbers(image)[0], label)
+        return "picture", values.picture_numbers(image)[0], label
     # A copy, because a data set may return the same memory for each item.
-    return _TorchItem("tensor" if hasattr(image, "detach") else "array", np.array(values.as_array(image)), label)
+    return "tensor" if hasattr(image, "detach") else "array", np.array(values.as_array(image)), label
 
 
 def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, remarks: list[str]) -> None:
@@ -606,7 +591,7 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
     if repetitions:
         raise DataError(f"{part} has two classes named {repetitions[0]}; class names must be unique")
     is_text = all(isinstance(label, str) for label in labels)
-    if not is_text and any(_are_indices(stored, labels, indices, len(names)) for stored in _stored_labels(data)):
+    if not is_text and _are_indices(data, labels, indices, len(names)):
         data_part.labels = [names[int(label)] for label in labels]
     elif not is_text or not {*data_part.labels} <= {*names}:
         if names:
@@ -620,15 +605,22 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
         remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")
 
 
-def _stored_labels(data: Any) -> Iterator[Any]:
-    """Yield the labels that a data set stores, under the names that torchvision uses."""
-    yield from (getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name))
-    yield from ([pair[-1] for pair in getattr(data, name)] for name in ("samples", "_samples") if hasattr(data, name))
+def _are_indices(data: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
+    """Return whether labels equal those that a data set stores, which are indices with at least one for each class.
 
-
-def _are_indices(stored: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
-    """Return whether stored labels are indices of classes, each of which occurs, and equal the labels of the items."""
-    array = np.asarray(stored)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) <= indices.max():
-        return False
-    return np.array_equal(np.unique(array), np.arange(class_count)) and np.array_equal(array[indices], labels)
+    Args:
+        data: Data set, with the labels under a name that torchvision uses.
+        labels: Labels of the items, at ``indices`` of the data set.
+        class_count: Number of classes.
+    """
+    with suppress(Exception):  # attributes of these names may contain anything
+        stored = [getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)]
+        stored += [
+            [pair[-1] for pair in getattr(data, name)] for name in ("samples", "_samples") if hasattr(data, name)
+        ]
+        arrays = [array for array in map(np.asarray, stored) if array.dtype.kind in "iu" and len(array) > indices.max()]
+        return any(
+            np.array_equal(np.unique(array), np.arange(class_count)) and np.array_equal(array[indices], labels)
+            for array in arrays
+        )
+    return False

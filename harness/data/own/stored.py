@@ -216,8 +216,8 @@ def read(
     """Read a data set from a file or folder and store the data set in the workspace.
 
     Args:
-        path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures,
-            ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*``; a folder of IDX files; or
+        path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures in a
+            layout of `layouts` (``CLASS/*``, ``PART/CLASS/*`` or ``CLASS/PART/*``); a folder of IDX files; or
             series as ``.ts`` or UCR's ``.tsv`` (``NAME_TEST`` is found beside ``NAME_TRAIN``).
         shape: (channels, rows, columns) to resize images to; None keeps the size.
         group_by: Groups that must not be divided by a split: name of an array of the ``.npz`` (``NAME_test`` for the
@@ -299,7 +299,9 @@ def from_torch(
 ) -> Dataset:
     """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class).
 
-    ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part.
+    ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part. Items
+    must not change when read again, so random transforms are refused. The attribute ``classes`` names the classes only
+    if the labels of the items are proven to be names or indices of ``classes``.
     """
     options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
     source = Source(str(name), {})

@@ -47,7 +47,6 @@ _BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers beyond hav
 _LITTLE_BEYOND_WIDTHS = 0.1  # widths of a range fitted to a sample; half of many images seldom exceed these
 _SMALL = 0.27  # share of the largest fitted number; bytes are 0.253 of a range from 0 to 1,008
 _SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers, which differs between samples
-_SMALL_FRACTIONS = 0.1  # share of the spread; many images of smaller fractions are no images of whole numbers
 _TINY = 0.02  # share of the spread; many images with a smaller spread have a different scale
 _HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1, and less of standardised numbers
 _NORMALISED = -0.25  # least number of normalised pictures is smaller; -0.42 for MNIST
@@ -460,10 +459,8 @@ def scale_fault(images: Array, low: Array, high: Array, deviation: Array) -> Sca
     if (fitted_least, fitted_most) == _BYTES:
         cause = "" if is_whole else ": the numbers cannot be bytes; torchvision's ToTensor divides by 255"
         return ScaleFault(text + cause, not is_whole)
-    has_whole_ends = fitted_least.is_integer() and fitted_most.is_integer()
-    least_spread = _SMALL_FRACTIONS if has_whole_ends and not is_whole else _TINY
     is_type_small = images.dtype == np.uint8 and _SMALL * fitted_most >= _BYTES[1]
-    return ScaleFault(text, is_type_small or (is_many and spread <= least_spread))
+    return ScaleFault(text, is_type_small or (is_many and spread <= _TINY))
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
@@ -503,15 +500,25 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
         shape = "x".join(map(str, numbers.shape[1:]))
         expected_shape = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
-    # Known data sets have no stored range, because the pixels are bytes.
-    low, high = map(np.array, spec.number_range)
-    if fault := scale_fault(numbers, low, high, np.array(spec.std)):
-        if fault.is_certain:
-            raise DataError(f"the numbers {fault.text}; use the scale of the source of {spec.name}")
-        # The caller of ``predict``, which calls ``predict_proba``, ``pixels_of`` and this function. Other callers have
-        # fewer calls between.
-        warnings.warn(f"the numbers for {spec.name} {fault.text}", stacklevel=5)
-    return scaled(numbers, low, high)
+    # The caller of ``predict``, which calls ``predict_proba``, ``pixels_of``, this function and ``check_scale``. Other
+    # callers have fewer calls between.
+    check_scale(spec, numbers, stacklevel=6)
+    return scaled(numbers, *map(np.array, spec.number_range))
+
+
+def check_scale(spec: Dataset, numbers: Array, stacklevel: int) -> None:
+    """Raise DataError if the scale of numbers differs from the scale of a data set; warn if this is doubtful.
+
+    Args:
+        spec: Data set.
+        numbers: Numbers, (images, channels, rows, columns).
+        stacklevel: Level of the warning, as in `warnings.warn` called by this function.
+    """
+    fault = scale_fault(numbers, *map(np.array, spec.number_range), np.array(spec.std))
+    if fault is not None and fault.is_certain:
+        raise DataError(f"the numbers {fault.text}; use the scale of the source of {spec.name}")
+    if fault is not None:
+        warnings.warn(f"the numbers for {spec.name} {fault.text}", stacklevel=stacklevel)
 
 
 def squeezed(numbers: Array, pixels: Array) -> bool:

@@ -407,7 +407,7 @@ def test_header_of_ts_file_states_lengths(tmp_path: Path):
     header = ("@univariate false", "@dimensions 2", "@missing false", "@timeStamps false")
     path = _ts(tmp_path / "a.ts", rows, SIDES, *header, "@equalLength false", "@seriesLength 30")
     assert own.read(path, (2, 1, 30)).image_shape == (2, 1, 30)
-    with pytest.raises(DataError, match="equallength"):
+    with pytest.raises(DataError, match="@equalLength"):
         own.read(_ts(tmp_path / "b.ts", rows, SIDES, *header, "@equalLength true"), (2, 1, 30))
 
 
@@ -575,6 +575,7 @@ def _transformed(change: Callable[[Any], Any], stored: Any = NUMBERS) -> ListDat
         (_transformed(lambda label: ("cow", "bee", "cow")[label]), {"bee": 20, "cow": 40}),
         (_transformed(int, None), {"0": 20, "1": 20, "2": 20}),
         (_transformed(int, NUMBERS[:50]), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(int, [[1], [2, 3]]), {"0": 20, "1": 20, "2": 20}),
         (Wrapper(_transformed(int), lambda label: int(label == 2)), {"0": 40, "1": 20}),
         (torch.utils.data.Subset(_transformed(int), range(10, 60)), {"ant": 10, "bee": 20, "cow": 20}),  # type: ignore[arg-type]
     ],

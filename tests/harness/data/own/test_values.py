@@ -360,7 +360,7 @@ def test_different_scale_is_doubted_at_each_door_in_both_directions(fitted: str,
         ("12 bits", DARK[:1].astype(np.uint8), True),
         ("12 bits", DARK[:1], False),
         ("0 to 15", DARK[:1] / 255, False),
-        ("0 to 15", DARK / 255, True),
+        ("0 to 1,008", DARK / 255, True),
     ],
 )
 def test_single_pictures_are_refused_only_if_scale_is_impossible(fitted: str, numbers: Any, is_certain: bool | None):
