@@ -191,10 +191,8 @@ def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
     return {part: folders[part] for part in PARTS if part in folders}
 
 
-def _parts_in_classes(
-    top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]
-) -> tuple[dict[str, _Classes], str]:
-    """Return the result of ``read_layout`` for ``CLASS/PART``."""
+def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]) -> dict[str, _Classes]:
+    """Return the classes of each part for ``CLASS/PART``."""
     undivided = [folder.name for folder, parts in inner_parts.items() if not parts]
     if undivided or top.pictures:
         divided = next(folder for folder, parts in inner_parts.items() if parts)

@@ -415,7 +415,8 @@ def deviations(images: Array, low: Array, high: Array) -> Array:
         shares = (images[block] - low[:, None, None]) / (high - low)[:, None, None]
         sums += shares.sum(axis=(0, 2, 3)), (shares**2).sum(axis=(0, 2, 3))
     mean, mean_square = sums / (images.size / len(low))
-    return np.sqrt(np.maximum(mean_square - mean**2, 0))
+    deviation: Array = np.sqrt(np.maximum(mean_square - mean**2, 0))
+    return deviation
 
 
 def scale_fault(images: Array, low: Array, high: Array, deviation: Array) -> ScaleFault | None:
@@ -514,7 +515,8 @@ def check_scale(spec: Dataset, numbers: Array, stacklevel: int) -> None:
         numbers: Numbers, (images, channels, rows, columns).
         stacklevel: Level of the warning, as in `warnings.warn` called by this function.
     """
-    fault = scale_fault(numbers, *map(np.array, spec.number_range), np.array(spec.std))
+    low, high = map(np.array, spec.number_range)
+    fault = scale_fault(numbers, low, high, np.array(spec.std))
     if fault is not None and fault.is_certain:
         raise DataError(f"the numbers {fault.text}; use the scale of the source of {spec.name}")
     if fault is not None:

@@ -208,8 +208,8 @@ def test_pictures_for_other_known_data_sets_are_kept_or_refused(name: str, tmp_p
     spec, grey = DATASETS[name], np.zeros((28, 28), np.uint8)
     grey[3:27, 2:20] = np.random.default_rng(0).integers(1, 256, (24, 18))  # off the centre
     coloured = np.dstack([grey, grey, grey // 2])
-    for image in (grey, np.dstack([grey] * 3)):
-        [[picture], _] = own_images(save(tmp_path / "a.png", image), spec)
+    for form in (grey, np.dstack([grey] * 3)):
+        [[picture], _] = own_images(save(tmp_path / "a.png", form), spec)
         assert np.array_equal(picture.pixels[0], grey)
         assert picture.conversions == ""
     for image in (

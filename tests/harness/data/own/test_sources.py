@@ -581,7 +581,8 @@ def _transformed(change: Callable[[Any], Any], stored: Any = NUMBERS) -> ListDat
     ],
 )  # fmt: skip
 def test_names_of_classes_follow_labels_that_arrive(data: Any, counts: dict[str, int]):
-    part = part_of_torch(data, "train", None, remarks := [])
+    remarks: list[str] = []
+    part = part_of_torch(data, "train", None, remarks)
 
     assert {name: part.labels.count(name) for name in part.classes} == counts
     has_unused_names = "0" in counts and not isinstance(data, Wrapper)
