@@ -712,6 +712,9 @@ def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
             if step == 0 or low > high:
                 fault = "has the step 0" if step == 0 else "is empty; write the lower end first"
                 raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
+            if rest := (high - low) % step:
+                fault = f"misses the upper end by {plain(float(rest))}; write the last number as the upper end"
+                raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
             # At most a single number too many, which is refused below.
             numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:

@@ -165,11 +165,11 @@ def _describe(
 ) -> None:
     """Describe a data set, with the accuracies that the test part can prove.
 
-    DATASET is a name, or the path of your own data: a folder train/CLASS/*, test/CLASS/* or CLASS/* of pictures, or a
-    folder of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series as .ts or UCR's .tsv.
-    The data are read once and stored in the workspace, under a name with a hash, with the options given here. Commands
-    take this name. Commands also take the path, and read the data as described before; if a path was described in
-    several ways, the name is required.
+    DATASET is a name, or the path of your own data: a folder of pictures with a folder for each class, below or above
+    folders such as train, validation and test if there are parts; a folder of IDX files; .npz with the keys of Keras or
+    MedMNIST or X, y, X_test, y_test; series as .ts or UCR's .tsv. The data are read once and stored in the workspace,
+    under a name with a hash, with the options given here. Commands take this name. Commands also take the path, and
+    read the data as described before; if a path was described in several ways, the name is required.
 
     \b
     harness data describe pictures/ --input 1x32x32

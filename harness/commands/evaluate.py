@@ -59,10 +59,11 @@ def evaluate(
     classes the ROC AUC of each seed is stated.
 
     --images classifies your own pictures; digits for an MNIST network are converted to white on black, 28x28, centred.
-    The printed confidence is the output of the network, and nearly always high. --on evaluates on different labelled
-    images, in any form that --dataset accepts, and declares the evaluation in runs/records/ledger.jsonl beforehand. --c
-    compiles an integer network with the C compiler of this machine, and compares all logits of the test images with the
-    reference. examples/evaluate_plain.py checks a record without this program.
+    Pictures for Fashion-MNIST and KMNIST must be as in the data set: grey, 28x28, bright on black. The printed
+    confidence is the output of the network, and nearly always high. --on evaluates on different labelled images, in any
+    form that --dataset accepts, and declares the evaluation in runs/records/ledger.jsonl beforehand. --c compiles an
+    integer network with the C compiler of this machine, and compares all logits of the test images with the reference.
+    examples/evaluate_plain.py checks a record without this program.
 
     \b
     harness evaluate eab8ff

@@ -126,6 +126,11 @@ class Dataset:
         return self.low or (0.0,) * channels, self.high or (255.0,) * channels
 
     @property
+    def noun(self) -> str:
+        """Return the plural noun for an example: series are stored as images of a single row."""
+        return "series" if self.image_shape[1] == 1 else "images"
+
+    @property
     def image_folds(self) -> int:
         """Number of folds of images without groups that take turns in validating; 0 without such folds."""
         return self.folds if self.folds > 1 and not self.validation_group_sizes else 0

@@ -84,18 +84,18 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     spec = data.dataset
     counts = facts["images_by_class"]
     class_texts = [f"{name} {count:,}" for name, count in counts.items()]
-    classes = f"{facts['classes']} classes: {', '.join(class_texts[:_MOST_LISTED])}"
+    classes = f"{facts['classes']} classes (training and validation): {', '.join(class_texts[:_MOST_LISTED])}"
     if len(class_texts) > _MOST_LISTED:
         classes += f" and {len(class_texts) - _MOST_LISTED} more with at least {min(counts.values()):,} each"
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
     provable = ", ".join(targets) or "none of the usual targets"
-    evidence = f"{facts['test_size']:,} test images"
+    evidence = f"{facts['test_size']:,} test {spec.noun}"
     if spec.test_group_sizes:
         groups = counted(len(spec.test_group_sizes), "test group")
-        evidence = f"{groups} (equivalent to {_independent_test_images(spec):,} independent images)"
+        evidence = f"{groups} (equivalent to {_independent_test_images(spec):,} independent {spec.noun})"
     lines = [
-        f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
+        f"{facts['name']}: {spec.noun} of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         classes,
         f"mean (standard deviation) per channel, on a scale from 0 to 1: {scale}",
         f"hash {facts['hash']}, from {facts['source']}",

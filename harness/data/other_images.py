@@ -1,7 +1,8 @@
 """Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures.
 
 The images are used for evaluation only, never for training or selection. ``harness.data.own`` reads the files;
-``_digit_image`` converts a picture of a digit to the form of MNIST's digits.
+``_digit_image`` converts a picture of a digit to the form of MNIST's digits. Pictures for other known data sets must
+already have the form of the data set.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from harness.data.own import sources, values
 from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
 from harness.system.errors import DataError, UsageError
-from search_spaces.ops import Shape
+from search_spaces.ops import Shape, shape_text
 
 _QMNIST = "qmnist-50k"
+_DIGITS = ("mnist", "mnist-5k")  # data sets of MNIST's digits, whose preparation is known
 _EDGE = 28  # pixels, side of an image of MNIST and the other known data sets
 # Side of the box to which MNIST's digits were scaled, before the centre of mass was moved to the centre of the image
 # (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section III).
@@ -54,7 +56,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         DataError: The data have several parts, a class that the network lacks, or another shape or scale; `MissingData`
             if QMNIST cannot be fetched.
     """
-    if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
+    if name == _QMNIST and spec.name not in _DIGITS:
         raise UsageError(f"--on {_QMNIST}: the images are MNIST digits, but the network was trained on {spec.name}")
     # Images are resized only if the images of the data set were (``--input``).
     shape = spec.image_shape if spec.input else None
@@ -145,12 +147,14 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
 
 
 def _own_image(path: Path, spec: Dataset) -> _OwnImage:
-    """Return a picture as network input: as the data set reads pictures, or, for known data sets, as a digit."""
+    """Return a picture as network input, prepared like the pictures of the data set."""
     if not values.is_picture(path) or not path.is_file():
         raise DataError(f"{path} is not a picture ({values.ENDINGS})")
     numbers, is_transparent, _ = values.picture(path)
-    if not spec.is_own:
+    if spec.name in _DIGITS:
         return _digit_image(path, numbers)
+    if not spec.is_own:
+        return _prepared_image(path, numbers, spec)
     rows, columns, channels = numbers.shape
     if spec.image_shape[1] == 1 and rows > 1:
         raise DataError(f"{path} is a picture with {rows} rows, but {spec.name} contains series")
@@ -164,6 +168,26 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
         steps.append(f"converted to {form}")
     numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
     return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(steps))
+
+
+def _prepared_image(path: Path, numbers: Array, spec: Dataset) -> _OwnImage:
+    """Return a picture that has the form of the pictures of a known data set, whose preparation is not repeated here.
+
+    Args:
+        path: Path of the picture.
+        numbers: Numbers of the picture, (rows, columns, channels).
+        spec: Data set of grey pictures, bright on black.
+
+    Raises:
+        DataError: The picture has a different size, is coloured, has more than 8 bits, or is dark on a bright ground.
+    """
+    grey = numbers[:, :, 0]
+    is_grey = numbers.dtype == np.uint8 and bool((numbers == numbers[:, :, :1]).all())
+    if is_grey and grey.shape == spec.image_shape[1:] and 2 * _border(grey) <= int(grey.min()) + int(grey.max()):
+        return _OwnImage(path, grey[None], "")
+    form = f"grey, 8 bits, bright on black, {shape_text(spec.image_shape)}"
+    cause = f"how the pictures of {spec.name} were prepared is not known to this program"
+    raise DataError(f"{path} has another form than the data set ({form}), and {cause}")
 
 
 def _digit_image(path: Path, numbers: Array) -> _OwnImage:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import Array, range_mismatch_text, seems_small
+from harness.data.own.values import as_array, check_finite, check_scale
 from harness.system.errors import DataError
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
@@ -56,11 +54,14 @@ class RawInputNetwork(nn.Module):
             if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
                 raise DataError(f"got the shape {tuple(numbers.shape)}; {self.dataset.name} has images of {shape}")
             numbers = numbers.reshape(-1, *shape)
+        if not torch.compiler.is_compiling() and len(numbers):
+            array = as_array(numbers)
+            check_finite(array)
+            # Level 5 is the caller of the module, because two functions of torch call ``forward``.
+            check_scale(self.dataset, array, stacklevel=5)
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
         numbers = numbers.double()
-        if not torch.compiler.is_compiling() and len(numbers):
-            self._check(numbers.detach().cpu().numpy())
         low, high = (by_channel(limits, numbers) for limits in (self.low, self.high))
         levels = 255 * (numbers - low) / (high - low)
         rounded_levels = levels.round()
@@ -79,22 +80,6 @@ class RawInputNetwork(nn.Module):
         parameter = next(self.network.parameters(), images)
         logits: Tensor = self.network(images.to(parameter.dtype))
         return logits
-
-    def _check(self, numbers: Array) -> None:
-        """Raise DataError if the numbers cannot have the scale of the data set; warn if this is doubtful."""
-        if not np.isfinite(numbers).all():
-            raise DataError("some numbers are missing or not finite")
-        low = np.array(self.low)
-        high = np.array(self.high)
-        difference = range_mismatch_text(numbers, low, high)
-        minimum = float(numbers.min())
-        maximum = float(numbers.max())
-        if seems_small(numbers, low, high) or (difference and low.min() <= minimum and maximum <= high.max()):
-            expected_text = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
-            # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
-            warnings.warn(f"numbers range from {minimum:g} to {maximum:g}, {expected_text}", stacklevel=5)
-        elif difference:
-            raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
 
 
 def takes_bytes(dataset: Dataset) -> bool:

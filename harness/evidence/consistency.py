@@ -319,22 +319,24 @@ def publish(workspace: Workspace, network: str) -> None:
     folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
         raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
-    leaderboard = collect(workspace)
-    hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
-    for record in record_files.read_all(workspace.records):
-        if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
-            _publish_record(workspace, record, folder)
-    for path in (workspace.ledger, workspace.test_log):
-        target = folder / path.name
-        shipped_lines = set(files.log_text(target).splitlines())
-        for line in files.log_text(path).splitlines():
-            # Only lines of certification attempts have a number.
-            is_published = '"number": ' in line or any(each in line for each in hashes)
-            if is_published and line not in shipped_lines:
-                files.append_line(target, line)
-    rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
-    rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
-    files.write_text(table, to_csv(ranked(list(rows.values()))))
+    # Several calls would read, change and write the same files.
+    with files.locked(folder / ".publish.lock"):
+        leaderboard = collect(workspace)
+        hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
+        for record in record_files.read_all(workspace.records):
+            if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
+                _publish_record(workspace, record, folder)
+        for path in (workspace.ledger, workspace.test_log):
+            target = folder / path.name
+            shipped_lines = set(files.log_text(target).splitlines())
+            for line in files.log_text(path).splitlines():
+                # Only lines of certification attempts have a number.
+                is_published = '"number": ' in line or any(each in line for each in hashes)
+                if is_published and line not in shipped_lines:
+                    files.append_line(target, line)
+        rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
+        rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
+        files.write_text(table, to_csv(ranked(list(rows.values()))))
 
 
 def _publish_record(workspace: Workspace, record: Record, folder: Path) -> None:

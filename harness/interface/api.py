@@ -530,9 +530,10 @@ def load(
     """Return the trained network of a recorded seed as a torch module from raw numbers to logits.
 
     The input has the shape (images, channels, rows, columns) and the scale of the data set (MNIST: 0 to 255); the
-    output has the shape (images, classes). Numbers of a different scale raise DataError; numbers that may be of a
-    different scale cause a warning. A network recorded with precision ``int8`` computes in integers and has no
-    gradient. Weights are read from ``records/weights``; if ``seed`` is None, the first seed with kept weights is used.
+    output has the shape (images, classes). Numbers of a different scale, such as fractions in place of bytes, raise
+    DataError; a doubtful scale causes a warning. A network recorded with precision ``int8`` computes in integers and
+    has no gradient. Weights are read from ``records/weights``; if ``seed`` is None, the first seed with kept weights is
+    used.
 
     Args:
         network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, the notation, a preset,

@@ -157,7 +157,8 @@ MISTAKES = {
         w = {4, 8}! v = w! net = bn ^v;u(c) = bn ^c! net = u(3);^w(a) = {4, 8}! net = bn;net = bn ^classes linear(10)
         w = {0, 4}! net = conv3x3(^w);let w = {0.5, 4}! net = conv3x3(^w)
         u(c) = v(c)! v(d) = bn dropout(d)! net = u({^0.5, 1});net = conv3x3({4, ^4});net = conv3x3({1..5, ^3})
-        net = conv3x3(^8..4);net = conv3x3(^4..8 step 0);net = conv3x3(^1..1001)
+        net = conv3x3(^8..4);net = conv3x3(^4..8 step 0);net = conv3x3(^4..16 step 5)
+        net = conv3x3(^1..1001)
         net = dropout(^0..0.9 step 0.0000001);net = conv3x3({^1..999, 2000..2005});net = conv3x3({4, ^10001})
         net = bn{^3..1};net = bn{^101};net = bn{^1.5};net = bn{1..^999999999999999999999999};net = bn! where ^parms <= 3
         net = bn! where macs <= ^0.5;net = gap linear(10)! where macs <= 100, parameters <= 9, ^macs >= 101
@@ -311,8 +312,9 @@ def test_space_contains_exactly_the_networks_of_the_text(text: str, networks: li
 
 @given(st.integers(0, 60), st.integers(0, 39), st.integers(1, 20))
 def test_decimal_ranges_equal_integer_ranges_of_hundredths(low: int, length: int, step: int):
-    space = parse_space(f"net = dropout({low / 100}..{(low + length) / 100} step {step / 100})")
-    expected = [Architecture((Dropout(value / 100),)) for value in range(low, low + length + 1, step)]
+    high = low + length - length % step  # the step reaches the upper end
+    space = parse_space(f"net = dropout({low / 100}..{high / 100} step {step / 100})")
+    expected = [Architecture((Dropout(value / 100),)) for value in range(low, high + 1, step)]
     assert [each.architecture for each in enumerate_draws(space)] == expected
 
 

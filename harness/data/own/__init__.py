@@ -1,7 +1,7 @@
 """User data sets, from a file, folder or arrays to a stored data set.
 
-`stored` reads, splits and stores data, in the steps of `sources` (with `labels`), `values`, `near_duplicates` and
-`divisions`.
+`stored` reads, splits and stores data, in the steps of `sources` (with `layouts` and `labels`), `values`,
+`near_duplicates` and `divisions`.
 """
 
 from harness.data.own.divisions import FOLDS

@@ -13,37 +13,34 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.data.datasets import TEST_FILES
 from harness.data.own import values
 from harness.data.own.labels import read_labels, text_label
+from harness.data.own.layouts import PART_OF_WORD, kind_of, read_layout
 from harness.data.training_images import idx_array
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 from search_spaces.ops import Shape
 
-PARTS = ("train", "validation", "test")
-# Part by a word in the name of a folder, file or array.
-_PART_OF_WORD = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "val", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing", TEST_FILES), "test"),
-}
 # Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
-_SYSTEM_NAMES = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
+_GROUPS_REMARK = "{} repeated values; if these name persons or devices, --group-by {} keeps their images in one part"
 # Archives that exceed both limits are refused as decompression bombs.
 _SMALL_CONTENT = 2**26  # bytes of the content
 _MOST_COMPRESSION = 200  # compression ratio; images reach about 50
+
+
+_ITEMS_READ_TWICE = 32  # items of a torch data set; a random flip is missed with probability 2^-32
 
 
 @dataclass(slots=True, eq=False)
@@ -157,7 +154,7 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
 def _npz(path: Path, group_by: str | None) -> Source:
     _check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
-        parts = {}
+        parts: dict[str, DataPart] = {}
         unused_arrays = list(arrays)
         for part, keys in _keys_by_part(path, list(arrays)).items():
             if group_by is not None:
@@ -165,10 +162,23 @@ def _npz(path: Path, group_by: str | None) -> Source:
             # The kinds ``images``, ``labels`` and ``groups`` are the names of arguments.
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in keys.items()})
             unused_arrays = [key for key in unused_arrays if key not in keys.values()]
+        may_be_groups = [key for key in unused_arrays if _may_be_groups(arrays[key], parts["train"].labels)]
     source = Source(path.stem, parts)
     if unused_arrays:
         source.remarks.append(f"left out: the arrays {', '.join(unused_arrays)}")
+    if may_be_groups and group_by is None:
+        name = "_".join(word for word in may_be_groups[0].split("_") if word.lower() not in PART_OF_WORD)
+        source.remarks.append(_GROUPS_REMARK.format(f"the array {may_be_groups[0]} contains", name))
     return source
+
+
+def _may_be_groups(names: Any, labels: Sequence[str]) -> bool:
+    """Return whether an array or list may name the group of each image: repeated values, not one for each class."""
+    array = np.asarray(names)
+    if array.shape != (len(labels),) or array.dtype.kind not in "iuUS":
+        return False
+    pairs = {*zip(array.tolist(), labels, strict=True)}
+    return 1 < len({name for name, _ in pairs}) <= len(labels) / 2 and len(pairs) > len({*labels})
 
 
 def _check_archive(path: Path) -> None:
@@ -215,7 +225,7 @@ def _role(words: list[str]) -> tuple[str, str] | None:
 
     A name without a part means the training part.
     """
-    parts = [_PART_OF_WORD[word] for word in words if word in _PART_OF_WORD]
+    parts = [PART_OF_WORD[word] for word in words if word in PART_OF_WORD]
     kinds = [_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD]
     if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
         return None
@@ -225,7 +235,7 @@ def _role(words: list[str]) -> tuple[str, str] | None:
 def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     """Return the first of ``keys`` that names the groups of a part, such as ``NAME_test`` or ``test_NAME``."""
     usual_key = group_by if part == "train" else f"{group_by}_{part}"
-    words = [word for word, part_of_word in _PART_OF_WORD.items() if part_of_word == part]
+    words = [word for word, part_of_word in PART_OF_WORD.items() if part_of_word == part]
     for key in (usual_key, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
         if key in keys:
             return key
@@ -248,7 +258,7 @@ def _idx_folder(folder: Path) -> Source | None:
         unused_paths -= {*pair.values()}
     if not parts:
         return None
-    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(_kind_of, unused_paths))))
+    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(kind_of, unused_paths))))
 
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
@@ -257,7 +267,7 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     for name, path in sorted(paths.items()):
-        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_PART_OF_WORD, *_KIND_OF_WORD)]
+        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*PART_OF_WORD, *_KIND_OF_WORD)]
         role = _role(words)
         is_idx = re.search(r"(^|[^a-z])idx", name) is not None
         if role is None or not is_idx or name.startswith(".") or not path.is_file():
@@ -285,18 +295,20 @@ def _idx(path: Path) -> values.Array:
 
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
-    """Read a folder with a folder of pictures per class, or with such folders per part; see ``source_at``."""
+    """Read a folder of pictures in a layout of `read_layout`; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
-    left_out = Counter[str]()  # number of files by kind (``_kind_of``), and of further frames
+    left_out = Counter[str]()  # number of files by kind (``kind_of``), and of further frames
     conversions = Counter[str]()  # number of pictures by remark
     size = 0
     are_bytes = set[bool]()  # whether pictures have 8 bits per channel; two values: pictures of both kinds
     parts: dict[str, DataPart] = {}
-    for name, folder in _part_folders(root, left_out).items():
+    classes_by_part, remark = read_layout(root, left_out)
+    for name, classes in classes_by_part.items():
         part = parts[name] = DataPart([], [], [], channels="last")
-        for label, file, is_nested in _labelled_pictures(folder, root, left_out):
+        pictures = [(label, folder.path, file) for label, folder in classes for file in folder.below()]
+        for label, class_path, file in pictures:
             picture, is_transparent, further_frames = values.picture(file)
             are_bytes.add(picture.dtype == np.uint8)
             if len(are_bytes) > 1:
@@ -305,37 +317,23 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
             size += numbers.nbytes
             values.check_bytes(root, size)
             conversions["pictures with transparent parts (filled with white)"] += int(is_transparent)
-            conversions["pictures in subfolders (included)"] += int(is_nested)
+            conversions["pictures in subfolders (included)"] += int(file.parent != class_path)
             left_out["further frame"] += further_frames
             part.images.append(numbers)
             part.labels.append(label)
             part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
         # Folder names that differ only in the Unicode form are the same class.
         part.classes = sorted({*part.labels})
-    if not parts["train"].labels:
-        raise DataError(f"{root} contains neither a folder of pictures per class nor a pair of IDX files")
     if group_by is not None:
         _group_by_names(parts, root)
     remarks = [f"{number:,} {remark}" for remark, number in sorted(conversions.items()) if number]
+    names = [Path(name).name for name in parts["train"].names]
+    prefixes = [name.partition("_")[0] for name in names]
+    if group_by is None and all("_" in name for name in names) and _may_be_groups(prefixes, parts["train"].labels):
+        remarks.append(_GROUPS_REMARK.format("file names begin with", "_"))
+    if remark:
+        remarks.append(remark)
     return Source(root.resolve().name, parts, _left_out_remarks(left_out) + remarks)
-
-
-def _labelled_pictures(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[tuple[str, Path, bool]]:
-    """Yield class and path of each picture of a part, and whether the picture is in a subfolder of the class.
-
-    Files left out are counted in ``left_out`` by kind, here and in the functions below.
-    """
-    labels = set[str]()
-    for path in _visible(folder, left_out):
-        if not path.is_dir():
-            left_out[_kind_of(path)] += 1
-            continue
-        label = text_label(path.name, f"the classes of {folder.name}")
-        for file in _pictures_below(path, root, left_out):
-            labels.add(label)
-            yield label, file, file.parent != path
-        if label not in labels:
-            raise DataError(f"class {label!r} of {folder} has no pictures ({values.ENDINGS})")
 
 
 def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
@@ -347,90 +345,6 @@ def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
         raise DataError(f"groups by _: {total} have no _ in the file name, such as {names_without_group[0]}")
     for part in parts.values():
         part.groups = [Path(name).name.partition("_")[0] for name in part.names]
-
-
-def _part_folders(root: Path, left_out: Counter[str]) -> dict[str, Path]:
-    """Return the folder of each part; ``root`` itself is the training part if there are no folders of parts."""
-    part_folders = _folders_with_classes(root)
-    if not part_folders:
-        return {"train": root}
-    parts: dict[str, Path] = {}
-    for path in part_folders:
-        part = _PART_OF_WORD[path.name.lower()]
-        if part in parts:
-            names = f"{parts[part].name}/ and {path.name}/"
-            raise DataError(f"{root} contains {names}, both for {part}; keep a single folder")
-        parts[part] = path
-    if "train" not in parts:
-        raise DataError(f"{root} contains {part_folders[0].name}/, but no train/")
-    left_out.update(_kind_of(path) for path in _visible(root, left_out) if path not in part_folders)
-    return parts
-
-
-def _folders_with_classes(root: Path) -> list[Path]:
-    """Return the folders with the name of a part that contain folders; a folder that contains pictures is a class.
-
-    Raises:
-        DataError: ``root`` contains both such folders and classes.
-    """
-    folders = _folders(root)
-    candidates = [path for path in folders if path.name.lower() in _PART_OF_WORD]
-    part_folders = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
-    if len(part_folders) == 1:
-        # Beside a single folder of a part, any folder with pictures may be a class.
-        candidates = folders
-    classes = [path.name for path in candidates if _holds_pictures(path)]
-    if part_folders and classes:
-        raise DataError(
-            f"{root} contains {part_folders[0].name}/ with folders and {classes[0]}/ with pictures; "
-            "move classes into a folder train/, and divide each part into a folder per class"
-        )
-    return part_folders
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder, Counter()) if path.is_dir()]
-
-
-def _holds_pictures(folder: Path) -> bool:
-    return any(values.is_picture(path) for path in _visible(folder, Counter()))
-
-
-def _visible(folder: Path, left_out: Counter[str]) -> list[Path]:
-    """Return the sorted paths in a folder; hidden files and ``_SYSTEM_NAMES`` are counted as hidden and left out."""
-    paths = sorted(folder.iterdir())
-    hidden = [path for path in paths if path.name.startswith(".") or path.name in _SYSTEM_NAMES]
-    left_out["hidden file"] += len(hidden)
-    return [path for path in paths if path not in hidden]
-
-
-def _pictures_below(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[Path]:
-    """Yield the pictures in a folder and its subfolders; raise DataError for links to places outside ``root``.
-
-    Linked folders inside ``root`` are left out, except for the folder of a class.
-    """
-    if not folder.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{folder} is a link to a folder outside {root}")
-    for path in _visible(folder, left_out):
-        if path.is_dir() and not path.is_symlink():
-            yield from _pictures_below(path, root, left_out)
-        elif values.is_picture(path) and path.is_file():
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise DataError(f"{path} is a link to a file outside {root}")
-            yield path
-        else:
-            left_out[_kind_of(path)] += 1
-
-
-def _kind_of(path: Path) -> str:
-    """Return the kind of a path that is left out, a singular noun for `counted`."""
-    if path.name.startswith("."):
-        return "hidden file"
-    if path.is_dir():
-        return "linked folder" if path.is_symlink() else "further folder"
-    if not path.suffix or not path.suffix.isprintable():
-        return "unknown file"
-    return f"{path.suffix.lower()} file"
 
 
 def _left_out_remarks(left_out: Mapping[str, int]) -> list[str]:
@@ -464,56 +378,66 @@ def _series(root: Path, _group_by: str | None) -> Source:
         if not path.is_file():
             raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
-        lines = path.read_text("utf-8-sig").splitlines()
-        if path.suffix.lower() == ".tsv":
-            rows, labels = _tsv(path, lines, remarks)
-        else:
-            rows, labels = _ts(path, lines)
-        # Each row becomes an image with a single row: (1, steps, channels).
-        series = [np.array(row, np.float64).T[None] for row in rows]
+        # Line by line, because the text and Python's numbers need much more memory than the array.
+        with path.open(encoding="utf-8-sig") as lines:
+            rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
+        # Each series becomes an image with a single row: (1, steps, channels).
+        series = [row.T[None] for row in rows]
         parts[part] = part_of_arrays(series, np.array(labels, dtype=object), part, channels="last")
     return Source(name, parts, remarks)
 
 
-def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str]]:
-    """Return the numbers, by series, dimension and step, and the classes, from the format of aeon and sktime."""
+def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]]:
+    """Return the numbers, by series (dimensions, steps), and the classes, from the format of aeon and sktime."""
     header: dict[str, str] = {}
-    rows: list[list[str]] = []
+    rows: list[values.Array] = []
+    labels: list[str] = []
     for line in map(str.strip, lines):
         if line.startswith("@"):
             key, _, value = line[1:].partition(" ")
             header[key.lower()] = value.strip()
         elif line and line[0] not in "#%":
-            rows.append(line.split(":"))
-    _check_ts_header(path, header, {len(row) - 1 for row in rows})
-    labels = [row[-1].strip() for row in rows]
+            if not labels:
+                _check_ts_header(path, header)
+            *dimensions, label = line.split(":")
+            labels.append(label.strip())
+            numbers = [_floats(path, len(labels), dimension.split(",")) for dimension in dimensions]
+            if len({*map(len, numbers)}) > 1:
+                raise DataError(f"{path} has a series with dimensions of different lengths")
+            rows.append(np.array(numbers))
+    if rows:
+        _check_ts_shapes(path, header, {row.shape for row in rows})
     _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
-    numbers = [
-        [_floats(path, number, dimension.split(",")) for dimension in row[:-1]] for number, row in enumerate(rows, 1)
-    ]
-    if any(len(dimension) != len(row[0]) for row in numbers for dimension in row):
-        raise DataError(f"{path} has a series with dimensions of different lengths")
-    return numbers, labels
+    return rows, labels
 
 
-def _check_ts_header(path: Path, header: Mapping[str, str], dimension_counts: set[int]) -> None:
-    """Raise DataError if the header states unsupported data, or if the series differ from the stated dimensions.
-
-    Args:
-        header: Values by key in lower case, without ``@``.
-        dimension_counts: The different numbers of dimensions of the series.
-    """
-    first_words = {key: next(iter(value.lower().split()), "") for key, value in header.items()}
+def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
+    """Raise DataError if a header, values by key in lower case without ``@``, states data without classes or times."""
+    first_words = {key: value.lower().split(" ")[0] for key, value in header.items()}
     if first_words.get("targetlabel") == "true" or first_words.get("classlabel") == "false":
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
     if first_words.get("timestamps") == "true":
         raise DataError(f"{path} has time stamps (@timeStamps true), which are not supported")
-    dimensions_text = first_words.get("dimensions", first_words.get("dimension", ""))
-    differs_from_header = dimensions_text.isdecimal() and dimension_counts != {int(dimensions_text)}
-    if dimension_counts == {0} or len(dimension_counts) > 1 or differs_from_header:
-        counts = " and ".join(map(str, sorted(dimension_counts)))
-        expected_text = dimensions_text or "at least 1, the same number for all series"
-        raise DataError(f"{path} has series with {counts} dimensions before the class; expected {expected_text}")
+
+
+def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[int, ...]]) -> None:
+    """Raise DataError if the shapes of the series, (dimensions, steps), differ from the header or in the dimensions."""
+    dimension_counts = sorted({shape[0] for shape in shapes})
+    lengths = sorted({shape[-1] for shape in shapes})
+    is_univariate = header.get("univariate", "").lower() == "true"
+    equal_length = header.get("equallength", "").lower()
+    statements = (
+        ("by @dimensions", header.get("dimensions", header.get("dimension", "")), dimension_counts),
+        ("by @univariate", "1" if is_univariate else "", dimension_counts),
+        ("before the class of each series", str(max(1, *dimension_counts)), dimension_counts),
+        ("by @seriesLength", "" if equal_length == "false" else header.get("serieslength", ""), lengths),
+        ("by @equalLength", str(max(lengths)) if equal_length == "true" else "", lengths),
+    )
+    for cause, number, numbers in statements:
+        if number.isdecimal() and numbers != [int(number)]:
+            counts = " and ".join(map(str, numbers[:5]))
+            noun = "steps" if numbers is lengths else "dimensions"
+            raise DataError(f"{path} has series with {counts} {noun}; expected {number} {cause}")
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
@@ -526,25 +450,34 @@ def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
             raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
 
 
-def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
-    """Return the numbers, by series, dimension (always one) and step, and the classes, from UCR's format.
+def _tsv(path: Path, lines: Iterable[str], remarks: list[str]) -> tuple[list[values.Array], list[str]]:
+    """Return the numbers, by series (one dimension, steps), and the classes, from UCR's format.
 
     A header is left out, which is added to ``remarks``.
     """
-    rows = [line.split("\t") for line in lines if line.strip()]
-    if rows and max(map(len, rows)) == 1:
+    table = (line.rstrip("\n").split("\t") for line in lines if line.strip())
+    first_row = next(table, [])
+    is_header = bool(first_row) and _is_header(first_row)
+    first_number = 1 if is_header else 2  # of the series in the second row
+    rows: list[values.Array] = []
+    labels: list[str] = []
+    for number, row in enumerate(table, first_number):
+        rows.append(_floats(path, number, row[1:])[None])
+        labels.append(row[0].strip())
+    if len(first_row) == 1 and not any(row.size for row in rows):
         form = "the file has a single column"
         for mark, marks in ((" ", "spaces"), (";", "semicolons"), (",", "commas")):
-            if mark in rows[0][0].strip():
+            if mark in first_row[0].strip():
                 form = f"the columns seem to be separated by {marks}"
         raise DataError(f"{path} has no tabs: {form}; separate the columns by tabs")
-    if rows and (_is_header(rows[0]) or _is_header_of_numbers(rows)):
-        if not rows[0][0].strip():
+    if is_header or _is_header_of_numbers(first_row, labels):
+        if not first_row[0].strip():
             raise DataError(f"{path} has a column of row numbers before the classes; remove the column (index=False)")
         remarks.append(f"left out: the header of {path.name}")
-        rows = rows[1:]
-    numbers = [[_floats(path, number, row[1:])] for number, row in enumerate(rows, 1)]
-    return numbers, [row[0].strip() for row in rows]
+    elif first_row:
+        rows.insert(0, _floats(path, 1, first_row[1:])[None])
+        labels.insert(0, first_row[0].strip())
+    return rows, labels
 
 
 def _is_header(row: list[str]) -> bool:
@@ -557,12 +490,11 @@ def _is_header(row: list[str]) -> bool:
     return len(row) > 1 and not any(_is_number(value) or value.strip() in ("", "?") for value in row[1:])
 
 
-def _is_header_of_numbers(rows: list[list[str]]) -> bool:
-    """Return whether the first row is a header of times or years: increasing numbers, and no series has its label."""
-    label, *texts = rows[0]
-    if len(texts) < 2 or not all(map(_is_number, texts)) or any(row[0] == label for row in rows[1:]):
+def _is_header_of_numbers(row: list[str], labels: list[str]) -> bool:
+    """Return whether a row is a header of times or years: increasing numbers, and no further row has its label."""
+    if len(row) < 3 or not all(map(_is_number, row[1:])) or row[0].strip() in labels:
         return False
-    return all(before < after for before, after in itertools.pairwise(list(map(float, texts))))
+    return all(before < after for before, after in itertools.pairwise(list(map(float, row[1:]))))
 
 
 def _is_number(text: str) -> bool:
@@ -574,13 +506,16 @@ def _is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def _floats(path: Path, number: int, texts: list[str]) -> list[float]:
+def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
     """Return the numbers of series ``number``, counted from 1, or raise DataError at the first that is not finite."""
-    for step, text in enumerate(texts, 1):
-        if not _is_number(text) or not math.isfinite(float(text)):
-            position = f"{path}: series {number}, step {step}"
-            raise DataError(f"{position}: expected a finite number, got {text.strip()[:40]!r}")
-    return list(map(float, texts))
+    with suppress(ValueError):
+        numbers = np.fromiter(map(float, texts), np.float64, len(texts))
+        if np.isfinite(numbers).all() and all(text.isascii() and "_" not in text for text in texts):
+            return numbers
+    is_finite = [_is_number(text) and math.isfinite(float(text)) for text in texts]
+    step = is_finite.index(False)
+    position = f"{path}: series {number}, step {step + 1}"
+    raise DataError(f"{position}: expected a finite number, got {texts[step].strip()[:40]!r}")
 
 
 # Functions that read a file, given ``group_by``, by ending of the file.
@@ -598,71 +533,94 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
         data: Data set of (image, class). Images are pictures of Pillow, tensors (channels, rows, columns), or arrays.
         part: Name of the part for messages.
         channels: Position of the channel axis of arrays; None if unknown.
-        remarks: List to which a remark about classes without images is appended.
+        remarks: List to which remarks about the names of the classes are appended.
 
     Raises:
-        DataError: The data set has no length, its items have another form, or images have different types.
+        DataError: The data set has no length, its items have another form or change, or images have different types.
     """
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
-    images = []
-    labels = []
-    kinds = set()
-    for image, label in _torch_items(data, part):
-        if hasattr(image, "getextrema"):
-            kinds.add("picture")
-            images.append(values.picture_numbers(image)[0])
-        else:
-            kinds.add("tensor" if hasattr(image, "detach") else "array")
-            images.append(values.as_array(image))
-        labels.append(label)
+    items = [_torch_item(data, index, part) for index in range(len(data))]
+    for index in np.linspace(0, len(items) - 1, min(len(items), _ITEMS_READ_TWICE)).astype(int).tolist():
+        again = _torch_item(data, index, part)
+        if again[::2] != items[index][::2] or again[1].tobytes() != items[index][1].tobytes():
+            hint = "remove random transforms; a search chooses and applies an augmentation of its own"
+            raise DataError(f"item {index} of {part} differs when read twice; items must stay the same", hint=hint)
+    kinds = {kind for kind, _, _ in items}
     if len(kinds) > 1:
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; all images must have the same type")
+    images = [numbers for _, numbers, _ in items]
     if kinds != {"array"} and images and images[0].ndim == 3:
         channels = "last" if kinds == {"picture"} else "first"
+    labels = [label for _, _, label in items]
     data_part = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
-    # Wrappers such as ``torch.utils.data.Subset`` have the wrapped data set as ``dataset``.
-    while not hasattr(data, "classes") and hasattr(data, "dataset"):
-        data = data.dataset
-    if names := [str(name) for name in getattr(data, "classes", None) or ()]:
-        _name_classes(data_part, names, part, remarks)
+    _name_classes(data_part, data, labels, part, remarks)
     return data_part
 
 
-def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
-    """Yield image and class of each item; a class in a tensor or array becomes a plain value."""
-    for index in range(len(data)):
-        item = data[index]
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
-        image, label = item
-        if hasattr(label, "tolist"):
-            label = label.tolist()
-        if isinstance(label, list | tuple | dict):
-            raise DataError(
-                f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}"
-            )
-        yield image, label
+def _torch_item(data: Any, index: int, part: str) -> tuple[str, values.Array, Any]:
+    """Return the kind (picture, tensor or array), the numbers and the class of an item of a torch data set."""
+    item = data[index]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
+    image, label = item
+    if hasattr(label, "tolist"):
+        label = label.tolist()
+    if isinstance(label, list | tuple | dict):
+        raise DataError(f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}")
+    if hasattr(image, "getextrema"):
+        return "picture", values.picture_numbers(image)[0], label
+    # A copy, because a data set may return the same memory for each item.
+    return "tensor" if hasattr(image, "detach") else "array", np.array(values.as_array(image)), label
 
 
-def _name_classes(data_part: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
-    """Rename and order the classes as in the torch data set; classes without images are left out, with a remark.
+def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, remarks: list[str]) -> None:
+    """Rename and order the classes as in the attribute ``classes`` of a torch data set, if the labels prove the names.
 
-    The labels are either indices into ``names`` or the names themselves.
+    Labels are names if they are texts of ``classes``, or indices if they equal the labels that the data set stores and
+    every class occurs. Otherwise, as with a ``target_transform``, the labels themselves stay the names.
     """
-    names = [text_label(name, f"classes of {part}") for name in names]
+    from torch.utils.data import Subset
+
+    indices = np.arange(len(labels))
+    while type(data) is Subset:  # a subclass or another wrapper may change the labels
+        indices = np.asarray(data.indices)[indices]
+        data = data.dataset
+    names = [text_label(name, f"classes of {part}") for name in getattr(data, "classes", None) or ()]
     repetitions = _repeated(names)
     if repetitions:
         raise DataError(f"{part} has two classes named {repetitions[0]}; class names must be unique")
-    name_of_label = {str(index): name for index, name in enumerate(names)}
-    if {*data_part.labels} <= {*names} and not {*data_part.labels} <= name_of_label.keys():
-        name_of_label = {name: name for name in names}
-    for label in data_part.labels:
-        if label not in name_of_label:
-            raise DataError(f"{part} has an image of class {label}; attribute classes: {', '.join(names)[:80]}")
-    data_part.labels = [name_of_label[label] for label in data_part.labels]
+    is_text = all(isinstance(label, str) for label in labels)
+    if not is_text and _are_indices(data, labels, indices, len(names)):
+        data_part.labels = [names[int(label)] for label in labels]
+    elif not is_text or not {*data_part.labels} <= {*names}:
+        if names:
+            remark = f"the classes of {part} are the labels of the items, such as {data_part.classes[0]}; the attribute"
+            remarks.append(f"{remark} classes ({', '.join(names)[:80]}) is not proven to name these labels")
+        return
     present = {*data_part.labels}
     data_part.classes = [name for name in names if name in present]
     absent = [name for name in names if name not in present]
     if absent:
         remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")
+
+
+def _are_indices(data: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
+    """Return whether labels equal those that a data set stores, which are indices with at least one for each class.
+
+    Args:
+        data: Data set, with the labels under a name that torchvision uses.
+        labels: Labels of the items, at ``indices`` of the data set.
+        class_count: Number of classes.
+    """
+    with suppress(Exception):  # attributes of these names may contain anything
+        stored = [getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)]
+        stored += [
+            [pair[-1] for pair in getattr(data, name)] for name in ("samples", "_samples") if hasattr(data, name)
+        ]
+        arrays = [array for array in map(np.asarray, stored) if array.dtype.kind in "iu" and len(array) > indices.max()]
+        return any(
+            np.array_equal(np.unique(array), np.arange(class_count)) and np.array_equal(array[indices], labels)
+            for array in arrays
+        )
+    return False

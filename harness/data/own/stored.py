@@ -13,6 +13,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +22,14 @@ import numpy as np
 
 from harness.data.datasets import DataFile, Dataset, dataset, facts_digest, plain_name
 from harness.data.own import divisions, values
+from harness.data.own.layouts import PARTS
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
-from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
-from harness.system.files import json_text, read_bytes, workspace, write_json, write_together
+from harness.system.files import json_text, locked, read_bytes, workspace, write_json, write_together
 from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
@@ -146,11 +148,17 @@ class _Described:
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
     """Store the options with which the data set ``name`` was read from the path ``text``."""
-    entries_by_path = _entries_by_path()
     key = os.path.realpath(text)
     entry = {"name": name, "options": asdict(options)}
-    if entry not in entries_by_path.get(key, []):
-        write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
+    with _data_locked():
+        entries_by_path = _entries_by_path()
+        if entry not in entries_by_path.get(key, []):
+            write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
+
+
+def _data_locked() -> AbstractContextManager[None]:
+    """Return a lock for files of data sets that several processes read, change and write."""
+    return locked(workspace().data(".lock"))
 
 
 def _descriptions_file() -> Path:
@@ -193,7 +201,7 @@ def parts_text(spec: Dataset) -> str:
     if spec.test_group_sizes:
         validation = counted(len(spec.validation_group_sizes), "validation group")
         groups = f"; {validation} and {counted(len(spec.test_group_sizes), 'test group')}"
-    return f"{sizes} and {spec.test_size:,} test images{balance}{groups}{overlap}"
+    return f"{sizes} and {spec.test_size:,} test {spec.noun}{balance}{groups}{overlap}"
 
 
 def read(
@@ -208,8 +216,8 @@ def read(
     """Read a data set from a file or folder and store the data set in the workspace.
 
     Args:
-        path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures,
-            ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*``; a folder of IDX files; or
+        path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures in a
+            layout of `layouts` (``CLASS/*``, ``PART/CLASS/*`` or ``CLASS/PART/*``); a folder of IDX files; or
             series as ``.ts`` or UCR's ``.tsv`` (``NAME_TEST`` is found beside ``NAME_TRAIN``).
         shape: (channels, rows, columns) to resize images to; None keeps the size.
         group_by: Groups that must not be divided by a split: name of an array of the ``.npz`` (``NAME_test`` for the
@@ -291,7 +299,9 @@ def from_torch(
 ) -> Dataset:
     """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class).
 
-    ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part.
+    ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part. Items
+    must not change when read again, so random transforms are refused. The attribute ``classes`` names the classes only
+    if the labels of the items are proven to be names or indices of ``classes``.
     """
     options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
     source = Source(str(name), {})
@@ -406,10 +416,11 @@ class _Groups(NamedTuple):
 def _store(source: Source, options: SourceOptions) -> Dataset:
     """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
+    remarks = _scale_remarks(table)
     images, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = images.low, images.high
     overlap = _overlap(source, options, table, images)
-    remarks = _remarks(source, table, images)
+    remarks += _remarks(source, table, images)
     duplicates = _duplicates(table, images.pixel_digests)
     # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
     table.numbers.clear()
@@ -438,7 +449,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     )
     digest = content_digest(spec, [*unlocked_part.values(), *locked_part.values()])
     spec = replace(spec, name=f"{plain_name(source.name) or 'own'}-{digest[:8]}", sha256=digest)
-    return _write(spec, unlocked_part, locked_part)
+    with _data_locked():
+        return _write(spec, unlocked_part, locked_part)
 
 
 def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images: _ScaledImages) -> str:
@@ -513,6 +525,24 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
     return numbers
 
 
+def _scale_remarks(table: _ImageTable) -> list[str]:
+    """Return a remark for each part of doubtful scale; raise DataError if a part has another scale than training.
+
+    The reference is the training part alone, because the range for pixels also follows from the validation part.
+    """
+    train, *other_parts = table.numbers.items()
+    low, high = values.range_of([train[1]])
+    deviation = values.deviations(train[1], low, high)
+    remarks = []
+    for part, numbers in other_parts:
+        fault = values.scale_fault(numbers, low, high, deviation)
+        if fault is not None and fault.is_certain:
+            raise DataError(f"numbers of {PARTS[part]} {fault.text}", hint="all parts must have the same scale")
+        if fault is not None:
+            remarks.append(f"THE SCALES OF THE PARTS MAY DIFFER: numbers of {PARTS[part]} {fault.text}")
+    return remarks
+
+
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
     """Return the scaled images with the choice of the test images, then both results of `_choose_folds`.
 
@@ -533,7 +563,7 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
         near_stays_together: Whether splits keep near-duplicates together, not only equal images.
 
     Raises:
-        DataError: The validation or test part has a scale of its own, or no fifth can be set aside.
+        DataError: No fifth can be set aside.
     """
     keys = table.keys()
     is_test = table.part == _TEST
@@ -550,9 +580,6 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
         low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
-        for part in (_VALIDATION, _TEST):
-            if part in table.numbers and (difference := values.range_mismatch_text(table.numbers[part], low, high)):
-                raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         pixel_digests = values.digests(pixels)
         duplicates = near_keys(pixels, pixel_digests, table.labels)
@@ -608,10 +635,9 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
     pixels = images.pixels
-    # The table is sorted by part, class and content, so these images are from the first classes of the training part,
-    # or from the first class alone if it has 200. The remark about most images assumes that all classes are alike.
-    sample = np.arange(min(len(pixels), 200))
-    if any(values.squeezed(block, pixels[places]) for places, block in table.blocks(sample)):
+    # The smallest hashes are a sample of all images, independent of order and classes.
+    sample = np.argsort(table.digests, kind="stable")[:200]
+    if any(values.squeezed(block, pixels[sample[places]]) for places, block in table.blocks(sample)):
         extent = f"{images.low.min():g} to {images.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]

@@ -11,7 +11,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,13 +39,18 @@ ENDINGS = ", ".join(_FORMATS)
 # Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well. TGA has no
 # signature.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
+_LARGEST = 1e30  # number whose square is finite in float64, and which is finite in float32
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
 _SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
 _BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding; numbers beyond have a different scale
 _BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers beyond have a different scale
-_NARROW = 0.01  # share of the fitted range; numbers spread over less have a different scale
-_WIDER_THAN_BYTES = 4  # times 255; stored bytes have a different scale if the fitted maximum is larger
-_SMALL_SHARE = 0.07  # share of the fitted range, least extent of fractions without a warning (see ``seems_small``)
+_LITTLE_BEYOND_WIDTHS = 0.1  # widths of a range fitted to a sample; half of many images seldom exceed these
+_SMALL = 0.27  # share of the largest fitted number; bytes are 0.253 of a range from 0 to 1,008
+_SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers, which differs between samples
+_TINY = 0.02  # share of the spread; many images with a smaller spread have a different scale
+_HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1, and less of standardised numbers
+_NORMALISED = -0.25  # least number of normalised pictures is smaller; -0.42 for MNIST
+_MANY = 8  # images; a smaller number may be unusual by chance
 _CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
 _FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (see ``squeezed``)
 _MANY_TIMES = 8  # times the pixel values of the channel, least number of different numbers in the source
@@ -221,7 +226,7 @@ def _stacked(
         deepest = max(array.shape[-1] for array in arrays)
         arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
-        _check_finite(array, f" in image {names[index] if names else index}")
+        check_finite(array, f" in image {names[index] if names else index}")
     example_by_shape = {array.shape: index for index, array in enumerate(arrays)}
     if len(example_by_shape) == 1:
         return np.stack(arrays), channels
@@ -287,9 +292,14 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     )
 
 
-def _check_finite(images: Array, where: str = "") -> None:
-    """Raise DataError with the position of the first missing or infinite number; ``where`` continues the message."""
-    if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
+def check_finite(images: Array, where: str = "") -> None:
+    """Raise DataError for numbers that are missing, infinite or too large; ``where`` continues the message."""
+    if images.dtype.kind != "f":
+        return
+    if (is_finite := np.isfinite(images)).all():
+        largest = max(float(images.max(initial=0)), -float(images.min(initial=0)))
+        if largest > _LARGEST:
+            raise DataError(f"numbers are too large{where}: {largest:g}; allowed: up to {_LARGEST:g}")
         return
     positions = np.argwhere(~is_finite)
     raise DataError(f"missing or non-finite numbers{where}: {len(positions):,}, the first at {positions[0].tolist()}")
@@ -308,7 +318,7 @@ def _layouts(images: Array) -> dict[str, Array]:
         raise DataError(f"pixels must be integers or fractions, got {images.dtype}")
     if images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(f"images must have the shape images x rows x columns [x channels], got {images.shape}")
-    _check_finite(images)
+    check_finite(images)
     if images.ndim == 2:
         return {"none": images[:, None, None, :]}
     layouts = {"first": images, "last": np.moveaxis(images, -1, 1)}
@@ -341,9 +351,6 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
 
     Args:
         blocks: Blocks of the training and validation images, (images, channels, rows, columns).
-
-    Raises:
-        DataError: The difference of maximum and minimum is too large for float64.
     """
     minima = []
     maxima = []
@@ -359,10 +366,6 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     for fixed_low, fixed_high in fixed_ranges:
         if low.min() >= 0 and fixed_high / 2 < high.max() <= fixed_high:
             return np.full_like(low, fixed_low), np.full_like(high, fixed_high)
-    with np.errstate(over="ignore"):
-        extent = high - low
-    if not np.isfinite(extent).all():
-        raise DataError(f"the range of the numbers is too large: {low.min():g} to {high.max():g}")
     # A constant channel has the range of length 1 above the value.
     return low, np.where(high > low, high, low + 1)
 
@@ -393,45 +396,72 @@ def digests(images: Array) -> Array:
     return np.array(hashes, "S32")
 
 
-def range_mismatch_text(images: Array, low: Array, high: Array) -> str | None:
-    """Return a predicate for a message if numbers clearly have a scale different from the fitted range, else None.
+class ScaleFault(NamedTuple):
+    """A difference of scales: a predicate for a message, with the numbers as subject, and whether it is certain."""
 
-    The numbers are the subject of the predicate, "range from 0 to 255, but the fitted range is 0 to 1".
+    text: str
+    is_certain: bool
+
+
+def deviations(images: Array, low: Array, high: Array) -> Array:
+    """Return the standard deviation of each channel as a share of the range, float64 (channels,).
+
+    Args:
+        images: Numbers, (images, channels, rows, columns).
+        low: Lower end of the range of each channel, (channels,); ``high`` is the upper end.
+    """
+    sums = np.zeros((2, len(low)))
+    for block in chunks(len(images), images[0].size):
+        shares = (images[block] - low[:, None, None]) / (high - low)[:, None, None]
+        sums += shares.sum(axis=(0, 2, 3)), (shares**2).sum(axis=(0, 2, 3))
+    mean, mean_square = sums / (images.size / len(low))
+    deviation: Array = np.sqrt(np.maximum(mean_square - mean**2, 0))
+    return deviation
+
+
+def scale_fault(images: Array, low: Array, high: Array, deviation: Array) -> ScaleFault | None:
+    """Return how the scale of numbers differs from the scale of the fitted numbers; None if nothing indicates this.
+
+    Either the numbers are beyond the fitted range, or all are near 0 and much less spread than the fitted numbers
+    (fractions or normalised numbers in place of bytes, bytes in place of 16 bits), or the numbers are fractions from 0
+    to 1 and the fitted numbers are normalised. Whole numbers may be the bytes of a dark picture, and a few images may
+    be unusual, so such differences are not certain.
 
     Args:
         images: Numbers, (images, channels, rows, columns), at least one image.
         low: Lower end of the fitted range per channel, (channels,); ``high`` is the upper end (`range_of`).
+        deviation: Standard deviation of the fitted numbers per channel, as a share of the fitted range.
     """
     lows = images.min(axis=(2, 3))
     highs = images.max(axis=(2, 3))
-    is_fixed = low.min() == 0 and high.max() in (1, 255)  # a range fitted to a sample with these ends counts as fixed
-    margin = (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS) * (high - low)
-    is_image_beyond = ((lows < low - margin) | (highs > high + margin)).any(axis=1)
+    least, most = float(lows.min()), float(highs.max())
+    fitted_least, fitted_most = float(low.min()), float(high.max())
+    text = f"range from {least:g} to {most:g}, but the fitted range is {fitted_least:g} to {fitted_most:g}"
+    is_fixed = fitted_least == 0 and fitted_most in (1, 255)  # a range fitted to a sample with these ends counts too
+    widths = np.maximum(low - lows, highs - high) / (high - low)  # of each image beyond the range
     # A fixed range has no numbers beyond, so a single image shows a different scale. All other ranges were fitted to
     # a sample, so a few new images may have larger numbers; half of the images show a different scale.
-    is_beyond = is_image_beyond.any() if is_fixed else 2 * is_image_beyond.sum() >= len(images)
-    widths = highs.max(axis=0).astype(np.float64) - lows.min(axis=0)
-    is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
-    if is_narrow and high.max() == 255 and _is_whole(images):
-        # Whole numbers may be the bytes of a picture that is nearly black.
-        is_narrow = False
-    is_bytes_in_wide_range = images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
-    if is_beyond or is_narrow or is_bytes_in_wide_range:
-        return f"range from {lows.min():g} to {highs.max():g}, but the fitted range is {low.min():g} to {high.max():g}"
-    return None
-
-
-def seems_small(numbers: Array, low: Array, high: Array) -> bool:
-    """Return whether numbers are fractions close to the lower end of the fitted range, and hardly below 0.
-
-    Such numbers most likely have a scale from 0 to 1 or are normalised, unlike the numbers of the data set. The limit
-    is ``_SMALL_SHARE`` of the fitted range. If the fitted range extends far below 0, numbers near 0 are ordinary
-    numbers, and the answer is False.
-    """
-    has_fractions = bool((numbers != np.rint(numbers)).any())
-    below_zero = -float(numbers.min())  # normalised numbers reach below the smallest number of the data set
-    above_low = float(numbers.max()) - float(low.min())
-    return has_fractions and max(below_zero, above_low) <= _SMALL_SHARE * float(high.max() - low.min())
+    beyond = float((np.max if is_fixed else np.median)(widths.max(axis=1)))
+    if beyond > (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS):
+        return ScaleFault(text, True)
+    is_many = len(images) >= _MANY
+    if is_many and beyond > _LITTLE_BEYOND_WIDTHS:
+        return ScaleFault(text, False)
+    may_be_small = max(-least, most) <= _SMALL * max(-fitted_least, fitted_most)
+    may_be_fractions = least >= 0 and 0.5 < most <= 1 and fitted_least < _NORMALISED
+    if not may_be_small and not may_be_fractions:
+        return None
+    spread = float((deviations(images, low, high) / np.maximum(deviation, np.finfo(float).tiny)).max())
+    is_whole = all(_is_whole(images[block]) for block in chunks(len(images), images[0].size))
+    if may_be_fractions and not is_whole and 0 < spread <= _HALF:
+        return ScaleFault(text, is_many)
+    if not may_be_small or not 0 < spread <= _SMALL_SPREAD:
+        return None
+    if (fitted_least, fitted_most) == _BYTES:
+        cause = "" if is_whole else ": the numbers cannot be bytes; torchvision's ToTensor divides by 255"
+        return ScaleFault(text + cause, not is_whole)
+    is_type_small = images.dtype == np.uint8 and _SMALL * fitted_most >= _BYTES[1]
+    return ScaleFault(text, is_type_small or (is_many and spread <= _TINY))
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
@@ -458,7 +488,7 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 def checked_pixels(spec: Dataset, numbers: Array) -> Array:
     """Return new numbers (images, channels, rows, columns) as pixels of the data set, uint8 of the same shape.
 
-    A warning is issued if the numbers seem to be much smaller than the numbers of the data set.
+    A warning is issued if the scale of the numbers is doubtful (`scale_fault`).
 
     Args:
         spec: Data set that defines shape and range.
@@ -471,19 +501,26 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
         shape = "x".join(map(str, numbers.shape[1:]))
         expected_shape = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
-    # Known data sets have no stored range, because the pixels are bytes.
+    # The caller of ``predict``, which calls ``predict_proba``, ``pixels_of``, this function and ``check_scale``. Other
+    # callers have fewer calls between.
+    check_scale(spec, numbers, stacklevel=6)
+    return scaled(numbers, *map(np.array, spec.number_range))
+
+
+def check_scale(spec: Dataset, numbers: Array, stacklevel: int) -> None:
+    """Raise DataError if the scale of numbers differs from the scale of a data set; warn if this is doubtful.
+
+    Args:
+        spec: Data set.
+        numbers: Numbers, (images, channels, rows, columns).
+        stacklevel: Level of the warning, as in `warnings.warn` called by this function.
+    """
     low, high = map(np.array, spec.number_range)
-    if difference := range_mismatch_text(numbers, low, high):
-        raise DataError(f"the numbers {difference}; use the scale of the source of {spec.name}")
-    if seems_small(numbers, low, high):
-        limits = f"{low.min():g} to {high.max():g}"
-        warnings.warn(
-            f"numbers range from {numbers.min():g} to {numbers.max():g}, but the range of {spec.name} is {limits}",
-            # The caller of ``predict``, which calls ``predict_proba``, ``pixels_of`` and this function. Other callers
-            # have fewer calls between.
-            stacklevel=5,
-        )
-    return scaled(numbers, low, high)
+    fault = scale_fault(numbers, low, high, np.array(spec.std))
+    if fault is not None and fault.is_certain:
+        raise DataError(f"the numbers {fault.text}; use the scale of the source of {spec.name}")
+    if fault is not None:
+        warnings.warn(f"the numbers for {spec.name} {fault.text}", stacklevel=stacklevel)
 
 
 def squeezed(numbers: Array, pixels: Array) -> bool:

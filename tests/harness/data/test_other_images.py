@@ -203,6 +203,26 @@ def test_digit_in_large_picture_is_scaled_to_20_pixels_and_centred(
     assert image.conversions.startswith("inverted") == (paper > ink)
 
 
+@pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
+def test_pictures_for_other_known_data_sets_are_kept_or_refused(name: str, tmp_path: Path):
+    spec, grey = DATASETS[name], np.zeros((28, 28), np.uint8)
+    grey[3:27, 2:20] = np.random.default_rng(0).integers(1, 256, (24, 18))  # off the centre
+    coloured = np.dstack([grey, grey, grey // 2])
+    for form in (grey, np.dstack([grey] * 3)):
+        [[picture], _] = own_images(save(tmp_path / "a.png", form), spec)
+        assert np.array_equal(picture.pixels[0], grey)
+        assert picture.conversions == ""
+    for image in (
+        255 - grey,
+        grey[:27],
+        np.kron(grey, np.ones((2, 2), np.uint8)),
+        coloured,
+        grey.astype(np.uint16) * 257,
+    ):
+        with pytest.raises(DataError, match=f"{name} were prepared"):
+            own_images(save(tmp_path / "a.png", image), spec)
+
+
 def test_rotated_photograph_is_set_upright(tmp_path: Path):
     upright = seven((300, 200), (100, 20), 150, 0, 255)
     upright.save(tmp_path / "upright.png")

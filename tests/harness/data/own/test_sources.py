@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import struct
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 
 from harness.data import own
-from harness.data.own.sources import _FILES, endings_text, source_at
+from harness.data.own.sources import _FILES, endings_text, part_of_torch, source_at
 from harness.data.training_images import import_torchvision
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
@@ -83,8 +84,103 @@ def test_class_may_have_name_of_part(tmp_path: Path):
     assert own.read(folder).class_names == ("bus", "car", "train")
     (folder / "train" / "0.png").mkdir()  # a folder with the ending of an image
     as_folder(folder / "test", FEW, FEW_LABELS)
-    with pytest.raises(DataError, match=r"test/ with folders and .*/ with pictures"):
+    with pytest.raises(DataError, match=r"test/, train/ .* beside bus/, car/"):
         own.read(folder)
+
+
+def _tree(folder: Path, paths: str) -> Path:
+    """Write a picture for each path; braces list alternatives, as in a shell."""
+    remaining = paths.split()
+    while remaining:
+        path = remaining.pop()
+        if match := re.search(r"{([^{}]*)}", path):
+            remaining += [path[: match.start()] + name + path[match.end() :] for name in match[1].split(",")]
+            continue
+        file = folder / path.replace("~", " ")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        if file.suffix == ".png":
+            Image.fromarray(np.full((3, 3), len(remaining), np.uint8)).save(file)
+    return folder
+
+
+def _parts(text: str, classes: str = "cat dog") -> dict[str, set[str]]:
+    return {part: {*classes.split()} for part in text.split()}
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        ("{cat,dog}/1.png", _parts("train")),
+        ("{training_set,test_set}/{cat,dog}/1.png", _parts("train test")),
+        ("seg_train/seg_train/{cat,dog}/1.png seg_test/seg_test/{cat,dog}/1.png", _parts("train test")),
+        ("{Training,Testing}/{cat,dog}/1.png", _parts("train test")),
+        ("a/b/{train,valid,test}/{cat,dog}/1.png a/README.txt", _parts("train validation test")),
+        ("images/{Train,val}/{cat,dog}/1.png labels/train/1.txt", _parts("train validation")),
+        ("{train~(1),test~(1)}/{cat,dog}/1.png", _parts("train test")),
+        ("{train2017,val2017}/{cat,dog}/1.png", _parts("train validation")),
+        ("{TrainImages,test-images,Dev~Set}/{cat,dog}/1.png", _parts("train validation test")),
+        ("abc_train/abc_train/{cat,dog}/1.png abc_test/abc_test/{cat,dog}/1.png", _parts("train test")),
+        ("abc_train/abc_train/{cat,dog}/1.png", _parts("train")),
+        ("{cat,dog}/{train,test}/1.png", _parts("train test")),
+        ("data/{cat,dog}/images/{train,val,test}/a/1.png", _parts("train validation test")),
+        ("{train,test}/images/{cat,dog}/1.png __MACOSX/train/._1.png", _parts("train test")),
+        ("train/{pass,fail,test}/1.png", _parts("train", "pass fail test")),
+        ("{cat,dog}/images/1.png", _parts("train")),
+        ("cat/{tabby,manx}/1.png dog/pug/1.png", _parts("train")),
+        ("{stress_test,test_tube}/1.png", _parts("train", "stress_test test_tube")),
+        # Refused: a copy of the set, unlabelled parts, classes beside parts, and several levels.
+        ("{cat,dog}/1.png pets/{cat,dog}/1.png", None),
+        ("pets/{train,test}/{cat,dog}/1.png pets/pets/{train,test}/{cat,dog}/1.png", None),
+        ("train/train/cat.1.png test/test/1.png", None),
+        ("train/cat.1.png", None),
+        ("cat.1.png", None),
+        ("{train,test}/1.png", None),
+        ("{pass,fail,test}/1.png", None),
+        ("{valid,invalid}/1.png", None),
+        ("train/{cat,dog}/1.png test/1.png", None),
+        ("train/{cat,dog}/1.png test/notes.txt", None),
+        ("train/{cat,dog}/1.png cat/1.png", None),
+        ("train/{cat,dog}/1.png 1.png", None),
+        ("train/{cat,dog}/1.png train/1.png", None),
+        ("{train,holdout}/{cat,dog}/1.png", None),
+        ("{train,training}/{cat,dog}/1.png", None),
+        ("train/{train,test}/{cat,dog}/1.png", None),
+        ("test/{cat,dog}/1.png", None),
+        ("{cat,dog}/1.png 2.png", None),
+        ("cat/1.png animals/{dog,ox}/1.png", None),
+        ("{fold1,fold2}/{cat,dog}/1.png", None),
+        ("cat/{train,test}/1.png dog/1.png", None),
+        ("cat/{train,test}/1.png cat/1.png dog/{train,test}/1.png", None),
+        ("{a,b}/{train,test}/{cat,dog}/1.png", None),
+        ("{cat,dog}/test/1.png", None),
+        (f"{'a/' * 40}{{cat,dog}}/1.png", None),
+    ],
+)  # fmt: skip
+def test_parts_and_classes_follow_layout_of_folders(paths: str, parts: dict[str, set[str]] | None, tmp_path: Path):
+    folder = _tree(tmp_path / "set", paths)
+    if parts is None:
+        with pytest.raises(DataError) as excinfo:
+            source_at(folder)
+        assert str(folder) in excinfo.value.message
+        return
+    source = source_at(folder)
+    assert {part: {*content.labels} for part, content in source.parts.items()} == parts
+    # The remark names each part.
+    assert len(parts) == 1 or all(part in source.remarks[-1] for part in parts)
+
+
+def test_pictures_of_test_part_are_locked(tmp_path: Path):
+    as_folder(tmp_path / "a" / "seg_train" / "seg_train", IMAGES, LABELS)
+    as_folder(tmp_path / "a" / "seg_test" / "seg_test", FEW, FEW_LABELS)
+    expected = own.from_arrays("a", IMAGES, LABELS, FEW, FEW_LABELS)
+
+    assert own.read(tmp_path / "a") == expected
+
+
+def test_part_without_a_class_is_refused_with_name_of_class(tmp_path: Path):
+    with pytest.raises(DataError, match=r"train part that the test part lacks: 'dog'"):
+        own.read(_tree(tmp_path / "a", "cat/{train,test}/1.png dog/train/1.png"))
 
 
 def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path):
@@ -223,6 +319,36 @@ def test_unused_arrays_are_reported_and_repeated_parts_are_rejected(tmp_path: Pa
     assert spec.validation_size == 15
 
 
+@pytest.mark.parametrize(
+    ("names", "option"),
+    [
+        ({"person": np.arange(60) // 3}, "person"),
+        ({"subject_id_train": np.arange(60) % 15}, "subject_id"),
+        ({"Patient": np.char.mod("p%d", np.arange(60) % 7)}, "Patient"),
+        ({"row": np.arange(60)}, None),
+        ({"weight": np.repeat([0.5, 0.25], 30)}, None),
+        ({"superclass": NUMBERS // 2}, None),
+        ({"person": np.arange(59) // 3}, None),
+    ],
+)
+def test_arrays_that_may_be_groups_are_reported_with_option(names: dict[str, Any], option: str | None, tmp_path: Path):
+    path = as_npz(tmp_path / "a.npz", X=IMAGES, y=NUMBERS, **names)
+    remarks = " ".join(own.read(path).remarks)
+
+    assert (f"--group-by {option} " in remarks) if option else ("--group-by" not in remarks)
+    assert option is None or own.read(path, group_by=option).test_group_sizes
+
+
+def test_beginnings_of_file_names_that_may_be_groups_are_reported(tmp_path: Path):
+    for name, number in (("plain", 0), ("grouped", 5)):
+        for index, (image, label) in enumerate(zip(IMAGES, LABELS, strict=True)):
+            path = tmp_path / name / label / f"p{index % number if number else label}_{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    assert "--group-by _ " in " ".join(own.read(tmp_path / "grouped").remarks)
+    assert own.read(tmp_path / "plain").remarks == ()
+
+
 def test_rows_of_784_numbers_are_series_with_a_remark(tmp_path: Path):
     flat = np.random.default_rng(0).integers(0, 256, (60, 784))
     assert "28 x 28" in " ".join(own.from_arrays("a", flat, NUMBERS).remarks)
@@ -268,11 +394,36 @@ def test_series_are_images_of_one_row(parts: tuple[str, str], prefix: str, tmp_p
 @pytest.mark.parametrize(
     "header",
     [("@targetLabel true",), ("@classLabel false",), ("@timeStamps true",), ("@dimensions 3",),
-     ("@classLabel true up",)],
+     ("@classLabel true up",), ("@univariate true",), ("@dimension 2", "@Univariate TRUE"), ("@seriesLength 31",),
+     ("@equalLength true", "@seriesLength 60")],
 )  # fmt: skip
 def test_header_of_ts_file_is_checked(header: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DataError):
         own.read(_ts(tmp_path / "a.ts", [*SERIES], SIDES, *header))
+
+
+def test_header_of_ts_file_states_lengths(tmp_path: Path):
+    rows = [*SERIES[:-1], SERIES[-1][:, :20]]
+    header = ("@univariate false", "@dimensions 2", "@missing false", "@timeStamps false")
+    path = _ts(tmp_path / "a.ts", rows, SIDES, *header, "@equalLength false", "@seriesLength 30")
+    assert own.read(path, (2, 1, 30)).image_shape == (2, 1, 30)
+    with pytest.raises(DataError, match="@equalLength"):
+        own.read(_ts(tmp_path / "b.ts", rows, SIDES, *header, "@equalLength true"), (2, 1, 30))
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".ts"])
+def test_reading_of_series_needs_little_more_memory_than_array(ending: str, tmp_path: Path):
+    rows = [",".join(map(repr, row)) for row in np.random.default_rng(0).normal(size=(400, 500)).tolist()]
+    lines = [f"{row}:{index % 3}" if ending == ".ts" else f"{index % 3},{row}" for index, row in enumerate(rows)]
+    text = "\n".join(lines)
+    (tmp_path / f"a{ending}").write_text(text if ending == ".ts" else text.replace(",", "\t"))
+    source_at(tmp_path / f"a{ending}")
+    tracemalloc.start()
+    source_at(tmp_path / f"a{ending}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 1.5 * 400 * 500 * 8
 
 
 def test_series_without_class_or_value_are_rejected(tmp_path: Path):
@@ -360,11 +511,13 @@ class ListDataset(list[Any]):
     """Data set with the interface of torch data sets."""
 
     classes: tuple[str, ...] = ()
+    targets: Any = None
 
 
 def _list_dataset(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple[str, ...] = ()) -> ListDataset:
     data = ListDataset((make(image), label) for image, label in zip(IMAGES, labels, strict=True))
     data.classes = classes
+    data.targets = labels
     return data
 
 
@@ -374,16 +527,85 @@ def _list_dataset(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple
      lambda image: Image.fromarray(image).convert("LA"), lambda image: torch.from_numpy(image).float()[None]],
 )  # fmt: skip
 def test_torch_data_set_may_consist_of_images_tensors_or_arrays(make: Callable[[np.ndarray], Any]):
-    names = ("zero", "one", "unused", "two")
-    spec = own.from_torch("a", _list_dataset(make, np.array([0, 1, 3])[NUMBERS].tolist(), names))
+    names = ("zero", "one", "two")
+    spec = own.from_torch("a", _list_dataset(make, NUMBERS.tolist(), names))
 
     assert spec.class_names == ("zero", "one", "two")
-    assert "unused" in spec.remarks[0]
-    texts = np.array(["zero", "one", "two"])[NUMBERS]
-    assert spec.sha256 == own.from_torch("a", _list_dataset(Image.fromarray, texts, names)).sha256
+    texts = _list_dataset(Image.fromarray, np.array(names)[NUMBERS].tolist(), ("zero", "one", "unused", "two"))
+    assert spec.sha256 == own.from_torch("a", texts).sha256
+    assert "unused" in own.from_torch("a", texts).remarks[0]
     torch_data: Any = _list_dataset(make, NUMBERS.tolist(), ("c", "b", "a"))
     part = torch.utils.data.Subset[Any](torch_data, range(60))
     assert own.from_torch("a", part).class_names == ("c", "b", "a")
+
+
+class Wrapper:
+    """A wrapper of a user, which changes the labels of ``dataset`` and has no ``classes``."""
+
+    def __init__(self, dataset: ListDataset, change: Callable[[Any], Any]) -> None:
+        self.dataset = dataset
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, label = self.dataset[index]
+        return image, self.change(label)
+
+
+ANIMALS = ("ant", "bee", "cow")
+
+
+def _transformed(change: Callable[[Any], Any], stored: Any = NUMBERS) -> ListDataset:
+    data = _list_dataset(torch.from_numpy, [change(label) for label in NUMBERS.tolist()], ANIMALS)
+    data.targets = stored  # a ``target_transform`` leaves the stored labels unchanged
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        (_transformed(int), {"ant": 20, "bee": 20, "cow": 20}),
+        (_transformed([2, 0, 1].__getitem__), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(lambda label: int(label == 2)), {"0": 40, "1": 20}),
+        (_transformed(lambda label: int(label == 2), (NUMBERS == 2).astype(int)), {"0": 40, "1": 20}),
+        (_transformed(lambda label: "201"[label]), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(ANIMALS.__getitem__), {"ant": 20, "bee": 20, "cow": 20}),
+        (_transformed(lambda label: ("cow", "bee", "cow")[label]), {"bee": 20, "cow": 40}),
+        (_transformed(int, None), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(int, NUMBERS[:50]), {"0": 20, "1": 20, "2": 20}),
+        (_transformed(int, [[1], [2, 3]]), {"0": 20, "1": 20, "2": 20}),
+        (Wrapper(_transformed(int), lambda label: int(label == 2)), {"0": 40, "1": 20}),
+        (torch.utils.data.Subset(_transformed(int), range(10, 60)), {"ant": 10, "bee": 20, "cow": 20}),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_names_of_classes_follow_labels_that_arrive(data: Any, counts: dict[str, int]):
+    remarks: list[str] = []
+    part = part_of_torch(data, "train", None, remarks)
+
+    assert {name: part.labels.count(name) for name in part.classes} == counts
+    has_unused_names = "0" in counts and not isinstance(data, Wrapper)
+    assert has_unused_names == any("not proven" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("kind", ["picture", "label", "seldom"])
+def test_torch_data_set_with_random_items_is_refused(kind: str):
+    random = np.random.default_rng(0)
+
+    class RandomSet(ListDataset):
+        def __getitem__(self, index: Any) -> Any:
+            image, label = super().__getitem__(index)
+            match kind:
+                case "picture":
+                    return np.roll(image, random.integers(-1, 2), axis=0), label
+                case "label":
+                    return image, int(random.integers(3))
+                case _:
+                    return (image[:, ::-1] if random.random() < 0.5 else image), label
+
+    with pytest.raises(DataError, match="differs when read twice"):
+        own.from_torch("a", RandomSet(zip(IMAGES, NUMBERS.tolist(), strict=True)))
 
 
 def test_palette_images_of_torch_data_set_are_colour_images():
@@ -398,7 +620,6 @@ def test_palette_images_of_torch_data_set_are_colour_images():
     [
         [{"image": IMAGES[0], "label": 1}],
         _list_dataset(torch.from_numpy, np.eye(3)[NUMBERS]),
-        _list_dataset(torch.from_numpy, NUMBERS, ("a", "b")),
         [(torch.from_numpy(IMAGES[0]), 0), (Image.fromarray(IMAGES[1]), 1)],
         iter([(IMAGES[0], 0)]),
         [],

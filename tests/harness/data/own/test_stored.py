@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,25 @@ def test_path_is_read_with_described_options_unless_ambiguous(tmp_path: Path):
     # A removed data set is not ambiguous.
     (workspace().data(glyphs_name) / "data.json").unlink()
     assert own.data_name(folder) == small_name
+
+
+def test_processes_at_the_same_time_remember_the_options_of_all_paths(tmp_path: Path):
+    images, labels = pictures()
+    paths = [
+        str(as_npz(tmp_path / f"{index}.npz", X=images, y=labels, person=np.arange(60) // 2)) for index in range(12)
+    ]
+    program = (
+        "import sys, time; from pathlib import Path; from harness.data import own\n"
+        "while not Path('start').exists(): time.sleep(0.01)\n"
+        "for path in sys.argv[1:]: own.data_name(path, own.SourceOptions(group_by='person'))"
+    )
+    arguments = [[sys.executable, "-c", program, *paths[index::3]] for index in range(3)]
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    processes = [subprocess.Popen(argument, cwd=tmp_path, env=environment) for argument in arguments]
+    (tmp_path / "start").touch()
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+
+    assert [own.described_options(path).group_by for path in paths] == ["person"] * 12
 
 
 @pytest.mark.parametrize("content", ["{", '{"x": 1', "[]", '{"KEY": [1]}'])

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import tracemalloc
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from harness.data import own
+from harness.data.other_images import labelled_images
 from harness.data.own import values
+from harness.deployment.pixels import RawInputNetwork
 from harness.system.errors import DataError
+from harness.training.torch_network import build
+from search_spaces.notation import parse_network
 from tests.harness.data.own.pictures import all_images, as_folder, as_npz, pictures
 
 RANDOM = np.random.default_rng(3)
@@ -200,6 +207,24 @@ def test_outlier_that_dominates_range_is_reported():
     assert any("4000" in remark for remark in spec.remarks)
 
 
+@pytest.mark.parametrize("shape", [None, (1, 4, 4)])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_finite_numbers_without_finite_squares_are_refused(part: str, shape: Any):
+    images, labels = pictures()
+    large = images * 1e300
+    with warnings.catch_warnings(action="error"), pytest.raises(DataError, match="too large"):
+        own.from_arrays("a", large if part == "train" else images, labels, large // 2, labels, shape=shape)
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
+def test_remark_on_outliers_is_independent_of_order_of_classes(names: tuple[str, ...]):
+    numbers = np.random.default_rng(0).normal(size=(900, 30))
+    numbers[:600] *= np.linspace(1, 4000, 30)  # in the first two classes the numbers fill the range
+    remarks = own.from_arrays("a", numbers, np.repeat(names, 300)).remarks
+
+    assert remarks == ()
+
+
 @pytest.mark.parametrize(
     ("shape", "channels", "expected"),
     [((60, 3, 20, 20), None, (3, 20, 20)), ((60, 20, 20, 3), None, (3, 20, 20)), ((60, 8, 8), None, (1, 8, 8)),
@@ -254,23 +279,96 @@ def test_transparent_parts_are_reported(tmp_path: Path):
     assert "20 pictures with transparent parts" in remark
 
 
+# Scales of the same pictures, dark as digits are.
+DARK = np.where(np.random.default_rng(4).random((60, 9, 8)) < 0.2, pictures()[0][:, 0, 0][:, None, None], 0).astype(int)
+DARK[:, 0, 0], DARK[:, 4, 4] = 0, 255
+SCALES: dict[str, Any] = {
+    "fractions": DARK / 255,
+    "from -1 to 1": DARK / 127.5 - 1,
+    "standardised": (DARK / 255 - 0.1307) / 0.3081,
+    "0 to 15": DARK // 17,
+    "bytes": DARK,
+    "bytes as uint8": DARK.astype(np.uint8),
+    "0 to 1,008": DARK * 1008 // 255,
+    "12 bits": DARK * 16,
+    "16 bits": DARK * 257,
+}
+DARK_LABELS = np.arange(60) % 3
+
+
+def _doubts(action: Callable[[], Any]) -> bool:
+    """Return whether an action refuses numbers, warns, or states a remark."""
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        try:
+            result = action()
+        except DataError:
+            return True
+    return bool(issued) or "SCALES" in " ".join(getattr(result, "remarks", ()))
+
+
+def _through_all_doors(folder: Path, fitted: Any, numbers: Any) -> dict[str, bool]:
+    """Return by door whether the scale of ``numbers`` is doubted, where ``fitted`` is the training part."""
+    folder.mkdir()
+    spec = own.from_arrays("a", fitted[::2], DARK_LABELS[::2])
+    arrays = {"x": fitted[::2], "y": DARK_LABELS[::2]}
+    others = {"x_{}": numbers[1::2], "y_{}": DARK_LABELS[1::2]}
+    parts = {part: {key.format(part): value for key, value in others.items()} for part in ("val", "test")}
+    for part, content in parts.items():
+        as_npz(folder / f"{part}.npz", **arrays, **content)
+    as_npz(folder / "on.npz", X=numbers[1::2], y=DARK_LABELS[1::2])
+    torch_parts = [
+        [(torch.from_numpy(np.asarray(image))[None], index % 3) for index, image in enumerate(images)]
+        for images in (fitted, numbers)
+    ]
+    for part, rows in (("TRAIN", fitted[::2]), ("TEST", numbers[1::2])):
+        lines = [f"{','.join(map(repr, row.ravel().tolist()))}:{index % 3}" for index, row in enumerate(rows)]
+        (folder / f"s_{part}.ts").write_text("@data\n" + "\n".join(lines))
+    network = parse_network("linear(3)", spec.task)
+    raw_network = RawInputNetwork(build(network, spec.task), spec).eval()
+    return {
+        "arrays": _doubts(lambda: own.from_arrays("b", **arrays, x_test=numbers[1::2], y_test=DARK_LABELS[1::2])),
+        "npz, test": _doubts(lambda: own.read(folder / "test.npz")),
+        "npz, validation": _doubts(lambda: own.read(folder / "val.npz")),
+        "torch": _doubts(lambda: own.from_torch("t", torch_parts[0][::2], torch_parts[1][1::2])),
+        "series": _doubts(lambda: own.read(folder / "s_TRAIN.ts")),
+        "predict": _doubts(lambda: own.pixels_of(spec, numbers[1::2])),
+        "load": _doubts(lambda: raw_network(torch.from_numpy(numbers[1::2].copy()))),
+        "evaluate --on": _doubts(lambda: labelled_images(str(folder / "on.npz"), spec, None)),
+    }
+
+
+@pytest.mark.parametrize("fitted", SCALES)
+def test_different_scale_is_doubted_at_each_door_in_both_directions(fitted: str, tmp_path: Path):
+    for index, (name, numbers) in enumerate(SCALES.items()):
+        is_same = name == fitted or {name, fitted} == {"bytes", "bytes as uint8"}
+        doors = _through_all_doors(tmp_path / str(index), SCALES[fitted], numbers)
+        assert set(doors.values()) == {not is_same}, (fitted, name, doors)
+
+
 @pytest.mark.parametrize(
-    ("numbers", "limits", "is_small"),
+    ("fitted", "numbers", "is_certain"),
     [
-        (np.array([0.0, 0.5, 1.0]), (0, 16), True),
-        (np.array([0.0, 3.5, 8.0]), (0, 16), False),
-        (np.array([0.0, 1.0, 1.0]), (0, 255), False),
-        (np.array([0.0, 0.2, 1.0]), (0, 255), True),
-        (np.array([-2.0, 0.2, 1.0]), (-3, 3), False),
-        # The share of the range above the lower end: (0.9 + 1) / 101 is 2 %, (1 + 1000) / 4000 is 25 %.
-        (np.array([-0.5, 0.2, 0.9]), (-1, 100), True),
-        (np.array([0.0, 0.2, 1.0]), (-1000, 3000), False),
+        ("bytes", DARK[:1] / 255, True),
+        ("bytes", DARK[:1] // 17, False),
+        ("bytes", (DARK[:1] / 255 - 0.1307) / 0.3081, True),
+        ("bytes", DARK[:1] + 0.25, None),
+        ("bytes", DARK[:1] * 0, None),
+        ("fractions", DARK[:1] / 255, None),
+        ("fractions", DARK[:1] / 1020, False),
+        ("standardised", DARK[:1] / 255, False),
+        ("12 bits", DARK[:1].astype(np.uint8), True),
+        ("12 bits", DARK[:1], False),
+        ("0 to 15", DARK[:1] / 255, False),
+        ("0 to 1,008", DARK / 255, True),
     ],
 )
-def test_values_in_small_share_of_range_seem_of_different_scale(numbers: Any, limits: tuple[int, int], is_small: bool):
-    low, high = (np.array([float(limit)]) for limit in limits)
+def test_single_pictures_are_refused_only_if_scale_is_impossible(fitted: str, numbers: Any, is_certain: bool | None):
+    spec = own.from_arrays("a", SCALES[fitted], DARK_LABELS)
+    low, high = map(np.array, spec.number_range)
+    fault = values.scale_fault(numbers[:, None], low, high, np.array(spec.std))
 
-    assert values.seems_small(numbers.reshape(1, 1, 1, 3), low, high) is is_small
+    assert (fault and fault.is_certain) is is_certain
 
 
 def test_bytes_are_rejected_for_data_of_sixteen_bits():

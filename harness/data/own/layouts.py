@@ -1,0 +1,254 @@
+"""Layouts of folders of pictures: which folders are parts, and which folders are classes.
+
+The layouts ``CLASS``, ``PART/CLASS`` and ``CLASS/PART`` are recognised, below any number of folders that contain a
+single folder. A tree that can be read in several ways is refused, with the names of the folders.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from harness.data.datasets import TEST_FILES
+from harness.data.own import values
+from harness.data.own.labels import text_label
+from harness.system.errors import DataError
+
+PARTS = ("train", "validation", "test")
+_MOST_LEVELS = 32  # levels of folders
+_SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
+_PART_WORDS = {
+    "train": ("train", "training", "trn"),
+    "validation": ("valid", "val", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
+_PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
+# Part by a word in the name of a folder, file or array; glued words such as testset are included.
+PART_OF_WORD = {
+    word + ending: part for part, words in _PART_WORDS.items() for word in words for ending in ("", *_PLAIN_WORDS)
+} | {TEST_FILES: "test"}
+
+
+@dataclass(slots=True, eq=False)
+class Folder:
+    """A folder, with the pictures and the visible folders directly inside, both sorted by name.
+
+    Attributes:
+        full: Folders inside that contain pictures, at any level; ``bare`` are the folders without pictures.
+        has_others: Whether the folder or a subfolder contains further visible files, such as annotations.
+    """
+
+    path: Path
+    pictures: list[Path] = field(default_factory=list)
+    full: list[Folder] = field(default_factory=list)
+    bare: list[Folder] = field(default_factory=list)
+    has_others: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    def below(self) -> Iterator[Path]:
+        """Yield all pictures, in subfolders too."""
+        yield from self.pictures
+        for folder in self.full:
+            yield from folder.below()
+
+
+_Classes: TypeAlias = list[tuple[str, Folder]]  # name and folder of each class
+
+
+def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes], str]:
+    """Return name and folder of each class, by part, and a remark on the layout, empty for ``CLASS``.
+
+    Args:
+        root: Folder of the data.
+        left_out: Counter to which the paths left out are added, by kind (`kind_of`).
+
+    Raises:
+        DataError: A link leads out of ``root``, the folders are too deep, or parts and classes are ambiguous.
+    """
+    top = _inner(_scanned(root, root, left_out, _MOST_LEVELS))
+    parts = _parts_among(top.full)
+    if parts and not _are_classes(top.full, parts):
+        left_out["further folder"] += len(top.bare)
+        folders = _by_part(top, parts)
+        places = ", ".join(f"{part} in {folder.path.relative_to(root)}/" for part, folder in folders.items())
+        return {part: _classes_of_part(folder, part) for part, folder in folders.items()}, f"parts: {places}"
+    inner_parts = {folder: _parts_among(_inner(folder).full) for folder in top.full}
+    if any(inner_parts.values()):
+        classes = _parts_in_classes(top, inner_parts)
+        return classes, f"parts: {' and '.join(classes)}, a folder for each inside each class"
+    return {"train": _classes_in(top)}, "" if top.path == root else f"classes in {top.path.relative_to(root)}/"
+
+
+def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Folder:
+    """Return the content of a folder; links to places outside ``root`` are refused, linked folders left out."""
+    if not levels:
+        raise DataError(f"{root} has more than {_MOST_LEVELS} levels of folders; pass the folder with the classes")
+    folder = Folder(path)
+    with os.scandir(path) as entries:
+        sorted_entries = sorted(entries, key=lambda entry: entry.name)
+    for entry in sorted_entries:
+        entry_path = path / entry.name
+        if entry.name.startswith(".") or entry.name in _SYSTEM_NAMES:
+            left_out["hidden file"] += 1
+        elif entry.is_symlink() and not entry_path.resolve().is_relative_to(root.resolve()):
+            raise DataError(f"{entry_path} is a link to a place outside {root}")
+        elif entry.is_dir(follow_symlinks=False):
+            inner = _scanned(entry_path, root, left_out, levels - 1)
+            (folder.full if inner.pictures or inner.full else folder.bare).append(inner)
+            folder.has_others = folder.has_others or inner.has_others
+        elif values.is_picture(entry_path) and entry.is_file():
+            folder.pictures.append(entry_path)
+        else:
+            folder.has_others = True
+            left_out[kind_of(entry_path)] += 1
+    return folder
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of a path that is left out, a singular noun for `counted`."""
+    if path.name.startswith("."):
+        return "hidden file"
+    if path.is_dir():
+        return "linked folder" if path.is_symlink() else "further folder"
+    if not path.suffix or not path.suffix.isprintable():
+        return "unknown file"
+    return f"{path.suffix.lower()} file"
+
+
+# Parts -----------------------------------------------------------------------------------------------------------
+
+
+def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
+    # Words end at digits, at other characters than letters, and between a small and a capital letter.
+    words = re.findall(rf"{TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}
+    if len(parts) != 1:
+        return None
+    return parts.pop(), tuple(word for word in words if word not in PART_OF_WORD and word not in _PLAIN_WORDS)
+
+
+def _parts_among(folders: Sequence[Folder]) -> dict[Folder, str]:
+    """Return the folders that are parts by their names.
+
+    Either a name has usual words only, such as ``Train Images``, or the names of several parts have equal further
+    words, such as ``seg_train`` and ``seg_test``.
+    """
+    named_folders = {folder: name for folder in folders if (name := _part_and_stem(folder.name)) is not None}
+    parts_by_stem = defaultdict[tuple[str, ...], set[str]](set)
+    for part, stem in named_folders.values():
+        parts_by_stem[stem].add(part)
+    return {folder: part for folder, (part, stem) in named_folders.items() if not stem or len(parts_by_stem[stem]) > 1}
+
+
+def _inner(folder: Folder, part: str | None = None) -> Folder:
+    """Return the first folder, at or below ``folder``, that is not the only folder with pictures in its folder.
+
+    A folder with the name of a part other than ``part`` is not entered. Folders without pictures must contain other
+    files, such as annotations; an empty folder may be a class.
+    """
+    while len(folder.full) == 1 and not folder.pictures and all(bare.has_others for bare in folder.bare):
+        [single] = folder.full
+        if not single.full or {*_parts_among([single]).values()} - {part}:
+            break
+        folder = single
+    return folder
+
+
+def _are_classes(folders: Sequence[Folder], parts: Mapping[Folder, str]) -> bool:
+    """Return whether the only folder that is called a part is a class, as in ``bus``, ``car`` and ``train``."""
+    # Unlabelled pictures to train on would be of no use, whereas unlabelled test pictures are usual beside classes.
+    return [*parts.values()] == ["train"] and len(folders) > 1 and all(folder.pictures for folder in folders)
+
+
+def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
+    """Return the folder of each part; raise DataError if ``top`` contains anything else, or a part twice."""
+    strangers = [folder.name + "/" for folder in top.full if folder not in parts]
+    strangers += [picture.name for picture in top.pictures]
+    if strangers:
+        hint = "if all are classes, move these into a folder train/; otherwise pass a folder with the parts only"
+        names = ", ".join(f"{folder.name}/" for folder in parts)
+        raise DataError(f"{top.path} contains {names} (by name parts) beside {', '.join(strangers[:3])}", hint=hint)
+    if bare_parts := _parts_among(top.bare):
+        raise DataError(f"{next(iter(bare_parts)).path} contains no pictures ({values.ENDINGS})")
+    folders: dict[str, Folder] = {}
+    for folder, part in parts.items():
+        if part in folders:
+            names = f"{folders[part].name}/ and {folder.name}/"
+            raise DataError(f"{top.path} contains {names}, both for {part}; keep a single folder")
+        folders[part] = folder
+    if "train" not in folders:
+        raise DataError(f"{top.path} contains {next(iter(parts)).name}/, but no train/")
+    return {part: folders[part] for part in PARTS if part in folders}
+
+
+def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]) -> dict[str, _Classes]:
+    """Return the classes of each part for ``CLASS/PART``."""
+    undivided = [folder.name for folder, parts in inner_parts.items() if not parts]
+    if undivided or top.pictures:
+        divided = next(folder for folder, parts in inner_parts.items() if parts)
+        names = f"{divided.name}/{next(iter(inner_parts[divided])).name}/ beside {(undivided or top.pictures)[0]}"
+        raise DataError(f"{top.path} contains {names}; either all classes are divided into parts, or no class")
+    classes: dict[str, _Classes] = {}
+    for folder, parts in inner_parts.items():
+        for part, part_folder in _by_part(_inner(folder), parts).items():
+            pictures = _inner(part_folder, part)
+            if len(pictures.full) > 1 or (pictures.full and not pictures.full[0].pictures):
+                raise DataError(f"{part_folder.path} contains folders; expected pictures of the class {folder.name}")
+            classes.setdefault(part, []).append((_label(folder), part_folder))
+    return classes
+
+
+# Classes ---------------------------------------------------------------------------------------------------------
+
+
+def _classes_of_part(folder: Folder, part: str) -> _Classes:
+    """Return the classes of the folder of a part."""
+    inner = _inner(folder, part)
+    nested_parts = [nested for nested in _parts_among(inner.full) if nested.full]
+    if nested_parts:
+        raise DataError(f"{inner.path}, the part {part}, contains {nested_parts[0].name}/ (by name a part)")
+    if len(inner.full) == 1:
+        words = re.findall(r"[a-z]+", inner.full[0].name.lower())
+        if all(word in _PLAIN_WORDS or word in PART_OF_WORD for word in words):
+            inner = inner.full[0]  # pictures without a folder for each class
+    return _classes_in(inner)
+
+
+def _classes_in(top: Folder) -> _Classes:
+    """Return the folders in ``top``; raise DataError if these are not clearly the folders of classes."""
+    if top.pictures:
+        beside = f", and folders such as {top.full[0].name}/" if top.full else ""
+        example = f"pictures outside of the folder of a class, such as {top.pictures[0].name}"
+        raise DataError(f"{top.path} contains {example}{beside}; every picture must be in the folder of a class")
+    if not top.full:
+        raise DataError(f"{top.path} contains neither a folder of pictures per class nor a pair of IDX files")
+    if top.bare:
+        raise DataError(f"class {_label(top.bare[0])!r} of {top.path} has no pictures ({values.ENDINGS})")
+    flat = [folder for folder in top.full if folder.pictures]
+    deep = [folder for folder in top.full if not folder.pictures]
+    if flat and deep:
+        both = f"{flat[0].name}/ with pictures and {deep[0].name}/ with folders only, such as {deep[0].full[0].name}/"
+        raise DataError(f"{top.path} contains {both}; the pictures of all classes must be at the same level")
+    names = Counter(folder.name.lower() for folder in top.full)
+    for folder in deep:
+        names.update(inner.name.lower() for inner in _inner(folder).full[1:] and _inner(folder).full)
+    repeated_names = [name for name, number in names.items() if number > 1]
+    if len(repeated_names) > 1:
+        message = f"{top.path} contains folders of equal names, such as {' and '.join(repeated_names[:2])}, in several"
+        hint = "call the outer folders train, validation and test, or move all pictures of a class into a single folder"
+        raise DataError(f"{message} places, so parts and classes are not clear", hint=hint)
+    return [(_label(folder), folder) for folder in top.full]
+
+
+def _label(folder: Folder) -> str:
+    return text_label(folder.name, f"the classes of {folder.path.parent.name}")
