@@ -22,9 +22,9 @@ from search_spaces.network import Task
 
 # Words in names of operators that multiply matrices or solve equations; only operators without a formula are compared.
 _PRODUCT_WORDS = {
-    "addmm", "attention", "bmm", "cdist", "cholesky", "conv", "convolution", "dot", "einsum", "euclidean", "fft", "geqrf", "gru", "linalg",
-    "linear", "lstm", "lu", "matmul", "mm", "mv", "ormqr", "pdist", "qr", "rnn", "solve", "svd", "tensordot",
-    "triangular", "trilinear",
+    "addmm", "attention", "bmm", "cdist", "cholesky", "conv", "convolution", "dot", "einsum", "euclidean", "fft",
+    "geqrf", "gru", "linalg", "linear", "lstm", "lu", "matmul", "mm", "mv", "ormqr", "pdist", "qr", "rnn", "solve",
+    "svd", "tensordot", "triangular", "trilinear",
 }  # fmt: skip
 _NO_PRODUCTS = {"linalg_vector_norm", "linalg_cross", "linalg_check_errors"}  # without sums of products
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,6 +77,80 @@ class JointBatchNorm(BatchNorm):
         if tie is None:  # a layer that is called once
             return BatchNorm(unscaled=self.unscaled)
         return BatchNorm.with_tie(self, tie)
+
+
+@register_variant("bn", "eps", "number that is added to the variance", ArgumentKind.SLOPE)
+@dataclass(frozen=True, slots=True)
+class EpsBatchNorm(BatchNorm):
+    """Batch normalisation that adds a number other than 0.00001 to the variance."""
+
+    eps: float = 1e-5
+
+    def shape(self, before: Shape) -> Shape:
+        if self.poses > 1 or self.eps == EpsBatchNorm().eps:
+            raise ShapeError(f"{self} takes no poses, and no eps of 0.00001, which is the default")
+        return before
+
+    def module(self, before: Shape) -> nn.Module:
+        norm: Any = BatchNorm.module(self, before)
+        norm.eps = self.eps
+        return norm  # type: ignore[no-any-return]
+
+    def source(self, before: Shape) -> str:
+        call = call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", before[0], eps=self.eps)
+        return f"unscaled({call})" if self.unscaled else call
+
+
+class _Overlapping(Op):
+    """Pooling with a stride that differs from the window, or with zeros or (for a maximum) nothing on each side."""
+
+    __slots__ = ()
+    size: int
+    stride: int | None
+    pad: int
+
+    def __post_init__(self) -> None:
+        """Replace a stride of the size of the window by None, so that equal ops compare equal."""
+        if self.stride == self.size:
+            object.__setattr__(self, "stride", None)
+
+    def window(self) -> tuple[int, int, int]:
+        return self.size, self.size, self.stride or self.size
+
+    def shape(self, before: Shape) -> Shape:
+        if self.pad > self.size // 2 or not (self.stride or self.pad):
+            raise ShapeError(f"{self} needs a stride other than the window, or a pad of at most half of the window")
+        return self.map_of(before)[0], *self.output_size(before, (self.pad, self.pad))
+
+
+def _overlapping(name: str) -> Callable[[type[Op]], type[Op]]:
+    stride = register_variant(name, "stride", "stride", ArgumentKind.COUNT)
+    pad = register_variant(name, "pad", "padding", ArgumentKind.COUNT, minimum=0)
+    return lambda op_type: pad(stride(op_type))
+
+
+@_overlapping("maxpool")
+@dataclass(frozen=True, slots=True)
+class OverlappingMaxPool(_Overlapping):
+    """Maximum over windows that may overlap; ``pad`` adds positions without a value on each side."""
+
+    role: ClassVar[Role] = Role.MAX_POOLING
+    layer: ClassVar[str] = "MaxPool2d"
+    size: int = 2
+    stride: int | None = None
+    pad: int = 0
+
+
+@_overlapping("avgpool")
+@dataclass(frozen=True, slots=True)
+class OverlappingAvgPool(_Overlapping):
+    """Mean over windows that may overlap; ``pad`` adds zeros on each side, which count."""
+
+    role: ClassVar[Role] = Role.MEAN_POOLING
+    layer: ClassVar[str] = "AvgPool2d"
+    size: int = 2
+    stride: int | None = None
+    pad: int = 0
 
 
 @register_variant("linear", "unbiased", "no bias")
