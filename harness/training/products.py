@@ -6,15 +6,15 @@ All layers, functions and methods reach torch as few basic operators: ``tensordo
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.system.errors import ContentError
@@ -40,11 +40,6 @@ def _convolution_macs(images: Tensor, weight: Tensor, *further: Any, result: Ten
     return weight.numel() * len(images) * math.prod(positions)
 
 
-def _attention_macs(queries: Tensor, keys: Tensor, values: Tensor) -> int:
-    """Return the multiply-adds of the products of queries and keys, and of weights and values."""
-    return math.prod(queries.shape[:-1]) * keys.shape[-2] * (queries.shape[-1] + values.shape[-1])
-
-
 def _bilinear_macs(first: Tensor, weights: Tensor, second: Tensor) -> int:
     """Return the multiply-adds of a bilinear layer: first input by weights, then the products by second input."""
     return math.prod(first.shape[:-1]) * (weights.numel() + weights.shape[0] * second.shape[-1])
@@ -55,7 +50,6 @@ _FORMULAS: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _matrix_macs),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), lambda added, first, second: _matrix_macs(first, second)),
     "addr": lambda added, first, second: first.numel() * second.numel(),
-    "scaled_dot_product_flash_attention_for_cpu": lambda *arguments: _attention_macs(*arguments[:3]),
     "trilinear": lambda first, weights, second, *axes: _bilinear_macs(first, weights, second),
 }
 
@@ -80,9 +74,10 @@ def module_macs(module: nn.Module, task: Task) -> Mapping[str, int]:
         )
     ]
     try:
-        # Recurrent layers and attention of mkldnn and of the fast path are single operators.
-        with _without_fast_attention(), torch.backends.mkldnn.flags(enabled=False), torch.no_grad(), counter:
-            module(torch.zeros(1, *task.input_shape))
+        # Recurrent layers of mkldnn and fast attention, which has no gradients, would be single operators.
+        images = torch.zeros(1, *task.input_shape, requires_grad=True).clone()
+        with torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), counter:
+            module(images)
     finally:
         for hook in hooks:
             hook.remove()
@@ -143,14 +138,3 @@ def _is_outer(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
     rank = max(len(first), len(second))
     pairs = [*zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)]
     return any(one == 1 < other for one, other in pairs) and any(other == 1 < one for one, other in pairs)
-
-
-@contextlib.contextmanager
-def _without_fast_attention() -> Iterator[None]:
-    """Within the block, compute attention without gradients by the operators that are counted."""
-    was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_enabled)

@@ -3,78 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from search_spaces.ops.op import Op, Signature, register
 
 
-@register(tanh=Signature())
-@dataclass(frozen=True, slots=True)
-class Tanh(Op):
-    """Hyperbolic tangent."""
-
-    layer: ClassVar[str] = "Tanh"
-
-
-@register(sigmoid=Signature())
-@dataclass(frozen=True, slots=True)
-class Sigmoid(Op):
-    """1 / (1 + exp(-x))."""
-
-    layer: ClassVar[str] = "Sigmoid"
+def _activation(layer: str) -> type[Op]:
+    """Return the op of a class of ``torch.nn`` that needs no arguments; its name in the notation is in lower case."""
+    members = {"layer": layer, "__slots__": (), "__module__": __name__, "__doc__": f"``torch.nn.{layer}``."}
+    op_type = dataclass(frozen=True)(type(layer, (Op,), members))
+    return register(**{layer.lower(): Signature()})(op_type)
 
 
-@register(gelu=Signature())
-@dataclass(frozen=True, slots=True)
-class GELU(Op):
-    """x times the distribution function of the standard normal distribution (Hendrycks and Gimpel, 1606.08415)."""
-
-    layer: ClassVar[str] = "GELU"
-
-
-@register(elu=Signature())
-@dataclass(frozen=True, slots=True)
-class ELU(Op):
-    """x, and exp(x) - 1 for negative x (Clevert, Unterthiner and Hochreiter, arXiv 1511.07289)."""
-
-    layer: ClassVar[str] = "ELU"
-
-
-@register(selu=Signature())
-@dataclass(frozen=True, slots=True)
-class SELU(Op):
-    """ELU with fixed factors that keep mean 0 and variance 1 (Klambauer et al., arXiv 1706.02515)."""
-
-    layer: ClassVar[str] = "SELU"
-
-
-@register(relu6=Signature())
-@dataclass(frozen=True, slots=True)
-class ReLU6(Op):
-    """Rectifier that is limited to 6 (Howard et al., arXiv 1704.04861)."""
-
-    layer: ClassVar[str] = "ReLU6"
-
-
-@register(hardswish=Signature())
-@dataclass(frozen=True, slots=True)
-class Hardswish(Op):
-    """x * relu6(x + 3) / 6 (Howard et al., arXiv 1905.02244)."""
-
-    layer: ClassVar[str] = "Hardswish"
-
-
-@register(mish=Signature())
-@dataclass(frozen=True, slots=True)
-class Mish(Op):
-    """x * tanh(log(1 + exp(x))) (Misra, arXiv 1908.08681)."""
-
-    layer: ClassVar[str] = "Mish"
-
-
-@register(softplus=Signature())
-@dataclass(frozen=True, slots=True)
-class Softplus(Op):
-    """log(1 + exp(x))."""
-
-    layer: ClassVar[str] = "Softplus"
+Tanh = _activation("Tanh")
+Sigmoid = _activation("Sigmoid")
+GELU = _activation("GELU")  # arXiv 1606.08415, with the distribution function of the standard normal distribution
+ELU = _activation("ELU")  # arXiv 1511.07289
+SELU = _activation("SELU")  # arXiv 1706.02515
+ReLU6 = _activation("ReLU6")  # arXiv 1704.04861
+Hardswish = _activation("Hardswish")  # arXiv 1905.02244
+Mish = _activation("Mish")  # arXiv 1908.08681
+Softplus = _activation("Softplus")

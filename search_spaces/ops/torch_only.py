@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -101,13 +100,19 @@ class EpsBatchNorm(BatchNorm):
         return f"unscaled({call})" if self.unscaled else call
 
 
+@dataclass(frozen=True, slots=True)
 class _Overlapping(Op):
-    """Pooling with a stride that differs from the window, or with zeros or (for a maximum) nothing on each side."""
+    """Pooling with a stride other than the window, or with ``pad`` further positions on each side.
 
-    __slots__ = ()
-    size: int
-    stride: int | None
-    pad: int
+    Attributes:
+        size: Edge of the window.
+        stride: Stride in rows and columns; None means ``size``.
+        pad: Positions on each side, without a value for a maximum, and with the value 0 for a mean.
+    """
+
+    size: int = 2
+    stride: int | None = None
+    pad: int = 0
 
     def __post_init__(self) -> None:
         """Replace a stride of the size of the window by None, so that equal ops compare equal."""
@@ -123,34 +128,24 @@ class _Overlapping(Op):
         return self.map_of(before)[0], *self.output_size(before, (self.pad, self.pad))
 
 
-def _overlapping(name: str) -> Callable[[type[Op]], type[Op]]:
-    stride = register_variant(name, "stride", "stride", ArgumentKind.COUNT)
-    pad = register_variant(name, "pad", "padding", ArgumentKind.COUNT, minimum=0)
-    return lambda op_type: pad(stride(op_type))
-
-
-@_overlapping("maxpool")
+@register_variant("maxpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
+@register_variant("maxpool", "stride", "stride", ArgumentKind.COUNT)
 @dataclass(frozen=True, slots=True)
 class OverlappingMaxPool(_Overlapping):
-    """Maximum over windows that may overlap; ``pad`` adds positions without a value on each side."""
+    """Maximum over windows that may overlap."""
 
     role: ClassVar[Role] = Role.MAX_POOLING
     layer: ClassVar[str] = "MaxPool2d"
-    size: int = 2
-    stride: int | None = None
-    pad: int = 0
 
 
-@_overlapping("avgpool")
+@register_variant("avgpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
+@register_variant("avgpool", "stride", "stride", ArgumentKind.COUNT)
 @dataclass(frozen=True, slots=True)
 class OverlappingAvgPool(_Overlapping):
-    """Mean over windows that may overlap; ``pad`` adds zeros on each side, which count."""
+    """Mean over windows that may overlap."""
 
     role: ClassVar[Role] = Role.MEAN_POOLING
     layer: ClassVar[str] = "AvgPool2d"
-    size: int = 2
-    stride: int | None = None
-    pad: int = 0
 
 
 @register_variant("linear", "unbiased", "no bias")
