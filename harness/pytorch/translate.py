@@ -164,15 +164,27 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
     with torch.random.fork_rng(devices=[]):  # the initialisation must not advance the user's random generator
         network = build(translation.architecture, task)
     with torch.no_grad():
-        for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
+        for part, names in zip(_parts_with_tensors(network).values(), translation.weights, strict=True):
             for name, tensor_name in names.items():
                 getattr(part, name).copy_(tensors[tensor_name])
     return network
 
 
-def _parts_with_tensors(network: TorchNetwork) -> list[nn.Module]:
-    """Return the modules with parameters or buffers of their own, in order of execution (``Translation.weights``)."""
-    return [part for part in network.modules() if {*part._parameters.values(), *part._buffers.values()} - {None}]
+def tensor_names(translation: Translation, task: Task) -> dict[str, str]:
+    """Return the names of tensors in the user's module, by names in the state of the network of the translation."""
+    with torch.random.fork_rng(devices=[]):
+        parts = _parts_with_tensors(build(translation.architecture, task))
+    tensors = zip(parts, translation.weights, strict=True)
+    return {f"{path}.{name}": tensor_name for path, names in tensors for name, tensor_name in names.items()}
+
+
+def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
+    """Return the modules with tensors of their own by path, in order of execution (``Translation.weights``)."""
+    return {
+        path: part
+        for path, part in network.named_modules()
+        if {*part._parameters.values(), *part._buffers.values()} - {None}
+    }
 
 
 class _Reader:
@@ -566,7 +578,7 @@ class _Check:
                 value = noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise
                 tensor.copy_(value)
         network = with_weights(translation, tensors, self.task)
-        parts = list(zip(_parts_with_tensors(network), translation.weights, strict=True))
+        parts = list(zip(_parts_with_tensors(network).values(), translation.weights, strict=True))
         for part, names in parts:
             if "running_mean" in names:
                 part.momentum = self.momenta[names["running_mean"]]  # type: ignore[assignment]
@@ -616,7 +628,7 @@ class _Check:
         _check_equal("outputs", network_tensor, module_tensor, output_tolerance)
         (network_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
         tensors = self._tensors
-        for part, names in zip(_parts_with_tensors(network), self.translation.weights, strict=True):
+        for part, names in zip(_parts_with_tensors(network).values(), self.translation.weights, strict=True):
             for name in names.keys() & part._parameters.keys():
                 gradients = (getattr(part, name).grad, tensors[names[name]].grad)
                 _check_equal(f"gradients of {names[name]}", *gradients, gradient_tolerance)
