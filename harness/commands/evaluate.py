@@ -91,7 +91,8 @@ def evaluate(
         options_text = "--on (labelled images), --images (pictures without labels), --weights (a file) and --c (C code)"
         raise UsageError(f"{options_text} cannot be combined")
     if weights is not None:
-        return _evaluate_weights(network, weights, dataset, data, reads_test, normalise, as_json)
+        options.print_result(as_json, *_evaluate_weights(network, weights, (dataset, data), reads_test, normalise))
+        return 0
     if reads_test or normalise:
         raise UsageError("--test and --normalise require --weights")
     from harness.evidence.evaluation import evaluate_seeds
@@ -123,15 +124,12 @@ def evaluate(
 
 
 def _evaluate_weights(
-    network: str,
-    path: Path,
-    dataset: str,
-    folder: Path | None,
-    reads_test: bool,
-    normalise: tuple[float, float] | None,
-    as_json: bool,
-) -> int:
-    """Count the errors of a network with the weights of a file."""
+    network: str, path: Path, data: tuple[str, Path | None], reads_test: bool, normalise: tuple[float, float] | None
+) -> tuple[dict[str, Any], str]:
+    """Count the errors of a network with the weights of a file; return the facts as JSON values and as text.
+
+    ``data`` is the name of the data set and the folder of the files; further arguments are options of ``evaluate``.
+    """
     import torch
 
     from harness.data.training_images import load
@@ -143,7 +141,7 @@ def _evaluate_weights(
     from harness.training.user_module import SeededModule
 
     workspace = files.workspace()
-    images = load(dataset, folder)
+    images = load(*data)
     spec = images.dataset
     scale = spec.mean, spec.std
     if normalise is not None:
@@ -168,8 +166,7 @@ def _evaluate_weights(
     text += f"; weights {place} of {path}" if place else ""
     if not reads_test:
         text += "\nthese images belong to the training images: weights that were trained on them have fewer errors here"
-    options.print_result(as_json, facts | {"errors": result.errors, "confusion": result.confusion}, text)
-    return 0
+    return facts | {"errors": result.errors, "confusion": result.confusion}, text
 
 
 def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration | None) -> dict[str, Any]:

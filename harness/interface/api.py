@@ -24,7 +24,7 @@ from harness.system.files import check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
 from harness.system.terminal import say
-from search_spaces.catalog import network_names
+from search_spaces.catalog import NOTES, network_names
 from search_spaces.chips import Chip, Fit, fastest, fitting
 from search_spaces.deployment import WIDE_BITS, check_integer_form
 from search_spaces.fast_kernels import Optimisation
@@ -96,6 +96,8 @@ def explain(
         )
     if argument.translated_module:
         say(f"notation: {architecture}")
+    if argument.name in NOTES:
+        say(f"{argument.name}: {NOTES[argument.name]}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # Without --input and --classes, a network of the leaderboard is analysed for the data set of the row.
         task = datasets.task_or_mnist(argument.rows[0].dataset)

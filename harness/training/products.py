@@ -50,6 +50,7 @@ _FORMULAS: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _matrix_macs),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), lambda added, first, second: _matrix_macs(first, second)),
     "addr": lambda added, first, second: first.numel() * second.numel(),
+    "mkldnn_rnn_layer": lambda steps, first, second, *further: steps[..., 0].numel() * (first.numel() + second.numel()),
     "trilinear": lambda first, weights, second, *axes: _bilinear_macs(first, weights, second),
 }
 
@@ -74,9 +75,9 @@ def module_macs(module: nn.Module, task: Task) -> Mapping[str, int]:
         )
     ]
     try:
-        # Recurrent layers of mkldnn and fast attention, which has no gradients, would be single operators.
+        # Fast attention, which has no gradients, would be a single operator.
         images = torch.zeros(1, *task.input_shape, requires_grad=True).clone()
-        with torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), counter:
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             module(images)
     finally:
         for hook in hooks:

@@ -165,6 +165,7 @@ def test_results_that_contain_logits_are_translated_and_reported(result: str, no
     assert [note in each for each in translation.notes] == [True]
 
 
+NAMES = ["Tanh", "Sigmoid", "GELU", "ELU", "SELU", "ReLU6", "Hardswish", "Mish", "Softplus"]
 OPERATORS = {  # body of forward after the first convolution, ops between the convolution and gap
     "x * torch.sigmoid(x)": "swish",
     "x.mul(torch.sigmoid(x))": "swish",
@@ -205,7 +206,7 @@ OPERATORS = {  # body of forward after the first convolution, ops between the co
     "nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(10, 4, 3))": "conv3x3(4, bias)",
     "nn.Sequential(nn.ZeroPad2d((1, 1, 0, 0)), nn.Conv2d(10, 4, (1, 3), bias=False))": "conv1x3(4)",
     "nn.Sequential(nn.ConstantPad2d(1, 0.0), nn.Conv2d(10, 4, 5, padding=1))": "conv5x5(4, bias)",
-    **{f"nn.{name}()": name.lower() for name in "Tanh Sigmoid GELU ELU SELU ReLU6 Hardswish Mish Softplus".split()},
+    **{f"nn.{name}()": name.lower() for name in NAMES},
 }
 
 
