@@ -152,18 +152,18 @@ def _evaluate_weights(
             module.eval()(torch.zeros(1, *spec.image_shape))  # gives lazy layers their shapes
     else:
         module = build(network_argument(network, workspace, spec.task).architecture, spec.task)
-    place = load_weights(module, path, network)
+    location = load_weights(module, path, network)
     part = "test" if reads_test else "validation"
     with busy("evaluating the weights"):
         classifier = SeededModule(module, spec.classes, ends_in_softmax=False)
         name = f"{network} --weights {path.name}"
         result = evaluate_weights(classifier, name, images, scale, workspace.test_log if reads_test else None)
-    facts = {"network": network, "weights": str(path), "place": place, "dataset": spec.name, "images": part}
+    facts = {"network": network, "weights": str(path), "location": location, "dataset": spec.name, "images": part}
     facts |= {"mean": scale[0], "deviation": scale[1], "accuracy_pct": result.accuracy_pct}
     mean, deviation = (", ".join(f"{value:g}" for value in values) for values in scale)
     text = f"{network}: {counted(result.errors, 'error')} in {result.images:,} {spec.name} {part} images"
     text += f" ({result.accuracy_pct:.2f} %), pixels (x - {mean}) / {deviation} with x from 0 to 1"
-    text += f"; weights {place} of {path}" if place else ""
+    text += f"; weights {location} of {path}" if location else ""
     if not reads_test:
         text += "\nthese images belong to the training images: weights that were trained on them have fewer errors here"
     return facts | {"errors": result.errors, "confusion": result.confusion}, text

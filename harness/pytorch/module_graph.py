@@ -248,8 +248,8 @@ class Recording:
     def _result(self, node: Node, results: Mapping[Node, Any]) -> Any:
         """Return the result of an operator without parameters for ``results`` of the operators before."""
 
-        def value_of(each: Node) -> Any:
-            value = results[each] if each in results else self.value(each, {})
+        def value_of(source: Node) -> Any:
+            value = results[source] if source in results else self.value(source, {})
             return value.clone() if isinstance(value, Tensor) else value  # the operator may work in place
 
         arguments, keywords = map_arg((node.args, dict(node.kwargs)), value_of)
@@ -334,25 +334,22 @@ def shape_of(node: Node) -> tuple[int, ...]:
 def place_of(node: Node) -> str:
     """Return the place of an operator in the user's code as the begin of a message.
 
-    The place is file and line with the text of the line, and the path and class of the layer; unknown parts are left
+    The place is file and line with the text of the line, or with path and class of the layer; unknown parts are left
     out. Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``.
     """
     # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION; then the text of the line.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
-    places = []
+    location = code = ""
     for line, text in itertools.pairwise([*lines, ""]):
         path, _, position = line.removeprefix('File "').partition('", line ')
         if line.startswith("File ") and is_users_file(path):
-            number, _, _ = position.partition(",")
-            places.append((f"{os.path.basename(path)}:{number}", text))
-    path, kind = next(reversed((node.meta.get("nn_module_stack") or {"": ("", "")}).values()))
-    if path:
-        name = kind if isinstance(kind, str) else kind.__name__
-        places = [(f"{place}, layer {path} ({name.rpartition('.')[2]})", "") for place, _ in places[-1:] or [("", "")]]
-    if not places:
-        return ""
-    place, text = places[-1]
-    return f"{place.removeprefix(', ')} '{text}': " if text else f"{place.removeprefix(', ')}: "
+            location = f"{os.path.basename(path)}:{position.partition(',')[0]}"
+            code = f" '{text}'" if text else ""
+    *_, (layer, kind) = (node.meta.get("nn_module_stack") or {"": ("", "")}).values()
+    if layer:
+        kind = getattr(kind, "__name__", kind)
+        code = f"{', ' if location else ''}layer {layer} ({kind.rpartition('.')[2]})"
+    return f"{location}{code}: " if location or code else ""
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:

@@ -25,18 +25,18 @@ class _State:
     """Tensors of a file by name, without the prefix of the names.
 
     Attributes:
-        place: Keys of the dictionaries that contain the tensors, and the prefix, such as ``state_dict.module.``.
+        location: Keys of the dictionaries that contain the tensors, and the prefix, such as ``state_dict.module.``.
         tensors: Tensors by name.
         faults: Differences from the names and shapes of the module, by kind; empty if the tensors fit.
     """
 
-    place: str
+    location: str
     tensors: Mapping[str, Tensor]
     faults: Mapping[str, list[str]]
 
 
 def load_weights(module: nn.Module, path: Path, name: str) -> str:
-    """Replace the weights of a module by the weights of a file, and return the place in the file, empty for the top.
+    """Replace the weights of a module by the weights of a file, and return the location in the file, empty for the top.
 
     Accepted are safetensors files and files of ``torch.save`` without code (``weights_only``): a ``state_dict``, also
     within dictionaries such as ``{"model": ...}``, and with a common prefix of all names such as ``module.``.
@@ -63,28 +63,28 @@ def load_weights(module: nn.Module, path: Path, name: str) -> str:
         message = f"{path} is neither a safetensors file nor a state_dict, and no other file is read"
         hint = "write the weights by torch.save(module.state_dict(), FILE)"
         raise ContentError(message, hint=hint) from error
-    states = [_fitted(module, place, tensors) for place, tensors in _dictionaries(content, "")]
+    states = [_fitted(module, location, tensors) for location, tensors in _dictionaries(content, "")]
     if not states:
         raise ContentError(f"{path} contains no tensors by name")
-    best = min(states, key=lambda state: (sum(map(len, state.faults.values())), len(state.place)))
+    best = min(states, key=lambda state: (sum(map(len, state.faults.values())), len(state.location)))
     if best.faults:
         texts = [f"{kind}: {_listed(names)}" for kind, names in best.faults.items()]
         raise ContentError(f"the weights {path} do not fit {name}: {'; '.join(texts)}")
     module.load_state_dict(best.tensors, strict=False)
-    return best.place.removesuffix(".")
+    return best.location.removesuffix(".")
 
 
-def _dictionaries(content: Any, place: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _dictionaries(content: Any, location: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield all dictionaries with tensors by name, and their places, from outside to inside."""
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
         if tensors:
-            yield place, tensors
+            yield location, tensors
         for key, value in content.items():
-            yield from _dictionaries(value, f"{place}{key}.")
+            yield from _dictionaries(value, f"{location}{key}.")
 
 
-def _fitted(module: nn.Module, place: str, tensors: Mapping[str, Tensor]) -> _State:
+def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> _State:
     """Return tensors without the most frequent prefix, and their differences from a module."""
     expected = {key: tensor for key, tensor in module.state_dict().items() if not key.endswith(_COUNTER)}
     prefixes = Counter(key[: -len(name)] for key in tensors for name in expected if f".{key}".endswith(f".{name}"))
@@ -101,7 +101,7 @@ def _fitted(module: nn.Module, place: str, tensors: Mapping[str, Tensor]) -> _St
             if key in state and _form(state[key]) != _form(tensor)
         ],
     }
-    return _State(place + prefix, state, {kind: names for kind, names in faults.items() if names})
+    return _State(location + prefix, state, {kind: names for kind, names in faults.items() if names})
 
 
 def _form(tensor: Tensor) -> str:

@@ -426,7 +426,6 @@ PRODUCTS: dict[str, tuple[str, int]] = {
     "kron": ("torch.kron(x[0, 0], m[:3, :2])", 784 * 6),
     "tensordot": ("torch.tensordot(x.flatten(1), a, dims=1)", 784 * 10),
     "multi_dot": ("torch.linalg.multi_dot([x.flatten(1), a, b])", 784 * 10 + 10 * 5),
-    "chain_matmul": ("torch.chain_matmul(x.flatten(1), a, b)", 784 * 10 + 10 * 5),
     "matrix_power": ("torch.linalg.matrix_power(x[0, 0], 2)", 28**3),
     "einsum": ("torch.einsum('bcij,jk->bik', x, m)", 28**3),
     "einsum of three": ("torch.einsum('bcij,jk,kl->bil', x, m, m[:, :3])", 28**3 + 28 * 28 * 3),
