@@ -21,7 +21,7 @@ from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.module_source import fresh_module
 from harness.training.torch_network import build
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture, Task
+from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import flat
 from search_spaces.space import draw_uniform
@@ -235,6 +235,82 @@ def test_note_on_momentum_names_the_average_of_the_module(momentum: float | None
     (note,) = translate(module, MNIST).notes
 
     assert note == f"batch normalisation has the momentum 0.1 in place {phrase}"
+
+
+# Networks as in public files, with the layers and functions that these files use.
+PUBLIC = {
+    "LeNet with tanh": """
+        s.c1, s.c2, s.c3 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5), nn.Conv2d(16, 120, 5)
+        s.f1, s.f2, s.pool = nn.Linear(120, 84), nn.Linear(84, 10), nn.AvgPool2d(2, 2)
+    |
+        x = s.pool(torch.tanh(s.c1(x)))
+        x = s.pool(torch.tanh(s.c2(x)))
+        x = torch.flatten(torch.tanh(s.c3(x)), 1)
+        return F.softmax(s.f2(torch.tanh(s.f1(x))), dim=-1)
+    """,
+    "example of PyTorch": """
+        s.c1, s.c2, s.d1, s.d2 = nn.Conv2d(1, 4, 3, 1), nn.Conv2d(4, 8, 3, 1), nn.Dropout(0.25), nn.Dropout(0.5)
+        s.f1, s.f2 = nn.Linear(1152, 16), nn.Linear(16, 10)
+    |
+        x = F.max_pool2d(F.relu(s.c2(F.relu(s.c1(x)))), 2)
+        x = s.d2(F.relu(s.f1(torch.flatten(s.d1(x), 1))))
+        return F.log_softmax(s.f2(x), dim=1)
+    """,
+    "residual blocks": """
+        s.stem = nn.Sequential(nn.Conv2d(1, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(True),
+                               nn.MaxPool2d(3, 2, 1))
+        s.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(8, 4, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU6(),
+                          nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8, eps=1e-3)) for _ in range(2))
+        s.head = nn.Linear(8, 10, bias=False)
+    |
+        x = s.stem(x)
+        for block in s.blocks:
+            x = F.relu(x + block(x))
+        return s.head(F.adaptive_avg_pool2d(x, 1).view(x.size(0), -1))
+    """,
+    "depthwise": """
+        s.net = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.Hardswish(), nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.SiLU(),
+                              nn.Conv2d(8, 10, 1), nn.GELU(), nn.ZeroPad2d(1), nn.Conv2d(10, 10, 3, groups=2), nn.ELU())
+    |
+        return s.net(x).mean([-1, -2])
+    """,
+    "perceptron": """
+        s.net = nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.BatchNorm1d(12), nn.Sigmoid(), nn.Linear(12, 10))
+    |
+        return s.net(x)
+    """,
+}
+
+
+def counts_by_hooks(module: nn.Module) -> tuple[int, int]:
+    """Return parameters, and multiply-adds of an image by the shapes that hooks of convolutions and layers see."""
+    macs = 0
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs
+        if isinstance(layer, nn.Conv2d):
+            window = layer.kernel_size[0] * layer.kernel_size[1]
+            macs += output[0].numel() * window * layer.in_channels // layer.groups
+        elif isinstance(layer, nn.Linear):
+            macs += layer.in_features * layer.out_features
+
+    hooks = [layer.register_forward_hook(add) for layer in module.modules()]
+    module.eval()(torch.zeros(1, 1, 28, 28))
+    for hook in hooks:
+        hook.remove()
+    return sum(weight.numel() for weight in module.parameters()), macs
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_network_as_in_a_public_file_is_translated_and_counted_as_by_hooks(name: str, tmp_path: Path) -> None:
+    constructor, _, forward = PUBLIC[name].partition("    |")
+    text = f"{HEAD}class Net(nn.Module):\n    def __init__(s):\n        super().__init__(){constructor}"
+    module = load_module(f"{text}\n    def forward(s, x):{forward}", tmp_path)
+
+    analysis = analyse(translate(module, MNIST).architecture, MNIST)
+
+    assert (analysis.parameters, analysis.macs) == counts_by_hooks(module)
 
 
 def test_layer_normalisation_of_all_values_is_group_normalisation() -> None:
