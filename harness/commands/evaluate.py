@@ -158,7 +158,13 @@ def _evaluate_weights(
         classifier = SeededModule(module, spec.classes, ends_in_softmax=False)
         name = f"{network} --weights {path.name}"
         result = evaluate_weights(classifier, name, images, scale, workspace.test_log if reads_test else None)
-    facts = {"network": network, "weights": str(path), "location": location, "dataset": spec.name, "images": part}
+    facts: dict[str, Any] = {
+        "network": network,
+        "weights": str(path),
+        "location": location,
+        "dataset": spec.name,
+        "images": part,
+    }
     facts |= {"mean": scale[0], "deviation": scale[1], "accuracy_pct": result.accuracy_pct}
     mean, deviation = (", ".join(f"{value:g}" for value in values) for values in scale)
     text = f"{network}: {counted(result.errors, 'error')} in {result.images:,} {spec.name} {part} images"

@@ -214,7 +214,11 @@ def evaluate_seeds(
 
 
 def evaluate_weights(
-    network: nn.Module, name: str, images: ImageData, scale: tuple[tuple[float, ...], ...], test_log: Path | None
+    network: nn.Module,
+    name: str,
+    images: ImageData,
+    scale: tuple[tuple[float, ...], tuple[float, ...]],
+    test_log: Path | None,
 ) -> Evaluation:
     """Evaluate weights without a record on the validation images, or on the test images.
 
@@ -235,9 +239,9 @@ def evaluate_weights(
         labels = images.train_labels[indices]
     else:
         pixels, labels = read_test_set(images, purpose=f"evaluate {name}", log=test_log)
-    batches = Images(pixels, labels, *scale, classes=images.dataset.classes)
+    batches = Images(pixels, labels, *scale, images.dataset.classes)
     with quiet(name), torch.inference_mode():
-        outputs = [network.eval()(batches[part][0]) for part in torch.arange(len(labels)).split(_BATCH)]
+        outputs = [network.eval()(batches[part][0]) for part in torch.split(torch.arange(len(labels)), _BATCH)]
     shares = torch.cat(outputs).float().softmax(1)
     if not shares.isfinite().all():
         raise ContentError(f"{name} returns numbers that are infinite or NaN")

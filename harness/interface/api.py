@@ -288,8 +288,8 @@ def export(
     weights = weights_of(source, images, workspace, device=device, engine=engine)
     # All files of a call have the same names of tensors.
     names = tensor_names(weights.network) if "pytorch" in targets else argument.tensor_names
-    network = replace(weights.network, fit=fit, optimise=variant, names=names)
-    return _exported(weights, network, targets)
+    trained = replace(weights.network, fit=fit, optimise=variant, names=names)
+    return _exported(weights, trained, targets)
 
 
 def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str | None) -> Fit:

@@ -93,7 +93,9 @@ class Recording:
             program = exported(module, task)
         signature = program.graph_signature
         constants = signature.inputs_to_lifted_tensor_constants
-        self._constants = {node_name: program.constants[name] for node_name, name in constants.items()}
+        self._constants: dict[str, Tensor] = {
+            node_name: program.constants[name] for node_name, name in constants.items()
+        }
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
         self.shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
         self.notes: list[str] = []
@@ -230,8 +232,11 @@ class Recording:
                 values = torch.randn(recorded.shape, generator=torch.Generator().manual_seed(0)).mul_(4)
                 values.view(-1)[0] = -1  # ``_ops_like`` reads the slope of a rectifier
                 results: dict[Node, Any] = {latest: values.requires_grad_()}
-                for node in sorted(region, key=self._order.__getitem__):
-                    results[node] = self._result(node, results)
+                try:
+                    for node in sorted(region, key=self._order.__getitem__):
+                        results[node] = self._result(node, results)
+                except (RuntimeError, IndexError, TypeError, ValueError):  # undefined for random numbers
+                    return None
                 for op in _ops_like(values, results[last]):
                     return Recognised(last, op), latest
             if latest is first:
@@ -297,15 +302,15 @@ def _ops_like(values: Tensor, result: Any) -> Iterator[Op | None]:
     if len(before) == 3:
         sizes = range(2, min(before[1:]) + 1)
         ops += [GlobalAvgPool(), *(kind(size) for kind in (AvgPool, MaxPool, Unshuffle) for size in sizes)]
-    for op in ops:
+    for candidate in ops:
         try:
-            is_as_large = math.prod(before if op is None else op.shape(before)) == result[0].numel()
+            is_as_large = math.prod(before if candidate is None else candidate.shape(before)) == result[0].numel()
         except SearchSpaceError:
             continue
-        if is_as_large and (op is None or op.cost(before) == (0, 0)):
-            expected = values if op is None else op.module(before)(values)
+        if is_as_large and (candidate is None or candidate.cost(before) == (0, 0)):
+            expected = values if candidate is None else candidate.module(before)(values)
             if torch.allclose(result, expected.detach().flatten(1), rtol=1e-5, atol=1e-6):
-                yield op
+                yield candidate
 
 
 def operator(node: Node) -> str:

@@ -85,7 +85,7 @@ def module_macs(module: nn.Module, task: Task) -> Mapping[str, int]:
     return counter.macs
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counter of the multiply-adds of all operators within the block.
 
     Attributes:
@@ -93,7 +93,7 @@ class _Counter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.macs = Counter[str]()
         self._paths: list[str] = []  # of the layers that are computed at present, from outside to inside
         self._terms: dict[int, Tensor] = {}  # results of elementwise products, by id
@@ -124,12 +124,12 @@ class _Counter(TorchDispatchMode):
         if name == "convolution":
             return _convolution_macs(*args, result=result)
         if name == "mul":
+            if _is_outer(*(tuple(each.shape) if isinstance(each, Tensor) else () for each in args)):
+                return int(result.numel())
             self._terms[id(result)] = result
-            shapes = [tuple(each.shape) if isinstance(each, Tensor) else () for each in args]
-            return result.numel() if _is_outer(*shapes) else 0
-        if name == "sum" and id(args[0]) in self._terms:
+        elif name == "sum" and id(args[0]) in self._terms:
             return self._terms.pop(id(args[0])).numel()
-        if name not in _NO_PRODUCTS and _PRODUCT_WORDS.intersection(name.split("_")):
+        elif name not in _NO_PRODUCTS and _PRODUCT_WORDS.intersection(name.split("_")):
             raise ContentError(f"the multiply-adds of {name} are not counted")
         return 0
 

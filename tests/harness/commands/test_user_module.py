@@ -174,8 +174,10 @@ def checkpoint(workspace: Path) -> dict[str, Tensor]:
 
 def errors_by_hand(state: Mapping[str, Tensor], pixels: Tensor, labels: Tensor, mean: float, deviation: float) -> int:
     x = functional.conv2d((pixels / 255 - mean) / deviation, state["features.0.weight"], state["features.0.bias"])
-    names = ("running_mean", "running_var", "weight", "bias")
-    x = functional.batch_norm(x, *(state[f"features.1.{name}"] for name in names))
+    norm = {
+        name: state[f"features.1.{name}"].view(4, 1, 1) for name in ("running_mean", "running_var", "weight", "bias")
+    }
+    x = (x - norm["running_mean"]) / (norm["running_var"] + 1e-5).sqrt() * norm["weight"] + norm["bias"]
     x = functional.max_pool2d(x.tanh(), 4).flatten(1)
     return int(((x @ state["head.weight"].t() + state["head.bias"]).argmax(1) != labels).sum())
 

@@ -430,6 +430,7 @@ PRODUCTS: dict[str, tuple[str, int]] = {
     "einsum": ("torch.einsum('bcij,jk->bik', x, m)", 28**3),
     "einsum of three": ("torch.einsum('bcij,jk,kl->bil', x, m, m[:, :3])", 28**3 + 28 * 28 * 3),
     "product and sum": ("(x.flatten(1)[:, :, None] * a).sum(1)", 784 * 10),
+    "outer product and sum": ("(x.view(784, 1) * v).sum(0)", 784 * 28),
     "linear": ("F.linear(x, m)", 28**3),
     "bilinear": ("F.bilinear(x, x, m.expand(3, 28, 28))", 28 * (3 * 28 * 28 + 3 * 28)),
     "conv1d": ("F.conv1d(x[:, 0], a[:84, 0].view(1, 28, 3))", 28 * 3 * 26),
