@@ -74,12 +74,13 @@ def module_macs(module: nn.Module, task: Task) -> Mapping[str, int]:
             part.register_forward_hook(counter.leave, always_call=True),
         )
     ]
+    is_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # a single operator without a formula
     try:
-        # Fast attention, which has no gradients, would be a single operator.
-        images = torch.zeros(1, *task.input_shape, requires_grad=True).clone()
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            module(images)
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            module(torch.zeros(1, *task.input_shape))
     finally:
+        torch.backends.mha.set_fastpath_enabled(is_fast)
         for hook in hooks:
             hook.remove()
     return counter.macs
