@@ -21,6 +21,7 @@ _MOST_BYTES = 1_000_000  # bytes, largest file of a search space
 _CATALOG = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
 SPACES: Mapping[str, str] = _CATALOG["spaces"]  # description of each search space, by name
 PRESETS: Mapping[str, str] = _CATALOG["networks"]  # text of each network, by name
+NOTES: Mapping[str, str] = _CATALOG["notes"]  # sentence on each network that needs an explanation, by name
 # Names of networks without a preset: form, number of parameters and, if two networks share these, digits of the hash.
 PATTERN = re.compile(rf"({'|'.join(sorted(FORMS, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
 

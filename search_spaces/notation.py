@@ -528,7 +528,8 @@ class _Resolver:
         values: dict[str, Value] = {}
         for field_name, (parameter, argument) in arguments.items():
             values[field_name] = self._argument(name, parameter, argument, scope)
-        for keyword in signature.variants.keys() & values.keys():
+        flags = {keyword for keyword in signature.variants if signature.options[keyword].kind is ArgumentKind.FLAG}
+        for keyword in flags & values.keys():
             if values.pop(keyword) is not True:
                 hint = "write alternatives, as in <bn / bn(bare)>"
                 raise NotationError(f"{keyword} of {name} cannot be optional", position=_at(call), hint=hint)

@@ -48,6 +48,12 @@ def test_wheel_contains_every_file_of_the_packages(source: Path, wheel: Path):
     assert wheel.stat().st_size < MOST_BYTES
 
 
+def test_package_links_to_every_table_of_the_bench():
+    folders = {path.parent.name for path in (REPOSITORY / "benchmarks" / "tables").glob("*/table.json")}
+    links = {path.parent.name for path in (REPOSITORY / "harness" / "bench" / "shipped").glob("*/table.json")}
+    assert links == folders >= {"mnist-bench"}
+
+
 @pytest.mark.nightly
 def test_wheel_inside_a_git_repository_trains_without_compiler(wheel: Path, tmp_path: Path):
     project = tmp_path / "project"

@@ -39,8 +39,8 @@ _FACTS = "table.json"
 _DATA = "data.json"
 # Share of the networks that reach the default target: few, so that the smallest of these are hard to find.
 _REACHING = 0.25
-# Folder of the tables in the repository.
-_COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
+# Links to the tables of the repository, which a wheel contains as files.
+_SHIPPED = Path(__file__).resolve().parent / "shipped"
 
 
 class Row(NamedTuple):
@@ -403,7 +403,7 @@ def export_table(table: Table, folder: Path) -> list[Path]:
 
 
 def table_folder(name: str, workspace: Workspace) -> Path:
-    """Return the folder of a table: ``name`` itself if it contains a slash, else in the workspace or repository.
+    """Return the folder of a table: ``name`` itself if it contains a slash, else shipped or in the workspace.
 
     Raises:
         UsageError: There is no table of this name.
@@ -411,7 +411,7 @@ def table_folder(name: str, workspace: Workspace) -> Path:
     if "/" in name:
         return Path(name)
     tables = workspace.tables
-    folders = {path.parent.name: path.parent for root in (_COMMITTED, tables) for path in root.glob(f"*/{_FACTS}")}
+    folders = {path.parent.name: path.parent for root in (_SHIPPED, tables) for path in root.glob(f"*/{_FACTS}")}
     if name in folders or (tables / name).exists():
         return folders.get(name, tables / name)
     raise UsageError(

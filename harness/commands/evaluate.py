@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
 
 
-@click.command(short_help="Check kept weights image by image, or classify your own digits.")
+@click.command(short_help="Check kept weights image by image, or count the errors of your own.")
 @click.argument("network")
 @click.option(
     "--seed",
@@ -36,6 +36,14 @@ _MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
 )
 @click.option("--on", "other_data", help="Different labelled images: qmnist-50k, or a path of data with a single part.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures to classify: a file or a folder.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Count the errors with the weights of this file.")
+@click.option("--test", "reads_test", is_flag=True, help="With --weights: use the test images; the read is logged.")
+@click.option(
+    "--normalise",
+    type=(float, click.FloatRange(0, min_open=True)),
+    metavar="MEAN DEVIATION",
+    help="With --weights: the network expects (x - MEAN) / DEVIATION for pixels x from 0 to 1; else as the data set.",
+)
 @click.option("--recipe", help="Name of the recipe, if the network has several rows.")
 @click.option("--c", "in_c", is_flag=True, help="Compile an integer network and compare all logits.")
 @options.json_and("dataset", "data")
@@ -44,6 +52,9 @@ def evaluate(
     seed: int | None,
     other_data: str | None,
     images: Path | None,
+    weights: Path | None,
+    reads_test: bool,
+    normalise: tuple[float, float] | None,
     recipe: str | None,
     in_c: bool,
     dataset: str,
@@ -65,15 +76,26 @@ def evaluate(
     integer network with the C compiler of this machine, and compares all logits of the test images with the reference.
     examples/evaluate_plain.py checks a record without this program.
 
+    --weights counts the errors of a network, such as a PyTorch module FILE.py:NAME (the code is executed), with weights
+    that you have: a safetensors file, or a state_dict that torch.save wrote (no code of the file is executed). The
+    images are the 10,000 validation images, which are training images of weights that were trained on all training
+    images; --test reads the test images. Nothing is recorded.
+
     \b
     harness evaluate eab8ff
     harness evaluate eab8ff --seed all
     harness evaluate eab8ff --on qmnist-50k --seed all
     harness evaluate eab8ff --images my-digits/
+    harness evaluate net.py:Net --weights net.pt --normalise 0 1
     """
-    if sum((other_data is not None, images is not None, in_c)) > 1:
-        options_text = "--on (labelled images), --images (pictures without labels) and --c (C code)"
+    if sum((other_data is not None, images is not None, weights is not None, in_c)) > 1:
+        options_text = "--on (labelled images), --images (pictures without labels), --weights (a file) and --c (C code)"
         raise UsageError(f"{options_text} cannot be combined")
+    if weights is not None:
+        options.print_result(as_json, *_evaluate_weights(network, weights, (dataset, data), reads_test, normalise))
+        return 0
+    if reads_test or normalise:
+        raise UsageError("--test and --normalise require --weights")
     from harness.evidence.evaluation import evaluate_seeds
     from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
@@ -100,6 +122,58 @@ def evaluate(
         return TargetMissed.exit_code
     # None: the images are not the recorded images.
     return TargetMissed.exit_code if any(item.as_recorded is False for item in seeds) else 0
+
+
+def _evaluate_weights(
+    network: str, path: Path, data: tuple[str, Path | None], reads_test: bool, normalise: tuple[float, float] | None
+) -> tuple[dict[str, Any], str]:
+    """Count the errors of a network with the weights of a file; return the facts as JSON values and as text.
+
+    ``data`` is the name of the data set and the folder of the files; further arguments are options of ``evaluate``.
+    """
+    import torch
+
+    from harness.data.training_images import load
+    from harness.evidence.evaluation import evaluate_weights
+    from harness.interface.lookup import network_argument
+    from harness.training.checkpoint import load_weights
+    from harness.training.module_source import load_value, made_module, names_module, quiet
+    from harness.training.torch_network import build
+    from harness.training.user_module import SeededModule
+
+    workspace = files.workspace()
+    images = load(*data)
+    spec = images.dataset
+    scale = spec.mean, spec.std
+    if normalise is not None:
+        scale = normalise[:1] * len(spec.mean), normalise[1:] * len(spec.mean)
+    if names_module(network):
+        module = made_module(load_value(network), network)
+        with quiet(network), torch.no_grad():
+            module.eval()(torch.zeros(1, *spec.image_shape))  # gives lazy layers their shapes
+    else:
+        module = build(network_argument(network, workspace, spec.task).architecture, spec.task)
+    location = load_weights(module, path, network)
+    part = "test" if reads_test else "validation"
+    with busy("evaluating the weights"):
+        classifier = SeededModule(module, spec.classes, ends_in_softmax=False)
+        name = f"{network} --weights {path.name}"
+        result = evaluate_weights(classifier, name, images, scale, workspace.test_log if reads_test else None)
+    facts: dict[str, Any] = {
+        "network": network,
+        "weights": str(path),
+        "location": location,
+        "dataset": spec.name,
+        "images": part,
+    }
+    facts |= {"mean": scale[0], "deviation": scale[1], "accuracy_pct": result.accuracy_pct}
+    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in scale)
+    text = f"{network}: {counted(result.errors, 'error')} in {result.images:,} {spec.name} {part} images"
+    text += f" ({result.accuracy_pct:.2f} %), pixels (x - {mean}) / {deviation} with x from 0 to 1"
+    text += f"; weights {location} of {path}" if location else ""
+    if not reads_test:
+        text += "\nthese images belong to the training images: weights that were trained on them have fewer errors here"
+    return facts | {"errors": result.errors, "confusion": result.confusion}, text
 
 
 def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration | None) -> dict[str, Any]:

@@ -19,11 +19,12 @@ def export(as_json: bool, **arguments: Any) -> int:
     machine, trained weights equal the record bit for bit; the output states whether the weights are equal.
 
     The ONNX model takes the raw numbers of the data set, MNIST's as uint8 (batch, 1, 28, 28). The model scales and
-    normalises the numbers, and is compared with torch on real images before the file is written; rotated filters are
-    written as plain kernels. A network that was trained to end with integers has quantised maps and weights (QDQ) in
-    ONNX; file and output state how many logits and classes of training images differ from the integers. ONNX needs the
-    optional packages of 'export'. The safetensors file has torch's names; a shared kernel is stored once, under the
-    name of the first layer that uses it. Both files name the classes and state the scale of the numbers.
+    normalises the numbers, and is compared with torch on real images before the file is written; rotated filters
+    are written as plain kernels. A network that was trained to end with integers has quantised maps and weights
+    (QDQ) in ONNX; file and output state how many logits and classes of training images differ from the integers.
+    ONNX needs the optional packages of 'export'. The safetensors file has the names of the user's PyTorch module if
+    NETWORK is one, with --pytorch the names of model.py, else ops.INDEX.NAME; a shared kernel is stored once, under
+    the name of the first layer that uses it. Both files name the classes and state the scale of the numbers.
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
     The folder of PyTorch does not need harness: model.py has the network as a class, weights.pt its weights,

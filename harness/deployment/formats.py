@@ -41,5 +41,7 @@ FORMATS = {
     "c": Format(c_files, check=lambda network, task, recipe: check_integer_form(analyse(network, task).plan)),
     "onnx": Format(onnx_files, ONNX_LIBRARIES, check_onnx),
     "pytorch": Format(pytorch_files, check=check_pytorch),
-    "safetensors": Format(lambda network, path: Files({path: to_safetensors(network.model, network.about)})),
+    "safetensors": Format(
+        lambda network, path: Files({path: to_safetensors(network.model, network.about, network.names)})
+    ),
 }

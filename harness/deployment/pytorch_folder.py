@@ -96,6 +96,14 @@ def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
     return Files(contents, {"test_images": len(labels)})
 
 
+def tensor_names(network: TrainedNetwork) -> dict[str, str]:
+    """Return the names of the tensors in ``Net.state_dict()`` of ``model.py``, by names in the state of the network."""
+    net = _Net()
+    net.add(network.architecture.ops, network.images.dataset.task.input_shape, network.model.ops)
+    names = {tensor.data_ptr(): name for name, tensor in reversed(net.state.items())}
+    return {name: names[tensor.data_ptr()] for name, tensor in network.model.state_dict().items()}
+
+
 def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
     """Return an ``.npz`` file of images on the scale of the data set, which ``read_arrays`` in ``evaluate.py`` reads.
 

@@ -30,6 +30,7 @@ class TrainedNetwork:
         recorded_run: Recorded run with these weights; None if no record has these weights.
         fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
         optimise: Optimisation of the exported C.
+        names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for the same names.
     """
 
     architecture: Architecture
@@ -41,6 +42,7 @@ class TrainedNetwork:
     recorded_run: SeedRun | None = None
     fit: Fit | None = None
     optimise: Optimisation = Optimisation.SIZE
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

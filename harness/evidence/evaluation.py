@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.data.datasets import Dataset, dataset
 from harness.data.other_images import labelled_images
 from harness.data.testset import read_test_set
-from harness.data.training_images import load
+from harness.data.training_images import ImageData, load, split
 from harness.evidence import ledger
 from harness.evidence.bounds import over_images, over_seeds
 from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
@@ -20,9 +20,10 @@ from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.system.statistics import ClassScores, class_scores, roc_auc
 from harness.training.integer import MAP_SCALES, WEIGHT_BITS
+from harness.training.module_source import quiet
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
-from harness.training.torch_network import TorchNetwork, build
+from harness.training.torch_network import Images, TorchNetwork, build
 from harness.training.training_loop import class_probabilities
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
@@ -31,6 +32,7 @@ from search_spaces.space_errors import SearchSpaceError
 # Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
 # and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
+_BATCH = 500  # images
 _NO_CLASS = -1  # stands for a recorded class that is impossible
 
 
@@ -209,6 +211,41 @@ def evaluate_seeds(
         bound, images_bound = bounds_of(record, evaluations)
         ledger.close(workspace.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
     return evaluations, entry
+
+
+def evaluate_weights(
+    network: nn.Module,
+    name: str,
+    images: ImageData,
+    scale: tuple[tuple[float, ...], tuple[float, ...]],
+    test_log: Path | None,
+) -> Evaluation:
+    """Evaluate weights without a record on the validation images, or on the test images.
+
+    Args:
+        network: Maps images to a number per class (``user_module.SeededModule``), with the weights.
+        name: Name of the network and of the weights, for messages and for the log.
+        images: Data set.
+        scale: Mean and standard deviation of each channel, by which the pixels from 0 to 1 are normalised.
+        test_log: Log of the read of the test images; None for the validation images.
+
+    Raises:
+        ContentError: The network fails, or returns numbers that are infinite or NaN.
+        DataError: The test images are missing or damaged.
+    """
+    if test_log is None:
+        indices = split(images).validation
+        pixels = images.train_images[indices]
+        labels = images.train_labels[indices]
+    else:
+        pixels, labels = read_test_set(images, purpose=f"evaluate {name}", log=test_log)
+    batches = Images(pixels, labels, *scale, images.dataset.classes)
+    with quiet(name), torch.inference_mode():
+        outputs = [network.eval()(batches[part][0]) for part in torch.split(torch.arange(len(labels)), _BATCH)]
+    shares = torch.cat(outputs).float().softmax(1)
+    if not shares.isfinite().all():
+        raise ContentError(f"{name} returns numbers that are infinite or NaN")
+    return evaluated(0, shares, labels, "fp32", None)
 
 
 def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, images_name: str) -> None:

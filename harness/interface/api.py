@@ -24,7 +24,7 @@ from harness.system.files import check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
 from harness.system.terminal import say
-from search_spaces.catalog import network_names
+from search_spaces.catalog import NOTES, network_names
 from search_spaces.chips import Chip, Fit, fastest, fitting
 from search_spaces.deployment import WIDE_BITS, check_integer_form
 from search_spaces.fast_kernels import Optimisation
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from harness.data.datasets import Dataset
     from harness.deployment.pixels import RawInputNetwork
+    from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
     from harness.interface.results import NetworkLike
@@ -95,6 +96,8 @@ def explain(
         )
     if argument.translated_module:
         say(f"notation: {architecture}")
+    if argument.name in NOTES:
+        say(f"{argument.name}: {NOTES[argument.name]}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # Without --input and --classes, a network of the leaderboard is analysed for the data set of the row.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
@@ -219,12 +222,14 @@ def export(
     trained on all training images first.
 
     The ONNX model takes the raw numbers of the data set, shape (batch, channels, rows, columns): uint8 for bytes,
-    float64 for all else. The model is compared with torch before the file is written. If the network was trained to end
-    with integers, maps and weights of the model are quantised (QDQ), and the model states how many logits and classes
-    of training images differ from the integers. The ONNX and safetensors files name the classes in order, and state how
-    raw numbers become the input of the network. The C computes in integers and is compared with the reference on
-    training images if a C compiler is installed. The folder of PyTorch does not need harness: the network as a class,
-    the weights, and programs that evaluate and train the network.
+    float64 for all else. The model is compared with torch before the file is written. If the network was trained to
+    end with integers, maps and weights of the model are quantised (QDQ), and the model states how many logits and
+    classes of training images differ from the integers. The ONNX and safetensors files name the classes in order,
+    and state how raw numbers become the input of the network. A safetensors file has the names of tensors of the
+    PyTorch module that ``network`` is, or with ``pytorch`` the names of ``model.py``, else ``ops.INDEX.NAME``. The
+    C computes in integers and is compared with the reference on training images if a C compiler is installed. The
+    folder of PyTorch does not need harness: the network as a class, the weights, and programs that evaluate and
+    train the network.
 
     Args:
         network: Network to export: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
@@ -266,6 +271,7 @@ def export(
 
     from harness.data.training_images import load
     from harness.deployment.formats import FORMATS
+    from harness.deployment.pytorch_folder import tensor_names
     from harness.training.recipe import check_batch, check_network
 
     for name in targets:
@@ -279,7 +285,11 @@ def export(
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
         check_writable(workspace.test_log.parent, make=False)
-    return _exported(weights_of(source, images, workspace, device=device, engine=engine), targets, fit, variant)
+    weights = weights_of(source, images, workspace, device=device, engine=engine)
+    # All files of a call have the same names of tensors.
+    names = tensor_names(weights.network) if "pytorch" in targets else argument.tensor_names
+    trained = replace(weights.network, fit=fit, optimise=variant, names=names)
+    return _exported(weights, trained, targets)
 
 
 def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str | None) -> Fit:
@@ -323,11 +333,10 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
     return targets
 
 
-def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, optimise: Optimisation) -> Exported:
-    """Write all files or none, and return the facts about the files."""
+def _exported(weights: Weights, network: TrainedNetwork, targets: Mapping[str, Path]) -> Exported:
+    """Write all files or none, and return the facts about the files; ``network`` has the options of the formats."""
     from harness.deployment.formats import FORMATS
 
-    network = replace(weights.network, fit=fit, optimise=optimise)
     run = weights.run
     recorded_run = weights.seed.recorded_run
     contents: dict[Path, bytes] = {}

@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -91,6 +91,7 @@ class NetworkArgument:
         rows: Known rows if a hash, a name, a trial or a study was given; else empty.
         parts: Layers of a PyTorch module that the notation cannot express; else empty.
         translated_module: Name of the PyTorch module that was translated; else empty.
+        tensor_names: Names of tensors in the user's module, by names in the state of the built network.
     """
 
     architecture: Architecture
@@ -98,6 +99,7 @@ class NetworkArgument:
     rows: tuple[KnownRow, ...] = ()
     parts: tuple[ModulePart, ...] = ()
     translated_module: str = ""
+    tensor_names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def only_row(
@@ -273,7 +275,7 @@ def _module_argument(
         only_notation: Raise UsageError instead of a description.
     """
     from harness.pytorch.module_graph import Untranslatable
-    from harness.pytorch.translate import translate
+    from harness.pytorch.translate import tensor_names, translate
 
     instance = made_module(module, name)
     try:
@@ -285,10 +287,12 @@ def _module_argument(
         say(f"{name} stays a PyTorch module, and the weights of the module are not used: {error.message}")
         say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
-        argument = NetworkArgument(Architecture((description.op,)), parts=description.parts)
+        names = {f"ops.0.module.{tensor}": tensor for tensor in instance.state_dict()}
+        argument = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
     else:
         notes = translation.notes
-        argument = NetworkArgument(translation.architecture, translated_module=name)
+        names = tensor_names(translation, task)
+        argument = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
         say(f"{name} is {argument.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")

@@ -5,11 +5,14 @@ A ``Node`` is a value of the recorded graph: an input, a parameter or buffer, or
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
@@ -19,9 +22,12 @@ from harness.system.user_code import is_users_file
 from harness.training.module_source import quiet
 from harness.training.user_module import BATCH, exported
 from search_spaces.network import Task
+from search_spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, MaxPool, Op, Role, Unshuffle
+from search_spaces.space_errors import SearchSpaceError
 
 _SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
+_MOST_OPERATORS = 12  # operators that compute a recognised op together
 
 
 class Untranslatable(ContentError):
@@ -36,7 +42,23 @@ class Sum:
         steps: Operators of the branch, in order of execution.
     """
 
-    steps: tuple[Node | Sum, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """An op that one or several operators without parameters compute, such as ``x * sigmoid(x)``.
+
+    Attributes:
+        node: The last operator.
+        op: The op, which gives the same values for random inputs; None if the values and their order stay the same.
+    """
+
+    node: Node
+    op: Op | None
+
+
+Step = Node | Recognised | Sum
 
 
 class Recording:
@@ -50,8 +72,14 @@ class Recording:
         position: Index of the logits, or of ``final`` of the logits, among all tensors that the module returns.
     """
 
-    def __init__(self, module: nn.Module, task: Task, name: str) -> None:
+    def __init__(self, module: nn.Module, task: Task, name: str, layers: Container[str]) -> None:
         """Record a module in evaluation mode.
+
+        Args:
+            module: The module.
+            task: Shape of the images and number of classes.
+            name: Name of the module in messages.
+            layers: Names of operators that become an op each; other operators are recognised by their values.
 
         Raises:
             ContentError: The module cannot be run or recorded.
@@ -59,9 +87,15 @@ class Recording:
                 parameter or buffer, or returns no tensor with a value per class.
         """
         self.name = name
+        self._module = module
+        self._layers = layers
         with quiet(name):
             program = exported(module, task)
         signature = program.graph_signature
+        constants = signature.inputs_to_lifted_tensor_constants
+        self._constants: dict[str, Tensor] = {
+            node_name: program.constants[name] for node_name, name in constants.items()
+        }
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
         self.shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
         self.notes: list[str] = []
@@ -72,6 +106,8 @@ class Recording:
                 input_name = self.name_of(node.args[0])
                 raise Untranslatable(f"{place_of(node)}the module changes {input_name} in evaluation mode")
         _replace_overwritten(graph)
+        _join_padding(graph)
+        self._order = {node: index for index, node in enumerate(graph.nodes)}
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
         )
@@ -97,6 +133,11 @@ class Recording:
         """Return the name of the parameter or buffer that an operator gets, None for any other value."""
         return self._tensors.get(value.name) if isinstance(value, Node) else None
 
+    def is_cumulative(self, mean: Node) -> bool:
+        """Return whether the layer that owns a running mean averages over all batches (``momentum=None``)."""
+        path, _, _ = (self.name_of(mean) or "").rpartition(".")
+        return getattr(self._module.get_submodule(path), "momentum", 0) is None
+
     def sources(self, node: Node) -> tuple[str, ...]:
         """Return the names of the parameters and buffers from which a value is computed, without repeats.
 
@@ -120,6 +161,8 @@ class Recording:
         name = self.name_of(node)
         if name is not None:
             return tensors[name]
+        if node.name in self._constants:
+            return self._constants[node.name]
         arguments, keywords = map_arg((node.args, dict(node.kwargs)), lambda each: self.value(each, tensors))
         result: Tensor = node.target(*arguments, **keywords)  # type: ignore[operator]
         return result
@@ -150,9 +193,9 @@ class Recording:
         before: Node = node.args[0]
         return before
 
-    def _between(self, first: Node, last: Node) -> tuple[Node | Sum, ...]:
+    def _between(self, first: Node, last: Node) -> tuple[Step, ...]:
         """Return the operators after ``first`` up to ``last``, in order of execution."""
-        steps: list[Node | Sum] = []
+        steps: list[Step] = []
         node = last
         while node is not first:
             if node not in self._varying:
@@ -161,7 +204,11 @@ class Recording:
                 raise Untranslatable(f"{place_of(node)}the result of {operator(node)} is used in several places")
             self._read.add(node)
             inputs = [each for each in node.all_input_nodes if each in self._varying]
-            if len(inputs) == 1:
+            recognised = None if operator(node) in self._layers else self._recognised(node, first)
+            if recognised is not None:
+                step, node = recognised
+                steps.append(step)
+            elif len(inputs) == 1:
                 steps.append(node)
                 node = inputs[0]
             elif operator(node) == "add" and not node.kwargs:
@@ -170,6 +217,48 @@ class Recording:
             else:
                 raise Untranslatable(f"{place_of(node)}{operator(node)} of {len(inputs)} values is not in the notation")
         return tuple(reversed(steps))
+
+    def _recognised(self, last: Node, first: Node) -> tuple[Recognised, Node] | None:
+        """Return the op that ``last`` and as few earlier operators as possible compute, and the input of the op.
+
+        Operators up to ``first`` are not considered. None if no op gives the same values.
+        """
+        region = [last]
+        while len(region) <= _MOST_OPERATORS and self._is_function(region[-1]):
+            inputs = {each for node in region for each in node.all_input_nodes if each in self._varying}
+            latest = max(inputs - {*region}, key=self._order.__getitem__)
+            recorded = latest.meta["val"]
+            if inputs <= {*region, latest} and isinstance(recorded, Tensor) and recorded.is_floating_point():
+                values = torch.randn(recorded.shape, generator=torch.Generator().manual_seed(0)).mul_(4)
+                values.view(-1)[0] = -1  # ``_ops_like`` reads the slope of a rectifier
+                results: dict[Node, Any] = {latest: values.requires_grad_()}
+                try:
+                    for node in sorted(region, key=self._order.__getitem__):
+                        results[node] = self._result(node, results)
+                except (RuntimeError, IndexError, TypeError, ValueError):  # undefined for random numbers
+                    return None
+                for op in _ops_like(values, results[last]):
+                    return Recognised(last, op), latest
+            if latest is first:
+                return None
+            region.append(latest)
+        return None
+
+    def _is_function(self, node: Node) -> bool:
+        """Return whether an operator has neither parameters nor buffers, and draws no random numbers."""
+        is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        has_sources = any(self.sources(each) for each in node.all_input_nodes)
+        return node.op == "call_function" and not is_random and not has_sources
+
+    def _result(self, node: Node, results: Mapping[Node, Any]) -> Any:
+        """Return the result of an operator without parameters for ``results`` of the operators before."""
+
+        def value_of(source: Node) -> Any:
+            value = results[source] if source in results else self.value(source, {})
+            return value.clone() if isinstance(value, Tensor) else value  # the operator may work in place
+
+        arguments, keywords = map_arg((node.args, dict(node.kwargs)), value_of)
+        return node.target(*arguments, **keywords)  # type: ignore[operator]
 
     def _ordered(self, terms: Sequence[Node], node: Node) -> tuple[Node, Node]:
         """Return the two terms of a sum, first the term from which the second term is computed."""
@@ -182,13 +271,46 @@ class Recording:
         raise Untranslatable(f"{place_of(node)}a sum of two branches is not in the notation; {rule}")
 
 
-def operators(steps: Sequence[Node | Sum]) -> Iterator[Node]:
-    """Yield all operators of a sequence, in order of execution."""
+def operators(steps: Sequence[Step]) -> Iterator[Node]:
+    """Yield all operators of a sequence that become an op each, in order of execution."""
     for step in steps:
         if isinstance(step, Sum):
             yield from operators(step.steps)
-        else:
+        elif isinstance(step, Node):
             yield step
+
+
+def _ops_like(values: Tensor, result: Any) -> Iterator[Op | None]:
+    """Yield the ops with this result for ``values``; None stands for the same values in the same order.
+
+    Args:
+        values: Input, (batch, channels, rows, columns) or (batch, features), with the first value -1.
+        result: Result of the operators of the user.
+    """
+    is_tensor = isinstance(result, Tensor) and result.requires_grad and result.is_floating_point()
+    if not is_tensor or result.shape[:1] != values.shape[:1]:
+        return
+    result = result.detach().flatten(1)
+    before = tuple(values.shape[1:])
+    ops: list[Op | None] = [None]
+    if len(before) in (1, 3):
+        activations = [each for each in SIGNATURES.values() if each.number is None and each.op_type is not None]
+        ops += [op for each in activations if (op := each.make_default()).role is Role.ACTIVATION and op.layer]
+    slope = round(-result.flatten()[0].item(), 6)  # decimal digits of a 32-bit number
+    if 0 < slope < 1:
+        ops.append(LeakyReLU(slope))
+    if len(before) == 3:
+        sizes = range(2, min(before[1:]) + 1)
+        ops += [GlobalAvgPool(), *(kind(size) for kind in (AvgPool, MaxPool, Unshuffle) for size in sizes)]
+    for candidate in ops:
+        try:
+            is_as_large = math.prod(before if candidate is None else candidate.shape(before)) == result[0].numel()
+        except SearchSpaceError:
+            continue
+        if is_as_large and (candidate is None or candidate.cost(before) == (0, 0)):
+            expected = values if candidate is None else candidate.module(before)(values)
+            if torch.allclose(result, expected.detach().flatten(1), rtol=1e-5, atol=1e-6):
+                yield candidate
 
 
 def operator(node: Node) -> str:
@@ -215,16 +337,24 @@ def shape_of(node: Node) -> tuple[int, ...]:
 
 
 def place_of(node: Node) -> str:
-    """Return file and line of the user's code as the begin of a message; empty if unknown."""
-    # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION.
+    """Return the place of an operator in the user's code as the begin of a message.
+
+    The place is file and line with the text of the line, or with path and class of the layer; unknown parts are left
+    out. Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``.
+    """
+    # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION; then the text of the line.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
-    places = [line.removeprefix('File "').partition('", line ') for line in lines if line.startswith("File ")]
-    places_of_user = [(path, position) for path, _, position in places if is_users_file(path)]
-    if not places_of_user:
-        return ""
-    path, position = places_of_user[-1]
-    line, _, _ = position.partition(",")
-    return f"{os.path.basename(path)}:{line}: "
+    location = code = ""
+    for line, text in itertools.pairwise([*lines, ""]):
+        path, _, position = line.removeprefix('File "').partition('", line ')
+        if line.startswith("File ") and is_users_file(path):
+            location = f"{os.path.basename(path)}:{position.partition(',')[0]}"
+            code = f" '{text}'" if text else ""
+    *_, (layer, kind) = (node.meta.get("nn_module_stack") or {"": ("", "")}).values()
+    if layer:
+        kind = getattr(kind, "__name__", kind)
+        code = f"{', ' if location else ''}layer {layer} ({kind.rpartition('.')[2]})"
+    return f"{location}{code}: " if location or code else ""
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:
@@ -248,6 +378,23 @@ def _replace_overwritten(graph: Graph) -> None:
         if _works_in_place(node):
             later = {each for each in graph.nodes if order[each] > order[node]}
             node.args[0].replace_all_uses_with(node, later.__contains__)
+
+
+def _join_padding(graph: Graph) -> None:
+    """Let convolutions add the zeros of a padding operator before, if the padding is equal on both sides."""
+    for node in graph.nodes:
+        if operator(node) != "conv2d" or operator(node.args[0]) not in ("pad", "constant_pad_nd"):
+            continue
+        padding = arguments_of(node)["padding"]
+        pad = arguments_of(node.args[0])
+        left, right, above, below, *further = [*pad["pad"], 0, 0, 0, 0][:6]
+        is_zero = pad.get("mode", "constant") == "constant" and not pad["value"]
+        if is_zero and not isinstance(padding, str) and (left, above, *further) == (right, below, 0, 0):
+            arguments = arguments_of(node) | {
+                "input": node.args[0].args[0], "padding": [padding[0] + above, padding[-1] + left],
+            }  # fmt: skip
+            node.args = tuple(arguments.values())
+            node.kwargs = {}
 
 
 def _dependent_on(origin: Node, graph: Graph) -> set[Node]:

@@ -25,7 +25,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from harness.pytorch.module_graph import (
+    Recognised,
     Recording,
+    Step,
     Sum,
     Untranslatable,
     arguments_of,
@@ -50,22 +52,21 @@ from search_spaces.ops import (
     DepthwiseConv,
     Dropout,
     Dropout2d,
-    GlobalAvgPool,
+    EpsBatchNorm,
     GroupNorm,
     JointBatchNorm,
     Kernel,
-    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    OverlappingAvgPool,
+    OverlappingMaxPool,
     PoseLinear,
     PReLU,
     ReLU,
     Residual,
     Shape,
-    Swish,
     UnbiasedLinear,
-    Unshuffle,
     flat,
     shape_text,
 )
@@ -116,7 +117,7 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         frozen_names = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)
-    recording = Recording(module, task, name)
+    recording = Recording(module, task, name, _TRANSLATORS)
     reader = _Reader(recording, task)
     ops = reader.ops_of(recording.steps)
     try:
@@ -163,15 +164,27 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
     with torch.random.fork_rng(devices=[]):  # the initialisation must not advance the user's random generator
         network = build(translation.architecture, task)
     with torch.no_grad():
-        for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
+        for part, names in zip(_parts_with_tensors(network).values(), translation.weights, strict=True):
             for name, tensor_name in names.items():
                 getattr(part, name).copy_(tensors[tensor_name])
     return network
 
 
-def _parts_with_tensors(network: TorchNetwork) -> list[nn.Module]:
-    """Return the modules with parameters or buffers of their own, in order of execution (``Translation.weights``)."""
-    return [part for part in network.modules() if {*part._parameters.values(), *part._buffers.values()} - {None}]
+def tensor_names(translation: Translation, task: Task) -> dict[str, str]:
+    """Return the names of tensors in the user's module, by names in the state of the network of the translation."""
+    with torch.random.fork_rng(devices=[]):
+        parts = _parts_with_tensors(build(translation.architecture, task))
+    tensors = zip(parts, translation.weights, strict=True)
+    return {f"{path}.{name}": tensor_name for path, names in tensors for name, tensor_name in names.items()}
+
+
+def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
+    """Return the modules with tensors of their own by path, in order of execution (``Translation.weights``)."""
+    return {
+        path: part
+        for path, part in network.named_modules()
+        if {*part._parameters.values(), *part._buffers.values()} - {None}
+    }
 
 
 class _Reader:
@@ -195,16 +208,20 @@ class _Reader:
             for source in recording.sources(each)
         )
 
-    def ops_of(self, steps: Sequence[Node | Sum]) -> tuple[Op, ...]:
+    def ops_of(self, steps: Sequence[Step]) -> tuple[Op, ...]:
         """Return the ops of recorded operators; an operator that only changes the shape has no op."""
         ops: list[Op] = []
         for step in steps:
             before = self._shape
-            op = Residual(self.ops_of(step.steps)) if isinstance(step, Sum) else self._op_of(step)
+            node = step.node if isinstance(step, Recognised) else step
+            if isinstance(node, Sum):
+                op: Op | None = Residual(self.ops_of(node.steps))
+            else:
+                op = step.op if isinstance(step, Recognised) else self._op_of(node)
             try:
                 self._shape = before if op is None else op.shape(before)
             except SearchSpaceError as error:
-                location = "" if isinstance(step, Sum) else place_of(step)
+                location = "" if isinstance(node, Sum) else place_of(node)
                 raise Untranslatable(f"{location}{error.message}") from error
             if isinstance(step, Node):
                 self._check_shape(step)
@@ -336,10 +353,11 @@ class _Reader:
             raise _lacks(node, "batch normalisation without running statistics")
         if arguments["bias"] is None and scale is not None:
             raise _lacks(node, "batch normalisation with a scale and without a shift")
-        if arguments["eps"] != _EPS:
-            raise _lacks(node, f"batch normalisation with eps={arguments['eps']:g}")
         if arguments["momentum"] != norm.momentum:
-            note = f"batch normalisation has the momentum {norm.momentum} in place of {arguments['momentum']:g}"
+            average = f"{arguments['momentum']:g}"
+            if self._recording.is_cumulative(arguments["running_mean"]):
+                average = "a cumulative average"
+            note = f"batch normalisation has the momentum {norm.momentum} in place of {average}"
             if note not in self._recording.notes:
                 self._recording.notes.append(note)
         names = ("weight", "bias", "running_mean", "running_var")
@@ -354,6 +372,9 @@ class _Reader:
         is_shared = statistics != channels
         if channels % statistics or (is_shared and arguments["bias"] is None):
             raise _lacks(node, f"batch normalisation of {statistics} values of a map of {channels} channels")
+        has_eps = arguments["eps"] != _EPS
+        if has_eps and (is_joint or arguments["bias"] is None or not 0 < arguments["eps"] < 1):
+            raise _lacks(node, f"such a batch normalisation with eps={arguments['eps']:g}")
         if arguments["bias"] is None:
             return BareBatchNorm()
         poses = self._poses_of(arguments["bias"], torch.repeat_interleave)
@@ -364,10 +385,12 @@ class _Reader:
         tie = self._tie_of(weight_names["bias"])
         if is_joint:
             return JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
+        if has_eps:
+            return EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
         return BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
-        """Return the op of ``group_norm``, or of a ``layer_norm`` that computes the same."""
+        """Return the op of ``group_norm``, or of an ``instance_norm`` or ``layer_norm`` that computes the same."""
         arguments = arguments_of(node)
         scale = arguments["weight"]
         shape = shape_of(arguments["input"])[1:]
@@ -379,7 +402,11 @@ class _Reader:
         if (scale is None) != (arguments["bias"] is None) or shape[0] != self._shape[0]:
             raise _lacks(node, "group normalisation with a single one of scale and shift, or of other channels")
         self._add_weights(node, {"weight": scale, "bias": arguments["bias"]})
-        return GroupNorm(arguments.get("num_groups", 1), bare=scale is None)
+        # Instance normalisation has a group per channel.
+        if arguments.get("running_mean") is not None:
+            raise _lacks(node, "instance normalisation with running statistics")
+        groups = shape[0] if operator(node) == "instance_norm" else arguments.get("num_groups", 1)
+        return GroupNorm(groups, bare=scale is None)
 
     def pool(self, node: Node) -> Op:
         """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
@@ -388,41 +415,23 @@ class _Reader:
         size = _single(node, arguments["kernel_size"], "window")
         covers_map = (rows, columns) == (size, size)  # the stride has no effect
         stride = _single(node, arguments["stride"] or size, "stride")
-        if stride != size and not covers_map:
-            raise _lacks(node, f"a pooling of {size}x{size} with stride {stride}")
-        if _single(node, arguments["padding"], "padding") or set(arguments.get("dilation", [1])) != {1}:
-            raise _lacks(node, "a pooling with padding or dilation")
-        if arguments["ceil_mode"] and (rows % size or columns % size):
+        padding = _single(node, arguments["padding"], "padding")
+        if set(arguments.get("dilation", [1])) != {1} or arguments.get("divisor_override"):
+            raise _lacks(node, "a pooling with dilation or a fixed divisor")
+        if arguments["ceil_mode"] and any((edge + 2 * padding - size) % stride for edge in (rows, columns)):
             raise _lacks(node, "a pooling with ceil_mode=True")
-        return MaxPool(size) if operator(node) == "max_pool2d" else AvgPool(size)
+        if padding and not arguments.get("count_include_pad", True):
+            raise _lacks(node, "a mean that leaves out the padding")
+        is_maximum = operator(node) == "max_pool2d"
+        if padding or (stride != size and not covers_map):
+            return (OverlappingMaxPool if is_maximum else OverlappingAvgPool)(size, stride, padding)
+        return MaxPool(size) if is_maximum else AvgPool(size)
 
     def _map(self, node: Node) -> tuple[int, int]:
         """Return rows and columns of the map that an operator gets; raise Untranslatable for a vector."""
         if len(self._shape) != 3:
             raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
         return self._shape[1], self._shape[2]
-
-    def adaptive_pool(self, node: Node) -> Op | None:
-        """Return the op of ``adaptive_avg_pool2d``: global, windows of equal size, or None without effect."""
-        rows, columns = self._map(node)
-        out_rows, out_columns = arguments_of(node)["output_size"]
-        if (out_rows, out_columns) == (1, 1):
-            return GlobalAvgPool()
-        if (out_rows, out_columns) == (rows, columns):
-            return None
-        size = rows // out_rows
-        if (out_rows * size, out_columns * size) != (rows, columns):
-            raise _lacks(node, f"a pooling of {rows}x{columns} to {out_rows}x{out_columns}")
-        return AvgPool(size)
-
-    def mean(self, node: Node) -> Op:
-        """Return global average pooling for a mean over rows and columns."""
-        self._map(node)
-        arguments = arguments_of(node)
-        dimensions = tuple(arguments["dim"] or ())
-        if len(shape_of(arguments["self"])) != 4 or sorted(each % 4 for each in dimensions) != [2, 3]:
-            raise _lacks(node, f"a mean over the dimensions {dimensions}")
-        return GlobalAvgPool()
 
     def dropout(self, node: Node) -> Op:
         """Return the op of ``dropout`` or ``feature_dropout``."""
@@ -452,13 +461,6 @@ class _Reader:
                 raise _lacks(node, "a rotated linear layer without biases")
             return UnbiasedLinear(out)
         return Linear(out) if poses == 1 else PoseLinear(out, poses)
-
-    def leaky(self, node: Node) -> Op:
-        """Return the op of ``leaky_relu``."""
-        slope = arguments_of(node)["negative_slope"]
-        if not 0 < slope < 1:
-            raise _lacks(node, f"a leaky rectifier with the slope {slope:g}")
-        return LeakyReLU(slope)
 
     def prelu(self, node: Node) -> Op:
         """Return the op of ``prelu``."""
@@ -504,19 +506,15 @@ _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "conv2d": _Reader.convolution,
     "batch_norm": _Reader.normalisation,
     "group_norm": _Reader.group_norm,
+    "instance_norm": _Reader.group_norm,
     "layer_norm": _Reader.group_norm,
     "relu": lambda reader, node: ReLU(),
-    "leaky_relu": _Reader.leaky,
     "prelu": _Reader.prelu,
-    "silu": lambda reader, node: Swish(),
     "max_pool2d": _Reader.pool,
     "avg_pool2d": _Reader.pool,
-    "adaptive_avg_pool2d": _Reader.adaptive_pool,
-    "mean": _Reader.mean,
     "dropout": _Reader.dropout,
     "feature_dropout": _Reader.dropout,
     "linear": _Reader.linear,
-    "pixel_unshuffle": lambda reader, node: Unshuffle(arguments_of(node)["downscale_factor"]),
     **dict.fromkeys(_SHAPE_ONLY, lambda reader, node: None),
 }
 
@@ -580,7 +578,7 @@ class _Check:
                 value = noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise
                 tensor.copy_(value)
         network = with_weights(translation, tensors, self.task)
-        parts = list(zip(_parts_with_tensors(network), translation.weights, strict=True))
+        parts = list(zip(_parts_with_tensors(network).values(), translation.weights, strict=True))
         for part, names in parts:
             if "running_mean" in names:
                 part.momentum = self.momenta[names["running_mean"]]  # type: ignore[assignment]
@@ -630,7 +628,7 @@ class _Check:
         _check_equal("outputs", network_tensor, module_tensor, output_tolerance)
         (network_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
         tensors = self._tensors
-        for part, names in zip(_parts_with_tensors(network), self.translation.weights, strict=True):
+        for part, names in zip(_parts_with_tensors(network).values(), self.translation.weights, strict=True):
             for name in names.keys() & part._parameters.keys():
                 gradients = (getattr(part, name).grad, tensors[names[name]].grad)
                 _check_equal(f"gradients of {names[name]}", *gradients, gradient_tolerance)

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import io
 import re
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,6 @@ from torch import nn
 
 from harness.system.errors import HarnessError, as_command
 from harness.training.torch_network import build
-from harness.training.user_module import operator_counts
 from search_spaces.network import Analysis, Architecture, Task
 
 # fvcore's names of the operators in ``macs``: convolutions, and linear layers in both forms that torch records.
@@ -97,7 +97,11 @@ def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
     fvcore calls a multiply-add a flop. Its total includes batch normalisation (2 per value) and global pooling (1 per
     value), which `Analysis` leaves out of ``macs``, but no other pooling and no additions.
     """
-    from fvcore.nn import parameter_count
+    # fvcore calls torch.jit, which warns of deprecation.
+    with warnings.catch_warnings(action="ignore"):
+        from fvcore.nn import FlopCountAnalysis, parameter_count
 
-    counts = operator_counts(network, task)[""]
+        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
+        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        counts = counter.by_operator()
     return int(parameter_count(network)[""]), int(sum(counts[name] for name in _COMPARABLE_OPERATORS))

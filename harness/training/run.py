@@ -459,7 +459,7 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
     }
 
 
-def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
+def to_safetensors(network: nn.Module, about: Mapping[str, str], names: Mapping[str, str] | None = None) -> bytes:
     """Return the weights as a safetensors file, exact to the bit.
 
     A tied kernel is stored once, under the name of the first use; the metadata list the names of later uses.
@@ -467,12 +467,14 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     Args:
         network: Network whose floating-point tensors are stored.
         about: Metadata, such as ``properties``.
+        names: Names in the file, by names in the state of the network; other tensors keep their names.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     ties: dict[str, str] = {}
     first_names: dict[int, str] = {}  # name of the first use by address of the tensor
     # Without the batch count of BN, the only integer in a state, which does not affect predictions.
-    state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    tensors = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    state = {(names or {}).get(name, name): tensor for name, tensor in tensors.items()}
     for name, tensor in state.items():
         first_name = first_names.setdefault(tensor.data_ptr(), name)
         if first_name == name:

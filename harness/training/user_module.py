@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import math
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
@@ -27,6 +25,7 @@ from harness.system.errors import ContentError
 from harness.system.terminal import counted
 from harness.system.user_code import OtherCode
 from harness.training.module_source import code_of, fresh_module, quiet
+from harness.training.products import module_macs
 from search_spaces.network import Task
 from search_spaces.ops import Shape, UserModule, shape_text
 
@@ -37,10 +36,6 @@ _DROPOUT = {
     "dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lstm", "gru",
     "scaled_dot_product_attention",
 }  # fmt: skip
-# fvcore's names of the operators whose multiply-adds count as MACs; fvcore does not know the names of ``_FURTHER``.
-_RECURRENT = [f"{name}{ending}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") for ending in ("", "_cell")]
-_FURTHER = ("scaled_dot_product_attention", "bilinear", *_RECURRENT)
-_PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum", *_FURTHER)
 _TOLERANCE = 1e-5  # largest effect of further images of a batch, relative to the largest output if that exceeds 1
 _EVALUATION_SEED = 0  # seed of every forward pass in evaluation mode, so that evaluations are reproducible
 
@@ -54,7 +49,7 @@ class ModulePart:
         kind: Name of the class of the layer.
         output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
         parameters: Parameters; a shared tensor counts at the first use.
-        macs: Multiply-adds per image, as counted by fvcore.
+        macs: Multiply-adds per image (``products.module_macs``).
     """
 
     name: str
@@ -419,8 +414,7 @@ class _Examination:
         for hook in hooks:
             hook.remove()
         with quiet(f"counting {self._subject}"):
-            counts = operator_counts(module, self._task)
-        macs = {path: int(sum(each[name] for name in _PRODUCTS)) for path, each in counts.items()}
+            macs = module_macs(module, self._task)
         owners = Counter[str]()
         for path, weight in module.named_parameters():
             owners[path.rpartition(".")[0]] += weight.numel()
@@ -429,54 +423,6 @@ class _Examination:
             for path, part in module.named_modules()
             if path == "" or owners[path] or not any(part.children())
         }
-
-
-def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]]:
-    """Return fvcore's counts for an image, by path of the module (``""`` for the network) and name of the operator.
-
-    The network is left in evaluation mode.
-    """
-    # fvcore calls torch.jit, which warns of deprecation.
-    with _without_fast_attention(), warnings.catch_warnings(action="ignore"):
-        from fvcore.nn import FlopCountAnalysis
-
-        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
-        counter.set_op_handle("aten::bilinear", _bilinear_macs, "aten::scaled_dot_product_attention", _attention_macs)
-        counter.set_op_handle(**{f"aten::{name}": _recurrent_macs for name in _RECURRENT})
-        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        counts: Mapping[str, Counter[str]] = counter.by_module_and_operator()
-        return counts
-
-
-@contextlib.contextmanager
-def _without_fast_attention() -> Iterator[None]:
-    """Within the block, compute attention without gradients by operators that fvcore counts."""
-    was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_enabled)
-
-
-def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Return the multiply-adds of the products of queries and keys, and of weights and values."""
-    queries, keys, values = (each.type().sizes() for each in inputs[:3])
-    return int(math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1]))
-
-
-def _bilinear_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Return the multiply-adds of a bilinear layer: first input by weights, then the products by second input."""
-    first, second, weights = (each.type().sizes() for each in inputs[:3])
-    return int(math.prod(first[:-1]) * (math.prod(weights) + weights[0] * second[-1]))
-
-
-def _recurrent_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Return the multiply-adds of a recurrent layer or cell: of all matrices, for each step of each image."""
-    is_layer = inputs[2].node().kind() == "prim::ListConstruct"  # of weights and biases
-    shapes = [each.type().sizes() for each in (inputs[2].node().inputs() if is_layer else inputs[2:4])]
-    matrix_macs = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
-    return int(math.prod(inputs[0].type().sizes()[:-1]) * matrix_macs)
 
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from search_spaces.ops.op import (
     Shape,
     Signature,
     flat,
+    name_of_type,
     op_names,
     ops_text,
     plain,
@@ -21,7 +22,16 @@ from search_spaces.ops.op import (
     shape_text,
 )
 from search_spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
-from search_spaces.ops.torch_only import BareBatchNorm, ChannelPReLU, GroupNorm, JointBatchNorm, UnbiasedLinear
+from search_spaces.ops.torch_only import (
+    BareBatchNorm,
+    ChannelPReLU,
+    EpsBatchNorm,
+    GroupNorm,
+    JointBatchNorm,
+    OverlappingAvgPool,
+    OverlappingMaxPool,
+    UnbiasedLinear,
+)
 from search_spaces.ops.user_module import UserModule
 from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, PoseLinear, Unshuffle
 
@@ -29,9 +39,45 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "SIGNATURES", "ArgumentKind", "AvgPool", "BareBatchNorm", "BatchNorm", "ChannelPReLU", "Conv", "DepthwiseConv",
-    "Dropout", "Dropout2d", "GlobalAvgPool", "GroupNorm", "JointBatchNorm", "Kernel", "LeakyReLU", "Linear", "MaxPool",
-    "Op", "PReLU", "Parameter", "PoseLinear", "ReLU", "Residual", "Role", "Shape", "Signature", "Swish",
-    "UnbiasedLinear", "Unshuffle", "UserModule", "flat", "kernels", "op_names", "ops_text", "plain", "register",
+    "SIGNATURES",
+    "ArgumentKind",
+    "AvgPool",
+    "BareBatchNorm",
+    "BatchNorm",
+    "ChannelPReLU",
+    "Conv",
+    "DepthwiseConv",
+    "Dropout",
+    "Dropout2d",
+    "EpsBatchNorm",
+    "GlobalAvgPool",
+    "GroupNorm",
+    "JointBatchNorm",
+    "Kernel",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool",
+    "Op",
+    "OverlappingAvgPool",
+    "OverlappingMaxPool",
+    "PReLU",
+    "Parameter",
+    "PoseLinear",
+    "ReLU",
+    "Residual",
+    "Role",
+    "Shape",
+    "Signature",
+    "Swish",
+    "UnbiasedLinear",
+    "Unshuffle",
+    "UserModule",
+    "flat",
+    "kernels",
+    "name_of_type",
+    "op_names",
+    "ops_text",
+    "plain",
+    "register",
     "shape_text",
 ]  # fmt: skip

@@ -75,7 +75,7 @@ class Signature:
         required: Whether ``number`` must be given.
         options: Declarations of the options by keyword, in the order of canonical text.
         fixed: Values of the fields that the name of the op determines.
-        variants: Class that replaces ``op_type`` if a flag of ``options`` is given, by the keyword of the flag;
+        variants: Class that replaces ``op_type`` if an option is given, by the keyword of the option;
             ``register_variant`` adds entries.
         op_type: Class of the op; ``register`` sets this attribute.
     """
@@ -99,7 +99,7 @@ class Signature:
             ValueError: Two keywords select variants.
         """
         selectors = [keyword for keyword in keywords if keyword in self.variants]
-        if len(selectors) > 1:
+        if len({self.variants[keyword] for keyword in selectors}) > 1:
             raise ValueError(f"{' and '.join(selectors)} exclude each other")
         return replace(self, op_type=self.variants[selectors[0]]) if selectors else self
 
@@ -294,20 +294,24 @@ def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
     return add
 
 
-def register_variant(name: str, keyword: str, meaning: str) -> Callable[[_OpType], _OpType]:
-    """Return a class decorator: a flag of the op ``name`` makes ops of this class.
+def register_variant(
+    name: str, keyword: str, meaning: str, kind: ArgumentKind = ArgumentKind.FLAG, minimum: int = 1
+) -> Callable[[_OpType], _OpType]:
+    """Return a class decorator: an option of the op ``name`` makes ops of this class.
 
     Engines and integer forms support classes of ops, so an option that only torch supports is a class.
 
     Args:
         name: Name of a registered op.
-        keyword: Flag in the notation.
-        meaning: Description of the flag for messages.
+        keyword: Option in the notation; unless a flag, also the name of the field that the option sets.
+        meaning: Description of the option for messages.
+        kind: Kind of the value of the option.
+        minimum: Least allowed count.
     """
 
     def add(op_type: _OpType) -> _OpType:
         base = SIGNATURES[name]
-        options = {**base.options, keyword: Parameter(keyword, keyword, ArgumentKind.FLAG, meaning)}
+        options = {**base.options, keyword: Parameter(keyword, keyword, kind, meaning, minimum)}
         SIGNATURES[name] = replace(base, options=options, variants={**base.variants, keyword: op_type})
         _NAMES[op_type] = [name]
         return op_type
@@ -318,6 +322,14 @@ def register_variant(name: str, keyword: str, meaning: str) -> Callable[[_OpType
 def op_names() -> tuple[str, ...]:
     """Return the names of all ops in the notation."""
     return (*SIGNATURES, "res")
+
+
+def name_of_type(op_type: type[Op]) -> str:
+    """Return the text of a class of ops in messages: its names in the notation, such as ``bn(bare)``."""
+    names = _NAMES.get(op_type, [op_type.__name__])
+    variants = SIGNATURES[names[0]].variants if op_type in _NAMES else {}
+    keywords = [keyword for keyword, variant in variants.items() if variant is op_type]
+    return f"{names[0]}({', '.join(keywords)})" if keywords else "/".join(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +383,9 @@ def _text(op: Op) -> str:
     # ``conv3x3`` and ``conv5x5`` are names of the same class; the fixed fields decide.
     name = next(filter(has_fixed_values_of, _NAMES[type(op)]))
     signature = SIGNATURES[name]
-    default = signature.make_default()
+    # Variants have further fields with defaults.
+    own_options = [keyword for keyword, variant in signature.variants.items() if type(op) is variant]
+    default = signature.with_flags(own_options).make_default()
 
     def differs(parameter: Parameter) -> bool:
         return bool(getattr(op, parameter.field) != getattr(default, parameter.field))
@@ -381,12 +395,14 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        variant = signature.variants.get(keyword)
-        is_set = differs(option) if variant is None else type(op) is variant
-        if is_set and option.kind is ArgumentKind.FLAG:
+        is_own = keyword in own_options
+        is_flag = option.kind is ArgumentKind.FLAG
+        if is_own and is_flag:
             arguments.append(keyword)
-        elif is_set:
-            arguments.append(f"{keyword}={getattr(op, option.field)}")
+        elif (is_own or keyword not in signature.variants) and differs(option):
+            value = getattr(op, option.field)
+            text = plain(value) if isinstance(value, float) else value
+            arguments.append(keyword if is_flag else f"{keyword}={text}")
     return f"{name}({', '.join(arguments)})" if arguments else name
 
 

@@ -78,6 +78,76 @@ class JointBatchNorm(BatchNorm):
         return BatchNorm.with_tie(self, tie)
 
 
+@register_variant("bn", "eps", "number that is added to the variance", ArgumentKind.SLOPE)
+@dataclass(frozen=True, slots=True)
+class EpsBatchNorm(BatchNorm):
+    """Batch normalisation that adds a number other than 0.00001 to the variance."""
+
+    eps: float = 1e-5
+
+    def shape(self, before: Shape) -> Shape:
+        if self.poses > 1 or self.eps == EpsBatchNorm().eps:
+            raise ShapeError(f"{self} takes no poses, and no eps of 0.00001, which is the default")
+        return before
+
+    def module(self, before: Shape) -> nn.Module:
+        norm: Any = BatchNorm.module(self, before)
+        norm.eps = self.eps
+        return norm  # type: ignore[no-any-return]
+
+    def source(self, before: Shape) -> str:
+        call = call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", before[0], eps=self.eps)
+        return f"unscaled({call})" if self.unscaled else call
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlapping(Op):
+    """Pooling with a stride other than the window, or with ``pad`` further positions on each side.
+
+    Attributes:
+        size: Edge of the window.
+        stride: Stride in rows and columns; None means ``size``.
+        pad: Positions on each side, without a value for a maximum, and with the value 0 for a mean.
+    """
+
+    size: int = 2
+    stride: int | None = None
+    pad: int = 0
+
+    def __post_init__(self) -> None:
+        """Replace a stride of the size of the window by None, so that equal ops compare equal."""
+        if self.stride == self.size:
+            object.__setattr__(self, "stride", None)
+
+    def window(self) -> tuple[int, int, int]:
+        return self.size, self.size, self.stride or self.size
+
+    def shape(self, before: Shape) -> Shape:
+        if self.pad > self.size // 2 or not (self.stride or self.pad):
+            raise ShapeError(f"{self} needs a stride other than the window, or a pad of at most half of the window")
+        return self.map_of(before)[0], *self.output_size(before, (self.pad, self.pad))
+
+
+@register_variant("maxpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
+@register_variant("maxpool", "stride", "stride", ArgumentKind.COUNT)
+@dataclass(frozen=True, slots=True)
+class OverlappingMaxPool(_Overlapping):
+    """Maximum over windows that may overlap."""
+
+    role: ClassVar[Role] = Role.MAX_POOLING
+    layer: ClassVar[str] = "MaxPool2d"
+
+
+@register_variant("avgpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
+@register_variant("avgpool", "stride", "stride", ArgumentKind.COUNT)
+@dataclass(frozen=True, slots=True)
+class OverlappingAvgPool(_Overlapping):
+    """Mean over windows that may overlap."""
+
+    role: ClassVar[Role] = Role.MEAN_POOLING
+    layer: ClassVar[str] = "AvgPool2d"
+
+
 @register_variant("linear", "unbiased", "no bias")
 @dataclass(frozen=True, slots=True)
 class UnbiasedLinear(Linear):

@@ -106,7 +106,7 @@ def test_native_engine_falls_back_to_torch_for_new_op_with_a_message(
     output = capsys.readouterr()
     document: dict[str, Any] = json.loads(output.out)
     assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
-    assert "Patches" in output.err
+    assert "patches" in output.err
     assert run([*line, "native"]) == 6
     # A search trains all networks on the same engine.
     cpu = torch.device("cpu")
@@ -175,6 +175,12 @@ TORCH_ONLY = {  # parameters and multiply-adds, counted by hand
     "conv1x1(6) bn(bare) gap linear(8) bn(bare) linear(10)": (6 + 56 + 90, 6 * 784 + 48 + 80),
     "conv1x1(6) prelu(channelwise) gap linear(10)": (6 + 6 + 70, 6 * 784 + 60),
     "maxpool(4) linear(8, unbiased) relu linear(10, unbiased)": (49 * 8 + 80, 49 * 8 + 80),
+    "conv1x1(6) bn(eps=0.001) maxpool(3, stride=2, pad=1) gap linear(10)": (6 + 12 + 70, 6 * 784 + 60),
+    "conv1x1(6) bn(unscaled, eps=0.001) avgpool(3, stride=1) gap linear(10)": (6 + 6 + 70, 6 * 784 + 60),
+    **{
+        f"conv1x1(6) {name} maxpool(3, pad=1) linear(10) {name}": (6 + 6010, 6 * 784 + 6000)
+        for name in ("tanh", "sigmoid", "gelu", "elu", "selu", "relu6", "hardswish", "mish", "softplus")
+    },
     "conv1x1(6) bn(tie=t1, joint) res(conv1x1(6) bn(tie=t1, joint)) gap linear(10)": (6 + 12 + 36 + 70, 42 * 784 + 60),
 }
 

@@ -105,9 +105,13 @@ def test_rules_of_a_space_have_priority_over_aliases():
     assert {str(each.architecture.ops[0]) for each in enumerate_draws(space)} == {"conv3x3(4)", "conv3x3(8)"}
 
 
-def test_pool_with_stride_unequal_to_size_is_refused():
-    with pytest.raises(NotationError, match="window size"):
-        parse_network("maxpool(3, stride=2) gap linear(10)")
+def test_pool_with_stride_unequal_to_size_overlaps():
+    network = parse_network("maxpool2d(3, stride=2, pad=1) gap linear(10)")
+    assert str(network) == "maxpool(3, stride=2, pad=1) gap linear(10)"
+    assert parse_network("MaxPool2d(3, stride=3) gap linear(10)") == parse_network("maxpool(3) gap linear(10)")
+    for text in ("maxpool(3, pad=0)", "maxpool(3, pad=2)", "maxpool(3, stride=0)", "bn(bare, eps=0.1)", "bn(eps=1)"):
+        with pytest.raises(SearchSpaceError):
+            parse_network(f"{text} gap linear(10)")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from harness.system.machine import compiler_words, processor_flags
 from harness.system.terminal import say
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
-from search_spaces.ops import Op, UserModule
+from search_spaces.ops import Op, UserModule, name_of_type
 from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     if name == TORCH:
         return EngineChoice(None)
     without_kernel = {op for op in ops if op not in KERNELS}
-    op_names = sorted("PyTorch modules" if op is UserModule else op.__name__ for op in without_kernel)
+    op_names = sorted("PyTorch modules" if op is UserModule else name_of_type(op) for op in without_kernel)
     if recipe.trainer:
         why = f"trainer {recipe.trainer} requires a torch module"
     elif op_names:

@@ -52,6 +52,13 @@ def test_explain_counts_recorded_network_with_bits_of_recipe(capsys: pytest.Capt
     assert (recorded["weight_bytes"], as_text["weight_bytes"]) == (1_341, 1_972)
 
 
+def test_explain_states_why_seed0_has_more_parameters_than_its_document(capsys: pytest.CaptureFixture[str]):
+    assert run(["explain", "seed0", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["parameters"] == 9266 + 60 + 310
+    assert all(number in captured.err for number in ("9,266", "60", "310"))
+
+
 @pytest.mark.parametrize("seed", ["seed0", "seed1", "seed2", "seed3", "seed4"])
 def test_seed_networks_have_layers_of_source_documents(seed: str, capsys: pytest.CaptureFixture[str]):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[seed]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import harness
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.user_code import OtherCode
 from harness.training.module_source import code_of
+from harness.training.products import module_macs
 from harness.training.recipe import Recipe
 from harness.training.run import TrainingData, to_safetensors
 from harness.training.torch_network import build
@@ -396,3 +398,112 @@ class Sine(nn.Module):
 
 def test_describe_counts_module_without_name() -> None:
     assert describe("", "", MNIST, Sine).op.parameters == CONVOLUTION
+
+
+# Multiply-adds of operators ---------------------------------------------------------------------------------------
+
+# Result of an operator for images x, (1, 1, 28, 28), with a (784, 10), b (10, 5), v (28,) and m of shape (28, 28); and
+# multiply-adds, counted by hand as products of a sum.
+PRODUCTS: dict[str, tuple[str, int]] = {
+    "matmul": ("x.flatten(1) @ a", 784 * 10),
+    "matmul of maps": ("x @ m", 28**3),
+    "matmul with a vector": ("x @ v", 28 * 28),
+    "matmul, broadcast": ("m @ x.expand(1, 3, 28, 28)", 3 * 28**3),
+    "mm": ("torch.mm(x.flatten(1), a)", 784 * 10),
+    "addmm": ("torch.addmm(a[:1], x.flatten(1), a)", 784 * 10),
+    "bmm": ("torch.bmm(x[0], x[0])", 28**3),
+    "baddbmm": ("torch.baddbmm(x[0], x[0], x[0])", 28**3),
+    "addbmm": ("torch.addbmm(m, x[0].expand(3, 28, 28), x[0].expand(3, 28, 28))", 3 * 28**3),
+    "mv": ("torch.mv(x[0, 0], v)", 28 * 28),
+    "addmv": ("torch.addmv(v, x[0, 0], v)", 28 * 28),
+    "addr": ("torch.addr(x[0, 0], v, v)", 28 * 28),
+    "dot": ("torch.dot(x.flatten(), a[:, 0])", 784),
+    "vdot": ("torch.vdot(x.flatten(), a[:, 0])", 784),
+    "vecdot": ("torch.linalg.vecdot(x, m)", 28 * 28),
+    "inner": ("torch.inner(x.flatten(1), a.t())", 784 * 10),
+    "outer": ("torch.outer(x.flatten(), v)", 784 * 28),
+    "ger": ("torch.ger(x.flatten(), v)", 784 * 28),
+    "kron": ("torch.kron(x[0, 0], m[:3, :2])", 784 * 6),
+    "tensordot": ("torch.tensordot(x.flatten(1), a, dims=1)", 784 * 10),
+    "multi_dot": ("torch.linalg.multi_dot([x.flatten(1), a, b])", 784 * 10 + 10 * 5),
+    "matrix_power": ("torch.linalg.matrix_power(x[0, 0], 2)", 28**3),
+    "einsum": ("torch.einsum('bcij,jk->bik', x, m)", 28**3),
+    "einsum of three": ("torch.einsum('bcij,jk,kl->bil', x, m, m[:, :3])", 28**3 + 28 * 28 * 3),
+    "product and sum": ("(x.flatten(1)[:, :, None] * a).sum(1)", 784 * 10),
+    "outer product and sum": ("(x.view(784, 1) * v).sum(0)", 784 * 28),
+    "linear": ("F.linear(x, m)", 28**3),
+    "bilinear": ("F.bilinear(x, x, m.expand(3, 28, 28))", 28 * (3 * 28 * 28 + 3 * 28)),
+    "conv1d": ("F.conv1d(x[:, 0], a[:84, 0].view(1, 28, 3))", 28 * 3 * 26),
+    "conv2d": ("F.conv2d(x, a[:90, 0].view(10, 1, 3, 3), stride=2)", 90 * 13 * 13),
+    "conv2d in groups": ("F.conv2d(x.expand(1, 4, 28, 28), a[:144, 0].view(8, 2, 3, 3), groups=2)", 144 * 26 * 26),
+    "conv2d with dilation": ("F.conv2d(x, a[:9, 0].view(1, 1, 3, 3), dilation=3)", 9 * 22 * 22),
+    "conv2d with a computed kernel": ("F.conv2d(x, (x[0, 0, :3, :3] + 1)[None, None])", 9 * 26 * 26),
+    "conv3d": ("F.conv3d(x.expand(1, 5, 28, 28)[:, None], a[:27, 0].view(1, 1, 3, 3, 3))", 27 * 3 * 26 * 26),
+    "conv_transpose1d": ("F.conv_transpose1d(x[:, 0], a[:84, 0].view(28, 1, 3), stride=2)", 84 * 28),
+    "conv_transpose2d": ("F.conv_transpose2d(x, a[:48, 0].view(1, 3, 4, 4), stride=2)", 48 * 784),
+    "unfold": ("F.unfold(x, 3).transpose(1, 2) @ a[:9]", 676 * 9 * 10),
+    "attention": ("F.scaled_dot_product_attention(x, x, x)", 2 * 28**3),
+    "sine": ("x.sin()", 0),
+    "gate": ("x * x.mean().sigmoid()", 0),
+    "norm": ("F.layer_norm(x, (28,)) + F.normalize(x) + F.softmax(x, 1) + F.gelu(x)", 0),
+    "pooling": ("F.max_pool2d(x, 2) + F.avg_pool2d(x, 2)", 0),
+    "resizing": ("F.interpolate(x, scale_factor=2, mode='bilinear')", 0),
+}
+LAYER_PRODUCTS: dict[str, tuple[nn.Module, int]] = {  # layers that get rows as a sequence, (1, 28, 28)
+    "attention": (nn.MultiheadAttention(28, 4, batch_first=True), 4 * 28**3 + 2 * 28**3),
+    "encoder": (nn.TransformerEncoderLayer(28, 4, 56, batch_first=True), 6 * 28**3 + 2 * 28 * 28 * 56),
+    "lstm": (nn.LSTM(28, 5, batch_first=True), 28 * 20 * (28 + 5)),
+    "gru in both directions": (nn.GRU(28, 5, batch_first=True, bidirectional=True), 2 * 28 * 15 * (28 + 5)),
+    "two rnn": (nn.RNN(28, 5, 2, batch_first=True), 28 * 5 * (28 + 5) + 28 * 5 * (5 + 5)),
+    "weight norm": (torch.nn.utils.parametrizations.weight_norm(nn.Linear(28, 3)), 28 * 28 * 3),
+}
+
+
+class Function(nn.Module):
+    """A module that computes a text, with the numbers of ``PRODUCTS``."""
+
+    def __init__(self, text: str, layer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.text = text
+        self.layer = layer
+        self.a, self.b, self.v, self.m = (nn.Parameter(torch.randn(*shape)) for shape in SHAPES)
+
+    def forward(self, x: Tensor) -> Any:
+        names = {"a": self.a, "b": self.b, "v": self.v, "m": self.m, "layer": self.layer}
+        return eval(self.text, {"torch": torch, "F": torch.nn.functional, "x": x, **names})
+
+
+SHAPES = ((784, 10), (10, 5), (28,), (28, 28))
+
+
+@pytest.mark.parametrize("operator", PRODUCTS)
+def test_multiply_adds_of_an_operator_equal_the_count_by_hand(operator: str) -> None:
+    text, macs = PRODUCTS[operator]
+
+    assert module_macs(Function(text), MNIST)[""] == macs
+
+
+@pytest.mark.parametrize("layer", LAYER_PRODUCTS)
+def test_multiply_adds_of_a_layer_equal_the_count_by_hand(layer: str) -> None:
+    module, macs = LAYER_PRODUCTS[layer]
+    arguments = "x[:, 0], x[:, 0], x[:, 0]" if layer == "attention" else "x[:, 0]"
+
+    counts = module_macs(Function(f"layer({arguments})", module), MNIST)
+
+    assert (counts[""], counts["layer"]) == (macs, macs)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("torch.cdist(x[0], x[0])", "dist"),
+        ("torch.fft.fft2(x).real", "fft"),
+        ("torch.linalg.inv(x[0, 0] + torch.eye(28))", "inv"),
+        ("torch.linalg.solve(x[0, 0] + torch.eye(28), m)", "solve"),
+        ("torch.linalg.svd(x).S", "svd"),
+        ("torch.sparse.mm(m.to_sparse(), x[0, 0])", "sparse"),
+    ],
+)
+def test_operator_with_products_that_are_not_counted_is_refused_by_name(text: str, name: str) -> None:
+    with pytest.raises(ContentError, match=f"{name}.* not counted"):
+        module_macs(Function(text), MNIST)

@@ -1,0 +1,115 @@
+"""Weights that a person already has: a ``state_dict`` saved by torch, or a safetensors file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.system.errors import ContentError, UsageError
+from harness.training.module_source import quiet
+from search_spaces.ops import shape_text
+
+_MOST_NAMES = 5  # names of a kind in a message
+_COUNTER = "num_batches_tracked"  # of BN, without an effect on predictions
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Tensors of a file by name, without the prefix of the names.
+
+    Attributes:
+        location: Keys of the dictionaries that contain the tensors, and the prefix, such as ``state_dict.module.``.
+        tensors: Tensors by name.
+        faults: Differences from the names and shapes of the module, by kind; empty if the tensors fit.
+    """
+
+    location: str
+    tensors: Mapping[str, Tensor]
+    faults: Mapping[str, list[str]]
+
+
+def load_weights(module: nn.Module, path: Path, name: str) -> str:
+    """Replace the weights of a module by the weights of a file, and return the location in the file, empty for the top.
+
+    Accepted are safetensors files and files of ``torch.save`` without code (``weights_only``): a ``state_dict``, also
+    within dictionaries such as ``{"model": ...}``, and with a common prefix of all names such as ``module.``.
+
+    Args:
+        module: The module, which is changed.
+        path: File with the weights.
+        name: Name of the module in messages.
+
+    Raises:
+        UsageError: There is no such file.
+        ContentError: The file cannot be read, or names or shapes differ from the module.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    try:
+        with quiet(str(path)):
+            content: Any = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
+    except ContentError as error:
+        message = f"{path} is neither a safetensors file nor a state_dict, and no other file is read"
+        hint = "write the weights by torch.save(module.state_dict(), FILE)"
+        raise ContentError(message, hint=hint) from error
+    states = [_fitted(module, location, tensors) for location, tensors in _dictionaries(content, "")]
+    if not states:
+        raise ContentError(f"{path} contains no tensors by name")
+    best = min(states, key=lambda state: (sum(map(len, state.faults.values())), len(state.location)))
+    if best.faults:
+        texts = [f"{kind}: {_listed(names)}" for kind, names in best.faults.items()]
+        raise ContentError(f"the weights {path} do not fit {name}: {'; '.join(texts)}")
+    module.load_state_dict(best.tensors, strict=False)
+    return best.location.removesuffix(".")
+
+
+def _dictionaries(content: Any, location: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield all dictionaries with tensors by name, and their places, from outside to inside."""
+    if isinstance(content, Mapping):
+        tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+        if tensors:
+            yield location, tensors
+        for key, value in content.items():
+            yield from _dictionaries(value, f"{location}{key}.")
+
+
+def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> _State:
+    """Return tensors without the most frequent prefix, and their differences from a module."""
+    expected = {key: tensor for key, tensor in module.state_dict().items() if not key.endswith(_COUNTER)}
+    prefixes = Counter(key[: -len(name)] for key in tensors for name in expected if f".{key}".endswith(f".{name}"))
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    state = {key.removeprefix(prefix): value for key, value in tensors.items() if not key.endswith(_COUNTER)}
+    # A tensor of several names is stored once in a safetensors file.
+    stored = {expected[key].data_ptr() for key in state.keys() & expected.keys()}
+    faults = {
+        "missing": [key for key, tensor in expected.items() if key not in state and tensor.data_ptr() not in stored],
+        "unexpected": [key for key in state if key not in expected],
+        "different": [
+            f"{key} ({_form(state[key])} in place of {_form(tensor)})"
+            for key, tensor in expected.items()
+            if key in state and _form(state[key]) != _form(tensor)
+        ],
+    }
+    return _State(location + prefix, state, {kind: names for kind, names in faults.items() if names})
+
+
+def _form(tensor: Tensor) -> str:
+    """Return the shape of a tensor; numbers that are not real have their type before."""
+    shape = shape_text(tuple(tensor.shape)) or "a number"
+    return shape if tensor.is_floating_point() else f"{tensor.dtype} {shape}"
+
+
+def _listed(names: list[str]) -> str:
+    further = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {further} more" if further > 0 else "")
