@@ -421,7 +421,7 @@ def _add_groups_of_copies(spec: Dataset) -> None:
         fold = train["fold"]
     keys = near_keys(pixels, values.digests(pixels), labels).keys
     groups = _groups_of(keys[: len(fold)][fold != divisions.ALWAYS_TRAINED], keys[len(fold) :], has_groups=False)
-    write_json(folder / "data.json", document_of(replace(spec, **groups._asdict())))
+    _write(replace(spec, **groups._asdict()))
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
