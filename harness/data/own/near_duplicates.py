@@ -218,11 +218,11 @@ def _features(images: Array, *, changed: bool) -> Array:
         return magnitudes
     # Mirroring changes the sign of a frequency; a quarter turn exchanges row and column.
     orbits: dict[tuple[int, ...], list[int]] = {}
-    for place, (row, column) in enumerate(half):
+    for index, (row, column) in enumerate(half):
         orbit = (row, abs(column))
-        orbits.setdefault(tuple(sorted(orbit)) if height == width else orbit, []).append(place)
-    for places in orbits.values():
-        magnitudes[:, places] = np.sort(magnitudes[:, places], axis=1)
+        orbits.setdefault(tuple(sorted(orbit)) if height == width else orbit, []).append(index)
+    for indices in orbits.values():
+        magnitudes[:, indices] = np.sort(magnitudes[:, indices], axis=1)
     deviations = images.std((1, 2, 3))
     return magnitudes[:, 1:] / np.where(deviations, deviations, 1)[:, None].astype(np.float32)
 
