@@ -129,7 +129,8 @@ def near_pairs(
     if min(pixels.shape[2:]) < _LEAST_SIDE:
         return np.empty((0, 2), np.int64), np.empty(0)
     index_blocks = [all_indices[block] for block in chunks(len(all_indices), pixels[0].size)]
-    contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in index_blocks])
+    deviations = np.concatenate([pixels[block].std((2, 3)) for block in index_blocks])
+    contrast = np.sqrt((deviations**2).mean(1)) if changed else deviations.max(1)
     has_contrast = contrast >= _LEAST_CONTRAST * NEAR_LEVELS
     picture_indices = all_indices[has_contrast]
     # Row r has the features of the picture ``picture_indices[r]``.

@@ -24,7 +24,7 @@ from harness.data.own import divisions, values
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
-from harness.data.training_images import OWN_FILES, content_digest
+from harness.data.training_images import OWN_FILES, check, content_digest
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
 from harness.system.files import json_text, read_bytes, workspace, write_json, write_together
@@ -415,6 +415,7 @@ def _groups_of(validation_keys: Array, test_keys: Array, *, has_groups: bool) ->
 def _add_groups_of_copies(spec: Dataset) -> None:
     """Add the groups of copies to the facts of a data set that an earlier version of the program stored."""
     folder = workspace().data(spec.name)
+    check(spec, folder)
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
         pixels = np.concatenate([train["pixels"], test["pixels"]])
         labels = np.concatenate([train["labels"], test["labels"]])
