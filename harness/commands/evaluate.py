@@ -181,7 +181,10 @@ def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration |
     from harness.evidence.evaluation import bounds_of
 
     bound_pct, images_bound_pct = bounds_of(record, seeds)
-    fields = ("errors", "accuracy_pct", "as_recorded")
+    properties = ("errors", "accuracy_pct", "as_recorded")
+    seed_rows = [asdict(item) | {name: getattr(item, name) for name in properties} for item in seeds]
+    for row in seed_rows:
+        del row["group_sizes"]  # facts of the images, not of a seed
     return {
         "hash": record.hash,
         "parameters": record.parameters,
@@ -192,7 +195,7 @@ def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration |
         "lower_bound_pct": bound_pct,
         "lower_bound_images_pct": images_bound_pct,
         **({} if entry is None else {"on_sha256": entry.on_sha256}),
-        "seeds": [asdict(item) | {field: getattr(item, field) for field in fields} for item in seeds],
+        "seeds": seed_rows,
         "class_scores": _class_rows(record, seeds),
     }
 

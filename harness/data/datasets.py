@@ -46,7 +46,8 @@ class DataFile:
 class Dataset:
     """A known data set or a user data set; the fields from ``sha256`` on apply to user data sets only.
 
-    A group is a set of images that are not independent, such as all pictures of a person (option ``--group-by``).
+    A group is a set of images that are not independent, such as all pictures of a person (option ``--group-by``) or
+    copies of a picture. Known data sets have no groups.
 
     Attributes:
         target_pct: Default target accuracy in per cent; zero if the data set has no usual target.
@@ -75,6 +76,8 @@ class Dataset:
             version of the program stored the data set.
         low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Both are empty for known
             data sets, whose numbers are the pixel values.
+        has_compared_images: Whether copies were sought and form groups; False if an earlier version of the program
+            stored the data set.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
         input: Value of the option ``--input`` with which the source was read, as text; empty if not given.
@@ -100,12 +103,13 @@ class Dataset:
     folds: int = 1
     balanced: bool = False
     overlap: str = ""
-    validation_group_sizes: tuple[int, ...] = ()
-    test_group_sizes: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     # The fields below are not compared: equal data read from several sources must compare equal.
+    validation_group_sizes: tuple[int, ...] = field(default=(), compare=False)
+    test_group_sizes: tuple[int, ...] = field(default=(), compare=False)
     test_groups: tuple[int, ...] = field(default=(), compare=False)
+    has_compared_images: bool = field(default=False, compare=False)
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     input: str = field(default="", compare=False)
@@ -132,13 +136,23 @@ class Dataset:
 
     @property
     def image_folds(self) -> int:
-        """Number of folds of images without groups that take turns in validating; 0 without such folds."""
-        return self.folds if self.folds > 1 and not self.validation_group_sizes else 0
+        """Number of folds of images, copies included, that take turns in validating; 0 without such folds."""
+        return self.folds if self.folds > 1 and not self.group_folds else 0
 
     @property
     def group_folds(self) -> int:
-        """Number of folds of whole groups that take turns in validating; 0 if the validation groups are fixed."""
-        return self.folds if self.folds > 1 and self.validation_group_sizes else 0
+        """Number of folds of the groups of ``group_by`` that take turns in validating; 0 without such folds."""
+        return self.folds if self.folds > 1 and self.validation_group_sizes and self.group_by else 0
+
+    @property
+    def test_cases(self) -> float:
+        """Effective number of independent test images."""
+        return independent_cases(self.test_group_sizes or (1,) * self.test_size)
+
+    @property
+    def validation_cases(self) -> float:
+        """Effective number of independent validation images, all folds together."""
+        return independent_cases(self.validation_group_sizes or (1,) * (self.validation_size * self.folds))
 
     @property
     def title(self) -> str:

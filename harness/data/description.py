@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from harness.data.datasets import Dataset, independent_cases
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
 from harness.system.terminal import counted
@@ -29,7 +28,7 @@ def description(data: ImageData) -> dict[str, Any]:
     counts = Counter(data.train_labels.tolist())
     provable = []
     for target_pct in _TARGETS_PCT:
-        correct_count = _fewest_right(target_pct, _independent_test_images(spec))
+        correct_count = _fewest_right(target_pct, int(spec.test_cases))
         if correct_count is not None:
             provable.append({"target_pct": target_pct, "right": correct_count})
     return {
@@ -52,11 +51,6 @@ def description(data: ImageData) -> dict[str, Any]:
         "provable": provable,
         "source": data.source,
     }
-
-
-def _independent_test_images(spec: Dataset) -> int:
-    """Return the effective number of independent test images, rounded down; all test images without groups."""
-    return int(independent_cases(spec.test_group_sizes)) if spec.test_group_sizes else spec.test_size
 
 
 def _fewest_right(target_pct: float, images: int) -> int | None:
@@ -92,8 +86,8 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     provable = ", ".join(targets) or "none of the usual targets"
     evidence = f"{facts['test_size']:,} test {spec.noun}"
     if spec.test_group_sizes:
-        groups = counted(len(spec.test_group_sizes), "test group")
-        evidence = f"{groups} (equivalent to {_independent_test_images(spec):,} independent {spec.noun})"
+        groups = counted(len(spec.test_group_sizes), "group")
+        evidence += f" in {groups} (equivalent to {int(spec.test_cases):,} independent {spec.noun})"
     lines = [
         f"{facts['name']}: {spec.noun} of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         classes,

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from harness.data.datasets import Dataset
-from harness.data.own import sources, values
+from harness.data.own import divisions, sources, values
+from harness.data.own.near_duplicates import near_keys
 from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
 from harness.system.errors import DataError, UsageError
@@ -40,6 +41,7 @@ class _LabelledImages:
     pixels: Tensor
     labels: Tensor
     sha256: str  # SHA-256 of all pixels and labels
+    group_sizes: tuple[int, ...]  # number of images of each group of copies; empty without copies
 
 
 def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledImages:
@@ -69,7 +71,10 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         channels = part.channels or spec.channels or None
         pixels = values.checked_pixels(spec, values.arranged(part.images, part.names, channels, shape))
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-    return _LabelledImages(ledger_name, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
+    group_sizes: tuple[int, ...] = ()
+    if name != _QMNIST:
+        group_sizes = divisions.group_sizes(near_keys(pixels, values.digests(pixels), labels).keys)
+    return _LabelledImages(ledger_name, torch.from_numpy(pixels), torch.from_numpy(labels), digest, group_sizes)
 
 
 def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.DataPart, str]:

@@ -12,6 +12,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,10 @@ from harness.data.training_images import ImageData, image_digests, locked_arrays
 from harness.system import files
 from harness.system.errors import DataError
 
-SKETCH_SIZE = 32  # digests per test part; parts with a tenth of all images in common share a digest in 97 % of cases
+SKETCH_SIZE = 32  # digests of each kind; parts with a tenth of all images in common share a digest in 97 % of cases
+# Grey levels by which a test part may become brighter or darker and keep its digests, even if pixels reach the end of
+# the range that were darker or brighter before.
+_BRIGHTNESS_CHANGE = 32
 
 
 def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
@@ -45,13 +49,20 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
 
 
 def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
-    """Return the ``SKETCH_SIZE`` smallest digests of the test images, ascending, for the ledger; no pixel is returned.
+    """Return digests of the test images for the ledger; no pixel is returned.
 
-    Empty if this machine does not have the images. Two test parts with Jaccard similarity J have no digest in common
-    with probability (1 - J)^32 (MinHash: Broder, "On the resemblance and containment of documents", 1997).
+    The ``SKETCH_SIZE`` smallest digests of the images, ascending, are followed by the ``SKETCH_SIZE`` smallest digests
+    that a change of all pixels by the same number of grey levels does not change. Empty if this machine does not have
+    the images. Two test parts with Jaccard similarity J have no digest of a kind in common with probability (1 - J)^32
+    (MinHash: Broder, "On the resemblance and containment of documents", 1997).
     """
     with suppress(DataError):
-        return tuple(sorted(image_digests(locked_arrays(spec, folder)[0]))[:SKETCH_SIZE])
+        images = locked_arrays(spec, folder)[0]
+        differences = images - images.min((1, 2, 3), keepdims=True), images.max((1, 2, 3), keepdims=True) - images
+        # Images of a single shade are left out, because all of these have the same differences.
+        has_contrast = differences[0].any((1, 2, 3))
+        unshaded = np.concatenate(differences)[np.tile(has_contrast, 2)].clip(max=255 - _BRIGHTNESS_CHANGE)
+        return tuple(digest for kind in (images, unshaded) for digest in sorted(image_digests(kind))[:SKETCH_SIZE])
     return ()
 
 

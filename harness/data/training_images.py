@@ -321,7 +321,9 @@ def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
     The files themselves are not hashed, because their bytes depend on the version of NumPy. A change of the facts, or
     of the order of facts or arrays, would change the hashes of all user data sets.
     """
-    groups = [list(sizes) for sizes in (spec.validation_group_sizes, spec.test_group_sizes) if sizes]
+    # Groups of copies follow from the pixels; groups of ``group_by`` do not.
+    all_sizes = (spec.validation_group_sizes, spec.test_group_sizes) if spec.group_by else ()
+    groups = [list(sizes) for sizes in all_sizes if sizes]
     facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced, *groups]
     shapes = [list(array.shape) for array in arrays]
     digest = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())

@@ -112,14 +112,14 @@ def group_warning(data: Dataset) -> str:
     if not sizes:
         return ""
     effective = independent_cases(sizes)
-    groups = (
-        f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {counted(len(sizes), 'group')}"
-    )
+    groups = f"{counted(len(sizes), 'group')} of test images"
+    if data.validation_group_sizes:
+        groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {groups}"
     unseen = f"failures on up to {_unseen_failures_pct(effective):.0f} % of all groups are not excluded"
     unequal = "" if effective > len(sizes) - 0.05 else f" (equivalent to {effective:.1f} groups of equal size)"
     fewest = fewest_groups(VERIFIED_CONFIDENCE)
     limit = f"; below {fewest:.1f} groups of equal size no network can be verified" if effective < fewest else ""
-    return f"{groups} of test images{unequal} decide, not the number of images; {unseen}{limit}"
+    return f"{groups}{unequal} decide, not the number of images; {unseen}{limit}"
 
 
 def judgement_of(
@@ -637,18 +637,16 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     Measured ratios come from training images alone; the test set is not used. Without a measurement the ratio is
     ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
     ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
-    images at the target. Images of a group may be right or wrong together, so for grouped data ``n`` is
-    ``independent_cases``. With folds of groups the ratio is 1: the confirmation adds the margin, from the measured
-    differences between folds (``harness.studies.group_spread``).
+    images at the target. Images of a group may be right or wrong together, so ``n`` is the effective number
+    (``Dataset.validation_cases``). With folds of groups the ratio is 1: the confirmation adds the margin, from the
+    measured differences between folds (``harness.studies.group_spread``).
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:
         return ErrorRatio(dataset=data.name, **document[data.name])
     if data.group_folds:
         return ErrorRatio(dataset=data.name, errors_ratio=1.0, relative_error=None)
-    groups = data.validation_group_sizes
-    cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
     allowed_share = 1 - target_pct / 100
-    margin = min(math.sqrt(allowed_share * (1 - allowed_share) / cases), allowed_share / 2)
+    margin = min(math.sqrt(allowed_share * (1 - allowed_share) / data.validation_cases), allowed_share / 2)
     ratio = allowed_share / (allowed_share - margin) if allowed_share else 1.0
     return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None)

@@ -50,6 +50,7 @@ class Evaluation:
         repeated: Whether the weights are from a repeat of the seed: the recorded errors, but not the recorded bits.
         confusion: Number of images by label (row) and predicted class (column), in the order of the data set's classes.
         roc_auc: Area under the ROC curve, from 0 to 1; None if undefined or for more than two classes.
+        group_sizes: Number of images of each group that may be right or wrong together; empty without groups.
     """
 
     index: int
@@ -61,6 +62,7 @@ class Evaluation:
     repeated: bool = False
     confusion: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
     roc_auc: float | None = None
+    group_sizes: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def class_scores(self) -> tuple[ClassScores, ...]:
@@ -179,6 +181,7 @@ def evaluate_seeds(
     spec = dataset(record.dataset)
     precision = record.recipe.precision
     entry = None
+    group_sizes = spec.test_group_sizes
     if images_name is None:
         noun = "seeds" if len(indices) > 1 else "seed"
         purpose = f"evaluate {record.hash} {record.recipe_name} {noun} {', '.join(map(str, indices))}"
@@ -188,6 +191,7 @@ def evaluate_seeds(
         _refuse_trained(images.pixels, record.dataset, folder, images_name)
         pixels = images.pixels
         labels = images.labels
+        group_sizes = images.group_sizes
         registration = ledger.Registration(
             hash=record.hash,
             recipe_hash=record.recipe_hash,
@@ -205,7 +209,8 @@ def evaluate_seeds(
     for index, weights in zip(indices, weight_files, strict=True):
         run = record.seed(index) if entry is None else None
         evaluation = evaluated(index, probabilities(weights, pixels, spec, precision), labels, precision, run)
-        evaluations.append(replace(evaluation, repeated=run is not None and weights.sha256 != run.weights_sha256))
+        is_repetition = run is not None and weights.sha256 != run.weights_sha256
+        evaluations.append(replace(evaluation, repeated=is_repetition, group_sizes=group_sizes))
     if entry is not None and not entry.errors:
         errors = tuple(item.errors for item in evaluations)
         bound, images_bound = bounds_of(record, evaluations)
@@ -262,12 +267,11 @@ def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, images_name:
 def bounds_of(record: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % bounds over seeds, and over seeds and images; None unless all recorded seeds are evaluated.
 
-    A subset of seeds, chosen by a user or by the existing weight files, may not be a random sample. Only test images
-    have known groups.
+    A subset of seeds, chosen by a user or by the existing weight files, may not be a random sample.
     """
     if len(evaluations) < len(record.seeds):
         return None, None
     images = evaluations[0].images  # equal for all seeds
     wrong = [[image for image, _ in item.wrong] for item in evaluations]
-    group_sizes = () if evaluations[0].recorded_errors is None else dataset(record.dataset).test_group_sizes
-    return over_seeds([item.errors for item in evaluations], images), over_images(wrong, images, group_sizes)
+    bound = over_seeds([item.errors for item in evaluations], images)
+    return bound, over_images(wrong, images, evaluations[0].group_sizes)

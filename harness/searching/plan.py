@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from harness.data.datasets import AUTO, Dataset, dataset_of_option, independent_cases
+from harness.data.datasets import AUTO, Dataset, dataset_of_option
 from harness.data.training_images import ImageData, image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import SHORT_CHOICE, choose
@@ -249,6 +249,9 @@ def _config(
     # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
     # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
     has_rungs = not recipe.trainer and recipe.starts == 1
+    # Fixed validation groups of ``group_by`` decide the threshold only.
+    is_of_copies = bool(goal.data.validation_group_sizes) and not goal.data.group_by
+    has_effective_groups = is_of_copies or bool(goal.data.group_folds)
     return StudyConfig(
         dataset=goal.data.name,
         data_hash="",
@@ -269,14 +272,9 @@ def _config(
         start_from=request.start_from or "",
         image_folds=goal.data.image_folds,
         group_folds=goal.data.group_folds,
-        validation_groups=_effective_groups(goal.data, goal.data.validation_group_sizes),
-        test_groups=_effective_groups(goal.data, goal.data.test_group_sizes),
+        validation_groups=round(goal.data.validation_cases, 3) if has_effective_groups else 0.0,
+        test_groups=round(goal.data.test_cases, 3) if has_effective_groups else 0.0,
     )
-
-
-def _effective_groups(data: Dataset, group_sizes: Sequence[int]) -> float:
-    """Return the effective number of groups of data that validate by folds of groups, else 0."""
-    return round(independent_cases(group_sizes), 3) if data.group_folds else 0.0
 
 
 def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:

@@ -145,6 +145,7 @@ class Candidate:
         costs: Value of each minimised metric.
         classes: Number of classes of the data.
         groups: Numbers of groups if each fresh seed validates on a separate fold of groups; None without such folds.
+        cases_of_a_run: Largest effective number of validation images of a run; infinite without copies.
         shorter_epochs: Epochs of a training that replaces the first run, which ended at a rung because it suffices;
             None for all other runs (``scheduler.shorter_epochs``).
     """
@@ -159,6 +160,7 @@ class Candidate:
     costs: tuple[int, ...] = ()
     classes: int = 10
     groups: GroupCounts | None = None
+    cases_of_a_run: float = math.inf
     shorter_epochs: int | None = None
 
     def __post_init__(self) -> None:
@@ -243,9 +245,9 @@ class Candidate:
 
     @property
     def _images_of_a_run(self) -> float:
-        """Mean number of validation images of a run; infinite if unknown, which turns off ``_COUNTED_ERRORS``."""
+        """Mean effective number of validation images of a run; infinite if unknown: ``_COUNTED_ERRORS`` is off."""
         sizes = [float(run.validation_size) for run in self.runs if run.validation_size]
-        return statistics.mean(sizes) if sizes else math.inf
+        return min(statistics.mean(sizes), self.cases_of_a_run) if sizes else math.inf
 
     def _least_errors_pct(self, runs: int) -> float:
         """Return the error rate that is assumed if ``runs`` runs make no error, per cent."""

@@ -68,7 +68,7 @@ class StudyConfig:
         group_folds: Number of folds of whole groups, each of which a confirmation validates on once; 0 without folds of
             groups.
         validation_groups: Effective number of groups of all folds; ``test_groups`` of the test part. 0 without folds of
-            groups, and in studies of earlier versions.
+            groups and groups of copies, and in studies of earlier versions.
     """
 
     dataset: str
@@ -111,9 +111,16 @@ class StudyConfig:
     @property
     def groups(self) -> GroupCounts | None:
         """Numbers of groups; None without folds of groups, and in studies of earlier versions."""
-        if not self.validation_groups:
+        if not (self.group_folds and self.validation_groups):
             return None
         return GroupCounts(self.group_folds, self.validation_groups, self.test_groups)
+
+    @property
+    def cases_of_a_run(self) -> float:
+        """Effective number of independent validation images of a run; infinite if the images of a run decide."""
+        if self.group_folds or not self.validation_groups:
+            return math.inf
+        return self.validation_groups / max(1, self.image_folds)
 
     @property
     def is_front(self) -> bool:

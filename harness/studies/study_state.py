@@ -174,6 +174,7 @@ class StudyState:
             costs=costs,
             classes=self._classes,
             groups=self.config.groups,
+            cases_of_a_run=self.config.cases_of_a_run,
         )
         self.candidates[proposal.trial] = candidate
         self._update_contender(candidate)

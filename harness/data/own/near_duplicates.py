@@ -4,6 +4,9 @@ Candidate pairs are nearest neighbours by the magnitudes of low frequencies, whi
 of each candidate pair are then compared. Pictures of low contrast, such as spectrograms, may be as near to each other
 without being copies. Copies have the class of the original, so the largest difference is lowered if the classes of
 similar pictures differ too often (``copy_levels``).
+
+A second comparison finds changed copies: mirrored, turned by quarters, or of another brightness or contrast. Classes
+may differ by orientation or brightness (the letters b and d), so a changed copy must have the class of the original.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.own.divisions import components_of
+from harness.data.own.divisions import components_of, least_keys
 from harness.data.own.values import Array, chunks
 
 NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
@@ -30,6 +33,7 @@ _HIGHEST_FREQUENCY = 8  # periods per side of a picture
 _NEIGHBOURS = 8  # candidates per picture
 _MOST_NEIGHBOURS = 64  # candidates of a picture that has ``_NEIGHBOURS`` or more neighbours
 _ROWS = 512  # pictures per query of the k-d tree, to limit memory
+_MOST_GAIN = 1.5  # ratio of the contrasts of changed copies; two factors of brightness from 0.8 to 1.2 differ by 1.5
 _MOST_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
 
 
@@ -58,17 +62,25 @@ def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
         labels: Classes of the pictures, (images,).
     """
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
-    pairs, differences = near_pairs(pixels, firsts)
     class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = 1 - float((class_shares**2).sum())
-    levels = copy_levels(differences, labels[pairs[:, 0]] != labels[pairs[:, 1]], chance)
+    pairs, differences = near_pairs(pixels, firsts)
+    levels = copy_levels(differences, _have_other_class(pairs, labels), chance)
     is_near = differences <= levels
+    changed_pairs, changed_differences = near_pairs(pixels, firsts, unchanged_pairs=pairs)
+    has_other_class = _have_other_class(changed_pairs, labels)
+    changed_levels = min(levels, copy_levels(changed_differences, has_other_class, chance))
+    # With 0 levels, no changed picture is a copy, even if the difference is 0.
+    is_changed_copy = (changed_levels > 0) & (changed_differences <= changed_levels) & ~has_other_class
     # Each picture is connected to the first picture with the same digest.
-    edges = np.concatenate([pairs[is_near], np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
+    equal_pairs = np.stack([firsts[of_image], np.arange(len(digests))], axis=1)
+    edges = np.concatenate([pairs[is_near], changed_pairs[is_changed_copy], equal_pairs])
     components = components_of(edges[:, 0], edges[:, 1], len(digests))
-    order = np.lexsort((digests, components))
-    representatives = order[np.unique(components[order], return_index=True)[1]]
-    return NearKeys(digests[representatives][components], levels, int((~is_near).sum()))
+    return NearKeys(least_keys(digests, components)[components], levels, int((~is_near).sum()))
+
+
+def _have_other_class(pairs: Array, labels: Array) -> Array:
+    return labels[pairs[:, 0]] != labels[pairs[:, 1]]  # type: ignore[no-any-return]
 
 
 def copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
@@ -94,7 +106,9 @@ def copy_levels(differences: Array, has_other_class: Array, chance: float) -> in
     return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
 
 
-def near_pairs(pixels: Array, indices: Array | None = None) -> tuple[Array, Array]:
+def near_pairs(
+    pixels: Array, indices: Array | None = None, *, unchanged_pairs: Array | None = None
+) -> tuple[Array, Array]:
     """Return pairs of similar pictures, int64 (pairs, 2), the lower index first, and their differences, (pairs,).
 
     The difference is the least root mean square over shifts by at most a pixel along each axis; similar pictures differ
@@ -105,30 +119,45 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> tuple[Array, Arra
         pixels: Pictures, uint8 (images, channels, rows, columns). Series and pictures without contrast have no
             near-duplicates.
         indices: Indices of the pictures to compare, without two equal pictures; None selects all pictures.
+        unchanged_pairs: Pairs to leave out, while all others are compared after the best change of brightness and
+            contrast, mirrored and turned, but not shifted. None compares pictures without such changes.
     """
     from scipy.spatial import cKDTree
 
+    changed = unchanged_pairs is not None
     all_indices = np.arange(len(pixels)) if indices is None else indices
     if min(pixels.shape[2:]) < _LEAST_SIDE:
         return np.empty((0, 2), np.int64), np.empty(0)
     index_blocks = [all_indices[block] for block in chunks(len(all_indices), pixels[0].size)]
-    contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in index_blocks])
+    deviations = np.concatenate([pixels[block].std((2, 3)) for block in index_blocks])
+    contrast = np.sqrt((deviations**2).mean(1)) if changed else deviations.max(1)
     has_contrast = contrast >= _LEAST_CONTRAST * NEAR_LEVELS
     picture_indices = all_indices[has_contrast]
     # Row r has the features of the picture ``picture_indices[r]``.
-    features = np.concatenate([_features(pixels[block]) for block in index_blocks])[has_contrast]
+    features = np.concatenate([_features(pixels[block], changed=changed) for block in index_blocks])[has_contrast]
+    # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.
+    radii = np.full(len(features), 1.2 * NEAR_LEVELS)
+    compare = _differences
+    if changed:
+        radii = NEAR_LEVELS / np.concatenate([pixels[block].std((1, 2, 3)) for block in index_blocks])[has_contrast]
+        compare = _changed_differences
     tree = cKDTree(features[:, :_TREE_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
     differences = [np.empty(0)]
-    rows_to_compare = np.arange(len(picture_indices))
+    # The rows of a query have similar radii.
+    rows_to_compare = np.argsort(radii, kind="stable")
     for neighbour_count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
         crowded_rows = [np.empty(0, np.int64)]
         for start in range(0, len(rows_to_compare), _ROWS):
             rows = rows_to_compare[start : start + _ROWS]
-            near_rows, is_crowded = _near_rows(tree, features, rows, neighbour_count)
-            for block in chunks(len(near_rows), pixels[0].size):
-                candidates = picture_indices[near_rows[block]]
-                pair_differences = _differences(pixels[candidates[:, 0]], pixels[candidates[:, 1]])
+            near_rows, is_crowded = _near_rows(tree, features, radii, rows, neighbour_count)
+            near_pictures = picture_indices[near_rows]
+            if unchanged_pairs is not None:
+                is_known = np.isin(near_pictures @ [len(pixels), 1], unchanged_pairs @ [len(pixels), 1])
+                near_pictures = near_pictures[~is_known]
+            for block in chunks(len(near_pictures), pixels[0].size):
+                candidates = near_pictures[block]
+                pair_differences = compare(*pixels[candidates.T])
                 pairs.append(candidates[pair_differences <= NEAR_LEVELS])
                 differences.append(pair_differences[pair_differences <= NEAR_LEVELS])
             crowded_rows.append(rows[is_crowded])
@@ -138,19 +167,18 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> tuple[Array, Arra
     return distinct, np.concatenate(differences)[places]
 
 
-def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """Return pairs of rows with features within the radius, and a mask of ``rows`` with ``count`` or more neighbours.
+def _near_rows(tree: Any, features: Array, radii: Array, rows: Array, count: int) -> tuple[Array, Array]:
+    """Return pairs of rows with features within both radii, and a mask of ``rows`` with ``count`` or more neighbours.
 
     Args:
         tree: The k-d tree of the lowest frequencies of all ``features``.
         features: Result of `_features` for all pictures.
+        radii: Largest distance of the features of a near picture, (pictures,).
         rows: Rows of ``features`` whose neighbours are wanted.
         count: Largest number of neighbours per row.
     """
-    # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.
-    radius = 1.2 * NEAR_LEVELS
     # Each row is the nearest neighbour of itself, hence one neighbour more; missing neighbours have the number of rows.
-    neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radius)[1]
+    neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radii[rows].max())[1]
     positions, columns = np.nonzero(neighbours < len(features))
     pairs = np.stack([rows[positions], neighbours[positions, columns]], axis=1)
     pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
@@ -158,14 +186,19 @@ def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Arr
         ((features[pairs[block, 0]] - features[pairs[block, 1]]) ** 2).sum(1)
         for block in chunks(len(pairs), features.shape[1])
     ]
-    close: Array = pairs[np.concatenate(distances) <= radius**2] if distances else pairs
+    close: Array = pairs[np.concatenate(distances) <= radii[pairs].min(1) ** 2] if distances else pairs
     return close, neighbours[:, -1] < len(features)
 
 
-def _features(images: Array) -> Array:
+def _features(images: Array, *, changed: bool) -> Array:
     """Return low-frequency magnitudes of the mean over channels, in grey levels, float32 (images, frequencies).
 
     The frequencies are in ascending order of their distance from zero.
+
+    Args:
+        images: Pictures, uint8 (images, channels, rows, columns).
+        changed: Whether the magnitudes are divided by the standard deviation of the picture, without the frequency
+            zero, and sorted among the frequencies that mirroring and turning exchange.
     """
     from scipy.fft import fft2
 
@@ -181,7 +214,18 @@ def _features(images: Array) -> Array:
     highest_column = min(_HIGHEST_FREQUENCY, (width - 1) // 2)
     plane = [(row, column) for row in range(highest_row + 1) for column in range(-highest_column, highest_column + 1)]
     half = sorted((pair for pair in plane if pair >= (0, 0)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
-    return np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)
+    magnitudes = np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)
+    if not changed:
+        return magnitudes
+    # Mirroring changes the sign of a frequency; a quarter turn exchanges row and column.
+    orbits: dict[tuple[int, ...], list[int]] = {}
+    for index, (row, column) in enumerate(half):
+        orbit = (row, abs(column))
+        orbits.setdefault(tuple(sorted(orbit)) if height == width else orbit, []).append(index)
+    for indices in orbits.values():
+        magnitudes[:, indices] = np.sort(magnitudes[:, indices], axis=1)
+    deviations = images.std((1, 2, 3))
+    return magnitudes[:, 1:] / np.where(deviations, deviations, 1)[:, None].astype(np.float32)
 
 
 def _differences(images: Array, partners: Array) -> Array:
@@ -198,4 +242,23 @@ def _differences(images: Array, partners: Array) -> Array:
             squares = (inside.astype(np.int64) - views) ** 2
             least_squares = np.minimum(least_squares, squares.mean((1, 2, 3)))
     differences: Array = np.sqrt(least_squares)
+    return differences
+
+
+def _changed_differences(images: Array, partners: Array) -> Array:
+    """Return the differences of the pairs (``images[i]``, ``partners[i]``) as in `near_pairs` with changes, (pairs,).
+
+    The difference is the residual of the regression of the picture with the higher contrast on the other picture, the
+    least over mirror images and quarter turns. The difference is infinite if the contrasts differ by more than
+    ``_MOST_GAIN`` or no orientation has a positive correlation. Both arrays are as in `_differences`.
+    """
+    first, second = (each - each.mean((1, 2, 3), np.float32, keepdims=True) for each in (images, partners))
+    turns = range(4) if images.shape[2] == images.shape[3] else (0, 2)
+    turned = [np.rot90(second, turn, (2, 3)) for turn in turns]
+    orientations = [*turned, *(each[..., ::-1] for each in turned)]
+    covariance = np.max([(first * each).mean((1, 2, 3)) for each in orientations], axis=0)
+    variances = np.stack([(each**2).mean((1, 2, 3)) for each in (first, second)])
+    is_copy = (covariance > 0) & (variances.max(0) <= _MOST_GAIN**2 * variances.min(0))
+    squares = variances.max(0) - covariance**2 / np.where(is_copy, variances.min(0), 1)
+    differences: Array = np.sqrt(np.where(is_copy, squares.clip(0), np.inf))
     return differences

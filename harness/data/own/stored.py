@@ -26,7 +26,7 @@ from harness.data.own.layouts import PARTS
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
-from harness.data.training_images import OWN_FILES, content_digest
+from harness.data.training_images import OWN_FILES, check, content_digest
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
 from harness.system.files import json_text, locked, read_bytes, workspace, write_json, write_together
@@ -98,6 +98,8 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or SourceOptions())
+        if spec.is_own and not spec.group_by and not spec.has_compared_images:
+            _add_groups_of_copies(spec)
         return spec.name
     options_used = described_options(text) if options is None else options
     source = source_at(Path(text), options_used.shape, options_used.group_by)
@@ -197,10 +199,9 @@ def parts_text(spec: Dataset) -> str:
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{folds_text}"
     balance = ", equally many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
-    groups = ""
-    if spec.test_group_sizes:
-        validation = counted(len(spec.validation_group_sizes), "validation group")
-        groups = f"; {validation} and {counted(len(spec.test_group_sizes), 'test group')}"
+    parts = {"validation group": spec.validation_group_sizes, "test group": spec.test_group_sizes}
+    counts = [counted(len(group_sizes), name) for name, group_sizes in parts.items() if group_sizes]
+    groups = f"; {' and '.join(counts)}" if counts else ""
     return f"{sizes} and {spec.test_size:,} test {spec.noun}{balance}{groups}{overlap}"
 
 
@@ -401,7 +402,7 @@ class _ScaledImages(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """Fields of a `Dataset` that describe groups; empty without groups.
+    """Fields of a `Dataset` that describe groups of ``group_by`` and of copies; empty without groups.
 
     Attributes:
         validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
@@ -411,6 +412,27 @@ class _Groups(NamedTuple):
     validation_group_sizes: tuple[int, ...] = ()
     test_group_sizes: tuple[int, ...] = ()
     test_groups: tuple[int, ...] = ()
+    has_compared_images: bool = True
+
+
+def _groups_of(validation_keys: Array, test_keys: Array, *, has_groups: bool) -> _Groups:
+    """Return the groups of images with equal keys; ``has_groups`` states whether groups of ``group_by`` exist."""
+    sizes, test_sizes = (divisions.group_sizes(keys, has_groups=has_groups) for keys in (validation_keys, test_keys))
+    test_groups = np.unique(test_keys, return_inverse=True)[1].tolist() if test_sizes else ()
+    return _Groups(sizes, test_sizes, tuple(test_groups))
+
+
+def _add_groups_of_copies(spec: Dataset) -> None:
+    """Add the groups of copies to the facts of a data set that an earlier version of the program stored."""
+    folder = workspace().data(spec.name)
+    check(spec, folder)
+    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
+        pixels = np.concatenate([train["pixels"], test["pixels"]])
+        labels = np.concatenate([train["labels"], test["labels"]])
+        fold = train["fold"]
+    keys = near_keys(pixels, values.digests(pixels), labels).keys
+    groups = _groups_of(keys[: len(fold)][fold != divisions.ALWAYS_TRAINED], keys[len(fold) :], has_groups=False)
+    _write(replace(spec, **groups._asdict()))
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
@@ -426,6 +448,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     table.numbers.clear()
     unlocked_part, locked_part, groups = _parts_to_write(table, images, fold, is_used, balanced=options.balanced)
     del images
+    if table.groups is None and (groups.validation_group_sizes or groups.test_group_sizes):
+        remarks.append("all copies of an image, nearly equal images included, count as a group")
     if surplus := len(table.part) - len(unlocked_part["labels"]) - len(locked_part["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
     spec = Dataset(
@@ -615,20 +639,16 @@ def _parts_to_write(
         labels = table.labels[test]
         # Each test image is a unit of its own.
         test = test[divisions.evened(labels, unit_of_image=np.arange(len(test)), cell_count=len(table.classes))]
-    groups = _Groups()
-    if table.groups is not None:
-        validation_groups = table.groups[image_indices[fold != divisions.ALWAYS_TRAINED]]
-        group_of_test_image = np.unique(table.groups[test], return_inverse=True)[1]
-        groups = _Groups(_sizes(validation_groups), _sizes(group_of_test_image), tuple(group_of_test_image.tolist()))
+    # Copies connect groups. A connected group has the least key, so groups without copies keep the order of the names.
+    units = divisions.connected_units([*table.keys(), images.near_duplicates.keys])
+    keys = units.keys[units.of_image]
+    validation_keys = keys[image_indices[fold != divisions.ALWAYS_TRAINED]]
+    groups = _groups_of(validation_keys, keys[test], has_groups=table.groups is not None)
     return (
         {"pixels": images.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
         {"pixels": images.pixels[test], "labels": table.labels[test].astype("<i8")},
         groups,
     )
-
-
-def _sizes(groups: Any) -> tuple[int, ...]:
-    return tuple(np.unique(groups, return_counts=True)[1].tolist())
 
 
 def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[str]:
@@ -684,7 +704,7 @@ def check_facts(spec: Dataset) -> None:
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
         expected_facts = _computed_facts(train, test, spec.name)
     if spec.test_groups:
-        expected_facts["test_group_sizes"] = _sizes(spec.test_groups)
+        expected_facts["test_group_sizes"] = divisions.group_sizes(np.array(spec.test_groups), has_groups=True)
     for name, value in expected_facts.items():
         if getattr(spec, name) != value:
             raise DataError(f"{folder / 'data.json'}: {name}: {getattr(spec, name)} stated, {value} computed")
@@ -750,12 +770,13 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     else:
-        # Fields with ``compare=False`` (test_groups, duplicates, remarks, options) describe the source, which may have
+        # Fields with ``compare=False`` (groups, duplicates, remarks, options) describe the source, which may have
         # changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         stored_spec = dataset(spec.name)
-        # Equal images may be read with other groups of the same sizes; the groups read first decide.
-        source_facts["test_groups"] = stored_spec.test_groups or spec.test_groups
+        if spec.group_by and stored_spec.test_groups:
+            # Equal images may be read with other groups of the same sizes; the groups read first decide.
+            source_facts["test_groups"] = stored_spec.test_groups
         spec = replace(stored_spec, **source_facts)
     spec = replace(spec, facts_sha256=facts_digest(json.loads(json_text(document_of(spec)))))
     files["data.json"] = json_text(document_of(spec)).encode()

@@ -155,7 +155,10 @@ def test_roc_auc_is_none_for_single_class_or_nan_probabilities():
 def test_bound_over_images_counts_groups_of_test_images(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(DATASETS, "mnist", replace(MNIST, test_group_sizes=(1_000,) * 10))
     record = make_record([50, 52, 54, 56, 58, 60])
-    evaluations = [Evaluation(run.index, run.test_size, run.wrong, run.test_errors) for run in record.seeds]
+    evaluations = [
+        Evaluation(run.index, run.test_size, run.wrong, run.test_errors, group_sizes=(1_000,) * 10)
+        for run in record.seeds
+    ]
 
     _, bound = bounds_of(record, evaluations)
 
