@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, validation_runs
+from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, validation_runs, verdict_of
+from harness.evidence.ledger import Ledger
 from harness.evidence.record import Record, path_of
-from harness.searching.ending import ending
+from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import MOST_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
@@ -36,6 +37,7 @@ from search_spaces.network import Architecture
 
 # Number of networks that are named and drawn, best first; limited because a running search rewrites its report often.
 MOST_NAMED = 100
+_NO_LEDGER = Ledger()
 DIGITS = 6  # digits of the hash that are shown after the name of a network
 
 
@@ -285,14 +287,14 @@ class WorkspaceEvidence(NamedTuple):
         rows: Leaderboard of all records.
         test_reads: Data set and purpose of each read of a test set.
         damage: Error message per damaged file, which the rows lack, and per lacking declaration.
-        undeclared_records: Records with seeds whose declaration the ledger lacks.
+        entries: Entries of the ledger.
     """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[tuple[str, str], ...] = ()
     damage: tuple[str, ...] = ()
-    undeclared_records: tuple[Record, ...] = ()
+    entries: Ledger = _NO_LEDGER
 
 
 @dataclass(eq=False, repr=False)
@@ -313,7 +315,7 @@ class StudyFacts:
         time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if there is no
             limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
-        answer: ``StudyState.result``: the answer, or else the winner chosen last.
+        answer: Network of the study (``StudyState.result``).
         record: Record of the answer; None without a verification.
         row: Row of the answer.
         proof: Item of ``measured`` with the best row of the answer.
@@ -348,17 +350,14 @@ class StudyFacts:
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        lacks_declaration = self.record in self.evidence.undeclared_records
-        self.ending = ending(study, self.row, is_at_work=self.is_at_work, lacks_declaration=lacks_declaration)
+        verdict = None if self.record is None else verdict_of(self.record, self.evidence.entries)
+        self.ending = ending(study, verdict, is_at_work=self.is_at_work)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
-        """Return the measured network with the hash and the recipe of the answer, the best row first."""
-        proposal = self.study.proposals.get(answer.trial)
-        recipe, _ = self.config.recipe_of(None if proposal is None else proposal.epochs)
-        key = (answer.hash, recipe.hash)
-        candidates = [item for item in self.measured if (item.row.hash, item.row.recipe_hash) == key]
-        return min(candidates, key=lambda item: item.row.rank, default=None)
+        """Return the measured network with the hash and the recipe of the answer."""
+        key = key_of(self.study, answer)
+        return next((item for item in self.measured if item.record.key == key), None)
 
 
 def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -> WorkspaceEvidence:
@@ -369,7 +368,7 @@ def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -
     survey = leaderboard_table.survey(workspace, known_study)
     reads = [_test_read(line) for line in files.log_text(workspace.test_log).split("\n") if line.strip()]
     damage = tuple(error.one_line for error in survey.damage)
-    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.undeclared_records)
+    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.entries)
 
 
 def _test_read(line: str) -> tuple[str, str]:

@@ -75,7 +75,7 @@ def _interrupted_text(study: Study) -> str:
     if answer is None:
         return "interrupted; no network is confirmed so far"
     size = size_text(answer.parameters, answer.costs, study.config.minimised)
-    return f"interrupted; {study.tier} so far: {size} (hash {answer.hash})"
+    return f"interrupted; {study.outcome} ({study.tier}): {size} (hash {answer.hash})"
 
 
 def _plan_facts(document: dict[str, Any], threshold: str) -> dict[str, str]:

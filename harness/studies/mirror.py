@@ -23,7 +23,6 @@ from harness.studies.candidate import costs_of
 from harness.studies.config import StudyConfig, config_document
 from harness.studies.study_state import StudyState
 from harness.system import files
-from harness.system.document import document_of
 from harness.system.errors import UsageError, as_command, install_command
 from harness.training.result import Errors, Purpose, Result, Status
 from search_spaces.catalog import network_name
@@ -158,12 +157,15 @@ class Mirror:
     def _serve(self) -> None:
         """Update the database until the end; the body of the thread."""
         study: optuna.Study | None = None
+        state = StudyState(Path(self._name), self._config)
         is_last = False
         while not is_last:
             is_last = self._ending.is_set()
             try:
                 study = study or _study(self._url, self._name, self._config)
-                _push(study, list(self.entries), self._config)
+                for entry in self.entries[len(state.entries) :]:
+                    state.apply(entry)
+                _push(study, state)
                 self._is_current = True
                 self._refused = None
                 self._opened.set()
@@ -199,7 +201,7 @@ def write_database(state: StudyState, path: Path) -> None:
     # database.
     storage = RDBStorage("sqlite://")
     study = _study(storage, state.folder.name, state.config)
-    _push(study, state.entries, state.config)
+    _push(study, state)
     connection = storage.engine.raw_connection()
     content = connection.driver_connection.serialize()  # type: ignore[union-attr]
     connection.close()
@@ -243,7 +245,7 @@ class _History(NamedTuple):
         proposals: Proposal and time by trial.
         first_runs: Ended first run and end time by trial.
         facts: Attributes of the Optuna study by name. Errors on fresh seeds are among them, because Optuna refuses
-            changes of ended trials.
+            changes of ended trials. ``answer`` is the verdict on the study by the log, with its network.
     """
 
     proposals: dict[int, tuple[events.Proposal, str]]
@@ -251,9 +253,12 @@ class _History(NamedTuple):
     facts: dict[str, Any]
 
 
-def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
-    history = _History({}, {}, {})
-    for entry in entries:
+def _history_of(state: StudyState) -> _History:
+    standing = state.standing()
+    network = standing.network
+    answer = {"hash": network and network.hash, "parameters": network and network.parameters, "tier": standing.tier}
+    history = _History({}, {}, {"answer": {"outcome": str(standing.outcome), **answer}})
+    for entry in state.entries:
         match event := entry.event:
             case events.Proposal():
                 history.proposals[event.trial] = event, entry.utc
@@ -262,8 +267,6 @@ def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
             case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
                 errors_by_seed = history.facts.setdefault(f"trial {trial}: errors on fresh seeds", {})
                 errors_by_seed[str(event.run.seed_index)] = errors
-            case events.Confirmed() | events.WinnerChosen() | events.Verified():
-                history.facts[type(event).__name__] = document_of(event)
             case events.SessionBegan():
                 history.facts["search"] = "running"
             case events.SessionEnded():
@@ -273,16 +276,16 @@ def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
     return history
 
 
-def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
+def _push(study: optuna.Study, state: StudyState) -> None:
     """Add the ended first runs and the facts that the Optuna study lacks; UsageError for different trials."""
-    history = _history_of(entries)
+    history = _history_of(state)
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
-    if entries and not hash_by_trial.items() <= hashes.items():
+    if state.entries and not hash_by_trial.items() <= hashes.items():
         raise UsageError(f"the database contains different trials of study {study.study_name!r}", hint=_RENAME)
     for trial, (run, ended_utc) in history.first_runs.items():
         if trial not in hash_by_trial:
-            study.add_trial(_trial(run, ended_utc, *history.proposals[trial], config))
+            study.add_trial(_trial(run, ended_utc, *history.proposals[trial], state.config))
     attributes = study.user_attrs
     for name, value in history.facts.items():
         if attributes.get(name) != value:
