@@ -403,8 +403,10 @@ class StudyState:
             tier = "confirmed" if self.candidates[network.trial].is_confirmed else "searched"
         else:
             tier = "missed" if verdict.passed is False else verdict.tier or "confirmed"
-            return Standing(judged(verdict, self.config.target_pct), tier, network, verdict)
-        return Standing(outcome_of(tier), tier, network, None)
+        outcome = outcome_of(tier) if verdict is None else judged(verdict, self.config.target_pct)
+        if outcome is Outcome.NOT_REACHED and not self.is_over:
+            outcome = Outcome.NOT_YET
+        return Standing(outcome, tier, network, verdict)
 
     def tier_of(self, candidate: Candidate) -> str:
         """Return the tier of the verification of a confirmed candidate; ``confirmed`` before the verification."""
