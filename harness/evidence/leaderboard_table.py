@@ -26,10 +26,9 @@ from harness.studies.log import read_state
 from harness.studies.study_state import Outcome, StudyState, judged, outcome_of
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
-from harness.system.errors import ContentError, UsageError, reason
+from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.training.recipe import named_recipe
 from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 from search_spaces.network import Architecture, Task, analyse
@@ -170,8 +169,8 @@ class LeaderboardRow:
         return outcome_of(self.tier) if is_at_target else Outcome.NOT_REACHED
 
     def arguments(self, command: str, *further: str) -> tuple[str, ...]:
-        """Return the arguments of a command for the network of the row (``arguments_of``)."""
-        return arguments_of(command, self.key[0], self.recipe, *further)
+        """Return the arguments of a command for the network of the row (``RowKey.arguments``)."""
+        return self.key[0].arguments(command, self.recipe, *further)
 
     @property
     def key(self) -> tuple[RowKey, bool]:
@@ -617,32 +616,6 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
             note = f"seeds were not declared; {claim.source}"
             rows.append(replace(row, tier=Tier.MEASURED, **figures, note=note))
     return rows
-
-
-def arguments_of(command: str, key: RowKey, recipe_name: str, *further: str) -> tuple[str, ...]:
-    """Return the arguments of a command for a network, with the options that select a single row in each workspace.
-
-    Args:
-        command: ``verify``, ``evaluate`` or ``export``; only ``verify`` depends on the target.
-        key: Key of the row.
-        recipe_name: Name of the recipe; the hash replaces the name if the catalog has no equal recipe of this name.
-        further: Further arguments of the command.
-    """
-    words = [command, key.hash]
-    if key.recipe_hash:
-        words += ["--recipe", recipe_name if catalog_hash(recipe_name) == key.recipe_hash else key.recipe_hash]
-    words += ["--dataset", key.dataset]
-    if command == "verify":
-        words += ["--target", f"{key.target_pct:.12g}"]
-    return (*words, *further)
-
-
-def catalog_hash(recipe_name: str) -> str | None:
-    """Return the hash of the recipe of this name in the catalog; None without such a recipe."""
-    try:
-        return None if recipe_name.startswith("@") else named_recipe(recipe_name).recipe.hash
-    except (UsageError, ContentError):
-        return None
 
 
 def survey(workspace: Workspace, known_study: StudyState | None = None) -> Survey:

@@ -43,7 +43,15 @@ from harness.training.module_source import (
     names_module,
     notebook_hint,
 )  # fmt: skip
-from harness.training.recipe import RECIPES, NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
+from harness.training.recipe import (
+    RECIPES,
+    NamedRecipe,
+    Recipe,
+    catalog_hash,
+    named_recipe,
+    recipe_by_hash,
+    recipe_named_like,
+)
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.network import Architecture, Task
@@ -69,7 +77,7 @@ class KnownRow:
         recipe: The recipe; None if only the name is known.
         recipe_name: Name of the recipe; empty for a claim.
         dataset: Name of the data set; None for a claim.
-        target_pct: Target in per cent; None if no target was verified.
+        target_pct: Target of the record or the study in per cent; None for further rows.
     """
 
     recipe: Recipe | None
@@ -137,7 +145,7 @@ def with_recipe(rows: Sequence[_R], recipe: str | None) -> list[_R]:
     """Return the rows with a recipe, which has a hash, or a name in the catalog or in the rows; None accepts all."""
     if recipe is None:
         return [*rows]
-    hashes = (recipe, leaderboard_table.catalog_hash(recipe))
+    hashes = (recipe, catalog_hash(recipe))
     return [row for row in rows if row.recipe_hash in hashes] or [row for row in rows if row.recipe_name == recipe]
 
 
@@ -423,7 +431,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
         hint = f"recipes: {', '.join(RECIPES)}, or @FILE.toml"
-        if recipe is None or leaderboard_table.catalog_hash(recipe) or recipe in _recipes_of(workspace):
+        if recipe is None or catalog_hash(recipe) or recipe in _recipes_of(workspace):
             hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
     by_training = {(each.recipe_hash, each.dataset): each for each in matches}
@@ -478,7 +486,7 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
         for run in study.results:
             if _matches(name, run):
                 hashes.add(run.hash)
-                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, target_pct=None)
+                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
                 yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.leaderboard_table import Tier, Verdict, arguments_of, read_verdicts
+from harness.evidence.leaderboard_table import Tier, Verdict, read_verdicts
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import RowKey
 from harness.studies.config import StudyConfig
@@ -23,6 +23,7 @@ from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.system.terminal import counted, duration_text
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from search_spaces.space import size_text
 
@@ -84,16 +85,18 @@ class Ending:
 
 def key_of(state: StudyState, network: WinnerChosen) -> RowKey:
     """Return the key of the record of a network of a study."""
-    config = state.config
-    recipe, _ = config.recipe_of(state.proposals[network.trial].epochs)
-    return RowKey(network.hash, recipe.hash, config.dataset, config.target_pct, config.protocol_version)
+    recipe, _ = state.config.recipe_of(state.proposals[network.trial].epochs)
+    return _key(state.config, network.hash, recipe)
+
+
+def _key(config: StudyConfig, network_hash: str, recipe: Recipe) -> RowKey:
+    return RowKey(network_hash, recipe.hash, config.dataset, config.target_pct, config.protocol_version)
 
 
 def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None) -> tuple[str, ...]:
     """Return the arguments of the command that verifies a network of a study; ``epochs`` as in ``Proposal``."""
     recipe, recipe_name = config.recipe_of(epochs)
-    key = RowKey(network_hash, recipe.hash, config.dataset, config.target_pct, config.protocol_version)
-    return arguments_of("verify", key, recipe_name)
+    return _key(config, network_hash, recipe).arguments("verify", recipe_name)
 
 
 def read_ending(state: StudyState, workspace: Workspace) -> Ending:

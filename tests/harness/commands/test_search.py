@@ -14,8 +14,7 @@ import pytest
 
 from harness.cli import run
 from harness.commands.search import _plan_facts
-from harness.evidence.leaderboard_table import row_of_record
-from harness.evidence.verification_runs import Verdict
+from harness.evidence.leaderboard_table import Verdict, row_of_record
 from harness.interface import api, session
 from harness.searching import conclude
 from harness.studies import config as study

@@ -14,9 +14,8 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.leaderboard_table import row_of_record
+from harness.evidence.leaderboard_table import Verdict, row_of_record
 from harness.evidence.record import Record
-from harness.evidence.verification_runs import Verdict
 from harness.interface.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
@@ -239,7 +238,10 @@ def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trai
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
         assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
         assert len(searches.events(plan.folder, "winner", "verified")) == 4
-    assert (search.state.incumbent, search.state.answer) == (None, None)
+    standing = search.state.standing()
+    assert (search.state.incumbent, standing.outcome, standing.tier) == (None, "not reached", "missed")
+    assert standing.network is not None
+    assert standing.network.hash == LARGER.hash
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -485,15 +487,18 @@ def test_outcome_with_answer_states_when_and_why_search_stopped(make_outcome: Ca
 # Advice after a verification ---------------------------------------------------------------------------------
 
 
+ROW = ("--recipe", "fast", "--dataset", "mnist", "--target", "99.4")
+
+
 def verdict_of(record: Record, **changes: Any) -> Verdict:
-    return replace(Verdict(record, row_of_record(record), record.seeds, (), False), **changes)
+    return replace(Verdict(record, row_of_record(record), record.seeds), **changes)
 
 
 @pytest.mark.parametrize(
     ("errors", "is_contradicted", "arguments"),
     [
         ([62, 64, 66, 60, 63], False, ("search", "--seed", "1")),
-        ([59, 57, 59], False, ("verify", "HASH", "--seeds", "10")),
+        ([59, 57, 59], False, ("verify", "HASH", *ROW, "--seeds", "10")),
         ([58, 57, 59], True, ("search", "--seed", "1")),
     ],
 )

@@ -24,7 +24,7 @@ from harness.studies.events import (
     Verified,
     WinnerChosen,
 )
-from harness.studies.study_state import StudyState
+from harness.studies.study_state import Outcome, StudyState
 from harness.training.result import Purpose, Status
 from tests import searches
 from tests.factories import make_proposal, make_result
@@ -116,7 +116,7 @@ def test_log_without_proposal_of_winner_has_no_answer():
     state.apply(Entry(0.0, winner))
     state.apply(Entry(1.0, Verified(hash="a", recipe_hash="b", tier="verified", passed=True)))
 
-    assert (state.answer, state.answer_tier) == (None, "")
+    assert state.standing() == (Outcome.NOT_YET, "", None, None)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
