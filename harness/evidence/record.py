@@ -22,7 +22,7 @@ from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
-from harness.training.recipe import Recipe, recipe_document
+from harness.training.recipe import Recipe, catalog_hash, recipe_document
 from harness.training.result import (
     PROTOCOL_VERSION,
     Environment,
