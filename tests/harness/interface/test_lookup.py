@@ -206,7 +206,10 @@ def test_hash_without_record_is_looked_up_in_studies(ranked: bool, home: Workspa
 
     argument = read_network(NETWORK.hash, home, MNIST)
 
-    assert (argument.architecture, argument.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", CONFIG.target_pct),))
+    assert (argument.architecture, argument.rows) == (
+        NETWORK,
+        (KnownRow(Recipe(), "fast", "mnist", 99.4),),
+    )
 
 
 @pytest.mark.parametrize("measured", [None, {"test_errors": [50], "best_test_errors": [49], "test_size": 10_000}])
