@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, validation_runs, verdict_of
-from harness.evidence.ledger import Ledger
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey, pareto_front, survey, validation_runs, verdict_of
 from harness.evidence.record import Record, path_of
 from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.past import alike, read_prior
@@ -37,7 +36,6 @@ from search_spaces.network import Architecture
 
 # Number of networks that are named and drawn, best first; limited because a running search rewrites its report often.
 MOST_NAMED = 100
-_NO_LEDGER = Ledger()
 DIGITS = 6  # digits of the hash that are shown after the name of a network
 
 
@@ -279,29 +277,13 @@ class _MeasuredNetwork(NamedTuple):
     inspections: tuple[Inspection, ...]
 
 
-class WorkspaceEvidence(NamedTuple):
-    """Evidence of a workspace, shared by all studies.
-
-    Attributes:
-        records: All records.
-        rows: Leaderboard of all records.
-        test_reads: Data set and purpose of each read of a test set.
-        damage: Error message per damaged file, which the rows lack, and per lacking declaration.
-        entries: Entries of the ledger.
-    """
-
-    records: tuple[Record, ...] = ()
-    rows: tuple[LeaderboardRow, ...] = ()
-    test_reads: tuple[tuple[str, str], ...] = ()
-    damage: tuple[str, ...] = ()
-    entries: Ledger = _NO_LEDGER
-
-
 @dataclass(eq=False, repr=False)
 class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 
     Attributes:
+        evidence: Records, rows and ledger of the workspace.
+        test_reads: Data set and purpose of each read of a test set.
         measured: Networks with a record for this data set and target, found by any study.
         origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
         past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
@@ -323,9 +305,10 @@ class StudyFacts:
     """
 
     study: StudyState
-    evidence: WorkspaceEvidence
+    evidence: Survey
     measured: Sequence[_MeasuredNetwork] = ()
     _: KW_ONLY
+    test_reads: Sequence[tuple[str, str]] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     past_trainings: int | None = None
     is_at_work: bool = False
@@ -360,17 +343,6 @@ class StudyFacts:
         return next((item for item in self.measured if item.record.key == key), None)
 
 
-def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -> WorkspaceEvidence:
-    """Read the evidence of a workspace; damaged files are left out and listed in ``damage``.
-
-    ``known_study`` is a study of the workspace that has been read (``leaderboard_table.survey``).
-    """
-    survey = leaderboard_table.survey(workspace, known_study)
-    reads = [_test_read(line) for line in files.log_text(workspace.test_log).split("\n") if line.strip()]
-    damage = tuple(error.one_line for error in survey.damage)
-    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.entries)
-
-
 def _test_read(line: str) -> tuple[str, str]:
     """Return data set and purpose of a line of the log of test reads; both are empty for a damaged line."""
     # A damaged line counts as a read, otherwise damage would hide reads of the test set.
@@ -382,7 +354,7 @@ def _test_read(line: str) -> tuple[str, str]:
 
 
 def read_study(
-    folder: Path, workspace: Workspace, evidence: WorkspaceEvidence | None = None, state: StudyState | None = None
+    folder: Path, workspace: Workspace, evidence: Survey | None = None, state: StudyState | None = None
 ) -> StudyFacts:
     """Read a study and the evidence about its networks.
 
@@ -394,7 +366,8 @@ def read_study(
     """
     study = state or read_state(folder)
     config = study.config
-    evidence = evidence or read_evidence(workspace, study)
+    evidence = evidence or survey(workspace, study)
+    reads = [_test_read(line) for line in files.log_text(workspace.test_log).split("\n") if line.strip()]
     by_key = {row.key: row for row in evidence.rows}
     trained_hashes = {result.hash for result in study.results}
     measurements = []
@@ -407,6 +380,7 @@ def read_study(
         study,
         evidence,
         measurements,
+        test_reads=reads,
         origins=read_config(folder).origins,
         past_trainings=None if past is None else len(alike(past, config.recipe)),
         is_at_work=is_owned(folder),

@@ -177,7 +177,7 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     threshold_pct = info.config.threshold_pct
     seeds = info.record.seeds if info.record else ()
     # A damaged line of the log names no data set, so the read counts for all data sets.
-    reads = [purpose for name, purpose in info.evidence.test_reads if name in ("", info.config.dataset)]
+    reads = [purpose for name, purpose in info.test_reads if name in ("", info.config.dataset)]
     falls = []
     for network in info.networks:
         first_pct = network.first_pct

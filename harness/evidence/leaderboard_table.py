@@ -254,14 +254,9 @@ class Verdict:
     has_open_attempt: bool = False
 
     @property
-    def is_held_back(self) -> bool:
-        """Whether the row counts as measured regardless of the accuracies."""
-        return self.lacks_seeds or self.lacks_declaration
-
-    @property
     def is_open(self) -> bool:
         """Whether further seeds, or a declaration, decide about the target."""
-        is_undecided = self.is_held_back or self.row.seeds < VERIFIED_SEEDS
+        is_undecided = self.lacks_seeds or self.lacks_declaration or self.row.seeds < VERIFIED_SEEDS
         return is_undecided and not self.passed and not self.is_contradicted
 
     @property
@@ -284,15 +279,9 @@ class Verdict:
     @property
     def event(self) -> Verified:
         """The verdict as an event of a study."""
-        row = self.row
-        return Verified(
-            hash=row.hash,
-            recipe_hash=row.recipe_hash,
-            tier=row.tier,
-            mean_test_accuracy_pct=row.mean_test_accuracy_pct,
-            seeds=row.seeds,
-            passed=self.passed or (None if self.is_open else False),
-        )
+        fields = ("hash", "recipe_hash", "tier", "mean_test_accuracy_pct", "seeds")
+        passed = self.passed or (None if self.is_open else False)
+        return Verified(passed=passed, **{name: getattr(self.row, name) for name in fields})
 
 
 def verdict_of(record: Record, entries: Ledger) -> Verdict:
@@ -309,7 +298,7 @@ def verdict_of(record: Record, entries: Ledger) -> Verdict:
     )
 
 
-def read_verdicts(workspace: Workspace, keys: Container[RowKey]) -> dict[RowKey, Verdict]:
+def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verdict]:
     """Return the verdicts on the networks of a workspace by the key of the record, for the records with these keys.
 
     Damaged documents are left out and reported once.

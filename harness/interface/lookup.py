@@ -134,7 +134,7 @@ def only_row(
     row_by_key: dict[tuple[str, str | None, float | None], KnownRow] = {}
     for row in rows:
         row_by_key["" if recipe else row.recipe_hash, row.dataset, row.target_pct] = row
-    _check_single(argument.architecture.hash, list(row_by_key.values()), has_targets=True)
+    _check_single(argument.architecture.hash, list(row_by_key.values()))
     return next(iter(row_by_key.values()), None)
 
 
@@ -144,30 +144,25 @@ _R = TypeVar("_R", "KnownRow", Record)
 def with_recipe(rows: Sequence[_R], recipe: str | None) -> list[_R]:
     """Return the rows with a recipe, which has a hash, or a name in the catalog or in the rows; None accepts all."""
     if recipe is None:
-        return [*rows]
+        return list(rows)
     hashes = (recipe, catalog_hash(recipe))
     return [row for row in rows if row.recipe_hash in hashes] or [row for row in rows if row.recipe_name == recipe]
 
 
-def _check_single(network_hash: str, rows: Sequence[KnownRow | Record], *, has_targets: bool) -> None:
+def _check_single(network_hash: str, rows: Sequence[KnownRow]) -> None:
     """Raise ContentError, with the values that differ and the options that choose, if there are several rows."""
-    if len(rows) < 2:
-        return
-    values_by_option: dict[str, list[str]] = {
-        "recipe": [row.recipe_name or row.recipe_hash or "any recipe" for row in rows],
-        "dataset": [row.dataset or "any data set" for row in rows],
-        "target": [f"target {'not stated' if row.target_pct is None else f'{row.target_pct:.12g} %'}" for row in rows],
+    values_by_option = {
+        "--recipe": [f"recipe {row.recipe_name} ({row.recipe_hash})" for row in rows],
+        "--dataset": [row.dataset or "any data set" for row in rows],
+        "--target": ["no target" if row.target_pct is None else f"target {row.target_pct:.12g} %" for row in rows],
     }
-    if len({*values_by_option["recipe"]}) < len({row.recipe_hash for row in rows}):
-        values_by_option["recipe"] = [f"{row.recipe_name} ({row.recipe_hash})" for row in rows]
-    if not has_targets:
-        del values_by_option["target"]
     choices = {option: values for option, values in values_by_option.items() if len({*values}) > 1}
-    texts = sorted({", ".join(values) for values in zip(*choices.values(), strict=True)})
-    raise ContentError(
-        f"{network_hash} has several rows, which differ in {' and '.join(choices)}: {'; '.join(texts)}",
-        hint=f"choose by {' and '.join(f'--{option}' for option in choices)}; --recipe also takes a hash",
-    )
+    if choices:
+        texts = sorted({", ".join(values) for values in zip(*choices.values(), strict=True)})
+        raise ContentError(
+            f"{network_hash} has several rows: {'; '.join(texts)}",
+            hint=f"choose by {' and '.join(choices)} (a recipe by name or hash)",
+        )
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None, workspace: Workspace) -> NamedRecipe:
@@ -434,8 +429,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         if recipe is None or catalog_hash(recipe) or recipe in _recipes_of(workspace):
             hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
-    by_training = {(each.recipe_hash, each.dataset): each for each in matches}
-    _check_single(network_hash, list(by_training.values()), has_targets=False)
+    _check_single(network_hash, [replace(row_of(each), target_pct=None) for each in matches])
     return max(matches, key=lambda each: len(each.seeds))
 
 

@@ -472,7 +472,7 @@ class VerificationResult(TextResult):
             lines.append("these seeds contradict the record: the accuracies are too low")
         if not verdict.passed and not verdict.is_contradicted:
             lines.append(shortfall_of(verdict))
-        if verdict.is_open and not verdict.is_held_back:
+        if verdict.is_open and row.seeds < VERIFIED_SEEDS:
             lines.append(f"next: {as_command(*row.arguments('verify', '--seeds', str(VERIFIED_SEEDS)))}")
         if attempt is not None:
             bound = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
@@ -570,8 +570,8 @@ class Study(TextResult):
         The network is the smallest that met the target on the test set, else the winner of the last session, else the
         incumbent, else the winner chosen last. ``verdict_of`` returns the result of the verification.
         """
-        candidate = self._state.answer
-        return None if candidate is None else self._trial(candidate)
+        network = self._state.result
+        return None if network is None else self._trial(self._state.candidates[network.trial])
 
     def verdict_of(self, trial: Trial) -> VerifiedEvent | None:
         """Return the verification event of a trial; None if the trial was not verified."""
@@ -584,9 +584,9 @@ class Study(TextResult):
 
     @cached_property
     def _ending(self) -> Ending:
-        from harness.searching.ending import read_ending
+        from harness.searching.ending import read_endings
 
-        return read_ending(self._state, self._workspace)
+        return read_endings([self._state], self._workspace)[0]
 
     @property
     def outcome(self) -> str:
@@ -697,7 +697,7 @@ class Study(TextResult):
     def __str__(self) -> str:
         config = self.config
         answer = self.answer
-        outcome = f"{self.outcome}; nearest: {self.nearest}"
+        outcome = str(self.outcome) if self.nearest is None else f"{self.outcome}; nearest: {self.nearest}"
         if answer is not None:
             size = size_text(answer.parameters, answer.costs, config.minimised)
             outcome = f"{self.outcome} ({self.tier}): {size}, {answer.network}"

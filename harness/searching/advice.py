@@ -213,9 +213,7 @@ class SearchOutcome:
         """Return the advice to verify a candidate with more time."""
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        hashes = [each.proposal.hash for each in self.state.contenders.values() if each.is_confirmed]
-        status = "confirmed, but not verified" if postponement.hash in hashes else "neither confirmed nor verified"
-        sentence = f"the network of {postponement.parameters:,} parameters (hash {postponement.hash}) is {status}"
+        sentence = f"the network of {postponement.parameters:,} parameters (hash {postponement.hash}) is not verified"
         if seconds is not None:
             need = duration_text(postponement.seconds - elapsed)
             sentence += f": a verification takes up to about {need}, but {duration_text(seconds - elapsed)} were left"
@@ -278,14 +276,7 @@ class SearchOutcome:
         advice = verification_advice(self.state, self.ending.standing, verdict)
         if advice is not None:
             return advice
-        row = verdict.row
-        sentence = self.ending.shortfall
-        if verdict.is_contradicted:
-            sentence = "the verification contradicts the record"
-        origin = verdict.record.search_summary
-        if origin is not None and row.mean_test_accuracy_pct is not None:
-            validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
-            sentence += f"; the network has {validation} and {row.mean_test_accuracy_pct:.2f} % on the test images"
+        sentence = "the verification contradicts the record" if verdict.is_contradicted else self.ending.shortfall
         confidence = ledger.confidence_of_next_look(self.plan.workspace.ledger, verdict.record.key)
         account = (
             f"the next verification on these test images requires a bound with {100 * confidence:g} % confidence; on "

@@ -8,7 +8,7 @@ verifications, too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.data.datasets import dataset
@@ -99,17 +99,11 @@ def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None)
     return _key(config, network_hash, recipe).arguments("verify", recipe_name)
 
 
-def read_ending(state: StudyState, workspace: Workspace) -> Ending:
-    """Return the end of a study of a workspace, with the record of its network."""
-    [end] = read_endings([state], workspace)
-    return end
-
-
 def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[Ending]:
     """Return the ends of studies of a workspace, each with the record of its network."""
     keys = [None if state.result is None else key_of(state, state.result) for state in states]
-    verdicts: Mapping[RowKey | None, Verdict] = {**read_verdicts(workspace, {*filter(None, keys)})}
-    return [ending(state, verdicts.get(key)) for state, key in zip(states, keys, strict=True)]
+    verdicts = read_verdicts(workspace, keys)
+    return [ending(state, key and verdicts.get(key)) for state, key in zip(states, keys, strict=True)]
 
 
 def ending(state: StudyState, verdict: Verdict | None = None, *, is_at_work: bool = False) -> Ending:

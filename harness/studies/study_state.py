@@ -51,20 +51,13 @@ class Outcome(StrEnum):
     NOT_YET = "not reached yet"  # a search or a verification is to be continued
 
 
-# Outcome by tier (the tiers of the leaderboard, and two tiers of studies); a verdict is open with the tier "measured".
-_OUTCOMES = {
-    "certified": Outcome.PROVED,
-    "verified": Outcome.PROVED,
-    "at the target": Outcome.PROBABLE,
-    "measured": Outcome.PROBABLE,
-    "confirmed": Outcome.PROBABLE,
-    "missed": Outcome.NOT_REACHED,
-}
-
-
 def outcome_of(tier: str) -> Outcome:
-    """Return the verdict of a tier; an empty tier, or a tier without a statement on the target, is no verdict yet."""
-    return _OUTCOMES.get(tier, Outcome.NOT_YET)
+    """Return the verdict of a tier of the leaderboard, or of the tiers ``confirmed`` and ``missed`` of a study."""
+    if tier in ("certified", "verified"):
+        return Outcome.PROVED
+    if tier in ("at the target", "measured", "confirmed"):
+        return Outcome.PROBABLE
+    return Outcome.NOT_REACHED if tier == "missed" else Outcome.NOT_YET
 
 
 def judged(verdict: events.Verified, target_pct: float) -> Outcome:
@@ -381,11 +374,6 @@ class StudyState:
         if best is not None:
             return events.WinnerChosen(**best.on_fresh_seeds)
         return next(iter(open_winners or winners), None)
-
-    @property
-    def answer(self) -> Candidate | None:
-        """Candidate of the network of the study (``result``)."""
-        return None if self.result is None else self.candidates[self.result.trial]
 
     def standing(self, later: events.Verified | None = None) -> Standing:
         """Return the verdict on the study and its network.

@@ -318,7 +318,7 @@ def test_several_rows_need_choice(differs: str):
     with pytest.raises(ContentError) as caught:
         choose_row(FAST, ROWS[differs])
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith(f"choose by --{differs};")
+    assert caught.value.hint.startswith(f"choose by --{differs} ")
 
 
 def test_options_choose_row():

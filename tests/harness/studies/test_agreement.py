@@ -22,9 +22,9 @@ from harness.cli import run as cli_run
 from harness.data import training_images
 from harness.data.datasets import dataset
 from harness.evidence import record
-from harness.evidence.leaderboard_table import refresh
+from harness.evidence.leaderboard_table import refresh, survey
 from harness.interface.results import Study
-from harness.searching.ending import Ending, read_ending
+from harness.searching.ending import Ending, read_endings
 from harness.studies.config import open_study, owned
 from harness.studies.log import read_state
 from harness.studies.mirror import write_database
@@ -32,7 +32,7 @@ from harness.studies.study_state import Outcome, StudyState
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
-from reports.study_facts import StudyFacts, read_evidence, read_study
+from reports.study_facts import StudyFacts, read_study
 from reports.study_page import commands, page, study_summary
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -200,7 +200,7 @@ def test_all_readers_agree_on_random_endings(random_studies: Workspace, monkeypa
     monkeypatch.setenv("HARNESS_WORKSPACE", str(random_studies.root))
     rows = json.loads(run("studies", "--json"))["studies"]
     lines = {line.split()[0]: line for line in run("studies").splitlines() if line.startswith("study-")}
-    evidence = read_evidence(random_studies)
+    evidence = survey(random_studies)
     listed = []
     outcomes = set()
     for row in rows:
@@ -208,7 +208,7 @@ def test_all_readers_agree_on_random_endings(random_studies: Workspace, monkeypa
         state = read_state(study.folder)
         facts = read_study(study.folder, random_studies, evidence, state)
         listed.append(facts)
-        end = read_ending(state, random_studies)
+        [end] = read_endings([state], random_studies)
         outcomes.add((end.outcome, end.standing.tier))
 
         check_reader(end, study, facts, row)
@@ -301,13 +301,14 @@ ENDINGS: dict[str, tuple[list[Network], list[Step], tuple[Outcome, str, int | No
 def agreed(folder: Path, workspace: Workspace) -> tuple[Outcome, str, str | None]:
     """Return verdict, tier and network of a study, after a check that all readers agree."""
     [row] = json.loads(run("studies", "--json"))["studies"]
-    end = read_ending(read_state(folder), workspace)
+    [end] = read_endings([read_state(folder)], workspace)
     facts = read_study(folder, workspace)
     # Only the page knows whether a program works on the study.
     check_reader(
         replace(end, reason=facts.ending.reason, advice=facts.ending.advice), Study(folder, workspace), facts, row
     )
-    return end.outcome, end.standing.tier, end.standing.network and end.standing.network.hash
+    network = end.standing.network
+    return end.outcome, end.standing.tier, None if network is None else network.hash
 
 
 @pytest.mark.parametrize("name", ENDINGS)
@@ -337,15 +338,17 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
 
 def write_rivals(workspace: Workspace) -> None:
     """Write rows of the same networks: with other targets, with another recipe, and on another data set."""
-    for name, fields in {
+    rivals: dict[str, dict[str, Any]] = {
         "target": {"target_pct": 98.0},
         "recipe": {"recipe": Recipe(epochs=9), "recipe_name": "short"},
         "data": {"dataset": "kmnist"},
-    }.items():
+    }
+    for name, fields in rivals.items():
         config = searches.config(**fields)
         write_study(f"rival-{name}", [SURE] * 2, [Step("session"), ENDED], workspace, **fields)
         for width in WIDTHS[:2]:
-            subject = {"dataset": config.dataset, "target_pct": config.target_pct, "recipe": config.recipe}
+            subject: dict[str, Any] = {"dataset": config.dataset, "target_pct": config.target_pct}
+            subject["recipe"] = config.recipe
             proof = make_record([50] * 6, text_of(width), recipe_name=config.recipe_name, **subject)
             record.write(workspace.records, proof)
 
