@@ -36,7 +36,7 @@ _MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
 )
 @click.option("--on", "other_data", help="Different labelled images: qmnist-50k, or a path of data with a single part.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures to classify: a file or a folder.")
-@click.option("--recipe", help="Name of the recipe, if the network has several rows.")
+@click.option("--recipe", help="Name or hash of the recipe, if the network has several rows.")
 @click.option("--c", "in_c", is_flag=True, help="Compile an integer network and compare all logits.")
 @options.json_and("dataset", "data")
 def evaluate(
