@@ -520,7 +520,10 @@ def verify(
 # Records and studies ---------------------------------------------------------------------------------------------
 
 # Help texts of ``load`` and ``evaluate``.
-_RECORDED = {"recipe": "Name or hash of the recipe, if the network has several rows.", "seed": "Index of a recorded seed."}
+_RECORDED = {
+    "recipe": "Name or hash of the recipe, if the network has several rows.",
+    "seed": "Index of a recorded seed.",
+}
 
 
 @options.takes(**_RECORDED)

@@ -276,22 +276,17 @@ def verification_advice(state: StudyState, standing: Standing, verdict: Verdict 
         effect = "trains the network on fresh seeds and reads the test set"
         return Advised(why="verification", arguments=arguments, advice=effect)
     row = verdict.row
-    words = row.arguments("verify")
-    sentences = (shortfall_of(verdict),)
     if verdict.lacks_declaration:
         arguments = ("leaderboard", "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
         effect = "names the ledger and the seeds whose declaration the ledger lacks"
-        return Advised(why="verification", sentences=sentences, arguments=arguments, advice=effect)
-    if verdict.has_open_attempt:
-        return Advised(
-            why="verification", sentences=sentences, arguments=(*words, "--certify"), advice="runs these seeds"
-        )
-    if verdict.is_open:
-        arguments = (*words, "--seeds", "10")
+    elif verdict.is_open:
+        option = ("--certify",) if verdict.has_open_attempt else ("--seeds", "10")
+        arguments = row.arguments("verify", *option)
         effect = "runs the seeds that a verdict requires"
-        return Advised(why="verification", sentences=sentences, arguments=arguments, advice=effect)
-    if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
-        arguments = (*words, "--certify", "--declare-only")
+    elif row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+        arguments = row.arguments("verify", "--certify", "--declare-only")
         trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
         return Advised(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")
-    return None
+    else:
+        return None
+    return Advised(why="verification", sentences=(shortfall_of(verdict),), arguments=arguments, advice=effect)

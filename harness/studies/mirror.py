@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from harness.studies import events
@@ -238,56 +238,39 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     return study
 
 
-class _History(NamedTuple):
-    """Content of a study that a database shows.
+def _facts_of(state: StudyState) -> dict[str, Any]:
+    """Return the attributes of an Optuna study by name; ``answer`` is the verdict by the log, with its network.
 
-    Attributes:
-        proposals: Proposal and time by trial.
-        first_runs: Ended first run and end time by trial.
-        facts: Attributes of the Optuna study by name. Errors on fresh seeds are among them, because Optuna refuses
-            changes of ended trials. ``answer`` is the verdict on the study by the log, with its network.
+    Errors on fresh seeds are among the attributes, because Optuna refuses changes of ended trials.
     """
-
-    proposals: dict[int, tuple[events.Proposal, str]]
-    first_runs: dict[int, tuple[Result, str]]
-    facts: dict[str, Any]
-
-
-def _history_of(state: StudyState) -> _History:
     standing = state.standing()
     network = standing.network
     answer = {"hash": network and network.hash, "parameters": network and network.parameters, "tier": standing.tier}
-    history = _History({}, {}, {"answer": {"outcome": str(standing.outcome), **answer}})
-    for entry in state.entries:
-        match event := entry.event:
-            case events.Proposal():
-                history.proposals[event.trial] = event, entry.utc
-            case events.RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
-                history.first_runs[trial] = event.run, entry.utc
-            case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
-                errors_by_seed = history.facts.setdefault(f"trial {trial}: errors on fresh seeds", {})
-                errors_by_seed[str(event.run.seed_index)] = errors
-            case events.SessionBegan():
-                history.facts["search"] = "running"
-            case events.SessionEnded():
-                history.facts["search"] = f"ended: {event.reason}"
-            case _:
-                pass
-    return history
+    facts: dict[str, Any] = {"answer": {"outcome": str(standing.outcome), **answer}}
+    if state.session is not None:
+        event = state.session.event
+        facts["search"] = f"ended: {event.reason}" if isinstance(event, events.SessionEnded) else "running"
+    for trial, candidate in state.candidates.items():
+        errors_by_seed = {str(run.seed_index): run.validation_errors for run in candidate.fresh_runs if run.validation}
+        if errors_by_seed:
+            facts[f"trial {trial}: errors on fresh seeds"] = errors_by_seed
+    return facts
 
 
 def _push(study: optuna.Study, state: StudyState) -> None:
     """Add the ended first runs and the facts that the Optuna study lacks; UsageError for different trials."""
-    history = _history_of(state)
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
-    hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
+    hashes = {trial: proposal.hash for trial, proposal in state.proposals.items()}
     if state.entries and not hash_by_trial.items() <= hashes.items():
         raise UsageError(f"the database contains different trials of study {study.study_name!r}", hint=_RENAME)
-    for trial, (run, ended_utc) in history.first_runs.items():
-        if trial not in hash_by_trial:
-            study.add_trial(_trial(run, ended_utc, *history.proposals[trial], state.config))
+    began_utc = {entry.event.trial: entry.utc for entry in state.of_kind(events.Proposal)}
+    for entry in state.of_kind(events.RunEnded):
+        run = entry.event.run
+        if run.purpose is Purpose.SEARCH and run.trial in state.proposals and run.trial not in hash_by_trial:
+            hash_by_trial[run.trial] = run.hash
+            study.add_trial(_trial(run, entry.utc, state.proposals[run.trial], began_utc[run.trial], state.config))
     attributes = study.user_attrs
-    for name, value in history.facts.items():
+    for name, value in _facts_of(state).items():
         if attributes.get(name) != value:
             study.set_user_attr(name, value)
 
