@@ -182,7 +182,7 @@ def test_hash_is_looked_up_in_records(digits: int, home: Workspace):
 
     argument = read_network(NETWORK.hash[:digits], home, MNIST)
 
-    assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
+    assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", searches.TARGET_PCT),))
 
 
 def test_network_is_selected_by_generated_name(home: Workspace):
@@ -208,7 +208,7 @@ def test_hash_without_record_is_looked_up_in_studies(ranked: bool, home: Workspa
 
     assert (argument.architecture, argument.rows) == (
         NETWORK,
-        (KnownRow(Recipe(), "fast", "mnist", 99.4),),
+        (KnownRow(Recipe(), "fast", "mnist", searches.TARGET_PCT),),
     )
 
 
