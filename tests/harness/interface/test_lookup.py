@@ -182,7 +182,7 @@ def test_hash_is_looked_up_in_records(digits: int, home: Workspace):
 
     argument = read_network(NETWORK.hash[:digits], home, MNIST)
 
-    assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", searches.TARGET_PCT),))
+    assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
 
 def test_network_is_selected_by_generated_name(home: Workspace):

@@ -242,6 +242,12 @@ def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trai
     assert (search.state.incumbent, standing.outcome, standing.tier) == (None, "not reached", "missed")
     assert standing.network is not None
     assert standing.network.hash == LARGER.hash
+    # The text names a single network; the document lists the further miss.
+    outcome = outcome_of(plan, search, verdict, {})
+    assert LARGER.hash in outcome.text()
+    assert WINNER.hash[:6] not in outcome.text()
+    document = outcome.document(tmp_path)
+    assert (document["winner"]["hash"], [each["hash"] for each in document["missed"]]) == (LARGER.hash, [WINNER.hash])
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -297,6 +303,9 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
     assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
     last_event = searches.events(plan.folder)[-1]
     assert (last_event["event"], last_event["hash"]) == ("postponed", LARGER.hash)
+    outcome = outcome_of(plan, search, verdict, {})
+    assert (outcome.ending.outcome, outcome.document(tmp_path)["winner"]) == ("probable", None)
+    assert advice_of(outcome).why == "time"
     # Without a time limit, the next call verifies the postponed network.
     search.effort = replace(search.effort, seconds=None)
     seeds.watch = let_winner_miss
