@@ -182,18 +182,17 @@ def check_reader(end: Ending, study: Study, facts: Any, row: dict[str, Any]) -> 
     answer = study.answer
     assert (study.outcome, study.tier, answer and answer.hash, answer and answer.parameters) == expected
     assert (standing.outcome, row["tier"] or "", row["hash"], row["parameters"]) == expected
-    shown = facts.answer
-    assert (facts.ending.outcome, facts.ending.standing.tier, shown and shown.hash, shown and shown.parameters) == (
-        expected
-    )
+    named = facts.answer
+    verdict = facts.ending.outcome, facts.ending.standing.tier
+    assert (*verdict, named and named.hash, named and named.parameters) == expected
     assert (facts.ending, facts.network and facts.network.hash) == (end, network and network.hash)
     if facts.row is not None:
         assert standing.verdict is not None
         assert facts.row.mean_test_accuracy_pct == standing.verdict.mean_test_accuracy_pct
         assert [each.hash for each in study.records].count(facts.row.hash) == 1
     assert [trial.hash for trial in study.front] == [each.proposal.hash for each in facts.study.front]
-    for each in facts.networks:
-        assert each.state is facts.study.network_states[each.hash]
+    for item in facts.networks:
+        assert item.state is facts.study.network_states[item.hash]
 
 
 def test_all_readers_agree_on_random_endings(random_studies: Workspace, monkeypatch: pytest.MonkeyPatch):
