@@ -17,7 +17,7 @@ from harness.system import files
 from harness.system.errors import as_command
 from harness.system.files import Workspace
 from reports import charts
-from reports.render import page, short
+from reports.render import page
 from search_spaces.catalog import network_names
 from search_spaces.network import Analysis, analyse
 
@@ -73,8 +73,7 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
         entries = []
         for row in group:
             record = by_key.get(row.key)
-            records_of_network = [item for item in records if item.hash == row.hash]
-            commands = list(_commands(row, record, records_of_network, workspace))
+            commands = list(_commands(row, record, workspace))
             entries.append(_entry(row, names[row.hash], record, commands))
         proven_entries = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
@@ -99,49 +98,22 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
     )
 
 
-def _commands(
-    row: LeaderboardRow, record: Record | None, records_of_network: Sequence[Record], workspace: Workspace
-) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a command for a row and the effect of the command, quickest first.
-
-    The options identify the record among ``records_of_network``.
-    """
+def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a command for a row and the effect of the command, quickest first."""
     explain = (as_command("explain", row.hash), "shows the layers and their costs")
     if record is None:
-        recipe = _recipe_options(row.recipe, row.epochs) if row.recipe_hash else []
-        verify = as_command("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
-        yield verify, "trains the network on fresh seeds and reads the test set"
+        yield as_command(*row.arguments("verify")), "trains the network on fresh seeds and reads the test set"
         yield explain
         return
-
-    def has_several(name: str) -> bool:
-        return len({getattr(item, name) for item in records_of_network}) > 1
-
-    dataset = ["--dataset", record.dataset] if has_several("dataset") else []
-    target = ["--target", short(record.target_pct)] if has_several("target_pct") else []
-    recipe = _recipe_options(record.recipe_name, record.recipe.epochs) if has_several("recipe_hash") else []
-    # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored. Both take the name of the
-    # recorded recipe; ``verify`` takes the name of a recipe and a number of epochs.
+    # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored.
     if 0 in kept_indices(workspace.records, record):
-        recorded_recipe = ["--recipe", record.recipe_name] if recipe else []
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
-        yield as_command("evaluate", row.hash, *recorded_recipe, *dataset), effect
+        yield as_command(*row.arguments("evaluate")), effect
         if record.recipe.precision == "int8":
-            export = as_command("export", row.hash, *recorded_recipe, *dataset, "--c", "network")
-            yield export, "writes C code and a demo page"
-    seeds = str(max(1, len(record.seeds)))
-    verify = as_command("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
+            yield as_command(*row.arguments("export", "--c", "network")), "writes C code and a demo page"
+    verify = as_command(*row.arguments("verify", "--seeds", str(max(1, len(record.seeds)))))
     yield verify, "repeats the recorded trainings and compares the results with the record"
     yield explain
-
-
-def _recipe_options(name: str, epochs: int | None) -> list[str]:
-    """Return the options of ``verify`` for a recorded recipe."""
-    # A recipe with a changed number of epochs is called ``NAME-20ep``.
-    suffix = f"-{epochs}ep"
-    if epochs is not None and name.endswith(suffix):
-        return ["--recipe", name.removesuffix(suffix), "--epochs", str(epochs)]
-    return ["--recipe", name]
 
 
 def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:

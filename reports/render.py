@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup, escape
 
-from harness.data.datasets import dataset
+from harness.data.datasets import DATASETS, dataset
 from harness.evidence import bounds, ledger
 from harness.system import statistics
 from harness.system.errors import as_command
@@ -135,7 +135,7 @@ def _environment() -> jinja2.Environment:
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
     environment.globals["seed_condition"] = statistics.SEED_CONDITION
-    environment.globals.update(as_command=as_command, zip=zip)
+    environment.globals.update(as_command=as_command, known_datasets=DATASETS, zip=zip)
     return environment
 
 

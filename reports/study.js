@@ -80,7 +80,7 @@
     };
     const curve = (page.datasets.curves ?? []).filter((point) => point.n === n);
     if (curve.length) facts["first run"] = curve.map((point) => `epoch ${point.epoch}: ${point.validation_pct.toFixed(2)}\u00a0%`).join(", ");
-    const command = make("p", { "data-copy": "" }, make("code", {}, `${page.data.verify} ${item.hash}`));
+    const command = make("p", { "data-copy": "" }, make("code", {}, `${page.data.verify[item.epochs ?? ""]} ${item.hash}`));
     makeCopying(command);
     dialog.replaceChildren(
       make("h2", { id: "network-title" }, "Network ", item.network),

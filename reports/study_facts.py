@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, validation_runs
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey, pareto_front, survey, validation_runs, verdict_of
 from harness.evidence.record import Record, path_of
-from harness.searching.ending import ending
+from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import MOST_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
@@ -277,29 +277,13 @@ class _MeasuredNetwork(NamedTuple):
     inspections: tuple[Inspection, ...]
 
 
-class WorkspaceEvidence(NamedTuple):
-    """Evidence of a workspace, shared by all studies.
-
-    Attributes:
-        records: All records.
-        rows: Leaderboard of all records.
-        test_reads: Data set and purpose of each read of a test set.
-        damage: Error message per damaged file, which the rows lack, and per lacking declaration.
-        undeclared_records: Records with seeds whose declaration the ledger lacks.
-    """
-
-    records: tuple[Record, ...] = ()
-    rows: tuple[LeaderboardRow, ...] = ()
-    test_reads: tuple[tuple[str, str], ...] = ()
-    damage: tuple[str, ...] = ()
-    undeclared_records: tuple[Record, ...] = ()
-
-
 @dataclass(eq=False, repr=False)
 class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 
     Attributes:
+        evidence: Records, rows and ledger of the workspace.
+        test_reads: Data set and purpose of each read of a test set.
         measured: Networks with a record for this data set and target, found by any study.
         origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
         past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
@@ -313,7 +297,7 @@ class StudyFacts:
         time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if there is no
             limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
-        answer: ``StudyState.result``: the answer, or else the winner chosen last.
+        answer: Network of the study (``StudyState.result``).
         record: Record of the answer; None without a verification.
         row: Row of the answer.
         proof: Item of ``measured`` with the best row of the answer.
@@ -321,9 +305,10 @@ class StudyFacts:
     """
 
     study: StudyState
-    evidence: WorkspaceEvidence
+    evidence: Survey
     measured: Sequence[_MeasuredNetwork] = ()
     _: KW_ONLY
+    test_reads: Sequence[tuple[str, str]] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     past_trainings: int | None = None
     is_at_work: bool = False
@@ -348,28 +333,14 @@ class StudyFacts:
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        lacks_declaration = self.record in self.evidence.undeclared_records
-        self.ending = ending(study, self.row, is_at_work=self.is_at_work, lacks_declaration=lacks_declaration)
+        verdict = None if self.record is None else verdict_of(self.record, self.evidence.entries)
+        self.ending = ending(study, verdict, is_at_work=self.is_at_work)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
-        """Return the measured network with the hash and the recipe of the answer, the best row first."""
-        proposal = self.study.proposals.get(answer.trial)
-        recipe, _ = self.config.recipe_of(None if proposal is None else proposal.epochs)
-        key = (answer.hash, recipe.hash)
-        candidates = [item for item in self.measured if (item.row.hash, item.row.recipe_hash) == key]
-        return min(candidates, key=lambda item: item.row.rank, default=None)
-
-
-def read_evidence(workspace: Workspace, known_study: StudyState | None = None) -> WorkspaceEvidence:
-    """Read the evidence of a workspace; damaged files are left out and listed in ``damage``.
-
-    ``known_study`` is a study of the workspace that has been read (``leaderboard_table.survey``).
-    """
-    survey = leaderboard_table.survey(workspace, known_study)
-    reads = [_test_read(line) for line in files.log_text(workspace.test_log).split("\n") if line.strip()]
-    damage = tuple(error.one_line for error in survey.damage)
-    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), damage, survey.undeclared_records)
+        """Return the measured network with the hash and the recipe of the answer."""
+        key = key_of(self.study, answer)
+        return next((item for item in self.measured if item.record.key == key), None)
 
 
 def _test_read(line: str) -> tuple[str, str]:
@@ -383,7 +354,7 @@ def _test_read(line: str) -> tuple[str, str]:
 
 
 def read_study(
-    folder: Path, workspace: Workspace, evidence: WorkspaceEvidence | None = None, state: StudyState | None = None
+    folder: Path, workspace: Workspace, evidence: Survey | None = None, state: StudyState | None = None
 ) -> StudyFacts:
     """Read a study and the evidence about its networks.
 
@@ -395,7 +366,8 @@ def read_study(
     """
     study = state or read_state(folder)
     config = study.config
-    evidence = evidence or read_evidence(workspace, study)
+    evidence = evidence or survey(workspace, study)
+    reads = [_test_read(line) for line in files.log_text(workspace.test_log).split("\n") if line.strip()]
     by_key = {row.key: row for row in evidence.rows}
     trained_hashes = {result.hash for result in study.results}
     measurements = []
@@ -408,6 +380,7 @@ def read_study(
         study,
         evidence,
         measurements,
+        test_reads=reads,
         origins=read_config(folder).origins,
         past_trainings=None if past is None else len(alike(past, config.recipe)),
         is_at_work=is_owned(folder),

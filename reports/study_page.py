@@ -7,16 +7,15 @@ and JSON tables have unrounded numbers, with a row per network.
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import error_ratio_of
-from harness.evidence.leaderboard_table import words_of
+from harness.evidence.bounds import VERIFIED_SEEDS, error_ratio_of
 from harness.evidence.record import Record, SeedRun, weights_path
+from harness.searching.ending import verify_arguments
 from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
@@ -61,7 +60,10 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         rows_by_name={"networks": rows},
         data={
             "study": info.name,
-            "verify": as_command("verify"),
+            "verify": {
+                str(epochs or ""): as_command("verify", *verify_arguments(info.config, "", epochs)[2:])
+                for epochs in (None, *info.config.epoch_choices)
+            },
             "minimised": [str(metric) for metric in info.config.minimised],
             "filters": [(each.field, each.low, each.high) for each in filters],
             "remarks": {str(number): network.remark for number, network in enumerate(info.networks) if network.remark},
@@ -133,11 +135,12 @@ def commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
     commands = []
     if info.sessions and info.sessions[0].event.command:
-        commands.append(shlex.join(info.sessions[0].event.command))
+        commands.append(as_command(*info.sessions[0].event.command[1:]))
     if info.row is not None:
-        commands.append(as_command("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
+        commands.append(as_command(*info.row.arguments("verify", "--seeds", str(info.row.seeds or VERIFIED_SEEDS))))
     elif info.answer is not None:
-        commands.append(as_command("verify", info.answer.hash))
+        epochs = info.study.proposals[info.answer.trial].epochs
+        commands.append(as_command(*verify_arguments(info.config, info.answer.hash, epochs)))
     return commands
 
 
@@ -174,7 +177,7 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     threshold_pct = info.config.threshold_pct
     seeds = info.record.seeds if info.record else ()
     # A damaged line of the log names no data set, so the read counts for all data sets.
-    reads = [purpose for name, purpose in info.evidence.test_reads if name in ("", info.config.dataset)]
+    reads = [purpose for name, purpose in info.test_reads if name in ("", info.config.dataset)]
     falls = []
     for network in info.networks:
         first_pct = network.first_pct

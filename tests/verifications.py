@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
+from harness.evidence.leaderboard_table import Verdict
 from harness.evidence.ledger import Attempt
-from harness.evidence.verification_runs import Verdict, VerifyPlan
+from harness.evidence.verification_runs import VerifyPlan
 from harness.system import files
 from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits

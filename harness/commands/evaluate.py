@@ -44,7 +44,7 @@ _MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
     metavar="MEAN DEVIATION",
     help="With --weights: the network expects (x - MEAN) / DEVIATION for pixels x from 0 to 1; else as the data set.",
 )
-@click.option("--recipe", help="Name of the recipe, if the network has several rows.")
+@click.option("--recipe", help="Name or hash of the recipe, if the network has several rows.")
 @click.option("--c", "in_c", is_flag=True, help="Compile an integer network and compare all logits.")
 @options.json_and("dataset", "data")
 def evaluate(

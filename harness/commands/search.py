@@ -15,7 +15,7 @@ from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
 from search_spaces.counting import count_text
-from search_spaces.space import Metric, size_text
+from search_spaces.space import Metric
 
 
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
@@ -63,19 +63,9 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
         outcome, report = run_search_with_progress(plan, request, origins, verbose=verbose)
         # Ctrl-C during the search, which then still writes the report. Otherwise ``resumable`` covers Ctrl-C.
         if outcome is None:
-            message = _interrupted_text(Study(plan.folder, plan.workspace))
-            raise Interrupted(message, hint="resume with the same command")
+            raise Interrupted(f"interrupted; {Study(plan.folder, plan.workspace)}", hint="resume with the same command")
     options.print_result(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
     return 0 if outcome.verdict is not None and outcome.verdict.passed else TargetMissed.exit_code
-
-
-def _interrupted_text(study: Study) -> str:
-    """Return the message of an interrupted search, with the answer so far."""
-    answer = study.answer
-    if answer is None:
-        return "interrupted; no network is confirmed so far"
-    size = size_text(answer.parameters, answer.costs, study.config.minimised)
-    return f"interrupted; {study.tier} so far: {size} (hash {answer.hash})"
 
 
 def _plan_facts(document: dict[str, Any], threshold: str) -> dict[str, str]:

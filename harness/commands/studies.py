@@ -14,7 +14,7 @@ from harness.system import files
 from harness.system.terminal import Column, console, duration_text, show_table, write
 
 if TYPE_CHECKING:
-    from harness.studies.study_state import StudyState
+    from harness.studies.study_state import Standing, StudyState
 
 
 @click.command(short_help="List the studies, or remove some.")
@@ -27,6 +27,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     argument 'study'. A group is one row of the list; --json lists all studies.
     """
     from harness.interface.lookup import read_studies
+    from harness.searching.ending import read_endings
     from harness.studies.config import owned
     from harness.studies.names import group_of, studies_of
 
@@ -43,45 +44,48 @@ def studies(remove: str | None, as_json: bool) -> int:
         options.print_result(as_json, {"removed": paths[0] if len(paths) == 1 else paths}, "\n".join(paths))
         return 0
     states = read_studies(workspace)
+    endings = [each.standing for each in read_endings(states, workspace)]
+    listed = list(zip(states, endings, strict=True))
     if as_json:
-        options.print_json({"studies": [_document(study) for study in states]})
+        options.print_json({"studies": [_document(*each) for each in listed]})
     elif not states:
         write(f"no studies in {workspace.runs} yet", err=True)
     else:
-        groups: dict[str, list[StudyState]] = {}
-        for study in states:
+        groups: dict[str, list[tuple[StudyState, Standing]]] = {}
+        for study, standing in listed:
             name = study.folder.name
-            groups.setdefault(group_of(name, study.config.dataset) or name, []).append(study)
+            groups.setdefault(group_of(name, study.config.dataset) or name, []).append((study, standing))
         cells = [_row(name, members) for name, members in groups.items()]
         numbers = [Column(title, is_numeric=True) for title in ("target, %", "time", "trained", "parameters")]
         show_table(console(), cells, [""] * len(cells), [Column("study"), *numbers, Column("verdict")])
     return 0
 
 
-def _document(study: StudyState) -> dict[str, Any]:
-    """Return a study as JSON values; network and tier are None without an answer."""
-    answer = study.answer
+def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
+    """Return a study as JSON values; the network is None without a confirmed or chosen network."""
+    network = standing.network
     return {
         "study": study.folder.name,
         "dataset": study.config.dataset,
         "target_pct": study.config.target_pct,
         "seconds": round(study.seconds, 1),
         "trained": study.trained_count,
-        "hash": None if answer is None else answer.proposal.hash,
-        "parameters": None if answer is None else answer.proposal.parameters,
-        "tier": study.answer_tier or None,
+        "hash": None if network is None else network.hash,
+        "parameters": None if network is None else network.parameters,
+        "tier": standing.tier or None,
     }
 
 
-def _row(name: str, members: Sequence[StudyState]) -> list[str]:
+def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
     """Return the cells of a study or of a group: sums of times and networks, and ranges of targets and parameters."""
-    sizes = [study.answer.proposal.parameters for study in members if study.answer is not None]
-    tiers = Counter(study.answer_tier for study in members if study.answer_tier)
+    members = [study for study, _ in listed]
+    sizes = [standing.network.parameters for _, standing in listed if standing.network is not None]
+    verdicts = Counter(f"{each.outcome} ({each.tier})" if each.network else str(each.outcome) for _, each in listed)
     title = members[0].folder.name
-    verdict = "".join(tiers)
+    verdict = "".join(verdicts)
     if len(members) > 1:
         title = f"{name} ({len(members)} studies)"
-        verdict = ", ".join(f"{count} {tier}" for tier, count in tiers.items())
+        verdict = ", ".join(f"{count} {words}" for words, count in verdicts.items())
     return [
         title,
         _range([study.config.target_pct for study in members]),

@@ -187,7 +187,7 @@ def compare_seed(record: Record, index: int, workspace: Workspace, folder: Path 
         DeviceError: No C compiler is available, or the compiler or the program fails.
     """
     if record.recipe.precision != "int8":
-        export = as_command("export", record.hash, "--c", "FOLDER")
+        export = as_command(*record.key.arguments("export", record.recipe_name, "--c", "FOLDER"))
         raise ContentError(
             f"{record.hash} with recipe {record.recipe_name} is not an integer network",
             hint=f"'{export}' quantises the network and counts the errors",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -19,11 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger
-from harness.evidence.bounds import Judgement
+from harness.evidence.bounds import VERIFIED_SEEDS, Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
+from harness.studies.events import Verified
 from harness.studies.log import read_state
-from harness.studies.study_state import StudyState
+from harness.studies.study_state import Outcome, StudyState, judged, outcome_of
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
@@ -159,6 +160,18 @@ class LeaderboardRow:
         return f"not verified: {self.bound_words} is below the target" if self.tier is Tier.AT_TARGET else ""
 
     @property
+    def outcome(self) -> Outcome | None:
+        """Verdict on the target; None for a row without seeds that were tested here."""
+        if self.tier in (Tier.SEARCHED, Tier.CLAIMED) or self.mean_test_accuracy_pct is None:
+            return None
+        is_at_target = statistics.reaches(self.mean_test_accuracy_pct, self.target_pct)
+        return outcome_of(self.tier) if is_at_target else Outcome.NOT_REACHED
+
+    def arguments(self, command: str, *further: str) -> tuple[str, ...]:
+        """Return the arguments of a command for the network of the row (``RowKey.arguments``)."""
+        return self.key[0].arguments(command, self.recipe, *further)
+
+    @property
     def key(self) -> tuple[RowKey, bool]:
         """Identity of the row: the key of the record, and whether the row is a claim, which has no record."""
         is_claim = self.tier is Tier.CLAIMED
@@ -189,15 +202,111 @@ class Survey(NamedTuple):
         records: Valid records.
         rows: Ranked rows.
         damage: Faults of documents that are left out, and lacking declarations.
-        undeclared_records: Records with seeds whose declaration the ledger lacks.
         entries: Entries of the ledger.
     """
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
     damage: tuple[ContentError, ...]
-    undeclared_records: tuple[Record, ...]
     entries: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A recorded seed that was run again.
+
+    Attributes:
+        index: Index of the seed.
+        identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
+            a different machine, torch or build of the engine made the recorded weights.
+    """
+
+    index: int
+    test_errors: int
+    recorded_test_errors: int
+    identical: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Verdict on a network by its record.
+
+    Attributes:
+        runs: Seeds of a verification in order, as run now or as recorded.
+        reruns: Seeds that were run again.
+        is_contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
+        row: Row of the leaderboard, computed from all seeds ever run.
+        attempt: Certification attempt as ended; None without a certification.
+        lacks_seeds: Whether a declared seed of the row has not been run.
+        lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
+        has_open_attempt: Whether seeds that have not been run belong to a certification attempt.
+    """
+
+    record: Record
+    row: LeaderboardRow
+    runs: tuple[SeedRun, ...]
+    reruns: tuple[Rerun, ...] = ()
+    is_contradicted: bool = False
+    attempt: Attempt | None = None
+    lacks_seeds: bool = False
+    lacks_declaration: bool = False
+    has_open_attempt: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether further seeds, or a declaration, decide about the target."""
+        is_undecided = self.lacks_seeds or self.lacks_declaration or self.row.seeds < VERIFIED_SEEDS
+        return is_undecided and not self.passed and not self.is_contradicted
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether the seeds contradict the target; False while the verdict is open."""
+        return not self.passed and not self.is_open
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
+        if self.attempt is not None:
+            return self.attempt.outcome is AttemptOutcome.CERTIFIED
+        return self.row.reached and not self.is_contradicted
+
+    @property
+    def outcome(self) -> Outcome:
+        """Verdict on the target."""
+        return judged(self.event, self.row.target_pct)
+
+    @property
+    def event(self) -> Verified:
+        """The verdict as an event of a study."""
+        fields = ("hash", "recipe_hash", "tier", "mean_test_accuracy_pct", "seeds")
+        passed = self.passed or (None if self.is_open else False)
+        return Verified(passed=passed, **{name: getattr(self.row, name) for name in fields})
+
+
+def verdict_of(record: Record, entries: Ledger) -> Verdict:
+    """Return the verdict on the network of a record; ``entries`` is the whole ledger."""
+    indices = {run.index for run in record.seeds}
+    lacking = {*chain.from_iterable(entries.declared_indices(record.key, indices))} - indices
+    return Verdict(
+        record=record,
+        row=row_of_record(record, entries),
+        runs=record.seeds,
+        lacks_seeds=bool(lacking),
+        lacks_declaration=bool(undeclared_seeds(record, entries)),
+        has_open_attempt=any(each.key == record.key and lacking & {*each.indices} for each in entries.attempts),
+    )
+
+
+def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verdict]:
+    """Return the verdicts on the networks of a workspace by the key of the record, for the records with these keys.
+
+    Damaged documents are left out and reported once.
+    """
+    damage: list[ContentError] = []
+    records, entries = _records_and_ledger(workspace, damage)
+    report_damage(damage)
+    valid_records = [item for item in records if item.key in keys and _ledger_fault(item, entries.attempts) is None]
+    return {item.key: verdict_of(item, entries) for item in valid_records}
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
@@ -504,13 +613,6 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
     return rows
 
 
-def words_of(row: LeaderboardRow) -> tuple[str, ...]:
-    """Return the command arguments that select a row; user data sets need the data set and the target as well."""
-    if row.dataset in DATASETS:
-        return (row.hash,)
-    return (row.hash, "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
-
-
 def survey(workspace: Workspace, known_study: StudyState | None = None) -> Survey:
     """Return the shipped evidence and the evidence of a workspace; damaged documents are left out and listed.
 
@@ -536,7 +638,6 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     documents, entries = _records_and_ledger(workspace, damage)
     records = []
     rows = []
-    lacking_declarations = []
     for item in documents:
         if (fault := _ledger_fault(item, entries.attempts)) is not None:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
@@ -547,7 +648,6 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
-            lacking_declarations.append(item)
     rows += rows_of(read_claims, claim_paths(workspace))
     rows += rows_of(rows_in_folder, workspace.studies())
     rows += rows_of(_searched_elsewhere, filter(Path.exists, [shipped_table()]))
@@ -556,7 +656,7 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     for row in rows:
         first_rows.setdefault(row.key, row)
     ranking = tuple(ranked(list(first_rows.values())))
-    return Survey(tuple(records), ranking, tuple(damage), tuple(lacking_declarations), entries)
+    return Survey(tuple(records), ranking, tuple(damage), entries)
 
 
 def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tuple[list[Record], Ledger]:

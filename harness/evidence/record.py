@@ -22,7 +22,7 @@ from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
-from harness.training.recipe import Recipe, recipe_document
+from harness.training.recipe import Recipe, catalog_hash, recipe_document
 from harness.training.result import (
     PROTOCOL_VERSION,
     Environment,
@@ -110,6 +110,23 @@ class RowKey(NamedTuple):
     dataset: str
     target_pct: float
     protocol_version: int
+
+    def arguments(self, command: str, recipe_name: str, *further: str) -> tuple[str, ...]:
+        """Return the arguments of a command for the network, with the options that select this row in each workspace.
+
+        Args:
+            command: ``verify``, ``evaluate`` or ``export``; only ``verify`` depends on the target.
+            recipe_name: Name of the recipe; the hash replaces the name if the catalog has no equal recipe of this name.
+            further: Further arguments of the command.
+        """
+        words = [command, self.hash]
+        if self.recipe_hash:
+            is_in_catalog = catalog_hash(recipe_name) == self.recipe_hash
+            words += ["--recipe", recipe_name if is_in_catalog else self.recipe_hash]
+        words += ["--dataset", self.dataset]
+        if command == "verify":
+            words += ["--target", f"{self.target_pct:.12g}"]
+        return (*words, *further)
 
 
 @strict_json
@@ -415,7 +432,8 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
     if run is None or path is None:
         indices = ", ".join(map(str, kept_indices(own, record)))
         note = f"stored seeds: {indices}" if indices else "no weights are stored"
-        hint = f"{as_command('verify', record.hash, '--seeds', str(index + 1))} trains and tests the seed again"
+        verify = as_command(*record.key.arguments("verify", record.recipe_name, "--seeds", str(index + 1)))
+        hint = f"{verify} trains and tests the seed again"
         raise ContentError(
             f"no weights of seed {index} of {record.hash} with recipe {record.recipe_name}: {note}",
             hint=None if indices else hint,

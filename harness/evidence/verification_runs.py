@@ -19,7 +19,7 @@ from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
-from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared_seeds
+from harness.evidence.leaderboard_table import Rerun, Verdict, tested_before, verdict_of
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.studies.config import owned
@@ -101,63 +101,6 @@ def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
     """Return the folder of the new weight files of a row, which is also locked while seeds of the row are run."""
     key = f"{plan.architecture.hash}-{plan.named_recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
     return workspace.runs / f".verify-{key}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rerun:
-    """A recorded seed that was run again.
-
-    Attributes:
-        index: Index of the seed.
-        identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
-            a different machine, torch or build of the engine made the recorded weights.
-    """
-
-    index: int
-    test_errors: int
-    recorded_test_errors: int
-    identical: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Outcome of a verification.
-
-    Attributes:
-        runs: Seeds of the plan in order, as run now or as recorded.
-        reruns: Seeds of the plan that were run again.
-        is_contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
-        row: Row of the leaderboard, computed from all seeds ever run.
-        attempt: Certification attempt as ended; None without a certification.
-        lacks_seeds: Whether a declared seed of the row has not been run.
-        lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
-    """
-
-    record: Record
-    row: LeaderboardRow
-    runs: tuple[SeedRun, ...]
-    reruns: tuple[Rerun, ...]
-    is_contradicted: bool
-    attempt: Attempt | None = None
-    lacks_seeds: bool = False
-    lacks_declaration: bool = False
-
-    @property
-    def is_held_back(self) -> bool:
-        """Whether the row counts as measured regardless of the accuracies."""
-        return self.lacks_seeds or self.lacks_declaration
-
-    @property
-    def has_missed(self) -> bool:
-        """Whether the seeds contradict the target; False while the row is held back."""
-        return not self.passed and not self.is_held_back
-
-    @property
-    def passed(self) -> bool:
-        """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
-        if self.attempt is not None:
-            return self.attempt.outcome is AttemptOutcome.CERTIFIED
-        return self.row.reached and not self.is_contradicted
 
 
 def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
@@ -459,8 +402,6 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
         recorded_errors = [run.test_errors for run in record.seeds]
         is_contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
     entries = ledger.read(collector.workspace.ledger)
-    declared_indices = entries.declared_indices(record.key, recorded_runs)
-    lacks_seeds = any(index not in recorded_runs for index in chain.from_iterable(declared_indices))
     for name in tested_before(record, record_files.read_all(collector.workspace.records)):
         if have_equal_test_images(dataset(name), dataset(record.dataset)):
             continue
@@ -469,9 +410,9 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
-    row = row_of_record(record, entries)
-    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared_seeds(record, entries))}
-    return Verdict(record, row, runs, reruns, is_contradicted, attempt=collector.ended_attempt, **lacks)
+    verdict = verdict_of(record, entries)
+    attempt = collector.ended_attempt
+    return replace(verdict, runs=runs, reruns=reruns, is_contradicted=is_contradicted, attempt=attempt)
 
 
 def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     _Recorded: TypeAlias = NetworkLike | VerificationResult | Record
 
-_ROW_RECIPE = "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."
+_ROW_RECIPE = "Training recipe: a name, a hash, or @FILE.toml [default: recipe of the leaderboard row, else fast]."
 
 
 # One network -----------------------------------------------------------------------------------------------------
@@ -529,7 +529,10 @@ def verify(
 # Records and studies ---------------------------------------------------------------------------------------------
 
 # Help texts of ``load`` and ``evaluate``.
-_RECORDED = {"recipe": "Name of the recipe, if the network has several rows.", "seed": "Index of a recorded seed."}
+_RECORDED = {
+    "recipe": "Name or hash of the recipe, if the network has several rows.",
+    "seed": "Index of a recorded seed.",
+}
 
 
 @options.takes(**_RECORDED)

@@ -20,7 +20,7 @@ from harness.data import own, training_images
 from harness.data.datasets import plain_name
 from harness.data.own.labels import read_labels
 from harness.evidence.certificate import Certificate
-from harness.evidence.leaderboard_table import PROVEN
+from harness.evidence.leaderboard_table import PROVEN, Tier
 from harness.evidence.record import kept_indices, read_all
 from harness.interface import api, verification
 from harness.searching.option_types import SHARE
@@ -286,21 +286,18 @@ def _errors_as_value_errors() -> Iterator[None]:
 def _answer(study: Study) -> tuple[Trial | None, str]:
     """Return the trial that predicts, and why the trial is not verified; the reason is empty if verified.
 
-    The trial is the answer, else the nearest miss, else the smallest network that missed its verification; None if no
-    network was trained.
+    The trial is the answer, else the nearest miss; None if no network was trained.
     """
     trial = study.answer
-    if trial is not None:
-        verdict = study.verdict_of(trial)
-        if verdict is None or verdict.passed is None:
-            return trial, "the time was too short for the verification"
-        if verdict.tier in PROVEN:
-            return trial, ""
-        return trial, "the mean accuracy reaches the target, the lower bound does not"
-    if study.nearest is not None:
+    if trial is None:
         return study.nearest, "no network is confirmed, this network is nearest to the target"
-    missed_trials = [trial for trial in study.trials if study.verdict_of(trial) is not None]
-    return min(missed_trials, key=lambda trial: trial.cost, default=None), "the verification missed the target"
+    if study.tier in PROVEN:
+        return trial, ""
+    if study.tier == "missed":
+        return trial, "the verification missed the target"
+    if study.tier == Tier.AT_TARGET:
+        return trial, "the mean accuracy reaches the target, the lower bound does not"
+    return trial, "the time was too short for the verification"
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -12,12 +12,12 @@ import copy
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from harness.data.datasets import AUTO, task_of_option
 from harness.evidence import leaderboard_table
@@ -25,6 +25,7 @@ from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record, read_all, report_damage
 from harness.interface.results import Study, Trial
 from harness.searching.start_networks import leaderboard_rows
+from harness.studies.config import read_config
 from harness.studies.log import read_state
 from harness.studies.names import studies
 from harness.studies.study_state import StudyState
@@ -42,7 +43,15 @@ from harness.training.module_source import (
     names_module,
     notebook_hint,
 )  # fmt: skip
-from harness.training.recipe import RECIPES, NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
+from harness.training.recipe import (
+    RECIPES,
+    NamedRecipe,
+    Recipe,
+    catalog_hash,
+    named_recipe,
+    recipe_by_hash,
+    recipe_named_like,
+)
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.network import Architecture, Task
@@ -68,7 +77,7 @@ class KnownRow:
         recipe: The recipe; None if only the name is known.
         recipe_name: Name of the recipe; empty for a claim.
         dataset: Name of the data set; None for a claim.
-        target_pct: Target in per cent; None if no target was verified.
+        target_pct: Target of the record or the study in per cent; None for further rows.
     """
 
     recipe: Recipe | None
@@ -77,7 +86,7 @@ class KnownRow:
     target_pct: float | None
 
     @property
-    def recipe_key(self) -> str:
+    def recipe_hash(self) -> str:
         """The hash of the recipe, or the name of an unknown recipe."""
         return self.recipe.hash if self.recipe else self.recipe_name
 
@@ -103,7 +112,7 @@ class NetworkArgument:
 
 
 def only_row(
-    argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, has_recipe: bool
+    argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe: str | None
 ) -> KnownRow | None:
     """Return the row of a network that fits the options, or None if no row fits.
 
@@ -114,39 +123,66 @@ def only_row(
         argument: Network with rows.
         dataset: Name of the data set; None accepts all.
         target_pct: Target in per cent; None accepts all.
-        has_recipe: Whether the user names a recipe, so that rows that differ only in the recipe count as equal.
+        recipe: Name or hash of the recipe, or ``@FILE``; rows with other recipes count if no row has the recipe, and
+            rows that differ only in the recipe count as equal. None accepts all.
 
     Raises:
         ContentError: Several different rows fit.
     """
     candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
+    candidates = with_recipe(candidates, recipe) or candidates
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
     row_by_key: dict[tuple[str, str | None, float | None], KnownRow] = {}
     for row in rows:
-        row_by_key["" if has_recipe else row.recipe_key, row.dataset, row.target_pct] = row
-    if len(row_by_key) > 1:
-        # The hint names only the options in which the rows differ.
-        values_by_option = zip(("recipe", "dataset", "target"), zip(*row_by_key, strict=True), strict=True)
-        choices = [option for option, values in values_by_option if len(set(values)) > 1]
-        texts = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in rows)
-        raise ContentError(
-            f"{argument.architecture.hash} has several rows: {'; '.join(texts)}",
-            hint=f"choose by {' and '.join(choices)}",
-        )
+        row_by_key["" if recipe else row.recipe_hash, row.dataset, row.target_pct] = row
+    _check_single(argument.architecture.hash, list(row_by_key.values()))
     return next(iter(row_by_key.values()), None)
 
 
-def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    """Return the named recipe (name or ``@FILE.toml``), else the recipe of the row, else ``fast``.
+_R = TypeVar("_R", "KnownRow", Record)
 
-    ``epochs`` replaces the number of epochs of a named recipe and of ``fast``.
+
+def with_recipe(rows: Sequence[_R], recipe: str | None) -> list[_R]:
+    """Return the rows with a recipe, which has a hash, or a name in the catalog or in the rows; None accepts all."""
+    if recipe is None:
+        return list(rows)
+    hashes = (recipe, catalog_hash(recipe))
+    return [row for row in rows if row.recipe_hash in hashes] or [row for row in rows if row.recipe_name == recipe]
+
+
+def _check_single(network_hash: str, rows: Sequence[KnownRow]) -> None:
+    """Raise ContentError, with the values that differ and the options that choose, if there are several rows."""
+    values_by_option = {
+        "--recipe": [f"recipe {row.recipe_name} ({row.recipe_hash})" for row in rows],
+        "--dataset": [row.dataset or "any data set" for row in rows],
+        "--target": ["no target" if row.target_pct is None else f"target {row.target_pct:.12g} %" for row in rows],
+    }
+    choices = {option: values for option, values in values_by_option.items() if len({*values}) > 1}
+    if choices:
+        texts = sorted({", ".join(values) for values in zip(*choices.values(), strict=True)})
+        raise ContentError(
+            f"{network_hash} has several rows: {'; '.join(texts)}",
+            hint=f"choose by {' and '.join(choices)} (a recipe by name or hash)",
+        )
+
+
+def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None, workspace: Workspace) -> NamedRecipe:
+    """Return the named recipe (name, hash or ``@FILE.toml``), else the recipe of the row, else ``fast``.
+
+    ``epochs`` replaces the number of epochs of a named recipe and of ``fast``. A hash may be of any recipe of the
+    records and studies of the workspace.
 
     Raises:
         UsageError: The recipe is unknown, the recipe of the row is not defined here, or ``epochs`` would change the
             recipe of the row.
     """
-    if recipe is not None or row is None or not row.recipe_name:
+    if recipe is not None and re.fullmatch(r"[0-9a-f]{12}", recipe):
+        known_recipes = _recipes_of(workspace)
+        if recipe not in known_recipes:
+            raise UsageError(f"no recipe of this workspace has the hash {recipe}", hint="set a recipe by name or @FILE")
+        row = KnownRow(*known_recipes[recipe], None, None)
+    elif recipe is not None or row is None or not row.recipe_name:
         return named_recipe(recipe or "fast", epochs=epochs)
     if row.recipe is None:
         message = f"the row was trained with recipe {row.recipe_name!r}, which is not defined here"
@@ -156,6 +192,18 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
         hint = f"set a recipe to train with this recipe for {counted(epochs, 'epoch')}"
         raise UsageError(f"the option epochs requires the option recipe: {reason}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
+
+
+def _recipes_of(workspace: Workspace) -> dict[str, tuple[Recipe, str]]:
+    """Return the recipes of the records and studies of a workspace, each with a name, by hash."""
+    recipes = {each.recipe_hash: (each.recipe, each.recipe_name) for each in read_all(workspace.records)}
+    for folder in workspace.studies():
+        # A damaged study is reported elsewhere.
+        with suppress(ContentError):
+            config = read_config(folder).config
+            choices = map(config.recipe_of, config.epoch_choices)
+            recipes |= {recipe.hash: (recipe, name) for recipe, name in choices}
+    return recipes
 
 
 def row_of(record: Record) -> KnownRow:
@@ -189,8 +237,9 @@ def network_argument(
         return read_network(network, workspace, task, only_notation=only_notation)
     if isinstance(network, Study):
         answer = network.answer
-        if answer is None:
-            raise UsageError(f"the study {network.name} has no answer", hint="use a trial of study.trials")
+        if answer is None or network.tier == "missed":
+            message = f"the study {network.name} has no answer: {network.outcome}"
+            raise UsageError(message, hint="use a trial of study.trials")
         network = answer
     if isinstance(network, Trial):
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
@@ -362,7 +411,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         network: Network, as for ``network_argument``.
         workspace: Workspace with records and studies.
         dataset: Data set of the record; ``auto`` accepts all.
-        recipe: Name of the recipe of the record; None accepts all.
+        recipe: Name or hash of the recipe of the record; None accepts all.
 
     Raises:
         ContentError: No record fits, or records with different recipes or data sets fit.
@@ -372,20 +421,19 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     if isinstance(network, Study | Trial):
         [row] = argument.rows
         dataset = row.dataset or dataset
-        recipe = recipe or row.recipe_name
+        recipe = recipe or row.recipe_hash
     records = [each for each in read_all(workspace.records) if each.hash == network_hash]
-    matches = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
-    row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in matches or records}))
+    matches = with_recipe([each for each in records if dataset in (AUTO, each.dataset)], recipe)
     if not matches:
+        row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in records}))
         other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
         hint = f"recipes: {', '.join(RECIPES)}, or @FILE.toml"
-        if recipe is None or recipe in RECIPES or recipe.startswith("@"):
+        if recipe is None or catalog_hash(recipe) or recipe in _recipes_of(workspace):
             hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
-    if len({(each.recipe_hash, each.dataset) for each in matches}) > 1:
-        raise ContentError(f"{network_hash} has several rows: {row_texts}", hint="choose by recipe or dataset")
+    _check_single(network_hash, [replace(row_of(each), target_pct=None) for each in matches])
     return max(matches, key=lambda each: len(each.seeds))
 
 
@@ -436,7 +484,7 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
         for run in study.results:
             if _matches(name, run):
                 hashes.add(run.hash)
-                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, target_pct=None)
+                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
                 yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]

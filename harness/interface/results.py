@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.system import statistics
 from harness.system.document import document_of
+from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.system.terminal import aligned, counted, duration_text
 from search_spaces.catalog import network_name
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.deployment.pixels import RawInputNetwork
+    from harness.evidence.leaderboard_table import Verdict
     from harness.evidence.record import Record
-    from harness.evidence.verification_runs import Verdict
+    from harness.searching.ending import Ending
     from harness.searching.probes import Curve, Probed
     from harness.studies.candidate import Candidate
     from harness.studies.config import StudyConfig
@@ -443,8 +445,9 @@ class VerificationResult(TextResult):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import attempt_confidence
+        from harness.evidence.bounds import VERIFIED_SEEDS, attempt_confidence
         from harness.evidence.leaderboard_table import Tier
+        from harness.searching.ending import shortfall_of
 
         verdict = self.verdict
         row = verdict.row
@@ -458,8 +461,8 @@ class VerificationResult(TextResult):
             line = f"seed {run.index}: {run.accuracy_pct:.2f} % ({errors}), {run.train_seconds:.0f} s"
             lines.append(line + rerun_text_of_seed.get(run.index, ""))
         parts = [
-            f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} % over all "
-            f"{counted(row.seeds, 'seed')} of the row"
+            f"{verdict.outcome} ({row.tier}), target {row.target_pct:g} %: mean {row.mean_test_accuracy_pct:.3f} % "
+            f"over all {counted(row.seeds, 'seed')} of the row"
         ]
         if row.tier is not Tier.AT_TARGET:  # then ``tier_words`` states the bound
             parts.append(row.bound_words)
@@ -467,10 +470,10 @@ class VerificationResult(TextResult):
         lines.append("; ".join(filter(None, parts)))
         if verdict.is_contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
-        if verdict.lacks_seeds:
-            lines.append("declared seeds of this row have not been run; without them the row is not verified")
-        if verdict.lacks_declaration:
-            lines.append("the ledger lacks the declaration of seeds of this row; restore the ledger to verify the row")
+        if not verdict.passed and not verdict.is_contradicted:
+            lines.append(shortfall_of(verdict))
+        if verdict.is_open and row.seeds < VERIFIED_SEEDS:
+            lines.append(f"next: {as_command(*row.arguments('verify', '--seeds', str(VERIFIED_SEEDS)))}")
         if attempt is not None:
             bound = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
             confidence = 100 * attempt_confidence(attempt)
@@ -562,12 +565,13 @@ class Study(TextResult):
 
     @property
     def answer(self) -> Trial | None:
-        """Answer of the study: the smallest network that met the target on the test set, else the incumbent.
+        """Network of the study, to which ``outcome`` refers; None if no network was confirmed or chosen.
 
-        None if there is neither. ``verdict_of`` returns the result of the verification.
+        The network is the smallest that met the target on the test set, else the winner of the last session, else the
+        incumbent, else the winner chosen last. ``verdict_of`` returns the result of the verification.
         """
-        candidate = self._state.answer
-        return None if candidate is None else self._trial(candidate)
+        network = self._state.result
+        return None if network is None else self._trial(self._state.candidates[network.trial])
 
     def verdict_of(self, trial: Trial) -> VerifiedEvent | None:
         """Return the verification event of a trial; None if the trial was not verified."""
@@ -578,10 +582,24 @@ class Study(TextResult):
         """Confirmed trials that did not miss the target on the test set and are not dominated in the costs."""
         return [self._trial(each) for each in self._state.front]
 
+    @cached_property
+    def _ending(self) -> Ending:
+        from harness.searching.ending import read_endings
+
+        return read_endings([self._state], self._workspace)[0]
+
+    @property
+    def outcome(self) -> str:
+        """Verdict on the study: ``proved``, ``probable``, ``not reached``, or ``not reached yet`` before the end."""
+        return str(self._ending.outcome)
+
     @property
     def tier(self) -> str:
-        """Tier of the answer, ``confirmed`` before a verification; without an answer ``missed`` or empty."""
-        return self._state.answer_tier
+        """Tier of the answer: of the verification, ``confirmed`` or ``searched`` before a verification.
+
+        ``missed`` if the target is not reached; empty without a verdict.
+        """
+        return self._ending.standing.tier
 
     @property
     def nearest(self) -> Trial | None:
@@ -679,10 +697,10 @@ class Study(TextResult):
     def __str__(self) -> str:
         config = self.config
         answer = self.answer
-        outcome = f"nearest: {self.nearest}"
+        outcome = str(self.outcome) if self.nearest is None else f"{self.outcome}; nearest: {self.nearest}"
         if answer is not None:
             size = size_text(answer.parameters, answer.costs, config.minimised)
-            outcome = f"{self.tier}: {size}, {answer.network}"
+            outcome = f"{self.outcome} ({self.tier}): {size}, {answer.network}"
         networks = counted(len(self.trials), "network")
         return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {outcome}"
 

@@ -38,8 +38,8 @@ from harness.training.result import Purpose, Result
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
+    from harness.evidence.leaderboard_table import Verdict
     from harness.evidence.record import Record
-    from harness.evidence.verification_runs import Verdict
     from harness.searching.advice import SearchOutcome
     from harness.searching.plan import SearchPlan
     from harness.searching.probes import Probed

@@ -62,7 +62,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
     task = datasets.task_of_option(request.dataset)
     argument, row = _network_and_row(request, workspace)
-    recipe_choice = recipe_of(row, request.recipe, request.epochs)
+    recipe_choice = recipe_of(row, request.recipe, request.epochs, workspace)
     check_network(recipe_choice.recipe, argument.architecture, task)
     if recipe_choice.recipe.trainer:
         # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
@@ -114,8 +114,7 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
         # A trial keeps the recipe of the study, even if the test data set differs.
         return argument, argument.rows[0]
     dataset = None if request.dataset == datasets.AUTO else request.dataset
-    has_recipe = request.recipe is not None
-    return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, has_recipe=has_recipe)
+    return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe=request.recipe)
 
 
 def run_verification(

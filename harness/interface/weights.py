@@ -101,8 +101,8 @@ def seed_of_network(
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
     dataset_name = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
-    row = only_row(argument, dataset=dataset_name, target_pct=None, has_recipe=recipe is not None)
-    recipe_choice = recipe_of(row, recipe, epochs)
+    row = only_row(argument, dataset=dataset_name, target_pct=None, recipe=recipe)
+    recipe_choice = recipe_of(row, recipe, epochs, workspace)
     if row is not None and row.dataset is not None:
         dataset_name = row.dataset
     same_recipe = [each for each in records if each.recipe_hash == recipe_choice.recipe.hash]

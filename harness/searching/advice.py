@@ -1,7 +1,7 @@
 """Outcome of a search, printed as text or JSON, and the advice: a command to continue with.
 
-``ending.py`` writes the sentences that hold for every study, also later. This module adds sentences that need the
-session of the search: options, plan and the networks that wait for more time.
+``ending.py`` writes the sentences that hold for every study, also later, and advises a lacking verification. This
+module advises a further search, which needs the session of the search: options, plan and time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
-from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
-from harness.evidence.verification_runs import Verdict
+from harness.evidence.leaderboard_table import Verdict, cost_of
 from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 from harness.searching.baselines import best_linear, linear_document, linear_lines, trials_beside_baselines
-from harness.searching.ending import Ending, Outcome, ending, ledger_advice
+from harness.searching.ending import Ending, ending, verification_advice
 from harness.searching.plan import SearchPlan
 from harness.searching.resolve import upper_bounds
 from harness.searching.search_state import Search
@@ -83,7 +82,7 @@ class SearchOutcome:
             "repeated": study.repeat_count,
             "trained": study.trained_count,
             "seconds": study.seconds,
-            "winner": None if self.verdict is None else document_of(self.verdict.row),
+            "winner": None if self._own_verdict is None else document_of(self._own_verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for verdict, _ in end.missed],
             "linear": linear_document(best_linear(study.candidates.values())),
@@ -96,18 +95,17 @@ class SearchOutcome:
         }
 
     @property
-    def _row(self) -> LeaderboardRow | None:
-        """Row of the last verification, unless the study has a different, unverified answer."""
+    def _own_verdict(self) -> Verdict | None:
+        """Verdict of the last verification, unless the study has a different, unverified network."""
         result = self.state.result
         if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
             return None
-        return self.verdict.row
+        return self.verdict
 
     @property
     def ending(self) -> Ending:
         """End of the search, with the advice that ``outcome_of`` has logged."""
-        lacks_declaration = self.verdict is not None and self.verdict.lacks_declaration
-        return ending(self.state, self._row, lacks_declaration=lacks_declaration)
+        return ending(self.state, self._own_verdict)
 
     @property
     def _printed_advice(self) -> Advised | None:
@@ -118,28 +116,32 @@ class SearchOutcome:
     def text(self) -> str:
         """Return the outcome as text for the terminal, several lines."""
         config = self.plan.config
-        row = self._row
         end = self.ending
         lines = []
+        row = None if self._own_verdict is None else self._own_verdict.row
+        if end.standing.network is not None or row is not None:
+            lines.append(end.answer)
         if row is not None:
-            target = f"{config.target_pct:g}"
+            seeds = ("--seeds", str(row.seeds))
+            own = ("verify", "FILE.py:NAME", *row.arguments("verify", *seeds)[2:])
+            ranking = ("leaderboard", "--dataset", config.dataset, "--target", f"{config.target_pct:.12g}")
             lines += [
-                end.answer,
                 f"  {row.architecture}",
+                *filter(None, [end.caveat]),
                 f"export: {end.export}",
-                f"verify again: {as_command('verify', *words_of(row), '--seeds', str(row.seeds))}",
-                f"ranking: {as_command('leaderboard', '--dataset', config.dataset, '--target', target)}",
-                f"the search {end.reason}",
+                f"verify again: {as_command(*row.arguments('verify', *seeds))}",
+                f"compare a PyTorch module of your own: {as_command(*own)}",
+                f"ranking: {as_command(*ranking)}",
             ]
-        elif self.state.answer is not None:
-            lines += [end.answer, f"the search {end.reason}"]
+        if lines:
+            lines.append(f"the search {end.reason}")
         if row is not None and Metric.LATENCY_US in config.minimised:
             with suppress(EngineUnavailable):
                 latency = measured_latency(row.architecture, dataset(config.dataset).task)
                 lines.append(f"latency on this machine: {latency:.0f} microseconds per image on a single core")
         if config.is_front:
             lines += self._front_lines()
-        lines += [sentence for _, sentence in end.missed]
+        lines += end.notes
         advice = self._printed_advice
         if advice is not None:
             lines += [*advice.sentences, f"this command {advice.advice}:", f"  {advice.command}"]
@@ -211,9 +213,7 @@ class SearchOutcome:
         """Return the advice to verify a candidate with more time."""
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        hashes = [each.proposal.hash for each in self.state.contenders.values() if each.is_confirmed]
-        status = "confirmed, but not verified" if postponement.hash in hashes else "neither confirmed nor verified"
-        sentence = f"the network of {postponement.parameters:,} parameters (hash {postponement.hash}) is {status}"
+        sentence = f"the network of {postponement.parameters:,} parameters (hash {postponement.hash}) is not verified"
         if seconds is not None:
             need = duration_text(postponement.seconds - elapsed)
             sentence += f": a verification takes up to about {need}, but {duration_text(seconds - elapsed)} were left"
@@ -273,24 +273,10 @@ class SearchOutcome:
 
     def _after_a_miss(self, verdict: Verdict) -> Advised:
         """Return the advice after a verification that did not reach the target, or is open or unfinished."""
-        row = verdict.row
-        if verdict.lacks_declaration:
-            return ledger_advice(row)
-        end = ending(self.state, row)
-        sentence = end.shortfall
-        if verdict.lacks_seeds:
-            arguments = ("verify", *words_of(row), "--certify")
-            return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
-        if end.outcome is Outcome.UNVERIFIED and not verdict.is_contradicted:
-            arguments = ("verify", *words_of(row), "--seeds", "10")
-            effect = "runs the seeds that a verdict requires"
-            return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
-        if verdict.is_contradicted:
-            sentence = "the verification contradicts the record"
-        origin = verdict.record.search_summary
-        if origin is not None and row.mean_test_accuracy_pct is not None:
-            validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
-            sentence += f"; the network has {validation} and {row.mean_test_accuracy_pct:.2f} % on the test images"
+        advice = verification_advice(self.state, self.ending.standing, verdict)
+        if advice is not None:
+            return advice
+        sentence = "the verification contradicts the record" if verdict.is_contradicted else self.ending.shortfall
         confidence = ledger.confidence_of_next_look(self.plan.workspace.ledger, verdict.record.key)
         account = (
             f"the next verification on these test images requires a bound with {100 * confidence:g} % confidence; on "

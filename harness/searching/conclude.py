@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.evidence.leaderboard_table import refresh
+from harness.evidence.leaderboard_table import Verdict, refresh
 from harness.evidence.record import SearchSummary
-from harness.evidence.verification_runs import Verdict, VerifyPlan, due_indices, recorded_verdict, run_seeds
+from harness.evidence.verification_runs import VerifyPlan, due_indices, recorded_verdict, run_seeds
 from harness.searching.loop import choose
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.searching.time_budget import VERIFY_FACTOR, verify_seeds
-from harness.studies.events import Postponed, Verified, WinnerChosen
+from harness.studies.events import Postponed, WinnerChosen
 from harness.system.terminal import counted, duration_text
 from harness.training.executors.base import WorkerEvent
 from search_spaces.space import size_text
@@ -87,25 +87,12 @@ def _verified(
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
         say(f"verifying: {size} ({winner.hash[:6]}), {seeds}, at most about {duration_text(seconds)}{late}")
 
-    def on_verdict(verdict: Verdict) -> None:
-        # None: the verification is open, because a declared seed has not been run or a declaration is missing.
-        has_passed = verdict.passed or (None if verdict.is_held_back else False)
-        search.add(
-            Verified(
-                hash=verdict.record.hash,
-                recipe_hash=verdict.record.recipe_hash,
-                tier=verdict.row.tier,
-                mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
-                seeds=verdict.row.seeds,
-                passed=has_passed,
-            )
-        )
-
     # A verification trains on more images than a trial and needs a longer time limit per run.
     limits = replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR)
     return run_seeds(
-        verification, plan.workspace, plan.source, limits, on_event, plan.make_executor, on_verdict=on_verdict
-    )
+        verification, plan.workspace, plan.source, limits, on_event, plan.make_executor,
+        on_verdict=lambda verdict: search.add(verdict.event),
+    )  # fmt: skip
 
 
 def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> VerifyPlan:

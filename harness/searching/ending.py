@@ -1,7 +1,7 @@
-"""The end of a search: outcome, answer, reason and advice.
+"""The end of a search: outcome, network, reason and the next command.
 
-Terminal, JSON document, page and Markdown summary print the same ``Ending``. The ending follows from the log of the
-study and the leaderboard row of the answer, so the ending is defined while the search runs and after later
+Terminal, JSON document, page, Markdown summary, list of studies and Python show the same ``Ending``. The ending follows
+from the log of the study and the record of its network, so the ending is defined while the search runs and after later
 verifications, too.
 """
 
@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from harness.data.datasets import DATASETS, dataset
+from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier, cost_of, words_of
+from harness.evidence.leaderboard_table import Tier, Verdict, read_verdicts
 from harness.evidence.ledger import DEFAULT_SEEDS
+from harness.evidence.record import RowKey
+from harness.studies.config import StudyConfig
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
-from harness.studies.study_state import StudyState
+from harness.studies.study_state import Outcome, Standing, StudyState
 from harness.system import statistics
 from harness.system.errors import as_command
-from harness.system.terminal import counted, duration_option, duration_text
+from harness.system.files import Workspace
+from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from search_spaces.space import size_text
@@ -40,100 +42,93 @@ _REASONS = {
 }
 
 
-class Outcome(StrEnum):
-    """Outcome of a study."""
-
-    REACHED = "reached"  # the answer reached the target on the test images
-    MISSED = "missed"  # the search or the verification ended without reaching the target
-    UNVERIFIED = "not verified yet"  # the verification of the answer is missing or incomplete
-    NO_VERDICT = "no verdict yet"  # the search has not ended, and no network is confirmed
-    NO_RESULT = "no result yet"  # the search has not ended, and no training is complete
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """The end of a search, or the state of a running search; sentences have no full stops.
 
     Attributes:
-        outcome: Outcome of the study.
-        answer: Sentence on the answer, or on the networks trained without an answer.
-        shortfall: Sentence on the test errors of a row that did not reach the target; else empty.
+        standing: Verdict on the study, and its network.
+        answer: Sentence that begins with the verdict: on the network, or on the networks trained without an answer.
+        shortfall: Sentence on the test errors of a network that is not proved or probable; else empty.
+        caveat: Sentence on the limits of the proof, or on the proof that is lacking; may be empty.
         missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
         advice: Next command; None while the search runs, or if the log has no command.
-        export: Command that writes the answer as code; empty without a recorded answer.
+        export: Command that writes the network as code; empty without a record.
     """
 
-    outcome: Outcome
+    standing: Standing
     answer: str
     shortfall: str
+    caveat: str
     missed: tuple[tuple[Verified, str], ...]
     reason: str
     advice: Advised | None
     export: str = ""
 
     @property
+    def outcome(self) -> Outcome:
+        """Verdict on the study."""
+        return self.standing.outcome
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on further networks that missed the target; none if the network of the study missed it, too."""
+        return () if self.standing.tier == "missed" else tuple(sentence for _, sentence in self.missed)
+
+    @property
     def verdict(self) -> str:
-        """Outcome, answer, shortfall and missed networks as sentences with full stops."""
-        misses = (sentence for _, sentence in self.missed)
-        sentences = filter(None, (self.outcome, self.answer, self.shortfall, *misses))
+        """Answer, shortfall and missed networks as sentences with full stops."""
+        sentences = filter(None, (self.answer, self.shortfall, *self.notes))
         return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
 
-def ending(
-    state: StudyState, row: LeaderboardRow | None = None, *, is_at_work: bool = False, lacks_declaration: bool = False
-) -> Ending:
+def key_of(state: StudyState, network: WinnerChosen) -> RowKey:
+    """Return the key of the record of a network of a study."""
+    recipe, _ = state.config.recipe_of(state.proposals[network.trial].epochs)
+    return _key(state.config, network.hash, recipe)
+
+
+def _key(config: StudyConfig, network_hash: str, recipe: Recipe) -> RowKey:
+    return RowKey(network_hash, recipe.hash, config.dataset, config.target_pct, config.protocol_version)
+
+
+def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None) -> tuple[str, ...]:
+    """Return the arguments of the command that verifies a network of a study; ``epochs`` as in ``Proposal``."""
+    recipe, recipe_name = config.recipe_of(epochs)
+    return _key(config, network_hash, recipe).arguments("verify", recipe_name)
+
+
+def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[Ending]:
+    """Return the ends of studies of a workspace, each with the record of its network."""
+    keys = [None if state.result is None else key_of(state, state.result) for state in states]
+    verdicts = read_verdicts(workspace, keys)
+    return [ending(state, key and verdicts.get(key)) for state, key in zip(states, keys, strict=True)]
+
+
+def ending(state: StudyState, verdict: Verdict | None = None, *, is_at_work: bool = False) -> Ending:
     """Return the end of a search.
 
     Args:
         state: State of the study.
-        row: Leaderboard row of the answer, or of the winner whose verification missed; None without a record.
+        verdict: Verdict on the network of the study by its record; None without a record.
         is_at_work: Whether a program works on the study.
-        lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
     """
-    # Answer without a row: not verified yet. A missed verification without a record leaves no answer.
-    answer = state.result if row is None else None
-    if answer is not None and answer.trial in state.missed_trials:
-        answer = None
-    advice = _next_advice(state, row, answer, is_at_work=is_at_work)
-    if row is not None and lacks_declaration and (advice is None or advice.arguments[0] == "verify"):
-        advice = ledger_advice(row)
-    shortfall = ""
-    if row is not None and not row.reached:
-        shortfall = _shortfall(row, lacks_declaration=lacks_declaration)
+    standing = state.standing(None if verdict is None else verdict.event)
+    export = ""
+    if verdict is not None:
+        form = "--c" if verdict.record.recipe.precision == "int8" else "--pytorch"
+        export = as_command(*verdict.row.arguments("export", form, "FOLDER"))
     return Ending(
-        outcome=_outcome(state, row, answer),
-        answer=_answer_text(state, row, answer),
-        shortfall=shortfall,
-        missed=tuple(_missed(state, row)),
+        standing=standing,
+        answer=_answer_text(state, standing, verdict),
+        shortfall="" if verdict is None or verdict.passed else shortfall_of(verdict),
+        caveat="" if verdict is None else verdict.row.tier_words,
+        missed=tuple(_missed(state, standing)),
         reason=_reason(state, is_at_work=is_at_work),
-        advice=advice,
-        export="" if row is None else _export_command(row, state.config.recipe),
+        advice=_next_advice(state, standing, verdict, is_at_work=is_at_work),
+        export=export,
     )
-
-
-def _export_command(row: LeaderboardRow, recipe: Recipe) -> str:
-    own_data = () if row.dataset in DATASETS else ("--dataset", row.dataset)
-    form = "--c" if recipe.precision == "int8" else "--pytorch"
-    return as_command("export", row.hash, *own_data, form, "FOLDER")
-
-
-def _is_open(row: LeaderboardRow) -> bool:
-    """Return whether further seeds decide the verification of a row: the mean reaches the target or is missing."""
-    mean_pct = row.mean_test_accuracy_pct
-    return not row.reached and (mean_pct is None or statistics.reaches(mean_pct, row.target_pct))
-
-
-def _outcome(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None) -> Outcome:
-    if row is not None and row.reached:
-        return Outcome.REACHED
-    if answer is not None or (row is not None and _is_open(row)):
-        return Outcome.UNVERIFIED
-    if row is not None or state.is_over:
-        return Outcome.MISSED
-    firsts = (candidate.first_run for candidate in state.candidates.values())
-    is_trained = any(first is not None and first.status is Status.COMPLETE for first in firsts)
-    return Outcome.NO_VERDICT if is_trained else Outcome.NO_RESULT
 
 
 def _accuracy_text(mean_pct: float | None, seeds: int | None) -> str:
@@ -141,31 +136,31 @@ def _accuracy_text(mean_pct: float | None, seeds: int | None) -> str:
     return "no test accuracy" if mean_pct is None else f"mean test accuracy {mean_pct:.3f} %{over}"
 
 
-def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None) -> str:
-    metrics = state.config.minimised
-    if row is not None:
-        costs = [cost_of(row, each, state.config.recipe.weight_bits) for each in metrics]
-        size = size_text(row.parameters, costs, metrics)
+def _answer_text(state: StudyState, standing: Standing, verdict: Verdict | None) -> str:
+    network = standing.network
+    config = state.config
+    if network is None:
+        return f"{standing.outcome}: {_unconfirmed_text(state)}"
+    size = size_text(network.parameters, state.candidates[network.trial].costs, config.minimised)
+    if verdict is not None:
+        row = verdict.row
         deviation_pct = row.std_test_accuracy_pct
         deviation = "" if deviation_pct is None else f" (deviation {deviation_pct:.3f})"
         epochs = "" if row.epochs is None else f", {counted(row.epochs, 'epoch')}"
-        recipe = f"recipe {state.config.recipe_name}{epochs}, hash {row.hash}"
-        answer_text = (
-            f"{row.tier}: {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}{deviation}, target "
-            f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}"
+        return (
+            f"{standing.outcome} ({row.tier}): {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}"
+            f"{deviation}, target {row.target_pct:g} % on {dataset(row.dataset).title}, in "
+            f"{duration_text(state.seconds)}; recipe {config.recipe_name}{epochs}, hash {row.hash}"
         )
-        return "; ".join(filter(None, (answer_text, recipe, row.tier_words)))
-    if answer is None:
-        return _unconfirmed_text(state)
-    candidate = state.candidates.get(answer.trial)
-    size = counted(answer.parameters, "parameter")
-    if candidate is not None:
-        size = size_text(answer.parameters, candidate.costs, metrics)
-    text = f"not verified: {size} (hash {answer.hash})"
-    if answer.validation_seeds:
-        seeds = counted(answer.validation_seeds, "fresh seed")
-        text += f", {answer.validation_accuracy_pct:.2f} % on validation images over {seeds}"
-    return text
+    text = f"{standing.outcome} ({standing.tier}): {size}"
+    if standing.verdict is not None:
+        text += f", {_accuracy_text(standing.verdict.mean_test_accuracy_pct, standing.verdict.seeds)}"
+        return f"{text} by the log of the study, without a record; hash {network.hash}"
+    if network.validation_seeds:
+        seeds = counted(network.validation_seeds, "fresh seed")
+        text += f", {network.validation_accuracy_pct:.2f} % on validation images over {seeds}"
+    lacking = "not verified" if standing.tier == "confirmed" else "neither confirmed nor verified"
+    return f"{text}; {lacking}, hash {network.hash}"
 
 
 def _unconfirmed_text(state: StudyState) -> str:
@@ -183,26 +178,33 @@ def _unconfirmed_text(state: StudyState) -> str:
     return text if state.verdicts else f"{text}; the test set was not read"
 
 
-def _shortfall(row: LeaderboardRow, *, lacks_declaration: bool) -> str:
+def shortfall_of(verdict: Verdict) -> str:
+    """Return a sentence on the test errors of a network without a proof, and on the seeds that a verdict requires."""
+    row = verdict.row
     if row.test_errors_mean is None:
         return "no seed of the verification has been run"
     allowed_errors = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
     text = f"the verification gave a mean of {row.test_errors_mean:,.1f} test errors over {counted(row.seeds, 'seed')}"
-    if lacks_declaration:
+    if verdict.lacks_declaration:
         return f"{text}; the ledger lacks the declaration of seeds of the row and must be restored, as from a backup"
-    if not _is_open(row):
-        return f"{text}, {row.test_errors_mean - allowed_errors:,.1f} more than the {allowed_errors:,.1f} allowed"
+    if verdict.lacks_seeds:
+        return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
+    excess = row.test_errors_mean - allowed_errors
+    if not statistics.reaches(row.mean_test_accuracy_pct or 0.0, row.target_pct):
+        text = f"{text}, {excess:,.1f} more than the {allowed_errors:,.1f} allowed"
+    elif not verdict.is_open:
+        return f"{text}; {allowed_errors:,.1f} are allowed, but the seeds declared first or run again made more errors"
     if row.seeds < VERIFIED_SEEDS:
-        return f"{text}; {allowed_errors:,.1f} are allowed, but the seeds are too few for a verdict"
-    return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
+        return f"{text}; {allowed_errors:,.1f} are allowed, and a verdict requires at least {VERIFIED_SEEDS} seeds"
+    return text
 
 
-def _missed(state: StudyState, row: LeaderboardRow | None) -> Iterator[tuple[Verified, str]]:
-    """Yield the verdicts that missed the target, except the verdict of the row, each with a sentence."""
-    row_key = None if row is None else (row.hash, row.recipe_hash)
+def _missed(state: StudyState, standing: Standing) -> Iterator[tuple[Verified, str]]:
+    """Yield the verdicts that missed the target, except the verdict of the network of the study."""
+    network_trial = None if standing.network is None else standing.network.trial
     for trial, verdict in state.verdicts.items():
         candidate = state.candidates.get(trial)
-        if trial in state.missed_trials and candidate is not None and (verdict.hash, verdict.recipe_hash) != row_key:
+        if trial in state.missed_trials and candidate is not None and trial != network_trial:
             size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
             accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
             yield verdict, f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
@@ -234,76 +236,57 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
     return _REASONS.get(event.reason, event.reason)
 
 
-def _next_advice(
-    state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None, *, is_at_work: bool
-) -> Advised | None:
+def _next_advice(state: StudyState, standing: Standing, verdict: Verdict | None, *, is_at_work: bool) -> Advised | None:
     sessions = state.of_kind(SessionBegan)
     # Arguments of the last session; the first word of the command line is the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
-        advice = _logged_advice(state, row) or _verification_advice(row, answer)
-        if advice is None and again:
-            advice = _more_effort(again, state.of_kind(SessionEnded)[-1].event)
-        return advice
+        logged = _logged_advice(state, verdict)
+        if logged is None or (verdict is not None and verdict.lacks_declaration and logged.arguments[0] == "verify"):
+            logged = verification_advice(state, standing, verdict)
+        if logged is not None or not again:
+            return logged
+        return Advised(arguments=again, advice="continues the search and states the next step")
     is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
     if is_running or not again:
         return None
     return Advised(arguments=again, advice="continues the interrupted search")
 
 
-def _more_effort(again: Sequence[str], end: SessionEnded) -> Advised | None:
-    """Return the command of a session with twice the limit; None if the space is exhausted without a limit.
-
-    Args:
-        again: Arguments of the session.
-        end: End of the session.
-    """
-    if end.reason == EndReason.TRIALS and end.trials is not None:
-        option = ("--trials", f"{2 * end.trials}")
-    elif end.seconds is not None:
-        option = ("--time", duration_option(2 * end.seconds))
-    elif end.reason == EndReason.EXHAUSTED:
-        return None
-    else:  # logs of older versions do not state the limit
-        return Advised(arguments=tuple(again), advice="continues the search")
-    arguments = [*again]
-    flag, _ = option
-    if flag in arguments:
-        position = arguments.index(flag)
-        del arguments[position : position + 2]
-    return Advised(arguments=(*arguments, *option), advice="continues the search with twice the limit")
-
-
-def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | None:
+def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None:
     """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
     entries = state.of_kind(Advised)
     if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
         return None
-    if row is not None and entries[-1].utc < row.date_utc:
+    if verdict is not None and entries[-1].utc < verdict.row.date_utc:
         return None
     return entries[-1].event
 
 
-def ledger_advice(row: LeaderboardRow) -> Advised:
-    """Return the command that names the seeds without a declaration; no further seed replaces a declaration."""
-    arguments = ("leaderboard", "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
-    effect = "names the ledger and the seeds whose declaration the ledger lacks"
-    sentence = _shortfall(row, lacks_declaration=True)
-    return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
+def verification_advice(state: StudyState, standing: Standing, verdict: Verdict | None) -> Advised | None:
+    """Return the command for the verification or certification that the network of a study lacks; else None.
 
-
-def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advised | None:
-    """Return the command for a verification or certification that the answer lacks; None if the answer has both."""
-    if answer is not None:
+    No further seed replaces a declaration that the ledger lacks, so then the command names the seeds.
+    """
+    network = standing.network
+    if verdict is None:
+        if network is None or standing.tier == "missed":
+            return None
+        arguments = verify_arguments(state.config, network.hash, state.proposals[network.trial].epochs)
         effect = "trains the network on fresh seeds and reads the test set"
-        return Advised(arguments=("verify", answer.hash), advice=effect)
-    if row is None:
-        return None
-    if _is_open(row):
-        arguments = ("verify", *words_of(row), "--seeds", "10")
-        return Advised(arguments=arguments, advice="adds the seeds required for a verdict")
-    if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
-        arguments = ("verify", *words_of(row), "--certify", "--declare-only")
+        return Advised(why="verification", arguments=arguments, advice=effect)
+    row = verdict.row
+    if verdict.lacks_declaration:
+        arguments = ("leaderboard", "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
+        effect = "names the ledger and the seeds whose declaration the ledger lacks"
+    elif verdict.is_open:
+        option = ("--certify",) if verdict.has_open_attempt else ("--seeds", "10")
+        arguments = row.arguments("verify", *option)
+        effect = "runs the seeds that a verdict requires"
+    elif row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+        arguments = row.arguments("verify", "--certify", "--declare-only")
         trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
         return Advised(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")
-    return None
+    else:
+        return None
+    return Advised(why="verification", sentences=(shortfall_of(verdict),), arguments=arguments, advice=effect)

@@ -584,11 +584,16 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
     """Return a text for users: size, beginning of the hash, errors and allowed errors of a nearest miss."""
     size = f"{size_text(miss.parameters, [miss.cost], [minimise])} ({miss.hash[:6]})"
+    accuracy = f"{100 * (1 - miss.errors / miss.size):.2f} %"
     errors = counted(round(miss.errors), "error")
     if miss.rung is not None:
-        return f"{size}, {errors} at epoch {miss.rung} of {miss.epochs}, {miss.allowed:,} allowed"
+        return f"{size}, {errors} ({accuracy}) at epoch {miss.rung} of {miss.epochs}, {miss.allowed:,} allowed"
     if miss.runs > 1:
         errors = f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
-    # A candidate with few enough errors is unconfirmed if the fresh runs are too few or differ too much.
-    doubt = " (too uncertain, not confirmed)" if miss.errors <= miss.allowed else ""
-    return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"
+    if miss.errors > miss.allowed:
+        doubt = ""
+    elif miss.runs > 1:
+        doubt = "; the runs are too few or differ too much for a confirmation"
+    else:
+        doubt = "; not confirmed yet, further seeds have not been run"
+    return f"{size}, {errors} ({accuracy}), {miss.allowed:,} allowed{doubt}"

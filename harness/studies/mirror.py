@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from harness.studies import events
@@ -23,7 +23,6 @@ from harness.studies.candidate import costs_of
 from harness.studies.config import StudyConfig, config_document
 from harness.studies.study_state import StudyState
 from harness.system import files
-from harness.system.document import document_of
 from harness.system.errors import UsageError, as_command, install_command
 from harness.training.result import Errors, Purpose, Result, Status
 from search_spaces.catalog import network_name
@@ -158,12 +157,15 @@ class Mirror:
     def _serve(self) -> None:
         """Update the database until the end; the body of the thread."""
         study: optuna.Study | None = None
+        state = StudyState(Path(self._name), self._config)
         is_last = False
         while not is_last:
             is_last = self._ending.is_set()
             try:
                 study = study or _study(self._url, self._name, self._config)
-                _push(study, list(self.entries), self._config)
+                for entry in self.entries[len(state.entries) :]:
+                    state.apply(entry)
+                _push(study, state)
                 self._is_current = True
                 self._refused = None
                 self._opened.set()
@@ -199,7 +201,7 @@ def write_database(state: StudyState, path: Path) -> None:
     # database.
     storage = RDBStorage("sqlite://")
     study = _study(storage, state.folder.name, state.config)
-    _push(study, state.entries, state.config)
+    _push(study, state)
     connection = storage.engine.raw_connection()
     content = connection.driver_connection.serialize()  # type: ignore[union-attr]
     connection.close()
@@ -236,55 +238,39 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     return study
 
 
-class _History(NamedTuple):
-    """Content of a study that a database shows.
+def _facts_of(state: StudyState) -> dict[str, Any]:
+    """Return the attributes of an Optuna study by name; ``answer`` is the verdict by the log, with its network.
 
-    Attributes:
-        proposals: Proposal and time by trial.
-        first_runs: Ended first run and end time by trial.
-        facts: Attributes of the Optuna study by name. Errors on fresh seeds are among them, because Optuna refuses
-            changes of ended trials.
+    Errors on fresh seeds are among the attributes, because Optuna refuses changes of ended trials.
     """
-
-    proposals: dict[int, tuple[events.Proposal, str]]
-    first_runs: dict[int, tuple[Result, str]]
-    facts: dict[str, Any]
-
-
-def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
-    history = _History({}, {}, {})
-    for entry in entries:
-        match event := entry.event:
-            case events.Proposal():
-                history.proposals[event.trial] = event, entry.utc
-            case events.RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
-                history.first_runs[trial] = event.run, entry.utc
-            case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
-                errors_by_seed = history.facts.setdefault(f"trial {trial}: errors on fresh seeds", {})
-                errors_by_seed[str(event.run.seed_index)] = errors
-            case events.Confirmed() | events.WinnerChosen() | events.Verified():
-                history.facts[type(event).__name__] = document_of(event)
-            case events.SessionBegan():
-                history.facts["search"] = "running"
-            case events.SessionEnded():
-                history.facts["search"] = f"ended: {event.reason}"
-            case _:
-                pass
-    return history
+    standing = state.standing()
+    network = standing.network
+    answer = {"hash": network and network.hash, "parameters": network and network.parameters, "tier": standing.tier}
+    facts: dict[str, Any] = {"answer": {"outcome": str(standing.outcome), **answer}}
+    if state.session is not None:
+        event = state.session.event
+        facts["search"] = f"ended: {event.reason}" if isinstance(event, events.SessionEnded) else "running"
+    for trial, candidate in state.candidates.items():
+        errors_by_seed = {str(run.seed_index): run.validation_errors for run in candidate.fresh_runs if run.validation}
+        if errors_by_seed:
+            facts[f"trial {trial}: errors on fresh seeds"] = errors_by_seed
+    return facts
 
 
-def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
+def _push(study: optuna.Study, state: StudyState) -> None:
     """Add the ended first runs and the facts that the Optuna study lacks; UsageError for different trials."""
-    history = _history_of(entries)
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
-    hashes = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
-    if entries and not hash_by_trial.items() <= hashes.items():
+    hashes = {trial: proposal.hash for trial, proposal in state.proposals.items()}
+    if state.entries and not hash_by_trial.items() <= hashes.items():
         raise UsageError(f"the database contains different trials of study {study.study_name!r}", hint=_RENAME)
-    for trial, (run, ended_utc) in history.first_runs.items():
-        if trial not in hash_by_trial:
-            study.add_trial(_trial(run, ended_utc, *history.proposals[trial], config))
+    began_utc = {entry.event.trial: entry.utc for entry in state.of_kind(events.Proposal)}
+    for entry in state.of_kind(events.RunEnded):
+        run = entry.event.run
+        if run.purpose is Purpose.SEARCH and run.trial in state.proposals and run.trial not in hash_by_trial:
+            hash_by_trial[run.trial] = run.hash
+            study.add_trial(_trial(run, entry.utc, state.proposals[run.trial], began_utc[run.trial], state.config))
     attributes = study.user_attrs
-    for name, value in history.facts.items():
+    for name, value in _facts_of(state).items():
         if attributes.get(name) != value:
             study.set_user_attr(name, value)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -29,6 +30,7 @@ from harness.studies.candidate import (
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event
+from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
@@ -38,6 +40,52 @@ _FIRST_RUN_STEPS = {each: StateStep[each.name] for each in (Status.COMPLETE, Sta
 _VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
 # s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
 _REPLACEMENT_SECONDS = 1.0
+
+
+class Outcome(StrEnum):
+    """Verdict on a target; pages, terminal and documents use no other words (docs/glossary.md, verdicts)."""
+
+    PROVED = "proved"
+    PROBABLE = "probable"
+    NOT_REACHED = "not reached"
+    NOT_YET = "not reached yet"  # a search or a verification is to be continued
+
+
+def outcome_of(tier: str) -> Outcome:
+    """Return the verdict of a tier of the leaderboard, or of the tiers ``confirmed`` and ``missed`` of a study."""
+    if tier in ("certified", "verified"):
+        return Outcome.PROVED
+    if tier in ("at the target", "measured", "confirmed"):
+        return Outcome.PROBABLE
+    return Outcome.NOT_REACHED if tier == "missed" else Outcome.NOT_YET
+
+
+def judged(verdict: events.Verified, target_pct: float) -> Outcome:
+    """Return the verdict of a verification on a target; an open verification is probable from the target up."""
+    if verdict.passed is False:
+        return Outcome.NOT_REACHED
+    mean_pct = verdict.mean_test_accuracy_pct
+    if verdict.passed is None and (mean_pct is None or not statistics.reaches(mean_pct, target_pct)):
+        return Outcome.NOT_YET
+    return outcome_of(verdict.tier or "confirmed")
+
+
+class Standing(NamedTuple):
+    """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
+
+    Attributes:
+        outcome: The verdict.
+        tier: Tier of the network: the tier of the verification, ``confirmed`` before a verification, ``missed`` if the
+            target is not reached, ``searched`` for a chosen network that is neither confirmed nor verified; empty
+            without a verdict.
+        network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
+        verdict: Verification of the network; None without a verification.
+    """
+
+    outcome: Outcome
+    tier: str
+    network: events.WinnerChosen | None
+    verdict: events.Verified | None
 
 
 class StateDecision(NamedTuple):
@@ -121,7 +169,8 @@ class StudyState:
         self._confirm_seeds = confirm_seeds_of(config) if confirm_seeds is None else confirm_seeds
         self._counts_repeats = counts_repeats
         self._classes = task_or_mnist(config.dataset).classes
-        self._winner: int | None = None
+        self._winners: list[events.WinnerChosen] = []  # last first
+        self._has_chosen = False  # whether the last session has chosen a winner
         # Hash of the network whose confirmation set the present largest cost; empty if there is none.
         self._limiting_hash = ""
 
@@ -132,6 +181,7 @@ class StudyState:
         match event := entry.event:
             case events.SessionBegan() | events.SessionEnded():
                 self.session = cast("Entry[events.SessionBegan] | Entry[events.SessionEnded]", entry)
+                self._has_chosen &= isinstance(event, events.SessionEnded)
             case events.Rejected():
                 self.rejected[event.reason] += 1
             case events.DrawsRejected():
@@ -152,12 +202,14 @@ class StudyState:
             case events.FailedConfirmation():
                 self._on_refuted(entry.elapsed, event)
             case events.WinnerChosen():
-                self._winner = event.trial
+                self._winners.insert(0, event)
+                self._has_chosen = True
                 self._record_decision(entry.elapsed, event, None, self._max_cost)
-            case events.Verified() if self._winner is not None:
-                self.verdicts[self._winner] = event
-                if self._winner in self.proposals:
-                    self._advance_network(self.proposals[self._winner].hash, _VERDICT_STEPS[event.passed])
+            case events.Verified() if self._winners:
+                trial = self._winners[0].trial
+                self.verdicts[trial] = event
+                if trial in self.proposals:
+                    self._advance_network(self.proposals[trial].hash, _VERDICT_STEPS[event.passed])
                 self._drop_missed()
             case _:
                 pass
@@ -305,28 +357,45 @@ class StudyState:
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
     @property
-    def answer(self) -> Candidate | None:
-        """Answer of the study: the cheapest candidate that met the target on test, otherwise the incumbent."""
-        candidates = (self.candidates.get(trial) for trial, verdict in self.verdicts.items() if verdict.passed)
-        # The proposal of a verified network is missing in damaged logs only.
-        candidates_at_target = [candidate for candidate in candidates if candidate is not None]
-        return min(candidates_at_target, key=lambda candidate: candidate.order, default=self.incumbent)
-
-    @property
     def result(self) -> events.WinnerChosen | None:
-        """Answer, otherwise the winner chosen last, with the accuracy on fresh seeds; None if there is neither."""
-        if self.answer is not None:
-            return events.WinnerChosen(**self.answer.on_fresh_seeds)
-        winners = self.of_kind(events.WinnerChosen)
-        return winners[-1].event if winners else None
+        """The network of the study, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
 
-    @property
-    def answer_tier(self) -> str:
-        """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification has missed, else empty."""
-        answer = self.answer
-        if answer is None:
-            return "missed" if self.missed_trials else ""
-        return self.tier_of(answer)
+        The network is the cheapest that met the target on the test images, else the winner of the last session, else
+        the incumbent, else the winner chosen last; networks that missed the target come last.
+        """
+        # The proposal of a winner is missing in damaged logs only.
+        winners = [winner for winner in self._winners if winner.trial in self.candidates]
+        open_winners = [winner for winner in winners if winner.trial not in self.missed_trials]
+        met = [
+            each for trial, each in self.candidates.items() if trial in self.verdicts and self.verdicts[trial].passed
+        ]
+        best = min(met, key=lambda candidate: candidate.order, default=None)
+        if best is None and not (self._has_chosen and open_winners):
+            best = self.incumbent
+        if best is not None:
+            return events.WinnerChosen(**best.on_fresh_seeds)
+        return next(iter(open_winners or winners), None)
+
+    def standing(self, later: events.Verified | None = None) -> Standing:
+        """Return the verdict on the study and its network.
+
+        Args:
+            later: Verification of the network by the records of the workspace, which may have further seeds; None to
+                use the verification in the log.
+        """
+        network = self.result
+        if network is None:
+            tier = "missed" if self.is_over else ""
+            return Standing(outcome_of(tier), tier, None, None)
+        verdict = later or self.verdicts.get(network.trial)
+        if verdict is None:
+            tier = "confirmed" if self.candidates[network.trial].is_confirmed else "searched"
+        else:
+            tier = "missed" if verdict.passed is False else verdict.tier or "confirmed"
+        outcome = outcome_of(tier) if verdict is None else judged(verdict, self.config.target_pct)
+        if outcome is Outcome.NOT_REACHED and not self.is_over:
+            outcome = Outcome.NOT_YET
+        return Standing(outcome, tier, network, verdict)
 
     def tier_of(self, candidate: Candidate) -> str:
         """Return the tier of the verification of a confirmed candidate; ``confirmed`` before the verification."""

@@ -404,6 +404,14 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
         raise ContentError(f"recipe: {message}", hint="use batch_size = 2 or more")
 
 
+def catalog_hash(name: str) -> str | None:
+    """Return the hash of the recipe of this name in the catalog; None without such a recipe."""
+    try:
+        return None if name.startswith("@") else named_recipe(name).recipe.hash
+    except (UsageError, ContentError):
+        return None
+
+
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
     """Return the recipe of the catalog whose hash at ``epochs`` epochs is ``hash_``, or None."""
     recipes = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())

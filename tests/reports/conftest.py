@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
+from harness.evidence.leaderboard_table import Survey
+from harness.evidence.ledger import Ledger
 from harness.evidence.record import Record, SeedRun
 from harness.studies import config as study
 from harness.studies.config import StudyConfig
@@ -33,7 +35,7 @@ from harness.training.result import (
     inspection_path,
     packed,
 )
-from reports.study_facts import StudyFacts, WorkspaceEvidence, read_study
+from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
@@ -58,7 +60,7 @@ def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts
     state = StudyState(Path("s"), config)
     for entry in entries:
         state.apply(entry)
-    return StudyFacts(state, WorkspaceEvidence())
+    return StudyFacts(state, Survey((), (), (), Ledger()))
 
 
 @dataclass

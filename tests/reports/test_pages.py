@@ -20,8 +20,9 @@ from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import only_row, read_network
 from harness.studies.config import StudyObjective
 from harness.studies.log import read_state
+from harness.system.document import document_of
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Status
 from reports.board import _groups, write_leaderboard
 from reports.charts import networks_rows, study_charts, svg
@@ -64,7 +65,7 @@ def test_report_has_numbers_and_networks_of_study(realistic_template: Any, sourc
 
     proposals = counts["rejected"] + counts["repeated"] + counts["proposed"]
     assert f"{proposals} proposals = {counts['rejected']} rejected before training" in outline.text("p")
-    assert "Reached. Verified: " in outline.text("p")
+    assert "Proved (verified): " in outline.text("p")
     assert ["verdict", "reached"] in [item.get("class", "").split() for item in outline.all("p")]
     rows = [item["id"].removeprefix("network-") for tag, item in outline.elements if tag == "tr" and "id" in item]
     assert data["datasets"]["networks"]["hash"] == rows
@@ -151,7 +152,7 @@ def test_cards_state_units(new_study: Any, home: Workspace):
         assert title in titles
 
 
-def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
+def test_report_of_known_data_set_other_than_mnist_has_banner(
     realistic_facts: StudyFacts, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(DATASETS, "mnist-5k", replace(DATASETS["mnist-5k"], test_group_sizes=(100,) * 5))
@@ -161,8 +162,21 @@ def test_report_of_data_set_other_than_mnist_has_banner_and_no_success_colour(
 
     classes = [element.get("class", "").split() for element in outline.all("p")]
     assert ["banner"] in classes
-    assert ["verdict", "reached"] not in classes
+    assert ["verdict", "reached"] in classes
     assert "binomial" not in outline.text()  # errors within a group are correlated
+
+
+def test_proved_report_of_own_data_has_success_colour_and_no_banner(realistic_facts: StudyFacts, home: Workspace):
+    own = replace(DATASETS["mnist"], name="own-0123abcd")
+    home.data(own.name).mkdir(parents=True)
+    (home.data(own.name) / "data.json").write_text(json.dumps(document_of(own)), encoding="utf-8")
+
+    config = replace(realistic_facts.config, dataset=own.name)
+    outline = checked_outline(page(facts_of(*realistic_facts.study.entries, config=config)))
+
+    classes = [element.get("class", "").split() for element in outline.all("p")]
+    assert ["verdict", "reached"] in classes
+    assert ["banner"] not in classes
 
 
 # Leaderboard ----------------------------------------------------------------------------------------------------------
@@ -200,12 +214,12 @@ def test_commands_of_row_select_that_row(home: Workspace):
                 read_network(words[2], home, MNIST),
                 dataset=options.get("--dataset"),
                 target_pct=float(options["--target"]),
-                has_recipe="--recipe" in options,
+                recipe=options["--recipe"],
             )
             assert row is not None
             assert row.target_pct == group.target_pct
-            assert options["--recipe"] == "fast"
-            assert options.get("--epochs") == ("99" if entry.row.recipe == "fast-99ep" else None)
+            assert options["--recipe"] == entry.row.recipe
+            assert named_recipe(options["--recipe"]).recipe.hash == entry.row.recipe_hash
 
 
 def test_command_of_claim_uses_default_recipe(home: Workspace):

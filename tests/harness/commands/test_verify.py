@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,21 +77,35 @@ def test_json_has_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("count", "errors", "code", "tier"),
-    [(1, [61], 3, "measured"), (5, [59], 0, "verified"), (4, [40], 3, "measured"), (5, [61], 3, "measured"),
-     (5, range(57, 62), 0, "at the target")],
+    ("count", "errors", "code", "verdict", "lacking"),
+    [(1, [61], 3, "not reached yet (measured)", "at least 5 seeds"), (5, [59], 0, "proved (verified)", ""),
+     (4, [40], 3, "probable (measured)", "at least 5 seeds"), (5, [61], 3, "not reached (measured)", "1.0 more than"),
+     (5, range(57, 62), 0, "probable (at the target)", "")],
 )  # fmt: skip
-def test_text_ends_with_verdict(
-    count: int, errors: Sequence[int], code: int, tier: str, seeds: Seeds, capsys: pytest.CaptureFixture[str]
+def test_text_has_verdict_and_lacking_seeds(
+    count: int,
+    errors: Sequence[int],
+    code: int,
+    verdict: str,
+    lacking: str,
+    seeds: Seeds,
+    capsys: pytest.CaptureFixture[str],
 ):
     seeds.errors = lambda index: errors[index % len(errors)]
 
     assert run(["verify", NETWORK, "--seeds", str(count)]) == code
 
-    *lines, verdict = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == [f"seed {index}" for index in range(count)]
-    assert verdict.startswith(f"{tier} (target 99.4 %): mean ")
-    assert "nan" not in verdict
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:count]] == [f"seed {index}" for index in range(count)]
+    assert lines[count].startswith(f"{verdict}, target 99.4 %: mean ")
+    assert "nan" not in lines[count]
+    further = lines[count + 1 :]
+    assert len(further) == (0 if code == 0 else 1 + (count < 5))
+    assert lacking in "".join(further)
+    if count < 5:
+        # The printed command runs the lacking seeds.
+        run(shlex.split(lines[-1].removeprefix("next: "))[1:])
+        assert len({job.seed_index for job in seeds.jobs}) == 5
 
 
 def test_rerun_that_contradicts_record_has_exit_code_3(seeds: Seeds, capsys: pytest.CaptureFixture[str]):

@@ -18,10 +18,10 @@ from harness.data import own
 from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
-from harness.evidence.leaderboard_table import Tier
+from harness.evidence.leaderboard_table import Tier, Verdict
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
-from harness.evidence.verification_runs import Verdict, declare_attempt, recorded_verdict
+from harness.evidence.verification_runs import declare_attempt, recorded_verdict
 from harness.studies.config import owned
 from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError

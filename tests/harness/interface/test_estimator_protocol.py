@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, get_scorer, log_loss, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
-from harness.evidence.verification_runs import Verdict
+from harness.evidence.leaderboard_table import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
 from harness.searching import finder

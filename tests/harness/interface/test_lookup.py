@@ -206,7 +206,10 @@ def test_hash_without_record_is_looked_up_in_studies(ranked: bool, home: Workspa
 
     argument = read_network(NETWORK.hash, home, MNIST)
 
-    assert (argument.architecture, argument.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
+    assert (argument.architecture, argument.rows) == (
+        NETWORK,
+        (KnownRow(Recipe(), "fast", "mnist", searches.TARGET_PCT),),
+    )
 
 
 @pytest.mark.parametrize("measured", [None, {"test_errors": [50], "best_test_errors": [49], "test_size": 10_000}])
@@ -280,16 +283,16 @@ def test_study_is_selected_by_name_path_or_latest(home: Workspace):
 # The recipe of a row -----------------------------------------------------------------------------------------
 
 
-def test_recipe_of_prefers_named_recipe_over_recipe_of_row():
+def test_recipe_of_prefers_named_recipe_over_recipe_of_row(home: Workspace):
     own, unknown = KnownRow(SMALL, "small", "mnist", 99.4), KnownRow(None, "mine", "mnist", None)
 
-    assert recipe_of(own, None, None).name == "small"
-    assert recipe_of(own, "smoke", None).name == "smoke"
-    assert recipe_of(None, None, 3).name == recipe_of(EMPTY_ROW, None, 3).name == "fast-3ep"
-    assert recipe_of(unknown, "small-120ep", None) == recipe_of(unknown, "small", 120)
+    assert recipe_of(own, None, None, home).name == "small"
+    assert recipe_of(own, "smoke", None, home).name == "smoke"
+    assert recipe_of(None, None, 3, home).name == recipe_of(EMPTY_ROW, None, 3, home).name == "fast-3ep"
+    assert recipe_of(unknown, "small-120ep", None, home) == recipe_of(unknown, "small", 120, home)
     for row, epochs in ((unknown, None), (own, 60)):
         with pytest.raises(UsageError):
-            recipe_of(row, None, epochs)
+            recipe_of(row, None, epochs, home)
 
 
 # Choice of a row ---------------------------------------------------------------------------------------------
@@ -304,23 +307,26 @@ UNVERIFIED = replace(FAST, target_pct=None)
 
 
 def choose_row(
-    *rows: KnownRow, dataset: str | None = None, target_pct: float | None = None, has_recipe: bool = False
+    *rows: KnownRow, dataset: str | None = None, target_pct: float | None = None, recipe: str | None = None
 ) -> KnownRow | None:
     argument = NetworkArgument(NETWORK, rows=rows)
-    return only_row(argument, dataset=dataset, target_pct=target_pct, has_recipe=has_recipe)
+    return only_row(argument, dataset=dataset, target_pct=target_pct, recipe=recipe)
 
 
 @pytest.mark.parametrize("differs", ROWS)
 def test_several_rows_need_choice(differs: str):
     with pytest.raises(ContentError) as caught:
         choose_row(FAST, ROWS[differs])
-    assert caught.value.hint == f"choose by {differs}"
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(f"choose by --{differs} ")
 
 
 def test_options_choose_row():
     assert choose_row(FAST, ROWS["target"], target_pct=99.0) == ROWS["target"]
     assert choose_row(FAST, ROWS["dataset"], dataset="kmnist") == ROWS["dataset"]
-    assert choose_row(FAST, ROWS["recipe"], has_recipe=True) in (FAST, ROWS["recipe"])
+    for recipe in ("fast-3ep", Recipe(epochs=3).hash):
+        assert choose_row(FAST, ROWS["recipe"], recipe=recipe) == ROWS["recipe"]
+    assert choose_row(FAST, ROWS["recipe"], recipe="small") in (FAST, ROWS["recipe"])
     # Without a row for the target, rows with different targets count.
     assert choose_row(FAST, target_pct=99.5) == UNVERIFIED
     assert choose_row(UNVERIFIED, UNVERIFIED, dataset="mnist", target_pct=98.0) == UNVERIFIED

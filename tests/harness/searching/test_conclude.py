@@ -14,9 +14,8 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.leaderboard_table import row_of_record
+from harness.evidence.leaderboard_table import Verdict, row_of_record
 from harness.evidence.record import Record
-from harness.evidence.verification_runs import Verdict
 from harness.interface.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
@@ -25,7 +24,7 @@ from harness.searching.conclude import conclude
 from harness.searching.search_state import Search
 from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.config import StudyObjective
-from harness.studies.events import Advised, Entry, Postponed, RunEnded, Verified
+from harness.studies.events import Advised, Entry, RunEnded, Verified
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
@@ -239,7 +238,16 @@ def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trai
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
         assert [job.architecture for job in seeds.jobs] == [WINNER] * 5 + [LARGER] * 5
         assert len(searches.events(plan.folder, "winner", "verified")) == 4
-    assert (search.state.incumbent, search.state.answer) == (None, None)
+    standing = search.state.standing()
+    assert (search.state.incumbent, standing.outcome, standing.tier) == (None, "not reached", "missed")
+    assert standing.network is not None
+    assert standing.network.hash == LARGER.hash
+    # The text names a single network; the document lists the further miss.
+    outcome = outcome_of(plan, search, verdict, {})
+    assert LARGER.hash in outcome.text()
+    assert WINNER.hash[:6] not in outcome.text()
+    document = outcome.document(tmp_path)
+    assert (document["winner"]["hash"], [each["hash"] for each in document["missed"]]) == (LARGER.hash, [WINNER.hash])
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -295,6 +303,9 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
     assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
     last_event = searches.events(plan.folder)[-1]
     assert (last_event["event"], last_event["hash"]) == ("postponed", LARGER.hash)
+    outcome = outcome_of(plan, search, verdict, {})
+    assert (outcome.ending.outcome, outcome.document(tmp_path)["winner"]) == ("probable", None)
+    assert advice_of(outcome).why == "time"
     # Without a time limit, the next call verifies the postponed network.
     search.effort = replace(search.effort, seconds=None)
     seeds.watch = let_winner_miss
@@ -342,7 +353,7 @@ def test_outcome_names_smaller_confirmed_network_without_time_for_verification(
     assert (outcome.verdict.record.hash, outcome.verdict.passed) == (LARGER.hash, True)
     assert outcome.waiting is not None
     assert outcome.waiting.hash == WINNER.hash
-    assert "is confirmed" in advice_of(outcome).sentences[0]
+    assert WINNER.hash in advice_of(outcome).sentences[0]
 
 
 def test_answer_remains_after_miss_of_smaller_network(trainer: Trainer, seeds: Seeds, tmp_path: Path):
@@ -452,12 +463,6 @@ def test_advice_is_more_time_or_trials_else_larger_budget_else_lower_target(
     assert list(options_of(outcome).items()) == list(options.items())
 
 
-def test_advice_calls_postponed_network_confirmed_only_if_confirmed(make_outcome: Callable[..., SearchOutcome]):
-    waiting = Postponed(hash=WINNER.hash, parameters=86, seconds=700.0)
-
-    assert "is confirmed" not in advice_of(make_outcome("time", waiting=waiting)).sentences[0]
-
-
 def test_advice_after_short_search_states_that_longer_search_chooses_augmentation(
     make_outcome: Callable[..., SearchOutcome],
 ):
@@ -485,15 +490,18 @@ def test_outcome_with_answer_states_when_and_why_search_stopped(make_outcome: Ca
 # Advice after a verification ---------------------------------------------------------------------------------
 
 
+ROW = ("--recipe", "fast", "--dataset", "mnist", "--target", "99.4")
+
+
 def verdict_of(record: Record, **changes: Any) -> Verdict:
-    return replace(Verdict(record, row_of_record(record), record.seeds, (), False), **changes)
+    return replace(Verdict(record, row_of_record(record), record.seeds), **changes)
 
 
 @pytest.mark.parametrize(
     ("errors", "is_contradicted", "arguments"),
     [
         ([62, 64, 66, 60, 63], False, ("search", "--seed", "1")),
-        ([59, 57, 59], False, ("verify", "HASH", "--seeds", "10")),
+        ([59, 57, 59], False, ("verify", "HASH", *ROW, "--seeds", "10")),
         ([58, 57, 59], True, ("search", "--seed", "1")),
     ],
 )
@@ -524,7 +532,7 @@ def test_advice_without_declaration_in_ledger_is_no_further_seeds(
         for verdict in (lost_verdict, verdict_of(record, lacks_seeds=True))
     ]
 
-    assert (lost_verdict.row.reached, lost_verdict.is_held_back, lost_verdict.has_missed) == (False, True, False)
+    assert (lost_verdict.row.reached, lost_verdict.is_open, lost_verdict.has_missed) == (False, True, False)
     assert lost_advice.arguments == ("leaderboard", "--dataset", "mnist", "--target", "99.4")
     [sentence] = lost_advice.sentences
     assert "ledger" in sentence

@@ -99,7 +99,7 @@ def check_database(folder: Path, url: str) -> None:
         complete_values = [100 * (result.validation_errors or 0) / SIZE, result.parameters]
         assert trial.values == (complete_values if result.status == "complete" else None)
     (winner,) = searches.events(folder, "winner")
-    assert attributes["WinnerChosen"]["trial"] == winner["trial"]
+    assert attributes["answer"]["hash"] == winner["hash"]
     assert attributes["search"] == "ended: trials"
     assert attributes["budget"] == CONFIG.budget
 

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.datasets import DATASETS
-from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep, confirm_seeds_of, nearest_miss
+from harness.studies.candidate import (
+    TRANSITIONS,
+    NearestMiss,
+    NetworkState,
+    StateStep,
+    confirm_seeds_of,
+    miss_text,
+    nearest_miss,
+)
 from harness.studies.config import config_document
 from harness.studies.events import (
     Confirmed,
@@ -24,8 +32,9 @@ from harness.studies.events import (
     Verified,
     WinnerChosen,
 )
-from harness.studies.study_state import StudyState
+from harness.studies.study_state import Outcome, StudyState
 from harness.training.result import Purpose, Status
+from search_spaces.space import Metric
 from tests import searches
 from tests.factories import make_proposal, make_result
 
@@ -116,7 +125,7 @@ def test_log_without_proposal_of_winner_has_no_answer():
     state.apply(Entry(0.0, winner))
     state.apply(Entry(1.0, Verified(hash="a", recipe_hash="b", tier="verified", passed=True)))
 
-    assert (state.answer, state.answer_tier) == (None, "")
+    assert state.standing() == (Outcome.NOT_YET, "", None, None)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
@@ -222,3 +231,18 @@ def test_nearest_miss_is_the_lowest_share_of_errors_on_folds_of_different_sizes(
 
     assert miss is not None
     assert (miss.trial, miss.errors) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("errors", "runs", "words"),
+    [
+        (15, 1, "15 errors (97.00 %), 50 allowed; not confirmed yet, further seeds have not been run"),
+        (15, 3, "mean 15.0 errors of 3 runs (97.00 %), 50 allowed; the runs are too few or differ too much"),
+        (75, 1, "75 errors (85.00 %), 50 allowed"),
+    ],
+)
+def test_nearest_miss_states_accuracy_and_lacking_seeds(errors: int, runs: int, words: str):
+    miss = NearestMiss(
+        trial=0, hash="a" * 12, parameters=9, epochs=3, errors=errors, runs=runs, allowed=50, size=500, cost=9
+    )
+    assert words in miss_text(miss, Metric.PARAMETERS)
