@@ -27,6 +27,8 @@ class SearchSpaceError(Exception):
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
+        message = printable(message)
+        hint = hint and printable(hint)
         super().__init__(message)
         self.message = message
         self.position = position
@@ -63,6 +65,14 @@ class UnknownNameError(SearchSpaceError):
 
 class NoIntegerFormError(SearchSpaceError):
     """Raised if the integer form of a network is requested, and an op does not have an integer form."""
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with question marks for characters that are not printable.
+
+    Line ends, escape sequences and marks of text direction could forge lines of messages or control the terminal.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

@@ -28,7 +28,7 @@ from harness.studies.mirror import check_driver, check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError, require
-from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
+from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
@@ -75,9 +75,10 @@ def planned_search(
         check_url(request.storage)
         if not only_plan:
             check_driver(request.storage)
+    place = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
-    with kept_processes() if request.cluster is None else nullcontext():
-        plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
+    with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [place.root])):
+        plan = plan_search(request, place, origins, recipe_choice="left open" if only_plan else "by training")
         for name in plan.space.unused_names:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
         shortest_time = least_seconds(plan.data.train_size)
@@ -139,7 +140,8 @@ def run_search_with_progress(
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
     options.say_left_out(plan.left_out)
-    with owned(plan.folder, _BEFORE_EVENTS):
+    data_folders = filter(Path.is_dir, [plan.workspace.data(plan.config.dataset)])
+    with owned(plan.folder, _BEFORE_EVENTS), held(plan.workspace.records, *data_folders):
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,

@@ -296,7 +296,7 @@ def read_config(folder: Path) -> _ConfigFile:
 def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
-    A folder that had files before is kept.
+    A folder that had files before is kept. If the folder is moved or removed in the block, all writes are refused.
 
     Args:
         folder: The folder.
@@ -306,7 +306,7 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
         Held: A different process holds the lock.
     """
     # Do not fail at once, because ``is_owned`` in a different process holds the lock for a moment, too.
-    with files.locked(folder / ".lock", seconds=0.75):
+    with files.locked(folder / ".lock", seconds=0.75), files.held(folder):
         had_files = os.listdir(folder) != [".lock"]
         try:
             yield

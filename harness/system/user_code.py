@@ -177,13 +177,19 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessError] = ContentError) -> Iterator[None]:
+def guarding_user_code(
+    name: str,
+    seconds: float = 60,
+    error_type: type[HarnessError] = ContentError,
+    clean: Callable[[str], str] = str,
+) -> Iterator[None]:
     """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 
     Args:
         name: Name of the code, for messages.
         seconds: Time limit of the block, in which a proposal takes a few seconds; 0 for no limit.
         error_type: Class of the raised exception.
+        clean: Returns a message without passwords.
     """
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
@@ -195,7 +201,7 @@ def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessE
         if _is_ctrl_c(error):
             raise
         line = str(error) if isinstance(error, _TimeIsOver) else _line(error)
-        raise error_type(f"{name} failed: {_place(error)}{line}") from error
+        raise error_type(f"{name} failed: {_place(error)}{clean(line)}") from error
 
 
 class _TimeIsOver(BaseException):

@@ -11,7 +11,6 @@ import io
 import json
 import math
 import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +32,7 @@ from harness.system.document import document_of
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.statistics import roc_auc
+from harness.system.terminal import say
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
@@ -283,7 +283,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
-        print(f"{job.checkpoint} is damaged; the run restarts from the first epoch", file=sys.stderr, flush=True)
+        say(f"{job.checkpoint} is damaged; the run restarts from the first epoch")
         job.checkpoint.unlink(missing_ok=True)
         # A new run again, because ``resume`` may have changed the first.
         return new_run()

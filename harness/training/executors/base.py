@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from harness.system.errors import HarnessError
+from harness.system.files import check_held
 from harness.training.result import Purpose, Result, Status
 
 if TYPE_CHECKING:
@@ -113,8 +114,12 @@ def feed(
         executor: Executor, which the caller starts and stops.
         next_job: Called for each idle slot; returns None if there is no job at the moment.
         is_over: Called before each round; True ends the loop, although jobs are running or left.
+
+    Raises:
+        StorageError: A folder in use was moved or removed (``files.held``).
     """
     while not is_over():
+        check_held()
         has_submitted = False
         for _ in range(executor.idle()):
             if (job := next_job()) is not None:

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
@@ -36,6 +36,7 @@ from pebble import ProcessExpired, ProcessPool
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
+from harness.system.files import HELD
 from harness.system.machine import check_may_start, die_with, sigint_blocked
 from harness.system.user_code import OtherCode
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, Slot, WorkerEvent
@@ -118,7 +119,7 @@ class Processes(Executor):
         self.workers = []
 
     def _schedule(self, worker: _Worker) -> None:
-        worker.future = worker.pool.schedule(train, (worker.job, self.source, self.limits.memory_mb))
+        worker.future = worker.pool.schedule(_train, (HELD.get(), worker.job, self.source, self.limits.memory_mb))
 
     def _event(self, worker: _Worker) -> WorkerEvent | None:
         """Return the event of a job that has ended or is late, and make the worker idle, with a new process if needed.
@@ -282,6 +283,12 @@ def settle() -> None:
 @functools.lru_cache(maxsize=1)
 def _data(source: DataLocation) -> TrainingData:
     return TrainingData(load(source.dataset, source.folder, allow_download=False))
+
+
+def _train(held: Mapping[Path, tuple[int, int]], job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
+    """Do as ``train``; nothing is written if a folder that the coordinator holds has been moved."""
+    HELD.set(held)
+    return train(job, source, memory_mb)
 
 
 def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:

@@ -29,7 +29,7 @@ from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
-from harness.system.terminal import busy, counted
+from harness.system.terminal import busy, counted, say
 from harness.training.executors.base import (
     DataLocation,
     Executor,
@@ -333,13 +333,13 @@ class Nodes(Executor):
         node.source = facts.source
         used_slots = sum(each.room for each in self.nodes.values())
         node.room = min(node.info.room(self.device, self.processes), self.slot_limit - used_slots)
-        print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
+        say(f"node {node.info.name} joined with {counted(node.room, 'slot')}")
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
         """Remove a lost node, or mark a refused node, which is not asked again; jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
-            print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
+            say(f"node {node.info.name} is {fate}")
         node.room = 0
         node.refusal = refusal
         if not refusal:
