@@ -23,7 +23,7 @@ import shutil
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -62,6 +62,7 @@ from search_spaces.space import SearchSpace
 _NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
 _REDUCTION = 2
+_WAIT_SECONDS = 0.5  # longest wait without a look at signals
 # Default time limit: enough to train this fraction of the table's networks, so that no method can try all of them.
 _TRAINED_SHARE = 1 / 8
 
@@ -657,11 +658,12 @@ def run_repeats(
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():
-                futures = [pool.submit(_replayed, method, repeat) for method, repeat in due_repeats]
-            for future in as_completed(futures):
-                trace = future.result()
-                on_trace(trace)
-                traces[trace.method, trace.repeat] = trace
+                futures = {pool.submit(_replayed, method, repeat) for method, repeat in due_repeats}
+            while futures:
+                ended, futures = wait(futures, _WAIT_SECONDS, FIRST_COMPLETED)
+                for trace in [future.result() for future in ended]:
+                    on_trace(trace)
+                    traces[trace.method, trace.repeat] = trace
         except BaseException as error:
             # Kill the running repeats, otherwise leaving the pool would wait for all of them.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -27,8 +27,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
 _TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
 _FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
-# Device and inode by path of the folders that are in use; per thread, as threads may work on different workspaces.
-HELD: ContextVar[Mapping[Path, tuple[int, int]]] = ContextVar("held", default={})
+# Path, device and inode of the folders in use; per thread, as threads may work on different workspaces.
+HELD: ContextVar[tuple[tuple[Path, int, int], ...]] = ContextVar("held", default=())
 
 
 @contextmanager
@@ -38,12 +38,12 @@ def held(*folders: Path) -> Iterator[None]:
     Raises:
         StorageError: A folder does not exist.
     """
-    identities = dict(HELD.get())
+    identities = []
     for folder in folders:
         with _as_storage_error(folder):
             status = folder.stat()
-        identities[folder.absolute()] = status.st_dev, status.st_ino
-    token = HELD.set(identities)
+        identities.append((folder.absolute(), status.st_dev, status.st_ino))
+    token = HELD.set((*HELD.get(), *identities))
     try:
         yield
     finally:
@@ -52,11 +52,11 @@ def held(*folders: Path) -> Iterator[None]:
 
 def check_held() -> None:
     """Raise StorageError if a folder of `held` is no longer at its path."""
-    for folder, identity in HELD.get().items():
+    for folder, *identity in HELD.get():
         status = None
         with suppress(OSError):
             status = folder.stat()
-        if status is None or (status.st_dev, status.st_ino) != identity:
+        if status is None or [status.st_dev, status.st_ino] != identity:
             hint = "repeat the command in the new place, or move the folder back"
             raise StorageError(f"the folder {folder} was moved or removed while in use; nothing is written", hint=hint)
 

@@ -10,12 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.system.errors import DeviceError, UsageError
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core; exists on Linux only
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
+_GIT_SECONDS = 30.0  # time limit of a git command
+_PROGRAM_WAIT_SECONDS = 0.1  # longest wait for a program without a look at signals
 _PR_SET_PDEATHSIG = 1  # option of prctl(2): signal to send to a process when the parent process dies
 
 
@@ -42,14 +44,71 @@ def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
     return []
 
 
+@contextmanager
+def process_group() -> Iterator[int]:
+    """Yield the id of a process group whose processes are killed at the end of the block, and if this process dies.
+
+    A shell in the group waits until this process closes a pipe, which the kernel does for a process that was killed.
+    """
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", "read line; kill -9 0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        yield watcher.pid
+    finally:
+        with suppress(ProcessLookupError, PermissionError):  # killed already
+            os.killpg(watcher.pid, signal.SIGKILL)
+        watcher.communicate()
+
+
+def run_program(
+    command: Sequence[str | Path],
+    seconds: float,
+    *,
+    content: bytes = b"",
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program with its child processes in a group that ends with this process (`process_group`).
+
+    Args:
+        command: Program and arguments.
+        seconds: Time limit.
+        content: Standard input of the program.
+        folder: Working folder; None for the present folder.
+        environment: Environment variables; None for those of this process.
+
+    Raises:
+        OSError: The program cannot be started.
+        subprocess.TimeoutExpired: The time limit is exceeded.
+    """
+    began = time.monotonic()
+    pipe = subprocess.PIPE
+    with process_group() as group:
+        process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=environment, process_group=group
+        )
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    # Short waits, because Ctrl-C raises an exception only between two lines of this program.
+                    output, errors = process.communicate(content, _PROGRAM_WAIT_SECONDS)
+                    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+                if time.monotonic() - began > seconds:
+                    raise subprocess.TimeoutExpired(command, seconds)
+        finally:
+            process.kill()
+            process.wait()
+
+
 def git(folder: Path, *arguments: str) -> str | None:
     """Return the output of a git command in a folder, with replacement objects ignored; None if the command fails."""
     command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
     try:
-        answer = subprocess.run(command, capture_output=True, timeout=30, check=True)
+        answer = run_program(command, _GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.decode("utf-8", errors="replace")
+    return None if answer.returncode else answer.stdout.decode("utf-8", errors="replace")
 
 
 def core_count() -> int:
@@ -144,28 +203,6 @@ def torch_of_caller() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Install signal handlers, by signal, for the block, then restore the previous handlers.
-
-    No effect outside the main thread, in which alone Python allows to set handlers.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in handlers:
-            handler = signal.getsignal(number)
-            # Handlers not set from Python (None) cannot be restored, so these signals are left alone.
-            if handler is not None:
-                before[number] = handler
-    try:
-        for number in before:
-            signal.signal(number, handlers[number])
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def check_may_start() -> None:

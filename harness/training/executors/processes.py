@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
@@ -285,7 +285,7 @@ def _data(source: DataLocation) -> TrainingData:
     return TrainingData(load(source.dataset, source.folder, allow_download=False))
 
 
-def _train(held: Mapping[Path, tuple[int, int]], job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
+def _train(held: tuple[tuple[Path, int, int], ...], job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
     """Do as ``train``; nothing is written if a folder that the coordinator holds has been moved."""
     HELD.set(held)
     return train(job, source, memory_mb)

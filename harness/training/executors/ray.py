@@ -28,7 +28,8 @@ from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
-from harness.system.machine import choose_device, core_count, handled, processor_name
+from harness.system.interruption import handled
+from harness.system.machine import choose_device, core_count, processor_name
 from harness.system.terminal import busy, counted, say
 from harness.training.executors.base import (
     DataLocation,

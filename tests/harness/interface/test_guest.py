@@ -20,7 +20,8 @@ import torch
 import harness
 from harness.searching import loop
 from harness.system.errors import HarnessError, UsageError
-from harness.system.machine import handled, torch_of_caller
+from harness.system.interruption import handled
+from harness.system.machine import torch_of_caller
 from harness.training.executors import processes
 from tests import searches
 from tests.fakes import without_processes
