@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.system import clock
 from harness.system.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run_program(
         OSError: The program cannot be started.
         subprocess.TimeoutExpired: The time limit is exceeded.
     """
-    began = time.monotonic()
+    began = clock.now()
     pipe = subprocess.PIPE
     with process_group() as group:
         process = subprocess.Popen(
@@ -94,7 +94,7 @@ def run_program(
                     # Short waits, because Ctrl-C raises an exception only between two lines of this program.
                     output, errors = process.communicate(content, _PROGRAM_WAIT_SECONDS)
                     return subprocess.CompletedProcess(command, process.returncode, output, errors)
-                if time.monotonic() - began > seconds:
+                if clock.now() - began > seconds:
                     raise subprocess.TimeoutExpired(command, seconds)
         finally:
             process.kill()

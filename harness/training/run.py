@@ -11,7 +11,6 @@ import io
 import json
 import math
 import resource
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from torch import nn
 from harness.data.datasets import Dataset, number_properties, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
-from harness.system import files
+from harness.system import clock, files
 from harness.system.document import document_of
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
@@ -302,7 +301,7 @@ def _train_by_user(
         OtherCode: The user code has changed.
         ContentError: The user code failed, returned before the last epoch, or changed names or shapes of weights.
     """
-    epoch_start = time.perf_counter()
+    epoch_start = clock.now()
 
     class LastEpochIsOver(BaseException):
         pass
@@ -315,9 +314,9 @@ def _train_by_user(
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
             # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
-        end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - epoch_start)
+        end_epoch(run, value, run.recipe.learning_rate, clock.now() - epoch_start)
         evaluate(run)
-        epoch_start = time.perf_counter()
+        epoch_start = clock.now()
         if run.has_diverged or len(run.history) == last_epoch:
             raise LastEpochIsOver
 

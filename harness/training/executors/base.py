@@ -7,13 +7,13 @@ and recorded runs of a table on a simulated clock, with which the bench runs the
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from harness.system import clock
 from harness.system.errors import HarnessError
 from harness.system.files import check_held
 from harness.training.result import Purpose, Result, Status
@@ -95,8 +95,8 @@ class Executor(Protocol):
         """Stop all jobs immediately; each keeps the checkpoint from which the job began."""
 
     def now(self) -> float:
-        """Return the time of a monotonic clock, in seconds; the bench has a simulated clock."""
-        return time.monotonic()
+        """Return the time of a clock in seconds (``harness.system.clock``); the bench has a simulated clock."""
+        return clock.now()
 
 
 # Makes an executor for a data set and the limits of a job.

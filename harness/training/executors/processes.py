@@ -34,7 +34,7 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from harness.data.training_images import load
-from harness.system import files
+from harness.system import clock, files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.files import HELD
 from harness.system.machine import check_may_start, die_with, sigint_blocked
@@ -93,7 +93,7 @@ class Processes(Executor):
             self._replace(worker)
         worker.job = job
         worker.has_begun = False
-        worker.since = time.monotonic()
+        worker.since = clock.now()
         self._schedule(worker)
 
     def wait(self, seconds: float) -> list[WorkerEvent]:
@@ -146,7 +146,7 @@ class Processes(Executor):
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
             elif worker.pool.active:
                 message = "the worker process did not start"
-            elif time.monotonic() - worker.since < _BEGIN_SECONDS:
+            elif clock.now() - worker.since < _BEGIN_SECONDS:
                 # Not caused by the job, so the job is given to a new process.
                 self._replace(worker)
                 worker.job = job
@@ -167,9 +167,9 @@ class Processes(Executor):
         # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
         if not worker.has_begun and worker.future.running():
             worker.has_begun = True
-            worker.since = time.monotonic()
+            worker.since = clock.now()
         allowed_seconds = self.limits.seconds - worker.job.spent_seconds if worker.has_begun else _LOST_SECONDS
-        return time.monotonic() - worker.since > allowed_seconds
+        return clock.now() - worker.since > allowed_seconds
 
     def _replace(self, worker: _Worker) -> None:
         """Kill the process of a worker and start a new process."""
