@@ -49,7 +49,7 @@ from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
-from harness.system.machine import choose_device, die_with, sigint_blocked
+from harness.system.machine import WorkerContext, choose_device, die_with, sigint_blocked
 from harness.system.terminal import duration_text
 from harness.training.executors.base import Executor, JobEnded, Limits, Slot, WorkerEvent, run_all
 from harness.training.native.engine import choose_engine
@@ -653,8 +653,7 @@ def run_repeats(
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
     due_repeats = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), comparison, table)) as pool:
+    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (os.getpid(), comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():

@@ -141,7 +141,7 @@ def run_search_with_progress(
         check_writable(folder)
     options.say_left_out(plan.left_out)
     data_folders = filter(Path.is_dir, [plan.workspace.data(plan.config.dataset)])
-    with owned(plan.folder, _BEFORE_EVENTS), held(plan.workspace.records, *data_folders):
+    with owned(plan.folder, _BEFORE_EVENTS), held(plan.folder, plan.workspace.records, *data_folders):
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,

@@ -10,11 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.system import clock
 from harness.system.errors import DeviceError, UsageError
@@ -214,6 +217,42 @@ def check_may_start() -> None:
         )
 
 
+_STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is replaced
+
+
+class _Process(SpawnProcess):
+    """A spawned process that ends with its parent and knows neither main module nor start method of the caller.
+
+    Otherwise a script without a ``__main__`` guard would begin the search again in every process. The start method
+    ``loky`` of joblib's workers is unknown in a spawned process.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        thread = threading.get_ident()
+
+        def preparation_without_main(name: str) -> dict[str, Any]:
+            preparation = original(name)
+            if threading.get_ident() != thread:  # a different thread starts a separate process
+                return preparation
+            facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
+            return facts | {"start_method": "spawn", "init_main_from_name": "harness.system.worker_start"}
+
+        with _STARTING:
+            original = spawn.get_preparation_data
+            vars(spawn)["get_preparation_data"] = preparation_without_main
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                vars(spawn)["get_preparation_data"] = original
+
+
+class WorkerContext(SpawnContext):
+    """Context of worker processes, which end with this process and do not import its main module."""
+
+    Process = _Process
+
+
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
     """Block SIGINT within the ``with`` block, so that processes started there begin with SIGINT blocked.
@@ -221,8 +260,13 @@ def sigint_blocked() -> Iterator[None]:
     Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react. The coordinator
     receives a SIGINT of that time at the end of the ``with`` block.
     """
-    # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked.
-    resource_tracker.ensure_running()
+    # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked. The
+    # tracker gets the options of Python for warnings, and would warn of the semaphores of a killed program.
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -16,7 +16,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -24,11 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from glob import escape
-from multiprocessing import spawn
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 from pebble import ProcessExpired, ProcessPool
@@ -37,7 +32,7 @@ from harness.data.training_images import load
 from harness.system import clock, files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.files import HELD
-from harness.system.machine import check_may_start, die_with, sigint_blocked
+from harness.system.machine import WorkerContext, check_may_start, die_with, sigint_blocked
 from harness.system.user_code import OtherCode
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, Slot, WorkerEvent
 from harness.training.result import Status
@@ -204,43 +199,9 @@ def _end(pools: Sequence[ProcessPool]) -> None:
         pool.join()
 
 
-_STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is replaced
-
-
-class _Process(SpawnProcess):
-    """A spawned process that knows neither the main module of the caller nor the caller's start method.
-
-    Otherwise a script without a ``__main__`` guard would begin the search again in every process. The start method
-    ``loky`` of joblib's workers is unknown in a spawned process.
-    """
-
-    @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Any:
-        thread = threading.get_ident()
-
-        def preparation_without_main(name: str) -> dict[str, Any]:
-            preparation = original(name)
-            if threading.get_ident() != thread:  # a different thread starts a separate process
-                return preparation
-            facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
-            return facts | {"start_method": "spawn"}
-
-        with _STARTING:
-            original = spawn.get_preparation_data
-            vars(spawn)["get_preparation_data"] = preparation_without_main
-            try:
-                return SpawnProcess._Popen(process_obj)
-            finally:
-                vars(spawn)["get_preparation_data"] = original
-
-
-class _Context(SpawnContext):
-    Process = _Process
-
-
 def _opened(source: DataLocation) -> ProcessPool:
     """Return a started pool of a single process, which begins to load the data."""
-    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
+    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=WorkerContext())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
         assert pool.active, "reading the property starts the pool"
