@@ -86,22 +86,20 @@ def run_program(
         subprocess.TimeoutExpired: The time limit is exceeded.
     """
     began = clock.now()
-    pipe = subprocess.PIPE
-    with process_group() as group:
-        process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=environment, process_group=group
-        )
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with (
+        process_group() as group,
+        subprocess.Popen(command, **streams, cwd=folder, env=environment, process_group=group) as process,
+    ):
         try:
-            while True:
+            while clock.now() - began < seconds:
                 with suppress(subprocess.TimeoutExpired):
                     # Short waits, because Ctrl-C raises an exception only between two lines of this program.
                     output, errors = process.communicate(content, _PROGRAM_WAIT_SECONDS)
                     return subprocess.CompletedProcess(command, process.returncode, output, errors)
-                if clock.now() - began > seconds:
-                    raise subprocess.TimeoutExpired(command, seconds)
+            raise subprocess.TimeoutExpired(command, seconds)
         finally:
             process.kill()
-            process.wait()
 
 
 def git(folder: Path, *arguments: str) -> str | None:
