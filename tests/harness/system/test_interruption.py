@@ -107,8 +107,8 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 
     yield start
     for process in processes:
-        process.kill()
-        process.wait()
+        with process:
+            process.kill()
 
 
 def is_alive(number: int) -> bool:
