@@ -7,6 +7,7 @@ This module reads no image and imports no torch. The facts of a user data set (`
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 from collections.abc import Sequence
@@ -194,9 +195,30 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
         return DATASETS[name]
     for location in (workspace().data(name), folder):
         if location is not None and os.path.isfile(location / "data.json"):
-            return read_as(Dataset, location / "data.json", str(location / "data.json"))
+            path = location / "data.json"
+            spec = read_as(Dataset, path, str(path))
+            if contradictions := [name for name, holds in _rules(spec).items() if not holds]:
+                raise ContentError(f"{path}: {contradictions[0]} contradicts the other facts")
+            return spec
     names = [*DATASETS, *(path.name for path in workspace().data_sets())]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
+
+
+def _rules(spec: Dataset) -> dict[str, bool]:
+    """Return for fields of a user data set whether the value agrees with the other fields."""
+    channels = spec.image_shape[0]
+    numbers = (*spec.image_shape, spec.train_size, spec.validation_size, spec.test_size, spec.folds, spec.classes - 1)
+    is_indexed = {*spec.test_groups} <= {*range(len(spec.test_group_sizes))}
+    return {
+        "a number": min(numbers) > 0,
+        "all_files": len(spec.all_files) == 2,
+        "mean": len(spec.mean) == channels,
+        "std": len(spec.std) == channels and min(spec.std) > 0,
+        "low": len(spec.low) in (0, channels),
+        "high": len(spec.high) == len(spec.low) and all(map(operator.lt, spec.low, spec.high)),
+        "class_names": len(spec.class_names) in (0, spec.classes),
+        "test_groups": len(spec.test_groups) in (0, spec.test_size) and is_indexed,
+    }
 
 
 def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:
