@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import ClassVar
 
 # Re-exported, so that both packages report system errors with the same words.
-from search_spaces.space_errors import printable
+from search_spaces.space_errors import message_line
 from search_spaces.space_errors import reason as reason
 
 DISTRIBUTION = "mnist-harness"
@@ -56,8 +56,8 @@ class HarnessError(Exception):
         self, message: str, *, hint: str | None = None, position: int | None = None, text: str | None = None
     ) -> None:
         # File names and texts of other programs may contain line ends.
-        message = printable(message)
-        hint = hint and printable(hint)
+        message = message_line(message)
+        hint = hint and message_line(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

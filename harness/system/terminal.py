@@ -20,6 +20,7 @@ import click
 
 # Re-exported, so that both packages count with the same words.
 from search_spaces.space_errors import counted as counted
+from search_spaces.space_errors import message_line
 from search_spaces.space_errors import printable as printable
 
 _LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
@@ -61,7 +62,7 @@ def is_silent() -> bool:
 def say(message: str, kind: str = "") -> None:
     """Print a message on stderr, prefixed by ``kind`` (``error``, ``warning``, ``hint`` or empty for a note)."""
     output = console(stderr=True)
-    line = printable(f"{kind}: {message}" if kind else message)
+    line = message_line(f"{kind}: {message}" if kind else message)
     if not output.is_terminal:
         write(line, err=True)
         return
