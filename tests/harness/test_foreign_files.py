@@ -248,6 +248,37 @@ def test_damaged_file_is_read_or_refused(name: str, start: int, tmp_path: Path):
             raise AssertionError(f"mutation {number} of {name}") from error
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("data", ["all_files"], []),
+        ("data", ["all_files"], [{"name": "train.npz", "sha256": "", "gzip_md5": ""}]),
+        ("data", ["mean"], [0.5]),
+        ("data", ["std"], [0.25, 0.0, 0.25]),
+        ("data", ["classes"], 0),
+        ("data", ["class_names"], ["a"]),
+        ("data", ["low"], [0.0]),
+        ("data", ["test_groups"], [5]),
+        ("data", ["folds"], 0),
+        ("facts", ["facts", "rungs"], [1, 2, 3]),
+        ("facts", ["facts", "rungs"], []),
+        ("facts", ["facts", "machines"], []),
+    ],
+)
+def test_field_that_contradicts_other_fields_is_refused(name: str, path: list[str], value: Any, tmp_path: Path):
+    reader = READERS[name]
+    file = reader.make(tmp_path)
+    document = json.loads(file.read_bytes())
+    part = document
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    write_json(file, document)
+
+    with pytest.raises((ContentError, DataError)):
+        reader.read(file)
+
+
 @pytest.mark.parametrize("kind", ["space", "recipe", "chip", "network"])
 def test_too_long_file_is_refused_without_reading(kind: str, workspace: Path):
     path = workspace / "long"
