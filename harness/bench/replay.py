@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import math
 import multiprocessing
-import os
 import random
 import shutil
 from bisect import bisect_left, insort
@@ -49,7 +48,7 @@ from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
-from harness.system.machine import WorkerContext, choose_device, die_with, sigint_blocked
+from harness.system.machine import WorkerContext, choose_device, sigint_blocked
 from harness.system.terminal import duration_text
 from harness.training.executors.base import Executor, JobEnded, Limits, Slot, WorkerEvent, run_all
 from harness.training.native.engine import choose_engine
@@ -616,10 +615,9 @@ def replay(method: Method, comparison: Comparison, read: _Read, repeat: int) -> 
 _PREPARED: tuple[Comparison, _Read] | None = None  # set once in each process of the pool
 
 
-def _prepare(parent: int, comparison: Comparison, table: Table) -> None:
-    """Initialise a process of the pool, which ends with the process ``parent``."""
+def _prepare(comparison: Comparison, table: Table) -> None:
+    """Initialise a process of the pool."""
     global _PREPARED
-    die_with(parent)
     _PREPARED = comparison, _TableRuns(table, comparison.spread or "pooled").read
 
 
@@ -653,7 +651,7 @@ def run_repeats(
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
     due_repeats = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
-    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (os.getpid(), comparison, table)) as pool:
+    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():

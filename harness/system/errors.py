@@ -12,7 +12,7 @@
     |  `- MissingData         5  no copy was found or fetched (harness.data.training_images)
     |- DeviceError            6  the device cannot be used, or out of memory
     |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
-    `- Interrupted          130  interrupted by Ctrl-C or SIGTERM
+    `- Interrupted          130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 
 ``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
 are internal errors with exit code 1.

@@ -234,7 +234,8 @@ class _Process(SpawnProcess):
             if threading.get_ident() != thread:  # a different thread starts a separate process
                 return preparation
             facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
-            return facts | {"start_method": "spawn", "init_main_from_name": "harness.system.worker_start"}
+            main = {"init_main_from_name": "harness.system.worker_start", "name": f"{name} {os.getpid()}"}
+            return facts | main | {"start_method": "spawn"}
 
         with _STARTING:
             original = spawn.get_preparation_data

@@ -32,7 +32,7 @@ from harness.data.training_images import load
 from harness.system import clock, files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.files import HELD
-from harness.system.machine import WorkerContext, check_may_start, die_with, sigint_blocked
+from harness.system.machine import WorkerContext, check_may_start, sigint_blocked
 from harness.system.user_code import OtherCode
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, Slot, WorkerEvent
 from harness.training.result import Status
@@ -201,7 +201,7 @@ def _end(pools: Sequence[ProcessPool]) -> None:
 
 def _opened(source: DataLocation) -> ProcessPool:
     """Return a started pool of a single process, which begins to load the data."""
-    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=WorkerContext())
+    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source,), context=WorkerContext())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
         assert pool.active, "reading the property starts the pool"
@@ -216,11 +216,10 @@ def _sweep(job: Job) -> None:
                 files.sweep(path.parent, escape(path.name))
 
 
-def _begin(source: DataLocation, parent: int) -> None:
-    """Prepare a worker process, which ends with the process ``parent``, and load the data."""
+def _begin(source: DataLocation) -> None:
+    """Prepare a worker process and load the data."""
     # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with(parent)
     settle()
     # Load the data while the coordinator proposes a network. If that fails, the first job tries again and reports.
     with contextlib.suppress(Exception):
