@@ -211,6 +211,7 @@ def _rules(spec: Dataset) -> dict[str, bool]:
     is_indexed = {*spec.test_groups} <= {*range(len(spec.test_group_sizes))}
     return {
         "a number": min(numbers) > 0,
+        "sha256": bool(spec.sha256) and not spec.folder,
         "all_files": len(spec.all_files) == 2,
         "mean": len(spec.mean) == channels,
         "std": len(spec.std) == channels and min(spec.std) > 0,

@@ -54,8 +54,8 @@ def check_url(url: str) -> None:
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        shown = repr(without_passwords(url)) if "://" in url else "without '://'"
-        raise UsageError(f"storage {shown} is not a database URL; allowed: {forms}")
+        url_text = repr(without_passwords(url)) if "://" in url else "without '://'"
+        raise UsageError(f"storage {url_text} is not a database URL; allowed: {forms}")
 
 
 def check_driver(url: str) -> None:

@@ -25,8 +25,8 @@ _PATIENCE_SECONDS = 10.0  # time for libraries to return after the first signal,
 _END_SECONDS = 2.0  # time limit of the functions of ``atexit`` after a second signal
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(f"{_ROOT / name}{os.sep}" for name in ("harness", "search_spaces", "reports"))
-# Modules whose functions pass exceptions of functions that they call on: Python's own, and click.
-_PASSING = (f"{os.path.dirname(os.__file__)}{os.sep}", "<frozen ")
+# Python's modules and click pass on all exceptions of functions that they call.
+_PYTHON = (f"{os.path.dirname(os.__file__)}{os.sep}", "<frozen ")
 _CLICK = f"{os.sep}click{os.sep}"
 
 
@@ -61,16 +61,6 @@ class _Interruption:
     is_due = False  # KeyboardInterrupt is still to be raised
 
 
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_OURS)
-
-
-def _passes_exceptions(frame: FrameType) -> bool:
-    name = frame.f_code.co_filename
-    is_python = name.startswith(_PASSING) and f"-packages{os.sep}" not in name
-    return is_python or _is_ours(frame) or _CLICK in name
-
-
 def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
     """Raise KeyboardInterrupt at the next line of this program that is called from ``base`` through no library."""
     stack = []
@@ -85,11 +75,14 @@ def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
         return trace
 
     _Interruption.is_due = True
-    for each in reversed(stack):
-        if each is not base and not _passes_exceptions(each):
+    for caller in reversed(stack):
+        name = caller.f_code.co_filename
+        if name.startswith(_OURS):
+            caller.f_trace = trace
+        elif (
+            caller is not base and _CLICK not in name and (f"-packages{os.sep}" in name or not name.startswith(_PYTHON))
+        ):
             break
-        if _is_ours(each):
-            each.f_trace = trace
     sys.settrace(lambda *arguments: None)  # traces the frames with ``f_trace``, and no new calls
 
 

@@ -86,10 +86,12 @@ def run_program(
         subprocess.TimeoutExpired: The time limit is exceeded.
     """
     began = clock.now()
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    pipe = subprocess.PIPE
     with (
         process_group() as group,
-        subprocess.Popen(command, **streams, cwd=folder, env=environment, process_group=group) as process,
+        subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=environment, process_group=group
+        ) as process,
     ):
         try:
             while clock.now() - began < seconds:

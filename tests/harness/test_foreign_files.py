@@ -252,6 +252,8 @@ def test_damaged_file_is_read_or_refused(name: str, start: int, tmp_path: Path):
     ("name", "path", "value"),
     [
         ("data", ["all_files"], []),
+        ("data", ["sha256"], ""),
+        ("data", ["folder"], "MNIST/raw"),
         ("data", ["all_files"], [{"name": "train.npz", "sha256": "", "gzip_md5": ""}]),
         ("data", ["mean"], [0.5]),
         ("data", ["std"], [0.25, 0.0, 0.25]),
