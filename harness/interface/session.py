@@ -75,10 +75,10 @@ def planned_search(
         check_url(request.storage)
         if not only_plan:
             check_driver(request.storage)
-    place = workspace()
+    home = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
-    with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [place.root])):
-        plan = plan_search(request, place, origins, recipe_choice="left open" if only_plan else "by training")
+    with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [home.root])):
+        plan = plan_search(request, home, origins, recipe_choice="left open" if only_plan else "by training")
         for name in plan.space.unused_names:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
         shortest_time = least_seconds(plan.data.train_size)
