@@ -172,7 +172,24 @@ READERS = {
 
 
 # Values that a mutation of a document inserts; null, true, lists and objects included.
-VALUES = (None, True, -1, 0, 10**12, 1e308, math.nan, math.inf, "", "x", "\ud800", "a\nb", [], [0, None], {}, {"": 1})
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    10**12,
+    1e308,
+    math.nan,
+    math.inf,
+    "",
+    "x",
+    "\ud800",
+    "a\nb",
+    [],
+    [0, None],
+    {},
+    {"": 1},
+)
 
 
 def changed_document(document: Any, rng: random.Random) -> Any:
