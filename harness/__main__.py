@@ -6,19 +6,19 @@ import signal
 import sys
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from harness.system.interruption import INTERRUPTED, SIGNALS, deferred, end_now
 
 
 def main() -> None:
-    """Run the command line and exit; Ctrl-C and SIGTERM give exit code 130 and no traceback, also during imports."""
+    """Run the command line and exit; a signal gives exit code 130 and no traceback, also during imports."""
     # The function that is registered first runs last.
     atexit.register(_handle_signals, signal.SIG_IGN)
-    code: Any = 130
+    code: Any = INTERRUPTED
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        from harness.cli import main as run
+        with deferred(end_now):
+            from harness.cli import main as run
 
-        run()
+            run()
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr or None)
     except SystemExit as end:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _handle_signals(handler: Any) -> None:
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, handler)
 
 

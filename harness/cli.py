@@ -14,10 +14,10 @@ from importlib import import_module
 import click
 
 from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, as_command, refused
+from harness.system.interruption import INTERRUPTED
 from harness.system.terminal import say, write
 from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret, reason
 
-_INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
 _COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
 # In the order of the help; every command is a module in harness/commands.
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         code = _OUTPUT_CLOSED
     except OSError as error:  # the error document cannot be written

@@ -13,7 +13,10 @@ Each message is a single line. ``caret`` shows the position of an error in the t
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LONG_LIST = re.compile(r"((?:\(?\d+\)?, ){8})(?:\(?\d+\)?, ){8,}")
 
 
 class SearchSpaceError(Exception):
@@ -27,6 +30,8 @@ class SearchSpaceError(Exception):
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
+        message = message_line(message)
+        hint = hint and message_line(hint)
         super().__init__(message)
         self.message = message
         self.position = position
@@ -63,6 +68,19 @@ class UnknownNameError(SearchSpaceError):
 
 class NoIntegerFormError(SearchSpaceError):
     """Raised if the integer form of a network is requested, and an op does not have an integer form."""
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with question marks for characters that are not printable.
+
+    Line ends, escape sequences and marks of text direction could forge lines of messages or control the terminal.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def message_line(text: str) -> str:
+    """Return a message as a printable line, with lists of more than 16 numbers shortened."""
+    return _LONG_LIST.sub(r"\1..., ", printable(text))
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

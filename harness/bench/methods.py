@@ -38,6 +38,7 @@ from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
 from harness.system.document import parse_json
 from harness.system.errors import ContentError, UsageError, reason
+from harness.system.machine import process_group
 from search_spaces.space import SearchSpace
 from search_spaces.space_errors import nearest
 
@@ -231,11 +232,12 @@ _STOP = _RequiredField("stop", bool, '{"stop": true} or {"stop": false}')
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """Running program of a user-defined method, the leader of a process group.
+    """Running program of a user-defined method.
 
     Attributes:
         name: Method and repeat, for error messages.
         process: Process of the program.
+        group: Process group of the program.
         stdin: Pipe for questions, a line each.
         stdout: Pipe of the answers, a line each.
         stderr: File with the error output.
@@ -244,6 +246,7 @@ class _Program:
 
     name: str
     process: subprocess.Popen[bytes]
+    group: int
     stdin: IO[bytes]
     stdout: IO[bytes]
     stderr: IO[bytes]
@@ -292,7 +295,7 @@ class _Program:
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.group, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill the process group and close the pipes."""
@@ -306,16 +309,16 @@ class _Program:
 @contextmanager
 def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Program]:
     """Start a program, and kill the process group of the program on exit; arguments as in ``_Program``."""
-    with tempfile.TemporaryFile() as stderr:
+    with tempfile.TemporaryFile() as stderr, process_group() as group:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, process_group=group
             )
         except (OSError, ValueError) as error:
             raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
         assert process.stdin is not None
         assert process.stdout is not None
-        with closing(_Program(name, process, process.stdin, process.stdout, stderr, seconds)) as program:
+        with closing(_Program(name, process, group, process.stdin, process.stdout, stderr, seconds)) as program:
             yield program
 
 

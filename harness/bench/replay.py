@@ -17,13 +17,12 @@ from __future__ import annotations
 import hashlib
 import math
 import multiprocessing
-import os
 import random
 import shutil
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -49,7 +48,7 @@ from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
-from harness.system.machine import choose_device, die_with, sigint_blocked
+from harness.system.machine import WorkerContext, choose_device, sigint_blocked
 from harness.system.terminal import duration_text
 from harness.training.executors.base import Executor, JobEnded, Limits, Slot, WorkerEvent, run_all
 from harness.training.native.engine import choose_engine
@@ -62,6 +61,7 @@ from search_spaces.space import SearchSpace
 _NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
 _REDUCTION = 2
+_WAIT_SECONDS = 0.5  # longest wait without a look at signals
 # Default time limit: enough to train this fraction of the table's networks, so that no method can try all of them.
 _TRAINED_SHARE = 1 / 8
 
@@ -615,10 +615,9 @@ def replay(method: Method, comparison: Comparison, read: _Read, repeat: int) -> 
 _PREPARED: tuple[Comparison, _Read] | None = None  # set once in each process of the pool
 
 
-def _prepare(parent: int, comparison: Comparison, table: Table) -> None:
-    """Initialise a process of the pool, which ends with the process ``parent``."""
+def _prepare(comparison: Comparison, table: Table) -> None:
+    """Initialise a process of the pool."""
     global _PREPARED
-    die_with(parent)
     _PREPARED = comparison, _TableRuns(table, comparison.spread or "pooled").read
 
 
@@ -652,16 +651,16 @@ def run_repeats(
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
     due_repeats = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), comparison, table)) as pool:
+    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():
-                futures = [pool.submit(_replayed, method, repeat) for method, repeat in due_repeats]
-            for future in as_completed(futures):
-                trace = future.result()
-                on_trace(trace)
-                traces[trace.method, trace.repeat] = trace
+                futures = {pool.submit(_replayed, method, repeat) for method, repeat in due_repeats}
+            while futures:
+                ended, futures = wait(futures, _WAIT_SECONDS, FIRST_COMPLETED)
+                for trace in [future.result() for future in ended]:
+                    on_trace(trace)
+                    traces[trace.method, trace.repeat] = trace
         except BaseException as error:
             # Kill the running repeats, otherwise leaving the pool would wait for all of them.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -384,9 +384,16 @@ def read_table(folder: Path) -> Table:
         rows = tuple(row._replace(status=Status(row.status)) for row in map(Row._make, cells))
         if not all(math.isfinite(row.validation_accuracy_pct) and math.isfinite(row.seconds) for row in rows):
             raise ValueError("a number is not finite")
+        table = Table(facts_file.facts, rows, own_data)
+        runs = [run for by_seed in table.runs.values() for run in by_seed.values()]
+        rungs = facts_file.facts.rungs
+        if not runs or list(rungs) != sorted({*rungs}) or any(tuple(run) != rungs for run in runs):
+            raise ValueError("the runs do not have the rungs of the facts")
+        if not {row.machine for row in rows} <= {*range(len(facts_file.facts.machines))}:
+            raise ValueError("a machine of a row is not listed in the facts")
     except (ValueError, KeyError, OverflowError) as error:
         raise DataError(f"{folder / _ROWS} is damaged: {' '.join(str(error).split())}") from error
-    return Table(facts_file.facts, rows, own_data)
+    return table
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
-from harness.system.terminal import Column, busy, console, counted, show_table, write
+from harness.system.terminal import Column, busy, console, counted, say, show_table, write
 from search_spaces.catalog import network_names
 
 if TYPE_CHECKING:
@@ -138,12 +138,12 @@ def leaderboard(
     elif html:
         write(page["page"])
     elif not standings.rows:
-        write(f"no records, claims or studies in {workspace.root} yet", err=True)
+        say(f"no records, claims or studies in {workspace.root} yet")
     elif not matches:
         targets = ", ".join(f"{target_pct:g}" for target_pct in sorted({row.target_pct for row in standings.rows}))
         dataset_names = ", ".join(sorted({row.dataset for row in standings.rows}))
         facts = f"existing targets: {targets} %, existing data sets: {dataset_names}"
-        write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
+        say(f"none of the {len(standings.rows)} rows matches the options; {facts}")
     else:
         wants_summary = not (show_all or limit or dataset or tier or target)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)

@@ -11,7 +11,7 @@ import click
 
 from harness.interface import options
 from harness.system import files
-from harness.system.terminal import Column, console, duration_text, show_table, write
+from harness.system.terminal import Column, console, duration_text, say, show_table
 
 if TYPE_CHECKING:
     from harness.studies.study_state import Standing, StudyState
@@ -49,7 +49,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     if as_json:
         options.print_json({"studies": [_document(*each) for each in listed]})
     elif not states:
-        write(f"no studies in {workspace.runs} yet", err=True)
+        say(f"no studies in {workspace.runs} yet")
     else:
         groups: dict[str, list[tuple[StudyState, Standing]]] = {}
         for study, standing in listed:

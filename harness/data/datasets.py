@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -229,6 +230,8 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
             if spec.facts_sha256 not in ("", computed_hash):
                 message = f"{path}: facts_sha256: {spec.facts_sha256[:12]} stated, {computed_hash[:12]} computed"
                 raise DamagedFacts(message, hint="remove the folder and read the source again")
+            if contradictions := [name for name, holds in _rules(spec).items() if not holds]:
+                raise ContentError(f"{path}: {contradictions[0]} contradicts the other facts")
             return spec
     names = [*DATASETS, *(path.name for path in workspace().data_sets())]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
@@ -238,6 +241,24 @@ def facts_digest(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the fields of ``data.json``, without ``facts_sha256``."""
     facts = {name: value for name, value in document.items() if name != "facts_sha256"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _rules(spec: Dataset) -> dict[str, bool]:
+    """Return for fields of a user data set whether the value agrees with the other fields."""
+    channels = spec.image_shape[0]
+    numbers = (*spec.image_shape, spec.train_size, spec.validation_size, spec.test_size, spec.folds, spec.classes - 1)
+    is_indexed = {*spec.test_groups} <= {*range(len(spec.test_group_sizes))}
+    return {
+        "a number": min(numbers) > 0,
+        "sha256": bool(spec.sha256) and not spec.folder,
+        "all_files": len(spec.all_files) == 2,
+        "mean": len(spec.mean) == channels,
+        "std": len(spec.std) == channels and min(spec.std) > 0,
+        "low": len(spec.low) in (0, channels),
+        "high": len(spec.high) == len(spec.low) and all(map(operator.lt, spec.low, spec.high)),
+        "class_names": len(spec.class_names) in (0, spec.classes),
+        "test_groups": len(spec.test_groups) in (0, spec.test_size) and is_indexed,
+    }
 
 
 def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:

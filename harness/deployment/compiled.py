@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from harness.deployment.c_library import Library, files_of, runner_of
 from harness.system.errors import DeviceError, reason
-from harness.system.machine import compiler_words
+from harness.system.machine import compiler_words, run_program
 
 _COMPILERS = ("cc", "gcc", "clang")  # tried in this order if CC is not set
+_SECONDS = 600.0  # time limit of the compiler and of the program
 _WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
@@ -49,11 +50,12 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
     sources = ["test/run.c", f"src/{name}.c"]
     arguments = [*command.split(), *flags, *_WARNINGS, "-Isrc", "-o", str(program), *sources]
     try:
-        run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
-    except OSError as error:
+        run = run_program(arguments, _SECONDS, folder=folder)
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise DeviceError(f"{command} cannot be run: {reason(error)}") from error
     if run.returncode:
-        first_line = next(iter(run.stderr.strip().splitlines()), f"exit code {run.returncode}")
+        error_lines = run.stderr.decode(errors="replace").strip().splitlines()
+        first_line = next(iter(error_lines), f"exit code {run.returncode}")
         raise DeviceError(f"{command} does not build the test program: {first_line}")
     if not program.exists():
         raise DeviceError(f"{command} wrote no program")
@@ -69,8 +71,8 @@ def run_logits(program: Path, pixels: npt.NDArray[np.uint8], classes: int) -> np
     """
     images = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))  # channels innermost, as C reads images
     try:
-        run = subprocess.run([program], input=images.tobytes(), capture_output=True, check=False)
-    except OSError as error:
+        run = run_program([program], _SECONDS, content=images.tobytes())
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise ForeignProgram(f"this machine cannot run the compiled program: {reason(error)}") from error
     if run.returncode:
         raise DeviceError(f"the compiled network failed: {run.stderr.decode(errors='replace').strip()[:200]}")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from harness.deployment.c_library import Library, emulated_program
 from harness.deployment.compiled import write_files
 from harness.system.errors import DeviceError, HarnessError
+from harness.system.machine import run_program
 from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
@@ -186,14 +187,13 @@ def _output(command: Sequence[str], folder: Path) -> str:
         DeviceError: The command fails or takes too long.
     """
     try:
-        run = subprocess.run(
-            command, cwd=folder, input="", capture_output=True, errors="replace", timeout=_TIMEOUT_SECONDS, check=False
-        )
+        run = run_program(command, _TIMEOUT_SECONDS, folder=folder)
     except subprocess.TimeoutExpired:
         raise DeviceError(f"{command[0]} took more than {_TIMEOUT_SECONDS} seconds") from None
+    errors = run.stderr.decode(errors="replace")
     if run.returncode:
-        raise DeviceError(f"{command[0]} failed", hint=run.stderr.strip()[:200])
-    return run.stdout + run.stderr
+        raise DeviceError(f"{command[0]} failed", hint=errors.strip()[:200])
+    return run.stdout.decode(errors="replace") + errors
 
 
 def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:

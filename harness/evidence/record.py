@@ -380,6 +380,14 @@ class WeightFile:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredNames:
+    """Fields ``tied`` and ``state`` of ``WeightFile`` in the metadata of a file."""
+
+    tied: dict[str, str]
+    state: tuple[str, ...]
+
+
 def weights_path(records: Path, record: Record, index: int) -> Path:
     """Return the path of the weights of a seed, which does not depend on the target."""
     row = f"{record.hash}-{record.recipe_hash}-{record.dataset}"
@@ -410,15 +418,17 @@ def read_weights(path: Path) -> WeightFile:
         files.refuse_device(path)
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # ``file`` is not a mapping
-            about = parse_json((file.metadata() or {})["harness"])
-        ties = dict(about.pop("tied"))
-        state = tuple(about.pop("state"))
-        unmatched_names = {ties.get(name, name) for name in state} ^ arrays.keys()
+            text = (file.metadata() or {})["harness"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
+    about = read_as(dict[str, str | dict[str, str] | tuple[str, ...]], text, f"the weights {path}", BRING_BACK)
+    names = read_as(_StoredNames, text, f"the weights {path}", BRING_BACK)
+    unmatched_names = {names.tied.get(name, name) for name in names.state} ^ arrays.keys()
     if unmatched_names:
-        raise ContentError(f"the weights {path} do not match the list of names: {', '.join(sorted(unmatched_names))}")
-    return WeightFile(path, arrays, about, ties, state)
+        listing = ", ".join(sorted(unmatched_names))
+        raise ContentError(f"the weights {path} do not match the list of names: {listing}", hint=BRING_BACK)
+    properties = {name: value for name, value in about.items() if isinstance(value, str)}
+    return WeightFile(path, arrays, properties, names.tied, names.state)
 
 
 def read_recorded(own: Path, record: Record, index: int) -> WeightFile:

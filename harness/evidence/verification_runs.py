@@ -247,7 +247,8 @@ def run_seeds(
         ContentError: The record is damaged, seeds have equal weights, or nothing is left to spend on these test images.
     """
     folder = _folder_of(plan, workspace)
-    with owned(folder):
+    workspace.records.mkdir(parents=True, exist_ok=True)
+    with owned(folder), files.held(workspace.records):
         if plan.certify:
             plan = _as_declared(plan, workspace)
         record = _record_of(plan, workspace)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
-from harness.studies.mirror import without_passwords
+from harness.studies.mirror import without_passwords, without_secrets
 from harness.system.errors import UsageError
 from harness.system.user_code import Listener, guarding_user_code
 from harness.training.progress import Reporter
@@ -35,20 +35,26 @@ def logger_of(kind: str, folder: Path, progress: Reporter, past: Iterable[Event]
     """
     trials = {event.hash: event.trial for event in past if isinstance(event, Proposal)}
     name = f"log {kind}"
+    uri = ""
     if kind == "mlflow":
         with guarding_user_code(name, error_type=UsageError):
             from mlflow import get_tracking_uri
 
-            name += f" at {without_passwords(get_tracking_uri())}"
+            uri = get_tracking_uri()
+            name += f" at {without_passwords(uri)}"
+
+    def clean(text: str) -> str:
+        return without_secrets(text, uri) if "://" in uri else text
+
     progress.show(f"opening the {name}")
-    with guarding_user_code(name, error_type=UsageError):
+    with guarding_user_code(name, error_type=UsageError, clean=clean):
         log = _TensorBoard(folder / "tensorboard") if kind == "tensorboard" else _MLflow(folder.name)
 
     def write(event: Event) -> None:
         for curve, value, trial in _points(event, trials):
             log.write(curve, value, trial)
 
-    return Listener(name, write, progress.say, log.close)
+    return Listener(name, write, lambda line: progress.say(clean(line)), log.close)
 
 
 def _points(event: Event, trials: dict[str, int]) -> Iterator[tuple[str, float, int]]:

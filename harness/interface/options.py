@@ -21,6 +21,7 @@ from click.core import ParameterSource
 
 from harness.interface.declarations import DECLARED
 from harness.system.errors import Interrupted
+from harness.system.interruption import deferred
 from harness.system.option import Group, Option, options_of
 from harness.system.terminal import counted, say, write
 from search_spaces.space_errors import nearest
@@ -159,7 +160,9 @@ def takes(**helps: str) -> Callable[[_F], _F]:
         @functools.wraps(function)
         def checking(*arguments: Any, **keywords: Any) -> Any:
             values = _bound(function.__name__, signature, *arguments, **keywords)
-            return function(**values | {name: each.checked(values.get(name)) for name, each in declarations.items()})
+            checked_values = {name: each.checked(values.get(name)) for name, each in declarations.items()}
+            with deferred():
+                return function(**values | checked_values)
 
         _declare(checking, declarations.values())
         for name, parameter in signature.parameters.items():
@@ -183,7 +186,9 @@ def takes_request(
     def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
         def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
-            return function(cast(Any, request)(**_bound(function.__name__, signature, *arguments, **keywords)))
+            checked_request = cast(Any, request)(**_bound(function.__name__, signature, *arguments, **keywords))
+            with deferred():
+                return function(checked_request)
 
         # The signature, for ``help`` and editors, has the types that ``Option[A, V]`` accepts: A.
         options = inspect.signature(request).parameters.values()

@@ -26,9 +26,9 @@ from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted,
 from harness.studies.log import StudyLog
 from harness.studies.mirror import check_driver, check_url, without_passwords
 from harness.studies.study_state import StudyState
-from harness.system import statistics
+from harness.system import clock, statistics
 from harness.system.errors import ContentError, HarnessError, require
-from harness.system.files import Workspace, check_writable, file_state, workspace, write_text
+from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
 from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
@@ -75,9 +75,10 @@ def planned_search(
         check_url(request.storage)
         if not only_plan:
             check_driver(request.storage)
+    home = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
-    with kept_processes() if request.cluster is None else nullcontext():
-        plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
+    with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [home.root])):
+        plan = plan_search(request, home, origins, recipe_choice="left open" if only_plan else "by training")
         for name in plan.space.unused_names:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
         shortest_time = least_seconds(plan.data.train_size)
@@ -139,7 +140,8 @@ def run_search_with_progress(
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
     options.say_left_out(plan.left_out)
-    with owned(plan.folder, _BEFORE_EVENTS):
+    data_folders = filter(Path.is_dir, [plan.workspace.data(plan.config.dataset)])
+    with owned(plan.folder, _BEFORE_EVENTS), held(plan.folder, plan.workspace.records, *data_folders):
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
@@ -329,7 +331,7 @@ class SearchReporter(Reporter):
         self._report_path = Path()
         # State of the search at the last tick, and the clock at that time.
         self._moment: Moment | None = None
-        self._ticked = time.monotonic()
+        self._ticked = clock.now()
         self._last_line_seconds = -math.inf
         # Rank of the nearest miss so far, (the run completed, -errors): a completed run ranks above a pruned run.
         self._nearest_rank = (False, -math.inf)
@@ -340,7 +342,7 @@ class SearchReporter(Reporter):
     def say(self, line: str, style: str = "") -> None:
         """Print a line that begins with the search time of all sessions, minutes and seconds."""
         elapsed = 0.0 if self._moment is None else self._moment.elapsed
-        seconds = max(0, round(elapsed + time.monotonic() - self._ticked))
+        seconds = max(0, round(elapsed + clock.now() - self._ticked))
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
     def on_tick(self, moment: Moment) -> None:
@@ -348,7 +350,7 @@ class SearchReporter(Reporter):
         # An idle worker would wait for the report, which takes up to some seconds, unless no job is left.
         is_changing = self._moment is None or moment.running != self._moment.running
         has_waiting_worker = is_changing and moment.running < len(moment.jobs)
-        self._moment, self._ticked = moment, time.monotonic()
+        self._moment, self._ticked = moment, clock.now()
         limit = math.inf if self.effort.seconds is None else self.effort.seconds
         nearest = moment.state.nearest
         text = self._bar_text(moment, nearest)

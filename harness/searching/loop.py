@@ -7,12 +7,10 @@ rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``con
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import FrameType
+from functools import partial
 
 from harness.data.datasets import dataset
 from harness.searching import scheduler
@@ -40,7 +38,7 @@ from harness.studies.events import (
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
-from harness.system.machine import handled
+from harness.system.interruption import asked
 from harness.training.executors.base import DataLocation, ExecutorFactory, JobEnded, JobFailed, WorkerEvent, feed
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
@@ -69,7 +67,7 @@ def run_search(search: Search, command: list[str]) -> None:
     search.add(
         SessionBegan(command=tuple(command), workers=effort.workers, device=effort.device, seconds=effort.seconds)
     )
-    with _signals(search):
+    with asked(partial(setattr, search, "interrupted", True)):
         try:
             search.executor.start(effort.workers)
             explore(search)
@@ -390,14 +388,3 @@ def _quote_if_due(search: Search) -> None:
         search.logs_forecast = False
     else:
         search.add(quote(Outlook(finder)))
-
-
-def _signals(search: Search) -> AbstractContextManager[None]:
-    """Return a context in which the first SIGINT or SIGTERM stops the search in order, and the second at once."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if search.interrupted:
-            raise KeyboardInterrupt
-        search.interrupted = True
-
-    return handled({signal.SIGINT: on_signal, signal.SIGTERM: on_signal})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,6 +44,7 @@ from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, MOST_SEEDS, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.studies.group_spread import GROUP_CONFIDENCE
+from harness.system import clock
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
@@ -203,11 +203,11 @@ def _with_recipe(
     if recipe_choice == "as in short searches":
         recipe = for_few(named_recipe(SHORT_CHOICE), data.train_size)
         return replace(training, named_recipe=recipe, recipe_choices=())
-    began = time.monotonic()
+    began = clock.now()
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
         recipe = choose(data, space_choice.space, space_choice.budget, executor, effort, workspace)
-    return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=time.monotonic() - began)
+    return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=clock.now() - began)
 
 
 def _start_networks(

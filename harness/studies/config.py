@@ -21,7 +21,7 @@ from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import Metric
 
-OLD_RESULTS_FOLDER = "results"  # folder in which older programs kept a file per run
+_OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +221,8 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         Whether the study is new.
 
     Raises:
-        ContentError: The existing study has a different configuration, or an older version created the study.
+        ContentError: The existing study has a different configuration, or an old version created the study.
     """
-    if (folder / OLD_RESULTS_FOLDER).is_dir():
-        message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
-        raise ContentError(message, hint="choose a new name for the study")
     if study_exists(folder):
         check_config(folder, config)
         return False
@@ -293,8 +290,11 @@ def read_config(folder: Path) -> _ConfigFile:
     """Return an object with the ``config`` of a study and the ``origins`` of the values (``open_study``).
 
     Raises:
-        ContentError: The file is missing or damaged.
+        ContentError: The file is missing or damaged, or the study has a log of the first form.
     """
+    if (folder / _OLD_RESULTS).is_dir():
+        message = f"study {folder.name!r} in {folder} has a log of a version before 25 November 2026, which is not read"
+        raise ContentError(message, hint="choose a new name for new studies; the files of this study remain")
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 

@@ -6,23 +6,19 @@ Only the coordinator of a search writes the log. Readers fold the entries into a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from harness.studies import events
-from harness.studies.config import OLD_RESULTS_FOLDER, read_config
-from harness.studies.events import Entry, Event, RunEnded
+from harness.studies.config import read_config
+from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import files
-from harness.system.document import parse_json, read_as
 from harness.system.errors import ContentError
-from harness.training.result import Purpose, Result
+from harness.training.result import Purpose
 
 
 def read_state(folder: Path) -> StudyState:
-    """Return the state of the study in a folder; studies of older programs can be read, too.
+    """Return the state of the study in a folder.
 
     Raises:
         ContentError: ``config.json`` is missing or damaged, or a line of the log is damaged.
@@ -44,17 +40,14 @@ class StudyLog:
         Text after the last end of line is ignored: such text is being written, or was torn by a kill.
 
         Raises:
-            ContentError: A line is no event.
+            ContentError: A line is no event, or contradicts an earlier line.
         """
         *lines, _ = files.log_text(self._path).split("\n")
-        is_old = (self.folder / OLD_RESULTS_FOLDER).is_dir()
-        entries = _entries_of_old_study(self.folder, lines) if is_old else map(events.read_line, lines)
-        for number, entry in enumerate(entries, 1):
-            if entry is None:
-                raise ContentError(
-                    f"line {number} of {self._path} is not an event of this program",
-                    hint="restore log.jsonl, or choose a new name for the study",
-                )
+        for number, entry in enumerate(map(events.read_line, lines), 1):
+            fault = "is not an event of this program" if entry is None else _contradiction(state, entry.event)
+            if entry is None or fault:
+                hint = "restore log.jsonl, or choose a new name for the study"
+                raise ContentError(f"line {number} of {self._path} {fault}", hint=hint)
             state.apply(entry)
         return state
 
@@ -83,30 +76,14 @@ class StudyLog:
         return self.folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
 
 
-def _entries_of_old_study(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
-    """Yield the events of a study of an older program, in which each run had a file, and a line in the log at the end.
-
-    Such studies are never continued, so every ``finished`` line has the old form, without the result. Skipped are lines
-    that are torn or whose result has no file. Runs whose lines are missing because of a kill come last.
-    """
-    runs: dict[tuple[Any, ...], Result] = {}
-    for path in sorted((folder / OLD_RESULTS_FOLDER).glob("trial-*.json")):
-        result = read_as(Result, path, f"the result {path}")
-        runs[result.trial, result.purpose.value, result.seed_index] = result
-    elapsed = 0.0
-    for text in lines:
-        with suppress(ValueError):
-            document = parse_json(text)
-            if not isinstance(document, dict):
-                continue
-            if document.get("event") == "finished":
-                key = document.get("trial"), document.get("purpose"), document.get("seed_index", 0)
-                if (run := runs.pop(key, None)) is None:
-                    continue
-                elapsed = document.get("elapsed", 0.0)
-                yield Entry(elapsed, RunEnded(run=run), document.get("utc", ""))
-            elif (entry := events.read_line(text)) is not None:
-                elapsed = entry.elapsed
-                yield entry
-    for run in runs.values():
-        yield Entry(elapsed, RunEnded(run=run))
+def _contradiction(state: StudyState, event: Event) -> str:
+    """Return the contradiction between an event and the events before; empty if there is none."""
+    run = event.run if isinstance(event, RunEnded) else None
+    trial = getattr(event, "trial", None) if run is None else run.trial
+    if isinstance(event, Proposal):
+        return f"proposes trial {trial} again" if trial in state.proposals else ""
+    if trial is not None and trial not in state.proposals:
+        return f"names trial {trial}, which was not proposed"
+    if run is not None and run.trial is not None and run.hash != state.proposals[run.trial].hash:
+        return f"has a run of {run.hash} in trial {trial}, which is {state.proposals[run.trial].hash}"
+    return ""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote
 
 from harness.studies import events
 from harness.studies.candidate import costs_of
@@ -40,10 +40,11 @@ _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
 _HIDDEN = "***"  # replaces passwords
 _RENAME = "choose a new name for the study"  # hint
-_USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")  # user and password before the host of a URL
+_PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # password of a URL that SQLAlchemy cannot read
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|odbc_connect", re.IGNORECASE)  # option of a URL with a secret
+_ODBC_PASSWORD = re.compile(r"(?:pwd|password)=\{?([^;}]*)", re.IGNORECASE)  # within the option ``odbc_connect``
 # Messages of SQLite and PostgreSQL if two processes create the tables of a database at the same time.
 _CREATED_TWICE = re.compile(r"already exists|UNIQUE constraint failed|duplicate key value")
-_OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")  # name and value of a password among the options of a URL
 
 
 def check_url(url: str) -> None:
@@ -52,7 +53,8 @@ def check_url(url: str) -> None:
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        raise UsageError(f"storage {without_passwords(url)!r} is not a database URL; allowed: {forms}")
+        url_text = repr(without_passwords(url)) if "://" in url else "without '://'"
+        raise UsageError(f"storage {url_text} is not a database URL; allowed: {forms}")
 
 
 def check_driver(url: str) -> None:
@@ -67,9 +69,45 @@ def check_driver(url: str) -> None:
         raise UsageError(f"storage {without_passwords(url)}: {_without_password(error, url)}", hint=hint) from error
 
 
+def _read_url(url: str) -> tuple[Any, list[str]]:
+    """Return a URL as SQLAlchemy reads the text, with the names of all options that are secret; None if unreadable."""
+    import sqlalchemy
+
+    try:
+        parsed_url = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None, []
+    # A password with an '@' that is not written as %40 ends elsewhere.
+    if "@" in (parsed_url.host or "") or "@" in url.partition("?")[2]:
+        return None, []
+    return parsed_url, list(filter(_SECRET_NAME.search, parsed_url.query))
+
+
 def without_passwords(text: str) -> str:
-    """Return a text with the password of each URL replaced by stars."""
-    return _OPTION.sub(rf"\1={_HIDDEN}", _USER.sub(rf"\1:{_HIDDEN}@", text))
+    """Return a text; if the text is a URL, with the password and the secret options replaced by stars."""
+    if "://" not in text:
+        return text
+    url, secret_names = _read_url(text)
+    if url is None:
+        return _PASSWORD.sub(f":{_HIDDEN}", text.partition("?")[0], count=1)
+    if url.password is None and not secret_names:
+        return text
+    url = url.update_query_dict(dict.fromkeys(secret_names, _HIDDEN))
+    return str(url.render_as_string(hide_password=True)).replace(quote(_HIDDEN), _HIDDEN)
+
+
+def without_secrets(text: str, url: str) -> str:
+    """Return a text of a driver as a single line, with the secrets of ``url`` replaced by stars in all spellings."""
+    parsed_url, secret_names = _read_url(url)
+    if parsed_url is None:
+        return "the URL cannot be read"
+    values = [parsed_url.password or "", *map(str, (parsed_url.query[name] for name in secret_names))]
+    secrets = [secret.strip() for value in values for secret in (value, *_ODBC_PASSWORD.findall(value))]
+    text = text.replace(url, without_passwords(url))
+    for secret in filter(None, secrets):
+        for spelling in (secret, unquote(secret), quote(secret), quote_plus(secret)):
+            text = text.replace(spelling, _HIDDEN)
+    return " ".join(text.split())
 
 
 def _without_password(error: Exception, url: str) -> str:
@@ -78,10 +116,7 @@ def _without_password(error: Exception, url: str) -> str:
     while cause is not None and not hasattr(cause, "orig"):
         cause = cause.__cause__
     text = f"{type(error).__name__}: {error}" if cause is None else str(cause.orig)
-    for _, secret in [*_USER.findall(url), *_OPTION.findall(url)]:
-        # An empty password is no text to replace.
-        text = text.replace(secret or _HIDDEN, _HIDDEN).replace(unquote(secret) or _HIDDEN, _HIDDEN)
-    return " ".join(text.split())
+    return without_secrets(text, url)
 
 
 class Mirror:

@@ -186,8 +186,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_limits(content: str | bytes, value: Any) -> None:
     """Raise ValueError if a number or the nesting of a document exceeds the limits."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    # Fast path: nearly all documents have fewer brackets than the limit and no long number.
-    if text.count("[") + text.count("{") <= _MOST_DEPTH and _LONG_NUMBER.search(text) is None:
+    # Fast path: most documents have fewer brackets and dots (of keys in TOML) than the limit, and no long number.
+    if sum(map(text.count, "[{.")) <= _MOST_DEPTH and _LONG_NUMBER.search(text) is None:
         return
     level = [value]
     depth = 0

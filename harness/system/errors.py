@@ -12,7 +12,7 @@
     |  `- MissingData         5  no copy was found or fetched (harness.data.training_images)
     |- DeviceError            6  the device cannot be used, or out of memory
     |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
-    `- Interrupted          130  interrupted by Ctrl-C or SIGTERM
+    `- Interrupted          130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 
 ``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
 are internal errors with exit code 1.
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import ClassVar
 
 # Re-exported, so that both packages report system errors with the same words.
+from search_spaces.space_errors import message_line
 from search_spaces.space_errors import reason as reason
 
 DISTRIBUTION = "mnist-harness"
@@ -54,6 +55,9 @@ class HarnessError(Exception):
     def __init__(
         self, message: str, *, hint: str | None = None, position: int | None = None, text: str | None = None
     ) -> None:
+        # File names and texts of other programs may contain line ends.
+        message = message_line(message)
+        hint = hint and message_line(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

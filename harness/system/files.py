@@ -1,7 +1,8 @@
 """The workspace folder, atomic writes, reads with limits, and locks.
 
 A file is replaced by moving a temporary file into place; a line is appended under a lock. A write that fails raises
-StorageError and leaves the file unchanged.
+StorageError and leaves the file unchanged. Permissions follow the umask. While folders are held (`held`), no write
+creates a moved or removed folder again.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,38 @@ SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
 _TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
 _FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
+# Path, device and inode of the folders in use; per thread, as threads may work on different workspaces.
+HELD: ContextVar[tuple[tuple[Path, int, int], ...]] = ContextVar("held", default=())
+
+
+@contextmanager
+def held(*folders: Path) -> Iterator[None]:
+    """Refuse all writes (StorageError) in the block if one of these folders is moved or removed.
+
+    Raises:
+        StorageError: A folder does not exist.
+    """
+    identities = []
+    for folder in folders:
+        with _as_storage_error(folder):
+            status = folder.stat()
+        identities.append((folder.absolute(), status.st_dev, status.st_ino))
+    token = HELD.set((*HELD.get(), *identities))
+    try:
+        yield
+    finally:
+        HELD.reset(token)
+
+
+def check_held() -> None:
+    """Raise StorageError if a folder of `held` is no longer at its path."""
+    for folder, *identity in HELD.get():
+        status = None
+        with suppress(OSError):
+            status = folder.stat()
+        if status is None or [status.st_dev, status.st_ino] != identity:
+            hint = "repeat the command in the new place, or move the folder back"
+            raise StorageError(f"the folder {folder} was moved or removed while in use; nothing is written", hint=hint)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -54,7 +89,8 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     Raises:
         StorageError: A file cannot be written.
     """
-    temporaries: dict[Path, str] = {}
+    temporaries: dict[Path, Path] = {}
+    check_held()
     try:
         for path, content in contents.items():
             with _as_storage_error(path):
@@ -63,20 +99,20 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                 # Replacing a device by a file would affect all users of the machine.
                 refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                handle, temporaries[path] = tempfile.mkstemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent)
-                with os.fdopen(handle, "wb") as file:
+                # Not ``tempfile.mkstemp``, whose files are private in spite of the umask.
+                temporary = path.parent / f"{_TEMPORARY}{path.name}.{secrets.token_hex(4)}"
+                with temporary.open("xb") as file:
+                    temporaries[path] = temporary
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                # mkstemp creates private files, but results must be readable by all users.
-                os.chmod(temporaries[path], 0o644)
         for path in contents:
             with _as_storage_error(path):
                 os.replace(temporaries[path], path)
                 del temporaries[path]
     finally:
         for temporary in temporaries.values():
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def sweep(folder: Path, name: str = "*") -> None:
@@ -86,7 +122,7 @@ def sweep(folder: Path, name: str = "*") -> None:
         folder: Folder of the files.
         name: Name of the files that were being written, as a glob pattern.
     """
-    # The random part of ``tempfile.mkstemp`` has eight characters.
+    # The random part of ``write_together`` has eight characters.
     for temporary in filter(Path.is_file, folder.glob(f"{_TEMPORARY}{name}.????????")):
         temporary.unlink(missing_ok=True)
 
@@ -169,9 +205,10 @@ def append_line(path: Path, line: str) -> None:
 
     If a killed process has left an incomplete last line, a line end is added first, so that the new line stays intact.
     """
+    check_held()
     with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             # Without the lock, a line that a concurrent process is writing would look incomplete, and the truncation
             # below could remove lines of concurrent processes.
@@ -209,9 +246,11 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, seconds, mode=0o644, poll_interval=0.02, fallback_to_soft=False)
+    lock = FileLock(path, seconds, poll_interval=0.02, fallback_to_soft=False)
+    check_held()
     with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # with the umask; filelock would create the file with its own permissions
         try:
             lock.acquire()
         except Timeout as error:
@@ -297,6 +336,7 @@ def check_writable(folder: Path, *, make: bool = True) -> None:
         folder: Folder to check.
         make: Whether to create ``folder``; otherwise the nearest existing parent folder is checked.
     """
+    check_held()
     while not make and not os.path.lexists(folder):
         folder = folder.parent
     try:

@@ -12,11 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker, spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.system import clock
 from harness.system.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core; exists on Linux only
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
+_GIT_SECONDS = 30.0  # time limit of a git command
+_PROGRAM_WAIT_SECONDS = 0.1  # longest wait for a program without a look at signals
 _PR_SET_PDEATHSIG = 1  # option of prctl(2): signal to send to a process when the parent process dies
 
 
@@ -42,14 +47,71 @@ def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
     return []
 
 
+@contextmanager
+def process_group() -> Iterator[int]:
+    """Yield the id of a process group whose processes are killed at the end of the block, and if this process dies.
+
+    A shell in the group waits until this process closes a pipe, which the kernel does for a process that was killed.
+    """
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", "read line; kill -9 0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        yield watcher.pid
+    finally:
+        with suppress(ProcessLookupError, PermissionError):  # killed already
+            os.killpg(watcher.pid, signal.SIGKILL)
+        watcher.communicate()
+
+
+def run_program(
+    command: Sequence[str | Path],
+    seconds: float,
+    *,
+    content: bytes = b"",
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program with its child processes in a group that ends with this process (`process_group`).
+
+    Args:
+        command: Program and arguments.
+        seconds: Time limit.
+        content: Standard input of the program.
+        folder: Working folder; None for the present folder.
+        environment: Environment variables; None for those of this process.
+
+    Raises:
+        OSError: The program cannot be started.
+        subprocess.TimeoutExpired: The time limit is exceeded.
+    """
+    began = clock.now()
+    pipe = subprocess.PIPE
+    with (
+        process_group() as group,
+        subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=environment, process_group=group
+        ) as process,
+    ):
+        try:
+            while clock.now() - began < seconds:
+                with suppress(subprocess.TimeoutExpired):
+                    # Short waits, because Ctrl-C raises an exception only between two lines of this program.
+                    output, errors = process.communicate(content, _PROGRAM_WAIT_SECONDS)
+                    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+            raise subprocess.TimeoutExpired(command, seconds)
+        finally:
+            process.kill()
+
+
 def git(folder: Path, *arguments: str) -> str | None:
     """Return the output of a git command in a folder, with replacement objects ignored; None if the command fails."""
     command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
     try:
-        answer = subprocess.run(command, capture_output=True, timeout=30, check=True)
+        answer = run_program(command, _GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.decode("utf-8", errors="replace")
+    return None if answer.returncode else answer.stdout.decode("utf-8", errors="replace")
 
 
 def core_count() -> int:
@@ -146,28 +208,6 @@ def torch_of_caller() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@contextmanager
-def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Install signal handlers, by signal, for the block, then restore the previous handlers.
-
-    No effect outside the main thread, in which alone Python allows to set handlers.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in handlers:
-            handler = signal.getsignal(number)
-            # Handlers not set from Python (None) cannot be restored, so these signals are left alone.
-            if handler is not None:
-                before[number] = handler
-    try:
-        for number in before:
-            signal.signal(number, handlers[number])
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def check_may_start() -> None:
     """Raise UsageError in a daemonic process, which may not start processes."""
     if multiprocessing.current_process().daemon:
@@ -177,6 +217,43 @@ def check_may_start() -> None:
         )
 
 
+_STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is replaced
+
+
+class _Process(SpawnProcess):
+    """A spawned process that ends with its parent and knows neither main module nor start method of the caller.
+
+    Otherwise a script without a ``__main__`` guard would begin the search again in every process. The start method
+    ``loky`` of joblib's workers is unknown in a spawned process.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        thread = threading.get_ident()
+
+        def preparation_without_main(name: str) -> dict[str, Any]:
+            preparation = original(name)
+            if threading.get_ident() != thread:  # a different thread starts a separate process
+                return preparation
+            facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
+            main = {"init_main_from_name": "harness.system.worker_start", "name": f"{name} {os.getpid()}"}
+            return facts | main | {"start_method": "spawn"}
+
+        with _STARTING:
+            original = spawn.get_preparation_data
+            vars(spawn)["get_preparation_data"] = preparation_without_main
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                vars(spawn)["get_preparation_data"] = original
+
+
+class WorkerContext(SpawnContext):
+    """Context of worker processes, which end with this process and do not import its main module."""
+
+    Process = _Process
+
+
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
     """Block SIGINT within the ``with`` block, so that processes started there begin with SIGINT blocked.
@@ -184,8 +261,13 @@ def sigint_blocked() -> Iterator[None]:
     Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react. The coordinator
     receives a SIGINT of that time at the end of the ``with`` block.
     """
-    # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked.
-    resource_tracker.ensure_running()
+    # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked. The
+    # tracker gets the options of Python for warnings, and would warn of the semaphores of a killed program.
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -20,6 +20,8 @@ import click
 
 # Re-exported, so that both packages count with the same words.
 from search_spaces.space_errors import counted as counted
+from search_spaces.space_errors import message_line
+from search_spaces.space_errors import printable as printable
 
 _LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
@@ -60,13 +62,13 @@ def is_silent() -> bool:
 def say(message: str, kind: str = "") -> None:
     """Print a message on stderr, prefixed by ``kind`` (``error``, ``warning``, ``hint`` or empty for a note)."""
     output = console(stderr=True)
-    line = f"{kind}: {message}" if kind else message
+    line = message_line(f"{kind}: {message}" if kind else message)
     if not output.is_terminal:
         write(line, err=True)
         return
     from rich.text import Text
 
-    text = Text(printable(line))
+    text = Text(line)
     if kind:
         text.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}[kind], 0, len(f"{kind}:"))
     output.print(text)
@@ -146,11 +148,6 @@ def aligned(rows: Sequence[Sequence[str]], marks: str = ">") -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     formats = [f"{mark}{width}" for mark, width in zip(marks.ljust(len(widths), marks[-1]), widths, strict=True)]
     return ["  ".join(map(format, row, formats)) for row in rows]
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with non-printable characters, which could control the terminal, replaced by question marks."""
-    return "".join(mark if mark.isprintable() else "?" for mark in text)
 
 
 def text_of(value: Any, between: str = "") -> str:

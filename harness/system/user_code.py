@@ -10,7 +10,6 @@ import signal
 import sys
 import sysconfig
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -19,8 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from harness.system import clock
 from harness.system.errors import ContentError, HarnessError, UsageError
 
+_EARLY_SECONDS = 0.1  # largest difference between the alarm and the clock
 _STOP = object()  # ends the thread of a ``Listener``
 
 
@@ -177,13 +178,19 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessError] = ContentError) -> Iterator[None]:
+def guarding_user_code(
+    name: str,
+    seconds: float = 60,
+    error_type: type[HarnessError] = ContentError,
+    clean: Callable[[str], str] = str,
+) -> Iterator[None]:
     """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 
     Args:
         name: Name of the code, for messages.
         seconds: Time limit of the block, in which a proposal takes a few seconds; 0 for no limit.
         error_type: Class of the raised exception.
+        clean: Returns a message without passwords.
     """
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
@@ -195,7 +202,7 @@ def guarding_user_code(name: str, seconds: float = 60, error_type: type[HarnessE
         if _is_ctrl_c(error):
             raise
         line = str(error) if isinstance(error, _TimeIsOver) else _line(error)
-        raise error_type(f"{name} failed: {_place(error)}{line}") from error
+        raise error_type(f"{name} failed: {_place(error)}{clean(line)}") from error
 
 
 class _TimeIsOver(BaseException):
@@ -207,18 +214,22 @@ def _time_limit(seconds: float) -> Iterator[None]:
     """Raise ``_TimeIsOver`` in the block after ``seconds`` seconds; works in the main thread only."""
 
     def expire(number: int, frame: object) -> None:
+        seconds_left = seconds + began - clock.now()
+        if seconds_left > _EARLY_SECONDS:  # this process was stopped for a time
+            signal.setitimer(signal.ITIMER_REAL, seconds_left)
+            return
         raise _TimeIsOver(f"no return within {seconds:g} s")
 
+    began = clock.now()
     handler = signal.signal(signal.SIGALRM, expire)
     remaining_seconds, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-    began = time.monotonic()
     try:
         yield
     finally:
         signal.signal(signal.SIGALRM, handler)
         if remaining_seconds > 0:
             # Restore an alarm of the caller; an alarm that was due during the block goes off immediately.
-            remaining_seconds = max(1e-6, remaining_seconds + began - time.monotonic())
+            remaining_seconds = max(1e-6, remaining_seconds + began - clock.now())
         signal.setitimer(signal.ITIMER_REAL, remaining_seconds, interval)
 
 

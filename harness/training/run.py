@@ -11,8 +11,6 @@ import io
 import json
 import math
 import resource
-import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -28,11 +26,12 @@ from torch import nn
 from harness.data.datasets import Dataset, number_properties, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
-from harness.system import files
+from harness.system import clock, files
 from harness.system.document import document_of
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.statistics import roc_auc
+from harness.system.terminal import say
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
@@ -283,7 +282,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
-        print(f"{job.checkpoint} is damaged; the run restarts from the first epoch", file=sys.stderr, flush=True)
+        say(f"{job.checkpoint} is damaged; the run restarts from the first epoch")
         job.checkpoint.unlink(missing_ok=True)
         # A new run again, because ``resume`` may have changed the first.
         return new_run()
@@ -302,7 +301,7 @@ def _train_by_user(
         OtherCode: The user code has changed.
         ContentError: The user code failed, returned before the last epoch, or changed names or shapes of weights.
     """
-    epoch_start = time.perf_counter()
+    epoch_start = clock.now()
 
     class LastEpochIsOver(BaseException):
         pass
@@ -315,9 +314,9 @@ def _train_by_user(
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
             # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
-        end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - epoch_start)
+        end_epoch(run, value, run.recipe.learning_rate, clock.now() - epoch_start)
         evaluate(run)
-        epoch_start = time.perf_counter()
+        epoch_start = clock.now()
         if run.has_diverged or len(run.history) == last_epoch:
             raise LastEpochIsOver
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +22,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.data.datasets import Dataset
+from harness.system import clock
 from harness.training.integer import (
     MAP_SCALES,
     WEIGHT_BITS,
@@ -212,7 +212,7 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     check_batch(recipe, len(images))
     assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
-    began_seconds = time.perf_counter()
+    began_seconds = clock.now()
     run.network.train()
     engine_state = None
     if run.engine is not None:
@@ -228,8 +228,8 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
             loss_sum = _train_steps(run, images, order, settings)
         else:
             loss_sum = _native_steps(run, engine_state, images, order, settings)
-        end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began_seconds)
-        began_seconds = time.perf_counter()
+        end_epoch(run, loss_sum / steps, settings.rates[-1], clock.now() - began_seconds)
+        began_seconds = clock.now()
     if engine_state is not None:
         restore(run.network, run.optimizer, engine_state.flat, run.step)
         if run.step >= first_averaged_step(recipe, steps):

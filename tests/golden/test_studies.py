@@ -2,7 +2,8 @@
 
 ``studies.tar.xz`` contains the folders, which the tests of reports created when the goldens were introduced: a
 successful study, a study without a result, an unfinished study, a study for multiply-adds with training lengths, a
-study whose verification missed the target, and a study of two sessions.
+study whose verification missed the target, and a study of two sessions. The results, once a file per run, have been
+moved unchanged to the lines of the logs.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def descriptions(text: str) -> dict[str, SourceOptions]:
     for entry in _entries_by_path().get(os.path.realpath(text), []):
         # ``read_as`` checks the entry, and takes a text.
         description = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_DESCRIPTIONS_HINT)
-        if (workspace().data(description.name) / "data.json").is_file():
+        if os.path.isfile(workspace().data(description.name) / "data.json"):
             options_by_name[description.name] = description.options
     return options_by_name
 

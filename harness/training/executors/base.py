@@ -7,14 +7,15 @@ and recorded runs of a table on a simulated clock, with which the bench runs the
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from harness.system import clock
 from harness.system.errors import HarnessError
+from harness.system.files import check_held
 from harness.training.result import Purpose, Result, Status
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class Executor(Protocol):
         """Stop all jobs immediately; each keeps the checkpoint from which the job began."""
 
     def now(self) -> float:
-        """Return the time of a monotonic clock, in seconds; the bench has a simulated clock."""
-        return time.monotonic()
+        """Return the time of a clock in seconds (``harness.system.clock``); the bench has a simulated clock."""
+        return clock.now()
 
 
 # Makes an executor for a data set and the limits of a job.
@@ -113,8 +114,12 @@ def feed(
         executor: Executor, which the caller starts and stops.
         next_job: Called for each idle slot; returns None if there is no job at the moment.
         is_over: Called before each round; True ends the loop, although jobs are running or left.
+
+    Raises:
+        StorageError: A folder in use was moved or removed (``files.held``).
     """
     while not is_over():
+        check_held()
         has_submitted = False
         for _ in range(executor.idle()):
             if (job := next_job()) is not None:

@@ -16,7 +16,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -24,19 +23,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from glob import escape
-from multiprocessing import spawn
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 from pebble import ProcessExpired, ProcessPool
 
 from harness.data.training_images import load
-from harness.system import files
+from harness.system import clock, files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
-from harness.system.machine import check_may_start, die_with, sigint_blocked
+from harness.system.files import HELD
+from harness.system.machine import WorkerContext, check_may_start, sigint_blocked
 from harness.system.user_code import OtherCode
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, Slot, WorkerEvent
 from harness.training.result import Status
@@ -92,7 +88,7 @@ class Processes(Executor):
             self._replace(worker)
         worker.job = job
         worker.has_begun = False
-        worker.since = time.monotonic()
+        worker.since = clock.now()
         self._schedule(worker)
 
     def wait(self, seconds: float) -> list[WorkerEvent]:
@@ -118,7 +114,7 @@ class Processes(Executor):
         self.workers = []
 
     def _schedule(self, worker: _Worker) -> None:
-        worker.future = worker.pool.schedule(train, (worker.job, self.source, self.limits.memory_mb))
+        worker.future = worker.pool.schedule(_train, (HELD.get(), worker.job, self.source, self.limits.memory_mb))
 
     def _event(self, worker: _Worker) -> WorkerEvent | None:
         """Return the event of a job that has ended or is late, and make the worker idle, with a new process if needed.
@@ -145,7 +141,7 @@ class Processes(Executor):
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
             elif worker.pool.active:
                 message = "the worker process did not start"
-            elif time.monotonic() - worker.since < _BEGIN_SECONDS:
+            elif clock.now() - worker.since < _BEGIN_SECONDS:
                 # Not caused by the job, so the job is given to a new process.
                 self._replace(worker)
                 worker.job = job
@@ -166,9 +162,9 @@ class Processes(Executor):
         # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
         if not worker.has_begun and worker.future.running():
             worker.has_begun = True
-            worker.since = time.monotonic()
+            worker.since = clock.now()
         allowed_seconds = self.limits.seconds - worker.job.spent_seconds if worker.has_begun else _LOST_SECONDS
-        return time.monotonic() - worker.since > allowed_seconds
+        return clock.now() - worker.since > allowed_seconds
 
     def _replace(self, worker: _Worker) -> None:
         """Kill the process of a worker and start a new process."""
@@ -203,43 +199,9 @@ def _end(pools: Sequence[ProcessPool]) -> None:
         pool.join()
 
 
-_STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is replaced
-
-
-class _Process(SpawnProcess):
-    """A spawned process that knows neither the main module of the caller nor the caller's start method.
-
-    Otherwise a script without a ``__main__`` guard would begin the search again in every process. The start method
-    ``loky`` of joblib's workers is unknown in a spawned process.
-    """
-
-    @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Any:
-        thread = threading.get_ident()
-
-        def preparation_without_main(name: str) -> dict[str, Any]:
-            preparation = original(name)
-            if threading.get_ident() != thread:  # a different thread starts a separate process
-                return preparation
-            facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
-            return facts | {"start_method": "spawn"}
-
-        with _STARTING:
-            original = spawn.get_preparation_data
-            vars(spawn)["get_preparation_data"] = preparation_without_main
-            try:
-                return SpawnProcess._Popen(process_obj)
-            finally:
-                vars(spawn)["get_preparation_data"] = original
-
-
-class _Context(SpawnContext):
-    Process = _Process
-
-
 def _opened(source: DataLocation) -> ProcessPool:
     """Return a started pool of a single process, which begins to load the data."""
-    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
+    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source,), context=WorkerContext())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
         assert pool.active, "reading the property starts the pool"
@@ -254,11 +216,10 @@ def _sweep(job: Job) -> None:
                 files.sweep(path.parent, escape(path.name))
 
 
-def _begin(source: DataLocation, parent: int) -> None:
-    """Prepare a worker process, which ends with the process ``parent``, and load the data."""
+def _begin(source: DataLocation) -> None:
+    """Prepare a worker process and load the data."""
     # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with(parent)
     settle()
     # Load the data while the coordinator proposes a network. If that fails, the first job tries again and reports.
     with contextlib.suppress(Exception):
@@ -282,6 +243,12 @@ def settle() -> None:
 @functools.lru_cache(maxsize=1)
 def _data(source: DataLocation) -> TrainingData:
     return TrainingData(load(source.dataset, source.folder, allow_download=False))
+
+
+def _train(held: tuple[tuple[Path, int, int], ...], job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
+    """Do as ``train``; nothing is written if a folder that the coordinator holds has been moved."""
+    HELD.set(held)
+    return train(job, source, memory_mb)
 
 
 def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:

@@ -26,10 +26,11 @@ from typing import Any, NamedTuple
 
 from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
-from harness.system import errors, files
+from harness.system import clock, errors, files
 from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
-from harness.system.machine import choose_device, core_count, handled, processor_name
-from harness.system.terminal import busy, counted
+from harness.system.interruption import handled
+from harness.system.machine import choose_device, core_count, processor_name
+from harness.system.terminal import busy, counted, say
 from harness.training.executors.base import (
     DataLocation,
     Executor,
@@ -274,7 +275,7 @@ class Nodes(Executor):
 
     def wait(self, seconds: float) -> list[WorkerEvent]:
         """Return new events after at most ``seconds``; new nodes are asked to join."""
-        if time.monotonic() - self.last_look > _LOOK_SECONDS:
+        if clock.now() - self.last_look > _LOOK_SECONDS:
             self._look()
         self._begin()
         questions = {node.facts_ref: node for node in self.nodes.values() if node.facts_ref is not None}
@@ -289,7 +290,7 @@ class Nodes(Executor):
                 else:
                     events += self._ended(attempts[ref])
         for work in list(self.work):
-            if work.ref is not None and time.monotonic() - work.since > self.limits.seconds - work.job.spent_seconds:
+            if work.ref is not None and clock.now() - work.since > self.limits.seconds - work.job.spent_seconds:
                 self._leave(work)
                 self.work.remove(work)
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
@@ -305,7 +306,7 @@ class Nodes(Executor):
 
     def _look(self) -> None:
         """Update the list of nodes, and ask new nodes for facts."""
-        self.last_look = time.monotonic()
+        self.last_look = clock.now()
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
@@ -333,13 +334,13 @@ class Nodes(Executor):
         node.source = facts.source
         used_slots = sum(each.room for each in self.nodes.values())
         node.room = min(node.info.room(self.device, self.processes), self.slot_limit - used_slots)
-        print(f"node {node.info.name} joined with {counted(node.room, 'slot')}", file=sys.stderr, flush=True)
+        say(f"node {node.info.name} joined with {counted(node.room, 'slot')}")
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
         """Remove a lost node, or mark a refused node, which is not asked again; jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
-            print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
+            say(f"node {node.info.name} is {fate}")
         node.room = 0
         node.refusal = refusal
         if not refusal:
@@ -363,7 +364,7 @@ class Nodes(Executor):
             state = job.checkpoint.read_bytes() if job.checkpoint is not None and job.checkpoint.exists() else None
             work.node = node
             work.attempt += 1
-            work.since = time.monotonic()
+            work.since = clock.now()
             work.ref = self._begun(_train, node.info, self.device, job, state, node.source, self.limits.memory_mb)
 
     def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from harness.data.training_images import cache_folder
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
-from harness.system.machine import compiler_words, processor_flags
+from harness.system.machine import compiler_words, processor_flags, run_program
 from harness.system.terminal import say
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
@@ -70,6 +70,8 @@ class _CompilerRefuses(EngineUnavailable):
 
 
 _COMPILERS = ("c++", "g++", "clang++")  # tried in this order if CXX is not set
+_VERSION_SECONDS = 20.0  # time limit of a compiler that prints its version
+_COMPILE_SECONDS = 1200.0  # time limit of the compiler; about 20 s on a free core
 _INT = ctypes.c_int
 _LONG = ctypes.c_int64
 _POINTER = ctypes.c_void_p
@@ -189,9 +191,11 @@ def compiler_version() -> str:
     """Return the output of the compiler for ``--version``. Raises EngineUnavailable."""
     command = [*compiler(), "--version"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        answer = run_program(command, _VERSION_SECONDS)
+        answer.check_returncode()
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineUnavailable(f"{command[0]} does not run: {reason(error)}") from error
+    return answer.stdout.decode(errors="replace")
 
 
 def _built(options: tuple[str, ...]) -> Path:
@@ -246,14 +250,18 @@ def _compile(command: list[str], path: Path) -> None:
         library = Path(folder) / path.name
         arguments = [*command, "-o", str(library), *map(str, sorted(_SOURCE_FOLDER.glob("*.cpp")))]
         environment = os.environ | {"TMPDIR": folder}
-        answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+        try:
+            answer = run_program(arguments, _COMPILE_SECONDS, environment=environment)
+        except subprocess.TimeoutExpired as error:
+            raise EngineUnavailable(f"{command[0]} took more than {_COMPILE_SECONDS:.0f} s") from error
+        errors = answer.stderr.decode(errors="replace")
         # Either the driver of the compiler or one of its child processes was killed.
-        if answer.returncode < 0 or "Killed signal" in answer.stderr:
+        if answer.returncode < 0 or "Killed signal" in errors:
             raise EngineUnavailable(f"{command[0]} was killed, possibly for lack of memory")
         if answer.returncode:
             # The first such line has the cause: a linker reports a full disk before the compiler reports the linker.
-            error_lines = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
-            raise _CompilerRefuses(f"{command[0]} failed: {next(error_lines, answer.stderr[:200])}")
+            error_lines = (line for line in errors.splitlines() if "error" in line or "failed" in line)
+            raise _CompilerRefuses(f"{command[0]} failed: {next(error_lines, errors[:200])}")
         with library.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(library, path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.bench.comparison import Comparison, SearchTask
 from harness.bench.table import Facts, Machine, Row, Sample, Table
-from harness.data.datasets import Dataset
+from harness.data.datasets import DataFile, Dataset
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.network import MNIST, analyse
@@ -82,6 +82,7 @@ OWN = Dataset(
     image_shape=(3, 16, 12),
     train_size=4_000,
     validation_size=1_000,
+    all_files=(DataFile("train.npz", "a" * 64, ""), DataFile("test.npz", "b" * 64, "")),
     sha256="d" * 64,
 )
 OWN_SPACE = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu | gap | linear(classes);"

@@ -19,9 +19,10 @@ import torch
 
 import harness
 from harness.searching import loop
+from harness.system import clock, machine
 from harness.system.errors import HarnessError, UsageError
-from harness.system.machine import handled, torch_of_caller
-from harness.training.executors import processes
+from harness.system.interruption import handled
+from harness.system.machine import torch_of_caller
 from tests import searches
 from tests.fakes import without_processes
 
@@ -77,6 +78,7 @@ def test_listeners_end_with_failed_search(workspace: Path, monkeypatch: pytest.M
         raise HarnessError("the machine is on fire")
 
     monkeypatch.setattr(loop, "run_search", raise_error)
+    clock.now()  # starts the thread of the clock
     before = threading.active_count()
     with pytest.raises(HarnessError, match="on fire"):
         harness.search("mnist-5k", recipe="smoke", target_pct=90, on_event=print)
@@ -102,7 +104,7 @@ def test_child_process_gets_no_main_module_and_start_method_spawn(monkeypatch: p
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
     monkeypatch.setattr(SpawnProcess, "_Popen", staticmethod(prepare))
-    vars(processes)["_Process"]._Popen(SpawnProcess())
+    machine.WorkerContext.Process._Popen(SpawnProcess())
 
     assert (preparations[0]["start_method"], "init_main_from_path" in preparations[0]) == ("spawn", False)
     # A different thread may start independent processes.

@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
+from harness.cli import run
 from harness.studies import config as study
 from harness.studies.events import EndReason, Entry, SessionBegan, SessionEnded
 from harness.studies.log import StudyLog, read_state
 from harness.studies.names import studies
 from harness.studies.study_state import StudyState
 from harness.system import files
-from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe, recipe_document
+from harness.system.terminal import say_once
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from tests.factories import CONFIG, make_result
 from tests.study_logs import make_entry, write_event, write_runs
@@ -152,21 +153,42 @@ def test_rejected_counts_events_of_rejected_proposals_and_draws(folder: Path):
     assert state.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
 
 
-def test_study_of_older_version_is_read_but_not_opened(folder: Path):
-    study.open_study(folder, CONFIG, {})
-    runs = [make_result(trial=0), make_result(trial=0, purpose=Purpose.CONFIRM, seed_index=1)]
-    write_event(folder, "proposed", 1.0, trial=0)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        log.write('{"event": "propo\n{"event": "finished", "elapsed": 8.0, "trial": 0, "purpose": "search"}\n')
-    for run in runs:
-        path = folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json"
-        files.write_json(path, document_of(run) | {"recipe": recipe_document(run.recipe)})
+# Changes that make a study unreadable.
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "first form": lambda folder: (folder / "results").mkdir(),
+    "elapsed": lambda folder: files.append_line(folder / "log.jsonl", '{"event": "session", "elapsed": "1"}'),
+    "trial": lambda folder: write_event(folder, "confirmed", 2.0, trial=7),
+    "config": lambda folder: files.write_text(folder / "config.json", "{}"),
+}
 
-    state = read_state(folder)
 
-    assert ({*state.results}, state.seconds) == ({*runs}, 8.0)
+@pytest.mark.parametrize(
+    "command", [["studies"], ["leaderboard", "--all"], ["explain", make_result().hash], ["report"]]
+)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_unreadable_study_is_left_out_and_named(
+    damage: str,
+    command: list[str],
+    folder: Path,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(folder.parents[1]))
+    for name in ("damaged", "whole"):
+        study.open_study(folder.with_name(name), CONFIG, {})
+        write_runs(folder.with_name(name), make_result())
+    DAMAGE[damage](folder.with_name("damaged"))
+    os.utime(folder.with_name("damaged") / "log.jsonl", (0, 0))  # ``report`` reads the latest study
+    say_once.cache_clear()
+
+    assert run(command) == 0
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: left out: ")]
+    assert [f"{folder.with_name('damaged')}" in line or "'damaged'" in line for line in lines] == [True] * len(lines)
+    assert len(lines) == (command != ["report"])
     with pytest.raises(ContentError):
-        study.open_study(folder, CONFIG, {})
+        read_state(folder.with_name("damaged"))
 
 
 def test_is_owned_reports_owner_without_taking_lock(folder: Path):

@@ -208,6 +208,34 @@ def test_password_is_hidden_in_messages_of_drivers(message: str, url: str, expec
     assert without_passwords(url) == "postgresql://ann:***@host/name"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:s3cret@host/name",
+        "postgresql://ann:s3cret\n@host/name",
+        "postgresql://ann:s3cret\n",
+        "postgresql://ann:s3cret",
+        "postgresql://ann:x@s3cret@host/name",
+        "postgresql://ann:x/s3cret@host/name",
+        "postgresql://ann:x?s3cret@host/name",
+        "postgresql://ann:s3cret@host:12x/name",
+        "postgresql://host/name?passwd=s3cret",
+        "postgresql://host:5432/name?passwd=x@s3cret",
+        "postgresql://host/name?a=1&sslpassword=s3cret&PASSWORD=s3cret&pwd=s3cret",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BX%7D%3BUID%3Dann%3BPWD%3Ds3cret",
+        "https://ann:s3cret@tracking.example/path",
+    ],
+)
+def test_no_spelling_of_password_is_shown(url: str):
+    assert "s3cret" not in without_passwords(url)
+    assert "s3cret" not in _without_password(Exception(f"cannot open {url!r} or {url}"), url)
+
+
+@pytest.mark.parametrize("text", ["sqlite:///a.db?timeout=5", "mine:function", "file:///tmp/mlruns", "@a.toml"])
+def test_text_without_password_is_unchanged(text: str):
+    assert without_passwords(text) == text
+
+
 @pytest.mark.nightly
 def test_dashboard_shows_networks_of_search(ended_study: Path, url: str):
     write_to_database(ended_study, url)
@@ -358,14 +386,14 @@ def test_search_writes_database_and_refuses_database_of_another_configuration(
 def test_password_is_in_no_log_and_no_printed_command(
     search_commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    url = f"{DATABASE}?timeout=5&password=secret"
+    url = f"{DATABASE}?password=secret&timeout=5"
     monkeypatch.setattr(sys, "argv", ["harness", "search", "--storage=postgresql://ann:secret@host/name"])
     monkeypatch.setattr(mirror, "Mirror", lambda *arguments: IdleMirror())
 
     run([*SEARCH, "--storage", url])
 
     [command] = search_commands
-    assert command[-2:] == ["--storage", f"{DATABASE}?timeout=5&password=***"]
+    assert command[-2:] == ["--storage", f"{DATABASE}?password=***&timeout=5"]
     output = capsys.readouterr()
     assert "password=***" in output.out
     assert "secret" not in output.out + output.err

@@ -142,7 +142,18 @@ def test_digits_and_brackets_within_strings_are_accepted():
     assert parse_json(json.dumps(value)) == value
 
 
-@pytest.mark.parametrize("text", ["a = " + LONG, "a = " + "[" * DEEP + "]" * DEEP, "a = " + "[" * 5_000 + "]" * 5_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + LONG,
+        "a = " + "[" * DEEP + "]" * DEEP,
+        "a = " + "[" * 5_000 + "]" * 5_000,
+        "a" + ".a" * 5_000 + " = 1",
+        "[a" + ".a" * DEEP + "]\nb = 1",
+        "a = {" + "b." * DEEP + "c = 1}",
+    ],
+    ids=["digits", "brackets", "many brackets", "dots", "header", "inline"],
+)
 def test_toml_numbers_and_nesting_are_limited(tmp_path: Path, text: str):
     path = tmp_path / "recipe.toml"
     path.write_text(text)

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.system.errors import DeviceError, StorageError, install_command, refused
+from harness.system.errors import DeviceError, HarnessError, StorageError, install_command, refused
+from harness.system.terminal import say
+from search_spaces.space_errors import SearchSpaceError
 from tests.conftest import REPOSITORY
 
 
@@ -21,6 +23,28 @@ def test_refused_recognises_storage_errors_as_causes(number: int, is_storage: bo
     outer = RuntimeError("a run failed")
     outer.__cause__ = OSError(number, os.strerror(number), "file")
     assert isinstance(refused(outer), StorageError) == is_storage
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x1b", "\u202e", "\u2028", "\x85", "\0", "\u200b"])
+def test_names_cannot_forge_lines_of_messages(mark: str, capsys: pytest.CaptureFixture[str]):
+    name = f"a.png{mark}error: forged"
+    for error in (HarnessError(name, hint=name), SearchSpaceError(name, hint=name)):
+        say(error.message, "error")
+        say(str(error.hint), "hint")
+        assert str(error) == error.message == "a.png?error: forged"
+    say(name, "warning")
+
+    lines = capsys.readouterr().err.split("\n")
+    assert [line.partition(":")[0] for line in lines] == ["error", "hint", "error", "hint", "warning", ""]
+
+
+def test_long_lists_of_numbers_are_shortened():
+    numbers = list(range(500))
+    message = HarnessError(f"wrong images: {numbers} stated, {numbers[:16]} in the record; {tuple(numbers)}").message
+    assert f"{numbers[:16]}" in message
+    assert message.startswith("wrong images: [0, 1, 2, ")
+    assert message.endswith("499)")
+    assert len(message) < 250
 
 
 INSTALLED = "mnist-harness[export]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def test_log_text_replaces_invalid_bytes_and_is_empty_for_missing_file(tmp_path:
         files.log_text(tmp_path)
 
 
-def test_written_content_is_exact_and_readable_by_all_users(tmp_path: Path):
+def test_written_content_is_exact(tmp_path: Path):
     folder = tmp_path / "a" / "b"
     files.write_bytes(folder / "a", b"\0\r\n\xff")
     files.write_text(folder / "b", "é\r\n\u2028")
@@ -64,7 +65,41 @@ def test_written_content_is_exact_and_readable_by_all_users(tmp_path: Path):
     assert (folder / "a").read_bytes() == b"\0\r\n\xff"
     assert (folder / "b").read_bytes() == b"\xc3\xa9\r\n\xe2\x80\xa8"
     assert (folder / "c").read_bytes() == b'{\n "name": "\xc3\xa9",\n "list": [\n  1\n ]\n}\n'
-    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys("abc", 0o644)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_follow_umask(mask: int, tmp_path: Path):
+    before = os.umask(mask)
+    try:
+        files.write_text(tmp_path / "a" / "written", "")
+        files.append_line(tmp_path / "a" / "appended", "")
+        lock_once(tmp_path / "a" / "lock")
+    finally:
+        os.umask(before)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "a").iterdir()}
+    assert modes == dict.fromkeys(("written", "appended", "lock"), 0o666 & ~mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+@pytest.mark.parametrize("change", ["moved", "removed", "replaced"])
+@pytest.mark.parametrize("write", [*WRITERS.values(), *APPENDERS.values(), check_writable])
+def test_no_write_creates_held_folder_again(change: str, write: Callable[[Path], None], tmp_path: Path):
+    folder = tmp_path / "workspace" / "study"
+    folder.mkdir(parents=True)
+    with files.held(folder):
+        files.write_text(folder / "before", "text")
+        (tmp_path / "workspace").rename(tmp_path / "elsewhere")
+        if change == "removed":
+            shutil.rmtree(tmp_path / "elsewhere")
+        if change == "replaced":
+            folder.mkdir(parents=True)
+
+        with pytest.raises(StorageError):
+            write(folder / "after")
+
+    assert (tmp_path / "workspace").exists() == (change == "replaced")
+    assert [*folder.glob("*")] == []
 
 
 @each_writer
