@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.data.own.values import Array, range_mismatch_text, seems_small
 from harness.system.errors import DataError
+from harness.system.settings import fixed_settings
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
 from search_spaces.network import Architecture
@@ -38,7 +39,7 @@ class RawInputNetwork(nn.Module):
         self.takes_bytes = takes_bytes(dataset)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Return the logits, (images, classes).
+        """Return the logits, (images, classes), with the settings of torch of the training.
 
         Args:
             numbers: Raw numbers of any type, (images, channels, rows, columns); axes of length 1 may be omitted.
@@ -46,6 +47,12 @@ class RawInputNetwork(nn.Module):
         Raises:
             DataError: The numbers have a wrong shape or scale, or are not finite. Doubtful scales cause a warning.
         """
+        if torch.compiler.is_compiling():
+            return self._forward(numbers)
+        with fixed_settings(of_guest=True):
+            return self._forward(numbers)
+
+    def _forward(self, numbers: Tensor) -> Tensor:
         shape = self.dataset.image_shape
         if not isinstance(numbers, Tensor):
             try:
@@ -91,8 +98,8 @@ class RawInputNetwork(nn.Module):
         maximum = float(numbers.max())
         if seems_small(numbers, low, high) or (difference and low.min() <= minimum and maximum <= high.max()):
             expected_text = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
-            # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
-            warnings.warn(f"numbers range from {minimum:g} to {maximum:g}, {expected_text}", stacklevel=5)
+            # Level 6 is the caller of the module; two functions of torch call ``forward``.
+            warnings.warn(f"numbers range from {minimum:g} to {maximum:g}, {expected_text}", stacklevel=6)
         elif difference:
             raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
 

@@ -22,6 +22,7 @@ from click.core import ParameterSource
 from harness.interface.declarations import DECLARED
 from harness.system.errors import Interrupted
 from harness.system.option import Group, Option, options_of
+from harness.system.settings import fixed_settings
 from harness.system.terminal import counted, say, write
 from search_spaces.space_errors import nearest
 
@@ -157,6 +158,7 @@ def takes(**helps: str) -> Callable[[_F], _F]:
                 declarations[name].help = helps.get(name, DECLARED[name].help)
 
         @functools.wraps(function)
+        @fixed_settings()
         def checking(*arguments: Any, **keywords: Any) -> Any:
             values = _bound(function.__name__, signature, *arguments, **keywords)
             return function(**values | {name: each.checked(values.get(name)) for name, each in declarations.items()})
@@ -182,6 +184,7 @@ def takes_request(
 
     def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
+        @fixed_settings()
         def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
             return function(cast(Any, request)(**_bound(function.__name__, signature, *arguments, **keywords)))
 
