@@ -6,6 +6,7 @@ processes are spawned and inherit none of the settings, but user code may change
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ _PRECISIONS = (
 def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
     """Run the block with fixed settings of NumPy and torch, and restore the settings of the caller afterwards.
 
-    The number of threads and the random state of torch are restored, but not set. A library that is not imported yet
+    The number of threads and the random state of torch and the verbosity of Optuna are restored, but not set. A library that is not imported yet
     has no settings of the caller.
 
     Args:
@@ -32,6 +33,8 @@ def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
             Gradients, modes of torch and the random state are then left to the caller.
     """
     with ExitStack() as stack:
+        optuna = logging.getLogger("optuna")
+        stack.callback(optuna.setLevel, optuna.level or logging.INFO)
         if "numpy" in sys.modules:
             import numpy
 
@@ -51,10 +54,9 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(torch.inference_mode(False))  # also switches gradients on
         # Modes, as of a default device. The context manager of torch imports SymPy, which takes seconds.
-        for kind in ("function", "dispatch"):
+        for modes, kind in ((torch.overrides, "function"), (torch.utils._python_dispatch, "dispatch")):
             for _ in range(getattr(torch._C, f"_len_torch_{kind}_stack")()):
-                mode = getattr(torch._C, f"_pop_torch_{kind}_stack")()
-                stack.callback(getattr(torch._C, f"_push_on_torch_{kind}_stack"), mode)
+                stack.callback(modes._push_mode, modes._pop_mode())
     for device in ("cpu", "cuda"):
         stack.callback(torch.set_autocast_enabled, device, torch.is_autocast_enabled(device))
         torch.set_autocast_enabled(device, False)

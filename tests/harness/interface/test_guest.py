@@ -20,7 +20,8 @@ import torch
 import harness
 from harness.searching import loop
 from harness.system.errors import HarnessError, UsageError
-from harness.system.machine import handled, torch_of_caller
+from harness.system.machine import handled
+from harness.system.settings import fixed_settings
 from harness.training.executors import processes
 from tests import searches
 from tests.fakes import without_processes
@@ -59,7 +60,7 @@ def test_torch_settings_are_restored(workspace: Path):
     torch.set_num_threads(2)
     try:
         state = torch.random.get_rng_state()
-        with suppress(ZeroDivisionError), torch_of_caller():
+        with suppress(ZeroDivisionError), fixed_settings():
             torch.set_num_threads(1)
             torch.manual_seed(5)
             raise ZeroDivisionError
