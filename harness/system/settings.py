@@ -25,8 +25,8 @@ _PRECISIONS = (
 def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
     """Run the block with fixed settings of NumPy and torch, and restore the settings of the caller afterwards.
 
-    The number of threads and the random state of torch and the verbosity of Optuna are restored, but not set. A library that is not imported yet
-    has no settings of the caller.
+    The number of threads and the random state of torch and the verbosity of Optuna are restored, but not set. A library
+    that is not imported yet has no settings of the caller.
 
     Args:
         of_guest: Whether the block is a part of a computation of the caller, such as the forward pass of a module.
