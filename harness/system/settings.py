@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
+_Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object], Any]  # to read, to set, and the fixed value
 # Backend, operation and precision of float32 before the older interface of torch is set (``_settings``).
 _PRECISIONS = (
     *("generic all none", "mkldnn all none", "mkldnn conv none", "mkldnn rnn none", "mkldnn matmul none"),
@@ -74,7 +75,7 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
 
 
 @cache
-def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object], Any]]:
+def _settings() -> list[_Setting]:
     """Return function to read, function to set, and fixed value of each setting of torch for the whole process.
 
     A setting precedes the settings that inherit its value.
@@ -88,10 +89,12 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object], Any]]:
     pairs = [(f"_get_{name}", f"_set_{name}", name in enabled) for name in (*enabled, *disabled)]
     for name in ("flash", "mem_efficient", "math", "cudnn"):  # kernels of attention
         pairs.append((f"_get_{name}_sdp_enabled", f"_set_sdp_use_{name}", True))
-    settings = [(getattr(internal, read), getattr(internal, write), value) for read, write, value in pairs]
-    for *place, value in map(str.split, _PRECISIONS):
-        read = partial(internal._get_fp32_precision_getter, *place)
-        settings.append((read, partial(internal._set_fp32_precision_setter, *place), value))
+    settings: list[_Setting] = [
+        (getattr(internal, read), getattr(internal, write), each) for read, write, each in pairs
+    ]
+    for *words, value in map(str.split, _PRECISIONS):
+        read = partial(internal._get_fp32_precision_getter, *words)
+        settings.append((read, partial(internal._set_fp32_precision_setter, *words), value))
     return [
         *settings,
         # The next two functions set precisions of the newer interface too. TF32 would round factors to 10 bits.

@@ -25,12 +25,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import harness
 from harness.system.errors import HarnessError
-from harness.training.training_loop import state_tensors
+from harness.training.torch_network import state_tensors
 from search_spaces.space_errors import SearchSpaceError
 from tests.fakes import train_in_this_process
 
 NETWORK = "conv3x3(2) bn relu | conv1x1(2) | gap | linear(3)"
 ROUNDS = 200
+_DETERMINISTIC: Any = torch.utils.deterministic  # the type stubs lack the attribute
 
 
 class _FunctionMode(TorchFunctionMode):
@@ -38,7 +39,7 @@ class _FunctionMode(TorchFunctionMode):
         return function(*arguments, **(keywords or {}))
 
 
-class _DispatchMode(TorchDispatchMode):
+class _DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         return function(*arguments, **(keywords or {}))
 
@@ -57,9 +58,9 @@ def _attribute(owner: Any, name: str, value: Any) -> Any:
     return _set(partial(getattr, owner, name), partial(setattr, owner, name), value)
 
 
-def _precision(*place: str, value: str) -> Any:
-    read = partial(torch._C._get_fp32_precision_getter, *place)
-    return _set(read, partial(torch._C._set_fp32_precision_setter, *place), value)
+def _precision(*words: str, value: str) -> Any:
+    read = partial(torch._C._get_fp32_precision_getter, *words)
+    return _set(read, partial(torch._C._set_fp32_precision_setter, *words), value)
 
 
 @contextmanager
@@ -104,7 +105,7 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "inference_mode": torch.inference_mode,
     "deterministic": lambda: _debug_mode(2),
     "deterministic, warnings": lambda: _debug_mode(1),
-    "fill": lambda: _attribute(torch.utils.deterministic, "fill_uninitialized_memory", False),
+    "fill": lambda: _attribute(_DETERMINISTIC, "fill_uninitialized_memory", False),
     "mkldnn": lambda: _attribute(mkldnn, "enabled", False),
     "mkldnn deterministic": lambda: _attribute(mkldnn, "deterministic", True),
     "precision": lambda: _set(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
@@ -137,7 +138,7 @@ def _state() -> list[Any]:
         torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"),
         torch.is_autocast_cache_enabled(), torch.get_deterministic_debug_mode(), mkldnn.enabled, mkldnn.deterministic,
-        torch.utils.deterministic.fill_uninitialized_memory, cudnn.benchmark, cudnn.deterministic,
+        _DETERMINISTIC.fill_uninitialized_memory, cudnn.benchmark, cudnn.deterministic,
         torch._C._get_nnpack_enabled(), torch._C._get_math_sdp_enabled(), torch._C._get_flash_sdp_enabled(),
         mha.get_fastpath_enabled(), torch.is_anomaly_enabled(), torch.get_num_threads(),
         sys.float_info.min * sys.float_info.epsilon, torch._C._len_torch_function_stack(),
@@ -145,8 +146,8 @@ def _state() -> list[Any]:
         decimal.getcontext().prec, sys.getrecursionlimit(), logging.root.manager.disable,
         random.getstate(), repr(np.random.get_state()), torch.default_generator.get_state().tolist(),
     ]  # fmt: skip
-    places = [(backend, each) for backend in ("mkldnn", "cuda") for each in ("all", "conv", "rnn", "matmul")]
-    return flags + [torch._C._get_fp32_precision_getter(*place) for place in [("generic", "all"), *places]]
+    settings = [(backend, each) for backend in ("mkldnn", "cuda") for each in ("all", "conv", "rnn", "matmul")]
+    return flags + [torch._C._get_fp32_precision_getter(*words) for words in [("generic", "all"), *settings]]
 
 
 class _Module(nn.Module):
@@ -180,7 +181,7 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, C
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(folder))
         train_in_this_process(patch)
-        data = harness.Data.from_arrays("bars", images, labels)
+        data: Any = harness.Data.from_arrays("bars", images, labels)
         harness.verify(NETWORK, 2, dataset=data, recipe="smoke", target_pct=5, engine="torch", workers=1)
         loaded = harness.load(NETWORK, dataset=data)
 
