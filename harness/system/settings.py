@@ -15,6 +15,7 @@ from functools import cache, partial
 from typing import Any, TypeAlias
 
 _Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object], Any]  # to read, to set, and the fixed value
+_ATTENTION = ("flash", "mem_efficient", "math", "cudnn")  # kernels
 # Backend, operation and precision of float32 before the older interface of torch is set (``_settings``).
 _PRECISIONS = (
     *("generic all none", "mkldnn all none", "mkldnn conv none", "mkldnn rnn none", "mkldnn matmul none"),
@@ -84,17 +85,16 @@ def _settings() -> list[_Setting]:
 
     internal = torch._C
     # Equal seeds must give equal weights: no kernel selection by timing, no kernels with random summation order.
-    disabled = ("mkldnn_deterministic", "cudnn_benchmark")
     enabled = ("mkldnn_enabled", "nnpack_enabled", "cudnn_enabled", "cudnn_deterministic")
-    pairs = [(f"_get_{name}", f"_set_{name}", name in enabled) for name in (*enabled, *disabled)]
-    for name in ("flash", "mem_efficient", "math", "cudnn"):  # kernels of attention
-        pairs.append((f"_get_{name}_sdp_enabled", f"_set_sdp_use_{name}", True))
-    settings: list[_Setting] = [
-        (getattr(internal, read), getattr(internal, write), each) for read, write, each in pairs
-    ]
-    for *words, value in map(str.split, _PRECISIONS):
-        read = partial(internal._get_fp32_precision_getter, *words)
-        settings.append((read, partial(internal._set_fp32_precision_setter, *words), value))
+    names = [(f"_get_{name}", f"_set_{name}", True) for name in enabled]
+    names += [(f"_get_{name}", f"_set_{name}", False) for name in ("mkldnn_deterministic", "cudnn_benchmark")]
+    names += [(f"_get_{name}_sdp_enabled", f"_set_sdp_use_{name}", True) for name in _ATTENTION]
+    settings: list[_Setting] = []
+    for reader, writer, value in names:
+        settings.append((getattr(internal, reader), getattr(internal, writer), value))
+    for *words, precision in map(str.split, _PRECISIONS):
+        read_precision = partial(internal._get_fp32_precision_getter, *words)
+        settings.append((read_precision, partial(internal._set_fp32_precision_setter, *words), precision))
     return [
         *settings,
         # The next two functions set precisions of the newer interface too. TF32 would round factors to 10 bits.
