@@ -126,8 +126,8 @@ class _ProcessSettings:
             if self._blocks:
                 self._fix()  # user code in the block may have changed settings
             else:
-                for _, write, _ in reversed(_settings()):
-                    write(self._values.pop())
+                for setting in reversed(_settings()):
+                    setting[1](self._values.pop())
 
     def _fix(self) -> None:
         is_first = not self._values
