@@ -19,7 +19,7 @@ from harness.studies.candidate import CONFIRMED_STATES, NetworkState
 from harness.system import statistics
 from harness.training.result import finite
 from reports import history
-from reports.render import count
+from reports.render import count, specification
 from reports.study_facts import DIGITS, front_of
 from search_spaces.catalog import network_name
 from search_spaces.deployment import WIDE_BITS
@@ -71,12 +71,12 @@ _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 def svg(chart: Any, width: int = 760) -> str:
     """Return a chart as SVG, ``width`` pixels wide."""
-    return vl_convert.vegalite_to_svg(chart.properties(width=width).to_dict(validate=False))
+    return vl_convert.vegalite_to_svg(specification(chart.properties(width=width)))
 
 
 def png(chart: Any, width: int = 760) -> bytes:
     """Return a chart as PNG, ``2 * width`` pixels wide."""
-    return vl_convert.vegalite_to_png(chart.properties(width=width).to_dict(validate=False), scale=2)
+    return vl_convert.vegalite_to_png(specification(chart.properties(width=width)), scale=2)
 
 
 def _finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:

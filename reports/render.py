@@ -71,7 +71,7 @@ def page(
         rows = chart._get("datasets")
         bare = chart.copy(deep=False)
         bare.datasets = Undefined
-        specs[name] = bare.to_dict(validate=False)
+        specs[name] = specification(bare)
         tables |= specs[name].pop("datasets", {})  # Altair moves inline rows to "datasets"
         tables |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
@@ -88,6 +88,15 @@ def page(
         heights={name: spec.get("height", 0) for name, spec in specs.items()},
         **facts,
     )
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """Return the Vega-Lite document of an Altair chart, regardless of the theme and data transformer of the caller."""
+    from altair import data_transformers, theme
+
+    with theme.enable("default"), data_transformers.enable("default"):
+        result: dict[str, Any] = chart.to_dict(validate=False)
+    return result
 
 
 def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:

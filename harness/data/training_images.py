@@ -18,7 +18,6 @@ import gzip
 import hashlib
 import importlib.metadata
 import importlib.resources
-import importlib.util
 import io
 import itertools
 import json
@@ -38,6 +37,7 @@ import numpy as np
 from harness.data.datasets import AUTO, DataFile, Dataset, dataset
 from harness.system.errors import DataError, as_command, reason, refused
 from harness.system.files import workspace
+from harness.system.user_code import declare_operators
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +54,6 @@ _READ_AGAIN_HINT = "remove the folder and read the source again"
 OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
 # NumPy's data type by the third byte of an IDX file (see ``idx_array``).
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-# torch removes the operators of a ``Library`` when the object is collected, so a reference must outlive the import.
-_STUBS: list[Any] = []
 
 
 class MissingData(DataError):
@@ -483,23 +481,7 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
         socket.setdefaulttimeout(timeout_before)
 
 
-@functools.cache
 def import_torchvision() -> Any:
-    """Import torchvision, even if the compiled extension of torchvision cannot be loaded.
-
-    pip may install a torchvision wheel built for CUDA beside a CPU-only torch. The compiled extension then fails to
-    load, and the import ends in "operator torchvision::nms does not exist" unless two operators are declared.
-    """
-    import torch
-
-    spec = importlib.util.find_spec("torchvision")
-    try:
-        if spec is not None and spec.origin is not None:
-            for library in Path(spec.origin).parent.glob("_C*.so"):
-                torch.ops.load_library(library)  # type: ignore[no-untyped-call]
-    except OSError:
-        _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
-        # The import of torchvision 0.28.0 beside torch 2.13.0+cpu fails without both operators.
-        _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    """Import torchvision, even if the compiled extension of torchvision cannot be loaded."""
+    declare_operators()
     return importlib.import_module("torchvision")

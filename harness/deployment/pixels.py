@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.data.own.values import as_array, check_finite, check_scale
 from harness.system.errors import DataError
+from harness.system.settings import fixed_settings
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.torch_network import normalised
 from search_spaces.network import Architecture
@@ -36,7 +37,7 @@ class RawInputNetwork(nn.Module):
         self.takes_bytes = takes_bytes(dataset)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Return the logits, (images, classes).
+        """Return the logits, (images, classes), with the settings of torch of the training.
 
         Args:
             numbers: Raw numbers of any type, (images, channels, rows, columns); axes of length 1 may be omitted.
@@ -44,6 +45,12 @@ class RawInputNetwork(nn.Module):
         Raises:
             DataError: The numbers have a wrong shape or scale, or are not finite. Doubtful scales cause a warning.
         """
+        if torch.compiler.is_compiling():
+            return self._forward(numbers)
+        with fixed_settings(of_guest=True):
+            return self._forward(numbers)
+
+    def _forward(self, numbers: Tensor) -> Tensor:
         shape = self.dataset.image_shape
         if not isinstance(numbers, Tensor):
             try:

@@ -28,6 +28,7 @@ from harness.studies.names import fit_name
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
 from harness.system.option import converted
+from harness.system.settings import fixed_settings
 from harness.system.terminal import silent
 from search_spaces.space_errors import SearchSpaceError
 
@@ -220,7 +221,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
             pixels = own.pixels_of(self.data_, self._validated(X))
-        return _probabilities(self._model, pixels)[:, self._columns]
+            return _probabilities(self._model, pixels)[:, self._columns]
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the most probable label of each image, of the shape (images,); raises as ``predict_proba`` does.
@@ -228,7 +229,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Args:
             X: Images or series, in the form given to ``fit``.
         """
-        labels: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        indices = self.predict_proba(X).argmax(1)
+        labels: np.ndarray[Any, Any] = self.classes_[indices]
         return labels
 
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20, *, groups: Any = None) -> Certificate:
@@ -275,7 +277,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 def _errors_as_value_errors() -> Iterator[None]:
     """Raise errors about arguments and data as ``WrongArgument`` and ``WrongData``; storage and device stay errors."""
     try:
-        yield
+        with fixed_settings():
+            yield
     except (ValueError, StorageError, DeviceError):
         raise
     except (HarnessError, SearchSpaceError) as error:

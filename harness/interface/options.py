@@ -23,6 +23,7 @@ from harness.interface.declarations import DECLARED
 from harness.system.errors import Interrupted
 from harness.system.interruption import deferred
 from harness.system.option import Group, Option, options_of
+from harness.system.settings import fixed_settings
 from harness.system.terminal import counted, say, write
 from search_spaces.space_errors import nearest
 
@@ -158,6 +159,7 @@ def takes(**helps: str) -> Callable[[_F], _F]:
                 declarations[name].help = helps.get(name, DECLARED[name].help)
 
         @functools.wraps(function)
+        @fixed_settings()
         def checking(*arguments: Any, **keywords: Any) -> Any:
             values = _bound(function.__name__, signature, *arguments, **keywords)
             checked_values = {name: each.checked(values.get(name)) for name, each in declarations.items()}
@@ -185,6 +187,7 @@ def takes_request(
 
     def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
+        @fixed_settings()
         def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
             checked_request = cast(Any, request)(**_bound(function.__name__, signature, *arguments, **keywords))
             with deferred():

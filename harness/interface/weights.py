@@ -13,7 +13,7 @@ from harness.interface import options
 from harness.interface.lookup import NetworkArgument, only_row, recipe_of, row_of
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
-from harness.system.machine import choose_device, torch_of_caller
+from harness.system.machine import choose_device
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Epoch, Errors, Purpose, Result, Status
 from search_spaces.network import Architecture
@@ -196,8 +196,6 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     Raises:
         DeviceError: The device or the engine is not available.
     """
-    import torch
-
     from harness.data.training_images import split
     from harness.training.native.engine import choose_engine
     from harness.training.progress import Reporter
@@ -210,10 +208,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     options.say_training(choice, job.recipe, len(images.train_labels) if parts is None else len(parts.train))
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)
-    with torch_of_caller(), Reporter(epochs, "epochs") as reporter:
-        # Same number of threads as in searches and verifications: the bits of the weights depend on the number.
-        torch.set_num_threads(1)
-
+    with Reporter(epochs, "epochs") as reporter:
         epochs_per_line = math.ceil(epochs / _MOST_EPOCH_LINES)
         reported_epochs = 0
 

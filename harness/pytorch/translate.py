@@ -113,7 +113,7 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         ContentError: The module cannot be run or recorded.
     """
     with quiet(name):
-        module = _with_usual_dropout(copy.deepcopy(module)).eval()
+        module = _with_usual_dropout(copy.deepcopy(module)).eval().float().cpu()
         frozen_names = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)

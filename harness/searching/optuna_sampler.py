@@ -34,8 +34,6 @@ from search_spaces.space import (
 )
 from search_spaces.space_errors import DrawError, nearest
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 # Population size P of aging evolution (``_offspring``). Real et al. use P = 100 and S = 25 for 20,000 networks; a
 # search trains about 100 networks (diary 51).
 _POPULATION = 20
@@ -245,6 +243,7 @@ class SamplerStudy:
         self.sampler = sampler
         self.seeds = seeds
         # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=0), study_name="search")
         # Networks without decisions, such as baselines, are kept in a separate study, because BruteForceSampler raises
         # if only some trials have parameters (optuna/optuna#4948).

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, quote_plus, unquote
@@ -253,13 +254,12 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     digests = {"space_text": hashlib.sha256(config.space_text.encode()).hexdigest(), "recipe": config.recipe.hash}
     # Converted to JSON and back, for a comparison with values from the database.
     configuration = json.loads(json.dumps(config_document(config) | digests))
-    # Not in ``warnings.catch_warnings``: filters restored by a different thread would replace a temporary filter.
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
     attributes = study.user_attrs
     trials = study.get_trials(deepcopy=False)
     if not attributes and not trials:
-        study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
+        # Without the decorator, which warns that the method is experimental.
+        unwrap(optuna.Study.set_metric_names)(study, ["validation error (%)", OBJECTIVES[config.minimised[0]]])
     # Without trials, missing attributes mean that the study was just created.
     comparable = attributes if trials else configuration | attributes
     different = [key for key, value in configuration.items() if comparable.get(key) != value]

@@ -154,7 +154,7 @@ def _facts(*keys: str) -> list[str]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; on a GPU, make torch deterministic.
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         UsageError: ``name`` is no such device.
@@ -172,12 +172,6 @@ def choose_device(name: str) -> torch.device:
         number = int(match.group(1) or "0")  # cuda is cuda:0
         if number >= count:
             raise DeviceError(f"device {name} was requested, but torch {torch.__version__} finds {count} CUDA devices")
-        # Equal seeds must give equal weights: no kernel selection by timing, no kernels with random summation order.
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        # TF32 would round the factors of products to a mantissa of 10 bits.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(name)
 
 
@@ -193,19 +187,6 @@ def worker_count(workers: int | None, device: torch.device) -> int:
     if workers is not None:
         return workers
     return core_count() if device.type == "cpu" else 1
-
-
-@contextmanager
-def torch_of_caller() -> Iterator[None]:
-    """Restore the number of threads and the random state of torch after the block."""
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def check_may_start() -> None:

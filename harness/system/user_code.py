@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +21,12 @@ from typing import Any, cast
 
 from harness.system import clock
 from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.system.settings import fixed_settings
 
 _EARLY_SECONDS = 0.1  # largest difference between the alarm and the clock
 _STOP = object()  # ends the thread of a ``Listener``
+# torch removes the operators of a ``Library`` when the object is collected, so a reference must outlive the import.
+_STUBS: list[Any] = []
 
 
 def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
@@ -42,10 +46,11 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
         raise UsageError(f"{purpose} {name} is not MODULE:FUNCTION, for example {Path(module).stem}:{function or 'f'}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    declare_operators()
     try:
         # Computed before the import: the file may change during the import, and the digest must be that of this code.
         imported_sha256 = _IMPORTED_SHA256.get(module) or sha256_of(module)
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), fixed_settings():
             result: Any = getattr(import_module(module), function)
         if not callable(result):
             raise TypeError(f"{type(result).__name__} is not callable")
@@ -203,6 +208,27 @@ def guarding_user_code(
             raise
         line = str(error) if isinstance(error, _TimeIsOver) else _line(error)
         raise error_type(f"{name} failed: {_place(error)}{clean(line)}") from error
+
+
+@cache
+def declare_operators() -> None:
+    """Allow imports of torchvision even if the compiled extension of torchvision cannot be loaded.
+
+    pip may install a torchvision wheel built for CUDA beside a CPU-only torch. The compiled extension then fails to
+    load, and the import ends in "operator torchvision::nms does not exist" unless two operators are declared.
+    """
+    import torch
+
+    spec = find_spec("torchvision")
+    try:
+        if spec is not None and spec.origin is not None:
+            for library in Path(spec.origin).parent.glob("_C*.so"):
+                torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+    except OSError:
+        _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
+        # The import of torchvision 0.28.0 beside torch 2.13.0+cpu fails without both operators.
+        _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 class _TimeIsOver(BaseException):

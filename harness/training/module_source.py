@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.system.errors import UsageError
-from harness.system.user_code import code_sha256, guarding_user_code, sha256_of
+from harness.system.settings import fixed_settings
+from harness.system.user_code import code_sha256, declare_operators, guarding_user_code, sha256_of
 from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
@@ -147,15 +148,14 @@ def quiet(purpose: str) -> Iterator[StringIO]:
     Raises:
         ContentError: The module failed; the message names file and line.
     """
-    import torch
-
+    declare_operators()  # imports torch, so that the settings of torch are restored
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that cannot be recorded
     output = StringIO()
     try:
         with (
-            torch.random.fork_rng(devices=[]),
+            fixed_settings(),
             guarding_user_code(purpose, seconds=0),
             redirect_stdout(output),
             redirect_stderr(StringIO()),

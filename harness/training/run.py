@@ -30,6 +30,7 @@ from harness.system import clock, files
 from harness.system.document import document_of
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
+from harness.system.settings import fixed_settings
 from harness.system.statistics import roc_auc
 from harness.system.terminal import say
 from harness.system.user_code import function_of, guarding_user_code
@@ -158,6 +159,7 @@ def execute(job: Job, data: TrainingData) -> Result:
     return train_job(job, data)[0]
 
 
+@fixed_settings()
 def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | None = None) -> tuple[Result, Training]:
     """Run a job and return the result and the run.
 
@@ -176,6 +178,8 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         DeviceError: The device or the engine is not available, or the memory is not sufficient.
         StorageError, UsageError: A file cannot be written.
     """
+    # The bits of the weights depend on the number of threads.
+    torch.set_num_threads(1)
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     train_set, validation_set = _image_sets(job, data, device)
@@ -306,6 +310,7 @@ def _train_by_user(
     class LastEpochIsOver(BaseException):
         pass
 
+    @fixed_settings()
     def report(loss: float | torch.Tensor) -> None:
         """Report a finished epoch with the mean loss; raise ``LastEpochIsOver`` after the last epoch."""
         nonlocal epoch_start
@@ -323,7 +328,8 @@ def _train_by_user(
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
     torch.manual_seed(seed)
     module.train()
-    with guarding_user_code(f"trainer {run.recipe.trainer}", seconds=0), contextlib.suppress(LastEpochIsOver):
+    user_code = guarding_user_code(f"trainer {run.recipe.trainer}", seconds=0)
+    with user_code, contextlib.suppress(LastEpochIsOver), fixed_settings():
         function(run.architecture, module, images, seed, run.recipe.epochs, report)
         epochs = f"{len(run.history)} of {last_epoch} epochs"
         raise ValueError(f"return after {epochs}; call report(loss) at the end of each epoch")

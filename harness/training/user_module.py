@@ -67,6 +67,7 @@ class Description:
         op: Name, counts, and hashes of code and operators.
         parts: Layers in the order of the module.
         notes: Sentences about unusual behaviour.
+        fault: Why the module cannot be trained, as the end of a sentence; empty if it can.
         ends_in_softmax: Whether the outputs are probabilities, of which a training takes the logarithms.
     """
 
@@ -74,6 +75,7 @@ class Description:
     parts: tuple[ModulePart, ...]
     notes: tuple[str, ...]
     ends_in_softmax: bool
+    fault: str = ""
 
 
 class SeededModule(nn.Module):
@@ -185,10 +187,12 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
         raise ContentError("a module outside of the notation is trained by its name only", hint=hint)
     # Compared before the code is executed.
     description = described(op.name, check_code(op), Task(input_shape, op.outputs))
+    if description.fault:
+        raise ContentError(f"{op.name} {description.fault}")
     for item in fields(UserModule):
         if item.compare:
             _compare(op, item.name, getattr(description.op, item.name))
-    return SeededModule(fresh_module(op.name), op.outputs, ends_in_softmax=description.ends_in_softmax)
+    return SeededModule(fresh_module(op.name).float().cpu(), op.outputs, ends_in_softmax=description.ends_in_softmax)
 
 
 def check_code(op: UserModule) -> str:
@@ -258,9 +262,11 @@ class _Examination:
         if any(map(is_lazy, weights)):
             raise self._refusal("the shapes of a lazy layer are unknown before its first batch")
         is_drawn = any(bool((weight != weight.flatten()[:1]).any()) for weight in weights)
+        fault = ""
         # Without a name, the weights may be weights of an instance.
         if name and is_drawn and all(map(torch.equal, weights, self.second.parameters())):
-            raise self._refusal("the first weights are always the same: remove the seed from the code of the module")
+            fault = "cannot be trained, because its first weights are always the same: remove the seed from the code"
+            self._notes.append(fault)
         ends_in_softmax = self._evaluate()
         graph = self._graph()
         buffers = self._train()
@@ -287,7 +293,7 @@ class _Examination:
             name=name,
         )
         layers = tuple(part for path, part in parts.items() if path)
-        return Description(op, layers, tuple(self._notes), ends_in_softmax)
+        return Description(op, layers, tuple(self._notes), ends_in_softmax, fault)
 
     def _refusal(self, reason: str) -> ContentError:
         return ContentError(f"{self._subject}: {reason}")
@@ -296,7 +302,7 @@ class _Examination:
         """Return the module with first weights of a seed."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return make()
+            return make().float().cpu()
 
     def _outputs(self, module: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
         """Return the logits, and check that the module neither prints nor seeds the generator.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import altair
 import matplotlib
 import pytest
 from PIL import Image, ImageFont
@@ -94,6 +95,19 @@ def text_boxes(svg: str) -> list[tuple[float, float, float, float]]:
 
     walk(ElementTree.fromstring(svg), 0, 0)
     return boxes
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), [("theme", "dark"), ("data_transformers", "json"), ("data_transformers", "vegafusion")]
+)
+def test_settings_of_altair_do_not_change_a_chart(registry: str, name: str, workspace: Path):
+    chart = charts._bars([("first", 1), ("second", 2)], "proposals", "a chart")
+    expected = render.specification(chart)
+
+    with getattr(altair, registry).enable(name):
+        assert render.specification(chart) == expected
+        assert getattr(altair, registry).active == name
+    assert not [*workspace.iterdir()]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 30])

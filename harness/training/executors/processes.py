@@ -227,8 +227,7 @@ def _begin(source: DataLocation) -> None:
 
 
 def settle() -> None:
-    """Configure this process for training: a single thread, and freed memory is kept for the next step."""
-    torch.set_num_threads(1)
+    """Configure this process for training: freed memory is kept for the next step."""
     # The first call of a method of ``_UNCOMPILED`` imports the compiler of torch (1 s, 72 MiB), in order to exempt the
     # method from compilation (``torch._disable_dynamo``). Trainings call these methods outside of compiled code.
     for method in _UNCOMPILED:

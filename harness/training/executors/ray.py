@@ -141,7 +141,7 @@ def _facts(
         except EngineUnavailable as error:
             if engine == "native":
                 raise DeviceError(f"no native engine: {error}") from error
-    # A job trains with a single thread (``settle``), unlike this process.
+    # A job trains with a single thread (``train_job``), unlike this process.
     return _Facts(source, replace(environment(torch_device, data_hash, name), threads=1), processor_name())
 
 

@@ -121,8 +121,8 @@ def test_torchvision_is_imported_with_matching_or_different_torch():
 
     direct_import = run("import torchvision")
     harness_import = run(
-        "from harness.data import training_images as d; d.import_torchvision();"
-        "from torchvision.transforms import v2; print(len(d._STUBS))"
+        "from harness.system import user_code as c; from harness.data.training_images import import_torchvision as i;"
+        "i(); from torchvision.transforms import v2; print(len(c._STUBS))"
     )
 
     assert harness_import.returncode == 0, harness_import.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, get_scorer, log_loss, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
@@ -209,7 +212,15 @@ def test_studies_of_all_clones_form_a_group(fast_searches: None, monkeypatch: py
     assert groups == ["parts"] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score", "certify"])
+def test_method_before_fit_raises_not_fitted_error(method: str):
+    X, y = _steps([0, 1])
+    for estimator in (_classifier(), clone(_classifier()), pickle.loads(pickle.dumps(_classifier()))):
+        with pytest.raises(NotFittedError):
+            getattr(estimator, method)(*([X] if method.startswith("predict") else [X, y]))
+
+
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 def test_estimator_passes_all_checks_of_scikit_learn(fast_searches: None):
     results = check_estimator(_classifier(target=0.4, limits="parameters<=500"), on_skip=None)

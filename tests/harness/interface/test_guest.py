@@ -22,7 +22,7 @@ from harness.searching import loop
 from harness.system import clock, machine
 from harness.system.errors import HarnessError, UsageError
 from harness.system.interruption import handled
-from harness.system.machine import torch_of_caller
+from harness.system.settings import fixed_settings
 from tests import searches
 from tests.fakes import without_processes
 
@@ -60,7 +60,7 @@ def test_torch_settings_are_restored(workspace: Path):
     torch.set_num_threads(2)
     try:
         state = torch.random.get_rng_state()
-        with suppress(ZeroDivisionError), torch_of_caller():
+        with suppress(ZeroDivisionError), fixed_settings():
             torch.set_num_threads(1)
             torch.manual_seed(5)
             raise ZeroDivisionError

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_notation, parse_space
 from search_spaces.space import judge
 from search_spaces.space_errors import NotationError, ShapeError
+from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD
 
@@ -224,10 +228,42 @@ def test_unsupported_module_is_refused_in_one_line(case: str, tmp_path: Path, ca
     random.seed(1)
 
     with pytest.raises(HarnessError, match=reason) as caught:
-        description(text, tmp_path)
+        build(Architecture((description(text, tmp_path).op,)), MNIST)
 
     assert "\n" not in caught.value.message
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("line", ["torch.manual_seed(7)", "torch.set_default_dtype(torch.float64)"])
+def test_instance_is_counted_regardless_of_settings_in_its_file(line: str, workspace: Path) -> None:
+    layers = LAYERS.replace("nn.GroupNorm", "nn.Tanhshrink(), nn.GroupNorm")  # not in the notation
+    Path("net.py").write_text(f"{HEAD}{line}\nNet = nn.Sequential({layers})\n")
+
+    assert harness.explain("net.py:Net").analysis.parameters == CONVOLUTION + 20
+    assert torch.get_default_dtype() == torch.float32
+    if "seed" in line:
+        for function in (harness.train, harness.verify):
+            with pytest.raises(ContentError, match=r"net\.py:Net cannot be trained.*always the same"):
+                function("net.py:Net", dataset="mnist-5k", recipe="smoke")
+        assert not Path("runs").exists()
+    else:
+        assert harness.train("net.py:Net", "mnist-5k", epochs=1).accuracy_pct is not None
+
+
+def test_file_may_import_torchvision_that_does_not_load(workspace: Path) -> None:
+    """The package lacks the operator ``nms``, as torchvision beside a torch of a different build."""
+    Path("torchvision").mkdir()
+    Path("torchvision/_C.so").write_text("not a library")
+    Path("torchvision/__init__.py").write_text("import torch\ntorch.ops.torchvision.nms\n")
+    Path("net.py").write_text(f"import torchvision\n{GROUPS}")
+    code = "from harness.training.module_source import load_value; print(load_value('net.py:Net').__name__)"
+    environment = os.environ | {"PYTHONPATH": f"{workspace}{os.pathsep}{REPOSITORY}"}
+
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, cwd=workspace
+    )
+
+    assert process.stdout == "Net\n", process.stderr
 
 
 def test_file_may_seed_generator_before_class_definition(tmp_path: Path) -> None:
