@@ -96,7 +96,27 @@ def test_sketch_of_test_part_has_smallest_digests_of_images(toy, tmp_path: Path)
     images = toy.unpacked["t10k-images-idx3-ubyte"][16:]
     digests = {hashlib.sha256(images[start : start + 784]).hexdigest()[:12] for start in range(0, len(images), 784)}
 
-    assert sketch_of_test_part(load("toy", tmp_path).dataset, tmp_path) == tuple(sorted(digests)[:SKETCH_SIZE])
+    sketch = sketch_of_test_part(load("toy", tmp_path).dataset, tmp_path)
+    assert sketch[: len(digests)] == tuple(sorted(digests)[:SKETCH_SIZE])
+
+
+@pytest.mark.parametrize("levels", [1, -1, 6, -6, 30])
+def test_sketch_recognises_brighter_and_darker_test_part(levels: int, monkeypatch: pytest.MonkeyPatch):
+    random = np.random.default_rng(0)
+    # Dark backgrounds and saturated ink; the last picture has a single shade.
+    images = random.integers(0, 256, (100, 1, 8, 8)).clip(64, 192).astype(np.uint8) - 64
+    images = (images * 2.0).clip(max=255).astype(np.uint8)
+    images[-1] = 7
+    changed_images = (images.astype(int) + levels).clip(0, 255).astype(np.uint8)
+    other_images = random.integers(0, 256, (100, 1, 8, 8), dtype=np.uint8)
+    other_images[-1] = 9
+    sketches = []
+    for pixels in (images, changed_images, other_images):
+        monkeypatch.setattr(testset, "locked_arrays", lambda *_, pixels=pixels: (pixels, None))
+        sketches.append({*sketch_of_test_part(MNIST, None)})
+
+    assert sketches[0] & sketches[1]
+    assert not sketches[0] & sketches[2]
 
 
 def test_read_without_log_is_rejected(toy, tmp_path: Path):

@@ -162,6 +162,21 @@ def test_confirmation_requires_a_seed_on_each_fold_of_groups(errors: list[int], 
         assert (candidate.is_confirmed, candidate.is_refuted) == (outcome == "confirmed", outcome == "refuted")
 
 
+def test_confirmation_counts_effective_number_of_validation_images():
+    # Equal errors on 1,000 images. If these are copies of 60 pictures, the spread between seeds is larger.
+    chances = []
+    for cases in (0, 300, 5_000):
+        state = StudyState(Path("study"), searches.config(threshold_pct=97.0, image_folds=5, validation_groups=cases))
+        state.apply(Entry(0.0, make_proposal(0)))
+        for index in range(5):
+            run = make_result(errors=28, validation_size=1_000, purpose=Purpose.CONFIRM, seed_index=index)
+            state.apply(Entry(1.0, RunEnded(run=replace(run, trial=0))))
+        chances.append(state.candidates[0].chance_to_verify)
+
+    assert state.candidates[0].groups is None
+    assert chances[1] < chances[0] == chances[2]
+
+
 def test_errors_on_folds_of_different_sizes_count_as_shares():
     state = StudyState(Path("study"), searches.config(group_folds=2, validation_groups=2, test_groups=2))
     state.apply(Entry(0.0, make_proposal(0)))

@@ -135,6 +135,64 @@ def test_group_lies_on_one_side_of_every_division(balanced: bool, has_validation
         assert not persons[0] & persons[1]
 
 
+def copied(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return random pictures with copies of each, (sum of counts, 16, 16), and alternating classes."""
+    pictures = np.random.default_rng(0).integers(0, 256, (len(counts), 16, 16), dtype=np.uint8)
+    labels = np.array(CLASSES)[np.arange(len(counts)) % 2]
+    return pictures.repeat(counts, axis=0), labels.repeat(counts)
+
+
+def test_copies_of_a_picture_count_as_a_group(tmp_path: Path):
+    spec = own.from_arrays("copies", *copied([25] * 24))
+
+    # A fifth of twelve pictures of each class is three pictures. The folds have three of the other eighteen.
+    assert (spec.test_size, spec.test_group_sizes, spec.test_cases) == (150, (25,) * 6, 6)
+    assert (spec.validation_group_sizes, spec.validation_cases) == ((25,) * 15, 15)
+    assert (spec.image_folds, spec.group_folds) == (5, 0)
+    _, test = next(iter(sides(spec, tmp_path / "log")))
+    assert len(test) == 6
+    pixels, _ = read_test_set(load(spec.name), purpose="a test", log=tmp_path / "log")
+    names = np.unique(pixels.flatten(1).numpy(), axis=0, return_inverse=True)[1]
+    assert len({*zip(names.tolist(), spec.test_groups, strict=True)}) == 6
+    # Six pictures without an error: 0.05 ** (1 / 6) is 61 %.
+    assert description(load(spec.name))["provable"] == []
+    # The standard error of a share of 0.3 among 15 pictures.
+    margin = math.sqrt(0.3 * 0.7 / 15)
+    assert error_ratio_of(spec, 70).threshold_pct(70) == pytest.approx(70 + 100 * margin)
+    assert "6 groups of test images decide" in group_warning(spec)
+
+
+def test_copies_of_very_different_numbers_have_the_effective_number_of_kish():
+    images, labels = copied([1] * 160)
+    test_images, test_labels = copied([31, 20, 20, 15, 15, 10, *[3] * 14, *[2] * 10, *[1] * 10])
+    spec = own.from_arrays("icons", images, labels, 255 - test_images, test_labels)
+
+    assert spec.test_group_sizes == tuple(np.bincount(spec.test_groups))
+    assert (spec.test_size, len(spec.test_group_sizes)) == (183, 40)
+    assert spec.test_cases == pytest.approx(183**2 / (31**2 + 2 * 20**2 + 2 * 15**2 + 100 + 14 * 9 + 10 * 4 + 10))
+    # The other parts have no copies.
+    assert (spec.validation_group_sizes, spec.validation_cases) == ((), spec.validation_size * spec.folds)
+
+
+def test_few_copies_form_no_groups():
+    spec = own.from_arrays("few", *copied([2] * 6 + [1] * 400))
+
+    assert (spec.test_group_sizes, spec.validation_group_sizes) == ((), ())
+    assert (spec.test_cases, spec.validation_cases) == (spec.test_size, spec.validation_size * spec.folds)
+
+
+def test_copies_connect_groups():
+    images, labels = copied([2] * 60)
+    # Persons 0 to 29 have four pictures. Persons 30 to 32 repeat a picture of persons 0 to 2.
+    persons = np.arange(120) // 4
+    persons = np.r_[persons, 30, 31, 32]
+    all_images = np.concatenate([images, images[[0, 4, 8]]])
+    spec = own.from_arrays("persons", all_images, np.r_[labels, labels[[0, 4, 8]]], groups=persons)
+
+    assert spec.group_folds == 5
+    assert sorted(spec.test_group_sizes + spec.validation_group_sizes) == [4] * 27 + [5] * 3
+
+
 @pytest.mark.parametrize(("count", "test_count"), [(600, 5), (35, 5), (12, 4), (6, 2)])
 def test_each_group_validates_in_one_fold_unless_groups_are_many(count: int, test_count: int, tmp_path: Path):
     # The sizes of the groups differ by a factor of ten.

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from harness.data import own
-from harness.data.own.near_duplicates import copy_levels, near_pairs
+from harness.data.own.near_duplicates import copy_levels, near_keys, near_pairs
+from harness.data.own.values import digests
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES
 from tests.harness.data.own.test_divisions import sides
@@ -58,6 +59,72 @@ def test_near_duplicates_are_pairs(change: Callable[[np.ndarray], np.ndarray], c
     pairs = {(first, second - 60) for first, second in near_pairs(np.concatenate([images, change(images)]))[0].tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
+
+
+def brighten(images: np.ndarray, levels: int) -> np.ndarray:
+    return (images.astype(int) + levels).clip(0, 255).astype(np.uint8)
+
+
+def enhance(images: np.ndarray, factor: float) -> np.ndarray:
+    enhanced = [[ImageEnhance.Brightness(Image.fromarray(each)).enhance(factor) for each in image] for image in images]
+    return np.array(enhanced)
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored": lambda images: images[..., ::-1],
+    "upside down": lambda images: images[..., ::-1, :],
+    "turned by 180 degrees": lambda images: np.rot90(images, 2, (2, 3)),
+    "brighter by a level": lambda images: brighten(images, 1),
+    "brighter": lambda images: brighten(images, 6),
+    "darker": lambda images: brighten(images, -20),
+    "factor of brightness": lambda images: enhance(images, 0.8),
+    "mirrored, brighter and saved again": lambda images: recompress(brighten(images, 6)[..., ::-1]),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(("channels", "rows", "columns"), [(1, 28, 28), (3, 40, 24), (1, 130, 130)])
+def test_changed_copies_share_keys_unless_classes_differ(name: str, channels: int, rows: int, columns: int):
+    # Grey levels from 20 to 220, so that few pixels reach the end of the range.
+    images = (scenes(40, channels, max(rows, columns))[:, :, :rows, :columns] * (200 / 255) + 20).astype(np.uint8)
+    all_images = np.concatenate([images, CHANGES[name](images)])
+    labels = np.arange(80) % 4
+    labels[-20:] += 1
+    keys = near_keys(all_images, digests(all_images), labels).keys
+
+    is_joined = keys[:40] == keys[40:]
+    # A difference of a level is an ordinary near-duplicate, which may have a wrong label.
+    assert is_joined.tolist() == [True] * 20 + [name == "brighter by a level"] * 20
+    assert len(np.unique(keys)) == 80 - is_joined.sum()
+
+
+def test_quarter_turns_are_copies_and_other_changes_are_not():
+    images = scenes(40, side=32)
+    changes = [
+        np.rot90(images, 1, (2, 3)),
+        np.roll(images, 2, 3),
+        np.array([[np.asarray(Image.fromarray(image[0]).rotate(5))] for image in images]),
+        255 - images,
+        (images * 0.5).astype(np.uint8),
+    ]
+    counts = []
+    for changed_images in changes:
+        all_images = np.concatenate([images, changed_images])
+        keys = near_keys(all_images, digests(all_images), np.arange(80) % 4).keys
+        counts.append(int((keys[:40] == keys[40:]).sum()))
+
+    assert counts[0] == 40
+    assert max(counts[1:]) <= 1
+
+
+def test_mirrored_classes_are_no_copies():
+    # Pictures of b are mirrored pictures of d, and a picture of either class is seldom a mirrored picture of its class.
+    images = scenes(60)
+    all_images = np.concatenate([images, images[..., ::-1], images[:3] // 2, images[:3, :, :, ::-1] // 2])
+    labels = np.array([0, 1]).repeat(60).tolist() + [0] * 6
+    keys = near_keys(all_images, digests(all_images), np.array(labels)).keys
+
+    assert len(np.unique(keys)) == len(all_images)
 
 
 def test_pairs_equal_comparison_of_all_images():

@@ -35,11 +35,35 @@ def test_data_set_is_independent_of_source_and_row_order(tmp_path: Path):
     assert own.from_arrays("Pets", images / 255, labels).sha256 != own.read(folder).sha256
 
 
+def test_copies_among_further_images_count_as_groups(tmp_path: Path):
+    spec = own.from_arrays("pets", *pictures())
+    images, labels = pictures(seed=1)
+    folder = as_folder(tmp_path / "further", images.repeat(4, axis=0), labels.repeat(4))
+
+    assert labelled_images(str(folder), spec, None).group_sizes == (4,) * 60
+
+
 def test_duplicate_images_are_listed():
     images, labels = pictures()
     images[7] = images[3]
 
     assert own.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
+
+
+def test_stored_data_of_earlier_versions_get_groups_of_copies():
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
+    spec = own.from_arrays("pets", images, np.array(CLASSES)[np.arange(30) % 3].repeat(4))
+    path = workspace().data(spec.name) / "data.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for field in ("validation_group_sizes", "test_group_sizes", "test_groups", "has_compared_images"):
+        del document[field]
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+    assert dataset(spec.name).test_cases == spec.test_size
+    assert own.data_name(spec.name) == spec.name
+    assert dataset(spec.name).test_groups == spec.test_groups
+    assert dataset(spec.name).test_group_sizes == spec.test_group_sizes == (4,) * 6
+    assert sorted(dataset(spec.name).validation_group_sizes) == sorted(spec.validation_group_sizes)
 
 
 def test_path_is_read_with_described_options_unless_ambiguous(tmp_path: Path):
