@@ -68,7 +68,7 @@ _EMULATED_FAMILIES = {
     # More memory than an ATmega328P, so that images of MNIST fit.
     "avr": replace(
         _AVR,
-        flags=("-mmcu=atmega1284p",),
+        flags=("-mmcu=atmega1284p", "-DHARNESS_NEAR_FLASH"),  # addresses as on the ATmega328P
         emulator=("simavr", "-m", "atmega1284p", "-f", "16000000"),
         ram_bytes=16_384,
         flash_bytes=131_072,

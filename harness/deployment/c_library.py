@@ -445,7 +445,7 @@ class _CStep:
         function = _FUNCTIONS[self.planned.kind]
         if self.is_fast and reads_planes(self.network.plan, self.planned):
             function = "convolve_planes"
-        arguments = [f"READ_STEP({self.index})", self._place(self.planned.source)]
+        arguments = [f"STEP({self.index})", self._place(self.planned.source)]
         if self.planned.target is None:
             return f"{function}({', '.join([*arguments, 'logits'])})"
         arguments.append(self._place(self.planned.target))
@@ -509,10 +509,8 @@ class _CStep:
         constants = self.constants
         *counts, _ = self.counts
         outputs = self.counts.output_channels
-        orders: list[str] = []
         blocks: list[int] = []
         if self.is_fast:
-            orders = [self.order]
             blocks = [self.block_filters, tile_columns(self.network.plan, self.planned)]
         takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
         is_signed = self.target is None or self.target.is_signed
@@ -521,21 +519,29 @@ class _CStep:
         if constants.slope == 0:
             low = 0
         return [
-            *self._array_names(), *orders, *self.extents, int(takes_mean), *self._byte_codes(),
+            *self._pointers, *self.extents, int(takes_mean), *self._byte_codes(),
             _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
             constants.sum_bits, constants.bias_bits, constants.output_bits,
             *counts, *blocks,
             constants.skip_multiplier, constants.slope or 0, low, high,
         ]  # fmt: skip
 
-    def _array_names(self) -> list[str]:
-        """Return the names of the kernel, the multipliers and the biases in C; 0, the null pointer, if absent."""
-        names = {
-            f"kernel_{self.planned.kernel}": self.planned.kernel is not None,
-            f"multipliers_{self.index}": len(self.constants.multipliers) > 0,
-            f"biases_{self.index}": len(self.constants.biases) > 0,
+    @property
+    def places(self) -> dict[str, str]:
+        """Names of the arrays of the step in C by member of the C structure."""
+        arrays = {
+            "kernel": (f"kernel_{self.planned.kernel}", self.planned.kernel is not None),
+            "multipliers": (f"multipliers_{self.index}", len(self.constants.multipliers) > 0),
+            "biases": (f"biases_{self.index}", len(self.constants.biases) > 0),
+            "order": (self.order, self.is_fast and self.order != "0"),
         }
-        return [name if is_present else "0" for name, is_present in names.items()]
+        return {member: name for member, (name, is_present) in arrays.items() if is_present}
+
+    @property
+    def _pointers(self) -> list[str]:
+        """Pointers in C to the arrays of the step; 0, the null pointer, for absent arrays."""
+        members = ("kernel", "multipliers", "biases", "order") if self.is_fast else ("kernel", "multipliers", "biases")
+        return [f"IN_TABLE({self.places[member]})" if member in self.places else "0" for member in members]
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""

@@ -153,7 +153,7 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
         if op is not None:
             module = _module_at(network, op.path)
             # Vectors are stored as maps of one position, which ``BatchNorm1d`` refuses.
-            values = module(values.flatten(1) if isinstance(module, nn.BatchNorm1d) else values)
+            values = module(values.flatten(1) if type(module) is nn.BatchNorm1d else values)
     if values.dim() == 2:
         values = values[:, :, None, None]
     if skip is not None:

@@ -372,3 +372,39 @@ def test_names_and_texts_are_valid_in_c(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="not an empty folder"):
         check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("optimise", Optimisation)
+@pytest.mark.parametrize("flags", [("-std=c99",), ("-x", "c++", "-std=c++11")], ids=["C", "C++"])
+def test_code_has_no_warnings_and_calls_no_library_with_user_flags(
+    optimise: Optimisation, flags: tuple[str, ...], tmp_path: Path
+):
+    _, images, integers = trained(parse_network(NETWORKS[0]), MNIST, count=12, passes=2)
+    write_files(replace(library_of(integers, MNIST, images.pixels.numpy()), optimise=optimise), tmp_path)
+    compilers = {
+        "gcc": (),
+        "clang": (),
+        "arm-none-eabi-gcc": ("-mcpu=cortex-m0", "-mthumb"),
+        "avr-gcc": ("-mmcu=atmega2560",),
+    }
+    warnings = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+    for compiler in filter(shutil.which, compilers):
+        for level in ("-Os", "-O2"):
+            words = [
+                compiler,
+                *compilers[compiler],
+                *flags,
+                level,
+                *warnings,
+                "-Isrc",
+                "-c",
+                "src/net.c",
+                "-o",
+                "net.o",
+            ]
+            subprocess.run(words, cwd=tmp_path, check=True)
+            nm = {"clang": "nm", "gcc": "nm"}.get(compiler, compiler.replace("gcc", "nm"))
+            symbols = subprocess.run(
+                [nm, "-u", "net.o"], cwd=tmp_path, capture_output=True, text=True, check=True
+            ).stdout
+            assert not re.findall(r"\bmem(?:set|cpy|move)\b", symbols), (compiler, level)

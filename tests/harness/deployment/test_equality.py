@@ -309,6 +309,31 @@ def test_clock_of_chip_agrees_with_loop_of_known_length(small: Library, chip: st
     assert 5 * macs < several.work < 250 * macs
 
 
+@pytest.mark.parametrize("optimise", Optimisation)
+def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation):
+    needs("avr-gcc", "simavr")
+    library = replace(small, examples=small.examples[:2], optimise=optimise)
+    family = replace(
+        FAMILIES["ATmega328P"],
+        flags=("-mmcu=atmega2560",),
+        emulator=("simavr", "-m", "atmega2560", "-f", "16000000"),
+        ram_bytes=8_192,
+        flash_bytes=262_144,
+    )
+
+    def write_behind_padding(library: Library, folder: Path) -> None:
+        write_files(library, folder)
+        source = folder / "src" / f"{library.name}.c"
+        arrays = "".join(
+            f"__attribute__((used)) static const char padding_{index}[30000] PROGMEM = {{ 1 }};\n" for index in range(3)
+        )
+        source.write_text(f"#include <avr/pgmspace.h>\n{arrays}{source.read_text()}")
+
+    emulation = emulate(library, library.examples, family, "-Os", write_behind_padding)
+
+    assert np.array_equal(emulation.logits, integer_logits(library.network, library.examples))
+
+
 @pytest.mark.nightly
 def test_folder_states_costs_on_each_chip(small: Library):
     for family in FAMILIES.values():
