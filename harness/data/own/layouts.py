@@ -22,16 +22,12 @@ from harness.system.errors import DataError
 PARTS = ("train", "validation", "test")
 _MOST_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
-_PART_WORDS = {
-    "train": ("train", "training", "trn"),
-    "validation": ("valid", "val", "validation", "dev", "development"),
-    "test": ("test", "testing", "tst"),
-}
+_PART_WORDS = {"train": "train training", "validation": "valid val validation dev development", "test": "test testing"}
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
 # Part by a word in the name of a folder, file or array; glued words such as testset are included.
-PART_OF_WORD = {
-    word + ending: part for part, words in _PART_WORDS.items() for word in words for ending in ("", *_PLAIN_WORDS)
-} | {TEST_FILES: "test"}
+PART_OF_WORD = {TEST_FILES: "test"} | {
+    word + ending: part for part, text in _PART_WORDS.items() for word in text.split() for ending in ("", *_PLAIN_WORDS)
+}
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,6 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,15 +151,10 @@ def _remember(text: str, name: str, options: SourceOptions) -> None:
     """Store the options with which the data set ``name`` was read from the path ``text``."""
     key = os.path.realpath(text)
     entry = {"name": name, "options": asdict(options)}
-    with _data_locked():
+    with locked(workspace().data(".lock")):
         entries_by_path = _entries_by_path()
         if entry not in entries_by_path.get(key, []):
             write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
-
-
-def _data_locked() -> AbstractContextManager[None]:
-    """Return a lock for files of data sets that several processes read, change and write."""
-    return locked(workspace().data(".lock"))
 
 
 def _descriptions_file() -> Path:
@@ -473,7 +467,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     )
     digest = content_digest(spec, [*unlocked_part.values(), *locked_part.values()])
     spec = replace(spec, name=f"{plain_name(source.name) or 'own'}-{digest[:8]}", sha256=digest)
-    with _data_locked():
+    with locked(workspace().data(".lock")):
         return _write(spec, unlocked_part, locked_part)
 
 
