@@ -27,6 +27,13 @@ _COMMANDS = (
 )  # fmt: skip
 
 
+_SYNONYMS = {  # options by names of the same settings in other tools
+    "--accuracy": "--target",
+    "--parameters": "--budget",
+    "--params": "--budget",
+}
+
+
 class _CommandGroup(click.Group):
     """A group that imports the module of a command on first use."""
 
@@ -139,7 +146,10 @@ def _as_harness_error(error: BaseException) -> HarnessError | None:
             message = message.replace("a valid float range", "a number")
             context = getattr(error, "ctx", None)
             command = context.command_path if context else as_command()
-            return UsageError(message, hint=f"see '{command} --help'")
+            options = {name for item in context.command.params for name in item.opts} if context else set[str]()
+            synonym = _SYNONYMS.get(getattr(error, "option_name", ""))
+            hint = f"did you mean '{synonym}'?" if synonym in options else f"see '{command} --help'"
+            return UsageError(message, hint=hint)
         case UnknownNameError():
             return UsageError(error.message, hint=error.hint)
         case SearchSpaceError():

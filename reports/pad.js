@@ -102,4 +102,4 @@ document.querySelectorAll("[data-example]").forEach((choice) => choice.addEventL
   board?.getContext("2d").clearRect(0, 0, board.width, board.height);
   show(examples[choice.dataset.example]);
 }));
-show(examples[0]);
+show(board ? null : examples[0]);

@@ -617,3 +617,21 @@ def test_damaged_weights_are_refused_in_one_line(name: str, tmp_path: Path):
         read_weights(path)
     assert refusal.value.exit_code == 4
     assert len(refusal.value.one_line.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["explain", "examples/missing.py"], None),
+        (["search", "--accuracy", "99"], "did you mean '--target'?"),
+        (["studies", "--accuracy", "99"], "see 'harness studies --help'"),
+    ],
+)
+def test_missing_file_and_option_of_other_tools_are_named(
+    arguments: list[str], hint: str | None, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run([*arguments, "--json"]) == 2
+
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert arguments[1] in error["message"]
+    assert error["hint"] == hint
