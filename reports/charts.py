@@ -114,7 +114,12 @@ def _accuracy_axis(title: str) -> Any:
     The scale spreads accuracies near 100 %: the distance from 99.4 to 99.7 equals the distance from 98 to 99.
     """
     scale = alt.Scale(type="log", reverse=True, nice=False, padding=18)
-    return alt.Y("errors:Q", scale=scale, title=title, axis=alt.Axis(labelExpr="format(100 - datum.value, '.6~r')"))
+    return alt.Y(
+        "errors:Q",
+        scale=scale,
+        title=f"{title} (errors logarithmic)",
+        axis=alt.Axis(labelExpr="format(100 - datum.value, '.6~r')"),
+    )
 
 
 def _log_axis(channel: type[Any], field: str, title: str) -> Any:
@@ -126,7 +131,7 @@ def _log_axis(channel: type[Any], field: str, title: str) -> Any:
         title: Title of the axis.
     """
     scale = alt.Scale(type="log", nice=False, padding=16)
-    return channel(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=",d", tickCount=8))
+    return channel(f"{field}:Q", scale=scale, title=f"{title} (logarithmic)", axis=alt.Axis(format=",d", tickCount=8))
 
 
 def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
@@ -539,7 +544,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
         return None
     x = _log_axis(alt.X, "parameters", "parameters")
-    y = _accuracy_axis("accuracy, % (errors logarithmic)")
+    y = _accuracy_axis("accuracy, %")
     # Fix the ends of the axes, otherwise a filter that removes points would rescale the chart.
     sizes = [row["parameters"] for row in points]
     errors = [row["errors"] for row in points]
@@ -580,7 +585,7 @@ def bench_curves(findings: Findings) -> Any:
         top = min(high, 1.1 * largest) if math.isfinite(low) else None
         rows.append({"method": name, "at": at / unit_seconds, "size": finite(size), "low": finite(low), "high": top})
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
-    y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
+    y = _log_axis(alt.Y, "size", "parameters of the answer")
     selection = alt.selection_point(fields=["method"], bind="legend")
     base = _over("curves")
     band = base.transform_filter({"param": selection.name, "empty": False})

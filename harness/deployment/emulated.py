@@ -43,6 +43,7 @@ class Family:
         pass_work: Work of a pass through the loop of known length (``LOOP`` in the program), in ``unit``.
         ram_bytes: Bytes of RAM of the emulated chip.
         flash_bytes: Bytes of flash of the emulated chip.
+        optimisation: Optimisation flag with which users build; None for the flag of the library's Makefile.
     """
 
     tool_prefix: str
@@ -53,6 +54,7 @@ class Family:
     pass_work: int
     ram_bytes: int
     flash_bytes: int
+    optimisation: str | None = None
 
 
 _BARE_METAL = ("-ffreestanding", "-nostdlib")  # compiler flags for a chip without an operating system
@@ -91,6 +93,7 @@ FAMILIES = {
         pass_work=6,
         ram_bytes=2_048,
         flash_bytes=32_768,
+        optimisation="-Os",  # as Arduino and PlatformIO compile for AVR; -O2 is larger and not faster for speed
     ),
 }
 
@@ -127,7 +130,7 @@ def emulate(
         library: Network as a C library.
         pixels: Images, uint8 (n, channels, rows, columns).
         family: Family of the chip.
-        optimisation: Optimisation flag of the compiler; None for the flag of the library's Makefile.
+        optimisation: Optimisation flag of the compiler; None for the flag of the family, else of the Makefile.
         write: Writes source and header to the folder ``src`` of a folder; other than the default for comparisons.
 
     Raises:
@@ -138,7 +141,7 @@ def emulate(
         folder = Path(name)
         write(library, folder)
         (folder / _PROGRAM).with_suffix(".c").write_text(emulated_program(library, pixels, PASSES), encoding="utf-8")
-        flag = optimisation or library.compiler_flag
+        flag = optimisation or family.optimisation or library.compiler_flag
         compiler = [f"{family.tool_prefix}-gcc", *family.flags, flag, "-std=c99", "-Isrc"]
         _output([*compiler, "-c", f"{_PROGRAM}.c", f"src/{library.name}.c"], folder)
         objects = (f"{_PROGRAM}.o", f"{library.name}.o")
@@ -219,7 +222,7 @@ def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
         if not np.array_equal(emulation.logits, logits):
             raise HarnessError(f"the logits of an emulated {name} differ from the reference")
         costs[name] = {
-            "compiler": f"{family.tool_prefix}-gcc {library.compiler_flag}",
+            "compiler": f"{family.tool_prefix}-gcc {family.optimisation or library.compiler_flag}",
             "code_bytes": emulation.code_bytes,
             "stack_bytes": emulation.stack_bytes,
             family.unit: emulation.work,
