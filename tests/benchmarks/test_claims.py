@@ -10,6 +10,7 @@ from scipy import stats
 
 from benchmarks import claims_page
 from benchmarks.claims_training import Schedule, affine_matrix, augment, sample
+from harness.evidence import leaderboard_table
 from tests.conftest import REPOSITORY
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32))
@@ -86,3 +87,15 @@ def test_committed_page_and_rows_equal_results():
 
     assert (REPOSITORY / "docs/claims.md").read_text(encoding="utf-8") == claims_page.page(claims)
     assert claims_page.ROWS.read_text(encoding="utf-8") == claims_page.leaderboard_claims(claims)
+
+
+def test_page_counts_parameters_as_leaderboard():
+    rows = leaderboard_table.read(REPOSITORY / "leaderboard.csv")
+    parameters_by_name = {row.name: row.parameters for row in rows}
+    claims = [claim for claim in claims_page.read_claims() if f"claim{claim.facts['nr']}" in parameters_by_name]
+
+    assert len(claims) > 50
+    assert all(claim.parameters == parameters_by_name[f"claim{claim.facts['nr']}"] for claim in claims)
+    # The sources of 15 and 38 have a layer that is not used; the networks equal the claims.
+    equal = {claim.facts["nr"] for claim in claims if claim.parameters == claim.facts["claimed_parameters"]}
+    assert {15, 38} <= equal
