@@ -114,7 +114,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised values, in the shape of the input."""
-        flat_maps = input.reshape(len(input), self.num_features, -1)
+        flat_maps = input.reshape(input.shape[0], self.num_features, -1)
         return super().forward(flat_maps).reshape(input.shape)
 
 
