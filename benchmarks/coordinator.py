@@ -136,7 +136,7 @@ class Meter(SearchReporter):
             decisions=draw.decisions,
             epochs=self.rng.choice(LENGTHS),
         )
-        self.real.enter(proposal)
+        self.real.restore([proposal], {})
         return InquiryAnswer(proposal, ())
 
     def tell(self, candidate: Candidate) -> None:

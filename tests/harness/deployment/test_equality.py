@@ -324,10 +324,15 @@ def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation
     def write_behind_padding(library: Library, folder: Path) -> None:
         write_files(library, folder)
         source = folder / "src" / f"{library.name}.c"
-        arrays = "".join(
-            f"__attribute__((used)) static const char padding_{index}[30000] PROGMEM = {{ 1 }};\n" for index in range(3)
+        # Compilers may emit variables in reverse order, so the padding is at both ends.
+        before, after = (
+            "".join(
+                f"__attribute__((used)) static const char {end}_{index}[30000] PROGMEM = {{ 1 }};\n"
+                for index in range(3)
+            )
+            for end in ("before", "after")
         )
-        source.write_text(f"#include <avr/pgmspace.h>\n{arrays}{source.read_text()}")
+        source.write_text(f"#include <avr/pgmspace.h>\n{before}{source.read_text()}{after}")
 
     emulation = emulate(library, library.examples, family, "-Os", write_behind_padding)
 

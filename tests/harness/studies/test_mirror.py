@@ -434,6 +434,6 @@ def test_report_does_not_write_database_of_running_search(
 
     with study.owned(workspace / "runs" / "mine"):
         assert "mine is locked by a running process" in refusal(capsys, "report", "mine", "--storage", DATABASE)
-    for option in ("--all", "--watch", "--markdown"):
+    for option in ("--watch", "--markdown"):
         assert "--storage" in refusal(capsys, "report", option, "--storage", DATABASE)
     assert not (workspace / "of.db").exists()
