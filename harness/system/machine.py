@@ -87,6 +87,7 @@ def run_program(
     """
     began = clock.now()
     pipe = subprocess.PIPE
+    unsent = content
     with (
         process_group() as group,
         subprocess.Popen(
@@ -97,8 +98,9 @@ def run_program(
             while clock.now() - began < seconds:
                 with suppress(subprocess.TimeoutExpired):
                     # Short waits, because Ctrl-C raises an exception only between two lines of this program.
-                    output, errors = process.communicate(content, _PROGRAM_WAIT_SECONDS)
+                    output, errors = process.communicate(unsent, _PROGRAM_WAIT_SECONDS)
                     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+                unsent = b""  # the process object keeps the input of the first call
             raise subprocess.TimeoutExpired(command, seconds)
         finally:
             process.kill()

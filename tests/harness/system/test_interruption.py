@@ -139,7 +139,7 @@ def test_program_and_its_children_end_with_killed_parent(
 
 
 def test_program_has_time_limit_input_and_errors():
-    answer = run_program(["sh", "-c", "cat; echo fault >&2; exit 3"], 60, content=b"text")
+    answer = run_program(["sh", "-c", "sleep 0.3; cat; echo fault >&2; exit 3"], 60, content=b"text")
     assert (answer.returncode, answer.stdout, answer.stderr) == (3, b"text", b"fault\n")
     with pytest.raises(subprocess.TimeoutExpired):
         run_program(["sleep", "600"], 0.2)
