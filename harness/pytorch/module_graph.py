@@ -28,6 +28,7 @@ from search_spaces.space_errors import SearchSpaceError
 _SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
 _MOST_OPERATORS = 12  # operators that compute a recognised op together
+_SCALES = (4.0, 1e-3, 1e4)  # deviations of the random values that an op must agree on; limits such as 20 differ at 1e4
 
 
 class Untranslatable(ContentError):
@@ -229,15 +230,14 @@ class Recording:
             latest = max(inputs - {*region}, key=self._order.__getitem__)
             recorded = latest.meta["val"]
             if inputs <= {*region, latest} and isinstance(recorded, Tensor) and recorded.is_floating_point():
-                values = torch.randn(recorded.shape, generator=torch.Generator().manual_seed(0)).mul_(4)
-                values.view(-1)[0] = -1  # ``_ops_like`` reads the slope of a rectifier
-                results: dict[Node, Any] = {latest: values.requires_grad_()}
+                normal = torch.randn(recorded.shape, generator=torch.Generator().manual_seed(0))
+                normal.view(-1)[0] = -1  # ``_ops_like`` reads the slope of a rectifier
+                samples = [normal.mul(scale).requires_grad_() for scale in _SCALES]
                 try:
-                    for node in sorted(region, key=self._order.__getitem__):
-                        results[node] = self._result(node, results)
+                    results = [self._results(region, {latest: sample})[last] for sample in samples]
                 except (RuntimeError, IndexError, TypeError, ValueError):  # undefined for random numbers
                     return None
-                for op in _ops_like(values, results[last]):
+                for op in _ops_like(samples, results):
                     return Recognised(last, op), latest
             if latest is first:
                 return None
@@ -249,6 +249,13 @@ class Recording:
         is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         has_sources = any(self.sources(each) for each in node.all_input_nodes)
         return node.op == "call_function" and not is_random and not has_sources
+
+    def _results(self, region: Sequence[Node], inputs: Mapping[Node, Tensor]) -> dict[Node, Any]:
+        """Return the results of operators without parameters, with ``inputs``, by node."""
+        results: dict[Node, Any] = dict(inputs)
+        for node in sorted(region, key=self._order.__getitem__):
+            results[node] = self._result(node, results)
+        return results
 
     def _result(self, node: Node, results: Mapping[Node, Any]) -> Any:
         """Return the result of an operator without parameters for ``results`` of the operators before."""
@@ -280,23 +287,25 @@ def operators(steps: Sequence[Step]) -> Iterator[Node]:
             yield step
 
 
-def _ops_like(values: Tensor, result: Any) -> Iterator[Op | None]:
-    """Yield the ops with this result for ``values``; None stands for the same values in the same order.
+def _ops_like(samples: Sequence[Tensor], results: Sequence[Any]) -> Iterator[Op | None]:
+    """Yield the ops with these results for ``samples``; None stands for the same values in the same order.
 
     Args:
-        values: Input, (batch, channels, rows, columns) or (batch, features), with the first value -1.
-        result: Result of the operators of the user.
+        samples: Inputs with the deviations ``_SCALES``, (batch, channels, rows, columns) or (batch, features); the
+            first value is -1 in units of the deviation.
+        results: Result of the operators of the user for each input.
     """
-    is_tensor = isinstance(result, Tensor) and result.requires_grad and result.is_floating_point()
-    if not is_tensor or result.shape[:1] != values.shape[:1]:
+    first = results[0]
+    is_tensor = isinstance(first, Tensor) and first.requires_grad and first.is_floating_point()
+    if not is_tensor or first.shape[:1] != samples[0].shape[:1]:
         return
-    result = result.detach().flatten(1)
-    before = tuple(values.shape[1:])
+    results = [result.detach().flatten(1) for result in results]
+    before = tuple(samples[0].shape[1:])
     ops: list[Op | None] = [None]
     if len(before) in (1, 3):
         activations = [each for each in SIGNATURES.values() if each.number is None and each.op_type is not None]
         ops += [op for each in activations if (op := each.make_default()).role is Role.ACTIVATION and op.layer]
-    slope = round(-result.flatten()[0].item(), 6)  # decimal digits of a 32-bit number
+    slope = round(-results[0][0, 0].item() / _SCALES[0], 6)  # decimal digits of a 32-bit number
     if 0 < slope < 1:
         ops.append(LeakyReLU(slope))
     if len(before) == 3:
@@ -304,13 +313,23 @@ def _ops_like(values: Tensor, result: Any) -> Iterator[Op | None]:
         ops += [GlobalAvgPool(), *(kind(size) for kind in (AvgPool, MaxPool, Unshuffle) for size in sizes)]
     for candidate in ops:
         try:
-            is_as_large = math.prod(before if candidate is None else candidate.shape(before)) == result[0].numel()
+            is_as_large = math.prod(before if candidate is None else candidate.shape(before)) == results[0].shape[1]
         except SearchSpaceError:
             continue
         if is_as_large and (candidate is None or candidate.cost(before) == (0, 0)):
-            expected = values if candidate is None else candidate.module(before)(values)
-            if torch.allclose(result, expected.detach().flatten(1), rtol=1e-5, atol=1e-6):
+            layer = nn.Identity() if candidate is None else candidate.module(before)
+            expected = [layer(sample).detach().flatten(1) for sample in samples]
+            if all(map(_is_close, results, expected, _SCALES)):
                 yield candidate
+
+
+def _is_close(result: Tensor, expected: Tensor, scale: float) -> bool:
+    """Return whether two results for values of a deviation are equal to rounding.
+
+    Large values may overflow in the operators of the user, as in ``log(1 + exp(x))``; such results are not compared.
+    """
+    compared = result.isfinite() | (scale <= _SCALES[0])
+    return torch.allclose(result[compared], expected[compared], rtol=1e-5, atol=1e-6 * max(scale, 1))
 
 
 def operator(node: Node) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 import harness
-from harness.pytorch.module_graph import arguments_of
+from harness.pytorch.module_graph import Untranslatable, arguments_of
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.module_source import fresh_module
@@ -225,6 +225,26 @@ def test_operators_that_compute_an_op_are_translated_to_the_op(operators: str, t
     translation = translate(load_module(text, tmp_path), MNIST)
 
     assert translation.architecture == parse_network(expected, MNIST)
+
+
+LIMITED = [
+    "F.hardtanh(x, 0.0, 20.0)",
+    "x.clamp(-30, 30)",
+    "F.threshold(x, 0.0005, 0.0)",
+    "torch.where(x > 50, 0 * x, x)",
+]
+
+
+@pytest.mark.parametrize("operators", LIMITED)
+def test_operators_that_equal_an_op_at_usual_values_only_are_refused(operators: str, tmp_path: Path) -> None:
+    text = (
+        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n        x = self.c(x)\n"
+        f"        return ({operators}).mean((2, 3))\n"
+    )
+
+    with pytest.raises(Untranslatable):
+        translate(load_module(text, tmp_path), MNIST)
 
 
 @pytest.mark.parametrize(("momentum", "phrase"), [(0.3, "of 0.3"), (0.0, "of 0"), (None, "of a cumulative average")])
