@@ -77,8 +77,8 @@ class Dataset:
             version of the program stored the data set.
         low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Both are empty for known
             data sets, whose numbers are the pixel values.
-        has_compared_images: Whether copies were sought and form groups; False if an earlier version of the program
-            stored the data set.
+        test_pictures: Effective number of test images if all copies of an image count as a single image; 0 if an
+            earlier version of the program, which did not seek copies, stored the data set.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
         input: Value of the option ``--input`` with which the source was read, as text; empty if not given.
@@ -110,7 +110,7 @@ class Dataset:
     validation_group_sizes: tuple[int, ...] = field(default=(), compare=False)
     test_group_sizes: tuple[int, ...] = field(default=(), compare=False)
     test_groups: tuple[int, ...] = field(default=(), compare=False)
-    has_compared_images: bool = field(default=False, compare=False)
+    test_pictures: float = field(default=0.0, compare=False)
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     input: str = field(default="", compare=False)
@@ -257,6 +257,7 @@ def _rules(spec: Dataset) -> dict[str, bool]:
         "low": len(spec.low) in (0, channels),
         "high": len(spec.high) == len(spec.low) and all(map(operator.lt, spec.low, spec.high)),
         "class_names": len(spec.class_names) in (0, spec.classes),
+        "test_pictures": 0 <= spec.test_pictures <= spec.test_size,
         "test_groups": len(spec.test_groups) in (0, spec.test_size) and is_indexed,
     }
 

@@ -74,12 +74,12 @@ class Groups(NamedTuple):
     Attributes:
         sizes: Number of images in each group; empty if the images are independent.
         errors: Number of wrong images in each group, by seed index.
-        are_copies: Whether the images of a group are copies of a picture.
+        pictures: Effective number of images if all copies of an image count as a single image; 0 if unknown.
     """
 
     sizes: Sequence[int] = ()
     errors: Mapping[int, Sequence[int]] = {}
-    are_copies: bool = False
+    pictures: float = 0.0
 
 
 _NO_GROUPS = Groups()
@@ -102,8 +102,7 @@ def groups_of(record: Record) -> Groups:
         images = [image for image, _ in run.wrong] if spec.test_groups else range(run.test_errors)
         counts = Counter(group_of[image] for image in images)
         errors[run.index] = [counts[group] for group in range(len(sizes))]
-    # Without groups of the user (``group_by``), the groups are copies; earlier versions stored no such groups.
-    return Groups(sizes, errors, are_copies=bool(spec.test_groups) and not spec.group_by)
+    return Groups(sizes, errors, spec.test_pictures)
 
 
 def group_warning(data: Dataset) -> str:
@@ -187,7 +186,7 @@ def _bound_pct(
     if not groups.sizes:
         return bound
     errors_by_group = [groups.errors[index] for index in seeds]
-    return min(bound, over_groups_pct(errors_by_group, groups.sizes, confidence, are_copies=groups.are_copies))
+    return min(bound, over_groups_pct(errors_by_group, groups.sizes, confidence, pictures=groups.pictures))
 
 
 def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
@@ -249,7 +248,7 @@ def fewest_groups(confidence: float) -> float:
 
 
 def over_groups_pct(
-    errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float, *, are_copies: bool = False
+    errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float, *, pictures: float = 0.0
 ) -> float:
     """Return the one-sided lower bound of the accuracy over seeds and groups, per cent.
 
@@ -263,14 +262,13 @@ def over_groups_pct(
     cluster-robust variance (Liang and Zeger 1986), whose degrees of freedom ``d`` are the effective groups less one.
     The bound is that of Korn and Graubard (1998) as in ``over_images``. The effective number of images is at most
     ``images * (t(images - 1) / t(d))^2``: few groups whose shares of errors agree by chance do not prove that all
-    images are independent. Copies are right or wrong together, so for copies the effective number of groups replaces
-    ``images`` in this limit.
+    images are independent. Copies are right or wrong together, so ``pictures`` replaces ``images`` in this limit.
 
     Args:
         errors: Number of wrong images of each seed in each group, (seeds, groups).
         sizes: Number of images in each group.
         confidence: Confidence of the bound, between 0 and 1.
-        are_copies: Whether the images of a group are copies of a picture.
+        pictures: Effective number of images if all copies of an image count as a single image; 0 if unknown.
     """
     seeds = len(errors)
     images = sum(sizes)
@@ -291,7 +289,7 @@ def over_groups_pct(
     if estimate.error_pct > error_pct:
         error_pct = estimate.error_pct
         freedom = min(estimate.whole_freedom, freedom)
-    most_cases = effective if are_copies else images
+    most_cases = pictures or images
     correction = min(1.0, _freedom_correction(images, freedom, confidence))
     return _effective_bound_pct(mean, images, error_pct, freedom, most_cases * correction, confidence)
 

@@ -54,7 +54,8 @@ class Certificate:
         declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
         group_sizes: Number of images in each group of the test images; empty without groups.
         group_errors: Number of wrong images in each group, for each seed; empty without groups.
-        groups_are_copies: Whether the images of a group are copies of a picture, which are right or wrong together.
+        test_pictures: Effective number of test images if all copies of an image count as a single image; 0 if unknown
+            or without groups.
     """
 
     architecture: WrittenNetwork
@@ -76,7 +77,7 @@ class Certificate:
     declared_utc: str = ""
     group_sizes: tuple[int, ...] = ()
     group_errors: tuple[tuple[int, ...], ...] = ()
-    groups_are_copies: bool = False
+    test_pictures: float = 0.0
 
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
@@ -101,8 +102,8 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
     runs = [run for run in record.seeds if run.index in declaration.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
-    sizes, group_errors, are_copies = _groups_of(record, declaration)
-    groups = Groups(sizes, dict(enumerate(group_errors)), are_copies)
+    sizes, group_errors, pictures = _groups_of(record, declaration)
+    groups = Groups(sizes, dict(enumerate(group_errors)), pictures)
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -120,16 +121,16 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
         declared_utc=declaration.declared_utc,
         group_sizes=sizes,
         group_errors=group_errors,
-        groups_are_copies=are_copies,
+        test_pictures=pictures,
         **_computed(errors, data.test_size, record.target_pct, declaration.alpha, groups),
     )
 
 
-def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], bool]:
-    """Return ``group_sizes``, ``group_errors`` and ``groups_are_copies`` of the certificate of a declaration."""
-    sizes, errors, are_copies = groups_of(record)
+def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float]:
+    """Return ``group_sizes``, ``group_errors`` and ``test_pictures`` of the certificate of a declaration."""
+    sizes, errors, pictures = groups_of(record)
     declared_errors = tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
-    return tuple(sizes), declared_errors, are_copies
+    return tuple(sizes), declared_errors, pictures
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
@@ -179,6 +180,7 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
     target_pct = certificate.target_pct
     digest = certificate.data_hash
     sizes = certificate.group_sizes
+    pictures = certificate.test_pictures
     alpha = certificate.alpha
     largest_alpha = ALPHA_SHARE * ALPHA
     first_index = indices[0] if indices else 0
@@ -193,6 +195,7 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
         f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": has_valid_sizes,
+        f"test_pictures: {pictures:g} stated, at most {images} required": 0 <= pictures <= images,
         "group_errors: not the test errors of each seed by group": _are_errors_by_group(certificate),
     }
 
@@ -206,7 +209,7 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
     network = certificate.architecture
     seed_key = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
     group_errors = dict(enumerate(certificate.group_errors))
-    groups = Groups(certificate.group_sizes, group_errors, certificate.groups_are_copies)
+    groups = Groups(certificate.group_sizes, group_errors, certificate.test_pictures)
     errors = certificate.test_errors
     return {
         "hash": network.hash,
@@ -261,7 +264,7 @@ def _contradiction(certificate: Certificate, entry: Declaration, workspace: Work
             values["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in entry.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                values["group_sizes"], group_errors, values["groups_are_copies"] = _groups_of(record, entry)
+                values["group_sizes"], group_errors, values["test_pictures"] = _groups_of(record, entry)
                 # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
                 if dataset(record.dataset).test_groups or not values["group_sizes"]:
                     values["group_errors"] = group_errors

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.datasets import DataFile, Dataset, dataset, facts_digest, plain_name
+from harness.data.datasets import DataFile, Dataset, dataset, facts_digest, independent_cases, plain_name
 from harness.data.own import divisions, values
 from harness.data.own.layouts import PARTS
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
@@ -97,7 +97,7 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or SourceOptions())
-        if spec.is_own and not spec.group_by and not spec.has_compared_images:
+        if spec.is_own and not spec.group_by and not spec.test_pictures:
             _add_groups_of_copies(spec)
         return spec.name
     options_used = described_options(text) if options is None else options
@@ -401,19 +401,27 @@ class _Groups(NamedTuple):
     Attributes:
         validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
         test_groups: Index into ``test_group_sizes`` for each test image.
+        test_pictures: Effective number of test images if all copies of an image count as a single image.
     """
 
     validation_group_sizes: tuple[int, ...] = ()
     test_group_sizes: tuple[int, ...] = ()
     test_groups: tuple[int, ...] = ()
-    has_compared_images: bool = True
+    test_pictures: float = 0.0
 
 
-def _groups_of(validation_keys: Array, test_keys: Array, *, has_groups: bool) -> _Groups:
-    """Return the groups of images with equal keys; ``has_groups`` states whether groups of ``group_by`` exist."""
+def _groups_of(validation_keys: Array, test_keys: Array, copy_keys: Array, *, has_groups: bool) -> _Groups:
+    """Return the groups of images with equal keys.
+
+    Args:
+        validation_keys: Key of the group of each validation image; ``test_keys`` of each test image.
+        copy_keys: Key of each test image, equal for copies.
+        has_groups: Whether groups of ``group_by`` exist.
+    """
     sizes, test_sizes = (divisions.group_sizes(keys, has_groups=has_groups) for keys in (validation_keys, test_keys))
     test_groups = np.unique(test_keys, return_inverse=True)[1].tolist() if test_sizes else ()
-    return _Groups(sizes, test_sizes, tuple(test_groups))
+    pictures = independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys))
+    return _Groups(sizes, test_sizes, tuple(test_groups), pictures)
 
 
 def _add_groups_of_copies(spec: Dataset) -> None:
@@ -425,7 +433,8 @@ def _add_groups_of_copies(spec: Dataset) -> None:
         labels = np.concatenate([train["labels"], test["labels"]])
         fold = train["fold"]
     keys = near_keys(pixels, values.digests(pixels), labels).keys
-    groups = _groups_of(keys[: len(fold)][fold != divisions.ALWAYS_TRAINED], keys[len(fold) :], has_groups=False)
+    validation_keys = keys[: len(fold)][fold != divisions.ALWAYS_TRAINED]
+    groups = _groups_of(validation_keys, keys[len(fold) :], keys[len(fold) :], has_groups=False)
     _write(replace(spec, **groups._asdict()))
 
 
@@ -637,7 +646,8 @@ def _parts_to_write(
     units = divisions.connected_units([*table.keys(), images.near_duplicates.keys])
     keys = units.keys[units.of_image]
     validation_keys = keys[image_indices[fold != divisions.ALWAYS_TRAINED]]
-    groups = _groups_of(validation_keys, keys[test], has_groups=table.groups is not None)
+    copy_keys = images.near_duplicates.keys[test]
+    groups = _groups_of(validation_keys, keys[test], copy_keys, has_groups=table.groups is not None)
     return (
         {"pixels": images.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
         {"pixels": images.pixels[test], "labels": table.labels[test].astype("<i8")},

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks import false_answers
-from harness.data.datasets import DATASETS
+from harness.data.datasets import DATASETS, independent_cases
 from harness.evidence import bounds, leaderboard_table, record
 from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
 from harness.evidence.leaderboard_table import Tier
@@ -244,20 +244,25 @@ def test_copies_count_as_effective_number_of_pictures():
     effective = sum(sizes) ** 2 / sum(size**2 for size in sizes)
     correction = (stats.t.ppf(0.98, sum(sizes) - 1) / stats.t.ppf(0.98, int(effective - 1))) ** 2
 
-    bound_pct = bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98, are_copies=True)
+    bound_pct = bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98, pictures=effective)
 
     assert bound_pct == pytest.approx(100 * 0.02 ** (1 / (effective * correction)))
     assert bound_pct < bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98)
 
 
-@pytest.mark.parametrize(("group_by", "are_copies"), [("", True), ("person", False)])
-def test_groups_without_group_by_are_copies(group_by: str, are_copies: bool, monkeypatch: pytest.MonkeyPatch):
-    evidence = make_record([3] * 6)
-    groups = tuple(image % 5_000 for image in range(10_000))
-    spec = replace(DATASETS["mnist"], test_group_sizes=(2,) * 5_000, test_groups=groups, group_by=group_by)
+@pytest.mark.parametrize("group_by", ["", "image"])
+def test_copies_in_groups_of_the_user_count_as_pictures(group_by: str, monkeypatch: pytest.MonkeyPatch):
+    groups = tuple(image % 50 for image in range(10_000))
+    facts = {"test_group_sizes": (200,) * 50, "test_groups": groups, "test_pictures": 50.0}
+    spec = replace(DATASETS["mnist"], group_by=group_by, **facts)
     monkeypatch.setattr(bounds, "dataset", lambda name: spec)
 
-    assert bounds.groups_of(evidence).are_copies is are_copies
+    bound_pct = bounds.deciding_bound_pct(
+        dict.fromkeys(range(6), 0), 10_000, [range(6)], 0.98, groups=bounds.groups_of(make_record([0] * 6))
+    )
+
+    assert bound_pct is not None
+    assert bound_pct < 100 * 0.02 ** (1 / 50)  # of Clopper and Pearson for 50 pictures without an error
 
 
 @pytest.mark.parametrize("count", [6, 20])
@@ -276,7 +281,8 @@ def test_bounds_for_arrays_equal_bounds_of_the_program(count: int):
         by_groups = false_answers.group_bounds(errors[None], sizes, confidence, are_copies=are_copies)
 
         assert by_seeds == pytest.approx(bounds.lower_bound_pct(totals.tolist(), sum(sizes), confidence), abs=1e-7)
-        expected_pct = bounds.over_groups_pct(errors.tolist(), sizes, confidence, are_copies=are_copies)
+        pictures = independent_cases(sizes) if are_copies else 0.0
+        expected_pct = bounds.over_groups_pct(errors.tolist(), sizes, confidence, pictures=pictures)
         assert by_groups == pytest.approx(expected_pct, abs=1e-7)
 
 

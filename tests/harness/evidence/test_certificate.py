@@ -130,6 +130,7 @@ def test_grouped_certificate_is_checked_by_groups(changes: dict[str, Any], tmp_p
         {"target_pct": 101.0},
         {"test_size": 0},
         {"test_size": -200},
+        {"test_pictures": 1e9},
         {"data_hash": "nonsense"},
         {"alpha": 0.5},
         {"indices": [0] * 20},

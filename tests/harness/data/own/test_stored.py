@@ -58,7 +58,7 @@ def test_stored_data_of_earlier_versions_get_groups_of_copies():
     spec = own.from_arrays("pets", images, np.array(CLASSES)[np.arange(30) % 3].repeat(4))
     path = workspace().data(spec.name) / "data.json"
     document = json.loads(path.read_text(encoding="utf-8"))
-    for field in ("validation_group_sizes", "test_group_sizes", "test_groups", "has_compared_images"):
+    for field in ("validation_group_sizes", "test_group_sizes", "test_groups", "test_pictures", "facts_sha256"):
         del document[field]
     path.write_text(json.dumps(document), encoding="utf-8")
 
@@ -67,6 +67,16 @@ def test_stored_data_of_earlier_versions_get_groups_of_copies():
     assert dataset(spec.name).test_groups == spec.test_groups
     assert dataset(spec.name).test_group_sizes == spec.test_group_sizes == (4,) * 6
     assert sorted(dataset(spec.name).validation_group_sizes) == sorted(spec.validation_group_sizes)
+
+
+def test_copies_are_counted_once_in_groups_of_single_images(tmp_path: Path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
+    labels = np.array(CLASSES)[np.arange(30) % 3].repeat(4)
+    np.savez(tmp_path / "pets.npz", X=images, y=labels, number=np.arange(120))
+
+    spec = own.read(tmp_path / "pets.npz", group_by="number")
+
+    assert (spec.test_size, spec.test_pictures) == (24, 6.0)
 
 
 def test_path_is_read_with_described_options_unless_ambiguous(tmp_path: Path):
