@@ -90,7 +90,7 @@ def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
 def deferred(at_second: Callable[[], None] | None = None) -> Iterator[None]:
     """Handle the signals in the block as this module describes, and restore the handlers; inner blocks change nothing.
 
-    Without effect outside the main thread. SIGHUP stays ignored for a program started by ``nohup``.
+    Without effect outside the main thread. The caller's own handlers of SIGTERM and SIGHUP stay, also of ``nohup``.
 
     Args:
         at_second: Ends the program after a second signal, or if the first has no effect within ten seconds; by default
@@ -123,7 +123,7 @@ def deferred(at_second: Callable[[], None] | None = None) -> Iterator[None]:
         return
     _Interruption.is_active = True
     tracer = sys.gettrace()
-    numbers = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    numbers = [each for each in SIGNALS if each == signal.SIGINT or signal.getsignal(each) == signal.SIG_DFL]
     try:
         with handled(dict.fromkeys(numbers, on_signal)):
             yield

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -87,23 +88,22 @@ def run_program(
     """
     began = clock.now()
     pipe = subprocess.PIPE
-    unsent = content
-    with (
-        process_group() as group,
-        subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=environment, process_group=group
-        ) as process,
-    ):
-        try:
-            while clock.now() - began < seconds:
-                with suppress(subprocess.TimeoutExpired):
-                    # Short waits, because Ctrl-C raises an exception only between two lines of this program.
-                    output, errors = process.communicate(unsent, _PROGRAM_WAIT_SECONDS)
-                    return subprocess.CompletedProcess(command, process.returncode, output, errors)
-                unsent = b""  # the process object keeps the input of the first call
-            raise subprocess.TimeoutExpired(command, seconds)
-        finally:
-            process.kill()
+    with tempfile.TemporaryFile() as source, process_group() as group:
+        # Not a pipe: after a time-out, ``communicate`` sends no further input.
+        source.write(content)
+        source.seek(0)
+        with subprocess.Popen(
+            command, stdin=source, stdout=pipe, stderr=pipe, cwd=folder, env=environment, process_group=group
+        ) as process:
+            try:
+                while clock.now() - began < seconds:
+                    with suppress(subprocess.TimeoutExpired):
+                        # Short waits, because Ctrl-C raises an exception only between two lines of this program.
+                        output, errors = process.communicate(timeout=_PROGRAM_WAIT_SECONDS)
+                        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+                raise subprocess.TimeoutExpired(command, seconds)
+            finally:
+                process.kill()
 
 
 def git(folder: Path, *arguments: str) -> str | None:

@@ -83,14 +83,16 @@ def test_answer_replaces_exception():
     assert answers == [1]
 
 
-def test_ignored_hangup_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *arguments: None])
+def test_handlers_of_the_caller_stay(number: int, handler: Any):
+    before = signal.signal(number, handler)
     try:
         with deferred():
-            signal.raise_signal(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(number)
+            assert signal.getsignal(number) is handler
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
 
 
 # Processes --------------------------------------------------------------------------------------------------
@@ -139,8 +141,8 @@ def test_program_and_its_children_end_with_killed_parent(
 
 
 def test_program_has_time_limit_input_and_errors():
-    answer = run_program(["sh", "-c", "sleep 0.3; cat; echo fault >&2; exit 3"], 60, content=b"text")
-    assert (answer.returncode, answer.stdout, answer.stderr) == (3, b"text", b"fault\n")
+    answer = run_program(["sh", "-c", "sleep 0.3; cat; echo fault >&2; exit 3"], 60, content=b"text" * 100_000)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (3, b"text" * 100_000, b"fault\n")
     with pytest.raises(subprocess.TimeoutExpired):
         run_program(["sleep", "600"], 0.2)
     with pytest.raises(FileNotFoundError):
