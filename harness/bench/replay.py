@@ -393,7 +393,7 @@ def _code_sha256() -> str:
     root = Path(__file__).resolve().parents[2]
     code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
     for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
-        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json", ".csv"):
+        if path.suffix in (".py", ".lark", ".toml", ".cpp", ".h", ".json", ".csv"):
             code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return code.hexdigest()
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.data.datasets import TEST_FILES
 from harness.data.own import values
 from harness.data.own.labels import text_label
 from harness.system.errors import DataError
 
 PARTS = ("train", "validation", "test")
+_TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 _MOST_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
 _PART_WORDS = {"train": "train training", "validation": "valid val validation dev development", "test": "test testing"}
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
 # Part by a word in the name of a folder, file or array; glued words such as testset are included.
-PART_OF_WORD = {TEST_FILES: "test"} | {
+PART_OF_WORD = {_TEST_FILES: "test"} | {
     word + ending: part for part, text in _PART_WORDS.items() for word in text.split() for ending in ("", *_PLAIN_WORDS)
 }
 
@@ -126,7 +126,7 @@ def kind_of(path: Path) -> str:
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
     # Words end at digits, at other characters than letters, and between a small and a capital letter.
-    words = re.findall(rf"{TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}
     if len(parts) != 1:
         return None
