@@ -252,15 +252,11 @@ class _StepFunction(NamedTuple):
 
     @classmethod
     def of(cls, trace: Trace, reference: _Reference) -> _StepFunction:
-        starts = [0.0]
         sizes = [math.inf]
         for answer in trace.answers:
-            starts.append(answer.seconds)
-            size = math.inf
-            if answer.parameters is not None and answer.hash in reference.hashes_at_target:
-                size = float(answer.parameters)
-            sizes.append(size)
-        return cls(tuple(starts), tuple(sizes))
+            is_valid = answer.hash in reference.hashes_at_target
+            sizes.append(float(answer.parameters) if is_valid and answer.parameters is not None else math.inf)
+        return cls((0.0, *(answer.seconds for answer in trace.answers)), tuple(sizes))
 
     def at(self, seconds: float) -> float:
         """Return the size at ``seconds``."""
@@ -422,21 +418,13 @@ def _pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict
 
     ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
     """
-    return [
-        {
-            "first": pair.first,
-            "second": pair.second,
-            "when": pair.when,
-            "ratio": math.exp(pair.difference),
-            "low": math.exp(pair.low),
-            "high": math.exp(pair.high),
-            "p": pair.p,
-            "corrected_p": pair.corrected_p,
-            "balance": pair.balance,
-            "differs": pair.differs,
-        }
-        for pair in tested_pairs(scores, method_pairs)
-    ]
+    documents = []
+    for pair in tested_pairs(scores, method_pairs):
+        names = {"first": pair.first, "second": pair.second, "when": pair.when}
+        ratios = {"ratio": math.exp(pair.difference), "low": math.exp(pair.low), "high": math.exp(pair.high)}
+        tests = {"p": pair.p, "corrected_p": pair.corrected_p, "balance": pair.balance, "differs": pair.differs}
+        documents.append(names | ratios | tests)
+    return documents
 
 
 def _signed_rank_test(differences: Any) -> tuple[float, float]:
@@ -488,8 +476,8 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
         traces_of[trace.method].append(trace)
     steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
     scores_by_time = {
-        OVER_TIME: _scores(steps, lambda repeat: repeat.score(reference, seconds)),
-        AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(reference, seconds)),
+        OVER_TIME: {name: [repeat.score(reference, seconds) for repeat in own] for name, own in steps.items()},
+        AT_THE_END: {name: [repeat.score_at(reference, seconds) for repeat in own] for name, own in steps.items()},
     }
     main_names = [entry.name for entry in comparison.methods if not entry.is_variant]
     ranks, friedman_p = _ranking({name: scores_by_time[OVER_TIME][name] for name in main_names})
@@ -530,12 +518,6 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     return Findings(document, curves, scores_by_time)
 
 
-def _scores(
-    steps: Mapping[str, Sequence[_StepFunction]], score: Callable[[_StepFunction], float]
-) -> dict[str, list[float]]:
-    return {name: list(map(score, repeats)) for name, repeats in steps.items()}
-
-
 def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
     """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
     last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
@@ -562,12 +544,9 @@ def _sentences(
     """
 
     def sentence(pair: dict[str, Any], name: str, rival: str) -> str:
-        ratio = pair["ratio"]
-        low = pair["low"]
-        high = pair["high"]
-        if pair["first"] != name:
-            ratio = 1 / ratio
-            low, high = 1 / high, 1 / low
+        exponent = 1 if pair["first"] == name else -1
+        ratio = pair["ratio"] ** exponent
+        low, high = sorted((pair["low"] ** exponent, pair["high"] ** exponent))
         relation = "better than" if ratio < 1 else "worse than"
         if not pair["differs"]:
             relation = "not shown to differ from"

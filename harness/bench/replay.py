@@ -27,7 +27,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from harness.bench.comparison import BenchAnswer, Comparison, Judged, SearchTask, Trace, append_trace
 from harness.bench.methods import Method, Pruning, asking
@@ -336,13 +336,9 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
     largest_budget = max(math.inf if limit is None else limit for limit in limits)
     if task.study.budget > largest_budget:
         raise ContentError(f"the table {table.facts.name!r} has only networks of at most {largest_budget:,} parameters")
-    comparison = replace(
-        _comparison(request, methods, task),
-        table=table.facts.name,
-        table_sha256=hashlib.sha256(table.content).hexdigest(),
-        spread=request.spread,
-    )
-    return ReplayedContest(methods, comparison, table)
+    table_sha256 = hashlib.sha256(table.content).hexdigest()
+    facts = {"table": table.facts.name, "table_sha256": table_sha256, "spread": request.spread}
+    return ReplayedContest(methods, _comparison(request, methods, task, **facts), table)
 
 
 def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> LiveContest:
@@ -368,7 +364,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     effort = _effort(task.workers, str(device), engine.kind)
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
-    comparison = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
+    comparison = _comparison(request, methods, task, judge_seeds=request.judge_seeds, machine=machine)
     return LiveContest(methods, comparison, effort)
 
 
@@ -377,7 +373,7 @@ def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effo
     return Effort(seconds=None, trials=None, workers=workers, device=device, limits=Limits(), engine=engine)
 
 
-def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
+def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask, **facts: Any) -> Comparison:
     return Comparison(
         task=task,
         methods=tuple(method.entry(task) for method in methods),
@@ -385,6 +381,7 @@ def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask
         seed=request.seed,
         answer_seconds=request.answer_seconds,
         code_sha256=_code_sha256(),
+        **facts,
     )
 
 
