@@ -476,13 +476,9 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     """
     images = as_array(x)
     layouts = _layouts(images)
-    if spec.channels in layouts:
-        return checked_pixels(spec, layouts[spec.channels])
-    # The expected shape determines the channel axis.
-    for layout in layouts.values():
-        if layout.shape[1:] == spec.image_shape:
-            return checked_pixels(spec, layout)
-    return checked_pixels(spec, images)  # raises DataError
+    # The expected shape determines the channel axis; without such a layout, ``checked_pixels`` raises DataError.
+    expected_layouts = (layout for layout in layouts.values() if layout.shape[1:] == spec.image_shape)
+    return checked_pixels(spec, layouts[spec.channels] if spec.channels in layouts else next(expected_layouts, images))
 
 
 def checked_pixels(spec: Dataset, numbers: Array) -> Array:

@@ -58,7 +58,7 @@ def test_stored_data_of_earlier_versions_get_groups_of_copies():
     spec = own.from_arrays("pets", images, np.array(CLASSES)[np.arange(30) % 3].repeat(4))
     path = workspace().data(spec.name) / "data.json"
     document = json.loads(path.read_text(encoding="utf-8"))
-    for field in ("validation_group_sizes", "test_group_sizes", "test_groups", "has_compared_images"):
+    for field in ("validation_group_sizes", "test_group_sizes", "test_groups", "has_compared_images", "facts_sha256"):
         del document[field]
     path.write_text(json.dumps(document), encoding="utf-8")
 
