@@ -311,7 +311,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
-    from harness.bench.ranks import ranks_of, ranks_text
+    from harness.bench.comparison import ranks_of, ranks_text
     from harness.studies.config import owned
     from reports.bench_page import write_ranks_page
 

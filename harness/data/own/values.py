@@ -29,11 +29,7 @@ _FORMATS = {
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm", ".pfm"), "PPM"),
     **dict.fromkeys((".jp2", ".j2k"), "JPEG2000"),
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WEBP",
-    ".tga": "TGA",
+    **{f".{name.lower()}": name for name in ("PNG", "BMP", "GIF", "WEBP", "TGA")},
 }
 ENDINGS = ", ".join(_FORMATS)
 # Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well. TGA has no
