@@ -262,13 +262,9 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         samples=(subset.sample,),
         machines=(machine,),
     )
-    largest = max(analysis.parameters for analysis in subset.networks.values())
     # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
-    config = facts.config(
-        budget=largest if request.budget is None else request.budget,
-        target_pct=100.0 if near is None else near.target_pct,
-        seed=request.seed,
-    )
+    budget = request.budget or max(analysis.parameters for analysis in subset.networks.values())
+    config = facts.config(budget, 100.0 if near is None else near.target_pct, request.seed)
     origins = {
         "networks": str(request.networks),
         "seeds": str(request.seeds),

@@ -624,19 +624,12 @@ def _replayed(method: Method, repeat: int) -> Trace:
 
 
 def run_repeats(
-    methods: Sequence[Method],
-    comparison: Comparison,
-    table: Table,
-    processes: int,
-    earlier_traces: Sequence[Trace],
-    on_trace: Callable[[Trace], None],
+    contest: ReplayedContest, processes: int, earlier_traces: Sequence[Trace], on_trace: Callable[[Trace], None]
 ) -> list[Trace]:
     """Return the traces of all repeats on a table, by method, then by repeat.
 
     Args:
-        methods: Methods, in the order of the comparison.
-        comparison: Comparison with the task.
-        table: Table of the runs.
+        contest: Methods, in the order of the comparison, comparison and table.
         processes: Number of repeats at the same time.
         earlier_traces: Traces of finished repeats, which are not run again.
         on_trace: Called with each new trace.
@@ -644,6 +637,7 @@ def run_repeats(
     Raises:
         HarnessError: A process was killed.
     """
+    methods, comparison, table = contest
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
