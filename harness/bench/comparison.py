@@ -418,12 +418,12 @@ def _pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict
 
     ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
     """
-    documents = []
+    documents: list[dict[str, Any]] = []
     for pair in _tested_pairs(scores, method_pairs):
         names = {"first": pair.first, "second": pair.second, "when": pair.when}
         ratios = {"ratio": math.exp(pair.difference), "low": math.exp(pair.low), "high": math.exp(pair.high)}
         tests = {"p": pair.p, "corrected_p": pair.corrected_p, "balance": pair.balance, "differs": pair.differs}
-        documents.append(names | ratios | tests)
+        documents.append({**names, **ratios, **tests})
     return documents
 
 
@@ -471,9 +471,8 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     task = comparison.task
     seconds = task.seconds
     reference = _Reference.of(task.study, judged)
-    traces_of: dict[str, list[Trace]] = {entry.name: [] for entry in comparison.methods}
-    for trace in traces:
-        traces_of[trace.method].append(trace)
+    names = [entry.name for entry in comparison.methods]
+    traces_of = {name: [trace for trace in traces if trace.method == name] for name in names}
     steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
     scores_by_time = {
         OVER_TIME: {name: [repeat.score(reference, seconds) for repeat in own] for name, own in steps.items()},
@@ -520,8 +519,7 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
 
 def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
     """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
-    last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
-    answer_hashes = [network_hash for network_hash in last_hashes if network_hash is not None]
+    answer_hashes = [trace.answers[-1].hash for trace in traces if trace.answers and trace.answers[-1].hash]
     misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.hashes_at_target]
     return {
         "answered": len(answer_hashes) / len(traces),

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_type_hints
 
 from harness.data.datasets import DATASETS, Dataset, dataset, dataset_of
 from harness.studies.config import StudyConfig
@@ -375,8 +375,7 @@ def read_table(folder: Path) -> Table:
     own_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
     if own_data is not None and own_data.sha256 != facts_file.facts.data_hash:
         raise DataError(f"{folder / _DATA} does not describe the data of the table")
-    kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
-    kinds |= {"validation_accuracy_pct": float, "seconds": float}
+    kinds = {name: kind for name, kind in get_type_hints(Row).items() if kind in (int, float)}
     try:
         frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         cells = frame[[*Row._fields]].astype(kinds).itertuples(index=False, name=None)

@@ -30,11 +30,8 @@ def description(data: ImageData) -> dict[str, Any]:
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
-    provable = []
-    for target_pct in _TARGETS_PCT:
-        correct_count = _fewest_right(target_pct, int(spec.test_cases))
-        if correct_count is not None:
-            provable.append({"target_pct": target_pct, "right": correct_count})
+    right_counts = {target_pct: _fewest_right(target_pct, int(spec.test_cases)) for target_pct in _TARGETS_PCT}
+    provable = [{"target_pct": target, "right": count} for target, count in right_counts.items() if count is not None]
     return {name: document_of(getattr(spec, name)) for name in _FACTS} | {
         "input_shape": list(spec.image_shape),
         "validation_groups": len(spec.validation_group_sizes),

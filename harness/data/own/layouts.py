@@ -72,7 +72,10 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
     """
     top = _inner(_scanned(root, root, left_out, _MOST_LEVELS))
     parts = _parts_among(top.full)
-    if parts and not _are_classes(top.full, parts):
+    # The only folder that is called a part may be a class, as in ``bus``, ``car`` and ``train``: unlabelled pictures to
+    # train on would be of no use, whereas unlabelled test pictures are usual beside classes.
+    is_class = [*parts.values()] == ["train"] and len(top.full) > 1 and all(folder.pictures for folder in top.full)
+    if parts and not is_class:
         left_out["further folder"] += len(top.bare)
         folders = _by_part(top, parts)
         places = ", ".join(f"{part} in {folder.path.relative_to(root)}/" for part, folder in folders.items())
@@ -158,12 +161,6 @@ def _inner(folder: Folder, part: str | None = None) -> Folder:
             break
         folder = single
     return folder
-
-
-def _are_classes(folders: Sequence[Folder], parts: Mapping[Folder, str]) -> bool:
-    """Return whether the only folder that is called a part is a class, as in ``bus``, ``car`` and ``train``."""
-    # Unlabelled pictures to train on would be of no use, whereas unlabelled test pictures are usual beside classes.
-    return [*parts.values()] == ["train"] and len(folders) > 1 and all(folder.pictures for folder in folders)
 
 
 def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:

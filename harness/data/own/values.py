@@ -525,8 +525,7 @@ def squeezed(numbers: Array, pixels: Array) -> bool:
         numbers: Numbers of the source, (images, channels, rows, columns).
         pixels: The same images as pixels, uint8.
     """
-    counts = []
-    for index in np.ndindex(pixels.shape[:2]):  # image and channel
-        counts.append((len(np.unique(pixels[index])), len(np.unique(numbers[index]))))
+    planes = np.ndindex(pixels.shape[:2])  # image and channel
+    counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
     pixel_values, source_values = np.median(counts, axis=0)
     return bool(pixel_values <= _FEW_VALUES and source_values >= _MANY_TIMES * pixel_values)
