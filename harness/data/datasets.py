@@ -313,9 +313,7 @@ def _known_datasets() -> dict[str, Dataset]:
     datasets = {}
     for name, table in tomllib.loads(Path(__file__).with_name("datasets.toml").read_text(encoding="utf-8")).items():
         files = [DataFile(file["name"], file.get("sha256"), file["gzip_md5"]) for file in table.pop("all_files", ())]
-        facts: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
-        }
+        facts: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in table.items()}
         datasets[name] = Dataset(name=name, all_files=tuple(files), **facts)
     return datasets
 
