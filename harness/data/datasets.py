@@ -160,12 +160,8 @@ class Dataset:
         """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
         if not self.is_own:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
-        title = self.name
-        if self.balanced:
-            title += " (balanced)"
-        if self.overlap:
-            title += " (parts overlap)"
-        return title
+        marks = {" (balanced)": self.balanced, " (parts overlap)": self.overlap}
+        return self.name + "".join(mark for mark, applies in marks.items() if applies)
 
     @property
     def is_own(self) -> bool:
