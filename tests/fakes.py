@@ -141,7 +141,8 @@ def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Replay the repeats of a comparison in this process; return the list of the replayed repeats."""
     repeats: list[int] = []
 
-    def run_repeats(methods, comparison, table, processes, earlier_traces, on_trace):
+    def run_repeats(contest, processes, earlier_traces, on_trace):
+        methods, comparison, table = contest
         readings = replay._TableRuns(table, comparison.spread)
         traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
         for method in methods:

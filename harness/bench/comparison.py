@@ -1,4 +1,4 @@
-"""Comparison of search methods: design, traces of the repeats, judged answers, and statistical evaluation.
+"""Comparison of search methods: design, traces of the repeats, judged answers, statistical evaluation, and ranks.
 
 ``comparison.json`` has the design, ``traces.jsonl`` a line per repeat, ``judged.json`` the true accuracy of all
 networks that were an answer. The same command resumes an interrupted comparison. The files contain no dates and no
@@ -216,7 +216,7 @@ _DRAWS = 2_000  # bootstrap resamples
 _CONFIDENCE = 0.95  # confidence of intervals
 # Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
-DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
+_DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
 # Largest number of non-zero differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
 _MOST_COUNTED = 50
 
@@ -252,15 +252,11 @@ class _StepFunction(NamedTuple):
 
     @classmethod
     def of(cls, trace: Trace, reference: _Reference) -> _StepFunction:
-        starts = [0.0]
         sizes = [math.inf]
         for answer in trace.answers:
-            starts.append(answer.seconds)
-            size = math.inf
-            if answer.parameters is not None and answer.hash in reference.hashes_at_target:
-                size = float(answer.parameters)
-            sizes.append(size)
-        return cls(tuple(starts), tuple(sizes))
+            is_valid = answer.hash in reference.hashes_at_target
+            sizes.append(float(answer.parameters) if is_valid and answer.parameters is not None else math.inf)
+        return cls((0.0, *(answer.seconds for answer in trace.answers)), tuple(sizes))
 
     def at(self, seconds: float) -> float:
         """Return the size at ``seconds``."""
@@ -351,7 +347,7 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
     """
     from scipy.stats import friedmanchisquare, rankdata
 
-    table = np.array(list(scores.values())).round(DECIMALS)  # (methods, repeats)
+    table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
     means = rankdata(table, axis=0).mean(axis=1)
     p = math.nan
     if len(scores) > 2 and bool((table != table[0]).any()):
@@ -364,7 +360,7 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-class Pair(NamedTuple):
+class _Pair(NamedTuple):
     """Test of two methods by a score; lower scores are better.
 
     Attributes:
@@ -397,7 +393,7 @@ class Pair(NamedTuple):
         return self.corrected_p < LEVEL and self.balance * self.difference > 0
 
 
-def tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[Pair]:
+def _tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[_Pair]:
     """Return the tests of the pairs of methods for all scores; the correction is over all tests together."""
     pairs = [_tested_pair(scores[when], when, first, second) for when, (first, second) in product(scores, method_pairs)]
     # Holm's step-down procedure.
@@ -408,13 +404,13 @@ def tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> lis
     return pairs
 
 
-def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, second: str) -> Pair:
+def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, second: str) -> _Pair:
     """Return the test of two methods by a score, not yet corrected."""
     differences = np.array(scores[first]) - np.array(scores[second])
     low, high = map(float, _interval(lambda rows: differences[rows].mean(axis=1), len(differences)))
     difference = math.fsum(differences) / len(differences)
-    p, balance = _signed_rank_test(differences.round(DECIMALS))
-    return Pair(first, second, when, difference, low, high, p=p, corrected_p=p, balance=balance)
+    p, balance = _signed_rank_test(differences.round(_DECIMALS))
+    return _Pair(first, second, when, difference, low, high, p=p, corrected_p=p, balance=balance)
 
 
 def _pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -422,25 +418,17 @@ def _pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict
 
     ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
     """
-    return [
-        {
-            "first": pair.first,
-            "second": pair.second,
-            "when": pair.when,
-            "ratio": math.exp(pair.difference),
-            "low": math.exp(pair.low),
-            "high": math.exp(pair.high),
-            "p": pair.p,
-            "corrected_p": pair.corrected_p,
-            "balance": pair.balance,
-            "differs": pair.differs,
-        }
-        for pair in tested_pairs(scores, method_pairs)
-    ]
+    documents: list[dict[str, Any]] = []
+    for pair in _tested_pairs(scores, method_pairs):
+        names = {"first": pair.first, "second": pair.second, "when": pair.when}
+        ratios = {"ratio": math.exp(pair.difference), "low": math.exp(pair.low), "high": math.exp(pair.high)}
+        tests = {"p": pair.p, "corrected_p": pair.corrected_p, "balance": pair.balance, "differs": pair.differs}
+        documents.append({**names, **ratios, **tests})
+    return documents
 
 
 def _signed_rank_test(differences: Any) -> tuple[float, float]:
-    """Return ``Pair.p`` and ``Pair.balance`` of the differences between two methods, a number per repeat."""
+    """Return ``_Pair.p`` and ``_Pair.balance`` of the differences between two methods, a number per repeat."""
     from scipy.stats import rankdata, wilcoxon
 
     # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
@@ -483,13 +471,12 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     task = comparison.task
     seconds = task.seconds
     reference = _Reference.of(task.study, judged)
-    traces_of: dict[str, list[Trace]] = {entry.name: [] for entry in comparison.methods}
-    for trace in traces:
-        traces_of[trace.method].append(trace)
+    names = [entry.name for entry in comparison.methods]
+    traces_of = {name: [trace for trace in traces if trace.method == name] for name in names}
     steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
     scores_by_time = {
-        OVER_TIME: _scores(steps, lambda repeat: repeat.score(reference, seconds)),
-        AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(reference, seconds)),
+        OVER_TIME: {name: [repeat.score(reference, seconds) for repeat in own] for name, own in steps.items()},
+        AT_THE_END: {name: [repeat.score_at(reference, seconds) for repeat in own] for name, own in steps.items()},
     }
     main_names = [entry.name for entry in comparison.methods if not entry.is_variant]
     ranks, friedman_p = _ranking({name: scores_by_time[OVER_TIME][name] for name in main_names})
@@ -530,16 +517,9 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     return Findings(document, curves, scores_by_time)
 
 
-def _scores(
-    steps: Mapping[str, Sequence[_StepFunction]], score: Callable[[_StepFunction], float]
-) -> dict[str, list[float]]:
-    return {name: list(map(score, repeats)) for name, repeats in steps.items()}
-
-
 def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
     """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
-    last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
-    answer_hashes = [network_hash for network_hash in last_hashes if network_hash is not None]
+    answer_hashes = [trace.answers[-1].hash for trace in traces if trace.answers and trace.answers[-1].hash]
     misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.hashes_at_target]
     return {
         "answered": len(answer_hashes) / len(traces),
@@ -562,12 +542,9 @@ def _sentences(
     """
 
     def sentence(pair: dict[str, Any], name: str, rival: str) -> str:
-        ratio = pair["ratio"]
-        low = pair["low"]
-        high = pair["high"]
-        if pair["first"] != name:
-            ratio = 1 / ratio
-            low, high = 1 / high, 1 / low
+        exponent = 1 if pair["first"] == name else -1
+        ratio = pair["ratio"] ** exponent
+        low, high = sorted((pair["low"] ** exponent, pair["high"] ** exponent))
         relation = "better than" if ratio < 1 else "worse than"
         if not pair["differs"]:
             relation = "not shown to differ from"
@@ -576,7 +553,7 @@ def _sentences(
             f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
-    sentences = sentences_on_too_few_repeats(repeats, max(len(pairs), len(variants)))
+    sentences = _sentences_on_too_few_repeats(repeats, max(len(pairs), len(variants)))
     best_name = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best_name)):
         names = {DEFAULT, rival}
@@ -586,7 +563,7 @@ def _sentences(
     return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in variants]
 
 
-def sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
+def _sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
     """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
@@ -636,4 +613,96 @@ def figures_text(comparison: Comparison, document: Mapping[str, Any]) -> str:
     head = f"{source}: {counted(comparison.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
     head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % on validation images"
     note = "over time: geometric mean of answer size / smallest size at the target; at the end: median size"
+    return "\n".join([head, *aligned(lines), note, *document["sentences"]])
+
+
+# Several tables ---------------------------------------------------------------------------------------------
+
+
+def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
+    """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
+
+    Methods are ranked in two ways (docs/bench.md, "Several tables"):
+
+    1. By the mean score over the repeats of a table: ``tables`` has these ranks, ``over_time`` and ``at_the_end`` the
+       means over the tables.
+    2. Within each repeat of a table, only for the tests in ``pairs``: the means over the tables are compared by repeat,
+       the default with each remaining method. A ``difference`` below 0 means that the default is better.
+
+    Args:
+        comparisons: Findings by name of the table.
+    """
+    first, *_ = comparisons.values()
+    methods = list(first.scores[OVER_TIME])
+    repeats = first.document["repeats"]
+    ranks: dict[str, Any] = {}
+    within_repeats: dict[str, dict[str, list[float]]] = {}
+    for when in (OVER_TIME, AT_THE_END):
+        # A score is log(size / smallest feasible size) or its mean over time; (tables, methods, repeats).
+        scores = np.array([[item.scores[when][name] for name in methods] for item in comparisons.values()])
+        ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
+        repeat_ranks = _ranked(scores).mean(axis=0)  # (methods, repeats)
+        within_repeats[when] = dict(zip(methods, repeat_ranks.tolist(), strict=True))
+    rivals = [name for name in methods if name != DEFAULT] if DEFAULT in methods else []
+    pairs = _tested_pairs(within_repeats, [(DEFAULT, name) for name in rivals])
+    methods_document = []
+    for index, name in enumerate(methods):
+        # Keys of JSON have underscores, the names of scores have spaces.
+        over_time = ranks[OVER_TIME][:, index]
+        at_the_end = ranks[AT_THE_END][:, index]
+        tables = []
+        for table, rank, final_rank in zip(comparisons, over_time.tolist(), at_the_end.tolist(), strict=True):
+            tables.append({"table": table, "over_time": rank, "at_the_end": final_rank})
+        mean_ranks = {"over_time": float(over_time.mean()), "at_the_end": float(at_the_end.mean())}
+        methods_document.append({"name": name, **mean_ranks, "tables": tables})
+    methods_document.sort(key=lambda method: (method["over_time"], method["at_the_end"]))
+    return {
+        "tables": list(comparisons),
+        "repeats": repeats,
+        "sentences": [*_sentences_on_too_few_repeats(repeats, len(pairs)), *_sentences_on_ranks(pairs)],
+        "methods": methods_document,
+        "pairs": [pair._asdict() | {"differs": pair.differs} for pair in pairs],
+    }
+
+
+def _ranked(scores: Any) -> Any:
+    """Return ranks along the axis 1 (methods), 1 for the lowest score; ties get the mean rank."""
+    from scipy.stats import rankdata
+
+    return rankdata(scores.round(_DECIMALS), axis=1)
+
+
+def _sentences_on_ranks(pairs: Sequence[_Pair]) -> list[str]:
+    """Return sentences that compare the default with the remaining methods by the score over time."""
+    groups: dict[str, list[str]] = {"better than": [], "worse than": [], "not shown to differ from": []}
+    for pair in pairs:
+        if pair.when == OVER_TIME:
+            relation = "better than" if pair.difference < 0 else "worse than"
+            if not pair.differs:
+                relation = "not shown to differ from"
+            groups[relation].append(pair.second)
+    return [f"{DEFAULT} is {relation} {', '.join(names)} {OVER_TIME}." for relation, names in groups.items() if names]
+
+
+def ranks_text(document: Mapping[str, Any]) -> str:
+    """Return the ranks as a text table."""
+    pairs = {pair["second"]: pair for pair in document["pairs"] if pair["when"] == OVER_TIME}
+    lines = [["method", OVER_TIME, AT_THE_END, *document["tables"]]]
+    for method in document["methods"]:
+        tables = [f"{line['over_time']:g}, {line['at_the_end']:g}" for line in method["tables"]]
+        lines.append([method["name"], f"{method['over_time']:.2f}", f"{method['at_the_end']:.2f}", *tables])
+    head = f"mean ranks over {counted(len(document['tables']), 'table')} (1 is best), and ranks on each table"
+    if not pairs:
+        return "\n".join([head, *aligned(lines), *document["sentences"]])
+    lines[0] += [f"{DEFAULT} - method", "corrected p"]
+    for line in lines[1:]:
+        if line[0] in pairs:
+            pair = pairs[line[0]]
+            line += ["{difference:.2f} ({low:.2f} to {high:.2f})".format(**pair), p_text(pair["corrected_p"])]
+        else:
+            line += ["-", "-"]
+    note = (
+        f"{DEFAULT} - method: difference of the ranks {OVER_TIME} within a repeat, mean over "
+        f"{counted(document['repeats'], 'repeat')} and uncorrected 95 % interval"
+    )
     return "\n".join([head, *aligned(lines), note, *document["sentences"]])

@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import scheduler
@@ -218,16 +218,8 @@ _LONGEST_ANSWER = 1 << 20  # bytes, far more than any network text
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
-class _RequiredField(NamedTuple):
-    """Required field of an answer and the type of the value; ``example`` is shown in error messages."""
-
-    key: str
-    kind: type
-    example: str
-
-
-_NETWORK = _RequiredField("network", str, '{"network": "..."}')
-_STOP = _RequiredField("stop", bool, '{"stop": true} or {"stop": false}')
+# Type of the value of a required field of an answer, and an example for error messages.
+_REQUIRED = {"network": (str, '{"network": "..."}'), "stop": (bool, '{"stop": true} or {"stop": false}')}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,22 +244,23 @@ class _Program:
     stderr: IO[bytes]
     seconds: float
 
-    def answer_to(self, *questions: Mapping[str, Any], field: _RequiredField) -> dict[str, Any]:
-        """Send questions, a line each, and return the answer to the last question.
+    def answer_to(self, *questions: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """Send questions, a line each, and return the answer to the last question, with the required field ``key``.
 
         Raises:
             ContentError: The answer is late, missing or invalid.
         """
+        kind, example = _REQUIRED[key]
         began = time.monotonic()
         line = self._exchange(questions)
         if not line:
             raise ContentError(f"{self.name} {self._silence_text(time.monotonic() - began)}")
         with suppress(ValueError, TypeError, KeyError):
             document = parse_json(line)
-            if isinstance(document[field.key], field.kind):
+            if isinstance(document[key], kind):
                 return dict(document)
         text = shown(line[: 4 * SHOWN].decode("utf-8", "replace"))
-        raise ContentError(f"{self.name} answered {text}, but {field.example} is required")
+        raise ContentError(f"{self.name} answered {text}, but {example} is required")
 
     def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
         """Send questions and return the next line of output, empty if the program has ended or is late."""
@@ -307,22 +300,6 @@ class _Program:
 
 
 @contextmanager
-def _started(name: str, command: Sequence[str], seconds: float) -> Iterator[_Program]:
-    """Start a program, and kill the process group of the program on exit; arguments as in ``_Program``."""
-    with tempfile.TemporaryFile() as stderr, process_group() as group:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, process_group=group
-            )
-        except (OSError, ValueError) as error:
-            raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with closing(_Program(name, process, group, process.stdin, process.stdout, stderr, seconds)) as program:
-            yield program
-
-
-@contextmanager
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker | None]:
     """Start the program of a user-defined method, and kill the process group of the program on exit.
 
@@ -344,21 +321,30 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
         return
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
-    with _started(name, command, seconds) as program:
+    with tempfile.TemporaryFile() as stderr, process_group() as group:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, process_group=group
+            )
+        except (OSError, ValueError) as error:
+            raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with closing(_Program(name, process, group, process.stdin, process.stdout, stderr, seconds)) as program:
 
-        def ask(trials: Sequence[TriedNetwork]) -> str:
-            question = {"tried": [asdict(trial) for trial in trials]}
-            answer = unread_answers.pop() if unread_answers else program.answer_to(question, field=_NETWORK)
-            return str(answer["network"])
+            def ask(trials: Sequence[TriedNetwork]) -> str:
+                question = {"tried": [asdict(trial) for trial in trials]}
+                answer = unread_answers.pop() if unread_answers else program.answer_to(question, key="network")
+                return str(answer["network"])
 
-        def stop(rung: Rung) -> bool:
-            return bool(program.answer_to({"rung": asdict(rung)}, field=_STOP)["stop"])
+            def stop(rung: Rung) -> bool:
+                return bool(program.answer_to({"rung": asdict(rung)}, key="stop")["stop"])
 
-        # The first answer states whether the method judges rungs, which must be known before the search starts.
-        first_answer = program.answer_to({"begin": asdict(problem)}, {"tried": []}, field=_NETWORK)
-        unread_answers = [first_answer]
-        judges_rungs = first_answer.get("judges_rungs") is True
-        yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
+            # The first answer states whether the method judges rungs, which must be known before the search starts.
+            first_answer = program.answer_to({"begin": asdict(problem)}, {"tried": []}, key="network")
+            unread_answers = [first_answer]
+            judges_rungs = first_answer.get("judges_rungs") is True
+            yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
 
 
 def _host(name: str) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of_option
-from harness.data.training_images import ImageData, load, split
+from harness.data.training_images import load, split
 from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
 from harness.studies.config import StudyConfig, check_config, open_study, read_config, study_exists
@@ -36,9 +36,9 @@ from harness.system.statistics import mean
 from harness.system.terminal import counted, duration_text
 from harness.training.executors.base import DataLocation, ExecutorFactory, JobFailed, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
-from harness.training.native.engine import TORCH, EngineChoice, choose_engine
+from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.progress import Reporter
-from harness.training.recipe import NamedRecipe, Recipe, check_batch, check_network, named_recipe
+from harness.training.recipe import NamedRecipe, check_batch, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
@@ -243,9 +243,12 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         check_network(recipe.recipe, network, space.task)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, recipe.recipe, device, space.op_types)
-    data = _images_of(request, recipe.recipe)
-    engine = TORCH if choice.engine is None else choice.engine.name
-    machine = Machine.here(device, data.data_hash, engine, worker_count(request.workers, device))
+    data = load(request.dataset, request.data)
+    if data.dataset.group_folds:
+        raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
+    check_batch(recipe.recipe, data.dataset.train_size)
+    trainer = choice.engine.name if choice.engine else choice.kind
+    machine = Machine.here(device, data.data_hash, trainer, worker_count(request.workers, device))
     facts = Facts(
         name=name,
         dataset=data.dataset.name,
@@ -259,13 +262,9 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         samples=(subset.sample,),
         machines=(machine,),
     )
-    largest = max(analysis.parameters for analysis in subset.networks.values())
     # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
-    config = facts.config(
-        budget=largest if request.budget is None else request.budget,
-        target_pct=100.0 if near is None else near.target_pct,
-        seed=request.seed,
-    )
+    budget = request.budget or max(analysis.parameters for analysis in subset.networks.values())
+    config = facts.config(budget, 100.0 if near is None else near.target_pct, request.seed)
     origins = {
         "networks": str(request.networks),
         "seeds": str(request.seeds),
@@ -275,15 +274,6 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     state = _state_in(folder, config, origins)
     source = DataLocation(data.dataset.name, request.data)
     return Recording(state, facts, subset, request.seeds, near, origins, source, device, choice)
-
-
-def _images_of(request: TableRequest, recipe: Recipe) -> ImageData:
-    """Return the images; raise UsageError for folds of groups, and for a batch that exceeds the images."""
-    data = load(request.dataset, request.data)
-    if data.dataset.group_folds:
-        raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
-    check_batch(recipe, data.dataset.train_size)
-    return data
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
@@ -338,9 +328,9 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     for run in finished_runs.values():
         timing.add(run, work(run.architecture, data.task))
     slowdown = timing.slowdown()  # measured over estimated seconds
-    run_seconds = []  # seconds of a run of each network on one core, as estimated
-    for network in networks:
-        run_seconds.append(pace.seconds(facts.recipe.epochs, data.train_size, work(network, data.task)))
+    epochs = facts.recipe.epochs
+    # Seconds of a run of each network on one core, as estimated.
+    run_seconds = [pace.seconds(epochs, data.train_size, work(network, data.task)) for network in networks]
     seconds = sum(run_seconds[number] for number, seed in due_runs if (number, seed) not in finished_runs)
     if slowdown is not None:
         seconds *= slowdown

@@ -27,7 +27,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from harness.bench.comparison import BenchAnswer, Comparison, Judged, SearchTask, Trace, append_trace
 from harness.bench.methods import Method, Pruning, asking
@@ -336,13 +336,9 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
     largest_budget = max(math.inf if limit is None else limit for limit in limits)
     if task.study.budget > largest_budget:
         raise ContentError(f"the table {table.facts.name!r} has only networks of at most {largest_budget:,} parameters")
-    comparison = replace(
-        _comparison(request, methods, task),
-        table=table.facts.name,
-        table_sha256=hashlib.sha256(table.content).hexdigest(),
-        spread=request.spread,
-    )
-    return ReplayedContest(methods, comparison, table)
+    table_sha256 = hashlib.sha256(table.content).hexdigest()
+    facts = {"table": table.facts.name, "table_sha256": table_sha256, "spread": request.spread}
+    return ReplayedContest(methods, _comparison(request, methods, task, **facts), table)
 
 
 def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> LiveContest:
@@ -368,7 +364,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     effort = _effort(task.workers, str(device), engine.kind)
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
-    comparison = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
+    comparison = _comparison(request, methods, task, judge_seeds=request.judge_seeds, machine=machine)
     return LiveContest(methods, comparison, effort)
 
 
@@ -377,7 +373,7 @@ def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effo
     return Effort(seconds=None, trials=None, workers=workers, device=device, limits=Limits(), engine=engine)
 
 
-def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
+def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask, **facts: Any) -> Comparison:
     return Comparison(
         task=task,
         methods=tuple(method.entry(task) for method in methods),
@@ -385,6 +381,7 @@ def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask
         seed=request.seed,
         answer_seconds=request.answer_seconds,
         code_sha256=_code_sha256(),
+        **facts,
     )
 
 
@@ -393,7 +390,7 @@ def _code_sha256() -> str:
     root = Path(__file__).resolve().parents[2]
     code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
     for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
-        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json", ".csv"):
+        if path.suffix in (".py", ".lark", ".toml", ".cpp", ".h", ".json", ".csv"):
             code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return code.hexdigest()
 
@@ -627,19 +624,12 @@ def _replayed(method: Method, repeat: int) -> Trace:
 
 
 def run_repeats(
-    methods: Sequence[Method],
-    comparison: Comparison,
-    table: Table,
-    processes: int,
-    earlier_traces: Sequence[Trace],
-    on_trace: Callable[[Trace], None],
+    contest: ReplayedContest, processes: int, earlier_traces: Sequence[Trace], on_trace: Callable[[Trace], None]
 ) -> list[Trace]:
     """Return the traces of all repeats on a table, by method, then by repeat.
 
     Args:
-        methods: Methods, in the order of the comparison.
-        comparison: Comparison with the task.
-        table: Table of the runs.
+        contest: Methods, in the order of the comparison, comparison and table.
         processes: Number of repeats at the same time.
         earlier_traces: Traces of finished repeats, which are not run again.
         on_trace: Called with each new trace.
@@ -647,6 +637,7 @@ def run_repeats(
     Raises:
         HarnessError: A process was killed.
     """
+    methods, comparison, table = contest
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]

@@ -11,11 +11,11 @@ import hashlib
 import io
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_type_hints
 
 from harness.data.datasets import DATASETS, Dataset, dataset, dataset_of
 from harness.studies.config import StudyConfig
@@ -375,8 +375,7 @@ def read_table(folder: Path) -> Table:
     own_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
     if own_data is not None and own_data.sha256 != facts_file.facts.data_hash:
         raise DataError(f"{folder / _DATA} does not describe the data of the table")
-    kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
-    kinds |= {"validation_accuracy_pct": float, "seconds": float}
+    kinds = {name: kind for name, kind in get_type_hints(Row).items() if kind in (int, float)}
     try:
         frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         cells = frame[[*Row._fields]].astype(kinds).itertuples(index=False, name=None)
@@ -444,14 +443,17 @@ def merged(tables: Sequence[Table], name: str) -> Table:
     _check_alike([table.facts for table in tables], machines)
     runs: dict[tuple[str, int], list[Row]] = {}
     for table in tables:
-        for (network_hash, seed), run in _runs_by(machines, table).items():
+        indices = [machines.index(machine) for machine in table.facts.machines]
+        rows = [row._replace(machine=indices[row.machine]) for row in table.rows]
+        # The rows of a run are neighbours.
+        for (network_hash, seed), run_rows in groupby(rows, key=lambda row: (row.hash, row.seed)):
+            run = list(run_rows)
             earlier_run = runs.setdefault((network_hash, seed), run)
             machine = machines[run[0].machine]
             earlier_machine = machines[earlier_run[0].machine]
-            accuracies = [row.validation_accuracy_pct for row in run]
-            earlier_accuracies = [row.validation_accuracy_pct for row in earlier_run]
-            bits_are_due = same_bits_due(machine.environment, earlier_machine.environment)
-            if bits_are_due and accuracies != earlier_accuracies:
+            pairs = zip(run, earlier_run, strict=True)
+            differs = any(row.validation_accuracy_pct != earlier.validation_accuracy_pct for row, earlier in pairs)
+            if differs and same_bits_due(machine.environment, earlier_machine.environment):
                 raise ContentError(
                     f"seed {seed} of network {network_hash} has different accuracies in {table.facts.name!r} and in an "
                     "earlier table, although the machines give equal bits"
@@ -474,11 +476,3 @@ def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
                 raise ContentError(f"the tables {first.name!r} and {table_facts.name!r} differ in {fact}")
     if len({machine.engine for machine in machines}) > 1:
         raise ContentError("the tables were trained by different engines")
-
-
-def _runs_by(machines: Sequence[Machine], table: Table) -> dict[tuple[str, int], list[Row]]:
-    """Return the rows of each run by (hash, seed), with the machine as an index in ``machines``."""
-    runs: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    for row in table.rows:
-        runs[row.hash, row.seed].append(row._replace(machine=machines.index(table.facts.machines[row.machine])))
-    return runs

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -252,17 +252,9 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         if len(contests) > 1:
             _rank(request, contests, folder, as_json)
         else:
-            outcome = _compare(request, contests[0], folder)
-            options.print_result(as_json, outcome.findings.document | {"files": outcome.files}, outcome.text)
+            findings, paths, text = _compare(request, contests[0], folder)
+            options.print_result(as_json, findings.document | {"files": paths}, text)
     return 0
-
-
-class _BenchOutcome(NamedTuple):
-    """Findings of a comparison, the written files, and a text for people."""
-
-    findings: Findings
-    files: list[str]
-    text: str
 
 
 def _tables(names: Sequence[str]) -> list[Table]:
@@ -288,8 +280,8 @@ def _folder_name(contests: Sequence[Contest]) -> str:
     return f"{name}-{hashlib.sha256(designs.encode()).hexdigest()[:6]}"
 
 
-def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutcome:
-    """Run the missing repeats of a comparison, and write all findings."""
+def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
+    """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
     from harness.bench.replay import LiveContest
     from reports.bench_page import write_bench_page
@@ -306,12 +298,12 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
     page = write_bench_page(folder, contest.comparison, findings)
     paths = [*comparison.write_figures(folder, findings), page]
     text = f"{comparison.figures_text(contest.comparison, findings.document)}\nreport: {page}"
-    return _BenchOutcome(findings, list(map(str, paths)), text)
+    return findings, list(map(str, paths)), text
 
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
-    from harness.bench.ranks import ranks_of, ranks_text
+    from harness.bench.comparison import ranks_of, ranks_text
     from harness.studies.config import owned
     from reports.bench_page import write_ranks_page
 
@@ -323,10 +315,9 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
         with owned(folder / name):
-            outcome = _compare(request, contest, folder / name)
-        findings[name] = outcome.findings
-        paths += outcome.files
-        texts.append(outcome.text)
+            findings[name], table_paths, text = _compare(request, contest, folder / name)
+        paths += table_paths
+        texts.append(text)
     ranking = ranks_of(findings)
     document_path = folder / "ranks.json"
     files.write_json(document_path, ranking)
@@ -380,16 +371,16 @@ def _replay(
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter
 
-    methods, comparison, table = contest
-    with Reporter(comparison.repeats * len(methods), "repeats") as reporter:
+    comparison = contest.comparison
+    with Reporter(comparison.repeats * len(contest.methods), "repeats") as reporter:
         reporter.advance(len(earlier_traces))
 
         def store(trace: Trace) -> None:
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(methods, comparison, table, request.processes or core_count(), earlier_traces, store)
+        traces = run_repeats(contest, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study
     # No method may answer with the networks of the table above the budget.
-    sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
-    return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)
+    sizes = {key: size for key, size in contest.table.sizes.items() if size <= study.budget}
+    return traces, Judged.of(contest.table.true_accuracies_pct, sizes, study.target_pct)

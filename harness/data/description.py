@@ -7,10 +7,14 @@ from typing import Any
 
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
+from harness.system.document import document_of
 from harness.system.terminal import counted
 from search_spaces.counting import clopper_pearson
 from search_spaces.ops import shape_text
 
+# Fields of a data set that the description contains unchanged.
+_SIZES = ("classes", "train_size", "validation_size", "test_size", "folds")
+_FACTS = ("name", *_SIZES, "mean", "std", "overlap", "remarks", "duplicates")
 _TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
 _CONFIDENCE = 0.95  # confidence level of the lower bounds
 _MOST_LISTED = 20  # classes listed by name in the text
@@ -26,28 +30,14 @@ def description(data: ImageData) -> dict[str, Any]:
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
-    provable = []
-    for target_pct in _TARGETS_PCT:
-        correct_count = _fewest_right(target_pct, int(spec.test_cases))
-        if correct_count is not None:
-            provable.append({"target_pct": target_pct, "right": correct_count})
-    return {
-        "name": spec.name,
-        "classes": spec.classes,
+    right_counts = {target_pct: _fewest_right(target_pct, int(spec.test_cases)) for target_pct in _TARGETS_PCT}
+    provable = [{"target_pct": target, "right": count} for target, count in right_counts.items() if count is not None]
+    return {name: document_of(getattr(spec, name)) for name in _FACTS} | {
         "input_shape": list(spec.image_shape),
-        "train_size": spec.train_size,
-        "validation_size": spec.validation_size,
-        "test_size": spec.test_size,
         "validation_groups": len(spec.validation_group_sizes),
         "test_groups": len(spec.test_group_sizes),
-        "mean": list(spec.mean),
-        "std": list(spec.std),
         "hash": data.data_hash,
-        "folds": spec.folds,
         "images_by_class": {name: counts[index] for index, name in enumerate(spec.class_labels)},
-        "overlap": spec.overlap,
-        "remarks": list(spec.remarks),
-        "duplicates": list(spec.duplicates),
         "provable": provable,
         "source": data.source,
     }
@@ -66,11 +56,9 @@ def _fewest_right(target_pct: float, images: int) -> int | None:
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     interval_confidence = 2 * _CONFIDENCE - 1
     # The lower bound is below the observed accuracy, so the search begins at the target itself.
-    for correct_count in range(int(images * target_pct / 100), images + 1):
-        lower_bound, _ = clopper_pearson(correct_count, images, interval_confidence)
-        if 100 * lower_bound >= target_pct:
-            return correct_count
-    return None
+    counts = range(int(images * target_pct / 100), images + 1)
+    lower_bounds = ((count, clopper_pearson(count, images, interval_confidence)[0]) for count in counts)
+    return next((count for count, lower_bound in lower_bounds if 100 * lower_bound >= target_pct), None)
 
 
 def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@
 `near_duplicates` and `divisions`.
 """
 
-from harness.data.own.divisions import FOLDS
 from harness.data.own.stored import (
     Data,
     SourceOptions,
@@ -20,6 +19,6 @@ from harness.data.own.stored import (
 from harness.data.own.values import pixels_of
 
 __all__ = [
-    "FOLDS", "Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "from_arrays",
+    "Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "from_arrays",
     "from_torch", "parts_text", "pixels_of", "read",
 ]  # fmt: skip

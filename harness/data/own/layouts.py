@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.data.datasets import TEST_FILES
 from harness.data.own import values
 from harness.data.own.labels import text_label
 from harness.system.errors import DataError
 
 PARTS = ("train", "validation", "test")
+_TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 _MOST_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
 _PART_WORDS = {"train": "train training", "validation": "valid val validation dev development", "test": "test testing"}
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
 # Part by a word in the name of a folder, file or array; glued words such as testset are included.
-PART_OF_WORD = {TEST_FILES: "test"} | {
+PART_OF_WORD = {_TEST_FILES: "test"} | {
     word + ending: part for part, text in _PART_WORDS.items() for word in text.split() for ending in ("", *_PLAIN_WORDS)
 }
 
@@ -72,7 +72,10 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
     """
     top = _inner(_scanned(root, root, left_out, _MOST_LEVELS))
     parts = _parts_among(top.full)
-    if parts and not _are_classes(top.full, parts):
+    # The only folder that is called a part may be a class, as in ``bus``, ``car`` and ``train``: unlabelled pictures to
+    # train on would be of no use, whereas unlabelled test pictures are usual beside classes.
+    is_class = [*parts.values()] == ["train"] and len(top.full) > 1 and all(folder.pictures for folder in top.full)
+    if parts and not is_class:
         left_out["further folder"] += len(top.bare)
         folders = _by_part(top, parts)
         places = ", ".join(f"{part} in {folder.path.relative_to(root)}/" for part, folder in folders.items())
@@ -126,7 +129,7 @@ def kind_of(path: Path) -> str:
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
     # Words end at digits, at other characters than letters, and between a small and a capital letter.
-    words = re.findall(rf"{TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}
     if len(parts) != 1:
         return None
@@ -158,12 +161,6 @@ def _inner(folder: Folder, part: str | None = None) -> Folder:
             break
         folder = single
     return folder
-
-
-def _are_classes(folders: Sequence[Folder], parts: Mapping[Folder, str]) -> bool:
-    """Return whether the only folder that is called a part is a class, as in ``bus``, ``car`` and ``train``."""
-    # Unlabelled pictures to train on would be of no use, whereas unlabelled test pictures are usual beside classes.
-    return [*parts.values()] == ["train"] and len(folders) > 1 and all(folder.pictures for folder in folders)
 
 
 def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:

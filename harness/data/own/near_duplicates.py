@@ -106,9 +106,7 @@ def copy_levels(differences: Array, has_other_class: Array, chance: float) -> in
     return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
 
 
-def near_pairs(
-    pixels: Array, indices: Array | None = None, *, unchanged_pairs: Array | None = None
-) -> tuple[Array, Array]:
+def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None = None) -> tuple[Array, Array]:
     """Return pairs of similar pictures, int64 (pairs, 2), the lower index first, and their differences, (pairs,).
 
     The difference is the least root mean square over shifts by at most a pixel along each axis; similar pictures differ
@@ -118,21 +116,20 @@ def near_pairs(
     Args:
         pixels: Pictures, uint8 (images, channels, rows, columns). Series and pictures without contrast have no
             near-duplicates.
-        indices: Indices of the pictures to compare, without two equal pictures; None selects all pictures.
+        indices: Indices of the pictures to compare, without two equal pictures.
         unchanged_pairs: Pairs to leave out, while all others are compared after the best change of brightness and
             contrast, mirrored and turned, but not shifted. None compares pictures without such changes.
     """
     from scipy.spatial import cKDTree
 
     changed = unchanged_pairs is not None
-    all_indices = np.arange(len(pixels)) if indices is None else indices
     if min(pixels.shape[2:]) < _LEAST_SIDE:
         return np.empty((0, 2), np.int64), np.empty(0)
-    index_blocks = [all_indices[block] for block in chunks(len(all_indices), pixels[0].size)]
+    index_blocks = [indices[block] for block in chunks(len(indices), pixels[0].size)]
     deviations = np.concatenate([pixels[block].std((2, 3)) for block in index_blocks])
     contrast = np.sqrt((deviations**2).mean(1)) if changed else deviations.max(1)
     has_contrast = contrast >= _LEAST_CONTRAST * NEAR_LEVELS
-    picture_indices = all_indices[has_contrast]
+    picture_indices = indices[has_contrast]
     # Row r has the features of the picture ``picture_indices[r]``.
     features = np.concatenate([_features(pixels[block], changed=changed) for block in index_blocks])[has_contrast]
     # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.

@@ -102,7 +102,7 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
         hint = "save texts and numbers, not objects, as in y.astype(str)" if "allow_pickle" in str(error) else None
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}", hint=hint) from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        allowed_sources = f"{_GROUPED_FILES} files and folders of pictures"
+        allowed_sources = ".npz files and folders of pictures"
         raise DataError(f"groups by {group_by}: {root} has no groups; allowed: {allowed_sources}")
     return source
 
@@ -201,23 +201,28 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
     """Return, for each part with images and labels, the names of both arrays by kind; raise DataError if none has."""
-    keys: dict[str, dict[str, str]] = {}
-    for key in names:
-        role = _role(key.lower().split("_"))
-        if role is None:
-            continue
-        part, kind = role
-        keys_of_part = keys.setdefault(part, {})
-        if kind in keys_of_part:
-            pair = f"{keys_of_part[kind]} and {key}"
-            raise DataError(f"{path} contains {pair}, both {kind} of {part}; keep a single array")
-        keys_of_part[kind] = key
+    keys = _by_role(path, {key: key.lower().split("_") for key in names}, "array")
     complete = {part: keys_of_part for part, keys_of_part in keys.items() if len(keys_of_part) == 2}
     if not complete:
         content = ", ".join(names) or "nothing"
         allowed_names = "X and y, x_train and y_train, or train_images and train_labels"
         raise DataError(f"{path} contains {content}; expected arrays such as {allowed_names}")
     return complete
+
+
+def _by_role(source: Path, words_of: Mapping[str, list[str]], noun: str) -> dict[str, dict[str, str]]:
+    """Return names by part and kind, given the words of each name; DataError if two names state the same."""
+    names: dict[str, dict[str, str]] = {}
+    for name, words in words_of.items():
+        role = _role(words)
+        if role is None:
+            continue
+        part, kind = role
+        earlier_name = names.setdefault(part, {}).setdefault(kind, name)
+        if earlier_name != name:
+            names_text = f"{earlier_name} and {name}, both {kind} of {part}"
+            raise DataError(f"{source} contains {names_text}; keep a single {noun}")
+    return names
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
@@ -263,22 +268,15 @@ def _idx_folder(folder: Path) -> Source | None:
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
     """Return the paths of the IDX files by part and kind (images or labels); one of the kinds may be missing."""
-    pairs: dict[str, dict[str, Path]] = {}
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
+    words_of = {}
     for name, path in sorted(paths.items()):
-        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*PART_OF_WORD, *_KIND_OF_WORD)]
-        role = _role(words)
-        is_idx = re.search(r"(^|[^a-z])idx", name) is not None
-        if role is None or not is_idx or name.startswith(".") or not path.is_file():
-            continue
-        part, kind = role
-        pair = pairs.setdefault(part, {})
-        if kind in pair:
-            names = f"{pair[kind].name} and {path.name}"
-            raise DataError(f"{folder} contains {names}; keep a single pair of files per part")
-        pair[kind] = path
-    return pairs
+        if re.search(r"(^|[^a-z])idx", name) and not name.startswith(".") and path.is_file():
+            words = re.split(r"[^a-z0-9]+", name)
+            words_of[path.name] = [word for word in words if word in (*PART_OF_WORD, *_KIND_OF_WORD)]
+    pairs = _by_role(folder, words_of, "file")
+    return {part: {kind: folder / name for kind, name in pair.items()} for part, pair in pairs.items()}
 
 
 def _idx(path: Path) -> values.Array:
@@ -520,7 +518,6 @@ def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
 
 # Functions that read a file, given ``group_by``, by ending of the file.
 _FILES: Mapping[str, Callable[[Path, str | None], Source]] = {".npz": _npz, ".ts": _series, ".tsv": _series}
-_GROUPED_FILES = ".npz"  # endings of files that may define groups, as text
 
 
 # torch -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,6 @@ from search_spaces.ops import Shape, shape_text
 _MOST_CLASSES = 256  # classes of a data set
 _MOST_NAMED = 10  # duplicates listed by name
 _MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
-_DESCRIPTIONS_HINT = "the file may be removed: only the options of described paths are lost"
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -129,14 +128,8 @@ def descriptions(text: str) -> dict[str, SourceOptions]:
     Raises:
         ContentError: ``described.json`` is damaged.
     """
-    path = _descriptions_file()
-    options_by_name = {}
-    for entry in _entries_by_path().get(os.path.realpath(text), []):
-        # ``read_as`` checks the entry, and takes a text.
-        description = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_DESCRIPTIONS_HINT)
-        if os.path.isfile(workspace().data(description.name) / "data.json"):
-            options_by_name[description.name] = description.options
-    return options_by_name
+    entries = _entries_by_path().get(os.path.realpath(text), [])
+    return {each.name: each.options for each in entries if os.path.isfile(workspace().data(each.name) / "data.json")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,26 +142,26 @@ class _Described:
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
     """Store the options with which the data set ``name`` was read from the path ``text``."""
-    key = os.path.realpath(text)
-    entry = {"name": name, "options": asdict(options)}
+    entry = _Described(name, options)
     with locked(workspace().data(".lock")):
         entries_by_path = _entries_by_path()
-        if entry not in entries_by_path.get(key, []):
-            write_json(_descriptions_file(), entries_by_path | {key: [*entries_by_path.get(key, []), entry]})
+        entries = entries_by_path.setdefault(os.path.realpath(text), [])
+        if entry not in entries:
+            entries.append(entry)
+            write_json(_descriptions_file(), document_of(entries_by_path))
 
 
 def _descriptions_file() -> Path:
     return workspace().data("described.json")  # beside the folders of the data sets
 
 
-def _entries_by_path() -> dict[str, list[Any]]:
-    """Return the documents of `_Described` by real path of the source, in the order of reading."""
+def _entries_by_path() -> dict[str, list[_Described]]:
+    """Return the remembered options by real path of the source, in the order of reading."""
     path = _descriptions_file()
     if not path.is_file():
         return {}
-    document = read_as(dict[str, Any], path, f"the file {path}", hint=_DESCRIPTIONS_HINT)
-    # Values of older versions are ignored: a single set of options, without the name of the data set.
-    return {key: entries for key, entries in document.items() if isinstance(entries, list)}
+    hint = "the file may be removed: only the options of described paths are lost"
+    return read_as(dict[str, list[_Described]], path, f"the file {path}", hint=hint)
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:
@@ -395,33 +388,19 @@ class _ScaledImages(NamedTuple):
         return self.near_duplicates.keys if self.near_stays_together else self.pixel_digests
 
 
-class _Groups(NamedTuple):
-    """Fields of a `Dataset` that describe groups of ``group_by`` and of copies; empty without groups.
+def _groups_of(validation_keys: Array, test_keys: Array, copy_keys: Array, *, has_groups: bool) -> dict[str, Any]:
+    """Return the fields of a `Dataset` that describe groups of images with equal keys; empty sizes without groups.
 
-    Attributes:
-        validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
-        test_groups: Index into ``test_group_sizes`` for each test image.
-        test_pictures: Effective number of test images if all copies of an image count as a single image.
+    ``copy_keys`` has a key of each test image, equal for copies; ``has_groups`` states whether groups of ``group_by``
+    exist.
     """
-
-    validation_group_sizes: tuple[int, ...] = ()
-    test_group_sizes: tuple[int, ...] = ()
-    test_groups: tuple[int, ...] = ()
-    test_pictures: float = 0.0
-
-
-def _groups_of(validation_keys: Array, test_keys: Array, copy_keys: Array, *, has_groups: bool) -> _Groups:
-    """Return the groups of images with equal keys.
-
-    Args:
-        validation_keys: Key of the group of each validation image; ``test_keys`` of each test image.
-        copy_keys: Key of each test image, equal for copies.
-        has_groups: Whether groups of ``group_by`` exist.
-    """
-    sizes, test_sizes = (divisions.group_sizes(keys, has_groups=has_groups) for keys in (validation_keys, test_keys))
-    test_groups = np.unique(test_keys, return_inverse=True)[1].tolist() if test_sizes else ()
-    pictures = independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys))
-    return _Groups(sizes, test_sizes, tuple(test_groups), pictures)
+    test_sizes = divisions.group_sizes(test_keys, has_groups=has_groups)
+    return {
+        "validation_group_sizes": divisions.group_sizes(validation_keys, has_groups=has_groups),
+        "test_group_sizes": test_sizes,
+        "test_groups": tuple(np.unique(test_keys, return_inverse=True)[1].tolist()) if test_sizes else (),
+        "test_pictures": independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys)),
+    }
 
 
 def _add_groups_of_copies(spec: Dataset) -> None:
@@ -435,7 +414,7 @@ def _add_groups_of_copies(spec: Dataset) -> None:
     keys = near_keys(pixels, values.digests(pixels), labels).keys
     validation_keys = keys[: len(fold)][fold != divisions.ALWAYS_TRAINED]
     groups = _groups_of(validation_keys, keys[len(fold) :], keys[len(fold) :], has_groups=False)
-    _write(replace(spec, **groups._asdict()))
+    _write(replace(spec, **groups))
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
@@ -451,7 +430,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     table.numbers.clear()
     unlocked_part, locked_part, groups = _parts_to_write(table, images, fold, is_used, balanced=options.balanced)
     del images
-    if table.groups is None and (groups.validation_group_sizes or groups.test_group_sizes):
+    if table.groups is None and (groups["validation_group_sizes"] or groups["test_group_sizes"]):
         remarks.append("all copies of an image, nearly equal images included, count as a group")
     if surplus := len(table.part) - len(unlocked_part["labels"]) - len(locked_part["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
@@ -461,7 +440,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         licence="",
         classes=len(table.classes),
         **_computed_facts(unlocked_part, locked_part, source.name),
-        **groups._asdict(),
+        **groups,
         class_names=tuple(table.classes),
         balanced=options.balanced,
         overlap=overlap,
@@ -633,8 +612,8 @@ def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) 
 
 def _parts_to_write(
     table: _ImageTable, images: _ScaledImages, fold: Array, is_used: Array, *, balanced: bool
-) -> tuple[dict[str, Array], dict[str, Array], _Groups]:
-    """Return the arrays of the training and validation images, the arrays of the test images, and the groups."""
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Any]]:
+    """Return the arrays of the training and validation images, of the test images, and the fields of the groups."""
     image_indices = np.flatnonzero(~images.is_test)[is_used]
     fold = fold[is_used]
     test = np.flatnonzero(images.is_test)
@@ -745,9 +724,7 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
     means = []
     deviations = []
     for channel in range(pixels.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for block in values.chunks(len(pixels), pixels[0].size):
-            counts += np.bincount(pixels[block, channel].ravel(), minlength=256)
+        counts = np.histogram(pixels[:, channel], bins=256, range=(0, 256))[0]
         mean = np.average(shades, weights=counts)
         deviation = float(np.average((shades - mean) ** 2, weights=counts) ** 0.5)
         if np.count_nonzero(counts) < 2:

@@ -29,11 +29,7 @@ _FORMATS = {
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm", ".pfm"), "PPM"),
     **dict.fromkeys((".jp2", ".j2k"), "JPEG2000"),
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WEBP",
-    ".tga": "TGA",
+    **{f".{name.lower()}": name for name in ("PNG", "BMP", "GIF", "WEBP", "TGA")},
 }
 ENDINGS = ", ".join(_FORMATS)
 # Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well. TGA has no
@@ -476,13 +472,9 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     """
     images = as_array(x)
     layouts = _layouts(images)
-    if spec.channels in layouts:
-        return checked_pixels(spec, layouts[spec.channels])
-    # The expected shape determines the channel axis.
-    for layout in layouts.values():
-        if layout.shape[1:] == spec.image_shape:
-            return checked_pixels(spec, layout)
-    return checked_pixels(spec, images)  # raises DataError
+    # The expected shape determines the channel axis; without such a layout, ``checked_pixels`` raises DataError.
+    expected_layouts = (layout for layout in layouts.values() if layout.shape[1:] == spec.image_shape)
+    return checked_pixels(spec, layouts[spec.channels] if spec.channels in layouts else next(expected_layouts, images))
 
 
 def checked_pixels(spec: Dataset, numbers: Array) -> Array:
@@ -533,8 +525,7 @@ def squeezed(numbers: Array, pixels: Array) -> bool:
         numbers: Numbers of the source, (images, channels, rows, columns).
         pixels: The same images as pixels, uint8.
     """
-    counts = []
-    for index in np.ndindex(pixels.shape[:2]):  # image and channel
-        counts.append((len(np.unique(pixels[index])), len(np.unique(numbers[index]))))
+    planes = np.ndindex(pixels.shape[:2])  # image and channel
+    counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
     pixel_values, source_values = np.median(counts, axis=0)
     return bool(pixel_values <= _FEW_VALUES and source_values >= _MANY_TIMES * pixel_values)

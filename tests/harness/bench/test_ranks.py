@@ -9,8 +9,7 @@ from itertools import product
 import pytest
 from scipy.stats import PermutationMethod, rankdata, wilcoxon
 
-from harness.bench.comparison import AT_THE_END, OVER_TIME, Findings
-from harness.bench.ranks import ranks_of, ranks_text
+from harness.bench.comparison import AT_THE_END, OVER_TIME, Findings, ranks_of, ranks_text
 
 
 def findings(

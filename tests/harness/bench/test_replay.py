@@ -31,6 +31,7 @@ from harness.bench.comparison import (
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
     LiveContest,
+    ReplayedContest,
     RunOutcome,
     RunRequest,
     SimulatedExecutor,
@@ -338,7 +339,7 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
 
     comparison = replace(made_up.comparison_of(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
-        run_repeats([_BUILT_IN["random"]], comparison, TINY, 1, (), keep_and_kill)
+        run_repeats(ReplayedContest([_BUILT_IN["random"]], comparison, TINY), 1, (), keep_and_kill)
 
     assert traces[0].repeat == 0
     assert len(traces) < 200

@@ -56,7 +56,8 @@ def add_noise(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
 def test_near_duplicates_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
     images = scenes(60, channels, side)
-    pairs = {(first, second - 60) for first, second in near_pairs(np.concatenate([images, change(images)]))[0].tolist()}
+    near = near_pairs(np.concatenate([images, change(images)]), np.arange(120))[0]
+    pairs = {(first, second - 60) for first, second in near.tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
 
@@ -143,7 +144,7 @@ def test_pairs_equal_comparison_of_all_images():
                     expected[first, second] = float(least)
     expected = {pair: distance for pair, distance in expected.items() if distance <= 5}
 
-    pairs, differences = near_pairs(all_images)
+    pairs, differences = near_pairs(all_images, np.arange(len(all_images)))
     assert {
         (first, second): pytest.approx(difference)
         for (first, second), difference in zip(pairs.tolist(), differences, strict=True)
@@ -156,7 +157,7 @@ SCENES = scenes(50)
 
 @pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
 def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarray):
-    assert len(near_pairs(images)[0]) == 0
+    assert len(near_pairs(images, np.arange(len(images)))[0]) == 0
 
 
 def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
