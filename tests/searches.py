@@ -21,7 +21,7 @@ from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.studies import config as study
 from harness.studies.candidate import BASELINE, Candidate
-from harness.studies.config import StudyConfig, StudyObjective
+from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog, read_state
 from harness.studies.study_state import StudyState
@@ -196,13 +196,12 @@ def finished(folder: Path, **fields: Any) -> tuple[SearchPlan, Search]:
 def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **fields: Any) -> SearchPlan:
     """Return the plan of the search of two networks, or of a search for a Pareto front in the space ``front_of``."""
     text = front_of or TWO_NETWORKS
-    objectives = [StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000)]
-    objectives = objectives if front_of else objectives[:1]
+    objectives: dict[str, Any] = {"second": Metric.MACS, "second_most": 200_000} if front_of else {}
     workspace = Workspace(folder)
     return SearchPlan(
         workspace=workspace,
         folder=workspace.study("a-study"),
-        config=config(space_text=text, lengths=lengths, objectives=tuple(objectives)),
+        config=config(space_text=text, lengths=lengths, **objectives),
         effort=effort(**fields),
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
