@@ -17,6 +17,7 @@ from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
+from harness.searching.resolve import TrainingChoice
 from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.studies import config as study
@@ -205,10 +206,9 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         effort=effort(**fields),
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
-        named_recipe=NamedRecipe("short", RECIPE),
         space=parse_space(text, "widths"),
         error_ratio=error_ratio_of(dataset("mnist"), 99.4),
-        engine=EngineChoice(None),
+        training=TrainingChoice(named_recipe=NamedRecipe("short", RECIPE), engine=EngineChoice(None), lengths=lengths),
         past=(),
         left_out=(),
         recorded_origins={},

@@ -259,11 +259,6 @@ class Verdict:
         return is_undecided and not self.passed and not self.is_contradicted
 
     @property
-    def has_missed(self) -> bool:
-        """Whether the seeds contradict the target; False while the verdict is open."""
-        return not self.passed and not self.is_open
-
-    @property
     def passed(self) -> bool:
         """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:

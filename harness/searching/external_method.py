@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Inquiry
@@ -117,22 +118,18 @@ def functions_of(
     """
     user_ask, user_stop = method if isinstance(method, tuple) else (method, None)
 
-    def ask(trials: Sequence[TriedNetwork]) -> str:
-        with guard():
-            answer = user_ask(trials)
-            if isinstance(answer, str):
-                return answer
-            raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
+    def checked(function: Callable[[Any], Any], kind: type, expectation: str) -> Callable[[Any], Any]:
+        def call(argument: Any) -> Any:
+            with guard():
+                answer = function(argument)
+                if isinstance(answer, kind):
+                    return answer
+                raise TypeError(f"expected {expectation}, got {type(answer).__name__}")
 
-    def stop(rung: Rung) -> bool:
-        assert user_stop is not None, "a method that does not prune is not asked at rungs"
-        with guard():
-            answer = user_stop(rung)
-            if isinstance(answer, bool):
-                return answer
-            raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
+        return call
 
-    return ask, stop if user_stop else None
+    ask = checked(user_ask, str, "the text of a network")
+    return ask, checked(user_stop, bool, "True or False at a rung") if user_stop else None
 
 
 @dataclass(slots=True)

@@ -46,8 +46,7 @@ from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorFactory
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
-from harness.training.native.engine import EngineChoice
-from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe
+from harness.training.recipe import check_batch, for_few, named_recipe
 from search_spaces.chips import Chip
 from search_spaces.counting import FeasibleCount, feasible
 from search_spaces.space import Metric, SearchSpace
@@ -62,18 +61,15 @@ class SearchPlan:
         config: Configuration of the study.
         effort: Limits of time, trials and workers.
         source: Location of the data set.
-        named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
         space: Search space, the stated limits included (``LimitedSpace``).
         error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
-        engine: Training engine.
+        training: Recipe, engine and lengths of the trainings.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
         nodes: Nodes of the cluster; empty if this machine trains.
-        recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
-        planning_seconds: Seconds spent on choosing the recipe; counted as time of the search.
     """
 
     workspace: Workspace
@@ -82,18 +78,15 @@ class SearchPlan:
     config: StudyConfig
     effort: Effort
     source: DataLocation
-    named_recipe: NamedRecipe
     space: SearchSpace
     error_ratio: ErrorRatio
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
-    engine: EngineChoice
+    training: TrainingChoice
     recorded_origins: dict[str, str]
     make_executor: ExecutorFactory = Processes
     nodes: tuple[NodeInfo, ...] = ()
-    recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
-    planning_seconds: float = 0.0
 
 
 def plan_search(
@@ -160,15 +153,12 @@ def plan_search(
         config=config,
         effort=effort,
         source=source,
-        named_recipe=training.named_recipe,
         space=space_choice.space,
         error_ratio=error_ratio,
-        engine=training.engine,
+        training=training,
         past=past,
         left_out=tuple(error.message for error in faults),
-        recipe_choices=training.recipe_choices,
         chip=request.chip,
-        planning_seconds=training.planning_seconds,
         recorded_origins={key: origins[name] for name in origins if (key := options[name].origin_key) is not None},
     )
 
@@ -319,7 +309,7 @@ def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
         if metric is not Metric.PARAMETERS and limit not in resolve.upper_bounds(plan.space.conditions, metric)
     ]
     chip_limits = [] if plan.chip is None else list(map(str, plan.chip.limits(plan.data.task)))
-    values = {"recipe_choices": list(plan.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
+    values = {"recipe_choices": list(plan.training.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
     return {key: value for key, value in values.items() if value}
 
 

@@ -94,7 +94,7 @@ class TrainingChoice:
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
         engine: Training engine for the recipe.
         lengths: Allowed training lengths, in epochs, ascending.
-        planning_seconds: Wall-clock seconds of the trainings that chose the recipe.
+        planning_seconds: Wall-clock seconds of the trainings that chose the recipe; counted as time of the search.
     """
 
     named_recipe: NamedRecipe

@@ -401,11 +401,6 @@ class StudyState:
             outcome = Outcome.NOT_YET
         return Standing(outcome, tier, network, verdict)
 
-    def tier_of(self, candidate: Candidate) -> str:
-        """Return the tier of the verification of a confirmed candidate; ``confirmed`` before the verification."""
-        verdict = self.verdicts.get(candidate.proposal.trial)
-        return "confirmed" if verdict is None or not verdict.tier else str(verdict.tier)
-
     @property
     def front(self) -> list[Candidate]:
         """Pareto front of the confirmed candidates that have not missed on test."""

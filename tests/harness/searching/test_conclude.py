@@ -531,7 +531,7 @@ def test_advice_without_declaration_in_ledger_is_no_further_seeds(
         for verdict in (lost_verdict, verdict_of(record, lacks_seeds=True))
     ]
 
-    assert (lost_verdict.row.reached, lost_verdict.is_open, lost_verdict.has_missed) == (False, True, False)
+    assert (lost_verdict.row.reached, lost_verdict.is_open, lost_verdict.event.passed) == (False, True, None)
     assert lost_advice.arguments == ("leaderboard", "--dataset", "mnist", "--target", "99.4")
     [sentence] = lost_advice.sentences
     assert "ledger" in sentence
