@@ -204,18 +204,14 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
     """
     if len(errors) < 2:
         return -math.inf
-    by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
-    return max(0.0, min(by_student, _poisson_bound_pct(errors, images, confidence)))
-
-
-def _poisson_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
     # Importing ``scipy.stats`` for the quantile of Gamma would take four times as long.
     from scipy.special import gammaincinv
 
+    by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
     fewest = min(errors)
     above = sum(errors) - fewest * len(errors)
     most_errors = fewest + float(gammaincinv(above + 1, confidence)) / len(errors)
-    return 100 * (1 - most_errors / images)
+    return max(0.0, min(by_student, 100 * (1 - most_errors / images)))
 
 
 def fewest_groups(confidence: float) -> float:
