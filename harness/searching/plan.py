@@ -126,18 +126,15 @@ def plan_search(
     if images.dataset != goal.data:  # ``auto``, and MNIST is not available
         # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
         goal = resolve.goal_of(images.dataset, request.target_pct)
+    # Only a default recipe is adapted to few images.
     if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
         training = replace(training, named_recipe=for_few(training.named_recipe, goal.data.train_size))
     check_batch(training.named_recipe.recipe, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
     training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
-    config = replace(
-        _config(request, goal, space_choice, training, error_ratio),
-        data_hash=images.data_hash,
-        sampler=sampler,
-        sampler_sha256=sampler_sha256,
-    )
+    config = _config(request, goal, space_choice, training, error_ratio)
+    config = replace(config, data_hash=images.data_hash, sampler=sampler, sampler_sha256=sampler_sha256)
     # The name of the folder must not depend on the start networks, which are entered below.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     default_folder = workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
