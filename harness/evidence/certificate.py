@@ -24,11 +24,7 @@ from harness.training.result import Purpose, derive_seed
 from search_spaces.network import Task, analyse
 from search_spaces.space_errors import SearchSpaceError
 
-_VERDICTS = {
-    Judgement.MISSED: "missed",
-    Judgement.REACHED: "at the target",
-    Judgement.PROVEN: "shown",
-}
+_VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
 
 
 @strict_json
