@@ -195,8 +195,8 @@ def test_matrix_of_long_class_names_fits(
 def test_columns_of_networks_match_width_and_metrics(
     tab: browser.Page, new_study: Any, home: Workspace, metrics: tuple[Metric, ...]
 ):
-    names = zip(("minimise", "second"), metrics, strict=False)
-    study = new_study(config=replace(CONFIG, **dict(names), most=60_000, second_most=60_000))
+    objectives: dict[str, Any] = dict(zip(("minimise", "second"), metrics, strict=False))
+    study = new_study(config=replace(CONFIG, **objectives, most=60_000, second_most=60_000))
     study.finish(study.propose(network(8, 8, 8)), 40)
     tab.open(write_report(study.write(), home))
     cells = "[...document.querySelectorAll('#networks-table tr:first-child > *')].filter((item) => item.offsetWidth)"
