@@ -235,10 +235,10 @@ def csv_of(trainings: Iterable[PastTraining]) -> str:
     trainings = tuple(trainings)
     with_origins = any(each.origin is not None for each in trainings)
     rows = []
-    for each in trainings:
-        numbers = [getattr(each, name) for name in _NUMBERS]
-        origin = _origin_cells(each.origin) if with_origins else ()
-        rows.append((each.architecture, *numbers, each.architecture.form, each.source, *origin))
+    for training in trainings:
+        numbers = [getattr(training, name) for name in _NUMBERS]
+        origin = _origin_cells(training.origin) if with_origins else ()
+        rows.append((training.architecture, *numbers, training.architecture.form, training.source, *origin))
     return csv_text((*_COLUMNS, *(_ORIGIN_COLUMNS if with_origins else ())), rows)
 
 
