@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from harness.evidence.record import Record, path_of
 from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import MOST_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
-from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
+from harness.studies.config import StudyConfig, is_owned, read_config
 from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.study_state import StateDecision, StudyState
@@ -404,7 +404,7 @@ def shown(value: object) -> str:
 def settings(info: StudyFacts) -> list[tuple[str, str]]:
     """Return the configuration of a study as pairs of name and text, each value with its source."""
     config = info.config
-    values = settings_of(config)
+    values = asdict(config)
     del values["recipe"], values["space_text"], values["known"]
     for name in ("start_from", "sampler_sha256", "image_folds", "group_folds", "validation_groups", "test_groups"):
         if not values[name]:

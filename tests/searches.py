@@ -17,11 +17,12 @@ from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
+from harness.searching.resolve import TrainingChoice
 from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.studies import config as study
 from harness.studies.candidate import BASELINE, Candidate
-from harness.studies.config import StudyConfig, StudyObjective
+from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog, read_state
 from harness.studies.study_state import StudyState
@@ -196,20 +197,18 @@ def finished(folder: Path, **fields: Any) -> tuple[SearchPlan, Search]:
 def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **fields: Any) -> SearchPlan:
     """Return the plan of the search of two networks, or of a search for a Pareto front in the space ``front_of``."""
     text = front_of or TWO_NETWORKS
-    objectives = [StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000)]
-    objectives = objectives if front_of else objectives[:1]
+    objectives: dict[str, Any] = {"second": Metric.MACS, "second_most": 200_000} if front_of else {}
     workspace = Workspace(folder)
     return SearchPlan(
         workspace=workspace,
         folder=workspace.study("a-study"),
-        config=config(space_text=text, lengths=lengths, objectives=tuple(objectives)),
+        config=config(space_text=text, lengths=lengths, **objectives),
         effort=effort(**fields),
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
-        named_recipe=NamedRecipe("short", RECIPE),
         space=parse_space(text, "widths"),
         error_ratio=error_ratio_of(dataset("mnist"), 99.4),
-        engine=EngineChoice(None),
+        training=TrainingChoice(named_recipe=NamedRecipe("short", RECIPE), engine=EngineChoice(None), lengths=lengths),
         past=(),
         left_out=(),
         recorded_origins={},

@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.bench.table import Machine, number_text
 from harness.data.datasets import Dataset, dataset
-from harness.studies.config import StudyConfig, WrittenConfig, config_document
+from harness.studies.config import StudyConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, read_as, strict_json
 from harness.system.errors import ContentError
@@ -47,7 +47,7 @@ class SearchTask:
         own_data: User-defined data set; None for a data set known to the harness.
     """
 
-    study: WrittenConfig
+    study: StudyConfig
     seconds: float
     workers: int
     networks: tuple[str, ...] | None = None

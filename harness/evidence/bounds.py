@@ -21,15 +21,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from harness.data.datasets import Dataset, dataset, independent_cases
-from harness.evidence.ledger import (
-    ALPHA,
-    ALPHA_SHARE,
-    CONFIDENCE,
-    FEWEST_SEEDS,
-    FIRST_LOOK_ALPHA,
-    Attempt,
-    AttemptOutcome,
-)
+from harness.evidence import ledger
+from harness.evidence.ledger import CONFIDENCE, Attempt, AttemptOutcome
 from harness.evidence.record import Record
 from harness.system import statistics
 from harness.system.terminal import counted
@@ -39,7 +32,7 @@ VERIFIED_SEEDS = 5  # fewest seeds of a verified row
 # Confidence of the bound that verifies a row at the first look. At most one simulated study in ten verifies a network
 # below the target, with two looks per study of six seeds, any test set and seeds as in ``statistics.SEED_CONDITION``
 # (benchmarks/results/false-answers.json).
-VERIFIED_CONFIDENCE = 1 - FIRST_LOOK_ALPHA
+VERIFIED_CONFIDENCE = 1 - ledger.FIRST_LOOK_ALPHA
 _SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many times as often as stated
 _FEWEST_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
 # An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
@@ -130,8 +123,11 @@ def judgement_of(
     confidence: float = VERIFIED_CONFIDENCE,
     fewest: int = VERIFIED_SEEDS,
     groups: Groups = _NO_GROUPS,
-) -> Judgement:
+) -> tuple[Judgement, float | None]:
     """Return the verdict on a target from two samples: all seeds, and the seeds that were declared first.
+
+    The verdict is followed by the deciding bound: the lower of the bounds of both samples, per cent; None below two
+    seeds or ``fewest_groups``.
 
     PROVEN requires all bounds (``lower_bound_pct``, with groups ``over_groups_pct`` too) of both samples to reach the
     target, REACHED both means. All declared seeds must have been run. The second sample is the first declaration or, if
@@ -149,33 +145,17 @@ def judgement_of(
         fewest: Fewest seeds for a verdict.
         groups: Errors by group of the test images.
     """
+    samples = _samples(errors, declarations, fewest)
+    bound = finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
     is_any_missing = any(index not in errors for index in chain.from_iterable(declarations))
     if len(errors) < fewest or is_any_missing:
-        return Judgement.OPEN
-    for sample in _samples(errors, declarations, fewest):
+        return Judgement.OPEN, bound
+    for sample in samples:
         mean = 100 * (1 - statistics.mean([errors[index] for index in sample]) / images)
         if not statistics.reaches(mean, target_pct):
-            return Judgement.MISSED
-    bound = deciding_bound_pct(errors, images, declarations, confidence, groups=groups, fewest=fewest)
-    return Judgement.PROVEN if bound is not None and statistics.reaches(bound, target_pct) else Judgement.REACHED
-
-
-def deciding_bound_pct(
-    errors: Mapping[int, int],
-    images: int,
-    declarations: Sequence[Sequence[int]],
-    confidence: float,
-    *,
-    fewest: int = VERIFIED_SEEDS,
-    groups: Groups = _NO_GROUPS,
-) -> float | None:
-    """Return the lower bound, per cent, by which ``judgement_of`` verifies a network; None if there is no bound.
-
-    The lower of the bounds of the two samples; arguments as in ``judgement_of``. There is no bound below two seeds or
-    ``fewest_groups``.
-    """
-    samples = _samples(errors, declarations, fewest)
-    return finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
+            return Judgement.MISSED, bound
+    is_proven = bound is not None and statistics.reaches(bound, target_pct)
+    return Judgement.PROVEN if is_proven else Judgement.REACHED, bound
 
 
 def _bound_pct(
@@ -223,18 +203,14 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
     """
     if len(errors) < 2:
         return -math.inf
-    by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
-    return max(0.0, min(by_student, _poisson_bound_pct(errors, images, confidence)))
-
-
-def _poisson_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
     # Importing ``scipy.stats`` for the quantile of Gamma would take four times as long.
     from scipy.special import gammaincinv
 
+    by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
     fewest = min(errors)
     above = sum(errors) - fewest * len(errors)
     most_errors = fewest + float(gammaincinv(above + 1, confidence)) / len(errors)
-    return 100 * (1 - most_errors / images)
+    return max(0.0, min(by_student, 100 * (1 - most_errors / images)))
 
 
 def fewest_groups(confidence: float) -> float:
@@ -376,8 +352,8 @@ def contradiction(attempt: Attempt, record: Record) -> str | None:
         return f"{name}: {breach}"
     if attempt.outcome not in (AttemptOutcome.CERTIFIED, AttemptOutcome.FAILED):
         return None
-    if attempt.seeds < FEWEST_SEEDS:
-        return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} required"
+    if attempt.seeds < ledger.FEWEST_SEEDS:
+        return f"{name}: seeds: {attempt.seeds} stated, at least {ledger.FEWEST_SEEDS} required"
     beacons = {run.beacon for run in record.seeds if run.index in attempt.indices}
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
         stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
@@ -403,8 +379,8 @@ def is_certified(attempt: Attempt, record: Record) -> bool:
 
 def _breach(attempt: Attempt) -> str | None:
     """Return the fault in ``alpha`` or ``rules`` of an attempt, open attempts included; None without a fault."""
-    if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
-        return f"alpha: {attempt.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
+    if not 0 < attempt.alpha <= ledger.ALPHA_SHARE * ledger.ALPHA:
+        return f"alpha: {attempt.alpha:g} stated, at most {ledger.ALPHA_SHARE * ledger.ALPHA:g} allowed"
     if attempt.rules < 2 and not attempt.is_of_old_rules:
         return f"rules: {attempt.rules} stated, allowed up to attempt 4 only"
     return None

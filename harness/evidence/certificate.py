@@ -10,16 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
-from harness.evidence import ledger
-from harness.evidence.bounds import (
-    Groups,
-    Judgement,
-    certifying_confidence,
-    deciding_bound_pct,
-    groups_of,
-    judgement_of,
-    seeds_warning,
-)
+from harness.evidence import bounds, ledger
+from harness.evidence.bounds import Groups, Judgement
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
 from harness.system import statistics
@@ -85,13 +77,13 @@ class Certificate:
 
     def __str__(self) -> str:
         count = len(self.seeds)
-        level = 100 * certifying_confidence(self.alpha)
+        level = 100 * bounds.certifying_confidence(self.alpha)
         groups = f" of {counted(len(self.group_sizes), 'group')}" if self.group_sizes else ""
         return (
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
             f"{self.test_size:,} test images{groups}, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
-            f"{seeds_warning(count)}\n"
+            f"{bounds.seeds_warning(count)}\n"
             "stated, not recomputed: network, recipe, input shape and classes; data hash, test size, groups and test "
             "errors; target, alpha, first seed index and time of the declaration"
         )
@@ -128,20 +120,22 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
 
 def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float]:
     """Return ``group_sizes``, ``group_errors`` and ``test_pictures`` of the certificate of a declaration."""
-    sizes, errors, pictures = groups_of(record)
+    sizes, errors, pictures = bounds.groups_of(record)
     declared_errors = tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
     return tuple(sizes), declared_errors, pictures
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
     """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
-    errors_by_seed = dict(enumerate(errors))
-    seeds = range(len(errors))
-    confidence = certifying_confidence(alpha)
-    judgement = judgement_of(
-        errors_by_seed, images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS, groups=groups
+    judgement, bound = bounds.judgement_of(
+        dict(enumerate(errors)),
+        images,
+        target_pct,
+        [range(len(errors))],
+        confidence=bounds.certifying_confidence(alpha),
+        fewest=FEWEST_SEEDS,
+        groups=groups,
     )
-    bound = deciding_bound_pct(errors_by_seed, images, [seeds], confidence, fewest=FEWEST_SEEDS, groups=groups)
     return {
         "mean_pct": 100 * (1 - statistics.mean(errors) / images),
         "lower_bound_pct": 0.0 if bound is None else bound,

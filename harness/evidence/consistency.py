@@ -16,19 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.datasets import dataset
-from harness.evidence import bounds, ledger
+from harness.evidence import bounds, leaderboard_table, ledger
 from harness.evidence import record as record_files
-from harness.evidence.leaderboard_table import (
-    LeaderboardRow,
-    Survey,
-    Tier,
-    collect,
-    ranked,
-    read,
-    shipped_table,
-    survey,
-    to_csv,
-)
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey, Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
@@ -68,7 +58,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     own_history = _history_of(workspace.records)
     messages = [*_lost(shipped_history), *_lost(own_history)]
     messages += _since(shipped, anchor) if anchor else ()
-    standings = survey(workspace)
+    standings = leaderboard_table.survey(workspace)
     messages += [error.one_line for error in standings.damage]
     # These checks compute from records and ledger, so faults found above would only be repeated.
     if not messages:
@@ -191,12 +181,12 @@ def _since(records: Path, anchor: str) -> Iterator[str]:
 
 def _table_faults() -> Iterator[str]:
     """Yield a fault for each difference between the shipped leaderboard table and the table computed from the files."""
-    path = shipped_table()
+    path = leaderboard_table.shipped_table()
     if not path.exists():
         return
-    row_in_file = {row.key: row for row in read(path)}
-    rows = collect(Workspace(files.SHIPPED))
-    if files.read_bytes(path).decode() == to_csv(rows):
+    row_in_file = {row.key: row for row in leaderboard_table.read(path)}
+    rows = leaderboard_table.collect(Workspace(files.SHIPPED))
+    if files.read_bytes(path).decode() == leaderboard_table.to_csv(rows):
         return
     row_of_key = {row.key: row for row in rows}
     has_difference = False
@@ -315,13 +305,13 @@ def publish(workspace: Workspace, network: str) -> None:
     Raises:
         UsageError: The program does not run from a clone of the repository.
     """
-    table = shipped_table()
+    table = leaderboard_table.shipped_table()
     folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
         raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
     # Several calls would read, change and write the same files.
     with files.locked(folder / ".publish.lock"):
-        leaderboard = collect(workspace)
+        leaderboard = leaderboard_table.collect(workspace)
         hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
         for record in record_files.read_all(workspace.records):
             if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
@@ -334,9 +324,9 @@ def publish(workspace: Workspace, network: str) -> None:
                 is_published = '"number": ' in line or any(each in line for each in hashes)
                 if is_published and line not in shipped_lines:
                     files.append_line(target, line)
-        rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
+        rows = {row.key: row for row in leaderboard_table.collect(Workspace(files.SHIPPED))}
         rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
-        files.write_text(table, to_csv(ranked(list(rows.values()))))
+        files.write_text(table, leaderboard_table.to_csv(leaderboard_table.ranked(list(rows.values()))))
 
 
 def _publish_record(workspace: Workspace, record: Record, folder: Path) -> None:

@@ -78,7 +78,7 @@ class LeaderboardRow:
         recipe_hash: Empty for a claim, and for trainings with the recipe of the repository that makes the claim.
         lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
             tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
-            (``bounds.deciding_bound_pct``).
+            (``bounds.judgement_of``).
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
@@ -259,11 +259,6 @@ class Verdict:
         return is_undecided and not self.passed and not self.is_contradicted
 
     @property
-    def has_missed(self) -> bool:
-        """Whether the seeds contradict the target; False while the verdict is open."""
-        return not self.passed and not self.is_open
-
-    @property
     def passed(self) -> bool:
         """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:
@@ -326,9 +321,10 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     images = record.seeds[0].test_size
     groups = bounds.groups_of(record)
     confidence = 1 - entries.look_alpha(record.key)
-    judgement = bounds.judgement_of(errors, images, record.target_pct, indices, confidence=confidence, groups=groups)
+    judgement, bound = bounds.judgement_of(
+        errors, images, record.target_pct, indices, confidence=confidence, groups=groups
+    )
     tier = _TIERS[judgement]
-    bound = bounds.deciding_bound_pct(errors, images, indices, confidence, groups=groups)
     stated_confidence = None if bound is None else confidence
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
 

@@ -184,6 +184,7 @@ class Registration(_LedgerEntry):
 
 
 _ClosableEntry = TypeVar("_ClosableEntry", Attempt, Registration)
+_AnyEntry = TypeVar("_AnyEntry", Attempt, Declaration, Registration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,9 +365,7 @@ def declare_attempt(
         alpha = _next_alpha_or_raise(path, key.dataset, test_sketch)
         number = max((attempt.number for attempt in read(path).attempts), default=0) + 1
         row = _common_fields(path, key, commit, test_sketch)
-        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row)
-        _append(path, attempt)
-    return attempt
+        return _append(path, Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row))
 
 
 def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
@@ -410,9 +409,8 @@ def declare_certificate(
         row = _common_fields(path, key, commit, test_sketch)
         if data is not None:
             row |= {"data_hash": data.sha256, "test_size": data.test_size}
-        entry = Declaration(indices=tuple(indices), alpha=_next_alpha_or_raise(path, key.dataset, test_sketch), **row)
-        _append(path, entry)
-    return entry
+        row["alpha"] = _next_alpha_or_raise(path, key.dataset, test_sketch)
+        return _append(path, Declaration(indices=tuple(indices), **row))
 
 
 def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> float:
@@ -449,9 +447,7 @@ def register(path: Path, registration: Registration) -> Registration:
         for item in read(path).registrations:
             if (*item.subject, item.on_sha256, item.indices) == subject:
                 return item
-        entry = replace(registration, declared_utc=_now())
-        _append(path, entry)
-    return entry
+        return _append(path, replace(registration, declared_utc=_now()))
 
 
 def close(path: Path, entry: _ClosableEntry, **end: Any) -> _ClosableEntry:
@@ -462,9 +458,7 @@ def close(path: Path, entry: _ClosableEntry, **end: Any) -> _ClosableEntry:
         entry: Open entry.
         end: Fields of the result: outcome and bound of an attempt, errors and bounds of a registration.
     """
-    closed_entry = replace(entry, ended_utc=_now(), **end)
-    _append(path, closed_entry)
-    return closed_entry
+    return _append(path, replace(entry, ended_utc=_now(), **end))
 
 
 def open_attempt(path: Path, key: RowKey) -> Attempt | None:
@@ -472,8 +466,9 @@ def open_attempt(path: Path, key: RowKey) -> Attempt | None:
     return next((item for item in read(path).attempts if item.outcome is AttemptOutcome.OPEN and item.key == key), None)
 
 
-def _append(path: Path, entry: Attempt | Declaration | Registration) -> None:
+def _append(path: Path, entry: _AnyEntry) -> _AnyEntry:
     files.append_line(path, json.dumps(asdict(entry)))
+    return entry
 
 
 def _now() -> str:

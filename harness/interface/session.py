@@ -88,12 +88,12 @@ def planned_search(
         integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
         # Conditions are the limits of the options, of the chip and of the space.
         metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
-        if integer_metrics & metrics and plan.named_recipe.recipe.precision != "int8":
-            recipes = f"recipe {plan.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
+        if integer_metrics & metrics and plan.training.named_recipe.recipe.precision != "int8":
+            recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
             say(f"bytes and instructions refer to the integer network, but {recipes}")
         nodes = partial(Nodes, device=plan.effort.device, engine=plan.effort.engine)
         with executor_at(request.cluster, request.workers, nodes) as make_executor:
-            options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
+            options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
             # Without a cluster, the plan already has the executor of this machine.
             yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
 
@@ -104,7 +104,7 @@ def probe_forecast(request: SearchRequest) -> Probed:
     from harness.searching.probes import probe
 
     plan = plan_search(request, workspace(), recipe_choice="as in short searches")
-    options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
+    options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
     with busy("training a few networks"):
         return probe(plan, request.time)
 
@@ -156,7 +156,7 @@ def run_search_with_progress(
                 plan.make_executor,
                 baselines=baseline_networks(plan.data.task),
                 observers=observers,
-                planning_seconds=plan.planning_seconds,
+                planning_seconds=plan.training.planning_seconds,
                 logs_forecast=_is_first_on_own_data(plan),
             )
             # Last, so that the database gets no study if the sampler or the logger cannot be made.

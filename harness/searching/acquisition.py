@@ -94,7 +94,7 @@ class NetworkOption:
         cost = measured(analysis, objective)
         return cls(draw, analysis, network.hash, cost, row, work_of(analysis), network.form)
 
-    def proposal(self, trial: int, origin: str, epochs: int, chance: float | None = None) -> Proposal:
+    def proposal(self, trial: int, origin: str, epochs: int | None, chance: float | None = None) -> Proposal:
         """Return the proposal of a training of ``epochs`` epochs."""
         return Proposal(
             trial=trial,

@@ -182,7 +182,7 @@ class SearchOutcome:
                 "parameters": candidate.proposal.parameters,
                 "network": str(candidate.proposal.architecture),
                 **dict(zip(self.plan.config.minimised, candidate.costs, strict=True)),
-                "tier": self.state.tier_of(candidate),
+                "tier": (verdict and verdict.tier) or "confirmed",
                 "mean_test_accuracy_pct": None if verdict is None else verdict.mean_test_accuracy_pct,
             }
             documents.append(document)

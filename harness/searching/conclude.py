@@ -50,7 +50,7 @@ def conclude(
             verdict = _verified(plan, search, winner, on_event, say) or verdict
             if is_verified or isinstance(search.state.entries[-1].event, Postponed):
                 break
-    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
+    elif verdict is not None and verdict.event.passed is False and (second := choose(search)) is not None:
         say(f"target missed: {verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters")
         verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
@@ -104,7 +104,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
     verification = VerifyPlan(
         architecture=proposal.architecture,
         # Keep ``assumed_fields`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
-        named_recipe=replace(plan.named_recipe, recipe=recipe, name=recipe_name),
+        named_recipe=replace(plan.training.named_recipe, recipe=recipe, name=recipe_name),
         dataset=config.dataset,
         target_pct=config.target_pct,
         repeat=False,

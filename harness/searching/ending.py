@@ -23,7 +23,6 @@ from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.system.terminal import counted, duration_text
-from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from search_spaces.space import size_text
 
@@ -85,18 +84,18 @@ class Ending:
 
 def key_of(state: StudyState, network: WinnerChosen) -> RowKey:
     """Return the key of the record of a network of a study."""
-    recipe, _ = state.config.recipe_of(state.proposals[network.trial].epochs)
-    return _key(state.config, network.hash, recipe)
+    return _key_and_recipe(state.config, network.hash, state.proposals[network.trial].epochs)[0]
 
 
-def _key(config: StudyConfig, network_hash: str, recipe: Recipe) -> RowKey:
-    return RowKey(network_hash, recipe.hash, config.dataset, config.target_pct, config.protocol_version)
+def _key_and_recipe(config: StudyConfig, network_hash: str, epochs: int | None) -> tuple[RowKey, str]:
+    recipe, name = config.recipe_of(epochs)
+    return RowKey(network_hash, recipe.hash, config.dataset, config.target_pct, config.protocol_version), name
 
 
 def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None) -> tuple[str, ...]:
     """Return the arguments of the command that verifies a network of a study; ``epochs`` as in ``Proposal``."""
-    recipe, recipe_name = config.recipe_of(epochs)
-    return _key(config, network_hash, recipe).arguments("verify", recipe_name)
+    key, recipe_name = _key_and_recipe(config, network_hash, epochs)
+    return key.arguments("verify", recipe_name)
 
 
 def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[Ending]:

@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import MOST_ANSWERS, InquiryAnswer
-from harness.searching.time_budget import work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
-from harness.studies.events import NO_TIME, Event, Proposal, Repeated
+from harness.studies.events import NO_TIME, Event, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
-from search_spaces.network import Analysis, Architecture, Task
+from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
-from search_spaces.space import SearchSpace, judge
+from search_spaces.space import Draw, SearchSpace, judge
 from search_spaces.space_errors import SearchSpaceError
 
 SHOWN = 80  # characters of an answer shown in an error message
@@ -84,9 +85,9 @@ class TriedNetwork:
     network: str
     parameters: int
     state: str
-    validation_accuracy_pct: float | None
-    fresh_pct: tuple[float, ...]
-    is_confirmed: bool
+    validation_accuracy_pct: float | None = None
+    fresh_pct: tuple[float, ...] = ()
+    is_confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +118,18 @@ def functions_of(
     """
     user_ask, user_stop = method if isinstance(method, tuple) else (method, None)
 
-    def ask(trials: Sequence[TriedNetwork]) -> str:
-        with guard():
-            answer = user_ask(trials)
-            if isinstance(answer, str):
-                return answer
-            raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
+    def checked(function: Callable[[Any], Any], kind: type, expectation: str) -> Callable[[Any], Any]:
+        def call(argument: Any) -> Any:
+            with guard():
+                answer = function(argument)
+                if isinstance(answer, kind):
+                    return answer
+                raise TypeError(f"expected {expectation}, got {type(answer).__name__}")
 
-    def stop(rung: Rung) -> bool:
-        assert user_stop is not None, "a method that does not prune is not asked at rungs"
-        with guard():
-            answer = user_stop(rung)
-            if isinstance(answer, bool):
-                return answer
-            raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
+        return call
 
-    return ask, stop if user_stop else None
+    ask = checked(user_ask, str, "the text of a network")
+    return ask, checked(user_stop, bool, "True or False at a rung") if user_stop else None
 
 
 @dataclass(slots=True)
@@ -182,43 +179,31 @@ class Asker:
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
         while len(repeats) < MOST_ANSWERS and infeasible_counts.total() < _MOST_INFEASIBLE and not time_left.is_over():
-            architecture, analysis = self._answer((*trials, *self.rejected.values()))
+            architecture = self._answer((*trials, *self.rejected.values()))
             hash_ = architecture.hash
             if hash_ in trials_by_hash:
                 repeats.append(Repeated(trial=trials_by_hash[hash_], hash=hash_))
                 continue
-            # A method chooses networks only. The longest training is closest to the epochs that the method knows.
-            network_work = work_of(analysis)
-            epochs_in_time = [each for each in lengths if time_left.fits(each, network_work, architecture.form)]
-            epochs = max(epochs_in_time, default=None)
             # ``_answer`` has judged the network by the budget of the problem; the limit of the inquiry may be lower.
             feasibility = judge(self.space, architecture, limit=inquiry.max_cost, objective=inquiry.objective)
+            # A method chooses networks only. The longest training is closest to the epochs that the method knows.
+            option = NetworkOption.of(Draw(architecture, ()), feasibility, inquiry.objective)
+            epochs = max((each for each in lengths if option.fits(each, time_left)), default=min(lengths))
             reason = feasibility.reason
-            if reason is None and epochs is None:
+            if reason is None and not option.fits(epochs, time_left):
                 reason = NO_TIME
             if reason is None:
-                proposal = Proposal(
-                    trial=len(candidates),
-                    architecture=architecture,
-                    hash=hash_,
-                    parameters=analysis.parameters,
-                    origin=self.name,
-                    decisions=(),
-                    epochs=epochs if self.lengths else None,
-                )
+                proposal = option.proposal(len(candidates), self.name, epochs if self.lengths else None)
                 return InquiryAnswer(proposal, tuple(repeats), rejected_draws=infeasible_counts)
             infeasible_counts[reason] += 1
-            network = str(architecture)
-            self.rejected[hash_] = TriedNetwork(
-                network, analysis.parameters, "rejected", validation_accuracy_pct=None, fresh_pct=(), is_confirmed=False
-            )
+            self.rejected[hash_] = TriedNetwork(str(architecture), option.analysis.parameters, "rejected")
         answers = len(repeats) + infeasible_counts.total()
         why = f"{len(repeats)} of {answers} consecutive proposals were known, the rest infeasible"
         lacks_time = infeasible_counts[NO_TIME] > 0 or time_left.is_over()
         return InquiryAnswer(None, tuple(repeats), why, lacks_time, infeasible_counts)
 
-    def _answer(self, trials: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
-        """Return the next network of the method and its analysis; ContentError as in ``propose``."""
+    def _answer(self, trials: Sequence[TriedNetwork]) -> Architecture:
+        """Return the next network of the method; ContentError as in ``propose``."""
         answer = self.ask(trials)
         try:
             architecture = parse_network(answer, self.space.task)
@@ -227,8 +212,8 @@ class Asker:
         feasibility = judge(self.space, architecture, self.problem.budget)
         networks = self.problem.networks
         is_listed = networks is None or str(architecture) in networks
-        if feasibility.accepted and feasibility.analysis is not None and is_listed:
-            return architecture, feasibility.analysis
+        if feasibility.accepted and is_listed:
+            return architecture
         why = feasibility.message or "the network is not in the list of allowed networks"
         raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
 

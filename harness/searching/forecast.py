@@ -14,21 +14,14 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness.searching import time_budget
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.time_budget import (
-    caution_seconds,
-    least_seconds,
-    longest_training,
-    search_factor,
-    verification_seconds,
-)
 from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system.terminal import duration_text
@@ -49,8 +42,7 @@ _ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
+class Predictions(NamedTuple):
     """Predictions of the surrogate model for pairs of a network and a training length.
 
     Attributes:
@@ -73,12 +65,7 @@ class Predictions:
 
     def with_others(self, tail: Predictions) -> Predictions:
         """Return these predictions followed by ``tail``."""
-        return Predictions(
-            np.concatenate([self.sizes, tail.sizes]),
-            np.concatenate([self.means, tail.means]),
-            np.concatenate([self.deviations, tail.deviations]),
-            np.concatenate([self.seconds, tail.seconds]),
-        )
+        return Predictions(*map(np.concatenate, zip(self, tail, strict=True)))
 
     def smallest(self, errors: float, chance: float, most_seconds: float = math.inf) -> int | None:
         """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``, else None.
@@ -158,13 +145,14 @@ class Outlook:
         able = self.predictions.chances(self.confirmed_errors) >= QUANTILES[1]
         fastest = float(self.predictions.seconds[able].min(initial=math.inf))
         if math.isinf(fastest):
-            return least_seconds(time_left.images)
+            return time_budget.least_seconds(time_left.images)
         workers = time_left.workers
-        verify_seconds = verification_seconds(fastest, workers, time_left.images)
+        verify_seconds = time_budget.verification_seconds(fastest, workers, time_left.images)
         search_seconds = _TRAININGS * fastest / workers + verify_seconds
         # With many workers the rounds of a single network take longer.
-        single = caution_seconds(time_left.images) + search_factor(workers, self.acquisition.seeds) * fastest
-        return max(least_seconds(time_left.images), search_seconds, single)
+        single_seconds = time_budget.search_factor(workers, self.acquisition.seeds) * fastest
+        single_seconds += time_budget.caution_seconds(time_left.images)
+        return max(time_budget.least_seconds(time_left.images), search_seconds, single_seconds)
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
         means, _, spread = self.acquisition.predictions(pairs)
@@ -188,7 +176,7 @@ def quote(outlook: Outlook) -> Quoted:
     finder = outlook.finder
     time_left = finder.time_left
     length = outlook.length()
-    most_seconds = longest_training(length, time_left.workers, time_left.images, outlook.acquisition.seeds)
+    most_seconds = time_budget.longest_training(length, time_left.workers, time_left.images, outlook.acquisition.seeds)
     # Networks that passed only the first run are observations of the surrogate, as a single run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []

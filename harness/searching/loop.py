@@ -23,18 +23,9 @@ from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import FEW_IMAGES, Effort
 from harness.searching.turn import WEIGHTS, turn_at
+from harness.studies import events
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
-from harness.studies.events import (
-    Confirmed,
-    DrawsRejected,
-    EndReason,
-    FailedConfirmation,
-    Quoted,
-    RunEnded,
-    SessionBegan,
-    SessionEnded,
-    WinnerChosen,
-)
+from harness.studies.events import EndReason, SessionBegan
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
@@ -80,7 +71,7 @@ def run_search(search: Search, command: list[str]) -> None:
         reason = EndReason.INTERRUPTED if search.interrupted else search.end_reason
         assert reason is not None, "the end of a search has a reason"
         message = search.why_no_proposal
-        search.add(SessionEnded(reason=reason, message=message, seconds=effort.seconds, trials=effort.trials))
+        search.add(events.SessionEnded(reason=reason, message=message, seconds=effort.seconds, trials=effort.trials))
 
 
 def open_search(
@@ -141,19 +132,19 @@ def explore(search: Search) -> None:
         # Continue if the limit of the trials is reached, as candidates may still need fresh seeds.
         return search.interrupted or _stop_reason(search) is EndReason.TIME
 
-    for events in feed(search.executor, lambda: _next_job(search), is_over):
-        on_worker_events(search, events)
+    for worker_events in feed(search.executor, lambda: _next_job(search), is_over):
+        on_worker_events(search, worker_events)
     if not search.interrupted:
         _quote_if_due(search)
     search.end_reason = _stop_reason(search) or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
 
 
-def on_worker_events(search: Search, events: Sequence[WorkerEvent]) -> None:
+def on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
     if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
         _quote_if_due(search)
-    for event in events:
+    for event in worker_events:
         match event:
             case JobEnded(job, result) if result.status is Status.RUNNING:
                 _decide_at_rung(search, job, result)
@@ -176,7 +167,7 @@ def _retry_or_fail(search: Search, failure: JobFailed) -> None:
         _end_run(search, job, result, failure.error_type)
 
 
-def choose(search: Search) -> WinnerChosen | None:
+def choose(search: Search) -> events.WinnerChosen | None:
     """Log and return the winner: the first candidate whose verification fits the time left, else the first of all.
 
     Eligible are verified candidates that did not miss the target, which take no further time, and confirmed candidates
@@ -215,7 +206,7 @@ def choose(search: Search) -> WinnerChosen | None:
     in_time = [each for each in choices if each.proposal.trial in verdicts or search.is_in_time(each)]
     if not in_time and may_look:
         in_time = list(filter(search.is_in_time, search.likeliest()))
-    winner = WinnerChosen(**next(iter(in_time), choices[0]).on_fresh_seeds)
+    winner = events.WinnerChosen(**next(iter(in_time), choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 
@@ -262,7 +253,7 @@ def _propose(search: Search) -> Job | None:
         return None
     search.add(answer.proposal)
     if answer.rejected_draws:
-        search.add(DrawsRejected(rejected=dict(answer.rejected_draws)))
+        search.add(events.DrawsRejected(rejected=dict(answer.rejected_draws)))
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
@@ -347,7 +338,7 @@ def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessE
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
     was_refuted = candidate.is_refuted
-    search.add(RunEnded(run=result))
+    search.add(events.RunEnded(run=result))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     # With this result the proposer may find a further network.
@@ -357,7 +348,7 @@ def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessE
         search.proposer.tell(candidate)
     is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
     if is_revoked or (candidate.is_refuted and not was_refuted):
-        search.add(FailedConfirmation(**candidate.on_fresh_seeds))
+        search.add(events.FailedConfirmation(**candidate.on_fresh_seeds))
     _log_incumbent(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
         raise error_type(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
@@ -369,12 +360,12 @@ def _log_incumbent(search: Search) -> None:
     for candidate in confirmed_front(search.state.contenders.values()):
         if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
-            search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))
+            search.add(events.Confirmed(**candidate.on_fresh_seeds, budget=budget))
 
 
 def _quote_if_due(search: Search) -> None:
     """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` trainings beside the baselines."""
-    if not search.logs_forecast or search.state.of_kind(Quoted):
+    if not search.logs_forecast or search.state.of_kind(events.Quoted):
         return
     runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
     # A shortened run and the training that replaces the run count once.

@@ -17,19 +17,11 @@ from typing import Any, Literal
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
 from harness.data.training_images import ImageData, image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
+from harness.searching import resolve
 from harness.searching.augmentation import SHORT_CHOICE, choose
 from harness.searching.optuna_sampler import sampler_name
 from harness.searching.request import SearchRequest
-from harness.searching.resolve import (
-    Goal,
-    LimitedSpace,
-    TrainingChoice,
-    effort_of,
-    goal_of,
-    limited_space,
-    training_of,
-    upper_bounds,
-)
+from harness.searching.resolve import Goal, LimitedSpace, TrainingChoice
 from harness.searching.scheduler import rungs
 from harness.searching.start_networks import networks_of, suitable
 from harness.searching.surrogate.past import (
@@ -54,8 +46,7 @@ from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorFactory
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
-from harness.training.native.engine import EngineChoice
-from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe
+from harness.training.recipe import check_batch, for_few, named_recipe
 from search_spaces.chips import Chip
 from search_spaces.counting import FeasibleCount, feasible
 from search_spaces.space import Metric, SearchSpace
@@ -70,18 +61,15 @@ class SearchPlan:
         config: Configuration of the study.
         effort: Limits of time, trials and workers.
         source: Location of the data set.
-        named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
         space: Search space, the stated limits included (``LimitedSpace``).
         error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
-        engine: Training engine.
+        training: Recipe, engine and lengths of the trainings.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
         nodes: Nodes of the cluster; empty if this machine trains.
-        recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
-        planning_seconds: Seconds spent on choosing the recipe; counted as time of the search.
     """
 
     workspace: Workspace
@@ -90,18 +78,15 @@ class SearchPlan:
     config: StudyConfig
     effort: Effort
     source: DataLocation
-    named_recipe: NamedRecipe
     space: SearchSpace
     error_ratio: ErrorRatio
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
-    engine: EngineChoice
+    training: TrainingChoice
     recorded_origins: dict[str, str]
     make_executor: ExecutorFactory = Processes
     nodes: tuple[NodeInfo, ...] = ()
-    recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
-    planning_seconds: float = 0.0
 
 
 def plan_search(
@@ -128,34 +113,36 @@ def plan_search(
         DeviceError: The device or the engine is not available.
     """
     with busy("checking the options and reading the images"):
-        goal = goal_of(dataset_of_option(request.dataset), request.target_pct)
+        goal = resolve.goal_of(dataset_of_option(request.dataset), request.target_pct)
         sampler = sampler_name(request.sampler)
         sampler_sha256 = source_sha256(sampler, "sampler") if ":" in sampler else ""
         named_folder = None if request.study is None else workspace.study(request.study)
         start_networks = () if request.start_from is None else networks_of(request.start_from, workspace)
         device = choose_device(request.device)
-        space_choice = limited_space(request, goal.data)
-        training = training_of(request, goal.data, space_choice.space, workspace, device)
-        effort = effort_of(request, training.engine.kind, device)
+        space_choice = resolve.limited_space(request, goal.data)
+        training = resolve.training_of(request, goal.data, space_choice.space, workspace, device)
+        effort = resolve.effort_of(request, training.engine.kind, device)
         images = load(request.dataset, request.data)
     if images.dataset != goal.data:  # ``auto``, and MNIST is not available
         # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
-        goal = goal_of(images.dataset, request.target_pct)
-    training = _trainable(request, training, goal.data.train_size)
+        goal = resolve.goal_of(images.dataset, request.target_pct)
+    # Only a default recipe is adapted to few images.
+    if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
+        training = replace(training, named_recipe=for_few(training.named_recipe, goal.data.train_size))
+    check_batch(training.named_recipe.recipe, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
     training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
-    config = replace(
-        _config(request, goal, space_choice, training, error_ratio),
-        data_hash=images.data_hash,
-        sampler=sampler,
-        sampler_sha256=sampler_sha256,
-    )
+    config = _config(request, goal, space_choice, training, error_ratio)
+    config = replace(config, data_hash=images.data_hash, sampler=sampler, sampler_sha256=sampler_sha256)
     # The name of the folder must not depend on the start networks, which are entered below.
-    folder = _default_folder(config, workspace) if named_folder is None else named_folder
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
+    default_folder = workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
+    folder = named_folder or default_folder
     config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
     with busy("reading past runs"):
         past, faults = _past(config, images, workspace, folder)
+    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``origin_key``
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -163,29 +150,14 @@ def plan_search(
         config=config,
         effort=effort,
         source=source,
-        named_recipe=training.named_recipe,
         space=space_choice.space,
         error_ratio=error_ratio,
-        engine=training.engine,
+        training=training,
         past=past,
         left_out=tuple(error.message for error in faults),
-        recipe_choices=training.recipe_choices,
         chip=request.chip,
-        planning_seconds=training.planning_seconds,
-        recorded_origins=_recorded_origins(request, origins),
+        recorded_origins={key: origins[name] for name in origins if (key := options[name].origin_key) is not None},
     )
-
-
-def _trainable(request: SearchRequest, training: TrainingChoice, image_count: int) -> TrainingChoice:
-    """Return the training with a batch that fits the images.
-
-    A default recipe is adapted to few images. UsageError if the batch of a recipe that the user named, or of a recipe
-    that is still to be chosen, exceeds the images.
-    """
-    if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
-        training = replace(training, named_recipe=for_few(training.named_recipe, image_count))
-    check_batch(training.named_recipe.recipe, image_count)
-    return training
 
 
 def _with_recipe(
@@ -233,14 +205,6 @@ def _past(
     return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping_sets)
 
 
-def _recorded_origins(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
-    """Return the source of each argument, by key in ``config.json``."""
-    options = options_of(type(request))
-    # Arguments without effect on the outcome of a study have no key.
-    keys = {name: options[name].origin_key for name in origins}
-    return {key: origins[name] for name, key in keys.items() if key is not None}
-
-
 def _config(
     request: SearchRequest, goal: Goal, space_choice: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
@@ -268,19 +232,13 @@ def _config(
         lengths=training.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
-        objectives=space_choice.objectives,
         start_from=request.start_from or "",
         image_folds=goal.data.image_folds,
         group_folds=goal.data.group_folds,
         validation_groups=round(goal.data.validation_cases, 3) if has_effective_groups else 0.0,
         test_groups=round(goal.data.test_cases, 3) if has_effective_groups else 0.0,
+        **space_choice.objectives,
     )
-
-
-def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
-    """Return the folder of a study without a name; the digest in the name is unique to the configuration."""
-    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
-    return workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
 
 
 def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int | None) -> SearchPlan:
@@ -345,10 +303,10 @@ def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
     drawn_limits = [
         metric
         for metric, limit in zip(config.minimised, config.limits, strict=True)
-        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
+        if metric is not Metric.PARAMETERS and limit not in resolve.upper_bounds(plan.space.conditions, metric)
     ]
     chip_limits = [] if plan.chip is None else list(map(str, plan.chip.limits(plan.data.task)))
-    values = {"recipe_choices": list(plan.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
+    values = {"recipe_choices": list(plan.training.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
     return {key: value for key, value in values.items() if value}
 
 

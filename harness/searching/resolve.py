@@ -11,15 +11,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.data.datasets import AUTO, Dataset, target_of
 from harness.searching.augmentation import CHOICES, recipe_for
 from harness.searching.request import SearchRequest
 from harness.searching.time_budget import Effort
-from harness.studies.config import StudyObjective
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
@@ -77,12 +76,13 @@ class LimitedSpace:
         space: Search space with the conditions of ``--limit``, of the chip and, unless parameters are the only metric
             to minimise, of the budget.
         budget: Highest allowed number of parameters.
-        objectives: Metrics to minimise, each with its limit; without a given limit the maximum over drawn networks.
+        objectives: Fields of ``StudyConfig`` for the metrics to minimise and the limits of these metrics; without a
+            given limit the maximum over drawn networks.
     """
 
     space: SearchSpace
     budget: int
-    objectives: tuple[StudyObjective, ...]
+    objectives: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class TrainingChoice:
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
         engine: Training engine for the recipe.
         lengths: Allowed training lengths, in epochs, ascending.
-        planning_seconds: Wall-clock seconds of the trainings that chose the recipe.
+        planning_seconds: Wall-clock seconds of the trainings that chose the recipe; counted as time of the search.
     """
 
     named_recipe: NamedRecipe
@@ -153,12 +153,13 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     space = _space(request.space, data, limits, request.chip)
     if request.recipe != AUTO and request.trainer is None:
         space = replace(space, weight_bits=named_recipe(request.recipe).recipe.weight_bits)
-    objectives = [StudyObjective(metric, _limit(metric, budget, space, chip_limits)) for metric in minimise]
-    if minimise[0] is Metric.PARAMETERS:
-        objectives[0] = StudyObjective(Metric.PARAMETERS)
+    objectives: dict[str, Any] = dict(zip(("minimise", "second"), minimise, strict=False))
+    for name, metric in zip(("most", "second_most"), minimise, strict=False):
+        if (name, metric) != ("most", Metric.PARAMETERS):  # then the budget is the limit
+            objectives[name] = _limit(metric, budget, space, chip_limits)
     check = as_command("spaces", "check", request.space)
     _check_smallest(space, budget, "relax the limits or the budget" if limits else f"'{check}' lists the reasons")
-    return LimitedSpace(space=space, budget=budget, objectives=tuple(objectives))
+    return LimitedSpace(space=space, budget=budget, objectives=objectives)
 
 
 def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:

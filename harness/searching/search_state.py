@@ -16,22 +16,10 @@ from typing import Protocol
 
 from harness.data.datasets import Dataset
 from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.searching import scheduler
+from harness.searching import scheduler, time_budget
 from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
-from harness.searching.time_budget import (
-    CAUTION,
-    Effort,
-    TimeLeft,
-    Timing,
-    caution_seconds,
-    is_spent,
-    longest_training,
-    pace_of,
-    rounds,
-    verification_seconds,
-    work,
-)
+from harness.searching.time_budget import CAUTION, Effort, TimeLeft, Timing
 from harness.searching.turn import turn_at
 from harness.studies.candidate import (
     BASELINE,
@@ -141,14 +129,14 @@ class Search:
         self.folder = self.state.folder
         self.session_start = self.executor.now() - planning_seconds
         self.earlier_seconds = self.state.seconds
-        pace = pace_of(self.effort.engine, self.effort.device).of_recipe(self.config.recipe)
+        pace = time_budget.pace_of(self.effort.engine, self.effort.device).of_recipe(self.config.recipe)
         self.timing = Timing(self.data.train_size, pace)
         for entry in self.state.of_kind(RunEnded):
             self._add_timing(entry.event.run)
         candidates = self.state.candidates.values()
         self.turn = turn_at(self.config, len(candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in candidates if each.first_run is None]
-        self.finished = is_spent(self.effort, self.state) or not scheduler.may_look(self.state)
+        self.finished = time_budget.is_spent(self.effort, self.state) or not scheduler.may_look(self.state)
 
     def add(self, event: Event, elapsed: float | None = None) -> None:
         """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""
@@ -163,13 +151,9 @@ class Search:
     def tick(self) -> None:
         """Send a snapshot of the search to the observers."""
         slots = self.executor.slots()
-        moment = Moment(
-            elapsed=self.elapsed,
-            state=self.state,
-            incumbent=self.state.incumbent,
-            jobs=tuple(slot.job for slot in slots),
-            nodes=tuple(slot.node for slot in slots),
-        )
+        jobs = [slot.job for slot in slots]
+        nodes = [slot.node for slot in slots]
+        moment = Moment(self.elapsed, self.state, self.state.incumbent, jobs, nodes)
         for observer in self.observers:
             observer.on_tick(moment)
 
@@ -183,7 +167,7 @@ class Search:
 
     def _add_timing(self, run: Result) -> None:
         if run.trial in self.state.candidates:
-            self.timing.add(run, work(run.architecture, self.data.task), run.node)
+            self.timing.add(run, time_budget.work(run.architecture, self.data.task), run.node)
 
     @property
     def max_cost(self) -> int:
@@ -268,7 +252,9 @@ class Search:
             spare = seconds_left - verify_seconds[0] - further_seconds
         return replace(
             time_left,
-            longest_training=longest_training(seconds_left, workers, self.timing.images, confirm_seeds_of(self.config)),
+            longest_training=time_budget.longest_training(
+                seconds_left, workers, self.timing.images, confirm_seeds_of(self.config)
+            ),
             seconds_left=seconds_left,
             elapsed=self.elapsed,
             spare_seconds=spare,
@@ -321,16 +307,16 @@ class Search:
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
         factor = self.timing.form_factor(proposal.architecture.form)
-        network_work = work(proposal.architecture, self.data.task)
+        network_work = time_budget.work(proposal.architecture, self.data.task)
         return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
-        return verification_seconds(self.run_seconds(candidate), self.workers, self.timing.images, seeds)
+        return time_budget.verification_seconds(self.run_seconds(candidate), self.workers, self.timing.images, seeds)
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
-        return (self.verify_seconds(candidate, seeds) - caution_seconds(self.timing.images)) / CAUTION
+        return (self.verify_seconds(candidate, seeds) - time_budget.caution_seconds(self.timing.images)) / CAUTION
 
     def is_in_time(self, candidate: Candidate) -> bool:
         """Return whether a verification of all seeds may still start."""
@@ -347,5 +333,5 @@ class Search:
             return 0.0
         seconds = self.run_seconds(candidate)
         missing_seeds = max(0, confirm_seeds_of(self.config) - len(candidate.fresh_runs))
-        verify_seconds = verification_seconds(seconds, self.workers, self.timing.images)
-        return CAUTION * rounds(missing_seeds, seed_workers) * seconds + verify_seconds
+        verify_seconds = time_budget.verification_seconds(seconds, self.workers, self.timing.images)
+        return CAUTION * time_budget.rounds(missing_seeds, seed_workers) * seconds + verify_seconds

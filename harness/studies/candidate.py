@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any
 
 from harness.data.datasets import dataset
@@ -93,40 +93,24 @@ VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
 CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
-class StateStep(Enum):
-    """Change of the state of a network, caused by an event of the log."""
-
-    REACHED_A_RUNG = auto()
-    COMPLETE = auto()  # the first run ended after the last epoch
-    PRUNED = auto()
-    SHORTENED = auto()  # the first run ended at a rung for a shorter training
-    FAILED = auto()  # the first run crashed, diverged or exceeded a limit
-    CONFIRMED = auto()
-    REFUTED = auto()
-    MET = auto()  # the verification met the target
-    LEFT_OPEN = auto()  # the verification ended without a verdict
-    MISSED = auto()  # the verification missed the target
-
-
 # A shortened network waits for the shorter training, and stays shortened if the search ends before this training.
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING, NetworkState.SHORTENED)
-# Next state by (state, step); any other step changes nothing. Logs of older programs may lack steps, so confirmations,
-# refutations and verdicts do not depend on earlier steps. Only a further verdict changes a verdict.
-TRANSITIONS: Mapping[tuple[NetworkState, StateStep], NetworkState] = {
-    **{(state, StateStep.REACHED_A_RUNG): NetworkState.TRAINING for state in _BEFORE_A_RUN},
-    **{(state, StateStep.SHORTENED): NetworkState.SHORTENED for state in _BEFORE_A_RUN},
-    **{(state, StateStep.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
-    **{(state, StateStep.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
-    **{(state, StateStep.COMPLETE): NetworkState.TRAINED for state in _BEFORE_A_RUN},
+_UNVERIFIED = tuple(state for state in NetworkState if state not in VERIFIED_STATES)
+# States from which an event of the log leads to a state; from any other state, the event changes nothing. Logs of older
+# programs may lack events, so confirmations, refutations and verdicts do not depend on earlier events. Only a further
+# verdict changes a verdict.
+TRANSITIONS: Mapping[NetworkState, Sequence[NetworkState]] = {
+    NetworkState.TRAINING: _BEFORE_A_RUN,  # the first run reached a rung
+    NetworkState.SHORTENED: _BEFORE_A_RUN,
+    NetworkState.FAILED: _BEFORE_A_RUN,
     # A network may be trained again with a different number of epochs; the best first run counts.
-    (NetworkState.FAILED, StateStep.PRUNED): NetworkState.PRUNED,
-    (NetworkState.FAILED, StateStep.COMPLETE): NetworkState.TRAINED,
-    (NetworkState.PRUNED, StateStep.COMPLETE): NetworkState.TRAINED,
-    **{(state, StateStep.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState if state not in VERIFIED_STATES},
-    **{(state, StateStep.REFUTED): NetworkState.REFUTED for state in NetworkState if state not in VERIFIED_STATES},
-    **{(state, StateStep.MET): NetworkState.MET for state in NetworkState},
-    **{(state, StateStep.LEFT_OPEN): NetworkState.OPEN for state in NetworkState},
-    **{(state, StateStep.MISSED): NetworkState.MISSED for state in NetworkState},
+    NetworkState.PRUNED: (*_BEFORE_A_RUN, NetworkState.FAILED),
+    NetworkState.TRAINED: (*_BEFORE_A_RUN, NetworkState.FAILED, NetworkState.PRUNED),
+    NetworkState.CONFIRMED: _UNVERIFIED,
+    NetworkState.REFUTED: _UNVERIFIED,
+    NetworkState.MET: tuple(NetworkState),
+    NetworkState.OPEN: tuple(NetworkState),
+    NetworkState.MISSED: tuple(NetworkState),
 }
 
 

@@ -9,9 +9,9 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from harness.studies.group_spread import GroupCounts
 from harness.system import files
@@ -22,17 +22,6 @@ from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import Metric
 
 _OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
-
-
-@dataclass(frozen=True, slots=True)
-class StudyObjective:
-    """A metric to minimise, and the largest allowed value of the metric.
-
-    ``limit`` is None only for parameters as the first metric, whose limit is the budget.
-    """
-
-    metric: Metric
-    limit: int | None = None
 
 
 @strict_json
@@ -58,8 +47,10 @@ class StudyConfig:
         prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
         protocol_version: Version of the rules for splits and seeds (``result.PROTOCOL_VERSION``).
-        objectives: A single objective, or two for a Pareto front. Documents have four keys instead: ``minimise``,
-            ``most``, ``second`` and ``second_most`` (metric and limit of each).
+        minimise: Metric to minimise; the first, if there are two.
+        most: Largest allowed value of ``minimise``; None only for parameters, whose limit is the budget.
+        second: Second metric to minimise, for a Pareto front; None for a single metric.
+        second_most: Largest allowed value of ``second``.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these start networks, in the notation; a continued study keeps the first list.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
@@ -87,7 +78,10 @@ class StudyConfig:
     prior: str = "none"
     prior_sha256: str = ""
     protocol_version: int = PROTOCOL_VERSION
-    objectives: tuple[StudyObjective, ...] = (StudyObjective(Metric.PARAMETERS),)
+    minimise: Metric = Metric.PARAMETERS
+    most: int | None = None
+    second: Metric | None = None
+    second_most: int | None = None
     start_from: str = ""
     known: tuple[str, ...] = ()
     sampler_sha256: str = ""
@@ -125,17 +119,17 @@ class StudyConfig:
     @property
     def is_front(self) -> bool:
         """Whether two metrics are minimised, so that the answers are a Pareto front."""
-        return len(self.objectives) > 1
+        return self.second is not None
 
     @property
     def minimised(self) -> tuple[Metric, ...]:
         """Minimised metrics, at most two."""
-        return tuple(objective.metric for objective in self.objectives)
+        return (self.minimise,) if self.second is None else (self.minimise, self.second)
 
     @property
     def limits(self) -> tuple[int, ...]:
         """Largest allowed value of each minimised metric."""
-        limits = [objective.limit for objective in self.objectives]
+        limits = (self.most, self.second_most)[: len(self.minimised)]
         return tuple(self.budget if limit is None else limit for limit in limits)
 
     @property
@@ -170,41 +164,9 @@ def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
 
 
 @strict_json
-@dataclass(frozen=True, kw_only=True)
-class _ConfigDocument(StudyConfig):
-    # Four keys in place of ``objectives``, as older programs wrote them: names and hashes of studies stay the same.
-    objectives: tuple[StudyObjective, ...] = field(default=(), init=False)
-    minimise: Metric = Metric.PARAMETERS
-    most: int | None = None
-    second: Metric | None = None
-    second_most: int | None = None
-
-    def config(self) -> StudyConfig:
-        objectives = [StudyObjective(self.minimise, self.most)]
-        if self.second is not None:
-            objectives.append(StudyObjective(self.second, self.second_most))
-        values = {item.name: getattr(self, item.name) for item in fields(StudyConfig)}
-        return StudyConfig(**values | {"objectives": tuple(objectives)})
-
-
-class _ConfigSchema:
-    """Annotation that makes pydantic read a ``StudyConfig`` by way of ``_ConfigDocument``."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        document = handler.generate_schema(_ConfigDocument)
-        return core_schema.no_info_after_validator_function(_ConfigDocument.config, document)
-
-
-# Type of a field of a document that stores a ``StudyConfig``.
-WrittenConfig = Annotated[StudyConfig, _ConfigSchema()]
-
-
-@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ConfigFile:
-    config: WrittenConfig
+    config: StudyConfig
     origins: dict[str, str]
     schema_version: Literal[1] = 1
 
@@ -231,27 +193,9 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     return True
 
 
-def settings_of(config: StudyConfig) -> dict[str, Any]:
-    """Return the values of a configuration by the keys of its document, in the order of the document.
-
-    The recipe is a dict of fields. Unlike in ``config_document``, all keys are present.
-    """
-    values: dict[str, Any] = {}
-    for name, value in asdict(config).items():
-        if name != "objectives":
-            values[name] = value
-            continue
-        # Four keys in place of the objectives.
-        first, *further_objectives = config.objectives
-        values |= {"minimise": first.metric, "most": first.limit, "second": None, "second_most": None}
-        for second in further_objectives:
-            values |= {"second": second.metric, "second_most": second.limit}
-    return values
-
-
 def config_document(config: StudyConfig) -> dict[str, Any]:
     """Return a configuration as JSON values; unused keys are omitted, so that older studies keep the same names."""
-    document = settings_of(config) | {"recipe": recipe_document(config.recipe)}
+    document = asdict(config) | {"recipe": recipe_document(config.recipe)}
     if config.minimised[0] is Metric.PARAMETERS:
         del document["minimise"], document["most"]
     if not config.is_front:
@@ -273,8 +217,8 @@ def study_exists(folder: Path) -> bool:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    stored_settings = settings_of(read_config(folder).config)
-    for name, value in settings_of(config).items():
+    stored_settings = asdict(read_config(folder).config)
+    for name, value in asdict(config).items():
         if value != stored_settings[name]:
             values = f" ({stored_settings[name]!r} in the study, {value!r} requested)"
             if name in ("space_text", "recipe"):

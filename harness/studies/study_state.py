@@ -19,7 +19,6 @@ from harness.studies.candidate import (
     Candidate,
     NearestMiss,
     NetworkState,
-    StateStep,
     combined_cost,
     confirm_seeds_of,
     confirmed_by_cost,
@@ -36,8 +35,13 @@ from harness.training.result import Purpose, Result, Status
 _E = TypeVar("_E", bound=Event)
 # Sorted ratios (final errors / errors at the rung) of the complete runs, by (epochs of the training, rung).
 Ratios = dict[tuple[int, int], list[float]]
-_FIRST_RUN_STEPS = {each: StateStep[each.name] for each in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)}
-_VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
+# Any other status is a failure.
+_STATE_AFTER_RUN = {
+    Status.COMPLETE: NetworkState.TRAINED,
+    Status.PRUNED: NetworkState.PRUNED,
+    Status.SHORTENED: NetworkState.SHORTENED,
+}
+_STATE_OF_VERDICT = {True: NetworkState.MET, None: NetworkState.OPEN, False: NetworkState.MISSED}
 # s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
 _REPLACEMENT_SECONDS = 1.0
 
@@ -191,7 +195,7 @@ class StudyState:
             case events.Repeated():
                 self._on_repeated(event)
             case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
-                self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
+                self._advance_network(self.proposals[event.trial].hash, NetworkState.TRAINING)
                 self.candidates[event.trial].shorter_epochs = event.shorter_epochs
             case events.RunEnded(run=run) if run.trial is not None:
                 self.ended_runs[run.trial, run.purpose, run.seed_index] = run
@@ -209,7 +213,7 @@ class StudyState:
                 trial = self._winners[0].trial
                 self.verdicts[trial] = event
                 if trial in self.proposals:
-                    self._advance_network(self.proposals[trial].hash, _VERDICT_STEPS[event.passed])
+                    self._advance_network(self.proposals[trial].hash, _STATE_OF_VERDICT[event.passed])
                 self._drop_missed()
             case _:
                 pass
@@ -242,7 +246,7 @@ class StudyState:
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first_run = run
-            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
+            self._advance_network(candidate.proposal.hash, _STATE_AFTER_RUN.get(run.status, NetworkState.FAILED))
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh_runs = sorted([*candidate.fresh_runs, run], key=lambda each: each.seed_index)
         self._learn_ratios(run)
@@ -256,9 +260,9 @@ class StudyState:
             self.contenders.pop(trial, None)
         self._update_incumbent()
 
-    def _advance_network(self, network_hash: str, step: StateStep) -> None:
-        state = self.network_states.get(network_hash, NetworkState.WAITING)
-        self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
+    def _advance_network(self, network_hash: str, state: NetworkState) -> None:
+        if self.network_states.get(network_hash, NetworkState.WAITING) in TRANSITIONS[state]:
+            self.network_states[network_hash] = state
 
     def _on_confirmed(self, elapsed: float, event: events.Confirmed) -> None:
         confirmations = self.confirmations if self.config.is_front else []
@@ -270,7 +274,7 @@ class StudyState:
             del self.decisions[-1]
             self.decisions.append(last._replace(max_cost=self._max_cost))
         max_cost = self._max_cost if event.budget is None else event.budget
-        self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, max_cost))
+        self.decisions.append(self._record_decision(elapsed, event, NetworkState.CONFIRMED, max_cost))
 
     def _on_refuted(self, elapsed: float, event: events.FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
@@ -278,7 +282,7 @@ class StudyState:
         if event.hash == self._limiting_hash:
             self._limiting_hash = ""
             max_cost = self.config.limits[0]
-        self.decisions.append(self._record_decision(elapsed, event, StateStep.REFUTED, max_cost))
+        self.decisions.append(self._record_decision(elapsed, event, NetworkState.REFUTED, max_cost))
 
     @property
     def _max_cost(self) -> int:
@@ -288,16 +292,16 @@ class StudyState:
         self,
         elapsed: float,
         event: events.Confirmed | events.FailedConfirmation | events.WinnerChosen,
-        step: StateStep | None,
+        next_state: NetworkState | None,
         max_cost: int,
     ) -> StateDecision:
-        """Advance a network by a step, if any, and store the decision as the last decision; return the decision."""
+        """Advance a network to the next state, if any; store and return the decision, the last on this network."""
         candidate = self.candidates.get(event.trial)
         # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
-        if step is not None:
-            self._advance_network(event.hash, step)
+        if next_state is not None:
+            self._advance_network(event.hash, next_state)
         state = self.network_states.get(event.hash, NetworkState.WAITING)
         decision = StateDecision(
             elapsed, event.hash, event.trial, cost, state, event.validation_seeds, was_confirmed, max_cost
@@ -396,11 +400,6 @@ class StudyState:
         if outcome is Outcome.NOT_REACHED and not self.is_over:
             outcome = Outcome.NOT_YET
         return Standing(outcome, tier, network, verdict)
-
-    def tier_of(self, candidate: Candidate) -> str:
-        """Return the tier of the verification of a confirmed candidate; ``confirmed`` before the verification."""
-        verdict = self.verdicts.get(candidate.proposal.trial)
-        return "confirmed" if verdict is None or not verdict.tier else str(verdict.tier)
 
     @property
     def front(self) -> list[Candidate]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.searching.surrogate.past import past_trainings, write_prior
-from harness.studies.config import StudyConfig, StudyObjective
+from harness.studies.config import StudyConfig
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from search_spaces.catalog import space
@@ -48,7 +48,7 @@ SEARCHES: dict[str, tuple[dict[str, Any], int, tuple[int, ...]]] = {
         (4, 9),
     ),
     "lengths of tpe": ({"sampler": "tpe", "space": "bench", "lengths": (8, 20), "seed": 4}, 20, ()),
-    "multiply-adds": ({"objectives": (StudyObjective(Metric.MACS, 2_000_000),), "space": "card", "seed": 6}, 20, ()),
+    "multiply-adds": ({"minimise": Metric.MACS, "most": 2_000_000, "space": "card", "seed": 6}, 20, ()),
     "a small budget": ({"budget": 1_500, "space": "tiny", "sampler": "surrogate", "seed": 7}, 14, ()),
     "used up": ({"space_text": "net = conv3x3({4, 24, 40}) relu gap linear(10)", "sampler": "surrogate"}, 20, (2,)),
 }

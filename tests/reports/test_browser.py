@@ -17,7 +17,6 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
-from harness.studies.config import StudyObjective
 from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.board import write_leaderboard
@@ -196,7 +195,8 @@ def test_matrix_of_long_class_names_fits(
 def test_columns_of_networks_match_width_and_metrics(
     tab: browser.Page, new_study: Any, home: Workspace, metrics: tuple[Metric, ...]
 ):
-    study = new_study(config=replace(CONFIG, objectives=tuple(StudyObjective(metric, 60_000) for metric in metrics)))
+    objectives: dict[str, Any] = dict(zip(("minimise", "second"), metrics, strict=False))
+    study = new_study(config=replace(CONFIG, **objectives, most=60_000, second_most=60_000))
     study.finish(study.propose(network(8, 8, 8)), 40)
     tab.open(write_report(study.write(), home))
     cells = "[...document.querySelectorAll('#networks-table tr:first-child > *')].filter((item) => item.offsetWidth)"

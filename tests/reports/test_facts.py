@@ -18,7 +18,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from harness.evidence import ledger, record
 from harness.studies.candidate import NetworkState
-from harness.studies.config import StudyObjective, owned
+from harness.studies.config import owned
 from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Result, Status
@@ -570,7 +570,7 @@ def test_objective_of_study_orders_networks(new_study: Callable[..., Any]):
     few_macs = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")
     analyses = [analyse(item, MNIST) for item in (few_parameters, few_macs)]
     assert [(item.parameters, item.macs) for item in analyses] == [(178, 56_528), (346, 28_384)]
-    study = new_study(config=replace(CONFIG, objectives=(StudyObjective(Metric.MACS, 60_000),)))
+    study = new_study(config=replace(CONFIG, minimise=Metric.MACS, most=60_000))
     for architecture in (few_parameters, few_macs):
         study.finish(study.propose(architecture), 40)
 

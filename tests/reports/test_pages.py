@@ -18,7 +18,6 @@ from harness.data.datasets import DATASETS
 from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import only_row, read_network
-from harness.studies.config import StudyObjective
 from harness.studies.log import read_state
 from harness.system.document import document_of
 from harness.system.files import Workspace
@@ -143,7 +142,7 @@ def test_bias_of_selection_has_no_sign(new_study: Any, home: Workspace):
 
 
 def test_cards_state_units(new_study: Any, home: Workspace):
-    study = new_study(config=replace(CONFIG, objectives=(StudyObjective(Metric.WEIGHT_BYTES, 60_000),)))
+    study = new_study(config=replace(CONFIG, minimise=Metric.WEIGHT_BYTES, most=60_000))
     study.finish(study.propose(parse_network("linear(10)"), origin="baseline"), 900)
 
     titles = read(write_report(study.write(), home)).text("dt")
@@ -270,7 +269,7 @@ def test_hostile_texts_are_escaped_on_all_pages(text: str, new_study: Any, home:
 
 
 def test_logarithmic_axes_have_numbers_if_a_network_needs_no_ram(new_study: Any, home: Workspace):
-    study = new_study(config=replace(CONFIG, objectives=(StudyObjective(Metric.RAM_BYTES, 60_000),)))
+    study = new_study(config=replace(CONFIG, minimise=Metric.RAM_BYTES, most=60_000))
     for architecture, errors, budget in ((network(8, 8, 8), 40, 7_839), (parse_network("linear(10)"), 60, -1)):
         study.finish(proposal := study.propose(architecture), errors)
         study.confirm(proposal, [errors] * 3)
@@ -289,8 +288,9 @@ def test_logarithmic_axes_have_numbers_if_a_network_needs_no_ram(new_study: Any,
     "metrics", [(Metric.PARAMETERS, None), (Metric.WEIGHT_BYTES, None), (Metric.MACS, Metric.RAM_BYTES)]
 )
 def test_filters_include_objectives_of_study(metrics: tuple[Metric, Metric | None], new_study: Any, home: Workspace):
-    objectives = tuple(StudyObjective(metric, 60_000) for metric in metrics if metric is not None)
-    study = new_study(config=replace(CONFIG, objectives=objectives, threshold_pct=99.4498))
+    first, second = metrics
+    objectives: dict[str, Any] = {"minimise": first, "most": 60_000, "second": second, "second_most": 60_000}
+    study = new_study(config=replace(CONFIG, **objectives, threshold_pct=99.4498))
     study.finish(study.propose(network(8, 8, 8)), 40)
     study.propose(network(4, 4, 4))
 

@@ -234,16 +234,11 @@ def csv_of(trainings: Iterable[PastTraining]) -> str:
     """Return trainings as CSV, with columns for the data set if any training has an origin."""
     trainings = tuple(trainings)
     with_origins = any(each.origin is not None for each in trainings)
-    rows = (
-        (
-            each.architecture,
-            *(getattr(each, name) for name in _NUMBERS),
-            each.architecture.form,
-            each.source,
-            *(_origin_cells(each.origin) if with_origins else ()),
-        )
-        for each in trainings
-    )
+    rows = []
+    for training in trainings:
+        numbers = [getattr(training, name) for name in _NUMBERS]
+        origin = _origin_cells(training.origin) if with_origins else ()
+        rows.append((training.architecture, *numbers, training.architecture.form, training.source, *origin))
     return csv_text((*_COLUMNS, *(_ORIGIN_COLUMNS if with_origins else ())), rows)
 
 

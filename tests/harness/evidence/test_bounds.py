@@ -234,7 +234,7 @@ def test_bound_over_groups_uses_effective_number_of_groups(confidence: float, fe
     expected_pct = korn_graubard_bound_pct(0, 0, 6, 580, confidence) if fewest < 7 else -math.inf
     assert bound_pct == pytest.approx(expected_pct)
     small_groups = bounds.Groups([1_000, *[20] * 6], dict.fromkeys(range(6), [0] * 7))
-    judgement = bounds.judgement_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
+    judgement, _ = bounds.judgement_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
     assert judgement is Judgement.REACHED
 
 
@@ -310,9 +310,9 @@ def test_errors_concentrated_in_one_group_do_not_prove_target():
 
     def judge(errors: list[int]) -> Judgement:
         groups = bounds.Groups(sizes, dict.fromkeys(range(6), errors))
-        return bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)
+        return bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)[0]
 
-    assert bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)]) is Judgement.PROVEN
+    assert bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)])[0] is Judgement.PROVEN
     assert (judge(even_errors), judge(concentrated_errors)) == (Judgement.PROVEN, Judgement.REACHED)
     assert bounds.over_groups_pct([[0]] * 6, [90], 0.98) == -math.inf
 
@@ -483,7 +483,7 @@ def test_lower_bound_is_smaller_of_student_and_poisson_bounds(errors: list[int],
 def test_judgement_follows_order_of_declarations(
     errors: list[int], declared: list[Sequence[int]], judgement: Judgement
 ):
-    assert bounds.judgement_of(dict(enumerate(errors)), 10_000, 99.4, declared) is judgement
+    assert bounds.judgement_of(dict(enumerate(errors)), 10_000, 99.4, declared)[0] is judgement
 
 
 @pytest.mark.parametrize(
@@ -561,9 +561,9 @@ def test_later_seeds_do_not_verify():
     for errors in random.poisson(55, (200, 10)).tolist():
         first = dict(enumerate(errors[:6]))
         all_seeds = dict(enumerate(errors))
-        judgement = bounds.judgement_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
+        judgement, _ = bounds.judgement_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
         assert judgement is not Judgement.PROVEN or (
-            bounds.judgement_of(first, 10_000, 99.4, [range(6)]) is Judgement.PROVEN
+            bounds.judgement_of(first, 10_000, 99.4, [range(6)])[0] is Judgement.PROVEN
         )
 
 

@@ -23,7 +23,6 @@ from harness.searching.advice import SearchOutcome, outcome_of
 from harness.searching.conclude import conclude
 from harness.searching.search_state import Search
 from harness.studies.candidate import NearestMiss, confirmed_front
-from harness.studies.config import StudyObjective
 from harness.studies.events import Advised, Entry, RunEnded, Verified
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
@@ -436,7 +435,7 @@ FAR = replace(NEAREST, cost=1900, errors=200)
         # A larger budget if the budget binds; a new study, so without --study.
         ({"reason": "exhausted"}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None}, "space", {"--budget": "8000", "--space": "tiny"}),
-        ({"reason": "exhausted", "nearest": None, "config": {"objectives": (StudyObjective(Metric.MACS, 300_000),)},
+        ({"reason": "exhausted", "nearest": None, "config": {"minimise": Metric.MACS, "most": 300_000},
           "stated_options": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
          {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}),
         # A binding --limit is raised too, up to the conditions of the space; else the target is lowered.
@@ -532,7 +531,7 @@ def test_advice_without_declaration_in_ledger_is_no_further_seeds(
         for verdict in (lost_verdict, verdict_of(record, lacks_seeds=True))
     ]
 
-    assert (lost_verdict.row.reached, lost_verdict.is_open, lost_verdict.has_missed) == (False, True, False)
+    assert (lost_verdict.row.reached, lost_verdict.is_open, lost_verdict.event.passed) == (False, True, None)
     assert lost_advice.arguments == ("leaderboard", "--dataset", "mnist", "--target", "99.4")
     [sentence] = lost_advice.sentences
     assert "ledger" in sentence

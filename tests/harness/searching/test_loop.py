@@ -15,7 +15,7 @@ from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
 from harness.studies import mirror
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
-from harness.studies.config import StudyConfig, StudyObjective, open_study
+from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, RungReached, Verified
 from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
@@ -343,7 +343,7 @@ def begin_long_run(folder: Path, trainer: Trainer, **fields: Any) -> StudyConfig
         (1, {"sampler": "surrogate"}),
         (1, {"sampler": "tpe"}),
         (2, {}),
-        (1, {"objectives": (StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000))}),
+        (1, {"second": Metric.MACS, "second_most": 200_000}),
         (1, {"image_folds": 5}),
         (1, {"group_folds": 5, "validation_groups": 50.0, "test_groups": 20.0}),
         (1, {"start_from": "study", "known": ("conv3x3(12) gap linear(10)", "conv3x3(4) gap linear(10)")}),
@@ -615,13 +615,13 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "random"])
 @pytest.mark.parametrize(
-    ("objective", "parameters"), [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)]
+    ("objective", "parameters"), [({}, 178), ({"minimise": Metric.MACS, "most": 200_000}, 346)], ids=["size", "macs"]
 )
 def test_incumbent_minimises_objective_of_study(
-    sampler: str, objective: StudyObjective, parameters: int, trainer: Trainer, tmp_path: Path
+    sampler: str, objective: dict[str, Any], parameters: int, trainer: Trainer, tmp_path: Path
 ):
     trainer.accuracy_pct = lambda parameters, seed: 99.6
-    config = searches.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
+    config = searches.config(space_text=SPACE, sampler=sampler, **objective)
 
     search = searches.run(tmp_path, config, searches.effort(trials=30))
 
@@ -640,7 +640,8 @@ def test_stopped_and_resumed_search_equals_uninterrupted_search(sampler: str, tr
     config = searches.config(
         space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
         sampler=sampler,
-        objectives=(StudyObjective(Metric.MACS, 4_000_000),),
+        minimise=Metric.MACS,
+        most=4_000_000,
     )
     uninterrupted = searches.run(tmp_path / "whole", config, searches.effort(trials=20))
     for trials in (9, 12, 20):

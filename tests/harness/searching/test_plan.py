@@ -67,7 +67,7 @@ def test_plan_resolves_all_values(tmp_path: Path):
         space="card",
         space_text=search_plan.space.text,
         sampler="surrogate",
-        recipe=search_plan.named_recipe.recipe,
+        recipe=search_plan.training.named_recipe.recipe,
         recipe_name="fast",
         rungs=(4, 8),
         seed=0,
@@ -309,7 +309,7 @@ def test_objective_starts_at_strictest_limit(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
     search_plan = plan(tmp_path, minimise=("macs",), limits=limits)
 
-    assert search_plan.config.objectives == (study.StudyObjective(Metric.MACS, 599_999),)
+    assert (search_plan.config.minimised, search_plan.config.limits) == ((Metric.MACS,), (599_999,))
     # The budget remains a condition.
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
@@ -472,10 +472,10 @@ def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
     monkeypatch.setattr(plan_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
-        assert (plan.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
-        assert plan.planning_seconds > 0.2
+        assert (plan.training.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
+        assert plan.training.planning_seconds > 0.2
     # A plan trains no network, and a named recipe needs no choice.
     for recipe, only_plan in (("auto", True), ("fast", False)):
         with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
-            assert plan.planning_seconds == 0
-            assert plan.recipe_choices == (augmentation.CHOICES if only_plan else ())
+            assert plan.training.planning_seconds == 0
+            assert plan.training.recipe_choices == (augmentation.CHOICES if only_plan else ())

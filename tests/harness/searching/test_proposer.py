@@ -24,7 +24,6 @@ from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
 from harness.searching.turn import turn_at
 from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate, combined_cost, costs_of, objective_of
-from harness.studies.config import StudyObjective
 from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.recipe import Recipe
 from harness.training.result import Status
@@ -580,9 +579,8 @@ def test_a_restored_proposer_without_surrogate_continues_with_the_same_network()
     ids=["macs", "weight_bytes"],
 )
 def test_restored_front_search_reports_same_costs_of_rejections_to_sampler(metric: Metric, limit: int, recipe: Recipe):
-    objectives = (StudyObjective(Metric.PARAMETERS), StudyObjective(metric, limit))
     # The sampler nsga2 uses the costs of rejected networks.
-    fields: dict[str, Any] = {"sampler": "nsga2", "objectives": objectives, "recipe": recipe}
+    fields: dict[str, Any] = {"sampler": "nsga2", "second": metric, "second_most": limit, "recipe": recipe}
     limited = f"{WIDE} where parameters <= 700;"
     first, second = create(limited, SAMPLER_ONLY, **fields), create(limited, SAMPLER_ONLY, **fields)
     candidates: dict[int, Candidate] = {}
