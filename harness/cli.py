@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -147,7 +148,8 @@ def _as_harness_error(error: BaseException) -> HarnessError | None:
             context = getattr(error, "ctx", None)
             command = context.command_path if context else as_command()
             options = {name for item in context.command.params for name in item.opts} if context else set[str]()
-            synonym = _SYNONYMS.get(getattr(error, "option_name", ""))
+            similar_names = get_close_matches(getattr(error, "option_name", ""), _SYNONYMS, n=1, cutoff=0.75)
+            synonym = _SYNONYMS.get("".join(similar_names))
             hint = f"did you mean '{synonym}'?" if synonym in options else f"see '{command} --help'"
             return UsageError(message, hint=hint)
         case UnknownNameError():

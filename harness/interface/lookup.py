@@ -282,8 +282,9 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
             raise
         if os.path.isfile(argument):  # False for text that cannot be a file name
             raise NotationError(f"{argument!r} is a file", hint=_hint_of_file(argument)) from error
-        if re.fullmatch(r"[\w./~-]*\.(py|ipynb|txt)", argument):
-            raise UsageError(f"no file {argument!r}") from error
+        if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", argument):
+            hint = "a PyTorch module is FILE.py:NAME or package.module:NAME"
+            raise UsageError(f"no file {argument!r}", hint=hint) from error
         if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
             raise UsageError(f"{argument}: the path of a module must not contain | ( ) {{ }} < > or '") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):

@@ -42,7 +42,7 @@ _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 _HIDDEN = "***"  # replaces passwords
 _RENAME = "choose a new name for the study"  # hint
 _PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # password of a URL that SQLAlchemy cannot read
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|odbc_connect", re.IGNORECASE)  # option of a URL with a secret
+_SECRET_NAME = re.compile("pass|pwd|secret|token|key|auth|credential|odbc_connect", re.IGNORECASE)  # URL option
 _ODBC_PASSWORD = re.compile(r"(?:pwd|password)=\{?([^;}]*)", re.IGNORECASE)  # within the option ``odbc_connect``
 # Messages of SQLite and PostgreSQL if two processes create the tables of a database at the same time.
 _CREATED_TWICE = re.compile(r"already exists|UNIQUE constraint failed|duplicate key value")

@@ -50,6 +50,8 @@ def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
 def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
     """Fix the settings of torch that belong to this thread; ``stack`` restores these settings."""
     import torch
+    from torch import nn
+    from torch.optim import optimizer
 
     if not of_guest:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -59,6 +61,13 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
         for modes, kind in ((torch.overrides, "function"), (torch.utils._python_dispatch, "dispatch")):
             for _ in range(getattr(torch._C, f"_len_torch_{kind}_stack")()):
                 stack.callback(modes._push_mode, modes._pop_mode())
+        while saved_tensor_hooks := torch._C._autograd._top_saved_tensors_default_hooks(True):
+            torch._C._autograd._pop_saved_tensors_default_hooks()
+            stack.callback(torch._C._autograd._push_saved_tensors_default_hooks, *saved_tensor_hooks)
+        for name, hooks in (vars(nn.modules.module) | vars(optimizer)).items():
+            if name.startswith("_global_") and isinstance(hooks, dict):
+                stack.callback(hooks.update, hooks.copy())
+                hooks.clear()
     for device in ("cpu", "cuda"):
         stack.callback(torch.set_autocast_enabled, device, torch.is_autocast_enabled(device))
         torch.set_autocast_enabled(device, False)

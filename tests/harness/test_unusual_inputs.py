@@ -622,13 +622,17 @@ def test_damaged_weights_are_refused_in_one_line(name: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["explain", "examples/missing.py"], None),
+        (["explain", "examples/missing.py"], "a PyTorch module is FILE.py:NAME or package.module:NAME"),
         (["search", "--accuracy", "99"], "did you mean '--target'?"),
+        (["search", "--acuracy", "99"], "did you mean '--target'?"),
+        (["search", "--max-params", "99"], "did you mean '--budget'?"),
+        (["explain", "torchvision.models.resnet18"], "a PyTorch module is FILE.py:NAME or package.module:NAME"),
+        (["explain", "net.onnx"], "a PyTorch module is FILE.py:NAME or package.module:NAME"),
         (["studies", "--accuracy", "99"], "see 'harness studies --help'"),
     ],
 )
 def test_missing_file_and_option_of_other_tools_are_named(
-    arguments: list[str], hint: str | None, workspace: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], hint: str, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert run([*arguments, "--json"]) == 2
 

@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.backends import cudnn, mha, mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -88,6 +90,23 @@ def _errors_of_warnings() -> Iterator[None]:
         yield
 
 
+def _double(module: nn.Module, _: Any, output: Any) -> Any:
+    return 2 * output if module.training else output  # hooks remain during a forward pass of the caller
+
+
+def _clear(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.data.zero_()
+
+
+@contextmanager
+def _hook(handle: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 _dtype = partial(_set, torch.get_default_dtype, torch.set_default_dtype)
 _debug_mode = partial(_set, torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode)
 SETTINGS: dict[str, Callable[[], Any]] = {
@@ -122,6 +141,9 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "seed": lambda: _set(torch.random.get_rng_state, lambda state: torch.default_generator.manual_seed(5), None),
     "function mode": _FunctionMode,
     "dispatch mode": _DispatchMode,
+    "saved tensors": lambda: torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.zeros_like),
+    "hook of modules": lambda: _hook(register_module_forward_hook(_double)),
+    "hook of optimizers": lambda: _hook(register_optimizer_step_post_hook(_clear)),
     "flops": lambda: FlopCounterMode(display=False),
     "numpy errors": lambda: np.errstate(all="raise"),
     "numpy text": lambda: np.printoptions(precision=1, threshold=2),

@@ -223,6 +223,7 @@ def test_password_is_hidden_in_messages_of_drivers(message: str, url: str, expec
         "postgresql://host:5432/name?passwd=x@s3cret",
         "postgresql://host/name?a=1&sslpassword=s3cret&PASSWORD=s3cret&pwd=s3cret",
         "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BX%7D%3BUID%3Dann%3BPWD%3Ds3cret",
+        "https://host/name?apikey=s3cret&private_key=s3cret&auth=Bearer%20s3cret&credentials=s3cret",
         "https://ann:s3cret@tracking.example/path",
     ],
 )
