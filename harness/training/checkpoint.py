@@ -70,6 +70,11 @@ def load_weights(module: nn.Module, path: Path, name: str) -> str:
     if best.faults:
         texts = [f"{kind}: {_listed(names)}" for kind, names in best.faults.items()]
         raise ContentError(f"the weights {path} do not fit {name}: {'; '.join(texts)}")
+    fitting = [state for state in states if not state.faults]
+    if len(fitting) > 1:
+        places = _listed([state.location.removesuffix(".") or "the top" for state in fitting])
+        hint = "write the weights to test into a file of their own by torch.save(checkpoint[KEY], FILE)"
+        raise ContentError(f"{path} contains several sets of weights that fit {name}: {places}", hint=hint)
     module.load_state_dict(best.tensors, strict=False)
     return best.location.removesuffix(".")
 
@@ -107,6 +112,8 @@ def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> 
 def _form(tensor: Tensor) -> str:
     """Return the shape of a tensor; numbers that are not real have their type before."""
     shape = shape_text(tuple(tensor.shape)) or "a number"
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return f"{'meta' if tensor.is_meta else tensor.layout} {shape}"
     return shape if tensor.is_floating_point() else f"{tensor.dtype} {shape}"
 
 

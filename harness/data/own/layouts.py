@@ -22,8 +22,13 @@ PARTS = ("train", "validation", "test")
 _TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 _MOST_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
-_PART_WORDS = {"train": "train training", "validation": "valid val validation dev development", "test": "test testing"}
+_PART_WORDS = {
+    "train": "train training",
+    "validation": "valid val validation dev development",
+    "test": "test testing eval evaluation",
+}
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
+_MIXED = re.compile(r"(images|imgs)([\W\d_]|part)*", re.IGNORECASE)  # folders such as images_001 are not classes
 # Part by a word in the name of a folder, file or array; glued words such as testset are included.
 PART_OF_WORD = {_TEST_FILES: "test"} | {
     word + ending: part for part, text in _PART_WORDS.items() for word in text.split() for ending in ("", *_PLAIN_WORDS)
@@ -227,6 +232,10 @@ def _classes_in(top: Folder) -> _Classes:
         raise DataError(f"{top.path} contains neither a folder of pictures per class nor a pair of IDX files")
     if top.bare:
         raise DataError(f"class {_label(top.bare[0])!r} of {top.path} has no pictures ({values.ENDINGS})")
+    mixed_names = [folder.name for folder in top.full if _MIXED.fullmatch(folder.name)]
+    if mixed_names and len(top.full) > 1:
+        hint = "move the pictures of each class into a folder with the name of the class"
+        raise DataError(f"{top.path} contains {mixed_names[0]}/ (by name pictures of all classes)", hint=hint)
     flat = [folder for folder in top.full if folder.pictures]
     deep = [folder for folder in top.full if not folder.pictures]
     if flat and deep:

@@ -583,12 +583,17 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
     while type(data) is Subset:  # a subclass or another wrapper may change the labels
         indices = np.asarray(data.indices)[indices]
         data = data.dataset
-    names = [text_label(name, f"classes of {part}") for name in getattr(data, "classes", None) or ()]
+    classes = getattr(data, "classes", None)
+    # Other values, such as the number of the classes, contain no names.
+    listed = list(classes) if isinstance(classes, list | tuple | dict | np.ndarray) else []
+    names = [text_label(name, f"classes of {part}") for name in listed]
     repetitions = _repeated(names)
     if repetitions:
         raise DataError(f"{part} has two classes named {repetitions[0]}; class names must be unique")
     is_text = all(isinstance(label, str) for label in labels)
-    if not is_text and _are_indices(data, labels, indices, len(names)):
+    positions = getattr(data, "class_to_idx", None)
+    has_order = not isinstance(positions, dict) or all(positions.get(name, i) == i for i, name in enumerate(listed))
+    if not is_text and has_order and _are_indices(data, labels, indices, len(names)):
         data_part.labels = [names[int(label)] for label in labels]
     elif not is_text or not {*data_part.labels} <= {*names}:
         if names:

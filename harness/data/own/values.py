@@ -445,14 +445,15 @@ def scale_fault(images: Array, low: Array, high: Array, deviation: Array) -> Sca
         return ScaleFault(text, False)
     may_be_small = max(-least, most) <= _SMALL * max(-fitted_least, fitted_most)
     may_be_fractions = least >= 0 and 0.5 < most <= 1 and fitted_least < _NORMALISED
-    if not may_be_small and not may_be_fractions:
+    may_be_half = is_many and max(-least, most) <= _HALF * max(-fitted_least, fitted_most)
+    if not may_be_small and not may_be_fractions and not may_be_half:
         return None
     spread = float((deviations(images, low, high) / np.maximum(deviation, np.finfo(float).tiny)).max())
     is_whole = all(_is_whole(images[block]) for block in chunks(len(images), images[0].size))
     if may_be_fractions and not is_whole and 0 < spread <= _HALF:
         return ScaleFault(text, is_many)
     if not may_be_small or not 0 < spread <= _SMALL_SPREAD:
-        return None
+        return ScaleFault(text, False) if may_be_half and not is_whole and 0 < spread <= _HALF else None
     if (fitted_least, fitted_most) == _BYTES:
         cause = "" if is_whole else ": the numbers cannot be bytes; torchvision's ToTensor divides by 255"
         return ScaleFault(text + cause, not is_whole)

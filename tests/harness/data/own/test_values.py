@@ -361,6 +361,8 @@ def test_different_scale_is_doubted_at_each_door_in_both_directions(fitted: str,
         ("12 bits", DARK[:1], False),
         ("0 to 15", DARK[:1] / 255, False),
         ("0 to 1,008", DARK / 255, True),
+        ("bytes", DARK / 2.55, False),
+        ("from -1 to 1", DARK / 255 - 0.5, False),
     ],
 )
 def test_single_pictures_are_refused_only_if_scale_is_impossible(fitted: str, numbers: Any, is_certain: bool | None):
