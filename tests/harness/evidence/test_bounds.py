@@ -253,13 +253,18 @@ def test_copies_count_as_effective_number_of_pictures():
 @pytest.mark.parametrize("group_by", ["", "image"])
 def test_copies_in_groups_of_the_user_count_as_pictures(group_by: str, monkeypatch: pytest.MonkeyPatch):
     groups = tuple(image % 50 for image in range(10_000))
-    facts = {"test_group_sizes": (200,) * 50, "test_groups": groups, "test_pictures": 50.0}
-    spec = replace(DATASETS["mnist"], group_by=group_by, **facts)
+    spec = replace(
+        DATASETS["mnist"],
+        group_by=group_by,
+        test_group_sizes=(200,) * 50,
+        test_groups=groups,
+        test_pictures=50.0,
+    )
     monkeypatch.setattr(bounds, "dataset", lambda name: spec)
 
-    bound_pct = bounds.deciding_bound_pct(
-        dict.fromkeys(range(6), 0), 10_000, [range(6)], 0.98, groups=bounds.groups_of(make_record([0] * 6))
-    )
+    groups_of_record = bounds.groups_of(make_record([0] * 6))
+    errors = dict.fromkeys(range(6), 0)
+    _, bound_pct = bounds.judgement_of(errors, 10_000, 90.0, [range(6)], confidence=0.98, groups=groups_of_record)
 
     assert bound_pct is not None
     assert bound_pct < 100 * 0.02 ** (1 / 50)  # of Clopper and Pearson for 50 pictures without an error
