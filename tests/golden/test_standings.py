@@ -67,4 +67,4 @@ def test_publishing_a_published_network_changes_no_file(
     assert CliRunner().invoke(cli, ["leaderboard", "--publish", "eab8ff"]).exit_code == 0
 
     for path in (clone / "leaderboard.csv", *(clone / "records").rglob("*.*")):
-        assert path.name == ".lock" or path.read_bytes() == (REPOSITORY / path.relative_to(clone)).read_bytes()
+        assert path.name.endswith(".lock") or path.read_bytes() == (REPOSITORY / path.relative_to(clone)).read_bytes()
