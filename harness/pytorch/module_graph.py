@@ -20,7 +20,7 @@ from torch.fx.node import map_arg
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.module_source import quiet
-from harness.training.user_module import BATCH, exported
+from harness.training.user_module import BATCH, arguments_of, exported
 from search_spaces.network import Task
 from search_spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, MaxPool, Op, Role, Unshuffle
 from search_spaces.space_errors import SearchSpaceError
@@ -322,13 +322,6 @@ def _full_name(node: Node) -> str:
     """Return the name of an operator without the overload: ``relu_`` for ``aten.relu_.default``."""
     name, _, _ = str(getattr(node.target, "__name__", node.target)).partition(".")
     return name
-
-
-def arguments_of(node: Node) -> dict[str, Any]:
-    """Return the arguments of an operator by name, including defaults."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    values = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
-    return {each.name: values.get(each.name, each.default_value) for each in schema}
 
 
 def shape_of(node: Node) -> tuple[int, ...]:

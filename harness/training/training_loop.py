@@ -23,23 +23,9 @@ from torch import Tensor
 
 from harness.data.datasets import Dataset
 from harness.system import clock
-from harness.training.integer import (
-    MAP_SCALES,
-    WEIGHT_BITS,
-    integer_logits,
-    integers_of,
-    map_scales,
-    round_weights,
-    rounded_kernels,
-)
-from harness.training.native.driver import (
-    FlatState,
-    NativeProgram,
-    flat_state,
-    restore,
-    restored_average,
-    rounded_ranges,
-)
+from harness.training import integer
+from harness.training.native import driver
+from harness.training.native.driver import NativeProgram
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
     Precision,
@@ -157,7 +143,7 @@ def start(
     state = state_tensors(network)
     tensors: list[Tensor] = []
     if recipe.precision == "int8":
-        tensors = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
+        tensors = integer.rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
     return Training(architecture, task, network, optimizer, generator, recipe, device, state, tensors, engine=engine)
 
 
@@ -219,8 +205,8 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         native = _native(run, run.engine, images)
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
         recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
-        flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
-        engine_state = _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
+        flat = driver.flat_state(run.network, run.optimizer, run.average, native.number_type)
+        engine_state = _EngineState(native, flat, driver.rounded_ranges(run.network, run.rounded_kernels))
     while len(run.history) < last_epoch and not run.has_diverged:
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
         settings = epoch_steps(recipe, run.step, steps)
@@ -231,9 +217,9 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         end_epoch(run, loss_sum / steps, settings.rates[-1], clock.now() - began_seconds)
         began_seconds = clock.now()
     if engine_state is not None:
-        restore(run.network, run.optimizer, engine_state.flat, run.step)
+        driver.restore(run.network, run.optimizer, engine_state.flat, run.step)
         if run.step >= first_averaged_step(recipe, steps):
-            run.average = restored_average(run.network, engine_state.flat)
+            run.average = driver.restored_average(run.network, engine_state.flat)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> None:
@@ -266,7 +252,7 @@ class _EngineState:
     """
 
     native: NativeProgram
-    flat: FlatState
+    flat: driver.FlatState
     ranges: Tensor  # kernels that each step rounds (``rounded_ranges``)
 
 
@@ -342,7 +328,7 @@ def _rounded_weights(run: Training) -> Iterator[None]:
     """Round the weights of ``run.rounded_kernels`` within the block, and restore the weights afterwards."""
     originals = [weights.detach().clone() for weights in run.rounded_kernels]
     for weights in run.rounded_kernels:
-        round_weights(weights, run.recipe.weight_bits)
+        integer.round_weights(weights, run.recipe.weight_bits)
     try:
         yield
     finally:
@@ -384,7 +370,7 @@ def finish_integers(run: Training, images: Images) -> None:
     if run.recipe.precision == "int8" and has_ended:
         plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
         with _holding(run, _predicting_state(run)):
-            run.map_scales = map_scales(run.network.eval(), plan, images).cpu()
+            run.map_scales = integer.map_scales(run.network.eval(), plan, images).cpu()
 
 
 def predictions(run: Training, images: Images) -> Tensor:
@@ -394,8 +380,8 @@ def predictions(run: Training, images: Images) -> Tensor:
     in fp32 before its end. ``finish_average`` must be called first, and ``finish_integers`` at the end.
     """
     if run.map_scales is not None:
-        network = integers_of(final_network(run), run.architecture, images)
-        classes = integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
+        network = integer.integers_of(final_network(run), run.architecture, images)
+        classes = integer.integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
         return torch.from_numpy(classes).to(images.pixels.device)
     if run.engine is not None:
         return _native(run, run.engine, images).predict(run.network, _predicting_state(run), images.pixels)
@@ -422,8 +408,9 @@ def class_probabilities(
         precision: Precision of the recipe.
     """
     if precision == "int8":
-        integers = integers_of(network, architecture, images)
-        return torch.from_numpy(integers.logit_scale * integer_logits(integers, pixels.numpy())).float().softmax(1)
+        integers = integer.integers_of(network, architecture, images)
+        logits = integers.logit_scale * integer.integer_logits(integers, pixels.numpy())
+        return torch.from_numpy(logits).float().softmax(1)
     deviation = images.deviation if isinstance(images, Images) else images.std
     parts = torch.split(pixels, _EVALUATION_BATCH)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -453,10 +440,10 @@ def final_network(run: Training) -> TorchNetwork:
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     if run.map_scales is not None:
-        network.register_buffer(MAP_SCALES, run.map_scales)
+        network.register_buffer(integer.MAP_SCALES, run.map_scales)
         if run.rounded_kernels:
             # A real number, because only such buffers enter digests and files of weights.
-            network.register_buffer(WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
+            network.register_buffer(integer.WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
     return network.eval()
 
 
