@@ -111,7 +111,7 @@ class Recording:
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
         )
-        self._varying = _dependent_on(self._images, graph)  # nodes that depend on the images
+        self._varying = _dependent_on(self._images)  # nodes that depend on the images
         self._read: set[Node] = set()  # nodes that ``_between`` has visited; each may be used once
         self._sources: dict[Node, tuple[str, ...]] = {}  # cache of ``sources``
         outputs: Any = graph.output_node().args[0]
@@ -263,9 +263,9 @@ class Recording:
     def _ordered(self, terms: Sequence[Node], node: Node) -> tuple[Node, Node]:
         """Return the two terms of a sum, first the term from which the second term is computed."""
         left, right = terms
-        if left in _ancestors(right):
+        if right in _dependent_on(left):
             return left, right
-        if right in _ancestors(left):
+        if left in _dependent_on(right):
             return right, left
         rule = "the notation only adds a value and the result of layers on this value"
         raise Untranslatable(f"{place_of(node)}a sum of two branches is not in the notation; {rule}")
@@ -390,22 +390,10 @@ def _join_padding(graph: Graph) -> None:
             node.kwargs = {}
 
 
-def _dependent_on(origin: Node, graph: Graph) -> set[Node]:
+def _dependent_on(origin: Node) -> set[Node]:
     """Return ``origin`` and all nodes that are computed from ``origin``."""
     nodes = {origin}
-    for node in graph.nodes:
+    for node in origin.graph.nodes:
         if not nodes.isdisjoint(node.all_input_nodes):
             nodes.add(node)
     return nodes
-
-
-def _ancestors(node: Node) -> set[Node]:
-    """Return all nodes from which a node is computed."""
-    ancestors: set[Node] = set()
-    queue = list(node.all_input_nodes)
-    while queue:
-        each = queue.pop()
-        if each not in ancestors:
-            ancestors.add(each)
-            queue += each.all_input_nodes
-    return ancestors

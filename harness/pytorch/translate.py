@@ -24,17 +24,8 @@ from torch.fx import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from harness.pytorch.module_graph import (
-    Recognised,
-    Recording,
-    Step,
-    Sum,
-    Untranslatable,
-    operator,
-    operators,
-    place_of,
-    shape_of,
-)
+from harness.pytorch import module_graph
+from harness.pytorch.module_graph import Recording, Step, Sum, Untranslatable, operator, place_of, shape_of
 from harness.system.terminal import counted
 from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
@@ -177,7 +168,7 @@ class _Reader:
         # Number of operators that use each parameter and buffer, by name.
         self._uses = Counter(
             source
-            for node in operators(recording.steps)
+            for node in module_graph.operators(recording.steps)
             for each in node.all_input_nodes
             for source in recording.sources(each)
         )
@@ -187,11 +178,11 @@ class _Reader:
         ops: list[Op] = []
         for step in steps:
             before = self._shape
-            node = step.node if isinstance(step, Recognised) else step
+            node = step.node if isinstance(step, module_graph.Recognised) else step
             if isinstance(node, Sum):
                 op: Op | None = Residual(self.ops_of(node.steps))
             else:
-                op = step.op if isinstance(step, Recognised) else self._op_of(node)
+                op = step.op if isinstance(step, module_graph.Recognised) else self._op_of(node)
             try:
                 self._shape = before if op is None else op.shape(before)
             except SearchSpaceError as error:
@@ -376,7 +367,9 @@ class _Reader:
     def pool(self, node: Node) -> Op:
         """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
         arguments = arguments_of(node)
-        rows, columns = self._map(node)
+        if len(self._shape) != 3:
+            raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
+        rows, columns = self._shape[1:]
         size = _single(node, arguments["kernel_size"], "window")
         covers_map = (rows, columns) == (size, size)  # the stride has no effect
         stride = _single(node, arguments["stride"] or size, "stride")
@@ -391,12 +384,6 @@ class _Reader:
         if padding or (stride != size and not covers_map):
             return (spec.OverlappingMaxPool if is_maximum else spec.OverlappingAvgPool)(size, stride, padding)
         return spec.MaxPool(size) if is_maximum else spec.AvgPool(size)
-
-    def _map(self, node: Node) -> tuple[int, int]:
-        """Return rows and columns of the map that an operator gets; raise Untranslatable for a vector."""
-        if len(self._shape) != 3:
-            raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
-        return self._shape[1], self._shape[2]
 
     def dropout(self, node: Node) -> Op:
         """Return the op of ``dropout`` or ``feature_dropout``."""

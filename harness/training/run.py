@@ -34,22 +34,11 @@ from harness.system.settings import fixed_settings
 from harness.system.statistics import roc_auc
 from harness.system.terminal import say
 from harness.system.user_code import function_of, guarding_user_code
+from harness.training import result as results
 from harness.training import training_loop
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
-from harness.training.result import (
-    Epoch,
-    Inspection,
-    Miss,
-    Purpose,
-    Result,
-    Status,
-    derive_seed,
-    environment,
-    packed,
-    sampled,
-    start_seed,
-)
+from harness.training.result import Epoch, Inspection, Miss, Purpose, Result, Status, derive_seed
 from harness.training.torch_network import Images
 from harness.training.training_loop import Training
 from search_spaces.network import Architecture, analyse
@@ -175,7 +164,7 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         last_epoch = min(job.until_epoch, last_epoch)
 
     def new_start(number: int) -> Training:
-        seed = start_seed(result.seed, number)
+        seed = results.start_seed(result.seed, number)
         return training_loop.start(job.architecture, job.recipe, seed, device, engine, task=data.data.dataset.task)
 
     def evaluate(run: Training) -> None:
@@ -243,7 +232,7 @@ def _result_with_environment(job: Job, data: TrainingData, device: torch.device,
     engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
     return replace(
         initial_result(job, data.data.dataset),
-        environment=environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
+        environment=results.environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -387,7 +376,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     return replace(
         result,
         weights_sha256=training_loop.weights_digest(run),
-        history=sampled(run.history),
+        history=results.sampled(run.history),
         train_seconds=run.seconds,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
     )
@@ -419,7 +408,7 @@ def _inspection(result: Result, test_set: Images, area: float | None) -> Inspect
     # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
-        Miss(image=index, label=labels[index], prediction=prediction, pixels=packed(pixels[index].tobytes()))
+        Miss(image=index, label=labels[index], prediction=prediction, pixels=results.packed(pixels[index].tobytes()))
         for index, prediction in result.wrong
     ]
     return Inspection(

@@ -88,16 +88,19 @@ def kernel_signature(rows: int, columns: int) -> Signature:
     return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
 
 
-@register(
-    conv1x1=kernel_signature(1, 1),
-    conv3x3=kernel_signature(3, 3),
-    conv5x5=kernel_signature(5, 5),
-    conv3x1=kernel_signature(3, 1),
-    conv1x3=kernel_signature(1, 3),
-    conv1x5=kernel_signature(1, 5),
-    conv1x7=kernel_signature(1, 7),
-    conv1x9=kernel_signature(1, 9),
-)
+_WINDOWS = (
+    (1, 1),
+    (3, 3),
+    (5, 5),
+    (3, 1),
+    (1, 3),
+    (1, 5),
+    (1, 7),
+    (1, 9),
+)  # rows and columns of kernels
+
+
+@register(**{f"conv{rows}x{columns}": kernel_signature(rows, columns) for rows, columns in _WINDOWS})
 @dataclass(frozen=True, slots=True)
 class Conv(Kernel):
     """A convolution over all channels, or over groups of channels.
