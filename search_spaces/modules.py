@@ -5,12 +5,15 @@ Ops import this file inside ``module`` only, because it loads torch.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from search_spaces import rotated as rotated_layers
 from search_spaces.rotated import RotatedConv2d, RotatedDepthwiseConv2d, rotated
 
 
@@ -78,6 +81,20 @@ class PosedConv2d(_GpuFilters, RotatedConv2d):
 
 class PosedDepthwiseConv2d(_GpuFilters, RotatedDepthwiseConv2d):
     """``RotatedDepthwiseConv2d`` for trainings."""
+
+
+# Variants of layers for trainings, by the name of the layer in exported code.
+_FOR_TRAINING: dict[str, Callable[..., nn.Module]] = {
+    "RotatedConv2d": PosedConv2d,
+    "RotatedDepthwiseConv2d": PosedDepthwiseConv2d,
+    "nn.Dropout": FastDropout,
+    "nn.Dropout2d": partial(FastDropout, channels=True),
+}
+
+
+def layer_class(name: str) -> Callable[..., nn.Module]:
+    """Return the class or function of ``LayerCall.name`` that makes the layer for a training."""
+    return _FOR_TRAINING.get(name) or attrgetter(name)(rotated_layers)
 
 
 class _Posed(torch.autograd.Function):

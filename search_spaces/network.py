@@ -266,34 +266,29 @@ class Analysis:
     @property
     def grouped_macs(self) -> int:
         """Multiply-adds of depthwise and grouped kernels per image."""
-        return sum(macs.grouped for macs in self._special_macs)
+        return sum(grouped for grouped, _ in self._special_macs)
 
     @property
     def pointwise_macs(self) -> int:
         """Multiply-adds of 1x1 kernels per image."""
-        return sum(macs.pointwise for macs in self._special_macs)
+        return sum(pointwise for _, pointwise in self._special_macs)
 
     @property
-    def _special_macs(self) -> list[_SpecialMacs]:
+    def _special_macs(self) -> list[tuple[int, int]]:
         shapes = [self.task.input_shape, *(each.output_shape for each in self.costed_ops)]
         return [_special_macs(each.op, before) for each, before in zip(self.costed_ops, shapes, strict=False)]
 
 
-class _SpecialMacs(NamedTuple):
-    """Multiply-adds of kernels that have a pace of their own, of an op with the ops inside a residual sum.
-
-    Attributes:
-        grouped: Multiply-adds of depthwise and grouped kernels.
-        pointwise: Multiply-adds of 1x1 kernels.
-    """
-
-    grouped: int
-    pointwise: int
-
-
 @lru_cache(maxsize=50_000)  # see ``_use_of``
-def _special_macs(op: Op, before: Shape) -> _SpecialMacs:
-    """Return the multiply-adds of grouped and of 1x1 kernels of an op with the input shape ``before``."""
+def _special_macs(op: Op, before: Shape) -> tuple[int, int]:
+    """Return the multiply-adds of grouped and of 1x1 kernels, which have a pace of their own.
+
+    Kernels inside a residual sum are included.
+
+    Args:
+        op: The op.
+        before: Input shape of the op.
+    """
     grouped_macs = 0
     pointwise = 0
     for inner, shape in walk((op,), before):
@@ -302,7 +297,7 @@ def _special_macs(op: Op, before: Shape) -> _SpecialMacs:
         window = inner.window()
         if window is not None and window[:2] == (1, 1):
             pointwise += inner.cost(shape)[1]
-    return _SpecialMacs(grouped_macs, pointwise)
+    return grouped_macs, pointwise
 
 
 def analyse(

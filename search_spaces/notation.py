@@ -25,19 +25,10 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from search_spaces import space as spaces
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.ops import SIGNATURES, ArgumentKind, Op, Parameter, Signature, op_names, plain
-from search_spaces.space import (
-    Condition,
-    DecisionOptions,
-    Metric,
-    SearchSpace,
-    SpacePart,
-    Value,
-    ValueChoice,
-    Variable,
-    contradictory,
-)
+from search_spaces.space import Condition, Metric, SearchSpace, SpacePart, Value, ValueChoice, Variable
 from search_spaces.space_errors import NotationError, ShapeError, counted, nearest
 
 if TYPE_CHECKING:
@@ -185,7 +176,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         digest = hashlib.sha256(normal_text.encode()).hexdigest()[:12]
         limits = [limit for statement in tree.children if statement.data == "where" for limit in statement.children]
         conditions = tuple(map(_condition, limits))
-        if clash := contradictory(conditions):
+        if clash := spaces.contradictory(conditions):
             message = f"no network can satisfy {' and '.join(map(str, clash))}"
             raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(
@@ -202,7 +193,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     """
     if not conditions:
         return space
-    if clash := contradictory((*space.conditions, *conditions)):
+    if clash := spaces.contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can satisfy {' and '.join(map(str, clash))}")
     # The conditions need a new line, because the text may end with a comment. The last statement of the text may lack
     # the semicolon; the second attempt adds a semicolon.
@@ -310,7 +301,7 @@ class _Numbers:
         if self.variable or len(self.values) == 1:
             return self.variable or self.values[0]
         texts = tuple(map(plain, self.values))
-        return ValueChoice(label, self.values, DecisionOptions(texts, ordered=True, weights=(1,) * len(texts)))
+        return ValueChoice(label, self.values, spaces.DecisionOptions(texts, ordered=True, weights=(1,) * len(texts)))
 
 
 @dataclass(slots=True)
@@ -560,7 +551,7 @@ class _Resolver:
             if not is_optional:
                 return value
             default = False if parameter.kind is ArgumentKind.FLAG else None
-            options = DecisionOptions(texts=("no", "yes"), ordered=False, weights=(1, 1))
+            options = spaces.DecisionOptions(texts=("no", "yes"), ordered=False, weights=(1, 1))
             return ValueChoice(scope.label(parameter.label), (default, value), options)
         numbers = self._drawn(operand, scope)
         _check_numbers(name, parameter, numbers, _at(operand), scope)

@@ -18,11 +18,13 @@ import math
 import operator
 import random
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Self, TypeAlias, cast
 
 from search_spaces.deployment import WIDE_BITS
@@ -519,12 +521,7 @@ def by_configurations(rng: random.Random) -> Chooser:
 
     def choose(name: str, options: DecisionOptions) -> int:
         # Exact for integers of any size, unlike ``random.choices``, which computes with floats.
-        number = rng.randrange(sum(options.weights))
-        index = 0
-        while number >= options.weights[index]:
-            number -= options.weights[index]
-            index += 1
-        return index
+        return bisect(list(accumulate(options.weights)), rng.randrange(sum(options.weights)))
 
     return choose
 
@@ -573,9 +570,9 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
     """Yield every configuration of the space once, in lexicographic order of the option indices."""
-    first_indices: list[int] = []  # of the next draw; each later decision takes option 0
+    first_indices: dict[str, int] = {}  # of the next draw, by name; each later decision takes option 0
     while True:
-        proposal = draw(space, _beginning_with(first_indices))
+        proposal = replay(space, first_indices, lambda name, options: 0)
         yield proposal
         # As an odometer: increase the last decision that has a further option, and drop the decisions after it.
         decisions = list(proposal.decisions)
@@ -583,14 +580,8 @@ def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
             decisions.pop()
         if not decisions:
             return
-        first_indices = [decision.index for decision in decisions]
-        first_indices[-1] += 1
-
-
-def _beginning_with(indices: Iterable[int]) -> Chooser:
-    """Return a chooser that picks the options ``indices`` in order, then the first option of each decision."""
-    remaining_indices = iter(indices)
-    return lambda name, options: next(remaining_indices, 0)
+        first_indices = {decision.name: decision.index for decision in decisions}
+        first_indices[decisions[-1].name] += 1
 
 
 def mutate(

@@ -25,17 +25,9 @@ from harness.deployment.pixels import takes_bytes
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
+from search_spaces import fast_kernels
 from search_spaces.deployment import WIDE_BITS, IntegerMap, IntegerStep, StepKind
-from search_spaces.fast_kernels import (
-    Optimisation,
-    block_filters,
-    block_sizes,
-    fast_buffers,
-    is_expanded,
-    reads_planes,
-    stored_plan,
-    tile_columns,
-)
+from search_spaces.fast_kernels import Optimisation, block_sizes
 from search_spaces.ops.integer_form import KernelForm, Reduction
 
 EXAMPLES = 10  # images for the test in the folder
@@ -107,7 +99,7 @@ class Library:
     optimise: Optimisation = Optimisation.SIZE
 
     def __post_init__(self) -> None:
-        plan = stored_plan(self.network.plan, self.optimise)
+        plan = fast_kernels.stored_plan(self.network.plan, self.optimise)
         object.__setattr__(self, "network", replace(self.network, plan=plan))
 
     @property
@@ -322,8 +314,8 @@ def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str
     kernel = network.kernels[index]
     plan = network.plan
     period = 0  # filters after which a new block must begin; 0 without blocks
-    if is_fast and not is_expanded(plan):
-        period = next(block_filters(plan, step) for step in plan.steps if step.kernel == index)
+    if is_fast and not fast_kernels.is_expanded(plan):
+        period = next(fast_kernels.block_filters(plan, step) for step in plan.steps if step.kernel == index)
     text = {"name": f"kernel_{index}", "shape": kernel.shape, "layout": "", "numbers": kernel.ravel().tolist()}
     if plan.weight_bits < WIDE_BITS:
         bits = plan.kernel_bits[index]
@@ -355,10 +347,11 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
     """Return the variables of the templates in code that is optimised for speed."""
     convolutions = [step for step in steps if step.planned.kind is StepKind.CONVOLUTION]
     plan = steps[0].network.plan
-    planes = [step for step in convolutions if reads_planes(plan, step.planned)]
-    blocks = [step for step in convolutions if not reads_planes(plan, step.planned)]
+    planes = [step for step in convolutions if fast_kernels.reads_planes(plan, step.planned)]
+    blocks = [step for step in convolutions if not fast_kernels.reads_planes(plan, step.planned)]
     with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
-    with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded(plan)]
+    is_expanded = fast_kernels.is_expanded(plan)
+    with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded]
     # Steps by variant of the code that these steps need.
     users = {
         "blocks": blocks,
@@ -373,11 +366,11 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
     orders = {step.order: _order(step.planned.form, step in blocks) for step in steps if step.order != "0"}
     return {
         "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
-        "buffers": fast_buffers(plan),
-        "is_expanded": is_expanded(plan),
+        "buffers": fast_kernels.fast_buffers(plan),
+        "is_expanded": is_expanded,
         "block_sizes": sorted({size for step in blocks for size in block_sizes(step.block_filters)}, reverse=True),
         # Numbers of poses for which a window is copied before the filters read it; 1 selects a group of channels.
-        "block_poses": sorted({1 if is_expanded(plan) else step.extents.poses for step in (*with_poses, *with_groups)}),
+        "block_poses": sorted({1 if is_expanded else step.extents.poses for step in (*with_poses, *with_groups)}),
         "plane_sizes": sorted({step.extents.kernel_rows * step.extents.kernel_columns for step in planes}),
         "used": _used_functions(steps) | {name for name, of_name in users.items() if of_name},
     }
@@ -443,7 +436,7 @@ class _CStep:
     def call(self) -> str:
         """Call of the function in C that computes the step."""
         function = _FUNCTIONS[self.planned.kind]
-        if self.is_fast and reads_planes(self.network.plan, self.planned):
+        if self.is_fast and fast_kernels.reads_planes(self.network.plan, self.planned):
             function = "convolve_planes"
         arguments = [f"STEP({self.index})", self._place(self.planned.source)]
         if self.planned.target is None:
@@ -489,19 +482,19 @@ class _CStep:
         """Name of the table with the orders of the poses, in code for speed; 0, the null pointer, without a table."""
         form = self.planned.form
         plan = self.network.plan
-        is_ordered = form.poses > 1 or is_expanded(plan) or reads_planes(plan, self.planned)
+        is_ordered = form.poses > 1 or fast_kernels.is_expanded(plan) or fast_kernels.reads_planes(plan, self.planned)
         if self.planned.kind is not StepKind.CONVOLUTION or not is_ordered:
             return "0"
         _, channels, rows, columns = form.shape
         prefix = "single" if channels == 1 else "order"
-        if reads_planes(plan, self.planned):
+        if fast_kernels.reads_planes(plan, self.planned):
             prefix = "plane"
         return f"{prefix}_{form.poses}_{rows}_{columns}"
 
     @property
     def block_filters(self) -> int:
         """Number of stored filters after which a new block of filters begins; 0 without blocks."""
-        return block_filters(self.network.plan, self.planned)
+        return fast_kernels.block_filters(self.network.plan, self.planned)
 
     @property
     def members(self) -> list[str | int]:
@@ -511,7 +504,7 @@ class _CStep:
         outputs = self.counts.output_channels
         blocks: list[int] = []
         if self.is_fast:
-            blocks = [self.block_filters, tile_columns(self.network.plan, self.planned)]
+            blocks = [self.block_filters, fast_kernels.tile_columns(self.network.plan, self.planned)]
         takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
         is_signed = self.target is None or self.target.is_signed
         low, high = (-127, 127) if is_signed else (0, 255)

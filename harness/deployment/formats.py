@@ -16,10 +16,6 @@ from search_spaces.deployment import check_integer_form
 from search_spaces.network import Architecture, Task, analyse
 
 
-def _accept(architecture: Architecture, task: Task, recipe: Recipe) -> None:
-    """Accept every network and recipe."""
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """An export format.
@@ -33,7 +29,7 @@ class Format:
 
     files: Callable[[TrainedNetwork, Path], Files]
     libraries: tuple[str, ...] = ()
-    check: Callable[[Architecture, Task, Recipe], None] = _accept
+    check: Callable[[Architecture, Task, Recipe], None] = lambda architecture, task, recipe: None
 
 
 # By name of the command-line option, which takes the path: ``--c FOLDER``, ``--onnx FILE`` and so on.

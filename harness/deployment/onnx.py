@@ -127,8 +127,7 @@ def to_onnx(
     raw_network = RawInputNetwork(network, dataset).eval()
     # With a batch of a single image, the exporter would fix the batch size at 1.
     example = _raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings about code inside torch
+    with warnings.catch_warnings(action="ignore"):  # warnings about code inside torch
         shapes = ({0: torch.export.Dim("batch")},)
         torch_program = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
         # The exporter's own form of this operator computes shapes in the graph.

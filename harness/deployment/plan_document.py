@@ -77,13 +77,24 @@ def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
 
 
 def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
+    """Return the document of a step.
+
+    ``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions.
+    """
+    sums = None
+    if step.kind is StepKind.CONVOLUTION and step.sums is not None:
+        sums = _shape_document(step.sums.op.shape(network.plan.maps[step.source].shape))
     return {
         "kind": step.kind,
         "source": step.source,
         "target": step.target,
         "skip": step.skip,
         "offset": network.offset if step.source == 0 and step.kernel is not None else 0,
-        **_kernel_facts(network, step),
+        "kernel": step.kernel,
+        "sums": sums,
+        "orders": None if step.kernel is None else _orders(network.kernels[step.kernel], step.form),
+        "stride": step.form.stride,
+        "paddings": step.form.paddings,
         "window": None if step.pool is None else step.pool.form.window,
         "takes_mean": step.pool is not None and step.pool.form.reduction is Reduction.MEAN,
         "is_global": step.is_global,
@@ -94,21 +105,4 @@ def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumb
         "output_bits": numbers.output_bits,
         "skip_multiplier": numbers.skip_multiplier,
         "slope": numbers.slope,
-    }
-
-
-def _kernel_facts(network: IntegerNetwork, step: IntegerStep) -> dict[str, Any]:
-    """Return the facts about the kernel of a step; a step without a kernel has the same keys.
-
-    ``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions.
-    """
-    sums = None
-    if step.kind is StepKind.CONVOLUTION and step.sums is not None:
-        sums = _shape_document(step.sums.op.shape(network.plan.maps[step.source].shape))
-    return {
-        "kernel": step.kernel,
-        "sums": sums,
-        "orders": None if step.kernel is None else _orders(network.kernels[step.kernel], step.form),
-        "stride": step.form.stride,
-        "paddings": step.form.paddings,
     }

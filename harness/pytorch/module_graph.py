@@ -20,7 +20,7 @@ from torch.fx.node import map_arg
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.module_source import quiet
-from harness.training.user_module import BATCH, exported
+from harness.training.user_module import BATCH, arguments_of, exported
 from search_spaces.network import Task
 from search_spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, MaxPool, Op, Role, Unshuffle
 from search_spaces.space_errors import SearchSpaceError
@@ -112,7 +112,7 @@ class Recording:
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
         )
-        self._varying = _dependent_on(self._images, graph)  # nodes that depend on the images
+        self._varying = _dependent_on(self._images)  # nodes that depend on the images
         self._read: set[Node] = set()  # nodes that ``_between`` has visited; each may be used once
         self._sources: dict[Node, tuple[str, ...]] = {}  # cache of ``sources``
         outputs: Any = graph.output_node().args[0]
@@ -270,9 +270,9 @@ class Recording:
     def _ordered(self, terms: Sequence[Node], node: Node) -> tuple[Node, Node]:
         """Return the two terms of a sum, first the term from which the second term is computed."""
         left, right = terms
-        if left in _ancestors(right):
+        if right in _dependent_on(left):
             return left, right
-        if right in _ancestors(left):
+        if left in _dependent_on(right):
             return right, left
         rule = "the notation only adds a value and the result of layers on this value"
         raise Untranslatable(f"{place_of(node)}a sum of two branches is not in the notation; {rule}")
@@ -343,13 +343,6 @@ def _full_name(node: Node) -> str:
     return name
 
 
-def arguments_of(node: Node) -> dict[str, Any]:
-    """Return the arguments of an operator by name, including defaults."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    values = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
-    return {each.name: values.get(each.name, each.default_value) for each in schema}
-
-
 def shape_of(node: Node) -> tuple[int, ...]:
     """Return the shape of the result of an operator; the first axis is the batch."""
     return tuple(node.meta["val"].shape)
@@ -416,22 +409,10 @@ def _join_padding(graph: Graph) -> None:
             node.kwargs = {}
 
 
-def _dependent_on(origin: Node, graph: Graph) -> set[Node]:
+def _dependent_on(origin: Node) -> set[Node]:
     """Return ``origin`` and all nodes that are computed from ``origin``."""
     nodes = {origin}
-    for node in graph.nodes:
+    for node in origin.graph.nodes:
         if not nodes.isdisjoint(node.all_input_nodes):
             nodes.add(node)
     return nodes
-
-
-def _ancestors(node: Node) -> set[Node]:
-    """Return all nodes from which a node is computed."""
-    ancestors: set[Node] = set()
-    queue = list(node.all_input_nodes)
-    while queue:
-        each = queue.pop()
-        if each not in ancestors:
-            ancestors.add(each)
-            queue += each.all_input_nodes
-    return ancestors

@@ -24,52 +24,17 @@ from torch.fx import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from harness.pytorch.module_graph import (
-    Recognised,
-    Recording,
-    Step,
-    Sum,
-    Untranslatable,
-    arguments_of,
-    operator,
-    operators,
-    place_of,
-    shape_of,
-)
+from harness.pytorch import module_graph
+from harness.pytorch.module_graph import Recording, Step, Sum, Untranslatable, operator, place_of, shape_of
 from harness.system.terminal import counted
 from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
-from harness.training.user_module import BATCH
+from harness.training.user_module import BATCH, arguments_of
+from search_spaces import ops as spec
 from search_spaces.modules import FastDropout
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
-from search_spaces.ops import (
-    SIGNATURES,
-    AvgPool,
-    BareBatchNorm,
-    BatchNorm,
-    ChannelPReLU,
-    DepthwiseConv,
-    Dropout,
-    Dropout2d,
-    EpsBatchNorm,
-    GroupNorm,
-    JointBatchNorm,
-    Kernel,
-    Linear,
-    MaxPool,
-    Op,
-    OverlappingAvgPool,
-    OverlappingMaxPool,
-    PoseLinear,
-    PReLU,
-    ReLU,
-    Residual,
-    Shape,
-    UnbiasedLinear,
-    flat,
-    shape_text,
-)
+from search_spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
 from search_spaces.rotated import pose_matrix, rotated
 from search_spaces.space_errors import SearchSpaceError
 
@@ -203,7 +168,7 @@ class _Reader:
         # Number of operators that use each parameter and buffer, by name.
         self._uses = Counter(
             source
-            for node in operators(recording.steps)
+            for node in module_graph.operators(recording.steps)
             for each in node.all_input_nodes
             for source in recording.sources(each)
         )
@@ -213,11 +178,11 @@ class _Reader:
         ops: list[Op] = []
         for step in steps:
             before = self._shape
-            node = step.node if isinstance(step, Recognised) else step
+            node = step.node if isinstance(step, module_graph.Recognised) else step
             if isinstance(node, Sum):
                 op: Op | None = Residual(self.ops_of(node.steps))
             else:
-                op = step.op if isinstance(step, Recognised) else self._op_of(node)
+                op = step.op if isinstance(step, module_graph.Recognised) else self._op_of(node)
             try:
                 self._shape = before if op is None else op.shape(before)
             except SearchSpaceError as error:
@@ -325,21 +290,12 @@ class _Reader:
         paddings = _paddings(node, arguments["padding"], (rows, columns))
         groups = arguments["groups"]
         is_depthwise = groups == self._shape[0] == out and (rows, columns) == (3, 3) and out > 1
-        op: Kernel
+        options = {"padding": max(paddings), "stride": stride, "bias": bias is not None, "tie": tie, "poses": poses}
         if is_depthwise:
-            op = DepthwiseConv(max(paddings), stride, bias is not None, tie, poses)
+            op = SIGNATURES["dwconv3x3"].make(**options)
         else:
-            convolution = SIGNATURES[name].make(
-                out_channels=out,
-                padding=max(paddings),
-                stride=stride,
-                bias=bias is not None,
-                tie=tie,
-                groups=groups,
-                poses=poses,
-            )
-            assert isinstance(convolution, Kernel)
-            op = convolution
+            op = SIGNATURES[name].make(out_channels=out, groups=groups, **options)
+        assert isinstance(op, spec.Kernel)
         if op.paddings != paddings:
             raise _lacks(node, f"a {name} with the padding {paddings}")
         return op
@@ -376,7 +332,7 @@ class _Reader:
         if has_eps and (is_joint or arguments["bias"] is None or not 0 < arguments["eps"] < 1):
             raise _lacks(node, f"such a batch normalisation with eps={arguments['eps']:g}")
         if arguments["bias"] is None:
-            return BareBatchNorm()
+            return spec.BareBatchNorm()
         poses = self._poses_of(arguments["bias"], torch.repeat_interleave)
         if scale is not None and self._poses_of(scale, torch.repeat_interleave) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
@@ -384,10 +340,10 @@ class _Reader:
         poses = max(poses, channels // statistics)
         tie = self._tie_of(weight_names["bias"])
         if is_joint:
-            return JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
+            return spec.JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
         if has_eps:
-            return EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
-        return BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
+            return spec.EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
+        return spec.BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
         """Return the op of ``group_norm``, or of an ``instance_norm`` or ``layer_norm`` that computes the same."""
@@ -406,12 +362,14 @@ class _Reader:
         if arguments.get("running_mean") is not None:
             raise _lacks(node, "instance normalisation with running statistics")
         groups = shape[0] if operator(node) == "instance_norm" else arguments.get("num_groups", 1)
-        return GroupNorm(groups, bare=scale is None)
+        return spec.GroupNorm(groups, bare=scale is None)
 
     def pool(self, node: Node) -> Op:
         """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
         arguments = arguments_of(node)
-        rows, columns = self._map(node)
+        if len(self._shape) != 3:
+            raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
+        rows, columns = self._shape[1:]
         size = _single(node, arguments["kernel_size"], "window")
         covers_map = (rows, columns) == (size, size)  # the stride has no effect
         stride = _single(node, arguments["stride"] or size, "stride")
@@ -424,14 +382,8 @@ class _Reader:
             raise _lacks(node, "a mean that leaves out the padding")
         is_maximum = operator(node) == "max_pool2d"
         if padding or (stride != size and not covers_map):
-            return (OverlappingMaxPool if is_maximum else OverlappingAvgPool)(size, stride, padding)
-        return MaxPool(size) if is_maximum else AvgPool(size)
-
-    def _map(self, node: Node) -> tuple[int, int]:
-        """Return rows and columns of the map that an operator gets; raise Untranslatable for a vector."""
-        if len(self._shape) != 3:
-            raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
-        return self._shape[1], self._shape[2]
+            return (spec.OverlappingMaxPool if is_maximum else spec.OverlappingAvgPool)(size, stride, padding)
+        return spec.MaxPool(size) if is_maximum else spec.AvgPool(size)
 
     def dropout(self, node: Node) -> Op:
         """Return the op of ``dropout`` or ``feature_dropout``."""
@@ -444,7 +396,7 @@ class _Reader:
                 f"{place_of(node)}this dropout changes values in evaluation mode too; pass training=self.training"
             )
         is_map = len(shape_of(node)) == 4
-        return Dropout2d(rate) if operator(node) == "feature_dropout" and is_map else Dropout(rate)
+        return spec.Dropout2d(rate) if operator(node) == "feature_dropout" and is_map else spec.Dropout(rate)
 
     def linear(self, node: Node) -> Op:
         """Return the op of ``linear``."""
@@ -459,14 +411,14 @@ class _Reader:
         if bias is None:
             if poses > 1:
                 raise _lacks(node, "a rotated linear layer without biases")
-            return UnbiasedLinear(out)
-        return Linear(out) if poses == 1 else PoseLinear(out, poses)
+            return spec.UnbiasedLinear(out)
+        return spec.Linear(out) if poses == 1 else spec.PoseLinear(out, poses)
 
     def prelu(self, node: Node) -> Op:
         """Return the op of ``prelu``."""
         weight = arguments_of(node)["weight"]
         self._add_weights(node, {"weight": weight})
-        return PReLU() if math.prod(shape_of(weight)) == 1 else ChannelPReLU()
+        return spec.PReLU() if math.prod(shape_of(weight)) == 1 else spec.ChannelPReLU()
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
@@ -508,7 +460,7 @@ _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "group_norm": _Reader.group_norm,
     "instance_norm": _Reader.group_norm,
     "layer_norm": _Reader.group_norm,
-    "relu": lambda reader, node: ReLU(),
+    "relu": lambda reader, node: spec.ReLU(),
     "prelu": _Reader.prelu,
     "max_pool2d": _Reader.pool,
     "avg_pool2d": _Reader.pool,

@@ -29,16 +29,8 @@ from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.torch_network import Images, normalised
-from search_spaces.deployment import (
-    WIDE_BITS,
-    IntegerPlan,
-    IntegerStep,
-    OpPath,
-    PlannedOp,
-    StepKind,
-    check_integer_form,
-    integer_plan,
-)
+from search_spaces import deployment
+from search_spaces.deployment import WIDE_BITS, IntegerPlan, IntegerStep, OpPath, PlannedOp, StepKind
 from search_spaces.network import Architecture
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
 from search_spaces.rotated import rotated
@@ -176,7 +168,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     Raises:
         NoIntegerFormError: An op has no integer form.
     """
-    check_integer_form(plan)
+    deployment.check_integer_form(plan)
     samples: list[list[Tensor]] = [[] for _ in plan.maps]  # magnitudes by map, in batches
     count = min(len(images), _CALIBRATION_IMAGES)
     indices = torch.arange(count) * len(images) // count  # evenly spaced
@@ -264,7 +256,7 @@ def integer_network(
         NoIntegerFormError: An op has no integer form.
         ContentError: A weight is not finite, or a constant or sum has too many bits.
     """
-    check_integer_form(plan)
+    deployment.check_integer_form(plan)
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")
@@ -294,7 +286,7 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
     deviation = images.deviation if isinstance(images, Images) else images.std
     buffers = dict(network.named_buffers())
     weight_bits = int(buffers[WEIGHT_BITS]) if WEIGHT_BITS in buffers else WIDE_BITS
-    plan = integer_plan(architecture.ops, images.task.input_shape, weight_bits)
+    plan = deployment.integer_plan(architecture.ops, images.task.input_shape, weight_bits)
     return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
 
 
@@ -427,7 +419,7 @@ class _Converter:
 
 def _int16_biases(biases: _Reals) -> tuple[Integers, int]:
     """Return biases as numbers of 16 bits, and the number of bits by which these numbers must be shifted left."""
-    bias_bits = max(0, _bits(float(np.abs(biases).max(initial=0.0))) - 15)
+    bias_bits = max(0, int(np.abs(biases).max(initial=0.0)).bit_length() - 15)
     return np.rint(biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX), bias_bits
 
 
@@ -441,11 +433,6 @@ def _first_of_groups(values: _Reals, count: int) -> _Reals:
     if not count:
         return np.zeros(0)
     return values[:: len(values) // count]
-
-
-def _bits(magnitude: float) -> int:
-    """Return the number of bits of an integer of this magnitude."""
-    return int(magnitude).bit_length()
 
 
 def _checked(largest: int) -> int:
@@ -476,7 +463,7 @@ def _fitted(
     Raises:
         ContentError: No resolution fits into the bits.
     """
-    sum_bits = max(0, _bits(int(largest_sums.max())) - 15)
+    sum_bits = max(0, int(largest_sums.max()).bit_length() - 15)
     # Half of the dropped unit is added before the shift, which rounds to the nearest number.
     sum_largest = _checked(int(largest_sums.max()) + (1 << sum_bits) // 2)
     whole_slope = None if slope is None else round(slope * 2**_SLOPE_BITS)

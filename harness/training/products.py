@@ -29,29 +29,30 @@ _PRODUCT_WORDS = {
 _NO_PRODUCTS = {"linalg_vector_norm", "linalg_cross", "linalg_check_errors"}  # without sums of products
 
 
-def _matrix_macs(first: Tensor, second: Tensor) -> int:
+def _matrix_macs(result: Tensor, first: Tensor, second: Tensor) -> int:
     """Return the multiply-adds of a product of matrices or vectors, each with any number of leading axes."""
     return first.numel() * (second.shape[-1] if second.ndim > 1 else 1)
 
 
-def _convolution_macs(images: Tensor, weight: Tensor, *further: Any, result: Tensor) -> int:
+def _convolution_macs(result: Tensor, images: Tensor, weight: Tensor, *further: Any) -> int:
     is_transposed = further[4]  # after bias, stride, padding and dilation
     positions = (images if is_transposed else result).shape[2:]
     return weight.numel() * len(images) * math.prod(positions)
 
 
-def _bilinear_macs(first: Tensor, weights: Tensor, second: Tensor) -> int:
+def _bilinear_macs(result: Tensor, first: Tensor, weights: Tensor, second: Tensor, *axes: Any) -> int:
     """Return the multiply-adds of a bilinear layer: first input by weights, then the products by second input."""
     return math.prod(first.shape[:-1]) * (weights.numel() + weights.shape[0] * second.shape[-1])
 
 
-# Functions of the arguments of an operator, by the name of the operator.
+# Functions of the result and the arguments of an operator, by the name of the operator.
 _FORMULAS: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _matrix_macs),
-    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), lambda added, first, second: _matrix_macs(first, second)),
-    "addr": lambda added, first, second: first.numel() * second.numel(),
-    "mkldnn_rnn_layer": lambda steps, first, second, *further: steps[..., 0].numel() * (first.numel() + second.numel()),
-    "trilinear": lambda first, weights, second, *axes: _bilinear_macs(first, weights, second),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), lambda result, added, *pair: _matrix_macs(result, *pair)),
+    "addr": lambda result, added, first, second: first.numel() * second.numel(),
+    "mkldnn_rnn_layer": lambda result, steps, *weights: steps[..., 0].numel() * sum(map(Tensor.numel, weights[:2])),
+    "trilinear": _bilinear_macs,
+    "convolution": _convolution_macs,
 }
 
 
@@ -66,14 +67,10 @@ def module_macs(module: nn.Module, task: Task) -> Mapping[str, int]:
         ContentError: An operator multiplies matrices in a way that is not counted.
     """
     counter = _Counter()
-    hooks = [
-        hook
-        for path, part in module.eval().named_modules()
-        for hook in (
-            part.register_forward_pre_hook(partial(counter.enter, path)),
-            part.register_forward_hook(counter.leave, always_call=True),
-        )
-    ]
+    hooks = []
+    for path, part in module.eval().named_modules():
+        hooks.append(part.register_forward_pre_hook(partial(counter.enter, path)))
+        hooks.append(part.register_forward_hook(counter.leave, always_call=True))
     is_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # a single operator without a formula
     try:
@@ -108,7 +105,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
         name = func._schema.name.partition("::")[2].strip("_")
-        if name not in _FORMULAS and name != "convolution":
+        if name not in _FORMULAS:
             with self:  # an operator without a rule for gradients consists of others, which are counted in turn
                 result = func.decompose(*args, **keywords)
             if result is not NotImplemented:
@@ -121,9 +118,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _macs_of(self, name: str, args: Any, result: Any) -> int:
         if name in _FORMULAS:
-            return _FORMULAS[name](*args)
-        if name == "convolution":
-            return _convolution_macs(*args, result=result)
+            return _FORMULAS[name](result, *args)
         if name == "mul":
             if _is_outer(*(tuple(each.shape) if isinstance(each, Tensor) else () for each in args)):
                 return int(result.numel())

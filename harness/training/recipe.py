@@ -26,16 +26,6 @@ from search_spaces.deployment import WIDE_BITS, integer_plan
 from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.space_errors import nearest
 
-_Optimizer = Literal["sgd", "adam"]
-# Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to 0,
-# ``step`` multiplies by ``step_factor``, ``constant`` does not change.
-_Schedule = Literal["linear", "constant", "step", "cosine"]
-# First weights: the defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv
-# 1502.01852). ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as
-# identity maps (Zagoruyko and Komodakis, arXiv 1706.00388).
-_Initialisation = Literal["torch", "kaiming", "dirac"]
-# BN statistics of the averaged weights: averaged like the weights, or recomputed from training images.
-_AverageStatistics = Literal["averaged", "recomputed"]
 # Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
 # the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. A run with ``int8``
 # trains in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the
@@ -50,12 +40,14 @@ class Recipe:
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 15  # passes over the images; an incomplete last batch is dropped
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64  # images per step
-    optimizer: _Optimizer = "sgd"
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1  # maximum of the schedule
     momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # momentum of SGD, beta1 of Adam
     nesterov: bool = True  # Nesterov momentum; SGD only
     weight_decay: _Share = 1e-4  # L2 coefficient of kernels and matrices
-    schedule: _Schedule = "linear"
+    # Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to
+    # 0, ``step`` multiplies by ``step_factor``, ``constant`` does not change.
+    schedule: Literal["linear", "constant", "step", "cosine"] = "linear"
     warmup: _Share = 0.2  # share of all steps in which the rate rises linearly from a tenth
     step_epochs: tuple[int, ...] = ()  # epochs after which schedule ``step`` drops the rate
     step_factor: _Share = 0.1  # factor on the rate at each drop
@@ -67,10 +59,14 @@ class Recipe:
     shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # largest shear of the horizontal axis, a slope
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
     average_start: _Share = 0.1  # share of all steps before averaging begins
-    initialisation: _Initialisation = "kaiming"
+    # First weights: the defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv
+    # 1502.01852). ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as
+    # identity maps (Zagoruyko and Komodakis, arXiv 1706.00388).
+    initialisation: Literal["torch", "kaiming", "dirac"] = "kaiming"
     precision: Precision = "fp32"
     # Fields added after the first records, these and all below (``_LATER_DEFAULTS``).
-    average_statistics: _AverageStatistics = "averaged"
+    # BN statistics of the averaged weights: averaged like the weights, or recomputed from training images.
+    average_statistics: Literal["averaged", "recomputed"] = "averaged"
     decay_all: bool = False  # weight decay of scales, shifts, biases and slopes too, as in torch
     # MODULE:FUNCTION of user code, which replaces all settings above except ``epochs``, ``precision`` and
     # ``initialisation`` (``run._train_by_user``).

@@ -34,38 +34,13 @@ from harness.system.settings import fixed_settings
 from harness.system.statistics import roc_auc
 from harness.system.terminal import say
 from harness.system.user_code import function_of, guarding_user_code
+from harness.training import result as results
+from harness.training import training_loop
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
-from harness.training.result import (
-    Epoch,
-    Inspection,
-    Miss,
-    Purpose,
-    Result,
-    Status,
-    derive_seed,
-    environment,
-    packed,
-    sampled,
-    start_seed,
-)
+from harness.training.result import Epoch, Inspection, Miss, Purpose, Result, Status, derive_seed
 from harness.training.torch_network import Images
-from harness.training.training_loop import (
-    Training,
-    best_start,
-    checkpoint,
-    class_probabilities,
-    count_errors,
-    end_epoch,
-    final_network,
-    finish_average,
-    finish_integers,
-    predictions,
-    resume,
-    start,
-    train_epochs,
-    weights_digest,
-)
+from harness.training.training_loop import Training
 from search_spaces.network import Architecture, analyse
 from search_spaces.space import Decision
 
@@ -189,8 +164,8 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         last_epoch = min(job.until_epoch, last_epoch)
 
     def new_start(number: int) -> Training:
-        seed = start_seed(result.seed, number)
-        return start(job.architecture, job.recipe, seed, device, engine, task=data.data.dataset.task)
+        seed = results.start_seed(result.seed, number)
+        return training_loop.start(job.architecture, job.recipe, seed, device, engine, task=data.data.dataset.task)
 
     def evaluate(run: Training) -> None:
         _evaluate_epoch(job, data, run, train_set, validation_set, last_epoch)
@@ -201,15 +176,15 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
     if job.recipe.trainer:
         _train_by_user(run, new_start(0).network, train_set, result.seed, last_epoch, evaluate)
     if job.recipe.starts > 1 and not run.history:
-        run = best_start(run, new_start, train_set)
+        run = training_loop.best_start(run, new_start, train_set)
         evaluate(run)
     has_passing_evaluations = job.evaluate_each_epoch or job.test_each_epoch or on_epoch is not None
     while len(run.history) < last_epoch and not run.has_diverged:
-        train_epochs(run, train_set, len(run.history) + 1 if has_passing_evaluations else last_epoch)
+        training_loop.train_epochs(run, train_set, len(run.history) + 1 if has_passing_evaluations else last_epoch)
         evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
-    finish_average(run, train_set)
-    finish_integers(run, train_set)
+    training_loop.finish_average(run, train_set)
+    training_loop.finish_integers(run, train_set)
     if job.checkpoint is not None:
         _write_checkpoint(run, job.checkpoint)
     result = _with_training(result, run, len(train_set), validation_set)
@@ -217,7 +192,8 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
     if job.test_log is not None and result.status is not Status.RUNNING:
         result = _with_test(job, result, run, _test_set(job, data, device))
     if job.weights is not None and result.status is Status.COMPLETE:
-        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, data.data.dataset)))
+        about = properties(result, data.data.dataset)
+        files.write_bytes(job.weights, to_safetensors(training_loop.final_network(run), about))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
 
 
@@ -256,7 +232,7 @@ def _result_with_environment(job: Job, data: TrainingData, device: torch.device,
     engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
     return replace(
         initial_result(job, data.data.dataset),
-        environment=environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
+        environment=results.environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -264,7 +240,7 @@ def _result_with_environment(job: Job, data: TrainingData, device: torch.device,
 def _write_checkpoint(run: Training, path: Path) -> None:
     """Write the state of a run, preceded by the SHA-256 of the state."""
     buffer = io.BytesIO()
-    torch.save(checkpoint(run), buffer)
+    torch.save(training_loop.checkpoint(run), buffer)
     content = buffer.getvalue()
     # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
     files.write_bytes(path, hashlib.sha256(content).digest() + content)
@@ -282,7 +258,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
         content = file_content[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("wrong checksum")
-        resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
+        training_loop.resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
     except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
@@ -319,7 +295,7 @@ def _train_by_user(
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
             # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
-        end_epoch(run, value, run.recipe.learning_rate, clock.now() - epoch_start)
+        training_loop.end_epoch(run, value, run.recipe.learning_rate, clock.now() - epoch_start)
         evaluate(run)
         epoch_start = clock.now()
         if run.has_diverged or len(run.history) == last_epoch:
@@ -341,12 +317,12 @@ def _evaluate_epoch(
     """Add the error counts that the job requests to the latest epoch; ``last_epoch`` is the last epoch of the job."""
     job_is_done = len(run.history) == last_epoch or run.has_diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
-        finish_average(run, train_set)
-        finish_integers(run, train_set)
+        training_loop.finish_average(run, train_set)
+        training_loop.finish_integers(run, train_set)
     if validation_set is not None and (job_is_done or job.evaluate_each_epoch):
-        run.history[-1] = replace(run.history[-1], validation_errors=count_errors(run, validation_set))
+        run.history[-1] = replace(run.history[-1], validation_errors=training_loop.count_errors(run, validation_set))
     if job.test_each_epoch:
-        errors = count_errors(run, _test_set(job, data, run.device))
+        errors = training_loop.count_errors(run, _test_set(job, data, run.device))
         run.history[-1] = replace(run.history[-1], test_errors=errors)
 
 
@@ -399,8 +375,8 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(
         result,
-        weights_sha256=weights_digest(run),
-        history=sampled(run.history),
+        weights_sha256=training_loop.weights_digest(run),
+        history=results.sampled(run.history),
         train_seconds=run.seconds,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
     )
@@ -408,7 +384,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
 
 def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
     """Return the result with the errors on the test images; write the inspection if the job requests a file."""
-    classes = predictions(run, test_set)
+    classes = training_loop.predictions(run, test_set)
     indices = (classes != test_set.labels).nonzero().flatten()
     wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
@@ -417,8 +393,9 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
         area = None
         if test_set.classes == 2:
             pixels = test_set.pixels.cpu()
-            precision = run.recipe.precision
-            probabilities = class_probabilities(final_network(run), run.architecture, pixels, test_set, precision)
+            probabilities = training_loop.class_probabilities(
+                training_loop.final_network(run), run.architecture, pixels, test_set, run.recipe.precision
+            )
             area = roc_auc(test_set.labels.tolist(), probabilities[:, 1].tolist())
         files.write_json(job.inspection, document_of(_inspection(result, test_set, area)))
     return result
@@ -431,7 +408,7 @@ def _inspection(result: Result, test_set: Images, area: float | None) -> Inspect
     # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
-        Miss(image=index, label=labels[index], prediction=prediction, pixels=packed(pixels[index].tobytes()))
+        Miss(image=index, label=labels[index], prediction=prediction, pixels=results.packed(pixels[index].tobytes()))
         for index, prediction in result.wrong
     ]
     return Inspection(

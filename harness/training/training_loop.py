@@ -23,48 +23,15 @@ from torch import Tensor
 
 from harness.data.datasets import Dataset
 from harness.system import clock
-from harness.training.integer import (
-    MAP_SCALES,
-    WEIGHT_BITS,
-    integer_logits,
-    integers_of,
-    map_scales,
-    round_weights,
-    rounded_kernels,
-)
-from harness.training.native.driver import (
-    FlatState,
-    NativeProgram,
-    flat_state,
-    restore,
-    restored_average,
-    rounded_ranges,
-)
+from harness.training import integer, torch_network
+from harness.training import recipe as recipes
+from harness.training.native import driver
+from harness.training.native.driver import NativeProgram
 from harness.training.native.engine import Engine
-from harness.training.recipe import (
-    Precision,
-    Recipe,
-    StepSettings,
-    check_batch,
-    check_network,
-    decay_of,
-    epoch_steps,
-    first_averaged_step,
-    halvings,
-)
+from harness.training.recipe import Precision, Recipe, StepSettings, check_batch, check_network, decay_of, epoch_steps
 from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
-from harness.training.torch_network import (
-    Images,
-    TorchNetwork,
-    augment,
-    build,
-    epoch_maps,
-    network_on,
-    normalised,
-    recompute_statistics,
-    state_tensors,
-)
+from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
 from harness.training.user_module import SeededModule
 from search_spaces.deployment import integer_plan
 from search_spaces.network import Architecture, Task
@@ -136,7 +103,7 @@ def start(
     """
     check_network(recipe, architecture, task)
     generator = torch.Generator(device=device).manual_seed(seed)
-    network = network_on(architecture, task, device, seed=seed, recipe=recipe, generator=generator)
+    network = torch_network.network_on(architecture, task, device, seed=seed, recipe=recipe, generator=generator)
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
@@ -157,7 +124,7 @@ def start(
     state = state_tensors(network)
     tensors: list[Tensor] = []
     if recipe.precision == "int8":
-        tensors = rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
+        tensors = integer.rounded_kernels(network, integer_plan(architecture.ops, task.input_shape, recipe.weight_bits))
     return Training(architecture, task, network, optimizer, generator, recipe, device, state, tensors, engine=engine)
 
 
@@ -180,7 +147,7 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     overhead = 0.0
     # All starts share a program of the native engine, which holds no state of a run, only buffers for a batch.
     native = None
-    for halving in halvings(recipe, recipe.epochs):
+    for halving in recipes.halvings(recipe, recipe.epochs):
         for run in runs:
             run.native = native
             train_epochs(run, images, halving.epochs)
@@ -214,26 +181,26 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
     steps = len(images) // recipe.batch_size
     began_seconds = clock.now()
     run.network.train()
-    engine_state = None
+    flat = None
     if run.engine is not None:
         native = _native(run, run.engine, images)
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
         recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
-        flat = flat_state(run.network, run.optimizer, run.average, native.number_type)
-        engine_state = _EngineState(native, flat, rounded_ranges(run.network, run.rounded_kernels))
+        flat = driver.flat_state(run.network, run.optimizer, run.average, native.number_type)
+        ranges = driver.rounded_ranges(run.network, run.rounded_kernels)
     while len(run.history) < last_epoch and not run.has_diverged:
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
         settings = epoch_steps(recipe, run.step, steps)
-        if engine_state is None:
+        if flat is None:
             loss_sum = _train_steps(run, images, order, settings)
         else:
-            loss_sum = _native_steps(run, engine_state, images, order, settings)
+            loss_sum = _native_steps(run, images, flat, ranges, order, settings)
         end_epoch(run, loss_sum / steps, settings.rates[-1], clock.now() - began_seconds)
         began_seconds = clock.now()
-    if engine_state is not None:
-        restore(run.network, run.optimizer, engine_state.flat, run.step)
-        if run.step >= first_averaged_step(recipe, steps):
-            run.average = restored_average(run.network, engine_state.flat)
+    if flat is not None:
+        driver.restore(run.network, run.optimizer, flat, run.step)
+        if run.step >= recipes.first_averaged_step(recipe, steps):
+            run.average = driver.restored_average(run.network, flat)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> None:
@@ -258,29 +225,24 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     return run.native
 
 
-@dataclass(frozen=True, slots=True)
-class _EngineState:
-    """Copy of the state of a run in the native engine, which stays there during several epochs.
-
-    A copy to the torch network after each epoch would take longer than an epoch of a few steps.
-    """
-
-    native: NativeProgram
-    flat: FlatState
-    ranges: Tensor  # kernels that each step rounds (``rounded_ranges``)
-
-
 def _native_steps(
-    run: Training, engine_state: _EngineState, images: Images, order: Tensor, settings: StepSettings
+    run: Training, images: Images, flat: driver.FlatState, ranges: Tensor, order: Tensor, settings: StepSettings
 ) -> float:
-    """Train for the steps of ``settings`` in the native engine, update its state, and return the sum of the losses.
+    """Train for the steps of ``settings`` in the native engine, and return the sum of the losses.
 
-    ``order`` has the indices of the images, int64 (images,); a step takes the next ``batch_size`` indices.
+    Args:
+        run: Run to train.
+        images: Training images.
+        flat: State of the run, which is updated and stays in the engine during several epochs. A copy to the torch
+            network after each epoch would take longer than an epoch of a few steps.
+        ranges: Kernels that each step rounds (``rounded_ranges``).
+        order: Indices of the images, int64 (images,); a step takes the next ``batch_size`` indices.
+        settings: Learning rates and averaging weights.
     """
-    affine_maps = epoch_maps(run.recipe, run.generator, len(settings.rates), run.task)
-    native = engine_state.native
-    native.seed_masks(run.generator)
-    loss_sum = native.train(engine_state.flat, images, order, affine_maps, settings, run.step, engine_state.ranges)
+    affine_maps = torch_network.epoch_maps(run.recipe, run.generator, len(settings.rates), run.task)
+    assert run.native is not None, "the program of the run has been made"
+    run.native.seed_masks(run.generator)
+    loss_sum = run.native.train(flat, images, order, affine_maps, settings, run.step, ranges)
     run.step += len(settings.rates)
     return loss_sum
 
@@ -342,7 +304,7 @@ def _rounded_weights(run: Training) -> Iterator[None]:
     """Round the weights of ``run.rounded_kernels`` within the block, and restore the weights afterwards."""
     originals = [weights.detach().clone() for weights in run.rounded_kernels]
     for weights in run.rounded_kernels:
-        round_weights(weights, run.recipe.weight_bits)
+        integer.round_weights(weights, run.recipe.weight_bits)
     try:
         yield
     finally:
@@ -374,7 +336,7 @@ def finish_average(run: Training, images: Images) -> None:
         index_batches = torch.tensor_split(sample, len(index_batches))
     batches = (_batch(images, indices, run.recipe, generator) for indices in index_batches)
     with _holding(run, run.finished_average), _autocast(run):
-        recompute_statistics(run.network, batches)
+        torch_network.recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]
 
 
@@ -384,7 +346,7 @@ def finish_integers(run: Training, images: Images) -> None:
     if run.recipe.precision == "int8" and has_ended:
         plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
         with _holding(run, _predicting_state(run)):
-            run.map_scales = map_scales(run.network.eval(), plan, images).cpu()
+            run.map_scales = integer.map_scales(run.network.eval(), plan, images).cpu()
 
 
 def predictions(run: Training, images: Images) -> Tensor:
@@ -394,8 +356,8 @@ def predictions(run: Training, images: Images) -> Tensor:
     in fp32 before its end. ``finish_average`` must be called first, and ``finish_integers`` at the end.
     """
     if run.map_scales is not None:
-        network = integers_of(final_network(run), run.architecture, images)
-        classes = integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
+        network = integer.integers_of(final_network(run), run.architecture, images)
+        classes = integer.integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
         return torch.from_numpy(classes).to(images.pixels.device)
     if run.engine is not None:
         return _native(run, run.engine, images).predict(run.network, _predicting_state(run), images.pixels)
@@ -422,8 +384,9 @@ def class_probabilities(
         precision: Precision of the recipe.
     """
     if precision == "int8":
-        integers = integers_of(network, architecture, images)
-        return torch.from_numpy(integers.logit_scale * integer_logits(integers, pixels.numpy())).float().softmax(1)
+        integers = integer.integers_of(network, architecture, images)
+        logits = integers.logit_scale * integer.integer_logits(integers, pixels.numpy())
+        return torch.from_numpy(logits).float().softmax(1)
     deviation = images.deviation if isinstance(images, Images) else images.std
     parts = torch.split(pixels, _EVALUATION_BATCH)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -450,13 +413,13 @@ def _predicting_state(run: Training) -> list[Tensor]:
 def final_network(run: Training) -> TorchNetwork:
     """Return a copy of the network with the weights for predictions, in evaluation mode."""
     with torch.random.fork_rng(devices=[]), _holding(run, _predicting_state(run)):
-        network = build(run.architecture, run.task)
+        network = torch_network.build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     if run.map_scales is not None:
-        network.register_buffer(MAP_SCALES, run.map_scales)
+        network.register_buffer(integer.MAP_SCALES, run.map_scales)
         if run.rounded_kernels:
             # A real number, because only such buffers enter digests and files of weights.
-            network.register_buffer(WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
+            network.register_buffer(integer.WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
     return network.eval()
 
 

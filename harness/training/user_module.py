@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
@@ -168,6 +169,13 @@ def exported(module: nn.Module, task: Task) -> ExportedProgram:
         return torch.export.export(module, (torch.zeros(BATCH, *task.input_shape),), strict=False)
     except GuardOnDataDependentSymNode as error:
         raise ValueError("the control flow depends on the values of the images") from error
+
+
+def arguments_of(node: Node) -> dict[str, Any]:
+    """Return the arguments of a recorded operator by name, including defaults."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    values = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
+    return {each.name: values.get(each.name, each.default_value) for each in schema}
 
 
 def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
@@ -452,9 +460,7 @@ def _is_active_dropout(node: Any) -> bool:
     """Return whether a node of a graph is a dropout with a rate above 0 in training mode."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
-    arguments = node.target._schema.arguments
-    values = {each.name: each.default_value for each in arguments}
-    values |= {each.name: value for each, value in zip(arguments, node.args, strict=False)} | node.kwargs
+    values = arguments_of(node)
     rate = values.get("p") or values.get("dropout_p") or values.get("dropout")
     # Attention has no argument for the mode: the rate of a module in evaluation is 0.
     return bool(rate and values.get("train", True))

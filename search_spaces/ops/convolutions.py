@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from search_spaces.ops.integer_form import KernelForm
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, flat, register
+from search_spaces.ops.op import ArgumentKind, LayerCall, Op, Parameter, Role, Shape, Signature, flat, register
 from search_spaces.space_errors import ShapeError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Options of signatures, by keyword.
 POSES = {"poses": Parameter("poses", "poses", ArgumentKind.COUNT, "number of poses", among=(1, 2, 4, 8))}
@@ -66,13 +63,12 @@ class Kernel(Op):
         biases = shape[0] if self.bias else 0
         return weights + biases, self.poses * weights * height * width
 
-    def _call(self, layer: str, *arguments: object, groups: int = 1) -> str:
-        """Return the Python call that creates a layer, without options that have the default value."""
+    def _call(self, layer: str, *arguments: object, groups: int = 1) -> LayerCall:
+        """Return the call that creates a layer, without options that have the default value."""
         padding = _number_or_pair(self.paddings)
         options = {"poses": self.poses, "stride": self.stride, "padding": padding, "groups": groups, "bias": self.bias}
         defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
-        explicit_options = {name: value for name, value in options.items() if value != defaults[name]}
-        return call_text(layer, *arguments, **explicit_options)
+        return LayerCall(layer, arguments, {name: options[name] for name in options if options[name] != defaults[name]})
 
     def integer(self, before: Shape) -> KernelForm:
         shape = self.tied_shape(before)
@@ -92,16 +88,19 @@ def kernel_signature(rows: int, columns: int) -> Signature:
     return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
 
 
-@register(
-    conv1x1=kernel_signature(1, 1),
-    conv3x3=kernel_signature(3, 3),
-    conv5x5=kernel_signature(5, 5),
-    conv3x1=kernel_signature(3, 1),
-    conv1x3=kernel_signature(1, 3),
-    conv1x5=kernel_signature(1, 5),
-    conv1x7=kernel_signature(1, 7),
-    conv1x9=kernel_signature(1, 9),
-)
+_WINDOWS = (
+    (1, 1),
+    (3, 3),
+    (5, 5),
+    (3, 1),
+    (1, 3),
+    (1, 5),
+    (1, 7),
+    (1, 9),
+)  # rows and columns of kernels
+
+
+@register(**{f"conv{rows}x{columns}": kernel_signature(rows, columns) for rows, columns in _WINDOWS})
 @dataclass(frozen=True, slots=True)
 class Conv(Kernel):
     """A convolution over all channels, or over groups of channels.
@@ -175,28 +174,7 @@ class Conv(Kernel):
     def tied_shape(self, before: Shape) -> tuple[int, int, int, int]:
         return self.out_channels // self.poses, before[0] // self.groups, *self.edges
 
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        from search_spaces.modules import PosedConv2d
-
-        channels = before[0]
-        out = self.out_channels
-        pad = self.paddings
-        if self.poses == 1:
-            return nn.Conv2d(channels, out, self.edges, self.stride, pad, groups=self.groups, bias=self.bias)
-        return PosedConv2d(
-            channels,
-            out,
-            self.kernel_size,  # kernels with poses are square
-            poses=self.poses,
-            stride=self.stride,
-            padding=pad,
-            groups=self.groups,
-            bias=self.bias,
-        )
-
-    def source(self, before: Shape) -> str:
+    def layer_call(self, before: Shape) -> LayerCall:
         layer = "nn.Conv2d" if self.poses == 1 else "RotatedConv2d"
         return self._call(layer, before[0], self.out_channels, _number_or_pair(self.edges), groups=self.groups)
 
@@ -237,19 +215,7 @@ class DepthwiseConv(Kernel):
     def tied_shape(self, before: Shape) -> tuple[int, int, int, int]:
         return before[0] // self.poses, 1, *self.edges
 
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        from search_spaces.modules import PosedDepthwiseConv2d
-
-        channels = before[0]
-        if self.poses == 1:
-            return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
-        return PosedDepthwiseConv2d(
-            channels, 3, poses=self.poses, stride=self.stride, padding=self.padding, bias=self.bias
-        )
-
-    def source(self, before: Shape) -> str:
+    def layer_call(self, before: Shape) -> LayerCall:
         channels = before[0]
         if self.poses == 1:
             return self._call("nn.Conv2d", channels, channels, 3, groups=channels)

@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from search_spaces.ops.integer_form import IntegerForm
 from search_spaces.space_errors import SearchSpaceError, ShapeError
@@ -125,6 +125,14 @@ class Role(StrEnum):
     MODULE = "module"
 
 
+class LayerCall(NamedTuple):
+    """Call that creates a layer of torch: name as in exported code, positional arguments, and options by name."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any] = {}
+
+
 class Op:
     """Base class of ops; a subclass is a frozen dataclass with the decorator ``register``.
 
@@ -135,7 +143,7 @@ class Op:
         tie: Name of the tie; ops with the same tie share the weights of shape ``tied_shape``.
         ops: Inner ops of a residual sum; empty for other ops.
         bars: Indices of the ``ops`` with a preceding ``|``; bars only affect the text.
-        layer: Name of the ``torch.nn`` class that ``module`` constructs from the fields of the op.
+        layer: Name of the ``torch.nn`` class that ``layer_call`` constructs from the fields of the op.
         is_joint: Whether ops with the same tie are a single layer, which also shares running statistics.
     """
 
@@ -207,18 +215,26 @@ class Op:
         """Fraction of the values that the op sets to zero in training."""
         return 0.0
 
+    def layer_call(self, before: Shape) -> LayerCall | None:
+        """Return the call that creates the layer of torch, the default for ``module`` and ``source``; None if unknown.
+
+        The name is ``nn.`` and a class of torch, or a name in ``search_spaces/rotated.py``.
+        """
+        # Every subclass is a dataclass.
+        return LayerCall(f"nn.{self.layer}", astuple(cast(Any, self))) if self.layer else None
+
     def module(self, before: Shape) -> nn.Module:
         """Return the torch module of the op; torch must be imported inside this method only.
 
         Raises:
-            SearchSpaceError: The class has neither ``layer`` nor a method ``module``.
+            SearchSpaceError: The class has none of ``layer``, ``layer_call`` and a method ``module``.
         """
-        from torch import nn
+        from search_spaces.modules import layer_class
 
-        if not self.layer:
+        call = self.layer_call(before)
+        if call is None:
             raise SearchSpaceError(f"{self.title} cannot be trained: its class lacks the method module")
-        # Every subclass is a dataclass.
-        return cast("nn.Module", getattr(nn, self.layer)(*astuple(cast(Any, self))))
+        return layer_class(call.name)(*call.arguments, **call.options)
 
     def source(self, before: Shape) -> str:
         """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
@@ -229,9 +245,10 @@ class Op:
         Raises:
             SearchSpaceError: The op has no expression.
         """
-        if not self.layer:
+        call = self.layer_call(before)
+        if call is None:
             raise SearchSpaceError(f"{self.title} cannot be written as PyTorch: its class lacks the method source")
-        return call_text(f"nn.{self.layer}", *astuple(cast(Any, self)))
+        return call_text(call.name, *call.arguments, **call.options)
 
     def integer(self, before: Shape) -> IntegerForm | None:
         """Return the integer form of the op, or None if the op has none and cannot be exported as C.

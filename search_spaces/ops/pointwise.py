@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from search_spaces.ops.convolutions import POSES, TIE
 from search_spaces.ops.integer_form import RectifierForm, RescalingForm
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, register
+from search_spaces.ops.op import ArgumentKind, LayerCall, Op, Parameter, Role, Shape, Signature, register
 from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
@@ -57,27 +57,21 @@ class BatchNorm(Op):
     def statistics(self, before: Shape) -> int:
         return 2 * (before[0] // self.poses if self.shared else before[0])
 
+    def layer_call(self, before: Shape) -> LayerCall:
+        layer = "nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d"
+        if self.poses == 1:
+            return LayerCall(layer, (before[0],))
+        layer = "SharedBatchNorm" if self.shared else "RotatedBatchNorm"
+        return LayerCall(layer, (before[0],), {"poses": self.poses})
+
     def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        from search_spaces.rotated import RotatedBatchNorm, SharedBatchNorm
-
-        channels = before[0]
-        if self.poses > 1:
-            layer = SharedBatchNorm if self.shared else RotatedBatchNorm
-            norm: nn.Module = layer(channels, poses=self.poses)
-        else:
-            norm = nn.BatchNorm2d(channels) if len(before) == 3 else nn.BatchNorm1d(channels)
+        norm = Op.module(self, before)
         if self.unscaled:
             norm.register_parameter("weight", None)
         return norm
 
     def source(self, before: Shape) -> str:
-        channels = before[0]
-        if self.poses > 1:
-            call = call_text("SharedBatchNorm" if self.shared else "RotatedBatchNorm", channels, poses=self.poses)
-        else:
-            call = call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", channels)
+        call = Op.source(self, before)
         return f"unscaled({call})" if self.unscaled else call
 
     def integer(self, before: Shape) -> RescalingForm:
@@ -160,15 +154,8 @@ class _Dropout(Op):
 class Dropout(_Dropout):
     """Dropout: in training, set single values to zero with probability ``p``."""
 
+    layer: ClassVar[str] = "Dropout"
     p: float
-
-    def module(self, before: Shape) -> nn.Module:
-        from search_spaces.modules import FastDropout
-
-        return FastDropout(self.p)
-
-    def source(self, before: Shape) -> str:
-        return call_text("nn.Dropout", self.p)
 
 
 @register(dropout2d=_DROPOUT_SIGNATURE)
@@ -176,15 +163,8 @@ class Dropout(_Dropout):
 class Dropout2d(_Dropout):
     """Dropout of channels: in training, set whole channels to zero with probability ``p``."""
 
+    layer: ClassVar[str] = "Dropout2d"
     p: float
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)
-
-    def module(self, before: Shape) -> nn.Module:
-        from search_spaces.modules import FastDropout
-
-        return FastDropout(self.p, channels=True)
-
-    def source(self, before: Shape) -> str:
-        return call_text("nn.Dropout2d", self.p)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.ops.convolutions import Conv, kernel_signature
 from search_spaces.ops.integer_form import KernelForm
 from search_spaces.ops.op import (
     ArgumentKind,
+    LayerCall,
     Op,
     Parameter,
     Role,
@@ -42,14 +43,8 @@ class BareBatchNorm(BatchNorm):
     def cost(self, before: Shape) -> tuple[int, int]:
         return 0, 0
 
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        layer = nn.BatchNorm2d if len(before) == 3 else nn.BatchNorm1d
-        return layer(before[0], affine=False)
-
-    def source(self, before: Shape) -> str:
-        return call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", before[0], affine=False)
+    def layer_call(self, before: Shape) -> LayerCall:
+        return BatchNorm.layer_call(self, before)._replace(options={"affine": False})
 
 
 @register_variant("bn", "joint", "shared layer")
@@ -90,14 +85,8 @@ class EpsBatchNorm(BatchNorm):
             raise ShapeError(f"{self} takes no poses, and no eps of 0.00001, which is the default")
         return before
 
-    def module(self, before: Shape) -> nn.Module:
-        norm: Any = BatchNorm.module(self, before)
-        norm.eps = self.eps
-        return norm  # type: ignore[no-any-return]
-
-    def source(self, before: Shape) -> str:
-        call = call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", before[0], eps=self.eps)
-        return f"unscaled({call})" if self.unscaled else call
+    def layer_call(self, before: Shape) -> LayerCall:
+        return BatchNorm.layer_call(self, before)._replace(options={"eps": self.eps})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +166,8 @@ class ChannelPReLU(Op):
     def cost(self, before: Shape) -> tuple[int, int]:
         return before[0], 0
 
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.PReLU(before[0])
-
-    def source(self, before: Shape) -> str:
-        return call_text("nn.PReLU", before[0])
+    def layer_call(self, before: Shape) -> LayerCall:
+        return LayerCall("nn.PReLU", (before[0],))
 
 
 @register(
@@ -214,14 +198,8 @@ class GroupNorm(Op):
     def cost(self, before: Shape) -> tuple[int, int]:
         return 0 if self.bare else 2 * before[0], 0
 
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.GroupNorm(self.groups, before[0], affine=not self.bare)
-
-    def source(self, before: Shape) -> str:
-        options: dict[str, Any] = {"affine": False} if self.bare else {}
-        return call_text("nn.GroupNorm", self.groups, before[0], **options)
+    def layer_call(self, before: Shape) -> LayerCall:
+        return LayerCall("nn.GroupNorm", (self.groups, before[0]), {"affine": False} if self.bare else {})
 
 
 @register(**{f"conv{edge}x{edge}": kernel_signature(edge, edge) for edge in (2, 4, 6, 7)})

@@ -169,10 +169,10 @@ def run_all(
                     yield event
                     continue
                 job = event.job
-                key = (job.architecture.hash, job.purpose, job.seed_index)
+                network_hash = job.architecture.hash
+                key = (network_hash, job.purpose, job.seed_index)
                 failures[key] += 1
                 if failures[key] > RETRIES:
-                    network_hash = job.architecture.hash
                     message = f"seed {job.seed_index} of {network_hash} failed {failures[key]} times: {event.message}"
                     raise event.error_type(message, hint="finished trainings are kept; repeat the command to continue")
                 on_event(event)

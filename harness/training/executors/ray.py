@@ -31,16 +31,8 @@ from harness.system.errors import DataError, DeviceError, HarnessError, UsageErr
 from harness.system.interruption import handled
 from harness.system.machine import choose_device, core_count, processor_name
 from harness.system.terminal import busy, counted, say
-from harness.training.executors.base import (
-    DataLocation,
-    Executor,
-    ExecutorFactory,
-    JobEnded,
-    JobFailed,
-    Limits,
-    Slot,
-    WorkerEvent,
-)
+from harness.training.executors import base
+from harness.training.executors.base import DataLocation, JobEnded, JobFailed, Limits, Slot, WorkerEvent
 from harness.training.executors.processes import Processes, settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
 from harness.training.native.engine import load as load_engine
@@ -199,7 +191,7 @@ def _cause(error: Exception) -> HarnessError | None:
 
 
 @dataclass(slots=True)
-class Nodes(Executor):
+class Nodes(base.Executor):
     """Executor on the nodes of the connected cluster.
 
     Attributes:
@@ -442,7 +434,9 @@ def _reach(address: str, message: str, hint: str) -> None:
 
 
 @contextmanager
-def executor_at(address: str | None, processes: int | None, nodes: Callable[..., Nodes]) -> Iterator[ExecutorFactory]:
+def executor_at(
+    address: str | None, processes: int | None, nodes: Callable[..., Nodes]
+) -> Iterator[base.ExecutorFactory]:
     """Connect to a cluster, or start a local cluster, for the block, and yield a function that makes an executor.
 
     Args:

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
+from ctypes import c_double, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,16 +73,12 @@ class _CompilerRefuses(EngineUnavailable):
 _COMPILERS = ("c++", "g++", "clang++")  # tried in this order if CXX is not set
 _VERSION_SECONDS = 20.0  # time limit of a compiler that prints its version
 _COMPILE_SECONDS = 1200.0  # time limit of the compiler; about 20 s on a free core
-_INT = ctypes.c_int
-_LONG = ctypes.c_int64
-_POINTER = ctypes.c_void_p
-_DOUBLE = ctypes.c_double
 
 
 def training_struct_type(*, is_double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
-    ctype = _DOUBLE if is_double else ctypes.c_float
-    members = (("adam", _INT), ("nesterov", _INT), ("momentum", ctype), ("smoothing", ctype), ("largest_weight", ctype))
+    kind = c_double if is_double else ctypes.c_float
+    members = (("adam", c_int), ("nesterov", c_int), ("momentum", kind), ("smoothing", kind), ("largest_weight", kind))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
 
 
@@ -158,20 +155,20 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     """
     # Comments list the names of the parameters.
     training = [
-        *[_POINTER] * 4,  # program, pixels, labels, order
-        *[_POINTER] * 3,  # moves, rates, shares
-        *[_LONG] * 2,  # steps, done
-        *[_POINTER] * 3,  # training, decay, rounded
+        *[c_void_p] * 4,  # program, pixels, labels, order
+        *[c_void_p] * 3,  # moves, rates, shares
+        *[c_int64] * 2,  # steps, done
+        *[c_void_p] * 3,  # training, decay, rounded
         *[ctypes.c_size_t] * 2,  # rounded_count, state_size
-        *[_POINTER] * 4,  # state, first, second, averaged
+        *[c_void_p] * 4,  # state, first, second, averaged
     ]
     for name, result_type, argument_types in (
-        ("new", _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
-        ("free", None, [_POINTER]),
-        ("seed", None, [_POINTER, ctypes.c_uint64]),
-        ("train", _DOUBLE, training),
-        ("predict", None, [_POINTER, _POINTER, _LONG, _POINTER, _POINTER]),
-        ("gradients", _DOUBLE, [_POINTER] * 6),
+        ("new", c_void_p, [c_void_p, c_int, c_void_p, *[c_int] * 4, c_void_p, c_void_p, c_int]),
+        ("free", None, [c_void_p]),
+        ("seed", None, [c_void_p, ctypes.c_uint64]),
+        ("train", c_double, training),
+        ("predict", None, [c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
+        ("gradients", c_double, [c_void_p] * 6),
     ):
         function = getattr(library, f"engine_{name}")
         function.restype = result_type

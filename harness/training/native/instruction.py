@@ -225,43 +225,33 @@ def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> i
     return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
 
 
-def _linear(flat: Program, op: spec.Linear, shape: Shape, source: int) -> int:
-    weights = flat._parameter(prod(shape) * op.out_features, kernel=True)
+def _linear(flat: Program, op: spec.Linear | spec.PoseLinear, shape: Shape, source: int) -> int:
+    # With poses, the weights are a factor per channel and a factor per pose for each output (``KernelForm.factors``).
+    weights = flat._parameter(op.cost(shape)[0] - op.out_features, kernel=True)
     bias = flat._parameter(op.out_features, kernel=False)
-    return flat._write(op.shape(shape), _Instruction(code=_Code.LINEAR, source=source, kernel=weights, bias=bias))
-
-
-def _pose_linear(flat: Program, op: spec.PoseLinear, shape: Shape, source: int) -> int:
-    # A factor per channel and a factor per pose for each output (``KernelForm.factors``).
-    factors = flat._parameter((shape[0] // op.poses + op.poses) * op.out_features, kernel=True)
-    bias = flat._parameter(op.out_features, kernel=False)
-    item = _Instruction(code=_Code.LINEAR, source=source, poses=op.poses, kernel=factors, bias=bias)
+    poses = op.poses if isinstance(op, spec.PoseLinear) else 1
+    item = _Instruction(code=_Code.LINEAR, source=source, poses=poses, kernel=weights, bias=bias)
     return flat._write(op.shape(shape), item)
 
 
 def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
     rows, columns = op.edges
     above, left = op.paddings
-    code = _Code.DEPTHWISE
-    out = groups = shape[0]
-    if isinstance(op, spec.Conv):
-        code = _Code.CONVOLUTION
-        out = op.out_channels
-        groups = op.groups
+    weights = op.tied_shape(shape)  # (filters, channels of a group, rows, columns)
     value = flat.values[source]
     flat.values[source] = replace(value, margin=max(value.margin, above, left))
     item = _Instruction(
-        code=code,
+        code=_Code.CONVOLUTION if isinstance(op, spec.Conv) else _Code.DEPTHWISE,
         source=source,
         rows=rows,
         columns=columns,
         stride=op.stride,
         row_padding=above,
         column_padding=left,
-        groups=groups,
+        groups=shape[0] // weights[1],
         poses=op.poses,
-        kernel=flat._parameter(rows * columns * (out // op.poses) * (shape[0] // groups), kernel=True, tie=op.tie),
-        bias=flat._parameter(out // op.poses, kernel=False) if op.bias else -1,
+        kernel=flat._parameter(prod(weights), kernel=True, tie=op.tie),
+        bias=flat._parameter(weights[0], kernel=False) if op.bias else -1,
     )
     target = flat._write(op.shape(shape), item)
     # The gradient of the input is a convolution of the gradient of the output with the padding rows - 1 - above.
@@ -293,7 +283,7 @@ _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]]
     spec.GlobalAvgPool: partial(_window, _Code.AVERAGE_POOL),
     spec.Unshuffle: partial(_window, _Code.UNSHUFFLE),
     spec.Linear: _linear,
-    spec.PoseLinear: _pose_linear,
+    spec.PoseLinear: _linear,
     spec.Residual: _residual,
 }
 # Ops for which the engine has a kernel; networks with other ops train on torch.
