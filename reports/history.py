@@ -6,13 +6,8 @@ from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from harness.searching.baselines import best_linear, linear_document
-from harness.studies.candidate import (
-    CONFIRMED_STATES,
-    VERIFIED_STATES,
-    NetworkState,
-    allowed_errors,
-    reaches_threshold,
-)
+from harness.studies import candidate
+from harness.studies.candidate import NetworkState
 from harness.studies.events import NO_TIME, Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
@@ -64,7 +59,9 @@ def accounting(info: StudyFacts) -> _Accounting:
     runs_at_threshold = [run for run in runs_without_pruning if _reached(run, info.config.threshold_pct)]
     proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
-    confirmations = [each for each in info.networks if each.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)]
+    confirmations = [
+        each for each in info.networks if each.state in (*candidate.VERIFIED_STATES, NetworkState.CONFIRMED)
+    ]
     return _Accounting(
         proposed=proposal_count,
         rejected=rejected_count,
@@ -211,7 +208,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     The networks are None if there are none.
     """
     networks = info.networks
-    smallest = min((item.cost for item in networks if item.state in CONFIRMED_STATES), default=None)
+    smallest = min((item.cost for item in networks if item.state in candidate.CONFIRMED_STATES), default=None)
     cheaper_unconfirmed = [
         item
         for item in networks
@@ -220,7 +217,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
         and (smallest is None or item.cost < smallest)
     ]
     nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
-    limit = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
+    limit = candidate.allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     runs = _running(info) if info.is_searching else []
     linear = linear_document(best_linear(info.study.candidates.values()))
     return {"smallest": smallest, "nearest": nearest, "allowed": limit, "running": runs, "linear": linear}
@@ -260,7 +257,7 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
     errors = run.validation
     if run.status is Status.DIVERGED or errors is None:
         return False
-    return reaches_threshold(errors.wrong, errors.images, threshold_pct)
+    return candidate.reaches_threshold(errors.wrong, errors.images, threshold_pct)
 
 
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:
@@ -278,13 +275,13 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         event = entry.event
         if event.purpose != Purpose.SEARCH:
             continue
-        candidate = info.study.candidates.get(event.trial)
+        network = info.study.candidates.get(event.trial)
         run = first_runs.get(event.trial)
         epochs = info.config.recipe.epochs
         if run is not None:
             epochs = run.recipe.epochs
-        elif candidate is not None and candidate.proposal.epochs:
-            epochs = candidate.proposal.epochs
+        elif network is not None and network.proposal.epochs:
+            epochs = network.proposal.epochs
         if event.pruned:
             pruned_trials[epochs].add(event.trial)
         # Skip runs that have not ended, were shortened or failed on the machine: the final accuracy is unknown.

@@ -445,22 +445,9 @@ def quote(
     >>> len(forecast.parameters), forecast.document()["linear"]["parameters"]
     (3, 7850)
     """
+    request = SearchRequest(**locals())  # the arguments have the names of the fields
     from harness.interface.session import probe_forecast
 
-    request = SearchRequest(
-        dataset=dataset,
-        data=data,
-        budget=budget,
-        limits=limits,
-        target_pct=target_pct,
-        space=space,
-        recipe=recipe,
-        time=time,
-        seed=seed,
-        workers=workers,
-        device=device,
-        engine=engine,
-    )
     check_may_start()
     return Quote(probe_forecast(request))
 
@@ -507,21 +494,10 @@ def verify(
     >>> result.tier, len(result.record.seeds)
     ('measured', 2)
     """
+    arguments = dict(locals())  # the arguments have the names of the fields of a request
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
 
-    request = VerifyRequest(
-        network=network,
-        seeds=seeds,
-        target_pct=target_pct,
-        recipe=recipe,
-        epochs=epochs,
-        dataset=dataset,
-        name=name,
-        workers=cast("int | None", workers),
-        device=device,
-        engine=engine,
-        data=cast("Path | None", data),
-    )
+    request = VerifyRequest(**arguments)
     check_may_start()
     return run_verification(plan_verification(request, files.workspace()), files.workspace(), request.data)
 

@@ -34,15 +34,7 @@ from harness.system.document import read_each
 from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
-from harness.training.module_source import (
-    code_of,
-    is_module,
-    load_value,
-    made_module,
-    name_of,
-    names_module,
-    notebook_hint,
-)  # fmt: skip
+from harness.training import module_source
 from harness.training.recipe import (
     RECIPES,
     NamedRecipe,
@@ -244,7 +236,7 @@ def network_argument(
     if isinstance(network, Trial):
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
-    if is_module(network):
+    if module_source.is_module(network):
         module_class = network if isinstance(network, type) else type(network)
         describe = partial(_description, cast(Any, network), task)
         return _module_argument(network, module_class.__name__, describe, task, only_notation)
@@ -268,9 +260,9 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
         return NetworkArgument(_parsed(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
-    if names_module(argument):
+    if module_source.names_module(argument):
         describe = partial(_named_description, argument, task)
-        return _module_argument(load_value(argument), argument, describe, task, only_notation)
+        return _module_argument(module_source.load_value(argument), argument, describe, task, only_notation)
     if is_hash_or_name(argument):
         return _known_network(argument, workspace)
     try:
@@ -297,7 +289,7 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
 def _hint_of_file(path: str) -> str:
     """Return the argument that was probably meant by a path without ``@``."""
     if path.endswith(".ipynb"):
-        return notebook_hint(path)
+        return module_source.notebook_hint(path)
     if path.endswith(".py"):
         names = _definitions(Path(path)) or ["NAME"]
         return f"PyTorch modules have a name: {' or '.join(f'{path}:{name}' for name in names)}"
@@ -328,7 +320,7 @@ def _module_argument(
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import tensor_names, translate
 
-    instance = made_module(module, name)
+    instance = module_source.made_module(module, name)
     try:
         translation = translate(instance, task, name)
     except Untranslatable as error:
@@ -354,7 +346,7 @@ def _named_description(name: str, task: Task) -> Description:
     """Return the description of ``FILE.py:NAME`` or ``package.module:NAME``."""
     from harness.training.user_module import described
 
-    return described(name, code_of(name), task)
+    return described(name, module_source.code_of(name), task)
 
 
 def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
@@ -364,8 +356,8 @@ def _description(module: nn.Module | type[nn.Module], task: Task) -> Description
     """
     from harness.training.user_module import describe
 
-    nameless_network = describe("", "", task, lambda: made_module(copy.deepcopy(module), "the module"))
-    name = name_of(module)
+    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(module), "the module"))
+    name = module_source.name_of(module)
     if name:
         with suppress(HarnessError):
             named_network = _named_description(name, task)
