@@ -195,8 +195,8 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
         "seeds": _seeds_of_networks(info),
         "over-time": _search_over_time(info, rows),
         "learning-curves": _learning_curves(info),
-        "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", is_logarithmic=True),
-        "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
+        "steps": _bars(facts["steps"], "proposals", "From proposals to a verified network", is_logarithmic=True),
+        "rejections": _bars(facts["rejections"], "proposals", "Rejections by reason"),
         "time": _bars(history.time_spent(info), "seconds", "Time of all workers by activity"),
     }
 

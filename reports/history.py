@@ -30,10 +30,10 @@ _REJECTION_TEXTS = {
 _LabelledValues = list[tuple[str, float]]
 
 
-class _Accounting(NamedTuple):
-    """Counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
+def accounting(info: StudyFacts) -> dict[str, Any]:
+    """Return counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
 
-    Attributes:
+    Returns:
         proposed: Sum of ``rejected``, ``repeated`` and ``to_train``.
         rejected: Number of networks rejected before any training.
         repeated: Number of proposals of networks that were proposed before.
@@ -42,18 +42,6 @@ class _Accounting(NamedTuple):
         rejections: Rejection reasons with counts, most frequent first.
         steps: Steps of the search, each with the number of proposals left after this step.
     """
-
-    proposed: int
-    rejected: int
-    repeated: int
-    to_train: int
-    trained: int
-    rejections: _LabelledValues
-    steps: _LabelledValues
-
-
-def accounting(info: StudyFacts) -> _Accounting:
-    """Return the counts of a study's proposals by outcome."""
     ends = (Status.COMPLETE, Status.SHORTENED)
     runs_without_pruning = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
     runs_at_threshold = [run for run in runs_without_pruning if _reached(run, info.config.threshold_pct)]
@@ -62,23 +50,18 @@ def accounting(info: StudyFacts) -> _Accounting:
     confirmations = [
         each for each in info.networks if each.state in (*candidate.VERIFIED_STATES, NetworkState.CONFIRMED)
     ]
-    return _Accounting(
-        proposed=proposal_count,
-        rejected=rejected_count,
-        repeated=info.study.repeat_count,
-        to_train=len(info.study.proposals),
-        trained=info.study.trained_count,
-        rejections=_rejections(info),
-        steps=[
-            ("proposed", proposal_count),
-            ("within the limits", proposal_count - rejected_count),
-            ("trained", info.study.trained_count),
-            ("not pruned", len(runs_without_pruning)),
-            ("reached the threshold", len(runs_at_threshold)),
-            ("confirmed", len(confirmations)),
-            ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),
-        ],
-    )
+    counts = {"proposed": proposal_count, "rejected": rejected_count, "repeated": info.study.repeat_count}
+    counts |= {"to_train": len(info.study.proposals), "trained": info.study.trained_count}
+    steps = [
+        ("proposed", proposal_count),
+        ("within the limits", proposal_count - rejected_count),
+        ("trained", info.study.trained_count),
+        ("not pruned", len(runs_without_pruning)),
+        ("reached the threshold", len(runs_at_threshold)),
+        ("confirmed", len(confirmations)),
+        ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),
+    ]
+    return counts | {"rejections": _rejections(info), "steps": steps}
 
 
 def _rejections(info: StudyFacts) -> _LabelledValues:

@@ -65,7 +65,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
                 for epochs in (None, *info.config.epoch_choices)
             },
             "minimised": [str(metric) for metric in info.config.minimised],
-            "filters": [(each.field, each.low, each.high) for each in filters],
+            "filters": [limits for _, *limits in filters],
             "remarks": {str(number): network.remark for number, network in enumerate(info.networks) if network.remark},
         },
         info=info,
@@ -88,31 +88,18 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
     )
 
 
-class _Filter(NamedTuple):
-    """Filter of the table of networks.
+def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
+    """Return a filter of the table of networks for each minimised metric, the parameters and the validation accuracy.
 
-    Attributes:
-        label: Text in front of the inputs.
-        field: Field of a row of ``charts.networks_rows``.
-        low: Name of the input of the lower limit, in the address of the page too; ``high`` of the upper limit.
+    A filter is the title, the field of ``charts.networks_rows``, and the names of the input elements of the limits.
     """
-
-    label: str
-    field: str
-    low: str
-    high: str
-
-
-def _filters(info: StudyFacts) -> list[_Filter]:
-    """Return a filter for each minimised metric, the parameters and the validation accuracy."""
     filters = [
-        _Filter(OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
+        (OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
         for metric, field in zip(info.config.minimised, ("cost", "second"), strict=False)
         if metric is not Metric.PARAMETERS
     ]
-    filters.append(_Filter("parameters", "parameters", "smallest", "largest"))
-    filters.append(_Filter("validation, %", "validation_pct", "least", "most"))
-    return filters
+    parameters = ("parameters", "parameters", "smallest", "largest")
+    return [*filters, parameters, ("validation, %", "validation_pct", "least", "most")]
 
 
 def _margin(info: StudyFacts) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -252,17 +252,9 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         if len(contests) > 1:
             _rank(request, contests, folder, as_json)
         else:
-            outcome = _compare(request, contests[0], folder)
-            options.print_result(as_json, outcome.findings.document | {"files": outcome.files}, outcome.text)
+            findings, paths, text = _compare(request, contests[0], folder)
+            options.print_result(as_json, findings.document | {"files": paths}, text)
     return 0
-
-
-class _BenchOutcome(NamedTuple):
-    """Findings of a comparison, the written files, and a text for people."""
-
-    findings: Findings
-    files: list[str]
-    text: str
 
 
 def _tables(names: Sequence[str]) -> list[Table]:
@@ -288,8 +280,8 @@ def _folder_name(contests: Sequence[Contest]) -> str:
     return f"{name}-{hashlib.sha256(designs.encode()).hexdigest()[:6]}"
 
 
-def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutcome:
-    """Run the missing repeats of a comparison, and write all findings."""
+def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
+    """Run the missing repeats of a comparison; return the findings, the written files, and a text for people."""
     from harness.bench import comparison
     from harness.bench.replay import LiveContest
     from reports.bench_page import write_bench_page
@@ -306,7 +298,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
     page = write_bench_page(folder, contest.comparison, findings)
     paths = [*comparison.write_figures(folder, findings), page]
     text = f"{comparison.figures_text(contest.comparison, findings.document)}\nreport: {page}"
-    return _BenchOutcome(findings, list(map(str, paths)), text)
+    return findings, list(map(str, paths)), text
 
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
@@ -323,10 +315,9 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
         with owned(folder / name):
-            outcome = _compare(request, contest, folder / name)
-        findings[name] = outcome.findings
-        paths += outcome.files
-        texts.append(outcome.text)
+            findings[name], new_paths, text = _compare(request, contest, folder / name)
+        paths += new_paths
+        texts.append(text)
     ranking = ranks_of(findings)
     document_path = folder / "ranks.json"
     files.write_json(document_path, ranking)

@@ -40,10 +40,11 @@ def data() -> None:
 
 
 def _dataset(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the argument DATASET and the option ``--dataset`` to a command, as the parameter ``name``."""
+    """Add the argument DATASET and the option ``--dataset`` to a command."""
     help_text = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
-    option = click.option("--dataset", "name", default="mnist", type=DATASET, help=help_text)
-    return options.dataset_as_argument("name")(option(command))
+    return options.dataset_as_argument(
+        click.option("--dataset", default="mnist", type=DATASET, help=help_text)(command)
+    )
 
 
 _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
@@ -53,11 +54,11 @@ _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 @_dataset
 @options.json_and("data")
 @click.option("--mirror-seconds", type=_SECONDS, default=20.0, help="Time limit of a mirror, in seconds.")
-def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
+def _fetch(dataset: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch missing and damaged files into --data or the cache."""
     from harness.data import training_images
 
-    spec = datasets.dataset(name)
+    spec = datasets.dataset(dataset)
     names = training_images.fetch(spec, data, mirror_seconds)
     _show(training_images.check(spec, data) | {"fetched": names}, as_json)
 
@@ -65,11 +66,11 @@ def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -
 @data.command("check", short_help="Check every file by its hash.")
 @_dataset
 @options.json_and("data")
-def _check_files(name: str, data: Path | None, as_json: bool) -> None:
+def _check_files(dataset: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 if a file is missing or damaged."""
     from harness.data import own, training_images
 
-    spec = datasets.dataset(name)
+    spec = datasets.dataset(dataset)
     document = training_images.check(spec, data)
     if spec.sha256:
         own.check_facts(spec)
@@ -202,15 +203,15 @@ def _describe(
 @data.command("path", short_help="Print the folder that holds the files.")
 @_dataset
 @options.json_and("data")
-def _path(name: str, data: Path | None, as_json: bool) -> None:
+def _path(dataset: str, data: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files of a data set; the files are not read.
 
     If DATASET is a path, its data are first read and stored in the workspace.
     """
     from harness.data import training_images
 
-    folder = str(training_images.find(datasets.dataset(name), data))
-    options.print_result(as_json, {"dataset": name, "path": folder}, folder)
+    folder = str(training_images.find(datasets.dataset(dataset), data))
+    options.print_result(as_json, {"dataset": dataset, "path": folder}, folder)
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:

@@ -212,7 +212,7 @@ def _libraries() -> _Finding:
 
 
 @click.command(short_help="Check the installation, the device and the data.")
-@options.dataset_as_argument()
+@options.dataset_as_argument
 @options.json_and("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:

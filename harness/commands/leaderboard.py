@@ -45,7 +45,7 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 # The data set may be stated as the argument DATASET or as ``--dataset``.
 @click.command(short_help="Show the leaderboard.")
-@options.dataset_as_argument()
+@options.dataset_as_argument
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
 @click.option("--target", type=PER_CENT, help="Only rows of this target, in per cent.")

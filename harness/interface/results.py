@@ -623,13 +623,13 @@ class Study(TextResult):
         from harness.evidence.record import read_all
 
         task = (self.config.dataset, self.config.target_pct)
-        verified_rows = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
-        records = []
-        for record in read_all(self._workspace.records):
-            is_verified = (record.hash, record.recipe_hash, record.dataset, record.target_pct) in verified_rows
-            if is_verified or (record.search_summary is not None and record.search_summary.study == self.name):
-                records.append(record)
-        return records
+        keys = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
+        return [
+            record
+            for record in read_all(self._workspace.records)
+            if (record.hash, record.recipe_hash, record.dataset, record.target_pct) in keys
+            or (record.search_summary is not None and record.search_summary.study == self.name)
+        ]
 
     def _trial(self, candidate: Candidate) -> Trial:
         proposal = candidate.proposal

@@ -235,10 +235,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
 
 @contextmanager
 def _listening(
-    state: StudyState,
-    on_event: Callable[[events.Event], object] | None,
-    log_kinds: Sequence[str],
-    progress: Reporter,
+    state: StudyState, on_event: Callable[[events.Event], object] | None, log_kinds: Sequence[str], progress: Reporter
 ) -> Iterator[list[Listener]]:
     """Yield observers that pass events to ``on_event`` and to the loggers ``log_kinds``: tensorboard, mlflow.
 

@@ -127,64 +127,50 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         DeviceError: The device is not available.
         TargetMissed: The training did not complete.
     """
-    if seed.record is None or seed.recorded_run is None or seed.retrain:
-        return _fresh_weights(seed, images, device=device, engine=engine)
     from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import network_of
-
-    weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
-    about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
-    network = TrainedNetwork(
-        seed.architecture,
-        network_of(weights, images.dataset.task),
-        about,
-        images,
-        seed.recipe.recipe,
-        record=seed.record,
-        recorded_run=seed.recorded_run,
-    )
-    match = "identical" if weights.sha256 == seed.recorded_run.weights_sha256 else "repeated"
-    return Weights(seed, network, seed.recorded_run, match)
-
-
-def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> Weights:
-    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
-    from harness.deployment.trained_network import TrainedNetwork
-    from harness.training.native.engine import engine_of_repeat
-    from harness.training.run import Job, properties
+    from harness.training.run import properties
     from harness.training.training_loop import final_network
 
     recorded_run = seed.recorded_run
-    beacon = ""
-    engine_of_record = None
-    if recorded_run is not None:
-        beacon = recorded_run.beacon or ""
-        engine_of_record = recorded_run.environment.engine
+    if seed.record is not None and recorded_run is not None and not seed.retrain:
+        weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
+        run: Result | SeedRun = recorded_run
+        model = network_of(weights, images.dataset.task)
+        about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+        match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
+        epochs = None
+    else:
+        run, training = _trained_again(seed, images, device=device, engine=engine)
+        model = final_network(training)
+        about = properties(run, images.dataset)
+        match = record_files.match(run, recorded_run)
+        epochs = run.trained_epochs
+        recorded_run = recorded_run if match == "identical" else None
+    network = TrainedNetwork(seed.architecture, model, about, images, seed.recipe.recipe, seed.record, recorded_run)
+    return Weights(seed, network, run, match, epochs)
+
+
+def _trained_again(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> tuple[Result, Training]:
+    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
+    from harness.training.native.engine import engine_of_repeat
+    from harness.training.run import Job
+
+    recorded_run = seed.recorded_run
     job = Job(
         architecture=seed.architecture,
         recipe=seed.recipe.recipe,
         recipe_name=seed.recipe.name,
         purpose=Purpose.VERIFY,
         seed_index=seed.index,
-        beacon=beacon,
+        beacon=(recorded_run.beacon if recorded_run else None) or "",
         device=device,
-        engine=engine_of_repeat(engine, engine_of_record),
+        engine=engine_of_repeat(engine, recorded_run.environment.engine if recorded_run else None),
     )
     result, training = train_here(job, images)
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {seed.index} {result.status}: {result.message}; nothing was written")
-    about = properties(result, images.dataset)
-    match = record_files.match(result, recorded_run)
-    network = TrainedNetwork(
-        seed.architecture,
-        final_network(training),
-        about,
-        images,
-        seed.recipe.recipe,
-        record=seed.record,
-        recorded_run=recorded_run if match == "identical" else None,
-    )
-    return Weights(seed, network, result, match, result.trained_epochs)
+    return result, training
 
 
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
