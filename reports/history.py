@@ -192,14 +192,10 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     """
     networks = info.networks
     smallest = min((item.cost for item in networks if item.state in candidate.CONFIRMED_STATES), default=None)
-    cheaper_unconfirmed = [
-        item
-        for item in networks
-        if item.state in (NetworkState.TRAINED, NetworkState.REFUTED)
-        and item.errors is not None
-        and (smallest is None or item.cost < smallest)
-    ]
-    nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
+    states = (NetworkState.TRAINED, NetworkState.REFUTED)
+    unconfirmed = [item for item in networks if item.state in states and item.errors is not None]
+    cheaper = [item for item in unconfirmed if smallest is None or item.cost < smallest]
+    nearest = max(cheaper, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     limit = candidate.allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     runs = _running(info) if info.is_searching else []
     linear = linear_document(best_linear(info.study.candidates.values()))
@@ -221,15 +217,11 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
         trial = entry.event.trial
         if trial in ended_trials or trial not in indices:
             continue
-        runs.append(
-            {
-                "network": info.networks[indices[trial]],
-                # A resumed run continues when the last session began.
-                "seconds": max(0.0, info.elapsed - max(entry.elapsed, session_start)),
-                "epochs": info.config.recipe_of(entry.event.epochs)[0].epochs,
-                "rung": last_rungs.get(trial),
-            }
-        )
+        # A resumed run continues when the last session began.
+        seconds = max(0.0, info.elapsed - max(entry.elapsed, session_start))
+        epochs = info.config.recipe_of(entry.event.epochs)[0].epochs
+        run = {"network": info.networks[indices[trial]], "seconds": seconds, "epochs": epochs}
+        runs.append(run | {"rung": last_rungs.get(trial)})
     return runs
 
 

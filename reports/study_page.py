@@ -230,23 +230,11 @@ def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
             tier = row.tier
             figures = (row.mean_test_accuracy_pct, row.std_test_accuracy_pct, row.lower_bound_pct)
             test_values = (*map(finite, figures), row.seeds, row.reached)
+        deviation = statistics.standard_deviation(accuracies)
         values = (
-            rank,
-            network.hash,
-            network.parameters,
-            tier,
-            network.state,
-            network.remark,
-            network.epochs,
-            finite(network.accuracy_pct),
-            finite(statistics.standard_deviation(accuracies)),
-            len(accuracies),
-            network.is_fresh,
-            *test_values,
-            network.trial,
-            network.origin,
-            str(network.architecture),
-            analyse(network.architecture, task).macs,
+            *(rank, network.hash, network.parameters, tier, network.state, network.remark, network.epochs),
+            *(finite(network.accuracy_pct), finite(deviation), len(accuracies), network.is_fresh, *test_values),
+            *(network.trial, network.origin, str(network.architecture), analyse(network.architecture, task).macs),
         )
         # A log may contain lone surrogates, which UTF-8 cannot encode.
         writable_values = [_writable(value) if isinstance(value, str) else value for value in values]
@@ -261,14 +249,8 @@ def _writable(text: str) -> str:
 def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     """Write ``networks.csv`` and ``networks.json`` and return their paths."""
     rows = table_rows(info)
-    document = {
-        "study": _writable(info.name),
-        "dataset": info.config.dataset,
-        "target_pct": info.config.target_pct,
-        "threshold_pct": info.config.threshold_pct,
-        "networks": rows,
-        "schema_version": 1,
-    }
+    goal = {field: getattr(info.config, field) for field in ("dataset", "target_pct", "threshold_pct")}
+    document = {"study": _writable(info.name), **goal, "networks": rows, "schema_version": 1}
     contents = {
         folder / "networks.csv": csv_text(_COLUMNS, [list(row.values()) for row in rows]),
         folder / "networks.json": files.json_text(document),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import Column, console, say, show_table
 from search_spaces.ops import shape_text
-
-if TYPE_CHECKING:
-    from search_spaces.ops import Shape
 
 
 @click.group("data", short_help="Fetch and check the images.")
@@ -153,16 +150,7 @@ def _remove(name: str, force: bool) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write, with examples of each class.")
 def _describe(
-    source: str,
-    data: Path | None,
-    shape: Shape | None,
-    group_by: str | None,
-    channels: str | None,
-    name: str,
-    allow_overlap: bool,
-    score: str,
-    html: Path | None,
-    as_json: bool,
+    source: str, data: Path | None, name: str, score: str, html: Path | None, as_json: bool, **own: Any
 ) -> None:
     """Describe a data set, with the accuracies that the test part can prove.
 
@@ -180,7 +168,7 @@ def _describe(
     from harness.data.own import SourceOptions, data_name, descriptions
     from harness.data.training_images import load
 
-    source_options = SourceOptions(shape, group_by, score == "balanced", channels, allow_overlap)
+    source_options = SourceOptions(balanced=score == "balanced", **own)
     if source in datasets.DATASETS:
         if source_options != SourceOptions() or name:
             option = "--name" if name else source_options  # printed as options

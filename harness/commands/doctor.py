@@ -159,9 +159,8 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Finding:
         if folder is not None:
             raise
         # Only a warning: the first command that trains fetches the data.
-        advice = (
-            f"'{errors.as_command('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
-        )
+        command = errors.as_command("data", "fetch", "--dataset", spec.name)
+        advice = f"'{command}' downloads the data set; or {error.hint}"
         return _Finding(f"no copy of {spec.name} yet: {error.message}", {}, advice)
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
     return _Finding("{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts)
@@ -195,14 +194,10 @@ def _libraries() -> _Finding:
     matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
     required_torch = next((match[1] for match in matches if match), None)  # None: any version
     is_complete = torchvision.extension._has_ops()
-    facts = {
-        "file": path,
-        "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
-        "version": str(torchvision.__version__),
-        "torch": version,
-        "made_for_torch": required_torch,
-        "fits": required_torch in (None, version.partition("+")[0]) and is_complete,
-    }
+    facts: dict[str, Any] = {"file": path, "version": str(torchvision.__version__), "torch": version}
+    facts["distributions"] = importlib.metadata.packages_distributions().get("torchsummary", [])
+    facts["made_for_torch"] = required_torch
+    facts["fits"] = required_torch in (None, version.partition("+")[0]) and is_complete
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
     if is_complete:
         return _Finding(message, facts)

@@ -122,11 +122,8 @@ def leaderboard(
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
-    matches = [
-        row
-        for row in standings.rows
-        if dataset_name in (None, row.dataset) and tier in (None, row.tier) and target in (None, row.target_pct)
-    ]
+    matches = [row for row in standings.rows if dataset_name in (None, row.dataset)]
+    matches = [row for row in matches if tier in (None, row.tier) and target in (None, row.target_pct)]
     page = {}
     if html:
         from reports.board import write_leaderboard

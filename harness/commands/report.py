@@ -28,7 +28,6 @@ def report(
     name: str | None,
     as_json: bool,
     storage: str | None,
-    *,
     watch: bool,
     opens_browser: bool,
     figures: bool,

@@ -113,7 +113,7 @@ def only_row(
 
     Args:
         argument: Network with rows.
-        dataset: Name of the data set; None accepts all.
+        dataset: Name of the data set; None and ``auto`` accept all.
         target_pct: Target in per cent; None accepts all.
         recipe: Name or hash of the recipe, or ``@FILE``; rows with other recipes count if no row has the recipe, and
             rows that differ only in the recipe count as equal. None accepts all.
@@ -121,7 +121,7 @@ def only_row(
     Raises:
         ContentError: Several different rows fit.
     """
-    candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
+    candidates = [row for row in argument.rows if dataset in (None, AUTO) or row.dataset in (None, dataset)]
     candidates = with_recipe(candidates, recipe) or candidates
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
@@ -241,10 +241,8 @@ def network_argument(
         describe = partial(_description, cast(Any, network), task)
         return _module_argument(network, module_class.__name__, describe, task, only_notation)
     if not isinstance(network, Architecture):
-        allowed_forms = (
-            "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
-        )
-        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; {allowed_forms}")
+        forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
+        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
     return NetworkArgument(network)
 
 

@@ -216,7 +216,7 @@ def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]
     lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in options)
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
     for declaration in reversed([*options]):
-        if declaration.is_on_command_line:
+        if declaration.group is not None:
             _click_option(declaration)(function)
 
 

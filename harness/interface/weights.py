@@ -99,14 +99,13 @@ def seed_of_network(
     records = [each for each in record_files.read_all(workspace.records) if each.hash == architecture.hash]
     # Weights do not depend on the target of a row.
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
-    dataset_name = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
-    row = only_row(argument, dataset=dataset_name, target_pct=None, recipe=recipe)
+    row = only_row(argument, dataset=dataset, target_pct=None, recipe=recipe)
     recipe_choice = recipe_of(row, recipe, epochs, workspace)
     if row is not None and row.dataset is not None:
-        dataset_name = row.dataset
+        dataset = row.dataset
     same_recipe = [each for each in records if each.recipe_hash == recipe_choice.recipe.hash]
-    fitting_records = [each for each in same_recipe if dataset_name in (None, each.dataset)]
+    fitting_records = [each for each in same_recipe if dataset in (datasets.AUTO, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
     record = max(fitting_records, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     if record is not None and not retrain:
@@ -116,7 +115,7 @@ def seed_of_network(
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
             raise UsageError(f"{message}; the option retrain trains the seed again")
     recorded_run = None if record is None else record.seed(seed)
-    return SeedOfNetwork(architecture, recipe_choice, dataset_name or dataset, seed, record, recorded_run, retrain)
+    return SeedOfNetwork(architecture, recipe_choice, dataset, seed, record, recorded_run, retrain)
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
