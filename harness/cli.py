@@ -28,11 +28,8 @@ _COMMANDS = (
 )  # fmt: skip
 
 
-_SYNONYMS = {  # options by names of the same settings in other tools
-    "--accuracy": "--target",
-    "--parameters": "--budget",
-    "--params": "--budget",
-}
+# Options by names of the same settings in other tools.
+_SYNONYMS = {"--accuracy": "--target", "--parameters": "--budget", "--params": "--budget"}
 
 
 class _CommandGroup(click.Group):

@@ -195,8 +195,8 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
         "seeds": _seeds_of_networks(info),
         "over-time": _search_over_time(info, rows),
         "learning-curves": _learning_curves(info),
-        "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", is_logarithmic=True),
-        "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
+        "steps": _bars(facts["steps"], "proposals", "From proposals to a verified network", is_logarithmic=True),
+        "rejections": _bars(facts["rejections"], "proposals", "Rejections by reason"),
         "time": _bars(history.time_spent(info), "seconds", "Time of all workers by activity"),
     }
 
@@ -205,7 +205,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study, a row per network, used by charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
     end_minutes = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, network in enumerate(info.networks):
         row = network.row
         accuracies = network.validation_accuracies_pct
@@ -219,29 +219,15 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
         macs = None if network.first_run is None else network.first_run.macs
         # Minimised costs are known before the first run has ended.
         costs = dict(zip(info.config.minimised, (network.cost, network.second), strict=False))
-        values: dict[str, Any] = {
-            "n": number,
-            "hash": network.hash,
-            "network": network.label,
-            "state": str(network.state),
-            "origin": network.origin,
-            "trial": network.trial,
-            "parameters": network.parameters,
-            "macs": costs.get(Metric.MACS, macs),
-            "cost": network.cost,
-            "second": network.second,
-            "epochs": network.epochs,
-            "validation_pct": _rounded(mean),
-            "deviation_pct": _rounded(deviation),
-            "seeds": len(accuracies),
-            "errors": _rounded(_errors_pct(mean)),
-            "low": _rounded(_errors_pct(mean - deviation)),
-            "high": _rounded(_errors_pct(mean + deviation)),
-            "shown": kind,
-            "ended": end_minutes.get(number),
-            "tier": None if row is None else str(row.tier),
-            "test_pct": None if row is None else _rounded(row.mean_test_accuracy_pct),
-        }
+        fields = ("hash", "origin", "trial", "parameters", "cost", "second", "epochs")
+        values = {"n": number, "network": network.label, "state": str(network.state), "shown": kind}
+        values |= {field: getattr(network, field) for field in fields}
+        values |= {"macs": costs.get(Metric.MACS, macs), "seeds": len(accuracies), "ended": end_minutes.get(number)}
+        values |= {"validation_pct": _rounded(mean), "deviation_pct": _rounded(deviation)}
+        bounds = {"errors": mean, "low": mean - deviation, "high": mean + deviation}
+        values |= {field: _rounded(_errors_pct(accuracy)) for field, accuracy in bounds.items()}
+        values["tier"] = None if row is None else str(row.tier)
+        values["test_pct"] = None if row is None else _rounded(row.mean_test_accuracy_pct)
         rows.append(values)
     return rows
 
@@ -317,11 +303,8 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
 
     hashes_of_study = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
-    further_rows = {
-        row.hash: row
-        for row in info.evidence.rows
-        if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in hashes_of_study
-    }
+    rivals = [row for row in info.evidence.rows if row.reached and (row.dataset, row.target_pct) == goal]
+    further_rows = {row.hash: row for row in rivals if row.hash not in hashes_of_study}
     cheapest = sorted(further_rows.values(), key=cost)[:3]
     study_points = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
     further = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in cheapest]
@@ -332,18 +315,10 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
         mean = row.mean_test_accuracy_pct
         # A single seed has no standard deviation.
         deviation = 0.0 if row.std_test_accuracy_pct is None else row.std_test_accuracy_pct
-        rows.append(
-            {
-                "n": number,
-                "network": label,
-                "cost": cost(row),
-                "test_pct": round(mean, 4),
-                "errors": _errors_pct(mean),
-                "low": _errors_pct(mean - deviation),
-                "high": _errors_pct(mean + deviation),
-                "shown": "smallest on the leaderboard" if number is None else "mean on the test set",
-            }
-        )
+        kind = "smallest on the leaderboard" if number is None else "mean on the test set"
+        values = {"n": number, "network": label, "cost": cost(row), "test_pct": round(mean, 4), "shown": kind}
+        bounds = {"errors": mean, "low": mean - deviation, "high": mean + deviation}
+        rows.append(values | {field: _errors_pct(accuracy) for field, accuracy in bounds.items()})
     return rows
 
 
@@ -421,9 +396,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     looks = _looks("fate", kinds, kinds)
     line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps if level > 0)
     runs = _over("networks").transform_filter("isValid(datum.ended) && datum.cost > 0")
-    points = runs.transform_calculate(fate="'first run'").mark_point(
-        filled=True, size=45, opacity=0.7, cursor="pointer"
-    )
+    points = runs.transform_calculate(fate="'first run'")
+    points = points.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
     layers = [
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
         points.encode(x=x, y=y, tooltip=_network_tips(unit), **looks).add_params(_zoom()),
@@ -561,10 +535,8 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
         best_rows.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
     )
     summary = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
-    description = (
-        f"Parameters against accuracy. The smallest network verified or certified for each target: {summary or 'none'}."
-    )
-    return _finished(chart, description, height, rows=points)
+    description = f"The smallest network verified or certified for each target: {summary or 'none'}."
+    return _finished(chart, f"Parameters against accuracy. {description}", height, rows=points)
 
 
 def bench_curves(findings: Findings) -> Any:
@@ -598,12 +570,9 @@ def bench_curves(findings: Findings) -> Any:
         opacity=alt.condition(selection, alt.value(1), alt.value(0.15)),
         tooltip=_tips("method:N", f"at:Q|{unit}", "size:Q||,d"),
     )
-    layers: list[Any] = [
-        band.mark_area(interpolate="step-after", opacity=0.2).encode(
-            x=x, y=alt.Y("low:Q"), y2="high:Q", detail="method:N"
-        ),
-        lines.add_params(selection),
-    ]
+    area = band.mark_area(interpolate="step-after", opacity=0.2)
+    area = area.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", detail="method:N")
+    layers: list[Any] = [area, lines.add_params(selection)]
     if facts["smallest"] is not None:
         smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))

@@ -6,13 +6,8 @@ from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from harness.searching.baselines import best_linear, linear_document
-from harness.studies.candidate import (
-    CONFIRMED_STATES,
-    VERIFIED_STATES,
-    NetworkState,
-    allowed_errors,
-    reaches_threshold,
-)
+from harness.studies import candidate
+from harness.studies.candidate import NetworkState
 from harness.studies.events import NO_TIME, Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
@@ -35,10 +30,10 @@ _REJECTION_TEXTS = {
 _LabelledValues = list[tuple[str, float]]
 
 
-class _Accounting(NamedTuple):
-    """Counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
+def accounting(info: StudyFacts) -> dict[str, Any]:
+    """Return counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
 
-    Attributes:
+    Returns:
         proposed: Sum of ``rejected``, ``repeated`` and ``to_train``.
         rejected: Number of networks rejected before any training.
         repeated: Number of proposals of networks that were proposed before.
@@ -47,41 +42,26 @@ class _Accounting(NamedTuple):
         rejections: Rejection reasons with counts, most frequent first.
         steps: Steps of the search, each with the number of proposals left after this step.
     """
-
-    proposed: int
-    rejected: int
-    repeated: int
-    to_train: int
-    trained: int
-    rejections: _LabelledValues
-    steps: _LabelledValues
-
-
-def accounting(info: StudyFacts) -> _Accounting:
-    """Return the counts of a study's proposals by outcome."""
     ends = (Status.COMPLETE, Status.SHORTENED)
     runs_without_pruning = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
     runs_at_threshold = [run for run in runs_without_pruning if _reached(run, info.config.threshold_pct)]
     proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
-    confirmations = [each for each in info.networks if each.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)]
-    return _Accounting(
-        proposed=proposal_count,
-        rejected=rejected_count,
-        repeated=info.study.repeat_count,
-        to_train=len(info.study.proposals),
-        trained=info.study.trained_count,
-        rejections=_rejections(info),
-        steps=[
-            ("proposed", proposal_count),
-            ("within the limits", proposal_count - rejected_count),
-            ("trained", info.study.trained_count),
-            ("not pruned", len(runs_without_pruning)),
-            ("reached the threshold", len(runs_at_threshold)),
-            ("confirmed", len(confirmations)),
-            ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),
-        ],
-    )
+    confirmations = [
+        each for each in info.networks if each.state in (*candidate.VERIFIED_STATES, NetworkState.CONFIRMED)
+    ]
+    counts = {"proposed": proposal_count, "rejected": rejected_count, "repeated": info.study.repeat_count}
+    counts |= {"to_train": len(info.study.proposals), "trained": info.study.trained_count}
+    steps = [
+        ("proposed", proposal_count),
+        ("within the limits", proposal_count - rejected_count),
+        ("trained", info.study.trained_count),
+        ("not pruned", len(runs_without_pruning)),
+        ("reached the threshold", len(runs_at_threshold)),
+        ("confirmed", len(confirmations)),
+        ("verified", sum(network.row is not None and network.row.reached for network in confirmations)),
+    ]
+    return counts | {"rejections": _rejections(info), "steps": steps}
 
 
 def _rejections(info: StudyFacts) -> _LabelledValues:
@@ -211,16 +191,12 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     The networks are None if there are none.
     """
     networks = info.networks
-    smallest = min((item.cost for item in networks if item.state in CONFIRMED_STATES), default=None)
-    cheaper_unconfirmed = [
-        item
-        for item in networks
-        if item.state in (NetworkState.TRAINED, NetworkState.REFUTED)
-        and item.errors is not None
-        and (smallest is None or item.cost < smallest)
-    ]
-    nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
-    limit = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
+    smallest = min((item.cost for item in networks if item.state in candidate.CONFIRMED_STATES), default=None)
+    states = (NetworkState.TRAINED, NetworkState.REFUTED)
+    unconfirmed = [item for item in networks if item.state in states and item.errors is not None]
+    cheaper = [item for item in unconfirmed if smallest is None or item.cost < smallest]
+    nearest = max(cheaper, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
+    limit = candidate.allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     runs = _running(info) if info.is_searching else []
     linear = linear_document(best_linear(info.study.candidates.values()))
     return {"smallest": smallest, "nearest": nearest, "allowed": limit, "running": runs, "linear": linear}
@@ -241,15 +217,11 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
         trial = entry.event.trial
         if trial in ended_trials or trial not in indices:
             continue
-        runs.append(
-            {
-                "network": info.networks[indices[trial]],
-                # A resumed run continues when the last session began.
-                "seconds": max(0.0, info.elapsed - max(entry.elapsed, session_start)),
-                "epochs": info.config.recipe_of(entry.event.epochs)[0].epochs,
-                "rung": last_rungs.get(trial),
-            }
-        )
+        # A resumed run continues when the last session began.
+        seconds = max(0.0, info.elapsed - max(entry.elapsed, session_start))
+        epochs = info.config.recipe_of(entry.event.epochs)[0].epochs
+        run = {"network": info.networks[indices[trial]], "seconds": seconds, "epochs": epochs}
+        runs.append(run | {"rung": last_rungs.get(trial)})
     return runs
 
 
@@ -260,7 +232,7 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
     errors = run.validation
     if run.status is Status.DIVERGED or errors is None:
         return False
-    return reaches_threshold(errors.wrong, errors.images, threshold_pct)
+    return candidate.reaches_threshold(errors.wrong, errors.images, threshold_pct)
 
 
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:
@@ -278,13 +250,13 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         event = entry.event
         if event.purpose != Purpose.SEARCH:
             continue
-        candidate = info.study.candidates.get(event.trial)
+        network = info.study.candidates.get(event.trial)
         run = first_runs.get(event.trial)
         epochs = info.config.recipe.epochs
         if run is not None:
             epochs = run.recipe.epochs
-        elif candidate is not None and candidate.proposal.epochs:
-            epochs = candidate.proposal.epochs
+        elif network is not None and network.proposal.epochs:
+            epochs = network.proposal.epochs
         if event.pruned:
             pruned_trials[epochs].add(event.trial)
         # Skip runs that have not ended, were shortened or failed on the machine: the final accuracy is unknown.

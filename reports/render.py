@@ -27,7 +27,7 @@ from harness.data.datasets import DATASETS, dataset
 from harness.evidence import bounds, ledger
 from harness.system import statistics
 from harness.system.errors import as_command
-from harness.system.terminal import counted
+from harness.system.terminal import counted, duration_text
 from search_spaces.network import Analysis, Architecture, Task, walk
 from search_spaces.ops import Conv, DepthwiseConv, Op, Role, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES
@@ -211,14 +211,7 @@ def duration(seconds: float | None) -> str:
     """Return a duration in its two largest units, such as ``2 h 5 min``."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
-    whole_seconds = round(seconds)
-    if whole_seconds < 60:
-        return f"{whole_seconds} s"
-    minutes, remainder = divmod(whole_seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {remainder} s" if remainder else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return duration_text(seconds).removesuffix(" 0 s").removesuffix(" 0 min")
 
 
 # Pictures of a network: a strip of layers to scale, and a thumbnail -------------------------------------------------

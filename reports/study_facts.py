@@ -21,7 +21,7 @@ from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import MOST_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config
-from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
+from harness.studies.events import Proposal, RungReached, SessionBegan
 from harness.studies.log import read_state
 from harness.studies.study_state import StateDecision, StudyState
 from harness.system import files, statistics
@@ -330,17 +330,13 @@ class StudyFacts:
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
         self.answer = study.result
-        self.proof = self._proof(self.answer) if self.answer else None
+        key = key_of(study, self.answer) if self.answer else None
+        self.proof = next((item for item in self.measured if item.record.key == key), None)
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
         verdict = None if self.record is None else verdict_of(self.record, self.evidence.entries)
         self.ending = ending(study, verdict, is_at_work=self.is_at_work)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
-
-    def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
-        """Return the measured network with the hash and the recipe of the answer."""
-        key = key_of(self.study, answer)
-        return next((item for item in self.measured if item.record.key == key), None)
 
 
 def _test_read(line: str) -> tuple[str, str]:
@@ -376,14 +372,17 @@ def read_study(
             inspections = inspections_of(item, workspace) if item.hash in trained_hashes else ()
             measurements.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
     past = read_prior(folder)
+    past_count = None if past is None else len(alike(past, config.recipe))
+    origins = read_config(folder).origins
+    is_at_work = is_owned(folder)
     return StudyFacts(
         study,
         evidence,
         measurements,
         test_reads=reads,
-        origins=read_config(folder).origins,
-        past_trainings=None if past is None else len(alike(past, config.recipe)),
-        is_at_work=is_owned(folder),
+        origins=origins,
+        past_trainings=past_count,
+        is_at_work=is_at_work,
     )
 
 

@@ -65,7 +65,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
                 for epochs in (None, *info.config.epoch_choices)
             },
             "minimised": [str(metric) for metric in info.config.minimised],
-            "filters": [(each.field, each.low, each.high) for each in filters],
+            "filters": [limits for _, *limits in filters],
             "remarks": {str(number): network.remark for number, network in enumerate(info.networks) if network.remark},
         },
         info=info,
@@ -88,31 +88,18 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
     )
 
 
-class _Filter(NamedTuple):
-    """Filter of the table of networks.
+def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
+    """Return a filter of the table of networks for each minimised metric, the parameters and the validation accuracy.
 
-    Attributes:
-        label: Text in front of the inputs.
-        field: Field of a row of ``charts.networks_rows``.
-        low: Name of the input of the lower limit, in the address of the page too; ``high`` of the upper limit.
+    A filter is the title, the field of ``charts.networks_rows``, and the names of the input elements of the limits.
     """
-
-    label: str
-    field: str
-    low: str
-    high: str
-
-
-def _filters(info: StudyFacts) -> list[_Filter]:
-    """Return a filter for each minimised metric, the parameters and the validation accuracy."""
     filters = [
-        _Filter(OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
+        (OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
         for metric, field in zip(info.config.minimised, ("cost", "second"), strict=False)
         if metric is not Metric.PARAMETERS
     ]
-    filters.append(_Filter("parameters", "parameters", "smallest", "largest"))
-    filters.append(_Filter("validation, %", "validation_pct", "least", "most"))
-    return filters
+    parameters = ("parameters", "parameters", "smallest", "largest")
+    return [*filters, parameters, ("validation, %", "validation_pct", "least", "most")]
 
 
 def _margin(info: StudyFacts) -> str:
@@ -243,23 +230,11 @@ def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
             tier = row.tier
             figures = (row.mean_test_accuracy_pct, row.std_test_accuracy_pct, row.lower_bound_pct)
             test_values = (*map(finite, figures), row.seeds, row.reached)
+        deviation = statistics.standard_deviation(accuracies)
         values = (
-            rank,
-            network.hash,
-            network.parameters,
-            tier,
-            network.state,
-            network.remark,
-            network.epochs,
-            finite(network.accuracy_pct),
-            finite(statistics.standard_deviation(accuracies)),
-            len(accuracies),
-            network.is_fresh,
-            *test_values,
-            network.trial,
-            network.origin,
-            str(network.architecture),
-            analyse(network.architecture, task).macs,
+            *(rank, network.hash, network.parameters, tier, network.state, network.remark, network.epochs),
+            *(finite(network.accuracy_pct), finite(deviation), len(accuracies), network.is_fresh, *test_values),
+            *(network.trial, network.origin, str(network.architecture), analyse(network.architecture, task).macs),
         )
         # A log may contain lone surrogates, which UTF-8 cannot encode.
         writable_values = [_writable(value) if isinstance(value, str) else value for value in values]
@@ -274,14 +249,8 @@ def _writable(text: str) -> str:
 def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     """Write ``networks.csv`` and ``networks.json`` and return their paths."""
     rows = table_rows(info)
-    document = {
-        "study": _writable(info.name),
-        "dataset": info.config.dataset,
-        "target_pct": info.config.target_pct,
-        "threshold_pct": info.config.threshold_pct,
-        "networks": rows,
-        "schema_version": 1,
-    }
+    goal = {field: getattr(info.config, field) for field in ("dataset", "target_pct", "threshold_pct")}
+    document = {"study": _writable(info.name), **goal, "networks": rows, "schema_version": 1}
     contents = {
         folder / "networks.csv": csv_text(_COLUMNS, [list(row.values()) for row in rows]),
         folder / "networks.json": files.json_text(document),

@@ -17,21 +17,7 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
-from harness.toy.backprop import (
-    BACKWARD,
-    EXAMPLE,
-    FORWARD,
-    LEARNING_RATES,
-    START,
-    UPDATE,
-    WEIGHTS,
-    forward_and_backward,
-    losses,
-    train,
-    update,
-    with_names,
-    with_numbers,
-)
+from harness.toy import backprop
 from reports import charts
 from reports.render import page
 
@@ -41,10 +27,10 @@ _FIRST_RATE = 0.5  # learning rate with which page and workbook open
 
 def contents() -> dict[str, bytes]:
     """Return the page, the workbook and the figure of the learning rates (SVG and PNG), by file name."""
-    chart = charts.toy_rates({rate: losses(START, rate, UPDATES) for rate in LEARNING_RATES})
+    chart = charts.toy_rates({rate: backprop.losses(backprop.START, rate, UPDATES) for rate in backprop.LEARNING_RATES})
     return {
         "toy.html": render().encode(),
-        "toy.xlsx": workbook(START, _FIRST_RATE),
+        "toy.xlsx": workbook(backprop.START, _FIRST_RATE),
         "learning-rates.svg": charts.svg(chart).encode(),
         "learning-rates.png": charts.png(chart),
     }
@@ -52,38 +38,40 @@ def contents() -> dict[str, bytes]:
 
 def render() -> str:
     """Return the HTML of the page."""
-    quantities = forward_and_backward(START)
+    quantities = backprop.forward_and_backward(backprop.START)
     numbers = quantities | {"learning_rate": _FIRST_RATE}
     return page(
         "toy.html",
         styles=["toy.css"],
         scripts=["toy.js"],
-        data={"start": START},
+        data={"start": backprop.START},
         rate=_FIRST_RATE,
-        final_losses={rate: losses(START, rate, UPDATES)[-1] for rate in LEARNING_RATES},
+        final_losses={rate: backprop.losses(backprop.START, rate, UPDATES)[-1] for rate in backprop.LEARNING_RATES},
         updates=UPDATES,
-        start=START,
+        start=backprop.START,
         numbers=numbers,
-        start_after_update=update(quantities, _FIRST_RATE),
-        tables={"forward": FORWARD, "backward": BACKWARD, "update": UPDATE},
-        put_in=lambda formula: with_numbers(formula, numbers),
+        start_after_update=backprop.update(quantities, _FIRST_RATE),
+        tables={"forward": backprop.FORWARD, "backward": backprop.BACKWARD, "update": backprop.UPDATE},
+        put_in=lambda formula: backprop.with_numbers(formula, numbers),
     )
 
 
 # The workbook ---------------------------------------------------------------------------------------------------------
 
 _FIRST_ROW = 5  # row of iteration 0 on the sheet Training, counted from 1
-COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)  # columns of the sheet Training
+COLUMNS = ("iteration", *backprop.WEIGHTS, *backprop.FORWARD, *backprop.BACKWARD)  # columns of the sheet Training
 # Cells of the sheet Inputs, by name of the input.
 _INPUT_CELLS = {
     "learning_rate": "B4",
-    **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
-    **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
+    **{name: f"B{row}" for row, name in enumerate(backprop.EXAMPLE, start=7)},
+    **{name: f"B{row}" for row, name in enumerate(backprop.WEIGHTS, start=13)},
 }
 # EXP overflows above about 709, so both branches of the sigmoid take the exponential of a number that is not positive.
 # ``exp`` is written as in ``FORWARD``; ``_write_training`` replaces the name by EXP.
 _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
-_FORMULAS = FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | BACKWARD
+_FORMULAS = (
+    backprop.FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | backprop.BACKWARD
+)
 # Input and output of each weight, in the order of ``WEIGHTS``.
 _CONNECTIONS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
 # Notes on the sheet Inputs, in column C to the right of the input cells, by name of the input.
@@ -93,7 +81,7 @@ _MEANINGS = {
     "i2": "second input",
     "t1": "target of a_o1",
     "t2": "target of a_o2",
-    **{name: f"from {' to '.join(pair.split())}" for name, pair in zip(WEIGHTS, _CONNECTIONS, strict=True)},
+    **{name: f"from {' to '.join(pair.split())}" for name, pair in zip(backprop.WEIGHTS, _CONNECTIONS, strict=True)},
 }
 _NOTES = (
     "Change the blue numbers on yellow; all remaining cells and both charts follow.",
@@ -157,7 +145,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
         _INPUT_CELLS["learning_rate"],
         {
             "validate": "list",
-            "source": list(LEARNING_RATES),
+            "source": list(backprop.LEARNING_RATES),
             # "information" only warns: a rate that is not in the list is allowed.
             "error_type": "information",
             "error_title": "Learning rate not in the list",
@@ -165,7 +153,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
             "update overshoots, from 200 the weights then stay constant.",
         },
     )
-    loss_after = losses(start, learning_rate, UPDATES)
+    loss_after = backprop.losses(start, learning_rate, UPDATES)
     column = xl_col_to_name(COLUMNS.index("E_total"))  # of the sheet Training
     # Rows count from 0 here: the results begin below the heading in A22.
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
@@ -179,11 +167,17 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     """Write the sheet of the training: a row per iteration, with formulas and computed values."""
     sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
     first_column = 1
-    for title, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
+    for title, names in (
+        ("weights", backprop.WEIGHTS),
+        ("forward pass", backprop.FORWARD),
+        ("backward pass", backprop.BACKWARD),
+    ):
         sheet.merge_range(1, first_column, 1, first_column + len(names) - 1, title, formats["heading"])
         first_column += len(names)
     # Row 3 shows the formulas of the documents; the cells below compute the sigmoid as ``_SIGMOID``, without overflow.
-    formula_texts = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
+    formula_texts = (
+        {name: f"next: {formula}" for name, formula in backprop.UPDATE.items()} | backprop.FORWARD | backprop.BACKWARD
+    )
     for column, name in enumerate(COLUMNS):
         sheet.write(2, column, formula_texts.get(name, ""), formats["formula"])
         sheet.write(3, column, name, formats["column"])
@@ -200,7 +194,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.print_area(0, 0, _FIRST_ROW - 1 + 50, len(COLUMNS) - 1)
     letters = {name: xl_col_to_name(column) for column, name in enumerate(COLUMNS)}
     input_cells = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
-    for iteration, quantities in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
+    for iteration, quantities in enumerate(islice(backprop.train(start, learning_rate), UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
         # Later entries replace earlier entries: weights refer to the sheet Training, the remaining inputs to the sheet
@@ -209,9 +203,9 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
         cells_above = input_cells | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
         for column, name in enumerate(COLUMNS[1:], start=1):
             if name in _FORMULAS:
-                formula = with_names(_FORMULAS[name], cells_of_row)
+                formula = backprop.with_names(_FORMULAS[name], cells_of_row)
             else:  # a weight
-                formula = with_names(UPDATE[name], cells_above) if iteration else input_cells[name]
+                formula = backprop.with_names(backprop.UPDATE[name], cells_above) if iteration else input_cells[name]
             sheet.write_formula(row - 1, column, f"={formula}", formats["number"], quantities[name])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import Column, console, say, show_table
 from search_spaces.ops import shape_text
-
-if TYPE_CHECKING:
-    from search_spaces.ops import Shape
 
 
 @click.group("data", short_help="Fetch and check the images.")
@@ -40,10 +37,11 @@ def data() -> None:
 
 
 def _dataset(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the argument DATASET and the option ``--dataset`` to a command, as the parameter ``name``."""
+    """Add the argument DATASET and the option ``--dataset`` to a command."""
     help_text = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
-    option = click.option("--dataset", "name", default="mnist", type=DATASET, help=help_text)
-    return options.dataset_as_argument("name")(option(command))
+    return options.dataset_as_argument(
+        click.option("--dataset", default="mnist", type=DATASET, help=help_text)(command)
+    )
 
 
 _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
@@ -53,11 +51,11 @@ _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 @_dataset
 @options.json_and("data")
 @click.option("--mirror-seconds", type=_SECONDS, default=20.0, help="Time limit of a mirror, in seconds.")
-def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
+def _fetch(dataset: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch missing and damaged files into --data or the cache."""
     from harness.data import training_images
 
-    spec = datasets.dataset(name)
+    spec = datasets.dataset(dataset)
     names = training_images.fetch(spec, data, mirror_seconds)
     _show(training_images.check(spec, data) | {"fetched": names}, as_json)
 
@@ -65,11 +63,11 @@ def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -
 @data.command("check", short_help="Check every file by its hash.")
 @_dataset
 @options.json_and("data")
-def _check_files(name: str, data: Path | None, as_json: bool) -> None:
+def _check_files(dataset: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 if a file is missing or damaged."""
     from harness.data import own, training_images
 
-    spec = datasets.dataset(name)
+    spec = datasets.dataset(dataset)
     document = training_images.check(spec, data)
     if spec.sha256:
         own.check_facts(spec)
@@ -152,16 +150,7 @@ def _remove(name: str, force: bool) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write, with examples of each class.")
 def _describe(
-    source: str,
-    data: Path | None,
-    shape: Shape | None,
-    group_by: str | None,
-    channels: str | None,
-    name: str,
-    allow_overlap: bool,
-    score: str,
-    html: Path | None,
-    as_json: bool,
+    source: str, data: Path | None, name: str, score: str, html: Path | None, as_json: bool, **own: Any
 ) -> None:
     """Describe a data set, with the accuracies that the test part can prove.
 
@@ -179,7 +168,7 @@ def _describe(
     from harness.data.own import SourceOptions, data_name, descriptions
     from harness.data.training_images import load
 
-    source_options = SourceOptions(shape, group_by, score == "balanced", channels, allow_overlap)
+    source_options = SourceOptions(balanced=score == "balanced", **own)
     if source in datasets.DATASETS:
         if source_options != SourceOptions() or name:
             option = "--name" if name else source_options  # printed as options
@@ -202,15 +191,15 @@ def _describe(
 @data.command("path", short_help="Print the folder that holds the files.")
 @_dataset
 @options.json_and("data")
-def _path(name: str, data: Path | None, as_json: bool) -> None:
+def _path(dataset: str, data: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files of a data set; the files are not read.
 
     If DATASET is a path, its data are first read and stored in the workspace.
     """
     from harness.data import training_images
 
-    folder = str(training_images.find(datasets.dataset(name), data))
-    options.print_result(as_json, {"dataset": name, "path": folder}, folder)
+    folder = str(training_images.find(datasets.dataset(dataset), data))
+    options.print_result(as_json, {"dataset": dataset, "path": folder}, folder)
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:

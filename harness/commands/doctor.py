@@ -20,18 +20,7 @@ import click
 
 from harness.data import datasets
 from harness.interface import options
-from harness.system import files
-from harness.system.errors import (
-    DISTRIBUTION,
-    ContentError,
-    DataError,
-    DeviceError,
-    HarnessError,
-    Interrupted,
-    TargetMissed,
-    UsageError,
-    as_command,
-)
+from harness.system import errors, files
 from harness.system.machine import choose_device, core_count, cores_by_quota, device_name, processor_flags
 from harness.system.terminal import console, counted, show_table
 from search_spaces.network import MNIST, analyse
@@ -43,8 +32,7 @@ _ENOUGH_DISK_BYTES = 500 * 2**20
 # Network with most kinds of counted parameters: a tied kernel, biases and BN.
 _PROBE_NETWORK = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 # Names of the errors in JSON output, by exit code of a failed check.
-_FAMILIES = (UsageError, TargetMissed, ContentError, DataError, DeviceError, Interrupted)
-_ERROR_KINDS = {family.exit_code: family.kind for family in _FAMILIES}
+_ERROR_KINDS = {family.exit_code: family.kind for family in errors.HarnessError.__subclasses__()}
 _VERDICT_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -85,14 +73,16 @@ def _check(name: str, probe: Callable[[], _Finding]) -> _CheckResult:
     """Return the result of a probe; a probe fails by raising any exception."""
     try:
         finding = probe()
-    except HarnessError as error:
+    except errors.HarnessError as error:
         # Different counts are an internal error with exit code 1, here a fault of the installation.
-        code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
+        code = error.exit_code if error.exit_code > 1 else errors.DeviceError.exit_code
         return _CheckResult(name, error.message, "fail", error.hint or "", code)
     except Exception as error:
         # Any fault of a library is reported here, and the remaining checks must still run.
         first_line = str(error).strip().partition("\n")[0] or "no message"
-        return _CheckResult(name, f"{type(error).__name__}: {first_line}", "fail", _REINSTALL, DeviceError.exit_code)
+        return _CheckResult(
+            name, f"{type(error).__name__}: {first_line}", "fail", _REINSTALL, errors.DeviceError.exit_code
+        )
     verdict: Literal["ok", "warn"] = "warn" if finding.advice else "ok"
     return _CheckResult(name, finding.message, verdict, finding.advice, facts=finding.facts)
 
@@ -110,7 +100,7 @@ def _python() -> _Finding:
 
 
 def _packages() -> _Finding:
-    lines = importlib.metadata.requires(DISTRIBUTION) or []
+    lines = importlib.metadata.requires(errors.DISTRIBUTION) or []
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
     versions = {name: importlib.metadata.version(name) for name in names}
     return _Finding(", ".join(f"{name} {version}" for name, version in versions.items()), versions)
@@ -124,7 +114,7 @@ def _torch() -> _Finding:
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
     # The gradient of a pixel is the number of 3x3 windows that contain the pixel: 4 in the middle of 4x4 pixels.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
-        raise DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
+        raise errors.DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
     cuda = torch.version.cuda  # None if torch was built for the CPU only
     facts = {"version": torch.__version__, "built_for_cuda": cuda, "device": str(device), "name": device_name(device)}
     platform_name = f"CUDA {cuda}" if cuda else "the CPU only"
@@ -169,7 +159,8 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Finding:
         if folder is not None:
             raise
         # Only a warning: the first command that trains fetches the data.
-        advice = f"'{as_command('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
+        command = errors.as_command("data", "fetch", "--dataset", spec.name)
+        advice = f"'{command}' downloads the data set; or {error.hint}"
         return _Finding(f"no copy of {spec.name} yet: {error.message}", {}, advice)
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
     return _Finding("{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts)
@@ -203,14 +194,10 @@ def _libraries() -> _Finding:
     matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
     required_torch = next((match[1] for match in matches if match), None)  # None: any version
     is_complete = torchvision.extension._has_ops()
-    facts = {
-        "file": path,
-        "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
-        "version": str(torchvision.__version__),
-        "torch": version,
-        "made_for_torch": required_torch,
-        "fits": required_torch in (None, version.partition("+")[0]) and is_complete,
-    }
+    facts: dict[str, Any] = {"file": path, "version": str(torchvision.__version__), "torch": version}
+    facts["distributions"] = importlib.metadata.packages_distributions().get("torchsummary", [])
+    facts["made_for_torch"] = required_torch
+    facts["fits"] = required_torch in (None, version.partition("+")[0]) and is_complete
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
     if is_complete:
         return _Finding(message, facts)
@@ -220,7 +207,7 @@ def _libraries() -> _Finding:
 
 
 @click.command(short_help="Check the installation, the device and the data.")
-@options.dataset_as_argument()
+@options.dataset_as_argument
 @options.json_and("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:

@@ -159,14 +159,8 @@ def _evaluate_weights(
         classifier = SeededModule(module, spec.classes, ends_in_softmax=False)
         name = f"{network} --weights {path.name}"
         result = evaluate_weights(classifier, name, images, scale, workspace.test_log if reads_test else None)
-    facts: dict[str, Any] = {
-        "network": network,
-        "weights": str(path),
-        "location": location,
-        "dataset": spec.name,
-        "images": part,
-    }
-    facts |= {"mean": scale[0], "deviation": scale[1], "accuracy_pct": result.accuracy_pct}
+    facts: dict[str, Any] = {"network": network, "weights": str(path), "location": location, "dataset": spec.name}
+    facts |= {"images": part, "mean": scale[0], "deviation": scale[1], "accuracy_pct": result.accuracy_pct}
     mean, deviation = (", ".join(f"{value:g}" for value in values) for values in scale)
     text = f"{network}: {counted(result.errors, 'error')} in {result.images:,} {spec.name} {part} images"
     text += f" ({result.accuracy_pct:.2f} %), pixels (x - {mean}) / {deviation} with x from 0 to 1"
@@ -185,19 +179,13 @@ def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration |
     seed_rows = [asdict(item) | {name: getattr(item, name) for name in properties} for item in seeds]
     for row in seed_rows:
         del row["group_sizes"]  # facts of the images, not of a seed
-    return {
-        "hash": record.hash,
-        "parameters": record.parameters,
-        "dataset": record.dataset,
-        "recipe": record.recipe_name,
-        "images": f"{record.dataset} test" if entry is None else entry.on,
-        "mean_accuracy_pct": statistics.mean([item.accuracy_pct for item in seeds]),
-        "lower_bound_pct": bound_pct,
-        "lower_bound_images_pct": images_bound_pct,
-        **({} if entry is None else {"on_sha256": entry.on_sha256}),
-        "seeds": seed_rows,
-        "class_scores": _class_rows(record, seeds),
-    }
+    document: dict[str, Any] = {field: getattr(record, field) for field in ("hash", "parameters", "dataset")}
+    document |= {"recipe": record.recipe_name, "images": f"{record.dataset} test"}
+    document["mean_accuracy_pct"] = statistics.mean([item.accuracy_pct for item in seeds])
+    document |= {"lower_bound_pct": bound_pct, "lower_bound_images_pct": images_bound_pct}
+    if entry is not None:
+        document |= {"images": entry.on, "on_sha256": entry.on_sha256}
+    return document | {"seeds": seed_rows, "class_scores": _class_rows(record, seeds)}
 
 
 def _text(record: Record, seeds: Sequence[Evaluation], document: dict[str, Any]) -> str:

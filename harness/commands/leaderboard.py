@@ -45,7 +45,7 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 # The data set may be stated as the argument DATASET or as ``--dataset``.
 @click.command(short_help="Show the leaderboard.")
-@options.dataset_as_argument()
+@options.dataset_as_argument
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
 @click.option("--target", type=PER_CENT, help="Only rows of this target, in per cent.")
@@ -122,11 +122,8 @@ def leaderboard(
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
-    matches = [
-        row
-        for row in standings.rows
-        if dataset_name in (None, row.dataset) and tier in (None, row.tier) and target in (None, row.target_pct)
-    ]
+    matches = [row for row in standings.rows if dataset_name in (None, row.dataset)]
+    matches = [row for row in matches if tier in (None, row.tier) and target in (None, row.target_pct)]
     page = {}
     if html:
         from reports.board import write_leaderboard

@@ -10,7 +10,7 @@ from harness.interface import api, options
 
 
 @click.command(short_help="Forecast the result and the duration of a search.")
-@options.dataset_as_argument()
+@options.dataset_as_argument
 @options.of(api.quote)
 def quote(as_json: bool, **arguments: Any) -> None:
     """Train a few networks on DATASET, and forecast the result and the duration of a search for the target.

@@ -28,13 +28,12 @@ def report(
     name: str | None,
     as_json: bool,
     storage: str | None,
-    *,
     watch: bool,
     opens_browser: bool,
     figures: bool,
     tables: bool,
     markdown: bool,
-) -> int:
+) -> None:
     """Write the report of STUDY, an HTML file that works offline, and print the path.
 
     STUDY is a name, or the path of a study's folder or report; without STUDY, the latest study is used.
@@ -51,24 +50,37 @@ def report(
         raise UsageError("--storage cannot be combined with --watch and --markdown")
     if markdown and (opens_browser or watch or figures or tables):
         raise UsageError("--markdown writes no file and cannot be combined with --open, --watch, --figures or --tables")
+    from reports import study_facts, study_page
+
     workspace = files.workspace()
     folder = _study_folder(name, workspace)
     if markdown:
-        from reports.study_facts import read_study
-        from reports.study_page import study_summary
-
-        text = study_summary(read_study(folder, workspace))
+        text = study_page.study_summary(study_facts.read_study(folder, workspace))
         options.print_result(as_json, {"markdown": text}, text.removesuffix("\n"))
-        return 0
+        return
     if storage is not None:
         _mirror(folder, storage)
-    document = _study_report(
-        folder, workspace, watch=watch, opens_browser=opens_browser, figures=figures, tables=tables
-    )
+    path = folder / "report.html"
+    if watch:
+        from harness.interface import session
+
+        say(f"watching {path}")
+        if opens_browser:
+            webbrowser.open(path.absolute().as_uri())
+        session.watch(folder, workspace)
+    else:
+        with busy(f"writing the report of {folder.name}"):
+            study_page.write_report(folder, workspace)
+    document: dict[str, Any] = {"report": str(path), "study": folder.name}
+    if figures or tables:
+        info = study_facts.read_study(folder, workspace)
+        paths = study_page.write_figures(info, folder / "figures") if figures else []
+        if tables:
+            paths += study_page.write_tables(info, folder)
+        document["files"] = [str(file) for file in paths]
     if opens_browser and not watch:
-        webbrowser.open(Path(document["report"]).absolute().as_uri())
-    options.print_result(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
-    return 0
+        webbrowser.open(path.absolute().as_uri())
+    options.print_result(as_json, document, "\n".join([str(path), *document.get("files", [])]))
 
 
 def _study_folder(name: str | None, workspace: Workspace) -> Path:
@@ -100,30 +112,3 @@ def _mirror(folder: Path, storage: str) -> None:
         mirror.entries = study.entries
         if not mirror.finish(seconds=None):
             raise UsageError("cannot update the database of --storage; run the same command again to continue")
-
-
-def _study_report(
-    folder: Path, workspace: Workspace, *, watch: bool, opens_browser: bool, figures: bool, tables: bool
-) -> dict[str, Any]:
-    """Write the report of a study, with figures and tables."""
-    from reports import study_facts, study_page
-
-    path = folder / "report.html"
-    if watch:
-        from harness.interface import session
-
-        say(f"watching {path}")
-        if opens_browser:
-            webbrowser.open(path.absolute().as_uri())
-        session.watch(folder, workspace)
-    else:
-        with busy(f"writing the report of {folder.name}"):
-            study_page.write_report(folder, workspace)
-    document: dict[str, Any] = {"report": str(path), "study": folder.name}
-    if figures or tables:
-        info = study_facts.read_study(folder, workspace)
-        paths = study_page.write_figures(info, folder / "figures") if figures else []
-        if tables:
-            paths += study_page.write_tables(info, folder)
-        document["files"] = [str(file) for file in paths]
-    return document

@@ -21,7 +21,7 @@ from search_spaces.space import Metric
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
-@options.dataset_as_argument()
+@options.dataset_as_argument
 @options.of(api.search)
 @click.pass_context
 def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **arguments: Any) -> int:

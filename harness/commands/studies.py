@@ -64,16 +64,11 @@ def studies(remove: str | None, as_json: bool) -> int:
 def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
     """Return a study as JSON values; the network is None without a confirmed or chosen network."""
     network = standing.network
-    return {
-        "study": study.folder.name,
-        "dataset": study.config.dataset,
-        "target_pct": study.config.target_pct,
-        "seconds": round(study.seconds, 1),
-        "trained": study.trained_count,
-        "hash": None if network is None else network.hash,
-        "parameters": None if network is None else network.parameters,
-        "tier": standing.tier or None,
-    }
+    config = study.config
+    document = {"study": study.folder.name, "dataset": config.dataset, "target_pct": config.target_pct}
+    document |= {"seconds": round(study.seconds, 1), "trained": study.trained_count}
+    document |= {field: None if network is None else getattr(network, field) for field in ("hash", "parameters")}
+    return document | {"tier": standing.tier or None}
 
 
 def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
@@ -86,14 +81,10 @@ def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
     if len(members) > 1:
         title = f"{name} ({len(members)} studies)"
         verdict = ", ".join(f"{count} {words}" for words, count in verdicts.items())
-    return [
-        title,
-        _range([study.config.target_pct for study in members]),
-        duration_text(sum(study.seconds for study in members)),
-        str(sum(study.trained_count for study in members)),
-        _range(sizes),
-        verdict,
-    ]
+    targets = _range([study.config.target_pct for study in members])
+    seconds = sum(study.seconds for study in members)
+    trained_count = sum(study.trained_count for study in members)
+    return [title, targets, duration_text(seconds), str(trained_count), _range(sizes), verdict]
 
 
 def _range(values: Sequence[float]) -> str:

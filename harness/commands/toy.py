@@ -14,18 +14,7 @@ from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
 from harness.system.terminal import aligned
-from harness.toy.backprop import (
-    BACKWARD,
-    EXAMPLE,
-    FORWARD,
-    GRADIENTS,
-    LEARNING_RATES,
-    START,
-    WEIGHTS,
-    forward_and_backward,
-    gradients,
-    with_numbers,
-)
+from harness.toy import backprop
 from harness.toy.rates import RateCurve, checked_gradients, largest_difference, rate_curve, remarks, shortest
 
 
@@ -69,16 +58,16 @@ def toy(
     """
     from harness.training.result import finite
 
-    rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
-    curves = [rate_curve(START, rate, iterations, target) for rate in rates]
-    quantities = forward_and_backward(START)
+    rates = tuple(dict.fromkeys(learning_rates or backprop.LEARNING_RATES))
+    curves = [rate_curve(backprop.START, rate, iterations, target) for rate in rates]
+    quantities = backprop.forward_and_backward(backprop.START)
     paths = [] if out is None else _write(out)
     if figure is not None:
         write_figure(rates_figure(curves, target), figure)
         paths.append(figure)
     document: dict[str, Any] = {
         "initial_loss": quantities["E_total"],
-        "gradients": gradients(quantities),
+        "gradients": backprop.gradients(quantities),
         "curves": {str(curve.learning_rate): list(map(finite, curve.losses)) for curve in curves},
         "target": target,
         "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
@@ -87,7 +76,7 @@ def toy(
     }
     paragraphs = [_network_text(quantities), _rates_text(curves, target)]
     if with_check:
-        by_source = checked_gradients(START)
+        by_source = checked_gradients(backprop.START)
         differences = {source: largest_difference(by_source, source) for source in by_source if source != "chain_rule"}
         document["checks"] = {source: by_source[source] for source in differences}
         document["checks"] |= {f"{source}_max_difference": largest for source, largest in differences.items()}
@@ -110,18 +99,23 @@ def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mappi
 def _network_text(numbers: Mapping[str, float]) -> str:
     """Return the quantities of the network by name as formulas, with the numbers inserted, and as values."""
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
-    lines += ["  " + "  ".join(f"{name} {numbers[name]:g}" for name in names) for names in (EXAMPLE, WEIGHTS)]
+    lines += [
+        "  " + "  ".join(f"{name} {numbers[name]:g}" for name in names)
+        for names in (backprop.EXAMPLE, backprop.WEIGHTS)
+    ]
     for title, formulas in (
-        ("Forward: input and output of each unit, and the loss", FORWARD),
-        ("Backward: dE_dw1 is the derivative of E_total with respect to w1, and so on", BACKWARD),
+        ("Forward: input and output of each unit, and the loss", backprop.FORWARD),
+        ("Backward: dE_dw1 is the derivative of E_total with respect to w1, and so on", backprop.BACKWARD),
     ):
         rows = [
-            (name, f"= {formula}", f"= {with_numbers(formula, numbers)}", f"= {numbers[name]: .12f}")
+            (name, f"= {formula}", f"= {backprop.with_numbers(formula, numbers)}", f"= {numbers[name]: .12f}")
             for name, formula in formulas.items()
         ]
         lines += ["", title, "", *(f"  {line}" for line in aligned(rows, "<"))]
     lines += ["", "The eight gradients, each in a single formula", ""]
-    lines += [f"  dE_d{name} = {numbers[f'dE_d{name}']: .12f} = {formula}" for name, formula in GRADIENTS.items()]
+    lines += [
+        f"  dE_d{name} = {numbers[f'dE_d{name}']: .12f} = {formula}" for name, formula in backprop.GRADIENTS.items()
+    ]
     return "\n".join(lines)
 
 

@@ -91,9 +91,8 @@ def explain(
     argument = network_argument(network, files.workspace(), task, only_notation=torch)
     architecture = argument.architecture
     if torch and architecture.user_module is not None:
-        raise UsageError(
-            "the option torch compares networks of the notation; a module is counted by torch and fvcore already"
-        )
+        reason = "a module is counted by torch and fvcore already"
+        raise UsageError(f"the option torch compares networks of the notation; {reason}")
     if argument.translated_module:
         say(f"notation: {architecture}")
     if argument.name in NOTES:
@@ -353,26 +352,17 @@ def _exported(weights: Weights, network: TrainedNetwork, targets: Mapping[str, P
         facts_of_formats.append({"file": str(path), "format": name, **export_files.facts, "size_bytes": size_bytes})
     write_together(contents)
     analysis = analyse(network.architecture, network.images.dataset.task)
-    training = {"trained": weights.epochs is not None, "match": weights.match}
+    facts: dict[str, Any] = {"architecture": str(network.architecture), "hash": network.architecture.hash}
+    facts |= {name: getattr(analysis, name) for name in ("parameters", "stored_numbers")}
+    facts |= {"trained": weights.epochs is not None, "match": weights.match}
     if weights.epochs is not None:
-        training["epochs"] = weights.epochs
-    return Exported(
-        {
-            "architecture": str(network.architecture),
-            "hash": network.architecture.hash,
-            "parameters": analysis.parameters,
-            "stored_numbers": analysis.stored_numbers,
-            **training,
-            **{name: network.about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
-            "seed_index": weights.seed.index,
-            "seed": run.seed,
-            "engine": run.environment.engine if run.environment else None,
-            "train_seconds": run.train_seconds,
-            "recorded_weights_sha256": recorded_run.weights_sha256 if recorded_run else None,
-            "recorded_engine": recorded_run.environment.engine if recorded_run else None,
-            "files": facts_of_formats,
-        }
-    )
+        facts["epochs"] = weights.epochs
+    facts |= {name: network.about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")}
+    facts |= {"seed_index": weights.seed.index, "seed": run.seed, "train_seconds": run.train_seconds}
+    facts["engine"] = run.environment.engine if run.environment else None
+    facts["recorded_weights_sha256"] = recorded_run.weights_sha256 if recorded_run else None
+    facts["recorded_engine"] = recorded_run.environment.engine if recorded_run else None
+    return Exported(facts | {"files": facts_of_formats})
 
 
 # Search ----------------------------------------------------------------------------------------------------------
@@ -445,22 +435,9 @@ def quote(
     >>> len(forecast.parameters), forecast.document()["linear"]["parameters"]
     (3, 7850)
     """
+    request = SearchRequest(**locals())  # the arguments have the names of the fields
     from harness.interface.session import probe_forecast
 
-    request = SearchRequest(
-        dataset=dataset,
-        data=data,
-        budget=budget,
-        limits=limits,
-        target_pct=target_pct,
-        space=space,
-        recipe=recipe,
-        time=time,
-        seed=seed,
-        workers=workers,
-        device=device,
-        engine=engine,
-    )
     check_may_start()
     return Quote(probe_forecast(request))
 
@@ -507,21 +484,10 @@ def verify(
     >>> result.tier, len(result.record.seeds)
     ('measured', 2)
     """
+    arguments = dict(locals())  # the arguments have the names of the fields of a request
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
 
-    request = VerifyRequest(
-        network=network,
-        seeds=seeds,
-        target_pct=target_pct,
-        recipe=recipe,
-        epochs=epochs,
-        dataset=dataset,
-        name=name,
-        workers=cast("int | None", workers),
-        device=device,
-        engine=engine,
-        data=cast("Path | None", data),
-    )
+    request = VerifyRequest(**arguments)
     check_may_start()
     return run_verification(plan_verification(request, files.workspace()), files.workspace(), request.data)
 
@@ -645,13 +611,8 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
     name = None if dataset is None else datasets.dataset_of_option(cast(str, dataset)).name
     rows = survey(files.workspace()).rows
     names = network_names((row.architecture, row.parameters) for row in rows)
-    return pandas.DataFrame(
-        [
-            {"network": row.name or names[row.hash]} | document_of(row)
-            for row in rows
-            if name in (None, row.dataset) and target_pct in (None, row.target_pct)
-        ]
-    )
+    matches = [row for row in rows if name in (None, row.dataset) and target_pct in (None, row.target_pct)]
+    return pandas.DataFrame([{"network": row.name or names[row.hash]} | document_of(row) for row in matches])
 
 
 @options.takes(name="Name or folder; the latest study for None.")

@@ -34,15 +34,7 @@ from harness.system.document import read_each
 from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
-from harness.training.module_source import (
-    code_of,
-    is_module,
-    load_value,
-    made_module,
-    name_of,
-    names_module,
-    notebook_hint,
-)  # fmt: skip
+from harness.training import module_source
 from harness.training.recipe import (
     RECIPES,
     NamedRecipe,
@@ -121,7 +113,7 @@ def only_row(
 
     Args:
         argument: Network with rows.
-        dataset: Name of the data set; None accepts all.
+        dataset: Name of the data set; None and ``auto`` accept all.
         target_pct: Target in per cent; None accepts all.
         recipe: Name or hash of the recipe, or ``@FILE``; rows with other recipes count if no row has the recipe, and
             rows that differ only in the recipe count as equal. None accepts all.
@@ -129,7 +121,7 @@ def only_row(
     Raises:
         ContentError: Several different rows fit.
     """
-    candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
+    candidates = [row for row in argument.rows if dataset in (None, AUTO) or row.dataset in (None, dataset)]
     candidates = with_recipe(candidates, recipe) or candidates
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
@@ -244,15 +236,13 @@ def network_argument(
     if isinstance(network, Trial):
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
-    if is_module(network):
+    if module_source.is_module(network):
         module_class = network if isinstance(network, type) else type(network)
         describe = partial(_description, cast(Any, network), task)
         return _module_argument(network, module_class.__name__, describe, task, only_notation)
     if not isinstance(network, Architecture):
-        allowed_forms = (
-            "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
-        )
-        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; {allowed_forms}")
+        forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
+        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
     return NetworkArgument(network)
 
 
@@ -268,9 +258,9 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
         return NetworkArgument(_parsed(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
-    if names_module(argument):
+    if module_source.names_module(argument):
         describe = partial(_named_description, argument, task)
-        return _module_argument(load_value(argument), argument, describe, task, only_notation)
+        return _module_argument(module_source.load_value(argument), argument, describe, task, only_notation)
     if is_hash_or_name(argument):
         return _known_network(argument, workspace)
     try:
@@ -298,7 +288,7 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
 def _hint_of_file(path: str) -> str:
     """Return the argument that was probably meant by a path without ``@``."""
     if path.endswith(".ipynb"):
-        return notebook_hint(path)
+        return module_source.notebook_hint(path)
     if path.endswith(".py"):
         names = _definitions(Path(path)) or ["NAME"]
         return f"PyTorch modules have a name: {' or '.join(f'{path}:{name}' for name in names)}"
@@ -329,7 +319,7 @@ def _module_argument(
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import tensor_names, translate
 
-    instance = made_module(module, name)
+    instance = module_source.made_module(module, name)
     try:
         translation = translate(instance, task, name)
     except Untranslatable as error:
@@ -355,7 +345,7 @@ def _named_description(name: str, task: Task) -> Description:
     """Return the description of ``FILE.py:NAME`` or ``package.module:NAME``."""
     from harness.training.user_module import described
 
-    return described(name, code_of(name), task)
+    return described(name, module_source.code_of(name), task)
 
 
 def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
@@ -365,8 +355,8 @@ def _description(module: nn.Module | type[nn.Module], task: Task) -> Description
     """
     from harness.training.user_module import describe
 
-    nameless_network = describe("", "", task, lambda: made_module(copy.deepcopy(module), "the module"))
-    name = name_of(module)
+    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(module), "the module"))
+    name = module_source.name_of(module)
     if name:
         with suppress(HarnessError):
             named_network = _named_description(name, task)

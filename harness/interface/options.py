@@ -109,34 +109,25 @@ def json_and(*names: str) -> Callable[[_F], _F]:
     return decorated
 
 
-def dataset_as_argument(name: str = "dataset") -> Callable[[_F], _F]:
-    """Return a decorator that gives a command the argument DATASET, which means the same as the option ``--dataset``.
+def dataset_as_argument(command: _F) -> _F:
+    """Give a command the argument DATASET, which means the same as the option ``--dataset``."""
 
-    Args:
-        name: Name of the parameter of ``--dataset``, which gets the value of the argument.
-    """
+    @functools.wraps(command)
+    def merged(*arguments: Any, dataset_argument: str | None, **keywords: Any) -> Any:
+        context = click.get_current_context()
+        if dataset_argument is not None:
+            if context.get_parameter_source("dataset") is ParameterSource.COMMANDLINE:
+                raise click.UsageError("DATASET and --dataset cannot be combined")
+            context.set_parameter_source("dataset", ParameterSource.COMMANDLINE)
+            keywords["dataset"] = dataset_argument
+        return command(*arguments, **keywords)
 
-    def decorated(command: _F) -> _F:
-        @functools.wraps(command)
-        def merged(*arguments: Any, dataset_argument: str | None, **keywords: Any) -> Any:
-            context = click.get_current_context()
-            if dataset_argument is not None:
-                if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                    raise click.UsageError("DATASET and --dataset cannot be combined")
-                context.set_parameter_source(name, ParameterSource.COMMANDLINE)
-                keywords[name] = dataset_argument
-            return command(*arguments, **keywords)
-
-        declaration = DECLARED["dataset"]
-        return click.argument(
-            "dataset_argument",
-            metavar="[DATASET]",
-            required=False,
-            type=declaration.kind,
-            shell_complete=_completed(declaration),
-        )(merged)  # type: ignore[return-value]
-
-    return decorated
+    declaration = DECLARED["dataset"]
+    completed = _completed(declaration)
+    argument = click.argument(
+        "dataset_argument", metavar="[DATASET]", required=False, type=declaration.kind, shell_complete=completed
+    )
+    return argument(merged)  # type: ignore[return-value]
 
 
 def takes(**helps: str) -> Callable[[_F], _F]:
@@ -225,7 +216,7 @@ def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]
     lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in options)
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
     for declaration in reversed([*options]):
-        if declaration.is_on_command_line:
+        if declaration.group is not None:
             _click_option(declaration)(function)
 
 

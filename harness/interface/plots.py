@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.system.errors import UsageError
 from harness.system.files import check_writable, write_together
@@ -28,8 +28,7 @@ def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[
         config: Configuration of the study, which sets the threshold and the label of the cost axis.
         points: Cost and validation accuracy (per cent) of each network, by at most three kinds such as ``confirmed``.
     """
-    figure = _figure()
-    axes = figure.subplots()
+    figure, axes = _figure()
     for (kind, members), marker in zip(points.items(), "o^*", strict=False):
         costs = [cost for cost, _ in members]
         accuracies = [accuracy for _, accuracy in members]
@@ -47,8 +46,7 @@ def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
         curves: Losses of each learning rate.
         target: Loss to mark with a horizontal line.
     """
-    figure = _figure()
-    axes = figure.subplots()
+    figure, axes = _figure()
     for curve in curves:
         axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")
     axes.axhline(target, linestyle="--", color="grey", label=f"target {target:g}")
@@ -74,8 +72,9 @@ def write_figure(figure: Figure, path: Path) -> None:
     write_together({path: content.getvalue()})
 
 
-def _figure() -> Figure:
+def _figure() -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
 
     # ``Figure`` is used without pyplot, so that the pyplot state of the caller does not change.
-    return Figure(figsize=_SIZE, layout="constrained")
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    return figure, figure.subplots()

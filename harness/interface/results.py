@@ -100,7 +100,7 @@ class Explanation(TextResult):
             document["parts"] = [asdict(part) for part in self.parts]
         return document
 
-    def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
+    def rows(self) -> Iterator[tuple[str, ...]]:
         """Yield (op, output shape, parameters, MACs, receptive field) as text for each op, and a row of totals.
 
         A residual sum has a row of totals, followed by indented rows of the ops and a closing bracket. The parameters
@@ -142,9 +142,7 @@ class Explanation(TextResult):
         return "\n".join(lines)
 
 
-def _rows_of_sum(
-    residual: Op, shape: Shape, stored_ties: set[str], indent: str
-) -> Iterator[tuple[str, str, str, str, str]]:
+def _rows_of_sum(residual: Op, shape: Shape, stored_ties: set[str], indent: str) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the ops inside a residual sum with the input ``shape``, and a closing bracket.
 
     An ``Analysis`` has only the totals of the sum. A sum inside the sum has no figures.
@@ -251,11 +249,9 @@ class Quote(TextResult):
         probed = self.probed
         config = probed.plan.config
         return {
-            "dataset": config.dataset,
-            "budget": config.budget,
-            "target_pct": config.target_pct,
-            "threshold_pct": config.threshold_pct,
-            "space": config.space,
+            **{
+                field: getattr(config, field) for field in ("dataset", "budget", "target_pct", "threshold_pct", "space")
+            },
             "recipe": config.recipe_name,
             **document_of(probed.quote),
             "linear": linear_document(probed.linear),
@@ -334,12 +330,10 @@ class Exported(TextResult):
         training_text = f"{epochs} in {{train_seconds:.0f}} s ({{engine}})"
         source = training_text.format(**self.facts) if self.facts["trained"] else "weights of the record"
         test_set = "copied, a logged read" if any("test_images" in file for file in self.facts["files"]) else "not read"
-        head = (
-            "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
-            "{seed_index}".format(**self.facts)
-        )
+        network = "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers)".format(**self.facts)
+        training = "recipe {recipe} on {dataset}, seed {seed_index}".format(**self.facts)
         lines = [
-            f"{head}: {source}; the test set was {test_set}",
+            f"{network}, {training}: {source}; the test set was {test_set}",
             f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
         ]
         for file in self.facts["files"]:
@@ -623,13 +617,13 @@ class Study(TextResult):
         from harness.evidence.record import read_all
 
         task = (self.config.dataset, self.config.target_pct)
-        verified_rows = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
-        records = []
-        for record in read_all(self._workspace.records):
-            is_verified = (record.hash, record.recipe_hash, record.dataset, record.target_pct) in verified_rows
-            if is_verified or (record.search_summary is not None and record.search_summary.study == self.name):
-                records.append(record)
-        return records
+        keys = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
+        return [
+            record
+            for record in read_all(self._workspace.records)
+            if (record.hash, record.recipe_hash, record.dataset, record.target_pct) in keys
+            or (record.search_summary is not None and record.search_summary.study == self.name)
+        ]
 
     def _trial(self, candidate: Candidate) -> Trial:
         proposal = candidate.proposal

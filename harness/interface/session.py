@@ -17,7 +17,7 @@ from harness.data.datasets import DATASETS
 from harness.interface import options
 from harness.interface.logs import logger_of
 from harness.searching.baselines import baseline_networks, trials_beside_baselines
-from harness.searching.search_state import Moment, Observer, Search
+from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
@@ -38,7 +38,6 @@ from harness.training.result import Purpose, Result
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
-    from harness.evidence.leaderboard_table import Verdict
     from harness.evidence.record import Record
     from harness.searching.advice import SearchOutcome
     from harness.searching.plan import SearchPlan
@@ -130,6 +129,7 @@ def run_search_with_progress(
     """
     from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_arguments
+    from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
     from reports.study_page import write_report
@@ -168,7 +168,10 @@ def run_search_with_progress(
             run_search(search, ["harness", *search_arguments(stated_options)])
             try:
                 if not search.interrupted:
-                    verdict = _verify_winner(plan, search, progress)
+                    progress.show("verifying")
+                    verdict = conclude(plan, search, progress.on_worker_event, progress.say)
+                    if verdict is not None:
+                        _write_tryout_page(plan, verdict.record)
             finally:
                 if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
@@ -189,17 +192,6 @@ def _opened_state(plan: SearchPlan) -> StudyState:
     state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, plan.config))
     _say_begin(plan, None if is_new else state.seconds)
     return state
-
-
-def _verify_winner(plan: SearchPlan, search: Search, progress: SearchReporter) -> Verdict | None:
-    """Verify the winner of a search and write the page on which a browser runs the verified network."""
-    from harness.searching.conclude import conclude
-
-    progress.show("verifying")
-    verdict = conclude(plan, search, progress.on_worker_event, progress.say)
-    if verdict is not None:
-        _write_tryout_page(plan, verdict.record)
-    return verdict
 
 
 def _is_first_on_own_data(plan: SearchPlan) -> bool:
@@ -235,10 +227,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
 
 @contextmanager
 def _listening(
-    state: StudyState,
-    on_event: Callable[[events.Event], object] | None,
-    log_kinds: Sequence[str],
-    progress: Reporter,
+    state: StudyState, on_event: Callable[[events.Event], object] | None, log_kinds: Sequence[str], progress: Reporter
 ) -> Iterator[list[Listener]]:
     """Yield observers that pass events to ``on_event`` and to the loggers ``log_kinds``: tensorboard, mlflow.
 
@@ -264,7 +253,7 @@ def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict
     """
     stated_options: dict[str, tuple[str, ...]] = {}
     for name, option in options_of(type(request)).items():
-        if not option.is_on_command_line or origins[name] not in ("commandline", "call"):
+        if option.group is None or origins[name] not in ("commandline", "call"):
             continue
         flag = option.flags[0]
         value = getattr(request, name)

@@ -113,8 +113,7 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
     if isinstance(request.network, Trial | Study):
         # A trial keeps the recipe of the study, even if the test data set differs.
         return argument, argument.rows[0]
-    dataset = None if request.dataset == datasets.AUTO else request.dataset
-    return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe=request.recipe)
+    return argument, only_row(argument, dataset=request.dataset, target_pct=request.target_pct, recipe=request.recipe)
 
 
 def run_verification(
@@ -189,13 +188,10 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     from harness.evidence.verification_runs import declare_certificate
 
     workspace = files.workspace()
+    target_pct = converted("target_pct", PER_CENT, target_pct)
+    worker_limit = converted("workers", WORKERS, workers)
     request = VerifyRequest(
-        network=network,
-        seeds=seeds,
-        target_pct=converted("target_pct", PER_CENT, target_pct),
-        dataset=dataset,
-        workers=converted("workers", WORKERS, workers),
-        certify=True,
+        network=network, seeds=seeds, target_pct=target_pct, dataset=dataset, workers=worker_limit, certify=True
     )
     plan = plan_verification(request, workspace)
     declaration = declare_certificate(plan, workspace, seeds)

@@ -99,14 +99,13 @@ def seed_of_network(
     records = [each for each in record_files.read_all(workspace.records) if each.hash == architecture.hash]
     # Weights do not depend on the target of a row.
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
-    dataset_name = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
-    row = only_row(argument, dataset=dataset_name, target_pct=None, recipe=recipe)
+    row = only_row(argument, dataset=dataset, target_pct=None, recipe=recipe)
     recipe_choice = recipe_of(row, recipe, epochs, workspace)
     if row is not None and row.dataset is not None:
-        dataset_name = row.dataset
+        dataset = row.dataset
     same_recipe = [each for each in records if each.recipe_hash == recipe_choice.recipe.hash]
-    fitting_records = [each for each in same_recipe if dataset_name in (None, each.dataset)]
+    fitting_records = [each for each in same_recipe if dataset in (datasets.AUTO, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
     record = max(fitting_records, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     if record is not None and not retrain:
@@ -116,7 +115,7 @@ def seed_of_network(
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
             raise UsageError(f"{message}; the option retrain trains the seed again")
     recorded_run = None if record is None else record.seed(seed)
-    return SeedOfNetwork(architecture, recipe_choice, dataset_name or dataset, seed, record, recorded_run, retrain)
+    return SeedOfNetwork(architecture, recipe_choice, dataset, seed, record, recorded_run, retrain)
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
@@ -127,64 +126,50 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         DeviceError: The device is not available.
         TargetMissed: The training did not complete.
     """
-    if seed.record is None or seed.recorded_run is None or seed.retrain:
-        return _fresh_weights(seed, images, device=device, engine=engine)
     from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import network_of
-
-    weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
-    about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
-    network = TrainedNetwork(
-        seed.architecture,
-        network_of(weights, images.dataset.task),
-        about,
-        images,
-        seed.recipe.recipe,
-        record=seed.record,
-        recorded_run=seed.recorded_run,
-    )
-    match = "identical" if weights.sha256 == seed.recorded_run.weights_sha256 else "repeated"
-    return Weights(seed, network, seed.recorded_run, match)
-
-
-def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> Weights:
-    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
-    from harness.deployment.trained_network import TrainedNetwork
-    from harness.training.native.engine import engine_of_repeat
-    from harness.training.run import Job, properties
+    from harness.training.run import properties
     from harness.training.training_loop import final_network
 
     recorded_run = seed.recorded_run
-    beacon = ""
-    engine_of_record = None
-    if recorded_run is not None:
-        beacon = recorded_run.beacon or ""
-        engine_of_record = recorded_run.environment.engine
+    if seed.record is not None and recorded_run is not None and not seed.retrain:
+        weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
+        run: Result | SeedRun = recorded_run
+        model = network_of(weights, images.dataset.task)
+        about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+        match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
+        epochs = None
+    else:
+        run, training = _trained_again(seed, images, device=device, engine=engine)
+        model = final_network(training)
+        about = properties(run, images.dataset)
+        match = record_files.match(run, recorded_run)
+        epochs = run.trained_epochs
+        recorded_run = recorded_run if match == "identical" else None
+    network = TrainedNetwork(seed.architecture, model, about, images, seed.recipe.recipe, seed.record, recorded_run)
+    return Weights(seed, network, run, match, epochs)
+
+
+def _trained_again(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> tuple[Result, Training]:
+    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
+    from harness.training.native.engine import engine_of_repeat
+    from harness.training.run import Job
+
+    recorded_run = seed.recorded_run
     job = Job(
         architecture=seed.architecture,
         recipe=seed.recipe.recipe,
         recipe_name=seed.recipe.name,
         purpose=Purpose.VERIFY,
         seed_index=seed.index,
-        beacon=beacon,
+        beacon=(recorded_run.beacon if recorded_run else None) or "",
         device=device,
-        engine=engine_of_repeat(engine, engine_of_record),
+        engine=engine_of_repeat(engine, recorded_run.environment.engine if recorded_run else None),
     )
     result, training = train_here(job, images)
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {seed.index} {result.status}: {result.message}; nothing was written")
-    about = properties(result, images.dataset)
-    match = record_files.match(result, recorded_run)
-    network = TrainedNetwork(
-        seed.architecture,
-        final_network(training),
-        about,
-        images,
-        seed.recipe.recipe,
-        record=seed.record,
-        recorded_run=recorded_run if match == "identical" else None,
-    )
-    return Weights(seed, network, result, match, result.trained_epochs)
+    return result, training
 
 
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:

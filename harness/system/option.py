@@ -66,11 +66,6 @@ class Option(Generic[_Accepted, _Value]):
     origin_key: str | None = ""
     name: str = field(default="", init=False)
 
-    @property
-    def is_on_command_line(self) -> bool:
-        """Whether the argument of Python is also an option of the command line."""
-        return self.group is not None
-
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
         self.flags = self.flags or (f"--{name.replace('_', '-')}",)

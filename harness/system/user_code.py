@@ -184,10 +184,7 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def guarding_user_code(
-    name: str,
-    seconds: float = 60,
-    error_type: type[HarnessError] = ContentError,
-    clean: Callable[[str], str] = str,
+    name: str, seconds: float = 60, error_type: type[HarnessError] = ContentError, clean: Callable[[str], str] = str
 ) -> Iterator[None]:
     """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 

@@ -71,7 +71,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
         "settings": [*settings(info), *recipe_rows(info.config)],
         "mistakes": observed and [(item.image, item.predictions, item.seeds) for item in observed.mistakes],
         "caveats": caveats | {"seeds": [run.test_errors for run in caveats["seeds"]]},
-        "accounting": history.accounting(info),
+        "accounting": list(history.accounting(info).values()),
         "decided": [
             (item.elapsed, item.cost, item.state is NetworkState.CONFIRMED, item.max_cost)
             for item in info.study.decisions
@@ -306,10 +306,10 @@ def test_every_proposal_is_counted_exactly_once(realistic_template: Any, realist
     kinds = Counter(event["event"] for event in events)
     ends = [event for event in events if event["event"] == "finished" and event["run"]["purpose"] == "search"]
     complete = [event for event in ends if event["run"]["status"] == "complete"]
-    assert accounting.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
-    assert sum(number for _, number in accounting.rejections) == kinds["rejected"]
-    assert dict(accounting.steps) == {
-        "proposed": accounting.proposed,
+    assert accounting["proposed"] == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
+    assert sum(number for _, number in accounting["rejections"]) == kinds["rejected"]
+    assert dict(accounting["steps"]) == {
+        "proposed": accounting["proposed"],
         "within the limits": kinds["proposed"] + kinds["repeated"],
         "trained": len(ends),
         "not pruned": len(complete),
@@ -330,9 +330,9 @@ def test_rare_reasons_of_rejection_are_summed():
 
     accounting = history.accounting(facts_of_events(events))
 
-    assert accounting.rejections[0] == ("too many parameters", 50)
-    assert (len(accounting.rejections), accounting.rejections[-1][0]) == (12, "20 further reasons")
-    assert sum(number for _, number in accounting.rejections) == len(reasons) + 50 == accounting.rejected
+    assert accounting["rejections"][0] == ("too many parameters", 50)
+    assert (len(accounting["rejections"]), accounting["rejections"][-1][0]) == (12, "20 further reasons")
+    assert sum(number for _, number in accounting["rejections"]) == len(reasons) + 50 == accounting["rejected"]
 
 
 @pytest.mark.parametrize(
@@ -511,7 +511,7 @@ def test_confirmed_length_counts_or_else_longest_complete_length(study: Any, cas
     # The remark names the trial that ended at a rung.
     assert (f"({case} in trial 0 at epoch 8 of 30)" == facts.remark) == isinstance(case, Status)
     assert history.saved_by_pruning(facts_of_study(study))[0] == (case is Status.PRUNED)
-    assert ("not pruned", 2 - (case is Status.PRUNED)) in history.accounting(facts_of_study(study)).steps
+    assert ("not pruned", 2 - (case is Status.PRUNED)) in history.accounting(facts_of_study(study))["steps"]
 
 
 @pytest.mark.parametrize(
