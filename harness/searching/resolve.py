@@ -242,10 +242,8 @@ def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
 
 
 def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
-    """Raise ContentError if a space small enough to enumerate has no network within the conditions and the budget."""
-    if space.configurations > MOST_EXACT:
-        return
-    feasibility = smallest(space)
+    """Raise ContentError if a space has no network within the conditions and the budget."""
+    feasibility = smallest(space, budget)
     if feasibility.analysis is None or not feasibility.accepted:
         conditions = dict.fromkeys(map(str, space.conditions))
         message = " and ".join([f"no network of space '{space.name}' fits the images", *conditions])

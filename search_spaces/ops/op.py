@@ -170,8 +170,12 @@ class Op:
         """
         return before
 
-    def window(self) -> tuple[int, int, int] | None:
-        """Return rows, columns and stride of the input window of an output; None for elementwise and global ops."""
+    def window(self, before: Shape = ()) -> tuple[int, int, int] | None:
+        """Return rows, columns and stride of the input window of an output; None for elementwise and global ops.
+
+        Args:
+            before: Shape of the input. Whether an op has a window does not depend on the shape.
+        """
         return None
 
     def tied_shape(self, before: Shape) -> Shape | None:
@@ -217,8 +221,11 @@ class Op:
 
         if not self.layer:
             raise SearchSpaceError(f"{self.title} cannot be trained: its class lacks the method module")
-        # Every subclass is a dataclass.
-        return cast("nn.Module", getattr(nn, self.layer)(*astuple(cast(Any, self))))
+        return cast("nn.Module", getattr(nn, self.layer)(*self.layer_arguments(before)))
+
+    def layer_arguments(self, before: Shape) -> tuple[Any, ...]:
+        """Return the arguments of the constructor of the class ``layer``."""
+        return astuple(cast(Any, self))  # every subclass is a dataclass
 
     def source(self, before: Shape) -> str:
         """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
@@ -231,7 +238,7 @@ class Op:
         """
         if not self.layer:
             raise SearchSpaceError(f"{self.title} cannot be written as PyTorch: its class lacks the method source")
-        return call_text(f"nn.{self.layer}", *astuple(cast(Any, self)))
+        return call_text(f"nn.{self.layer}", *self.layer_arguments(before))
 
     def integer(self, before: Shape) -> IntegerForm | None:
         """Return the integer form of the op, or None if the op has none and cannot be exported as C.
@@ -266,7 +273,7 @@ class Op:
             ShapeError: The input is a vector, or the window is larger than the padded map.
         """
         _, rows, columns = self.map_of(before)
-        window = self.window()
+        window = self.window(before)
         assert window is not None, "an op with an output size has a window"
         window_rows, window_columns, stride = window
         output_rows = (rows + 2 * paddings[0] - window_rows) // stride + 1

@@ -26,7 +26,7 @@ from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from tests import axe, browser
 from tests.conftest import REPOSITORY
-from tests.harness.deployment.test_c_library import NETWORKS, dataset_of, library_of, trained
+from tests.harness.deployment.test_c_library import NETWORKS, SERIES_POOLS, dataset_of, library_of, trained
 
 IMAGES = 200
 POSED = parse_network(NETWORKS[0])
@@ -37,6 +37,7 @@ TASKS = [
     *((text, MNIST) for text in [*NETWORKS, "conv3x3(4) leaky(0.001) gap linear(10)"]),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", COLOURS),
     ("conv1x3(6) bn relu conv1x3(4) | gap | linear(3)", SERIES),
+    (SERIES_POOLS, SERIES),
 ]
 
 
