@@ -209,7 +209,9 @@ POOLS = {"maxpool": functional.max_pool1d, "avgpool": functional.avg_pool1d}
 @pytest.mark.parametrize(
     ("arguments", "expected"), [((), (2,)), ((3,), (3,)), ((4, 3), (4, 3)), ((11, 2), (11, 2)), ((1,), (1,))]
 )
-def test_pooling_of_a_series_equals_pooling_in_one_dimension(name: str, arguments: tuple[int, ...], expected: tuple[int, ...]):
+def test_pooling_of_a_series_equals_pooling_in_one_dimension(
+    name: str, arguments: tuple[int, ...], expected: tuple[int, ...]
+):
     task = Task((2, 1, 11), 2)
     text = ", stride=".join(map(str, arguments))
     network = parse_network(f"{name}({text}) linear(2)" if text else f"{name} linear(2)", task)
