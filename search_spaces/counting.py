@@ -1,4 +1,4 @@
-"""Number of the feasible networks of a search space: exact for small spaces, else a confidence interval."""
+"""Number of the feasible networks of a search space, exact or as a confidence interval, and the smallest network."""
 
 from __future__ import annotations
 
@@ -153,28 +153,26 @@ def _rank(feasibility: Feasibility) -> tuple[bool, int, int]:
 
 def _descents(space: SearchSpace, budget: int) -> Iterator[Feasibility]:
     """Yield the end of each descent: from a draw, single decisions are changed while the rank rises."""
-    chooser = uniform(random.Random(0))
+    rng = random.Random(0)
     for _ in range(_DESCENTS):
-        proposal = draw(space, chooser)
+        proposal = draw(space, uniform(rng))
         best = judge(space, proposal.architecture)
-        changes = _single_changes(proposal)
-        while _rank(best) < (True, -budget) and (indices := next(changes, None)):
-            proposal = replay(space, indices, chooser)
+        changes = _single_changes(proposal, rng)
+        while changes and _rank(best) < (True, -budget):
+            proposal = replay(space, changes.pop(), uniform(rng))
             feasibility = judge(space, proposal.architecture)
             if _rank(feasibility) > _rank(best):
                 best = feasibility
-                changes = _single_changes(proposal)
+                changes = _single_changes(proposal, rng)
         yield best
         if _rank(best) >= (True, -budget):
             return
 
 
-def _single_changes(proposal: Draw) -> Iterator[dict[str, int]]:
-    """Yield the indices of all decisions with a single index changed."""
-    for decision in proposal.decisions:
-        for index in range(decision.size):
-            if index != decision.index:
-                yield {**proposal.indices, decision.name: index}
+def _single_changes(proposal: Draw, rng: random.Random) -> list[dict[str, int]]:
+    """Return the indices of all decisions with a single index changed, in random order."""
+    changes = [{**proposal.indices, each.name: index} for each in proposal.decisions for index in range(each.size)]
+    return rng.sample(changes, len(changes))
 
 
 def count_text(number: int, noun: str = "") -> str:

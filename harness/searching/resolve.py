@@ -30,7 +30,7 @@ from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
-from search_spaces.counting import MOST_EXACT, smallest
+from search_spaces.counting import smallest
 from search_spaces.deployment import without_integer_form
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
