@@ -394,6 +394,29 @@ def test_rows_of_the_leaderboard_unfold_without_scrolling_on_a_tablet(tab: brows
     assert max(tab.evaluate(ends)) <= 800
 
 
+@pytest.mark.parametrize("way", ["button", "filter", "address"])
+def test_long_table_of_the_leaderboard_begins_with_25_rows(way: str, tab: browser.Page, pages: dict[str, Path]):
+    tables = "[...document.querySelectorAll('table.board')]"
+    count = f"{tables}.map((table) => table.querySelectorAll('tbody > tr:not(.fold)').length)"
+    tab.open(pages["leaderboard"])
+    number = next(index for index, rows in enumerate(tab.evaluate(count)) if rows > 25)
+    table = f"{tables}[{number}]"
+    panel = f"{table}.closest('[role=tabpanel]')"
+    tab.evaluate(f"document.getElementById({panel}.getAttribute('aria-labelledby')).click()")
+    visible = f"[...{table}.querySelectorAll('tbody > tr:not(.fold)')].filter((row) => row.offsetHeight).length"
+    assert tab.evaluate(visible) == 25
+
+    if way == "button":
+        tab.evaluate(f"{panel}.querySelector('button.all').click()")
+    elif way == "address":
+        tab.go(f"{pages['leaderboard'].resolve().as_uri()}#row-{number + 1}-26")
+    else:
+        tab.evaluate("document.querySelector('.finder input').dispatchEvent(new Event('input'))")
+
+    assert tab.evaluate(visible) == tab.evaluate(count)[number]
+    assert tab.evaluate(f"{panel}.querySelector('button.all')") is None
+
+
 def test_keyboard_and_address_choose_tab_of_target(tab: browser.Page, pages: dict[str, Path]):
     visible_panels = (
         "[...document.querySelectorAll('[role=tabpanel]')].filter((part) => part.offsetHeight).map((part) => part.id)"

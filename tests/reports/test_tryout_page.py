@@ -35,9 +35,9 @@ SERIES = Task((2, 1, 40), 3)
 # A slope of 0.001 is rounded to 0, so that negative numbers become 0.
 TASKS = [
     *((text, MNIST) for text in [*NETWORKS, "conv3x3(4) leaky(0.001) gap linear(10)"]),
+    (SERIES_POOLS, SERIES),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", COLOURS),
     ("conv1x3(6) bn relu conv1x3(4) | gap | linear(3)", SERIES),
-    (SERIES_POOLS, SERIES),
 ]
 
 
@@ -98,7 +98,11 @@ def test_page_offers_inputs_suitable_for_data(tmp_path: Path):
 def test_c_export_has_page_and_counts_size_of_page(workspace: Path):
     result = harness.export("conv3x3(4) bn relu | gap | linear(10)", c="net", recipe="smoke", dataset="mnist-5k")
 
-    assert 'id="pad"' in (workspace / "net" / "try.html").read_text(encoding="utf-8")
+    text = (workspace / "net" / "try.html").read_text(encoding="utf-8")
+    assert 'id="pad"' in text
+    check = result.facts["check"]
+    accuracy_pct = 100 * (1 - check["integer_errors"] / check["images"])
+    assert f"{check['images']:,} training images: {accuracy_pct:.2f} %" in text
     sizes = [path.stat().st_size for path in (workspace / "net").rglob("*") if path.is_file()]
     assert result.facts["files"][0]["size_bytes"] == sum(sizes)
 
