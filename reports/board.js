@@ -3,10 +3,23 @@
 // are in a separate row below (class "fold"). Without this script all tables are visible and complete.
 (() => {
   const MOST = 4;
+  const MOST_ROWS = 25; // table.short in board.css hides further rows
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const foldOf = (row) => (row.nextElementSibling?.classList.contains("fold") ? row.nextElementSibling : null);
   const rowsOf = (table) => all(":scope > tbody > tr:not(.fold)", table);
   const words = (cell) => [...cell.childNodes].map((part) => (part.localName === "svg" ? "" : part.textContent)).join("").trim().replace(/\s+/gu, " ");
+
+  // A long table begins with its first rows in any order; a button, a filter, or a link to a row shows all rows.
+  const unfold = (table) => {
+    table.classList.remove("short");
+    table.closest("[data-choose]").querySelector("button.all")?.remove();
+  };
+  for (const table of all("[data-choose] table")) {
+    const count = rowsOf(table).length;
+    if (count <= MOST_ROWS) continue;
+    table.classList.add("short");
+    table.parentElement.after(button(`Show all ${count} rows`, () => unfold(table), { class: "all" }));
+  }
 
   // The fragment of the URL is the id of the visible part, or of a row inside the visible part.
   for (const place of all("[data-tabs]")) {
@@ -32,6 +45,7 @@
       select(named());
       const row = document.getElementById(location.hash.slice(1));
       if (row?.tagName !== "TR") return;
+      unfold(row.closest("table"));
       foldOf(row).querySelector("details").open = true;
       row.scrollIntoView({ block: "center" });
     };
@@ -67,6 +81,7 @@
     const before = document.querySelector("figure.chart") ?? document.querySelector("[data-choose]");
     before.before(make("p", { class: "finder" }, make("label", {}, "Filter: ", input), " ", said));
     input.addEventListener("input", () => {
+      tables.forEach(unfold);
       const wanted = input.value.toLowerCase().split(/\s+/u).filter(Boolean);
       const found = (text) => wanted.every((word) => text.toLowerCase().includes(word));
       let [shown, rows] = [0, 0];

@@ -1,4 +1,4 @@
-"""Number of the feasible networks of a search space: exact for small spaces, else a confidence interval."""
+"""Number of the feasible networks of a search space, exact or as a confidence interval, and the smallest network."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import math
 import random
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from search_spaces.network import Analysis
-from search_spaces.space import Feasibility, SearchSpace, by_configurations, draw, enumerate_draws, judge
+from search_spaces.space import (
+    Draw,
+    Feasibility,
+    SearchSpace,
+    by_configurations,
+    draw,
+    enumerate_draws,
+    judge,
+    replay,
+    uniform,
+)
 
 MOST_EXACT = 5_000  # configurations; larger spaces are sampled instead of enumerated
+_DESCENTS = 12  # in a larger space, from as many draws; 1 to 4 s
 MOST_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
 
 
@@ -121,18 +133,46 @@ def feasible(
     )  # fmt: skip
 
 
-def smallest(space: SearchSpace) -> Feasibility:
+def smallest(space: SearchSpace, budget: int = 0) -> Feasibility:
     """Return the feasibility of the accepted network with the fewest parameters; if none is accepted, of the nearest.
 
-    All configurations are examined, so the space must be small.
+    All configurations of a space of up to ``MOST_EXACT`` are examined. A larger space is searched by local descents,
+    which may miss the smallest network, until a network has at most ``budget`` parameters.
     """
+    if space.configurations > MOST_EXACT:
+        return max(_descents(space, budget), key=_rank)
+    return max((judge(space, each.architecture) for each in enumerate_draws(space)), key=_rank)
 
-    def rank(feasibility: Feasibility) -> tuple[bool, int, int]:
-        if feasibility.accepted and feasibility.analysis is not None:
-            return True, -feasibility.analysis.parameters, 0
-        return False, *feasibility.nearness
 
-    return max((judge(space, each.architecture) for each in enumerate_draws(space)), key=rank)
+def _rank(feasibility: Feasibility) -> tuple[bool, int, int]:
+    """Return a sort key: accepted networks by parameters, above rejected networks by nearness."""
+    if feasibility.accepted and feasibility.analysis is not None:
+        return True, -feasibility.analysis.parameters, 0
+    return False, *feasibility.nearness
+
+
+def _descents(space: SearchSpace, budget: int) -> Iterator[Feasibility]:
+    """Yield the end of each descent: from a draw, single decisions are changed while the rank rises."""
+    rng = random.Random(0)
+    for _ in range(_DESCENTS):
+        proposal = draw(space, uniform(rng))
+        best = judge(space, proposal.architecture)
+        changes = _single_changes(proposal, rng)
+        while changes and _rank(best) < (True, -budget):
+            proposal = replay(space, changes.pop(), uniform(rng))
+            feasibility = judge(space, proposal.architecture)
+            if _rank(feasibility) > _rank(best):
+                best = feasibility
+                changes = _single_changes(proposal, rng)
+        yield best
+        if _rank(best) >= (True, -budget):
+            return
+
+
+def _single_changes(proposal: Draw, rng: random.Random) -> list[dict[str, int]]:
+    """Return the indices of all decisions with a single index changed, in random order."""
+    changes = [{**proposal.indices, each.name: index} for each in proposal.decisions for index in range(each.size)]
+    return rng.sample(changes, len(changes))
 
 
 def count_text(number: int, noun: str = "") -> str:

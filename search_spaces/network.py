@@ -294,7 +294,7 @@ def _special_macs(op: Op, before: Shape) -> tuple[int, int]:
     for inner, shape in walk((op,), before):
         if inner.is_grouped:
             grouped_macs += inner.cost(shape)[1]
-        window = inner.window()
+        window = inner.window(shape)
         if window is not None and window[:2] == (1, 1):
             pointwise += inner.cost(shape)[1]
     return grouped_macs, pointwise
@@ -424,7 +424,7 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
     parameters, macs = op.cost(shape)
     tied_shape = op.tied_shape(shape)
     receptive_field = before
-    window = op.window()
+    window = op.window(shape)
     if op.is_global and len(shape) == 3:
         # A global op is equivalent to a window of the size of the map.
         window = shape[1], shape[2], 1

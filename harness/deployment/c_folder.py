@@ -25,6 +25,7 @@ from harness.system.errors import ContentError, DeviceError, HarnessError, as_co
 from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.integer import MAP_SCALES, IntegerNetwork, integer_logits, integers_of, map_scales, warn_of_few
+from harness.training.result import Errors
 from harness.training.torch_network import Images, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
@@ -86,7 +87,9 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
     chip = {"chip": facts["chip"]} if network.fit is not None else {}
     export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
-    return Files(contents, export_facts, page_document(library))
+    accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
+    accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
+    return Files(contents, export_facts, page_document(library, accuracy))
 
 
 def _title(parameters: int, spec: Dataset) -> str:
@@ -225,7 +228,9 @@ def recorded_page(record: Record, index: int, workspace: Workspace, images: Imag
         title=_title(record.parameters, images.dataset),
         origin=_origin(record.hash, record.recipe_name, index),
     )
-    return page_document(library)
+    run = record.seed(index)
+    accuracy = "" if run is None else f"Accuracy of this seed on the test images: {run.accuracy_pct:.2f} %."
+    return page_document(library, accuracy)
 
 
 def _recorded_integers(record: Record, index: int, workspace: Workspace) -> IntegerNetwork:

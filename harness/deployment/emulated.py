@@ -57,12 +57,12 @@ class Family:
     optimisation: str | None = None
 
 
-_BARE_METAL = ("-ffreestanding", "-nostdlib")  # compiler flags for a chip without an operating system
+_BARE_METAL = "-nostdlib"  # compiler flag for a chip without an operating system
 _QEMU = ("-nographic", "-icount", "shift=0")  # the virtual time advances by 1 ns per instruction
 FAMILIES = {
     "Cortex-M0": Family(
         tool_prefix="arm-none-eabi",
-        flags=("-mcpu=cortex-m0", "-mthumb", *_BARE_METAL),
+        flags=("-mcpu=cortex-m0", "-mthumb", _BARE_METAL),
         link_flags=("-Wl,--section-start=.vectors=0,-Ttext=8,-Tdata=0x20000000,-e,main", "-lgcc"),
         # More RAM than on the micro:bit, so that networks for larger chips can be measured.
         emulator=(
@@ -76,7 +76,8 @@ FAMILIES = {
     ),
     "RV32IMC": Family(
         tool_prefix="riscv64-unknown-elf",
-        flags=("-march=rv32imc_zicsr", "-mabi=ilp32", "-mcmodel=medany", *_BARE_METAL),
+        # Debian has no C library for this compiler, whose stdint.h requires one without -ffreestanding.
+        flags=("-march=rv32imc_zicsr", "-mabi=ilp32", "-mcmodel=medany", "-ffreestanding", _BARE_METAL),
         link_flags=("-Wl,--section-start=.init=0x80000000,-e,start", "-lgcc"),
         emulator=("qemu-system-riscv32", "-M", "virt", "-bios", "none", *_QEMU, "-kernel"),
         unit="instructions",

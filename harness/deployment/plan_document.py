@@ -15,10 +15,11 @@ _DIGIT_SHAPE = (1, 28, 28)
 _KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # names of the axes of a kernel
 
 
-def page_document(library: Library) -> dict[str, Any]:
+def page_document(library: Library, accuracy: str = "") -> dict[str, Any]:
     """Return the data of the page: texts, sizes, classes, example images and the network.
 
-    ``examples`` are pixels with the channels innermost; ``first_map`` is the index of the first convolution's output.
+    ``accuracy`` is a sentence, empty if not measured; ``examples`` are pixels with the channels innermost;
+    ``first_map`` is the index of the first convolution's output.
     """
     dataset = library.dataset
     plan = library.network.plan
@@ -27,6 +28,7 @@ def page_document(library: Library) -> dict[str, Any]:
     return {
         "title": library.title,
         "origin": library.origin,
+        "accuracy": accuracy,
         **plan.sizes,
         "image_shape": dataset.image_shape,
         "class_names": dataset.class_labels,

@@ -309,7 +309,8 @@ def _ops_like(samples: Sequence[Tensor], results: Sequence[Any]) -> Iterator[Op 
     if 0 < slope < 1:
         ops.append(LeakyReLU(slope))
     if len(before) == 3:
-        sizes = range(2, min(before[1:]) + 1)
+        edges = before[2:] if before[1] == 1 else before[1:]
+        sizes = range(2, min(edges) + 1)
         ops += [GlobalAvgPool(), *(kind(size) for kind in (AvgPool, MaxPool, Unshuffle) for size in sizes)]
     for candidate in ops:
         try:

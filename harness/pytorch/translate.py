@@ -370,13 +370,16 @@ class _Reader:
         if len(self._shape) != 3:
             raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
         rows, columns = self._shape[1:]
-        size = _single(node, arguments["kernel_size"], "window")
-        covers_map = (rows, columns) == (size, size)  # the stride has no effect
-        stride = _single(node, arguments["stride"] or size, "stride")
+        kernel = arguments["kernel_size"]
+        is_series = rows == 1 and kernel[0] == 1
+        edges = (columns,) if is_series else (rows, columns)
+        size = _single(node, kernel[-len(edges) :], "window")
+        covers_map = set(edges) == {size}  # the stride has no effect
+        stride = _single(node, arguments["stride"][-len(edges) :] or size, "stride")
         padding = _single(node, arguments["padding"], "padding")
         if set(arguments.get("dilation", [1])) != {1} or arguments.get("divisor_override"):
             raise _lacks(node, "a pooling with dilation or a fixed divisor")
-        if arguments["ceil_mode"] and any((edge + 2 * padding - size) % stride for edge in (rows, columns)):
+        if arguments["ceil_mode"] and any((edge + 2 * padding - size) % stride for edge in edges):
             raise _lacks(node, "a pooling with ceil_mode=True")
         if padding and not arguments.get("count_include_pad", True):
             raise _lacks(node, "a mean that leaves out the padding")

@@ -16,7 +16,7 @@ from search_spaces.notation import parse_network
 from search_spaces.space_errors import SearchSpaceError
 
 # Linear layers on the full and on pooled images, then a few kernels before a linear layer: ``conv3x3`` for images,
-# ``conv1x3`` for series, which have a single row.
+# ``conv1x3`` for series, which have a single row and no pooled baseline.
 _TEXTS = (
     "linear({classes})",
     "avgpool | linear({classes})",
@@ -34,7 +34,7 @@ def baseline_networks(task: Task) -> list[Architecture]:
     is_series = task.input_shape[1] == 1
     networks = []
     for text in _TEXTS:
-        if ("conv1x3" in text and not is_series) or ("conv3x3" in text and is_series):
+        if ("conv1x3" in text) != is_series and text != _TEXTS[0]:
             continue
         try:
             network = parse_network(text.format(classes=task.classes), task)

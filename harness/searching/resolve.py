@@ -29,7 +29,7 @@ from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
-from search_spaces.counting import MOST_EXACT, smallest
+from search_spaces.counting import smallest
 from search_spaces.deployment import without_integer_form
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
@@ -243,10 +243,8 @@ def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
 
 
 def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
-    """Raise ContentError if a space small enough to enumerate has no network within the conditions and the budget."""
-    if space.configurations > MOST_EXACT:
-        return
-    feasibility = smallest(space)
+    """Raise ContentError if a space has no network within the conditions and the budget."""
+    feasibility = smallest(space, budget)
     if feasibility.analysis is None or not feasibility.accepted:
         conditions = dict.fromkeys(map(str, space.conditions))
         message = " and ".join([f"no network of space '{space.name}' fits the images", *conditions])

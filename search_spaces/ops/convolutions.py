@@ -50,7 +50,7 @@ class Kernel(Op):
     def paddings(self) -> tuple[int, int]:
         raise NotImplementedError
 
-    def window(self) -> tuple[int, int, int]:
+    def window(self, before: Shape = ()) -> tuple[int, int, int]:
         return *self.edges, self.stride
 
     def tied_shape(self, before: Shape) -> tuple[int, int, int, int]:
@@ -65,7 +65,7 @@ class Kernel(Op):
 
     def _call(self, layer: str, *arguments: object, groups: int = 1) -> LayerCall:
         """Return the call that creates a layer, without options that have the default value."""
-        padding = _number_or_pair(self.paddings)
+        padding = number_or_pair(self.paddings)
         options = {"poses": self.poses, "stride": self.stride, "padding": padding, "groups": groups, "bias": self.bias}
         defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
         return LayerCall(layer, arguments, {name: options[name] for name in options if options[name] != defaults[name]})
@@ -75,7 +75,8 @@ class Kernel(Op):
         return KernelForm(shape, self.stride, self.paddings, poses=self.poses, has_bias=self.bias)
 
 
-def _number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
+def number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
+    """Return the argument of a torch layer for a value per rows and columns: a number if both are equal."""
     return pair[0] if pair[0] == pair[1] else pair
 
 
@@ -176,7 +177,7 @@ class Conv(Kernel):
 
     def layer_call(self, before: Shape) -> LayerCall:
         layer = "nn.Conv2d" if self.poses == 1 else "RotatedConv2d"
-        return self._call(layer, before[0], self.out_channels, _number_or_pair(self.edges), groups=self.groups)
+        return self._call(layer, before[0], self.out_channels, number_or_pair(self.edges), groups=self.groups)
 
 
 @register(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_BIAS_AND_TIE}))

@@ -178,8 +178,12 @@ class Op:
         """
         return before
 
-    def window(self) -> tuple[int, int, int] | None:
-        """Return rows, columns and stride of the input window of an output; None for elementwise and global ops."""
+    def window(self, before: Shape = ()) -> tuple[int, int, int] | None:
+        """Return rows, columns and stride of the input window of an output; None for elementwise and global ops.
+
+        Args:
+            before: Shape of the input. Whether an op has a window does not depend on the shape.
+        """
         return None
 
     def tied_shape(self, before: Shape) -> Shape | None:
@@ -283,7 +287,7 @@ class Op:
             ShapeError: The input is a vector, or the window is larger than the padded map.
         """
         _, rows, columns = self.map_of(before)
-        window = self.window()
+        window = self.window(before)
         assert window is not None, "an op with an output size has a window"
         window_rows, window_columns, stride = window
         output_rows = (rows + 2 * paddings[0] - window_rows) // stride + 1

@@ -21,7 +21,7 @@ from search_spaces.ops.op import (
     register_variant,
 )
 from search_spaces.ops.pointwise import BatchNorm
-from search_spaces.ops.windows import Linear
+from search_spaces.ops.windows import Linear, Pool
 from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ class EpsBatchNorm(BatchNorm):
 
 
 @dataclass(frozen=True, slots=True)
-class _Overlapping(Op):
+class _Overlapping(Pool):
     """Pooling with a stride other than the window, or with ``pad`` further positions on each side.
 
     Attributes:
-        size: Edge of the window.
+        size: Edge of the window. A window has a single row in a series, unless positions are added on each side.
         stride: Stride in rows and columns; None means ``size``.
         pad: Positions on each side, without a value for a maximum, and with the value 0 for a mean.
     """
@@ -108,8 +108,9 @@ class _Overlapping(Op):
         if self.stride == self.size:
             object.__setattr__(self, "stride", None)
 
-    def window(self) -> tuple[int, int, int]:
-        return self.size, self.size, self.stride or self.size
+    def window(self, before: Shape = ()) -> tuple[int, int, int]:
+        rows, columns, size = Pool.window(self, () if self.pad else before)
+        return rows, columns, self.stride or size
 
     def shape(self, before: Shape) -> Shape:
         if self.pad > self.size // 2 or not (self.stride or self.pad):

@@ -6,9 +6,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from search_spaces.ops.convolutions import POSES
+from search_spaces.ops.convolutions import POSES, number_or_pair
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, register, shape_text
+from search_spaces.ops.op import (
+    ArgumentKind,
+    LayerCall,
+    Op,
+    Parameter,
+    Role,
+    Shape,
+    Signature,
+    call_text,
+    register,
+    shape_text,
+)
 from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
@@ -19,26 +30,39 @@ _UNSHUFFLE_SIGNATURE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "
 _FEATURES = Parameter("out_features", "outputs", ArgumentKind.COUNT, "number of outputs")
 
 
-class _Pool(Op):
-    """Base class of ops with windows of ``size`` x ``size`` that do not overlap."""
+class Pool(Op):
+    """Base class of ops with windows of ``size`` x ``size``, or 1 x ``size`` in a series (a map of a single row)."""
 
     __slots__ = ()
-    reduction: ClassVar[Reduction]
     size: int
 
-    def window(self) -> tuple[int, int, int]:
-        return self.size, self.size, self.size  # rows, columns, stride
+    def window(self, before: Shape = ()) -> tuple[int, int, int]:
+        rows = 1 if before[1:2] == (1,) else self.size
+        return rows, self.size, self.size  # rows, columns, stride
+
+    def layer_call(self, before: Shape) -> LayerCall | None:
+        call = Op.layer_call(self, before)
+        if call is None:
+            return None
+        return call._replace(arguments=(number_or_pair(self.window(before)[:2]), *call.arguments[1:]))
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)[0], *self.output_size(before)
 
+
+class _SeparatePool(Pool):
+    """Base class of ops with windows that do not overlap."""
+
+    __slots__ = ()
+    reduction: ClassVar[Reduction]
+
     def integer(self, before: Shape) -> PoolingForm:
-        return PoolingForm(self.reduction, (self.size, self.size))
+        return PoolingForm(self.reduction, self.window(before)[:2])
 
 
 @register(maxpool=_POOL_SIGNATURE)
 @dataclass(frozen=True, slots=True)
-class MaxPool(_Pool):
+class MaxPool(_SeparatePool):
     """Maximum over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
 
     role: ClassVar[Role] = Role.MAX_POOLING
@@ -49,7 +73,7 @@ class MaxPool(_Pool):
 
 @register(avgpool=_POOL_SIGNATURE)
 @dataclass(frozen=True, slots=True)
-class AvgPool(_Pool):
+class AvgPool(_SeparatePool):
     """Mean over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
 
     role: ClassVar[Role] = Role.MEAN_POOLING
@@ -60,7 +84,7 @@ class AvgPool(_Pool):
 
 @register(unshuffle=_UNSHUFFLE_SIGNATURE)
 @dataclass(frozen=True, slots=True)
-class Unshuffle(_Pool):
+class Unshuffle(_SeparatePool):
     """Move the values of each ``size`` x ``size`` window into channels (``torch.nn.PixelUnshuffle``).
 
     Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, in row-major order of the window.

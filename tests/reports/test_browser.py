@@ -394,6 +394,33 @@ def test_rows_of_the_leaderboard_unfold_without_scrolling_on_a_tablet(tab: brows
     assert max(tab.evaluate(ends)) <= 800
 
 
+@pytest.mark.parametrize("way", ["button", "filter", "address"])
+def test_long_table_of_the_leaderboard_begins_with_25_rows(
+    way: str, tab: browser.Page, pages: dict[str, Path], tmp_path: Path
+):
+    text = pages["leaderboard"].read_text(encoding="utf-8")
+    start = text.index('<tr id="row-1-1">')
+    row = text[start : text.index("</tbody>", start)].partition('<tr id="row-1-2">')[0]
+    rows = "".join(row.replace("row-1-1", f"row-1-{number}") for number in range(1001, 1031))
+    path = tmp_path / "long.html"
+    path.write_text(text[:start] + rows + text[start:], encoding="utf-8")
+    tab.open(path)
+    all_rows = "[...document.querySelectorAll('#rows-1 > tbody > tr:not(.fold)')]"
+    visible = f"{all_rows}.filter((row) => row.offsetHeight).length"
+    assert tab.evaluate(visible) == 25
+
+    if way == "button":
+        tab.evaluate("document.querySelector('button.all').click()")
+    elif way == "address":
+        tab.evaluate("location.hash = 'row-1-1030'")
+        tab.evaluate("new Promise((resolve) => setTimeout(resolve, 100))")
+    else:
+        tab.evaluate("document.querySelector('.finder input').dispatchEvent(new Event('input'))")
+
+    assert tab.evaluate(visible) == tab.evaluate(f"{all_rows}.length") > 30
+    assert tab.evaluate("document.querySelector('[data-choose] button.all')") is None
+
+
 def test_keyboard_and_address_choose_tab_of_target(tab: browser.Page, pages: dict[str, Path]):
     visible_panels = (
         "[...document.querySelectorAll('[role=tabpanel]')].filter((part) => part.offsetHeight).map((part) => part.id)"

@@ -26,7 +26,7 @@ from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from tests import axe, browser
 from tests.conftest import REPOSITORY
-from tests.harness.deployment.test_c_library import NETWORKS, dataset_of, library_of, trained
+from tests.harness.deployment.test_c_library import NETWORKS, SERIES_POOLS, dataset_of, library_of, trained
 
 IMAGES = 200
 POSED = parse_network(NETWORKS[0])
@@ -35,6 +35,7 @@ SERIES = Task((2, 1, 40), 3)
 # A slope of 0.001 is rounded to 0, so that negative numbers become 0.
 TASKS = [
     *((text, MNIST) for text in [*NETWORKS, "conv3x3(4) leaky(0.001) gap linear(10)"]),
+    (SERIES_POOLS, SERIES),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", COLOURS),
     ("conv1x3(6) bn relu conv1x3(4) | gap | linear(3)", SERIES),
 ]
@@ -97,7 +98,11 @@ def test_page_offers_inputs_suitable_for_data(tmp_path: Path):
 def test_c_export_has_page_and_counts_size_of_page(workspace: Path):
     result = harness.export("conv3x3(4) bn relu | gap | linear(10)", c="net", recipe="smoke", dataset="mnist-5k")
 
-    assert 'id="pad"' in (workspace / "net" / "try.html").read_text(encoding="utf-8")
+    text = (workspace / "net" / "try.html").read_text(encoding="utf-8")
+    assert 'id="pad"' in text
+    check = result.facts["check"]
+    accuracy_pct = 100 * (1 - check["integer_errors"] / check["images"])
+    assert f"{check['images']:,} training images: {accuracy_pct:.2f} %" in text
     sizes = [path.stat().st_size for path in (workspace / "net").rglob("*") if path.is_file()]
     assert result.facts["files"][0]["size_bytes"] == sum(sizes)
 

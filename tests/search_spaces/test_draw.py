@@ -278,3 +278,26 @@ def test_clopper_pearson_bounds_cut_equal_tails(trials: int, data: st.DataObject
         assert tail_probability(successes, trials, low) == pytest.approx((1 - confidence) / 2, rel=1e-6)
     if successes < trials:
         assert 1 - tail_probability(successes + 1, trials, high) == pytest.approx((1 - confidence) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "fewest"),
+    [
+        # A filter of 1x1, and a linear layer on a mean: 1 + 2 * 10.
+        ("net = <conv1x1({1..200}) / conv3x3({1..200})> <bn relu>? <conv3x3({1..200})>{0..2} | gap | linear(10)", 21),
+        # 100 filters of 9 weights, and a second layer of a single filter, which is smaller than 100 means per class.
+        ("net = conv3x3({100..200}) <relu / conv3x3({1..200})> | gap | linear(10); where macs >= 0",
+         100 * 9 + 100 * 9 * 1 + 2 * 10),
+    ],
+)  # fmt: skip
+def test_smallest_network_of_a_large_space_is_reached_by_single_changes(text: str, fewest: int):
+    space = parse_space(text)
+    assert space.configurations > 5_000
+
+    analysis = smallest(space).analysis
+    within = smallest(space, 5_000).analysis
+
+    assert analysis is not None
+    assert analysis.parameters == fewest
+    assert within is not None
+    assert within.parameters <= 5_000

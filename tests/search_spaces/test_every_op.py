@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from harness.cli import run
 from harness.data import training_images as data
@@ -30,7 +31,7 @@ from harness.training.recipe import Recipe
 from harness.training.torch_network import build, normalised, recompute_statistics
 from search_spaces.counting import feasible
 from search_spaces.deployment import check_integer_form, without_integer_form
-from search_spaces.network import MNIST, Architecture, analyse, walk
+from search_spaces.network import MNIST, Architecture, Task, analyse, walk
 from search_spaces.notation import parse_network, parse_notation, parse_space
 from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape, Signature, register
 from search_spaces.ops.integer_form import IntegerForm, RescalingForm
@@ -198,6 +199,42 @@ def test_costs_of_ops_without_kernel_equal_torch_and_fvcore(text: str):
     assert choose_engine("auto", Recipe(), torch.device("cpu"), network.op_types).kind == "torch"
     with pytest.raises(DeviceError):
         choose_engine("native", Recipe(), torch.device("cpu"), parse_space(text).op_types)
+
+
+POOLS = {"maxpool": functional.max_pool1d, "avgpool": functional.avg_pool1d}
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [((), (2,)), ((3,), (3,)), ((4, 3), (4, 3)), ((11, 2), (11, 2)), ((1,), (1,))]
+)
+def test_pooling_of_a_series_equals_pooling_in_one_dimension(
+    name: str, arguments: tuple[int, ...], expected: tuple[int, ...]
+):
+    task = Task((2, 1, 11), 2)
+    text = ", stride=".join(map(str, arguments))
+    network = parse_network(f"{name}({text}) linear(2)" if text else f"{name} linear(2)", task)
+    series = torch.rand(5, *task.input_shape)
+    values = POOLS[name](series[:, :, 0], *expected)
+    pool = network.ops[0]
+
+    torch.testing.assert_close(pool.module(task.input_shape)(series)[:, :, 0], values)
+    torch.testing.assert_close(eval(pool.source(task.input_shape), {"nn": nn})(series)[:, :, 0], values)
+    assert analyse(network, task).costed_ops[0].output_shape == (2, 1, values.shape[2])
+    assert analyse(network, task).parameters == 2 * values[0].numel() + 2
+    assert analyse(network, task).costed_ops[0].receptive_field == expected[0]
+
+
+def test_windows_of_padded_means_and_of_unshuffle_have_rows_in_a_series():
+    task = Task((1, 1, 12), 2)
+    pool = parse_network("avgpool(3, stride=2, pad=1) linear(2)", task).ops[0]
+    series = torch.rand(3, *task.input_shape)
+
+    # The rows of the padding count.
+    torch.testing.assert_close(pool.module(task.input_shape)(series), functional.avg_pool2d(series, 3, 2, 1))
+    for text in ("unshuffle linear(2)", "avgpool(5, pad=1) linear(2)", "maxpool(13) linear(2)"):
+        with pytest.raises(ShapeError):
+            parse_network(text, task)
 
 
 def test_joint_norms_share_a_module():

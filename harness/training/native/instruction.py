@@ -220,9 +220,9 @@ def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels
 
 
 def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:
-    """Append the instruction of an op over windows; without a size, as for global pooling, over the whole map."""
-    size = getattr(op, "size", 0)
-    return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
+    """Append the instruction of an op over windows; without a window, as for global pooling, over the whole map."""
+    rows, columns, _ = op.window(shape) or (0, 0, 0)
+    return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=rows, columns=columns))
 
 
 def _linear(flat: Program, op: spec.Linear | spec.PoseLinear, shape: Shape, source: int) -> int:

@@ -12,33 +12,33 @@ void clear(const Map& map) {
 
 }  // namespace
 
-void max_pool(int size, const Map& x, const Map& y) {
+void max_pool(int height, int width, const Map& x, const Map& y) {
   for (int n = 0; n < y.groups; n++)
     for (int c = 0; c < y.channels; c++)
       for (int h = 0; h < y.height; h++)
         for (int w = 0; w < y.width; w++) {
-          V most = x.line(n, c, h * size)[w * size];
-          for (int i = 0; i < size; i++)
-            for (int j = 0; j < size; j++) {
-              const V value = x.line(n, c, h * size + i)[w * size + j];
+          V most = x.line(n, c, h * height)[w * width];
+          for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+              const V value = x.line(n, c, h * height + i)[w * width + j];
               most = (value > most) | (value != value) ? value : most;  // keeps NaN
             }
           y.line(n, c, h)[w] = most;
         }
 }
 
-void max_pool_back(int size, const Map& x, const Map& y, const Map& dy, const Map& dx) {
-  if (x.height % size || x.width % size) clear(dx);
+void max_pool_back(int height, int width, const Map& x, const Map& y, const Map& dy, const Map& dx) {
+  if (x.height % height || x.width % width) clear(dx);
   for (int n = 0; n < y.groups; n++)
     for (int c = 0; c < y.channels; c++)
       for (int h = 0; h < y.height; h++)
         for (int w = 0; w < y.width; w++) {
           const V most = y.line(n, c, h)[w];
           V left = dy.line(n, c, h)[w];
-          for (int i = 0; i < size; i++)
-            for (int j = 0; j < size; j++) {
-              const auto hit = x.line(n, c, h * size + i)[w * size + j] == most;
-              dx.line(n, c, h * size + i)[w * size + j] = hit ? left : V{};
+          for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+              const auto hit = x.line(n, c, h * height + i)[w * width + j] == most;
+              dx.line(n, c, h * height + i)[w * width + j] = hit ? left : V{};
               left = hit ? V{} : left;
             }
         }

@@ -5,9 +5,10 @@
 
 namespace engine {
 
-void max_pool(int size, const Map& x, const Map& y);
+// Maxima over windows of height x width.
+void max_pool(int height, int width, const Map& x, const Map& y);
 // The gradient goes to the first of the largest values of a window, as in torch.
-void max_pool_back(int size, const Map& x, const Map& y, const Map& dy, const Map& dx);
+void max_pool_back(int height, int width, const Map& x, const Map& y, const Map& dy, const Map& dx);
 
 // Means over windows of height x width; the global pool has one window.
 void average_pool(int height, int width, const Map& x, const Map& y);

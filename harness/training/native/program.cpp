@@ -325,7 +325,7 @@ void Program::forward(real* state, bool training) {
           pooled_pointwise(p, step.pool == Code::MAX_POOL, by, x, y, step.drawn.get(), random, training);
         break;
       }
-      case Code::MAX_POOL: max_pool(i.rows, x, y); break;
+      case Code::MAX_POOL: max_pool(i.rows, i.columns, x, y); break;
       case Code::AVERAGE_POOL: average_pool(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, x, y); break;
       case Code::UNSHUFFLE: unshuffle(i.rows, x, y); break;
       case Code::LINEAR: linear(in_poses(step.matrix, state + i.kernel), state + i.bias, x, y); break;
@@ -382,7 +382,7 @@ void Program::back(const real* state) {
         return_gradient(step.shift, shift);
         break;
       }
-      case Code::MAX_POOL: max_pool_back(i.rows, x, y, dy, dx); break;
+      case Code::MAX_POOL: max_pool_back(i.rows, i.columns, x, y, dy, dx); break;
       case Code::AVERAGE_POOL:
         average_pool_back(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, dy, dx);
         break;

@@ -115,12 +115,14 @@ def constants_in(path: Path, command: str) -> int:
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
 VECTORS = "conv3x3(4) relu maxpool(4) linear(12) relu bn linear(10)"  # BN of a vector is a separate step
+SERIES_POOLS = "maxpool conv1x3(6) bn relu maxpool(3) conv1x3(4) bn relu avgpool linear(3)"
 CASES = [
     *((text, MNIST) for text in (*NETWORKS, VECTORS)),
     # Colours, and series of two channels.
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((3, 8, 8), 4)),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((1, 5, 9), 4)),
     ("conv1x3(6) bn relu conv1x3(4) | gap | linear(4)", Task((2, 1, 40), 4)),
+    (SERIES_POOLS, Task((2, 1, 41), 3)),
     # Sizes above the ranges of a byte, of 16 bits with a sign, and of 16 bits.
     ("conv1x3(4) relu | gap | linear(6) relu linear(3)", Task((1, 1, 600), 3)),
     ("conv1x3(4, stride=300) relu | gap | linear(3)", Task((1, 1, 900), 3)),

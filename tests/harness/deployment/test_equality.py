@@ -309,6 +309,58 @@ def test_clock_of_chip_agrees_with_loop_of_known_length(small: Library, chip: st
     assert 5 * macs < several.work < 250 * macs
 
 
+def write_behind_padding(library: Library, folder: Path) -> None:
+    """Write a C library whose constants on AVR are beyond the first 64 kB."""
+    write_files(library, folder)
+    source = folder / "src" / f"{library.name}.c"
+    # Compilers may emit variables in reverse order, so the padding is at both ends.
+    before, after = (
+        "".join(
+            f"__attribute__((used)) static const char {end}_{index}[30000] PROGMEM = {{ 1 }};\n" for index in range(3)
+        )
+        for end in ("before", "after")
+    )
+    source.write_text(f"#include <avr/pgmspace.h>\n{before}{source.read_text()}{after}")
+
+
+NAMES_ON_AVR = """
+#include <avr/interrupt.h>
+#include <avr/pgmspace.h>
+#include <avr/sleep.h>
+#include "{library}.h"
+int main(void)
+{{
+    char name[{macro}_NAME_BYTES], *letter;
+    int label;
+    UCSR0B = 8;
+    for (label = 0; label < {macro}_CLASSES; label++) {{
+        {macro}_COPY_NAME(name, label);
+        for (letter = name; *letter; letter++) {{ while (!(UCSR0A & 32)) {{ }} UDR0 = *letter; }}
+        while (!(UCSR0A & 32)) {{ }}
+        UDR0 = label + 1 < {macro}_CLASSES ? ';' : 10;
+    }}
+    cli();
+    sleep_mode();
+}}
+"""
+
+
+@pytest.mark.parametrize("chip", ["atmega328p", "atmega2560"])
+def test_avr_copies_class_names(small: Library, chip: str, tmp_path: Path):
+    needs("avr-gcc", "simavr")
+    names = tuple(f"name {index}" for index in range(small.dataset.classes))
+    library = replace(small, dataset=replace(small.dataset, class_names=names))
+    (write_files if chip == "atmega328p" else write_behind_padding)(library, tmp_path)
+    (tmp_path / "main.c").write_text(NAMES_ON_AVR.format(library=library.name, macro=library.name.upper()))
+    sources = ["main.c", f"src/{library.name}.c"]
+    subprocess.run(["avr-gcc", f"-mmcu={chip}", "-Os", "-Isrc", "-o", "names", *sources], cwd=tmp_path, check=True)
+
+    command = ["simavr", "-m", chip, "-f", "16000000", "names"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+
+    assert ";".join(names) in run.stdout + run.stderr
+
+
 @pytest.mark.parametrize("optimise", Optimisation)
 def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation):
     needs("avr-gcc", "simavr")
@@ -320,19 +372,6 @@ def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation
         ram_bytes=8_192,
         flash_bytes=262_144,
     )
-
-    def write_behind_padding(library: Library, folder: Path) -> None:
-        write_files(library, folder)
-        source = folder / "src" / f"{library.name}.c"
-        # Compilers may emit variables in reverse order, so the padding is at both ends.
-        before, after = (
-            "".join(
-                f"__attribute__((used)) static const char {end}_{index}[30000] PROGMEM = {{ 1 }};\n"
-                for index in range(3)
-            )
-            for end in ("before", "after")
-        )
-        source.write_text(f"#include <avr/pgmspace.h>\n{before}{source.read_text()}{after}")
 
     emulation = emulate(library, library.examples, family, "-Os", write_behind_padding)
 

@@ -247,6 +247,24 @@ def test_operators_that_equal_an_op_at_usual_values_only_are_refused(operators: 
         translate(load_module(text, tmp_path), MNIST)
 
 
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (nn.MaxPool2d((1, 2)), "maxpool"),
+        (nn.AvgPool2d((1, 3)), "avgpool(3)"),
+        (nn.MaxPool2d((1, 3), (1, 2)), "maxpool(3, stride=2)"),
+        (nn.MaxPool2d((1, 40), 7), "maxpool(40)"),
+        (nn.MaxPool2d(3, 2, 1), "maxpool(3, stride=2, pad=1)"),
+    ],
+)
+def test_pooling_of_a_series_is_translated(layer: nn.Module, text: str) -> None:
+    task = Task((1, 1, 40), 3)
+    module = nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(3))
+    module(torch.zeros(2, *task.input_shape))
+
+    assert translate(module, task).architecture == parse_network(f"{text} linear(3)", task)
+
+
 @pytest.mark.parametrize(("momentum", "phrase"), [(0.3, "of 0.3"), (0.0, "of 0"), (None, "of a cumulative average")])
 def test_note_on_momentum_names_the_average_of_the_module(momentum: float | None, phrase: str) -> None:
     norm = nn.BatchNorm2d(10, momentum=momentum)

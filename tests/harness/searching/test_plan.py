@@ -223,6 +223,17 @@ def test_plan_for_study_with_different_configuration_is_refused(tmp_path: Path):
         plan_document(plan(tmp_path, study="mine", budget=600))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"budget": 300}, {"limits": (Condition(Metric.PARAMETERS, "<=", 10),)}, {"budget": 10, "minimise": ("macs",)}],
+)
+def test_budget_below_the_smallest_network_of_a_large_space_is_refused(tmp_path: Path, changes: dict[str, Any]):
+    with pytest.raises(ContentError, match=r"parameters"):
+        plan(tmp_path, **changes)
+
+    assert plan(tmp_path, budget=900).config.budget == 900
+
+
 # Output -----------------------------------------------------------------------------------------------------
 
 

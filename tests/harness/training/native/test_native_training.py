@@ -407,6 +407,21 @@ def test_step_of_networks_drawn_for_a_shape_equals_torch(name: str, shape: tuple
             torch.testing.assert_close(torch_values, native_values, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("pool", ["maxpool", "avgpool"])
+def test_gradients_of_pooled_series_equal_torch(pool: str):
+    task = Task((2, 1, 27), 3)
+    architecture = parse_network(f"{pool}(3) conv1x3(4) bn relu {pool} conv1x3(3) {pool} linear(3)", task)
+    images = images_for(task, 21)
+    network = build(architecture, task).double()
+    program = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
+
+    _, gradient = gradients(program, network, images.pixels, images.labels)
+    loss = functional.cross_entropy(network(by_channel(images)), images.labels)
+
+    expected = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, list(network.parameters()))])
+    torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-8)
+
+
 def test_rotation_of_wide_image_keeps_proportions():
     image = torch.zeros(1, 1, 11, 31)
     image[0, 0, 5, 12:19] = 1
