@@ -29,7 +29,7 @@ from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
-from search_spaces.counting import smallest
+from search_spaces.counting import MOST_EXACT, smallest
 from search_spaces.deployment import without_integer_form
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
@@ -251,8 +251,9 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
         raise ContentError(f"{message}; nearest network: {feasibility.message}", hint=hint)
     fewest = feasibility.analysis.parameters
     if fewest > budget:
+        subject = "the smallest" if space.configurations <= MOST_EXACT else "the smallest of several local searches"
         raise ContentError(
-            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: the smallest has {fewest:,}",
+            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: {subject} has {fewest:,}",
             hint=f"set a budget of {fewest} or more",
         )
 

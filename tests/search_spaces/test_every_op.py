@@ -201,7 +201,7 @@ def test_costs_of_ops_without_kernel_equal_torch_and_fvcore(text: str):
         choose_engine("native", Recipe(), torch.device("cpu"), parse_space(text).op_types)
 
 
-POOLS = {"maxpool": functional.max_pool1d, "avgpool": functional.avg_pool1d}
+POOLS: dict[str, Any] = {"maxpool": functional.max_pool1d, "avgpool": functional.avg_pool1d}
 
 
 @pytest.mark.parametrize("name", POOLS)

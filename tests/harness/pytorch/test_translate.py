@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 import harness
-from harness.pytorch.module_graph import Untranslatable, arguments_of
+from harness.pytorch.module_graph import Untranslatable
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.module_source import fresh_module
 from harness.training.torch_network import build
+from harness.training.user_module import arguments_of
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network, parse_space
