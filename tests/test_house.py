@@ -14,10 +14,10 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_445,
-    "test lines": 28_079,
-    "benchmark lines": 3_793,
-    "public names": 1_190,
-    "files": 1_157,
+    "test lines": 29_930,
+    "benchmark lines": 3_960,
+    "public names": 1_228,
+    "files": 1_167,
 }
 
 
