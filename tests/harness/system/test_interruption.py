@@ -63,9 +63,12 @@ def test_signal_at_end_of_block_is_raised_at_end(number: int):
 
 
 def test_signal_is_raised_from_another_exception_that_leaves_the_block():
-    with pytest.raises(KeyboardInterrupt) as interrupt, deferred():
+    def fail_after_signal() -> None:
         signal.raise_signal(signal.SIGINT)
         raise ValueError("reason")
+
+    with pytest.raises(KeyboardInterrupt) as interrupt, deferred():
+        fail_after_signal()
 
     assert repr(interrupt.value.__cause__) == "ValueError('reason')"
     with pytest.raises(ValueError, match="reason"), deferred():
