@@ -22,7 +22,11 @@ from harness.system.errors import DataError
 PARTS = ("train", "validation", "test")
 _MOST_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
-_PART_WORDS = {"train": "train training", "validation": "valid val validation dev development", "test": "test testing"}
+_PART_WORDS = {
+    "train": "train training tr",
+    "validation": "valid val validation dev development eval evaluation",
+    "test": "test testing te holdout",
+}
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
 # Part by a word in the name of a folder, file or array; glued words such as testset are included.
 PART_OF_WORD = {TEST_FILES: "test"} | {
@@ -126,7 +130,8 @@ def kind_of(path: Path) -> str:
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
     # Words end at digits, at other characters than letters, and between a small and a capital letter.
-    words = re.findall(rf"{TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = re.findall(rf"{TEST_FILES}|[^\W\d_]+", re.sub(r"hold[\W_]out", "holdout", text))
     parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}
     if len(parts) != 1:
         return None
@@ -217,6 +222,10 @@ def _classes_of_part(folder: Folder, part: str) -> _Classes:
         words = re.findall(r"[a-z]+", inner.full[0].name.lower())
         if all(word in _PLAIN_WORDS or word in PART_OF_WORD for word in words):
             inner = inner.full[0]  # pictures without a folder for each class
+    if part != "train" and inner.pictures and not inner.full:
+        message = f"{inner.path}, the part {part}, contains pictures without classes, such as {inner.pictures[0].name}"
+        hint = "move the folder to another place; images of the training part are then set aside for this part"
+        raise DataError(message, hint=hint)
     return _classes_in(inner)
 
 
