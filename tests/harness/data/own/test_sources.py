@@ -322,7 +322,7 @@ def test_class_of_qmnist_is_first_of_eight_columns(tmp_path: Path):
     "keys",
     [("x_train", "y_train", "x_test", "y_test"), ("train_images", "train_labels", "test_images", "test_labels"),
      ("X", "y", "X_test", "y_test"), ("images", "labels", "images_test", "labels_test"),
-     ("x", "y", "test_x", "test_y")],
+     ("x", "y", "test_x", "test_y"), ("X_tr", "y_tr", "X_te", "y_te")],
 )  # fmt: skip
 def test_npz_keys_select_images_and_labels_of_parts(keys: tuple[str, ...], tmp_path: Path):
     arrays = dict(zip(keys, (IMAGES, NUMBERS[:, None], FEW, FEW_NUMBERS), strict=True))
