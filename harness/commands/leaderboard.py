@@ -89,7 +89,7 @@ def leaderboard(
 
     At most 10 % of the searches call a network below the target verified, and at most 1 % of the certificates are
     false, if the errors of the seeds have a skewness of at most 0.5 and no separate group of worse seeds is smaller
-    than 45 % of the seeds. If one seed in ten is far worse than the rest, six seeds guarantee nothing.
+    than 50 % of the seeds. If one seed in ten is far worse than the rest, six seeds guarantee nothing.
 
     Networks of public repositories (claims, and trainings with the recipe of the repository) are left out without
     --all, --tier or --json if other rows fit.

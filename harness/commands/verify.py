@@ -30,7 +30,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     leaderboard --publish NETWORK' enters the declaration in records/ledger.jsonl), then run the attempt (--certify).
     The seeds depend on the id of that commit, so publish the commit first. Over all attempts on a data set together,
     the probability of any false certification is at most five per cent, if the errors of the seeds have a skewness of
-    at most 0.5 and no separate group of worse seeds is smaller than 45 % of the seeds; each attempt uses a part.
+    at most 0.5 and no separate group of worse seeds is smaller than 50 % of the seeds; each attempt uses a part.
 
     \b
     harness verify 4b8be5 --seeds 5

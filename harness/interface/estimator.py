@@ -238,7 +238,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
         A second call for the same images uses the seeds declared by the first call, regardless of ``seeds``. The
         probability that any certificate for the same test images is false is at most 5 %, if the errors of the seeds
-        have a skewness of at most 0.5 and no separate group of worse seeds is smaller than 45 % of the seeds.
+        have a skewness of at most 0.5 and no separate group of worse seeds is smaller than 50 % of the seeds.
 
         Args:
             X_test: Images that were not used before, in the form given to ``fit``.

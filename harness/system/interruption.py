@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,6 +59,7 @@ class _Interruption:
     answer: Callable[[], None] | None = None  # function of ``asked``
     is_active = False  # whether a block of ``deferred`` is active
     is_due = False  # KeyboardInterrupt is still to be raised
+    traced: ClassVar[list[tuple[FrameType, Any]]] = []  # frames with our ``f_trace``, and the ``f_trace`` before
 
 
 def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
@@ -78,6 +79,7 @@ def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
     for caller in reversed(stack):
         name = caller.f_code.co_filename
         if name.startswith(_OURS):
+            _Interruption.traced.append((caller, caller.f_trace))
             caller.f_trace = trace
         elif (
             caller is not base and _CLICK not in name and (f"-packages{os.sep}" in name or not name.startswith(_PYTHON))
@@ -129,9 +131,15 @@ def deferred(at_second: Callable[[], None] | None = None) -> Iterator[None]:
             yield
         if _Interruption.is_due:
             raise KeyboardInterrupt
+    except Exception as error:
+        if _Interruption.is_due:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         if _Interruption.signals:
             sys.settrace(tracer)
+        while _Interruption.traced:
+            caller, caller.f_trace = _Interruption.traced.pop()
         _Interruption.is_active = _Interruption.is_due = False
         _Interruption.signals = 0
 

@@ -23,9 +23,9 @@ _TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 _MOST_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
 _PART_WORDS = {
-    "train": "train training",
+    "train": "train training tr",
     "validation": "valid val validation dev development",
-    "test": "test testing eval evaluation",
+    "test": "test testing te eval evaluation holdout",
 }
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
 _MIXED = re.compile(r"(images|imgs)([\W\d_]|part)*", re.IGNORECASE)  # folders such as images_001 are not classes
@@ -134,7 +134,8 @@ def kind_of(path: Path) -> str:
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
     # Words end at digits, at other characters than letters, and between a small and a capital letter.
-    words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"hold[\W_]out", "holdout", text))
     parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}
     if len(parts) != 1:
         return None
@@ -219,6 +220,10 @@ def _classes_of_part(folder: Folder, part: str) -> _Classes:
         words = re.findall(r"[a-z]+", inner.full[0].name.lower())
         if all(word in _PLAIN_WORDS or word in PART_OF_WORD for word in words):
             inner = inner.full[0]  # pictures without a folder for each class
+    if part != "train" and inner.pictures and not inner.full:
+        message = f"{inner.path}, the part {part}, contains pictures without classes, such as {inner.pictures[0].name}"
+        hint = "move the folder to another place; images of the training part are then set aside for this part"
+        raise DataError(message, hint=hint)
     return _classes_in(inner)
 
 

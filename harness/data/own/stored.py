@@ -96,7 +96,7 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or SourceOptions())
-        if spec.is_own and not spec.group_by and not spec.test_pictures:
+        if spec.is_own and not spec.test_pictures:
             _add_groups_of_copies(spec)
         return spec.name
     options_used = described_options(text) if options is None else options
@@ -414,7 +414,10 @@ def _add_groups_of_copies(spec: Dataset) -> None:
     keys = near_keys(pixels, values.digests(pixels), labels).keys
     validation_keys = keys[: len(fold)][fold != divisions.ALWAYS_TRAINED]
     groups = _groups_of(validation_keys, keys[len(fold) :], keys[len(fold) :], has_groups=False)
-    _write(replace(spec, **groups))
+    # The groups of ``group_by`` stay; the files contain no names of groups.
+    facts = {"test_pictures": groups["test_pictures"]} if spec.group_by else groups
+    with locked(workspace().data(".lock")):
+        _write(replace(dataset(spec.name), **facts))
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:

@@ -62,6 +62,40 @@ def test_signal_at_end_of_block_is_raised_at_end(number: int):
         signal.raise_signal(number)
 
 
+def test_signal_is_raised_from_another_exception_that_leaves_the_block():
+    def fail_after_signal() -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("reason")
+
+    with pytest.raises(KeyboardInterrupt) as interrupt, deferred():
+        fail_after_signal()
+
+    assert repr(interrupt.value.__cause__) == "ValueError('reason')"
+    with pytest.raises(ValueError, match="reason"), deferred():
+        raise ValueError("reason")
+
+
+TRACED = """
+def use(tracer, function):
+    frame = sys._getframe()
+    frame.f_trace = tracer
+    try:
+        with deferred():
+            call(function)
+            function = None
+    except KeyboardInterrupt:
+        return frame.f_trace
+"""
+
+
+@pytest.mark.parametrize("tracer", [None, lambda frame, event, argument: None])
+def test_trace_functions_of_frames_are_restored(tracer: Any):
+    use = function_in(f"{REPOSITORY}/harness/made_up.py", TRACED, "use")
+    use.__globals__.update(sys=sys, deferred=deferred, call=lambda function: function())
+
+    assert use(tracer, lambda: signal.raise_signal(signal.SIGINT)) is tracer
+
+
 def test_second_signal_raises_at_once_in_python():
     notes = list[str]()
 

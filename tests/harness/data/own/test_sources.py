@@ -120,6 +120,14 @@ def _parts(text: str, classes: str = "cat dog") -> dict[str, set[str]]:
         ("images/{Train,val}/{cat,dog}/1.png labels/train/1.txt", _parts("train validation")),
         ("{train~(1),test~(1)}/{cat,dog}/1.png", _parts("train test")),
         ("{train2017,val2017}/{cat,dog}/1.png", _parts("train validation")),
+        ("{train,eval}/{cat,dog}/1.png", _parts("train test")),
+        ("{train,val,holdout}/{cat,dog}/1.png", _parts("train validation test")),
+        ("{train,hold-out~set}/{cat,dog}/1.png", _parts("train test")),
+        ("{training,HoldOut}/{cat,dog}/1.png", _parts("train test")),
+        ("{tr,te}/{cat,dog}/1.png", _parts("train test")),
+        ("{cat,dog}/{x_tr,x_te}/1.png", _parts("train test")),
+        ("{de,en,tr}/1.png", _parts("train", "de en tr")),
+        ("{tree,tent}/1.png", _parts("train", "tree tent")),
         ("{TrainImages,test-images,Dev~Set}/{cat,dog}/1.png", _parts("train validation test")),
         ("abc_train/abc_train/{cat,dog}/1.png abc_test/abc_test/{cat,dog}/1.png", _parts("train test")),
         ("abc_train/abc_train/{cat,dog}/1.png", _parts("train")),
@@ -144,7 +152,8 @@ def _parts(text: str, classes: str = "cat dog") -> dict[str, set[str]]:
         ("train/{cat,dog}/1.png cat/1.png", None),
         ("train/{cat,dog}/1.png 1.png", None),
         ("train/{cat,dog}/1.png train/1.png", None),
-        ("{train,holdout}/{cat,dog}/1.png", None),
+        ("{train,judge}/{cat,dog}/1.png", None),
+        ("{tr,tree,te}/1.png", None),
         ("{train,training}/{cat,dog}/1.png", None),
         ("train/{train,test}/{cat,dog}/1.png", None),
         ("test/{cat,dog}/1.png", None),
@@ -171,6 +180,18 @@ def test_parts_and_classes_follow_layout_of_folders(paths: str, parts: dict[str,
     assert {part: {*content.labels} for part, content in source.parts.items()} == parts
     # The remark names each part.
     assert len(parts) == 1 or all(part in source.remarks[-1] for part in parts)
+
+
+@pytest.mark.parametrize("unlabelled", ["test/1.png", "test1/test1/1.png", "test/images/1.png", "val/1.png"])
+def test_hint_for_part_without_classes(unlabelled: str, tmp_path: Path):
+    folder = _tree(tmp_path / "set", f"train/{{cat,dog}}/1.png {unlabelled}")
+    with pytest.raises(DataError) as excinfo:
+        source_at(folder)
+    assert "without classes" in excinfo.value.message
+    assert excinfo.value.hint is not None
+    # As the hint says.
+    shutil.move(folder / unlabelled.split("/")[0], tmp_path)
+    assert {*source_at(folder).parts} == {"train"}
 
 
 def test_pictures_of_test_part_are_locked(tmp_path: Path):
@@ -304,7 +325,7 @@ def test_class_of_qmnist_is_first_of_eight_columns(tmp_path: Path):
     "keys",
     [("x_train", "y_train", "x_test", "y_test"), ("train_images", "train_labels", "test_images", "test_labels"),
      ("X", "y", "X_test", "y_test"), ("images", "labels", "images_test", "labels_test"),
-     ("x", "y", "test_x", "test_y")],
+     ("x", "y", "test_x", "test_y"), ("X_tr", "y_tr", "X_te", "y_te")],
 )  # fmt: skip
 def test_npz_keys_select_images_and_labels_of_parts(keys: tuple[str, ...], tmp_path: Path):
     arrays = dict(zip(keys, (IMAGES, NUMBERS[:, None], FEW, FEW_NUMBERS), strict=True))

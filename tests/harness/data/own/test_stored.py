@@ -18,12 +18,12 @@ from harness.cli import run
 from harness.data import own
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
-from harness.data.own import SourceOptions
+from harness.data.own import SourceOptions, stored
 from harness.data.training_images import MissingData, find, load
 from harness.interface.estimator import SmallestClassifier
 from harness.searching.option_types import DATASET
 from harness.system.errors import ContentError, DataError, UsageError
-from harness.system.files import workspace
+from harness.system.files import Held, locked, workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 
@@ -67,6 +67,32 @@ def test_stored_data_of_earlier_versions_get_groups_of_copies():
     assert dataset(spec.name).test_groups == spec.test_groups
     assert dataset(spec.name).test_group_sizes == spec.test_group_sizes == (4,) * 6
     assert sorted(dataset(spec.name).validation_group_sizes) == sorted(spec.validation_group_sizes)
+
+
+def test_stored_groups_of_earlier_versions_count_copies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
+    labels = np.array(CLASSES)[np.arange(30) % 3].repeat(4)
+    np.savez(tmp_path / "pets.npz", X=images, y=labels, number=np.arange(120))
+    spec = own.read(tmp_path / "pets.npz", group_by="number")
+    path = workspace().data(spec.name) / "data.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    del document["test_pictures"], document["facts_sha256"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    write = stored._write
+
+    def write_if_locked(*arguments: Any) -> Any:
+        with pytest.raises(Held), locked(workspace().data(".lock"), 0):
+            pass
+        return write(*arguments)
+
+    monkeypatch.setattr(stored, "_write", write_if_locked)
+
+    assert dataset(spec.name).test_pictures == 0
+    assert own.data_name(spec.name) == spec.name
+    assert dataset(spec.name).test_pictures == spec.test_pictures == 6
+    assert dataset(spec.name) == spec
+    assert dataset(spec.name).test_groups == spec.test_groups
+    assert dataset(spec.name).validation_group_sizes == spec.validation_group_sizes
 
 
 def test_copies_are_counted_once_in_groups_of_single_images(tmp_path: Path):
