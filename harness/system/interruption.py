@@ -172,7 +172,8 @@ def end_now() -> None:
     limit.daemon = True
     limit.start()
     # The progress bar hides the cursor.
-    os.write(2, b"\x1b[?25h\n" * os.isatty(2) + b"error: interrupted\n")
+    cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
+    os.write(2, cursor + b"error: interrupted\n")
     for child in sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else ():
         child.kill()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # threads fail as libraries end

@@ -6,20 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from search_spaces.ops import op
 from search_spaces.ops.convolutions import Conv, kernel_signature
 from search_spaces.ops.integer_form import KernelForm
-from search_spaces.ops.op import (
-    ArgumentKind,
-    LayerCall,
-    Op,
-    Parameter,
-    Role,
-    Shape,
-    Signature,
-    call_text,
-    register,
-    register_variant,
-)
+from search_spaces.ops.op import ArgumentKind, LayerCall, Op, Parameter, Role, Shape, Signature, register
 from search_spaces.ops.pointwise import BatchNorm
 from search_spaces.ops.windows import Linear, Pool
 from search_spaces.space_errors import ShapeError
@@ -30,7 +20,7 @@ if TYPE_CHECKING:
 _BARE = "no learned scale and shift"
 
 
-@register_variant("bn", "bare", _BARE)
+@op.register_variant("bn", "bare", _BARE)
 @dataclass(frozen=True, slots=True)
 class BareBatchNorm(BatchNorm):
     """Batch normalisation without learned numbers (``affine=False``)."""
@@ -47,7 +37,7 @@ class BareBatchNorm(BatchNorm):
         return BatchNorm.layer_call(self, before)._replace(options={"affine": False})
 
 
-@register_variant("bn", "joint", "shared layer")
+@op.register_variant("bn", "joint", "shared layer")
 @dataclass(frozen=True, slots=True)
 class JointBatchNorm(BatchNorm):
     """Batch normalisation whose statistics are shared by all uses of the tie, too.
@@ -73,7 +63,7 @@ class JointBatchNorm(BatchNorm):
         return BatchNorm.with_tie(self, tie)
 
 
-@register_variant("bn", "eps", "number that is added to the variance", ArgumentKind.SLOPE)
+@op.register_variant("bn", "eps", "number that is added to the variance", ArgumentKind.SLOPE)
 @dataclass(frozen=True, slots=True)
 class EpsBatchNorm(BatchNorm):
     """Batch normalisation that adds a number other than 0.00001 to the variance."""
@@ -118,8 +108,8 @@ class _Overlapping(Pool):
         return self.map_of(before)[0], *self.output_size(before, (self.pad, self.pad))
 
 
-@register_variant("maxpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
-@register_variant("maxpool", "stride", "stride", ArgumentKind.COUNT)
+@op.register_variant("maxpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
+@op.register_variant("maxpool", "stride", "stride", ArgumentKind.COUNT)
 @dataclass(frozen=True, slots=True)
 class OverlappingMaxPool(_Overlapping):
     """Maximum over windows that may overlap."""
@@ -128,8 +118,8 @@ class OverlappingMaxPool(_Overlapping):
     layer: ClassVar[str] = "MaxPool2d"
 
 
-@register_variant("avgpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
-@register_variant("avgpool", "stride", "stride", ArgumentKind.COUNT)
+@op.register_variant("avgpool", "pad", "padding", ArgumentKind.COUNT, minimum=0)
+@op.register_variant("avgpool", "stride", "stride", ArgumentKind.COUNT)
 @dataclass(frozen=True, slots=True)
 class OverlappingAvgPool(_Overlapping):
     """Mean over windows that may overlap."""
@@ -138,7 +128,7 @@ class OverlappingAvgPool(_Overlapping):
     layer: ClassVar[str] = "AvgPool2d"
 
 
-@register_variant("linear", "unbiased", "no bias")
+@op.register_variant("linear", "unbiased", "no bias")
 @dataclass(frozen=True, slots=True)
 class UnbiasedLinear(Linear):
     """A fully connected layer without bias; a map is flattened first."""
@@ -153,13 +143,13 @@ class UnbiasedLinear(Linear):
         return FlatLinear(math.prod(before), self.out_features, bias=False)
 
     def source(self, before: Shape) -> str:
-        return call_text("nn.Linear", math.prod(before), self.out_features, bias=False)
+        return op.call_text("nn.Linear", math.prod(before), self.out_features, bias=False)
 
     def integer(self, before: Shape) -> KernelForm:
         return replace(Linear.integer(self, before), has_bias=False)
 
 
-@register_variant("prelu", "channelwise", "a slope per channel")
+@op.register_variant("prelu", "channelwise", "a slope per channel")
 @dataclass(frozen=True, slots=True)
 class ChannelPReLU(Op):
     """Rectifier that multiplies negative values by a learned parameter of the channel, initially 0.25."""

@@ -6,20 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from search_spaces.ops import op
 from search_spaces.ops.convolutions import POSES, number_or_pair
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
-from search_spaces.ops.op import (
-    ArgumentKind,
-    LayerCall,
-    Op,
-    Parameter,
-    Role,
-    Shape,
-    Signature,
-    call_text,
-    register,
-    shape_text,
-)
+from search_spaces.ops.op import ArgumentKind, LayerCall, Op, Parameter, Role, Shape, Signature, register
 from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
@@ -148,7 +138,7 @@ class Linear(Op):
         return FlatLinear(math.prod(before), self.out_features)
 
     def source(self, before: Shape) -> str:
-        return call_text("nn.Linear", math.prod(before), self.out_features)
+        return op.call_text("nn.Linear", math.prod(before), self.out_features)
 
     def integer(self, before: Shape) -> KernelForm:
         channels, rows, columns = before  # a vector has the shape (features, 1, 1) here
@@ -174,7 +164,9 @@ class PoseLinear(Op):
         if self.poses == 1:
             raise ShapeError(f"{self} requires poses=, as in poselinear({self.out_features}, poses=8)")
         if math.prod(before[1:]) != 1:
-            raise ShapeError(f"{self} needs a value per channel, as after gap, but gets a map of {shape_text(before)}")
+            raise ShapeError(
+                f"{self} needs a value per channel, as after gap, but gets a map of {op.shape_text(before)}"
+            )
         self.check_poses(before[0], self.poses)
         return (self.out_features,)
 
@@ -188,7 +180,7 @@ class PoseLinear(Op):
         return RotatedLinear(before[0], self.out_features, poses=self.poses)
 
     def source(self, before: Shape) -> str:
-        return call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)
+        return op.call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)
 
     def integer(self, before: Shape) -> KernelForm:
         shape = (self.out_features, before[0] // self.poses + self.poses, 1, 1)
