@@ -28,6 +28,7 @@ from search_spaces.space_errors import SearchSpaceError
 _SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
 _MOST_OPERATORS = 12  # operators that compute a recognised op together
+_REDUCTIONS = ("adaptive_avg_pool2d", "mean", "pixel_unshuffle", "avg_pool2d", "max_pool2d")
 _SCALES = (4.0, 1e-3, 1e4)  # deviations of the random values that an op must agree on; limits such as 20 differ at 1e4
 
 
@@ -237,7 +238,7 @@ class Recording:
                     results = [self._results(region, {latest: sample})[last] for sample in samples]
                 except (RuntimeError, IndexError, TypeError, ValueError):  # undefined for random numbers
                     return None
-                for op in _ops_like(samples, results):
+                for op in _ops_like(samples, results, reduces=operator(last) in _REDUCTIONS):
                     return Recognised(last, op), latest
             if latest is first:
                 return None
@@ -287,13 +288,14 @@ def operators(steps: Sequence[Step]) -> Iterator[Node]:
             yield step
 
 
-def _ops_like(samples: Sequence[Tensor], results: Sequence[Any]) -> Iterator[Op | None]:
+def _ops_like(samples: Sequence[Tensor], results: Sequence[Any], *, reduces: bool) -> Iterator[Op | None]:
     """Yield the ops with these results for ``samples``; None stands for the same values in the same order.
 
     Args:
         samples: Inputs with the deviations ``_SCALES``, (batch, channels, rows, columns) or (batch, features); the
             first value is -1 in units of the deviation.
         results: Result of the operators of the user for each input.
+        reduces: Whether an op comes before None, such as ``gap`` for a map of a single value per channel.
     """
     first = results[0]
     is_tensor = isinstance(first, Tensor) and first.requires_grad and first.is_floating_point()
@@ -301,7 +303,7 @@ def _ops_like(samples: Sequence[Tensor], results: Sequence[Any]) -> Iterator[Op 
         return
     results = [result.detach().flatten(1) for result in results]
     before = tuple(samples[0].shape[1:])
-    ops: list[Op | None] = [None]
+    ops: list[Op | None] = []
     if len(before) in (1, 3):
         activations = [each for each in SIGNATURES.values() if each.number is None and each.op_type is not None]
         ops += [op for each in activations if (op := each.make_default()).role is Role.ACTIVATION and op.layer]
@@ -312,7 +314,7 @@ def _ops_like(samples: Sequence[Tensor], results: Sequence[Any]) -> Iterator[Op 
         edges = before[2:] if before[1] == 1 else before[1:]
         sizes = range(2, min(edges) + 1)
         ops += [GlobalAvgPool(), *(kind(size) for kind in (AvgPool, MaxPool, Unshuffle) for size in sizes)]
-    for candidate in ops:
+    for candidate in [*ops, None] if reduces else [None, *ops]:
         try:
             is_as_large = math.prod(before if candidate is None else candidate.shape(before)) == results[0].shape[1]
         except SearchSpaceError:

@@ -248,7 +248,7 @@ def test_study_summary_states_answer_and_verification_command(realistic_facts: S
     text, answer = study_summary(realistic_facts), realistic_facts.answer
 
     assert answer is not None
-    start = f"### Reached: `{realistic_facts.name}`\n\nReached. Verified: {answer.parameters:,} parameters, mean test "
+    start = f"### Proved: `{realistic_facts.name}`\n\nProved (verified): {answer.parameters:,} parameters, mean test "
     assert text.startswith(start)
     facts, networks = tables(text)
     values = dict(facts[2:])
@@ -266,7 +266,7 @@ def test_rows_of_markdown_table_have_as_many_cells_as_head(new_study: Any, home:
     study.propose(network(4, 6, 8), origin="x | y")
     summary = study_summary(read_study(study.write(), home))
 
-    assert summary.startswith("### No result yet: ")
+    assert summary.startswith("### Not reached yet: ")
     assert tables(summary)
     for table in tables(summary):
         assert {len(row) for row in table} == {len(table[0])}

@@ -279,7 +279,7 @@ def test_best_start_is_winner_of_halving_by_loss_with_bits_of_single_run(load: C
 def test_best_start_counts_seconds_of_all_starts(monkeypatch: pytest.MonkeyPatch):
     runs: list[Training] = []
     seconds = itertools.count()
-    monkeypatch.setattr("harness.training.training_loop.time.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(training_loop.clock, "now", lambda: next(seconds))
 
     def new_start(number: int) -> Training:
         runs.append(start(NETWORK, STARTS, number, CPU, task=MNIST))
