@@ -22,6 +22,7 @@ appends the trainings of the searches in the given folders to benchmarks/results
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -105,9 +106,16 @@ def _of_table(path: Path) -> Iterator[SourceTraining | str]:
 
 def _of_rows(path: Path) -> Iterator[SourceTraining | str]:
     document = json.loads(path.read_bytes())
-    recipes = {name: recipe_from(stated, str(path)) for name, stated in document["recipes"].items()}
+    # Some recorded recipes have a field that the program no longer has.
+    fields = {each.name for each in dataclasses.fields(Recipe)}
+    recipes = {
+        name: recipe_from(stated, str(path)) for name, stated in document["recipes"].items() if stated.keys() <= fields
+    }
     for row in document["rows"]:
         for run in row["runs"]:
+            if row["recipe_hash"] not in recipes:
+                yield _OTHER_RECIPE
+                continue
             errors = _errors(run["validation_accuracy_pct"])
             seed = f"{Purpose.REFERENCE} {run['seed_index']}"
             yield SourceTraining(parse_notation(row["network"]), recipes[row["recipe_hash"]], errors, seed)

@@ -247,7 +247,7 @@ def run_seeds(
         ContentError: The record is damaged, seeds have equal weights, or nothing is left to spend on these test images.
     """
     folder = _folder_of(plan, workspace)
-    workspace.records.mkdir(parents=True, exist_ok=True)
+    files.check_writable(workspace.records)
     with owned(folder), files.held(workspace.records):
         if plan.certify:
             plan = _as_declared(plan, workspace)

@@ -166,7 +166,9 @@ def test_report_of_known_data_set_other_than_mnist_has_banner(
 
 
 def test_proved_report_of_own_data_has_success_colour_and_no_banner(realistic_facts: StudyFacts, home: Workspace):
-    own = replace(DATASETS["mnist"], name="own-0123abcd", folder="", sha256="0123abcd")
+    own = replace(
+        DATASETS["mnist"], name="own-0123abcd", folder="", sha256="0123abcd", all_files=DATASETS["mnist"].all_files[:2]
+    )
     home.data(own.name).mkdir(parents=True)
     (home.data(own.name) / "data.json").write_text(json.dumps(document_of(own)), encoding="utf-8")
 

@@ -100,7 +100,7 @@ def test_c_export_has_page_and_counts_size_of_page(workspace: Path):
 
     text = (workspace / "net" / "try.html").read_text(encoding="utf-8")
     assert 'id="pad"' in text
-    check = result.facts["check"]
+    check = result.facts["files"][0]["check"]
     accuracy_pct = 100 * (1 - check["integer_errors"] / check["images"])
     assert f"{check['images']:,} training images: {accuracy_pct:.2f} %" in text
     sizes = [path.stat().st_size for path in (workspace / "net").rglob("*") if path.is_file()]
