@@ -14,7 +14,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_445,
-    "test lines": 29_930,
+    "test lines": 29_970,
     "benchmark lines": 3_960,
     "public names": 1_228,
     "files": 1_167,
