@@ -139,7 +139,8 @@ def deferred(at_second: Callable[[], None] | None = None) -> Iterator[None]:
         if _Interruption.signals:
             sys.settrace(tracer)
         while _Interruption.traced:
-            caller, caller.f_trace = _Interruption.traced.pop()
+            frame, function = _Interruption.traced.pop()
+            frame.f_trace = function
         _Interruption.is_active = _Interruption.is_due = False
         _Interruption.signals = 0
 

@@ -25,7 +25,9 @@ from harness.evidence.record import WeightFile
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError
+from harness.training import result as results
 from harness.training import run as run_module
+from harness.training import training_loop
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -91,7 +93,7 @@ def epoch_images(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch)
         train_epochs(run, epoch_data, last_epoch)
         epoch_images.extend([(epoch_data, len(reads))] * (len(run.history) - earlier_epochs))
 
-    monkeypatch.setattr(run_module.training_loop, "train_epochs", train_and_store)
+    monkeypatch.setattr(training_loop, "train_epochs", train_and_store)
     return epoch_images
 
 
@@ -179,7 +181,7 @@ def test_result_lists_wrong_images_with_predicted_classes(
 ):
     classes = torch.arange(30) % 10
     classes[[4, 17]] = torch.tensor([9, 0])
-    monkeypatch.setattr(run_module.training_loop, "predictions", lambda *_: classes)
+    monkeypatch.setattr(training_loop, "predictions", lambda *_: classes)
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
     assert result.wrong == ((4, 9), (17, 0))
     assert result.test_errors == 2
@@ -227,7 +229,7 @@ def test_run_of_several_starts_equals_run_of_best_start_and_is_restored_from_che
     assert whole.images_per_second == pytest.approx((3 + 2) * 80 / whole.train_seconds)
     first_losses = {}
     for number in range(3):
-        monkeypatch.setattr(run_module.results, "start_seed", lambda seed, _, number=number: start_seed(seed, number))
+        monkeypatch.setattr(results, "start_seed", lambda seed, _, number=number: start_seed(seed, number))
         single = execute(job(recipe=several), bench)
         first_losses[number] = single.history[0].train_loss, single.weights_sha256
     monkeypatch.undo()

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.system import clock
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
 from harness.training import training_loop
@@ -279,7 +280,7 @@ def test_best_start_is_winner_of_halving_by_loss_with_bits_of_single_run(load: C
 def test_best_start_counts_seconds_of_all_starts(monkeypatch: pytest.MonkeyPatch):
     runs: list[Training] = []
     seconds = itertools.count()
-    monkeypatch.setattr(training_loop.clock, "now", lambda: next(seconds))
+    monkeypatch.setattr(clock, "now", lambda: next(seconds))
 
     def new_start(number: int) -> Training:
         runs.append(start(NETWORK, STARTS, number, CPU, task=MNIST))
