@@ -258,7 +258,8 @@ def test_study_summary_states_answer_and_verification_command(realistic_facts: S
         "99.438 \u00b1 0.032 % over 6 seeds, lower bound 99.402 % (confidence 98 %)"
     )
     assert len(networks) == 2 + 8
-    assert f"```console\nharness search --budget 20000\nharness verify {answer.hash} " in text
+    command = f"harness verify {answer.hash} --recipe fast --dataset mnist --target 99.4 --seeds 6"
+    assert f"```console\nharness search --budget 20000\n{command}\n```" in text
 
 
 def test_rows_of_markdown_table_have_as_many_cells_as_head(new_study: Any, home: Workspace):
