@@ -14,10 +14,10 @@ from importlib import import_module
 
 import click
 
+from harness.spaces.space_errors import SearchSpaceError, UnknownNameError, caret, reason
 from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, as_command, refused
 from harness.system.interruption import INTERRUPTED
 from harness.system.terminal import say, write
-from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret, reason
 
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
 _COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions

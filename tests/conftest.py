@@ -59,7 +59,7 @@ def pytest_xdist_auto_num_workers() -> int:
 LONGEST_FILES = (
     "harness/training/test_executors.py",
     "harness/training/test_ray.py",
-    "harness/deployment/test_equality.py",
+    "harness/exports/test_equality.py",
     "golden/test_commands.py",
     "harness/interface/test_estimator_protocol.py",
     "harness/training/native/test_native_tiles.py",
@@ -67,7 +67,7 @@ LONGEST_FILES = (
     "harness/interface/test_estimator.py",
     "harness/searching/test_search_processes.py",
     "harness/interface/test_guest.py",
-    "reports/test_browser.py",
+    "harness/pages/test_browser.py",
 )
 
 

@@ -12,11 +12,11 @@ import torch
 from torch.nn import functional
 
 # Tests replace ``training_images.load``; a first import of these modules would keep the replacement.
-import harness.deployment.c_folder
-import harness.evidence.evaluation  # noqa: F401
 from harness.data.datasets import DATASETS, dataset
 from harness.data.training_images import ImageData
 from harness.evidence.record import Record, SearchSummary, SeedRun
+from harness.spaces.network import MNIST, Analysis, Architecture, analyse
+from harness.spaces.notation import parse_network
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
@@ -24,8 +24,6 @@ from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job, initial_result
 from harness.training.torch_network import Images
-from search_spaces.network import MNIST, Analysis, Architecture, analyse
-from search_spaces.notation import parse_network
 
 NETWORK = "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
 # Number of images on which errors are counted.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from search_spaces.network import MNIST, Architecture
-from search_spaces.notation import parse_space
-from search_spaces.ops import (
+from harness.spaces.network import MNIST, Architecture
+from harness.spaces.notation import parse_space
+from harness.spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -25,8 +25,8 @@ from search_spaces.ops import (
     Swish,
     Unshuffle,
 )
-from search_spaces.space import SearchSpace
-from search_spaces.space_errors import ShapeError
+from harness.spaces.space import SearchSpace
+from harness.spaces.space_errors import ShapeError
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(

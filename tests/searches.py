@@ -20,6 +20,9 @@ from harness.searching.proposer import Proposer
 from harness.searching.resolve import TrainingChoice
 from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
+from harness.spaces.network import Architecture
+from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import Metric
 from harness.studies import config as study
 from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import StudyConfig
@@ -32,9 +35,6 @@ from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.network import Architecture
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Metric
 from tests import study_logs
 from tests.factories import CONFIG, make_job_result, make_proposal
 from tests.fakes import Seeds

@@ -19,9 +19,9 @@ from harness.evidence import ledger, record
 from harness.evidence.bounds import attempt_confidence, certifying_confidence, components
 from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier, read
+from harness.spaces.catalog import network_names
+from harness.spaces.network import MNIST, analyse
 from harness.system.files import Workspace
-from search_spaces.catalog import network_names
-from search_spaces.network import MNIST, analyse
 from tests.conftest import REPOSITORY
 
 # Commands that take less than a second, and whose output depends on the code only.
@@ -207,7 +207,7 @@ def test_records_have_leaderboard_rows_and_evidence_is_consistent() -> None:
 
 
 def test_documented_speeds_equal_measurements() -> None:
-    document = json.loads((REPOSITORY / "benchmarks" / "results" / "throughput.json").read_text(encoding="utf-8"))
+    document = json.loads((REPOSITORY / "measurements" / "results" / "throughput.json").read_text(encoding="utf-8"))
     page = (REPOSITORY / "docs" / "measurements.md").read_text(encoding="utf-8")
     assert [row[1:] for row in cells(page, "| training, images a second")] == [
         [

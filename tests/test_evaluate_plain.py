@@ -19,11 +19,11 @@ from torch import nn
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluation import evaluated, probabilities
 from harness.evidence.record import read_weights
+from harness.spaces.network import analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.rotated import RotatedLinear
 from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
-from search_spaces.network import analyse
-from search_spaces.notation import parse_network
-from search_spaces.rotated import RotatedLinear
 from tests.conftest import REPOSITORY, example
 from tests.factories import idx
 
@@ -126,7 +126,7 @@ def run_isolated(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the program in a process that cannot import this project."""
     # None blocks the import of a package. The environment of installed packages may be in the project folder and stays.
     code = "import sys, runpy; "
-    code += "sys.modules.update(harness=None, search_spaces=None); sys.argv = sys.argv[1:]; "
+    code += "sys.modules.update(harness=None); sys.argv = sys.argv[1:]; "
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
     program = [sys.executable, "-W", "error", "-c", code, PROGRAM, *arguments]
     return subprocess.run(program, capture_output=True, text=True, check=False, cwd=Path(arguments[0]).parent)

@@ -10,17 +10,17 @@ from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("search_spaces", "harness", "reports")
+PACKAGES = ("harness",)
 # A package imports only packages to the left.
 ORDER = (
-    "search_spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
-    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.deployment", "reports",
+    "harness.spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
+    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.exports", "harness.pages",
     "harness.interface", "harness.commands", "harness.cli", "harness.__main__",
 )  # fmt: skip
 # ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.
 FRONT = "harness"
 # Libraries that are too slow to import at the start of a command.
-TORCH_MODULES = ("search_spaces.modules", "search_spaces.rotated")  # imported by ops when a torch module is built
+TORCH_MODULES = ("harness.spaces.modules", "harness.spaces.rotated")  # imported by ops when a torch module is built
 LAZY_LIBRARIES = {
     "altair", "jinja2", "onnx", "onnxruntime", "optuna", "pandas", "psycopg", "pyarrow", "pydantic",
     "ray", "scipy", "sqlalchemy", "torch", "torchvision", "vl_convert", "xlsxwriter",
@@ -57,18 +57,18 @@ def test_imported_yields_every_form_of_import():
     assert set(imported(ast.parse(source), "x.y")) == {"a.b", "c.d", "x.y.e", "x.y.f.g", "i"}
 
 
-def test_search_spaces_imports_only_standard_library_and_lark_at_start():
+def test_spaces_import_only_standard_library_and_lark_at_start():
     # torch and scipy are imported in functions: for modules of ops and for confidence intervals.
-    allowed = {*sys.stdlib_module_names, "lark", "scipy", "search_spaces", "torch"}
+    allowed = {*sys.stdlib_module_names, "lark", "scipy", "harness", "torch"}
     names = {
         name.partition(".")[0]
         for module, imports in edges().items()
-        if module.startswith("search_spaces")
+        if module.startswith("harness.spaces")
         for name in imports
     }
 
     assert names - allowed - {""} == set()
-    modules = [module for module in edges() if module.startswith("search_spaces") and module not in TORCH_MODULES]
+    modules = [module for module in edges() if module.startswith("harness.spaces") and module not in TORCH_MODULES]
     assert loaded_by(f"import {', '.join(modules)}") & LAZY_LIBRARIES == set()
 
 
@@ -123,6 +123,6 @@ def test_command_line_starts_without_slow_libraries():
 
 
 def test_reports_and_processes_of_bench_methods_import_no_torch():
-    modules = [module for module in edges() if module.startswith("reports") or module == "harness.bench.methods"]
+    modules = [module for module in edges() if module.startswith("harness.pages") or module == "harness.bench.methods"]
 
     assert "torch" not in loaded_by(f"import {', '.join(modules)}")

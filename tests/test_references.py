@@ -13,9 +13,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
-DOTTED = re.compile(r"\b(?:harness|search_spaces|reports|benchmarks|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
+DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
 # Example files of a user.
-EXAMPLES = {"search_spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
+EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
 # Headers of C, a file of a shell, and files in exported folders.
 OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish", "model.py", "weights.pt"}
 HISTORY = re.compile(r"CHANGELOG\.md|research/")  # mention files and names of earlier versions

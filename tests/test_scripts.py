@@ -358,8 +358,8 @@ WITH_NIGHTLY = f"{ALL_TESTS} -m not slow and not gpu"
 @pytest.mark.parametrize(
     ("changed_file", "runs"),
     [
-        ("reports/page.py", [ALL_TESTS, f"{NIGHTLY} tests/reports"]),
-        ("harness/searching/loop.py", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/benchmarks"]),
+        ("harness/pages/page.py", [ALL_TESTS, f"{NIGHTLY} tests/harness/pages"]),
+        ("harness/searching/loop.py", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/measurements"]),
         ("docs/usage.md", [ALL_TESTS]),
         ("pyproject.toml", [WITH_NIGHTLY]),
         (None, [WITH_NIGHTLY]),

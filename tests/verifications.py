@@ -18,14 +18,14 @@ from harness.evidence import leaderboard_table, ledger, record, verification_run
 from harness.evidence.leaderboard_table import Verdict
 from harness.evidence.ledger import Attempt
 from harness.evidence.verification_runs import VerifyPlan
+from harness.spaces.network import MNIST
+from harness.spaces.notation import parse_network
 from harness.system import files
 from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
 from harness.training.recipe import RECIPES
 from harness.training.run import Job, to_safetensors
 from harness.training.torch_network import build
-from search_spaces.network import MNIST
-from search_spaces.notation import parse_network
 from tests import fakes
 
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")

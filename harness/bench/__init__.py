@@ -17,7 +17,7 @@ def problem(name: str) -> TableProblem:
     Raises:
         UsageError: There is no such table.
         DataError: The table is damaged.
-        ContentError: The table lacks configurations of the space, or the space has more than ``MOST_RECORDED``.
+        ContentError: The table lacks configurations of the space, or the space has more than ``MAX_RECORDED``.
     """
     from harness.bench.table import read_table, table_folder
     from harness.bench.table_problem import TableProblem

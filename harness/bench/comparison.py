@@ -20,13 +20,13 @@ import numpy as np
 
 from harness.bench.table import Machine, number_text
 from harness.data.datasets import Dataset, dataset
+from harness.spaces.counting import clopper_pearson
 from harness.studies.config import StudyConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, read_as, strict_json
 from harness.system.errors import ContentError
 from harness.system.terminal import aligned, counted, duration_text
 from harness.training.result import finite
-from search_spaces.counting import clopper_pearson
 
 DEFAULT = "default"  # name of the method that a search uses
 _DESIGN = "comparison.json"
@@ -218,7 +218,7 @@ _CONFIDENCE = 0.95  # confidence of intervals
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 _DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
 # Largest number of non-zero differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
-_MOST_COUNTED = 50
+_MAX_COUNTED = 50
 
 
 class _Reference(NamedTuple):
@@ -437,7 +437,7 @@ def _signed_rank_test(differences: Any) -> tuple[float, float]:
     if not signed_ranks.size:
         return 1.0, 0.0
     balance = float(signed_ranks.sum() / np.abs(signed_ranks).sum())
-    if signed_ranks.size > _MOST_COUNTED:
+    if signed_ranks.size > _MAX_COUNTED:
         return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue), balance
     # scipy's exact test allows at most 13 values with ties. Exact distribution of the sum of the positive ranks:
     chances = np.ones(1)

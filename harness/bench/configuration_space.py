@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, InCondition, UniformIntegerHyperparameter
 
-from search_spaces.space import Decision, Draw
+from harness.spaces.space import Decision, Draw
 
 
 def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> ConfigurationSpace:

@@ -3,7 +3,7 @@
 All methods run in the loop of ``harness search``: the same code requests proposals, rejects and confirms candidates and
 determines the incumbent. Built-in methods differ in the sampler, in the enabled parts of the search, and in the
 decisions at rungs. User-defined methods propose networks and optionally decide at rungs. They are programs with a JSON
-lines protocol (``benchmarks/methods/README.md``), or Python functions, each run in a subprocess per repeat.
+lines protocol (``measurements/methods/README.md``), or Python functions, each run in a subprocess per repeat.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, 
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
+from harness.spaces.space import SearchSpace
+from harness.spaces.space_errors import nearest
 from harness.system.document import parse_json
 from harness.system.errors import ContentError, UsageError, reason
 from harness.system.machine import process_group
-from search_spaces.space import SearchSpace
-from search_spaces.space_errors import nearest
 
 # Rule that prunes runs at rungs: none, the rule of a search (``scheduler.at_rung``), or successive halving.
 Pruning = Enum("Pruning", "NONE SEARCH HALVING")
@@ -213,7 +213,7 @@ def _program(text: str) -> Method:
 
 # User-defined methods ---------------------------------------------------------------------------------------
 
-_LONGEST_ANSWER = 1 << 20  # bytes, far more than any network text
+_MAX_ANSWER = 1 << 20  # bytes, far more than any network text
 # Code of the subprocess that runs a function, with the ``sys.path`` of the bench.
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
@@ -271,7 +271,7 @@ class _Program:
             with suppress(BrokenPipeError):
                 self.stdin.write("".join(f"{json.dumps(question)}\n" for question in questions).encode())
                 self.stdin.flush()
-                return self.stdout.readline(_LONGEST_ANSWER)
+                return self.stdout.readline(_MAX_ANSWER)
         finally:
             timer.cancel()
         return b""

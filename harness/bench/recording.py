@@ -26,6 +26,11 @@ from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
+from harness.spaces.catalog import space as space_of
+from harness.spaces.counting import MAX_RECORDED
+from harness.spaces.network import Analysis, Architecture
+from harness.spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
+from harness.spaces.space_errors import DrawError
 from harness.studies.config import StudyConfig, check_config, open_study, read_config, study_exists
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
@@ -41,17 +46,12 @@ from harness.training.progress import Reporter
 from harness.training.recipe import NamedRecipe, check_batch, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.catalog import space as space_of
-from search_spaces.counting import MOST_RECORDED
-from search_spaces.network import Analysis, Architecture
-from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
-from search_spaces.space_errors import DrawError
 
 _BANDS = 8  # bands of parameters
 _POOL_FACTOR = 20  # distinct candidates per requested network after which drawing stops
 # Most draws per requested network: many more than candidates, to fill bands that draws rarely hit.
 _DRAWS_FACTOR = 500
-_LEAST_DRAWS = 10_000  # lower limit of the number of draws
+_MIN_DRAWS = 10_000  # lower limit of the number of draws
 
 
 class Near(NamedTuple):
@@ -85,12 +85,12 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     has too few, the remaining bands contribute more.
     """
     rng = random.Random(seed)
-    is_enumerable = space.configurations <= MOST_RECORDED
+    is_enumerable = space.configurations <= MAX_RECORDED
     if is_enumerable:
         candidates = enumerate_draws(space)
         pool_limit = math.inf
     else:
-        candidates = (draw(space, uniform(rng)) for _ in range(max(_LEAST_DRAWS, _DRAWS_FACTOR * count)))
+        candidates = (draw(space, uniform(rng)) for _ in range(max(_MIN_DRAWS, _DRAWS_FACTOR * count)))
         pool_limit = _POOL_FACTOR * count
     pool: dict[str, tuple[Architecture, Analysis]] = {}
     for candidate in candidates:

@@ -42,6 +42,8 @@ from harness.searching.search_state import Moment, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
+from harness.spaces.catalog import space as space_of
+from harness.spaces.space import SearchSpace
 from harness.studies.candidate import confirm_seeds_of, study_space
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, RunEnded
@@ -55,8 +57,6 @@ from harness.training.native.engine import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.catalog import space as space_of
-from search_spaces.space import SearchSpace
 
 _NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
@@ -389,7 +389,7 @@ def _code_sha256() -> str:
     """Return the digest of everything that may change a repeat: sources, shipped data, versions of libraries."""
     root = Path(__file__).resolve().parents[2]
     code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
-    for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
+    for path in sorted([*root.glob("harness/**/*"), *root.glob("harness/spaces/declared/*")]):
         if path.suffix in (".py", ".lark", ".toml", ".cpp", ".h", ".json", ".csv"):
             code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return code.hexdigest()

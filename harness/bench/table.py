@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_type_hints
 
 from harness.data.datasets import DATASETS, Dataset, dataset, dataset_of
+from harness.spaces.notation import parse_space
+from harness.spaces.space_errors import nearest
 from harness.studies.config import StudyConfig
 from harness.system import errors, files
 from harness.system.document import csv_text, document_of, read_as, strict_json
@@ -28,8 +30,6 @@ from harness.system.statistics import pooled_deviation
 from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
-from search_spaces.notation import parse_space
-from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     import torch

@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.bench.table import Row, Table
+from harness.spaces.counting import MAX_RECORDED
+from harness.spaces.network import Architecture
+from harness.spaces.notation import parse_space
+from harness.spaces.space import DecisionOptions, draw, enumerate_draws
 from harness.system import errors
 from harness.system.errors import ContentError, UsageError
 from harness.system.statistics import reaches
 from harness.training.result import Status
-from search_spaces.counting import MOST_RECORDED
-from search_spaces.network import Architecture
-from search_spaces.notation import parse_space
-from search_spaces.space import DecisionOptions, draw, enumerate_draws
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -46,12 +46,12 @@ class TableProblem:
     def __init__(self, table: Table) -> None:
         facts = table.facts
         self._search_space = parse_space(facts.space, facts.space_name, table.data.task)
-        is_small = self._search_space.configurations <= MOST_RECORDED
+        is_small = self._search_space.configurations <= MAX_RECORDED
         self._draws = list(enumerate_draws(self._search_space)) if is_small else []
         self.configurations = {each.architecture.hash: each.indices for each in self._draws}
         if not self._draws or self.configurations.keys() - table.runs.keys():
             raise ContentError(
-                f"the table {facts.name!r} lacks configurations of its space, or the space has over {MOST_RECORDED:,}",
+                f"the table {facts.name!r} lacks configurations of its space, or the space has over {MAX_RECORDED:,}",
                 hint="use a table of all configurations, none rejected by a condition or shape, such as mnist-bench",
             )
         self.table = table

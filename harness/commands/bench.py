@@ -81,8 +81,8 @@ def table(
 
     The networks are chosen from bands of size; of a small space, all networks are trained. The test set is not read.
     After Ctrl-C or a crash, the same command continues from the last rungs. The finished table is written to
-    benchmarks/tables/NAME. Without --space, the table NAME is shown. To show, export or merge a table, NAME may also be
-    a folder (with a slash).
+    measurements/tables/NAME. Without --space, the table NAME is shown. To show, export or merge a table, NAME may also
+    be a folder (with a slash).
 
     \b
     harness bench table mine --space bench --epochs 8 --plan
@@ -222,7 +222,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
 
     Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
     The method default is harness search itself. The aided methods use its rungs and its falling budget. Your own method
-    is a Python function or a program; see benchmarks/methods/README.md.
+    is a Python function or a program; see measurements/methods/README.md.
 
     \b
     harness bench run mnist-bench
@@ -284,7 +284,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
     """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
     from harness.bench.replay import LiveContest
-    from reports.bench_page import write_bench_page
+    from harness.pages.bench_page import write_bench_page
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
@@ -304,8 +304,8 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.comparison import ranks_of, ranks_text
+    from harness.pages.bench_page import write_ranks_page
     from harness.studies.config import owned
-    from reports.bench_page import write_ranks_page
 
     findings: dict[str, Findings] = {}
     paths: list[str] = []

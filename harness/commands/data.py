@@ -12,12 +12,12 @@ import click
 from harness.data import datasets
 from harness.interface import options
 from harness.searching.option_types import DATASET, SHAPE
+from harness.spaces.ops import shape_text
 from harness.system import files
 from harness.system.document import parse_json
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import Column, console, say, show_table
-from search_spaces.ops import shape_text
 
 
 @click.group("data", short_help="Fetch and check the images.")
@@ -182,7 +182,7 @@ def _describe(
     document = description(images)
     lines = description_lines(images, document)
     if html is not None:
-        from reports.data_page import data_page
+        from harness.pages.data_page import data_page
 
         files.write_text(html, data_page(images, document, lines))
     options.print_result(as_json, document, "\n".join(lines))

@@ -20,11 +20,11 @@ import click
 
 from harness.data import datasets
 from harness.interface import options
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
 from harness.system import errors, files
 from harness.system.machine import choose_device, core_count, cores_by_quota, device_name, processor_flags
 from harness.system.terminal import console, counted, show_table
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
 
 _REINSTALL = "install the package again in a fresh environment"
 # A study needs some kilobytes per run; the rest is for checkpoints, a download and the reports.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
 
 
-_MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
+_MAX_NAMED_IMAGES = 8  # test images of a seed that are named in the text
 
 
 @click.command(short_help="Check kept weights image by image, or count the errors of your own.")
@@ -220,8 +220,8 @@ def _seed_line(seed: Evaluation) -> str:
         line += f", ROC AUC {seed.roc_auc:.4f}"
     if seed.recorded_errors is None:
         return line
-    images = [str(index) for index in seed.differing[:_MOST_NAMED_IMAGES]]
-    if len(seed.differing) > _MOST_NAMED_IMAGES:
+    images = [str(index) for index in seed.differing[:_MAX_NAMED_IMAGES]]
+    if len(seed.differing) > _MAX_NAMED_IMAGES:
         images.append("...")
     line += ", as recorded" if seed.as_recorded else f", NOT as recorded ({counted(seed.recorded_errors, 'error')})"
     line += f", different classes on images {', '.join(images)}" if images else ", image by image"
@@ -234,7 +234,7 @@ def _seed_line(seed: Evaluation) -> str:
 
 def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
     """Compile each seed, compare the logits of the test images with the reference, and return the exit code."""
-    from harness.deployment.c_folder import compare_seed
+    from harness.exports.c_folder import compare_seed
 
     comparisons = []
     for index in indices:

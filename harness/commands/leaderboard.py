@@ -11,12 +11,12 @@ import click
 from harness.data import datasets
 from harness.interface import options
 from harness.searching.option_types import PER_CENT
+from harness.spaces.catalog import network_names
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import Column, busy, console, counted, say, show_table, write
-from search_spaces.catalog import network_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +126,7 @@ def leaderboard(
     matches = [row for row in matches if tier in (None, row.tier) and target in (None, row.target_pct)]
     page = {}
     if html:
-        from reports.board import write_leaderboard
+        from harness.pages.board import write_leaderboard
 
         page = {"page": str(write_leaderboard(workspace, standings))}
     if as_json:

@@ -50,7 +50,7 @@ def report(
         raise UsageError("--storage cannot be combined with --watch and --markdown")
     if markdown and (opens_browser or watch or figures or tables):
         raise UsageError("--markdown writes no file and cannot be combined with --open, --watch, --figures or --tables")
-    from reports import study_facts, study_page
+    from harness.pages import study_facts, study_page
 
     workspace = files.workspace()
     folder = _study_folder(name, workspace)

@@ -10,12 +10,12 @@ from harness.data.datasets import dataset as dataset_named
 from harness.interface import api, options
 from harness.interface.results import Study
 from harness.searching.request import SearchRequest
+from harness.spaces.counting import count_text
+from harness.spaces.space import Metric
 from harness.studies.mirror import without_passwords
 from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
-from search_spaces.counting import count_text
-from search_spaces.space import Metric
 
 
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")

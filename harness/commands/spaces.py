@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from harness.interface import options
+from harness.spaces.catalog import SPACES, space
+from harness.spaces.counting import count_text, feasible
+from harness.spaces.network import analyse
+from harness.spaces.space import SearchSpace, draw_uniform
 from harness.system.errors import ContentError
 from harness.system.terminal import say
-from search_spaces.catalog import SPACES, space
-from search_spaces.counting import count_text, feasible
-from search_spaces.network import analyse
-from search_spaces.space import SearchSpace, draw_uniform
 
 _seed = click.option("--seed", type=int, default=0, help="Random seed.")
 

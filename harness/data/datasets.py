@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.spaces.network import Task
+from harness.spaces.space_errors import nearest
 from harness.system.document import parse_json, read_as
 from harness.system.errors import ContentError, DamagedFacts, MissingSubject, UsageError
 from harness.system.files import workspace
-from search_spaces.network import Task
-from search_spaces.space_errors import nearest
 
 AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
-MOST_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the channel axis
+MAX_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the channel axis
 
 
 @dataclass(frozen=True, slots=True)

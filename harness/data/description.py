@@ -7,17 +7,17 @@ from typing import Any
 
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
+from harness.spaces.counting import clopper_pearson
+from harness.spaces.ops import shape_text
 from harness.system.document import document_of
 from harness.system.terminal import counted
-from search_spaces.counting import clopper_pearson
-from search_spaces.ops import shape_text
 
 # Fields of a data set that the description contains unchanged.
 _SIZES = ("classes", "train_size", "validation_size", "test_size", "folds")
 _FACTS = ("name", *_SIZES, "mean", "std", "overlap", "remarks", "duplicates")
 _TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
 _CONFIDENCE = 0.95  # confidence level of the lower bounds
-_MOST_LISTED = 20  # classes listed by name in the text
+_MAX_LISTED = 20  # classes listed by name in the text
 
 
 def description(data: ImageData) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     spec = data.dataset
     counts = facts["images_by_class"]
     class_texts = [f"{name} {count:,}" for name, count in counts.items()]
-    classes = f"{facts['classes']} classes (training and validation): {', '.join(class_texts[:_MOST_LISTED])}"
-    if len(class_texts) > _MOST_LISTED:
-        classes += f" and {len(class_texts) - _MOST_LISTED} more with at least {min(counts.values()):,} each"
+    classes = f"{facts['classes']} classes (training and validation): {', '.join(class_texts[:_MAX_LISTED])}"
+    if len(class_texts) > _MAX_LISTED:
+        classes += f" and {len(class_texts) - _MAX_LISTED} more with at least {min(counts.values()):,} each"
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
     provable = ", ".join(targets) or "none of the usual targets"

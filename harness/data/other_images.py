@@ -21,8 +21,8 @@ from harness.data.own import divisions, sources, values
 from harness.data.own.near_duplicates import near_keys
 from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
+from harness.spaces.ops import Shape, shape_text
 from harness.system.errors import DataError, UsageError
-from search_spaces.ops import Shape, shape_text
 
 _QMNIST = "qmnist-50k"
 _DIGITS = ("mnist", "mnist-5k")  # data sets of MNIST's digits, whose preparation is known

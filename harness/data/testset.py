@@ -25,7 +25,7 @@ SKETCH_SIZE = 32  # digests of each kind; parts with a tenth of all images in co
 # Grey levels by which a test part may become brighter or darker and keep its digests, even if pixels reach the end of
 # the range that were darker or brighter before.
 _BRIGHTNESS_CHANGE = 32
-_FEWEST_NUMBERS = 64  # numbers of an image; smaller images often have equal differences of brightness by chance
+_MIN_NUMBERS = 64  # numbers of an image; smaller images often have equal differences of brightness by chance
 
 
 def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
         # Images of a single shade are left out, because all of these have the same differences.
         has_contrast = differences[0].any((1, 2, 3))
         unshaded = np.concatenate(differences)[np.tile(has_contrast, 2)].clip(max=255 - _BRIGHTNESS_CHANGE)
-        kinds = [images, unshaded] if images[0].size >= _FEWEST_NUMBERS else [images]
+        kinds = [images, unshaded] if images[0].size >= _MIN_NUMBERS else [images]
         return tuple(digest for kind in kinds for digest in sorted(image_digests(kind))[:SKETCH_SIZE])
     return ()
 

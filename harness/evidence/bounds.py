@@ -31,17 +31,17 @@ from harness.training.result import Errors, finite
 VERIFIED_SEEDS = 5  # fewest seeds of a verified row
 # Confidence of the bound that verifies a row at the first look. At most one simulated study in ten verifies a network
 # below the target, with two looks per study, any test set and seeds as in ``statistics.SEED_CONDITION``
-# (benchmarks/results/false-answers.json).
+# (measurements/results/false-answers.json).
 VERIFIED_CONFIDENCE = 1 - ledger.FIRST_LOOK_ALPHA
 _SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many times as often as stated
 # A share of worse groups of test images that too few groups often miss (docs/decisions.md, 30); smaller than
 # ``statistics.WORST_SHARE``, because all looks read the same groups.
 _WORST_GROUPS = 0.45
-_FEWEST_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
+_MIN_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
 # An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
 # stops after 11 of 20 seeds on average. The chance to pass falls by at most 0.3 points with 20 or 30 declared seeds and
 # by up to 1.7 with 100 (simulated, diary 32).
-_SMALLEST_CHANCE = 0.01
+_MIN_CHANCE = 0.01
 _SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its record
 # Largest difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred
 # seeds. Also the rounding allowed in sums of probabilities.
@@ -355,8 +355,8 @@ def contradiction(attempt: Attempt, record: Record) -> str | None:
         return f"{name}: {breach}"
     if attempt.outcome not in (AttemptOutcome.CERTIFIED, AttemptOutcome.FAILED):
         return None
-    if attempt.seeds < ledger.FEWEST_SEEDS:
-        return f"{name}: seeds: {attempt.seeds} stated, at least {ledger.FEWEST_SEEDS} required"
+    if attempt.seeds < ledger.MIN_SEEDS:
+        return f"{name}: seeds: {attempt.seeds} stated, at least {ledger.MIN_SEEDS} required"
     beacons = {run.beacon for run in record.seeds if run.index in attempt.indices}
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
         stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
@@ -474,10 +474,10 @@ def is_futile(
     allowed_errors = round((100 - target_pct) / 100 * images * seed_count, 6)
     if sum(errors) > allowed_errors:
         return True
-    if len(errors) < _FEWEST_RUN:
+    if len(errors) < _MIN_RUN:
         return False
     accuracies = [100 * (1 - wrong / images) for wrong in errors]
-    return _chance(accuracies, seed_count, target_pct, confidence) < _SMALLEST_CHANCE
+    return _chance(accuracies, seed_count, target_pct, confidence) < _MIN_CHANCE
 
 
 def _chance(accuracies_pct: Sequence[float], total: int, target_pct: float, confidence: float = CONFIDENCE) -> float:

@@ -12,8 +12,10 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
 from harness.evidence.bounds import Groups, Judgement
-from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
+from harness.evidence.ledger import ALPHA, ALPHA_SHARE, MIN_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
+from harness.spaces.network import Task, analyse
+from harness.spaces.space_errors import SearchSpaceError
 from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, read_as, strict_json
 from harness.system.errors import ContentError, UsageError
@@ -21,8 +23,6 @@ from harness.system.files import Workspace, write_json
 from harness.system.terminal import counted
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
-from search_spaces.network import Task, analyse
-from search_spaces.space_errors import SearchSpaceError
 
 _VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
 
@@ -133,7 +133,7 @@ def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: fl
         target_pct,
         [range(len(errors))],
         confidence=bounds.certifying_confidence(alpha),
-        fewest=FEWEST_SEEDS,
+        fewest=MIN_SEEDS,
         groups=groups,
     )
     return {
@@ -184,7 +184,7 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
         f"target_pct: {target_pct:g} stated, more than 0 and at most 100 required": 0 < target_pct <= 100,
         f"data_hash: {digest[:16]} is not a SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
         f"alpha: {alpha:g} stated, more than 0 and at most {largest_alpha:g} required": 0 < alpha <= largest_alpha,
-        f"indices: {count} stated, at least {FEWEST_SEEDS} required": count >= FEWEST_SEEDS,
+        f"indices: {count} stated, at least {MIN_SEEDS} required": count >= MIN_SEEDS,
         "indices: not consecutive": first_index >= 0 and indices == tuple(range(first_index, first_index + count)),
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),

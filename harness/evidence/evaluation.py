@@ -16,6 +16,9 @@ from harness.data.training_images import ImageData, load, split
 from harness.evidence import ledger
 from harness.evidence.bounds import over_images, over_seeds
 from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
+from harness.spaces.network import Task
+from harness.spaces.notation import parse_network
+from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.system.statistics import ClassScores, class_scores, roc_auc
@@ -25,9 +28,6 @@ from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
 from harness.training.torch_network import Images, TorchNetwork, build
 from harness.training.training_loop import class_probabilities
-from search_spaces.network import Task
-from search_spaces.notation import parse_network
-from search_spaces.space_errors import SearchSpaceError
 
 # Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
 # and bfloat16 keeps eight bits. Integer results are equal on all machines.

@@ -22,6 +22,10 @@ from harness.evidence import bounds, ledger
 from harness.evidence.bounds import VERIFIED_SEEDS, Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
+from harness.spaces.catalog import name_of
+from harness.spaces.network import Architecture, Task, analyse
+from harness.spaces.space import Metric, measured
+from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.events import Verified
 from harness.studies.log import read_state
 from harness.studies.study_state import Outcome, StudyState, judged, outcome_of
@@ -31,13 +35,9 @@ from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted
 from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, finite
-from search_spaces.catalog import name_of
-from search_spaces.network import Architecture, Task, analyse
-from search_spaces.space import Metric, measured
-from search_spaces.space_errors import SearchSpaceError
 
 SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
-_CLAIMS = ("claims.json", "public_claims.json")  # files of claims; benchmarks/claims_page.py writes the second file
+_CLAIMS = ("claims.json", "public_claims.json")  # files of claims; measurements/claims_page.py writes the second file
 
 
 class Tier(StrEnum):
@@ -52,7 +52,7 @@ class Tier(StrEnum):
 
 
 # Largest number of reads of the records until the ledger does not change; each verification changes the ledger.
-_MOST_READS = 10
+_MAX_READS = 10
 _T = TypeVar("_T")
 _NO_LEDGER = Ledger()
 PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)  # tiers whose lower bound reaches the target
@@ -659,10 +659,10 @@ def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tup
     """Return all records, and the ledger of the time of the records; replace ``damage`` by the faults of both.
 
     A verification writes to the ledger, then to a record, and a certification to the ledger again, so the records are
-    read again if the ledger has changed, up to ``_MOST_READS`` times.
+    read again if the ledger has changed, up to ``_MAX_READS`` times.
     """
     entries = ledger.read(workspace.ledger, [])
-    for _ in range(_MOST_READS):
+    for _ in range(_MAX_READS):
         earlier_entries = entries
         damage.clear()
         records = read_all(workspace.records, damage)

@@ -27,7 +27,7 @@ from harness.system.document import BRING_BACK, parse_json, read_as, strict_json
 from harness.system.errors import ContentError
 
 DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
-FEWEST_SEEDS = 20  # fewest seeds of an attempt or a certificate
+MIN_SEEDS = 20  # fewest seeds of an attempt or a certificate
 CONFIDENCE = 0.99  # confidence of displayed bounds; attempts are decided by ``bounds.attempt_confidence``
 # Probability that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
 ALPHA = 0.05

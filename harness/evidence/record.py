@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
+from harness.spaces.network import analyse
+from harness.spaces.notation import parse_notation
+from harness.spaces.space_errors import NotationError, SearchSpaceError
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
@@ -33,9 +36,6 @@ from harness.training.result import (
     derive_seed,
     same_bits_due,
 )
-from search_spaces.network import analyse
-from search_spaces.notation import parse_notation
-from search_spaces.space_errors import NotationError, SearchSpaceError
 
 
 @strict_json

@@ -22,6 +22,7 @@ from harness.evidence.consistency import declaring_commit
 from harness.evidence.leaderboard_table import Rerun, Verdict, tested_before, verdict_of
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
+from harness.spaces.network import Architecture, analyse
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, as_command
@@ -35,7 +36,6 @@ from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Result, Status, code_version
 from harness.training.run import Job
 from harness.training.torch_network import vain_op
-from search_spaces.network import Architecture, analyse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

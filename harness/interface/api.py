@@ -17,6 +17,11 @@ from harness.interface import options
 from harness.interface.results import Explanation, Exported, Quote, Study, Trained, VerificationResult
 from harness.searching.option_types import FILE
 from harness.searching.request import SearchRequest
+from harness.spaces.catalog import NOTES, network_names
+from harness.spaces.chips import Chip, Fit, fastest, fitting
+from harness.spaces.fast_kernels import Optimisation
+from harness.spaces.integer_plan import WIDE_BITS, check_integer_form
+from harness.spaces.network import MNIST, Task, analyse
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, as_command, option_words, require
@@ -24,20 +29,15 @@ from harness.system.files import check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
 from harness.system.terminal import say
-from search_spaces.catalog import NOTES, network_names
-from search_spaces.chips import Chip, Fit, fastest, fitting
-from search_spaces.deployment import WIDE_BITS, check_integer_form
-from search_spaces.fast_kernels import Optimisation
-from search_spaces.network import MNIST, Task, analyse
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     from harness.data.datasets import Dataset
-    from harness.deployment.pixels import RawInputNetwork
-    from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
+    from harness.exports.pixels import RawInputNetwork
+    from harness.exports.trained_network import TrainedNetwork
     from harness.interface.results import NetworkLike
     from harness.interface.weights import SeedOfNetwork, Weights
 
@@ -165,7 +165,7 @@ def train(
         _check_file("out", Path(out))
 
     from harness.data.training_images import load
-    from harness.deployment.pixels import RawInputNetwork
+    from harness.exports.pixels import RawInputNetwork
     from harness.interface.weights import train_here
     from harness.training.result import Purpose
     from harness.training.run import Job
@@ -269,8 +269,8 @@ def export(
     )
 
     from harness.data.training_images import load
-    from harness.deployment.formats import FORMATS
-    from harness.deployment.pytorch_folder import tensor_names
+    from harness.exports.formats import FORMATS
+    from harness.exports.pytorch_folder import tensor_names
     from harness.training.recipe import check_batch, check_network
 
     for name in targets:
@@ -316,7 +316,7 @@ def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str
 
 def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
     """Return the path to write for each format, or raise UsageError if a path is unsuitable."""
-    from harness.deployment.c_library import check_folder
+    from harness.exports.c_library import check_folder
 
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
@@ -334,7 +334,7 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
 
 def _exported(weights: Weights, network: TrainedNetwork, targets: Mapping[str, Path]) -> Exported:
     """Write all files or none, and return the facts about the files; ``network`` has the options of the formats."""
-    from harness.deployment.formats import FORMATS
+    from harness.exports.formats import FORMATS
 
     run = weights.run
     recorded_run = weights.seed.recorded_run
@@ -344,7 +344,7 @@ def _exported(weights: Weights, network: TrainedNetwork, targets: Mapping[str, P
         export_files = FORMATS[name].files(network, path)
         contents_of_format = dict(export_files.contents)
         if export_files.page is not None:
-            from reports.tryout_page import render
+            from harness.pages.tryout_page import render
 
             contents_of_format[path / "try.html"] = render(export_files.page).encode()
         contents |= contents_of_format
@@ -531,9 +531,9 @@ def load(
     >>> model(torch.zeros(5, 28, 28, dtype=torch.uint8)).shape
     torch.Size([5, 10])
     """
-    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.evaluation import network_of
     from harness.evidence.record import kept_indices, read_recorded
+    from harness.exports.pixels import RawInputNetwork
 
     workspace = files.workspace()
     record = _record(network, dataset, recipe)
@@ -654,7 +654,7 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     """
     copy_path = None if path is None else Path(converted("path", FILE, path))
     reported_study = of if isinstance(of, Study) else study(None if of is None else converted("of", FILE, of))
-    from reports.study_page import write_report
+    from harness.pages.study_page import write_report
 
     report_path = write_report(reported_study.folder, files.workspace())
     if copy_path is None:

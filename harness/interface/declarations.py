@@ -9,9 +9,9 @@ import click
 
 from harness.searching.option_types import FILE, SHAPE
 from harness.searching.request import SearchRequest
+from harness.spaces.fast_kernels import Optimisation
 from harness.system.files import workspace
 from harness.system.option import Option, options_of
-from search_spaces.fast_kernels import Optimisation
 
 
 def _known_networks() -> Iterable[str]:

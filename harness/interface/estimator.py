@@ -24,13 +24,13 @@ from harness.evidence.leaderboard_table import PROVEN, Tier
 from harness.evidence.record import kept_indices, read_all
 from harness.interface import api, verification
 from harness.searching.option_types import SHARE
+from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.names import fit_name
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
 from harness.system.option import converted
 from harness.system.settings import fixed_settings
 from harness.system.terminal import silent
-from search_spaces.space_errors import SearchSpaceError
 
 if TYPE_CHECKING:
     from harness.interface.results import Study, Trial

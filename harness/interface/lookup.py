@@ -25,6 +25,11 @@ from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record, read_all, report_damage
 from harness.interface.results import Study, Trial
 from harness.searching.start_networks import leaderboard_rows
+from harness.spaces.catalog import PATTERN, PRESETS, is_named, network_name
+from harness.spaces.network import Architecture, Task
+from harness.spaces.notation import parse_network
+from harness.spaces.ops import op_names
+from harness.spaces.space_errors import NotationError, SearchSpaceError, nearest
 from harness.studies.config import read_config
 from harness.studies.log import read_state
 from harness.studies.names import studies
@@ -45,11 +50,6 @@ from harness.training.recipe import (
     recipe_named_like,
 )
 from harness.training.result import Result
-from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
-from search_spaces.network import Architecture, Task
-from search_spaces.notation import parse_network
-from search_spaces.ops import op_names
-from search_spaces.space_errors import NotationError, SearchSpaceError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -249,7 +249,7 @@ def network_argument(
 def read_network(argument: str, workspace: Workspace, task: Task, *, only_notation: bool = False) -> NetworkArgument:
     """Return the network that a text names; the ops fit together for the task. Errors: see ``network_argument``."""
     if argument == "-":
-        return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
+        return NetworkArgument(_parsed(sys.stdin.read(files.MAX_TYPED), task))
     if argument.startswith("@"):
         try:
             text = files.read_typed(Path(argument[1:]))

@@ -20,12 +20,12 @@ import click
 from click.core import ParameterSource
 
 from harness.interface.declarations import DECLARED
+from harness.spaces.space_errors import nearest
 from harness.system.errors import Interrupted
 from harness.system.interruption import deferred
 from harness.system.option import Group, Option, options_of
 from harness.system.settings import fixed_settings
 from harness.system.terminal import counted, say, write
-from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     from harness.training.native.engine import EngineChoice

@@ -1,4 +1,4 @@
-"""Figures for notebooks and papers, drawn with matplotlib; the charts of pages are in ``reports/charts.py``."""
+"""Figures for notebooks and papers, drawn with matplotlib; the charts of pages are in ``harness/pages/charts.py``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.spaces.space import OBJECTIVES
 from harness.system.errors import UsageError
 from harness.system.files import check_writable, write_together
-from search_spaces.space import OBJECTIVES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,16 +13,16 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.spaces.catalog import network_name
+from harness.spaces.chips import Fit
+from harness.spaces.network import Analysis, Architecture
+from harness.spaces.ops import Op, Role, Shape, shape_text
+from harness.spaces.space import Metric, measured, size_text
 from harness.system import statistics
 from harness.system.document import document_of
 from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.system.terminal import aligned, counted, duration_text
-from search_spaces.catalog import network_name
-from search_spaces.chips import Fit
-from search_spaces.network import Analysis, Architecture
-from search_spaces.ops import Op, Role, Shape, shape_text
-from search_spaces.space import Metric, measured, size_text
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.leaderboard_table import Verdict
     from harness.evidence.record import Record
+    from harness.exports.pixels import RawInputNetwork
     from harness.searching.ending import Ending
     from harness.searching.probes import Curve, Probed
     from harness.studies.candidate import Candidate
@@ -699,8 +699,8 @@ class Study(TextResult):
         return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {outcome}"
 
     def _repr_html_(self) -> str:
-        from reports import charts
-        from reports.study_facts import read_study
+        from harness.pages import charts
+        from harness.pages.study_facts import read_study
 
         chart = charts.accuracy_over_cost(read_study(self.folder, self._workspace))
         best = self.to_frame().sort_values(["confirmed", "cost"], ascending=[False, True]).head(_NOTEBOOK_ROWS)

@@ -19,6 +19,7 @@ from harness.interface.logs import logger_of
 from harness.searching.baselines import baseline_networks, trials_beside_baselines
 from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
+from harness.spaces.space import Metric, size_text
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
@@ -35,7 +36,6 @@ from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
 from harness.training.result import Purpose, Result
-from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
     from harness.evidence.record import Record
@@ -128,11 +128,11 @@ def run_search_with_progress(
         ContentError: The study exists with a different configuration.
     """
     from harness.evidence.leaderboard_table import collect
+    from harness.pages.study_page import write_report
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
-    from reports.study_page import write_report
 
     stated_options = _command_options(request, origins)
     # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
@@ -213,10 +213,10 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
-    from harness.deployment.c_folder import recorded_page
     from harness.evidence.record import kept_indices
-    from reports.study_page import tryout_page_path
-    from reports.tryout_page import render
+    from harness.exports.c_folder import recorded_page
+    from harness.pages.study_page import tryout_page_path
+    from harness.pages.tryout_page import render
 
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
@@ -433,7 +433,7 @@ class SearchReporter(Reporter):
         before = time.monotonic()
         if self.workspace is None or self._moment is None or before < self._report_due:
             return
-        from reports.study_page import write_report
+        from harness.pages.study_page import write_report
 
         state = self._moment.state
         try:
@@ -464,7 +464,7 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
         workspace: Workspace with the records and the leaderboard.
         sleep: Waits a number of seconds; replaced in tests.
     """
-    from reports.study_page import write_report
+    from harness.pages.study_page import write_report
 
     log = folder / "log.jsonl"
     reported_state: tuple[int, int] | None = (0, 0)  # of the log in the last report; a study may have no log yet

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.training.executors.base import ExecutorFactory
 
 _DEFAULT_SEEDS = 10  # seeds of a verification
-_MOST_SECONDS_A_SEED = 6 * 3600  # s, time limit of a training
+_MAX_SECONDS_A_SEED = 6 * 3600  # s, time limit of a training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,8 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
         # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
         # recipe is refused: seeds must not be pooled with seeds of different code.
         function_of(recipe_choice.recipe.trainer, "trainer", recipe_choice.recipe.trainer_sha256 or "not recorded")
-    if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
-        raise UsageError(f"seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
+    if request.certify and request.seeds is not None and request.seeds < ledger.MIN_SEEDS:
+        raise UsageError(f"seeds {request.seeds}: a certification requires at least {ledger.MIN_SEEDS} seeds")
 
     from harness.data.training_images import load
     from harness.evidence.verification_runs import VerifyPlan, due_indices
@@ -137,7 +137,7 @@ def run_verification(
     if warning := group_warning(spec):
         say(warning, "warning")
     source = DataLocation(plan.dataset, folder)
-    limits = Limits(seconds=_MOST_SECONDS_A_SEED)
+    limits = Limits(seconds=_MAX_SECONDS_A_SEED)
     with Reporter(None, "seeds") as reporter:
 
         def on_begin(count: int, recorded_indices: Set[int]) -> None:

@@ -11,20 +11,20 @@ from harness.evidence import record as record_files
 from harness.evidence.record import Record, SeedRun
 from harness.interface import options
 from harness.interface.lookup import NetworkArgument, only_row, recipe_of, row_of
+from harness.spaces.network import Architecture
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Epoch, Errors, Purpose, Result, Status
-from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
-    from harness.deployment.trained_network import TrainedNetwork
+    from harness.exports.trained_network import TrainedNetwork
     from harness.training.run import Job
     from harness.training.training_loop import Training
 
-_MOST_EPOCH_LINES = 50  # lines of progress of a training; longer trainings leave out epochs
+_MAX_EPOCH_LINES = 50  # lines of progress of a training; longer trainings leave out epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         DeviceError: The device is not available.
         TargetMissed: The training did not complete.
     """
-    from harness.deployment.trained_network import TrainedNetwork
     from harness.evidence.evaluation import network_of
+    from harness.exports.trained_network import TrainedNetwork
     from harness.training.run import properties
     from harness.training.training_loop import final_network
 
@@ -194,7 +194,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)
     with Reporter(epochs, "epochs") as reporter:
-        epochs_per_line = math.ceil(epochs / _MOST_EPOCH_LINES)
+        epochs_per_line = math.ceil(epochs / _MAX_EPOCH_LINES)
         reported_epochs = 0
 
         def on_epoch(epoch: Epoch) -> None:

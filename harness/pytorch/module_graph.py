@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
+from harness.spaces.network import Task
+from harness.spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, MaxPool, Op, Role, Unshuffle
+from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.module_source import quiet
 from harness.training.user_module import BATCH, arguments_of, exported
-from search_spaces.network import Task
-from search_spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, MaxPool, Op, Role, Unshuffle
-from search_spaces.space_errors import SearchSpaceError
 
 _SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
-_MOST_OPERATORS = 12  # operators that compute a recognised op together
+_MAX_OPERATORS = 12  # operators that compute a recognised op together
 _REDUCTIONS = ("adaptive_avg_pool2d", "mean", "pixel_unshuffle", "avg_pool2d", "max_pool2d")
 _SCALES = (4.0, 1e-3, 1e4)  # deviations of the random values that an op must agree on; limits such as 20 differ at 1e4
 
@@ -226,7 +226,7 @@ class Recording:
         Operators up to ``first`` are not considered. None if no op gives the same values.
         """
         region = [last]
-        while len(region) <= _MOST_OPERATORS and self._is_function(region[-1]):
+        while len(region) <= _MAX_OPERATORS and self._is_function(region[-1]):
             inputs = {each for node in region for each in node.all_input_nodes if each in self._varying}
             latest = max(inputs - {*region}, key=self._order.__getitem__)
             recorded = latest.meta["val"]

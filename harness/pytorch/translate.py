@@ -2,7 +2,7 @@
 
 ``torch.export`` records the module in evaluation mode as a graph of ATen operators, in which layers, functions and
 methods have the same form (``module_graph.py``). Each operator becomes an op of the notation. A kernel or a scale that
-is computed from a parameter is compared with the kernels and scales of ``search_spaces.modules`` on random values, so
+is computed from a parameter is compared with the kernels and scales of ``harness.spaces.modules`` on random values, so
 that kernels in poses are recognised.
 
 The translation is checked: the network gets the weights of the module, and must have the same number of parameters, the
@@ -26,17 +26,17 @@ from torch.utils._pytree import tree_leaves
 
 from harness.pytorch import module_graph
 from harness.pytorch.module_graph import Recording, Step, Sum, Untranslatable, operator, place_of, shape_of
+from harness.spaces import ops as spec
+from harness.spaces.modules import FastDropout
+from harness.spaces.network import Architecture, Task, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
+from harness.spaces.rotated import pose_matrix, rotated
+from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
 from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_module import BATCH, arguments_of
-from search_spaces import ops as spec
-from search_spaces.modules import FastDropout
-from search_spaces.network import Architecture, Task, analyse
-from search_spaces.notation import parse_network
-from search_spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
-from search_spaces.rotated import pose_matrix, rotated
-from search_spaces.space_errors import SearchSpaceError
 
 _OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters

@@ -30,19 +30,19 @@ import numpy as np
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verification_seconds, work_of
+from harness.spaces.network import Analysis
+from harness.spaces.space import Draw, Feasibility, Objective, measured
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate
 from harness.studies.events import Proposal
 from harness.training.recipe import Recipe, length_factor
-from search_spaces.network import Analysis
-from search_spaces.space import Draw, Feasibility, Objective, measured
 
 # s after the start: deadline for the first confirmed candidate. 240 s are promised, and with a deadline of 180 s the
 # second candidate came too late if the first failed its confirmation (diary 95).
 _SECURE_SECONDS = 75.0
-_LEAST_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
+_MIN_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
 _SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
 _CERTAINTY = 4.0  # exponent of the probability P (``ranked``): a first answer matters more than its size
-_MOST_ATTEMPTS = 4.0  # upper bound of m (``ranked``): the errors of the surrogate are correlated among similar networks
+_MAX_ATTEMPTS = 4.0  # upper bound of m (``ranked``): the errors of the surrogate are correlated among similar networks
 _COLD_CERTAINTY = 1.0  # the same without a prior: a larger exponent trusts a surrogate without data (diary 144)
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
 # standard deviations sigma (diary 97). Not without a prior: there, sigma is mainly the unknown level of the errors,
@@ -54,9 +54,9 @@ _STRIDE_SHARE = 0.05
 _CERTAIN = 1 - 1e-12  # largest probability in log(1 - p), which must be finite
 _SHORTLIST_FACTOR = 4  # ranked choices that are compared, per choice of a batch
 _DOUBT_SD = 1.0  # largest difference to the best z with which a training is proposed in doubt
-_MOST_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
+_MAX_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
 _CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
-LEAST_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
+MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
 # Smallest p that is proposed, once there is an incumbent, if the training would use the time reserved for a second
 # verification. Of 242 candidates with a smaller p, 1 was confirmed (diary 102).
 UNLIKELY = 0.2
@@ -73,7 +73,7 @@ class NetworkOption:
         cost: Value of the minimised objective.
         row: Scaled features, from ``features.network_row``.
         work: Multiply-adds of a training step per image, from ``time_budget.work_of``.
-        form: Form of the network, an element of ``search_spaces.network.FORMS``.
+        form: Form of the network, an element of ``harness.spaces.network.FORMS``.
     """
 
     draw: Draw
@@ -177,7 +177,7 @@ def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
         time_left: Time left of the search.
         seconds: Training times t, a number or an array; the answer has the same shape.
     """
-    return np.where(CAUTION * seconds <= time_left.spare_seconds, LEAST_CHANCE, UNLIKELY)
+    return np.where(CAUTION * seconds <= time_left.spare_seconds, MIN_CHANCE, UNLIKELY)
 
 
 class Forecast(NamedTuple):
@@ -212,7 +212,7 @@ class Ranking(NamedTuple):
     """Choices in descending order of the acquisition value.
 
     Attributes:
-        choices: At most ``_MOST_RANKED`` choices, with distinct networks.
+        choices: At most ``_MAX_RANKED`` choices, with distinct networks.
         is_doubted: Whether no pair reaches the smallest chance to propose, which exists only if there are an incumbent
             and a time limit.
     """
@@ -299,7 +299,7 @@ class Acquisition:
             t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
             value = p * F / (t' * (1 + r * p))
 
-        If T is finite, pairs with p < ``LEAST_CHANCE`` are dropped, and pairs that would use the time of a second
+        If T is finite, pairs with p < ``MIN_CHANCE`` are dropped, and pairs that would use the time of a second
         verification (``CAUTION * t > TimeLeft.spare_seconds``) if p < ``UNLIKELY``. If no pair is left, the ranking is
         in doubt: the pairs that leave this time are ranked by p; none, if their best z is more than ``_DOUBT_SD`` below
         the best of all pairs.
@@ -307,8 +307,8 @@ class Acquisition:
         Otherwise, the value depends on the probability P that at least one of m similar networks is confirmed by the
         deadline. With the worker seconds W until the deadline and the seconds V(t) of a verification::
 
-            W = workers * min(max(_SECURE_SECONDS - passed, _LEAST_SECURE_SECONDS), _SECURE_SHARE * T)
-            m = min(_MOST_ATTEMPTS, W / (t * (1 + n * p)))
+            W = workers * min(max(_SECURE_SECONDS - passed, _MIN_SECURE_SECONDS), _SECURE_SHARE * T)
+            m = min(_MAX_ATTEMPTS, W / (t * (1 + n * p)))
             P = min(1, m) * (1 - (1 - p)^max(1, m))
             value = P^_CERTAINTY * F * max(0, 1 - V(t) / T)        (P^_COLD_CERTAINTY without a prior)
 
@@ -336,9 +336,9 @@ class Acquisition:
                     is_eligible[:] = False
                 values = chances
         else:
-            seconds_to_deadline = max(_SECURE_SECONDS - time_left.elapsed, _LEAST_SECURE_SECONDS)
+            seconds_to_deadline = max(_SECURE_SECONDS - time_left.elapsed, _MIN_SECURE_SECONDS)
             worker_seconds = min(seconds_to_deadline, _SECURE_SHARE * time_left.seconds_left) * workers  # W
-            attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
+            attempts = np.minimum(_MAX_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
             log_no_success = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification, V(t), is reserved until the end; only the rest is left for smaller networks.
             verify_seconds = [verification_seconds(each, workers, time_left.images) for each in seconds.tolist()]
@@ -352,7 +352,7 @@ class Acquisition:
                 option, epochs = pairs[index]
                 choice = ScoredOption(option, epochs, chance=float(chances[index]), value=float(values[index]))
                 choices.setdefault(option.hash, choice)
-            if len(choices) == _MOST_RANKED:
+            if len(choices) == _MAX_RANKED:
                 break
         return Ranking(list(choices.values()), is_doubted)
 

@@ -25,6 +25,8 @@ from harness.searching.plan import SearchPlan
 from harness.searching.resolve import upper_bounds
 from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
+from harness.spaces.notation import parse_conditions
+from harness.spaces.space import Condition, Metric, draw, judge, size_text, uniform
 from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, miss_text, nearest_miss
 from harness.studies.events import Advised, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
@@ -33,8 +35,6 @@ from harness.system.errors import as_command
 from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
-from search_spaces.notation import parse_conditions
-from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
 _RESUMES = "resumes the study"
 _DRAWS = 1_000  # random draws to decide whether the space has a network above the present limit

@@ -13,6 +13,8 @@ from typing import Any
 
 from harness.data.datasets import Dataset
 from harness.searching.time_budget import Effort, pace_of, work
+from harness.spaces.network import Architecture
+from harness.spaces.space import SearchSpace, draw, judge, uniform
 from harness.system.document import read_as
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import say
@@ -20,8 +22,6 @@ from harness.training.executors.base import Executor, run_all
 from harness.training.recipe import NamedRecipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
-from search_spaces.network import Architecture
-from search_spaces.space import SearchSpace, draw, judge, uniform
 
 _DIGITS = ("mnist", "mnist-5k")  # data sets with recipe ``small``, without a choice
 CHOICES = ("small", "small-shift", "small-still")  # all augmentations, shifts only, none (``recipe.RECIPES``)
@@ -33,7 +33,7 @@ _LATEST_SHARE = 0.5  # share of the time limit after which the runs are stopped,
 _SEEDS = 2  # most seeds per recipe: the errors of a network differ as much between seeds as between recipes
 _DRAWS = 25  # feasible draws, of which the network of median size is trained
 _ATTEMPTS = 10_000  # draws in total
-_LEAST_SECONDS = 60.0  # s, searches with a shorter time limit use ``SHORT_CHOICE``
+_MIN_SECONDS = 60.0  # s, searches with a shorter time limit use ``SHORT_CHOICE``
 
 
 def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> NamedRecipe | None:
@@ -56,7 +56,7 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
     if path.is_file():
         choice = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
         return named_recipe(str(choice.get("recipe")))
-    return named_recipe(SHORT_CHOICE) if seconds is not None and seconds < _LEAST_SECONDS else None
+    return named_recipe(SHORT_CHOICE) if seconds is not None and seconds < _MIN_SECONDS else None
 
 
 def choose(

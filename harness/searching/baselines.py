@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.searching.time_budget import TimeLeft
+from harness.spaces.network import Architecture, Task, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.candidate import BASELINE, Candidate, is_linear
 from harness.training.result import Result, Status
-from search_spaces.network import Architecture, Task, analyse
-from search_spaces.notation import parse_network
-from search_spaces.space_errors import SearchSpaceError
 
 # Linear layers on the full and on pooled images, then a few kernels before a linear layer: ``conv3x3`` for images,
 # ``conv1x3`` for series, which have a single row and no pooled baseline.
@@ -26,7 +26,7 @@ _TEXTS = (
     "conv1x3(8, stride=2) bn relu conv1x3(8, stride=2) bn relu | gap | linear({classes})",
 )
 _SHARE_OF_TIME = 0.003  # upper bound for the training of one network, as a share of the time limit of the search
-_MOST_SECONDS = 3600.0  # s, longer time limits, and no limit, count as this value
+_MAX_SECONDS = 3600.0  # s, longer time limits, and no limit, count as this value
 
 
 def baseline_networks(task: Task) -> list[Architecture]:
@@ -55,7 +55,7 @@ def baseline_epochs(network_work: float, lengths: Iterable[int], time_left: Time
         form: Form of the network, for its measured speed; empty for average speed.
     """
     time_limit = time_left.elapsed + time_left.seconds_left
-    free_seconds = _SHARE_OF_TIME * min(time_limit, _MOST_SECONDS)
+    free_seconds = _SHARE_OF_TIME * min(time_limit, _MAX_SECONDS)
     free = [epochs for epochs in lengths if time_left.training_seconds(epochs, network_work, form) <= free_seconds]
     return max(free, default=min(lengths))
 

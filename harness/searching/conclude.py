@@ -12,10 +12,10 @@ from harness.searching.loop import choose
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.searching.time_budget import VERIFY_FACTOR, verify_seeds
+from harness.spaces.space import size_text
 from harness.studies.events import Postponed, WinnerChosen
 from harness.system.terminal import counted, duration_text
 from harness.training.executors.base import WorkerEvent
-from search_spaces.space import size_text
 
 
 def conclude(

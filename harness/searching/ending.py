@@ -16,6 +16,7 @@ from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.evidence.leaderboard_table import Tier, Verdict, read_verdicts
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import RowKey
+from harness.spaces.space import size_text
 from harness.studies.config import StudyConfig
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.studies.study_state import Outcome, Standing, StudyState
@@ -24,7 +25,6 @@ from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.system.terminal import counted, duration_text
 from harness.training.result import Purpose, Status
-from search_spaces.space import size_text
 
 _EARLY = 0.98  # share of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
 # Final statuses of a run without an accuracy, each with a verb for messages.

@@ -15,22 +15,22 @@ from typing import Any
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import MOST_ANSWERS, InquiryAnswer
+from harness.searching.proposer import MAX_ANSWERS, InquiryAnswer
+from harness.spaces.network import Architecture, Task
+from harness.spaces.notation import parse_network
+from harness.spaces.space import Draw, SearchSpace, judge
+from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Event, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
-from search_spaces.network import Architecture, Task
-from search_spaces.notation import parse_network
-from search_spaces.space import Draw, SearchSpace, judge
-from search_spaces.space_errors import SearchSpaceError
 
 SHOWN = 80  # characters of an answer shown in an error message
 # Infeasible answers per proposal after which the method counts as exhausted. Many are expected, because the method may
 # sample the whole space although each confirmed network lowers the largest cost that the search allows.
-_MOST_INFEASIBLE = 1_000
+_MAX_INFEASIBLE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class Asker:
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
-        while len(repeats) < MOST_ANSWERS and infeasible_counts.total() < _MOST_INFEASIBLE and not time_left.is_over():
+        while len(repeats) < MAX_ANSWERS and infeasible_counts.total() < _MAX_INFEASIBLE and not time_left.is_over():
             architecture = self._answer((*trials, *self.rejected.values()))
             hash_ = architecture.hash
             if hash_ in trials_by_hash:

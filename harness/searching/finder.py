@@ -21,14 +21,9 @@ from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, NO_PAST, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, needed_share, rung_ratios
-from harness.studies.config import StudyConfig
-from harness.studies.events import NO_TIME, Rejected, Repeated
-from harness.training.recipe import length_factor
-from harness.training.result import Status
-from search_spaces.network import Task
-from search_spaces.notation import parse_space
-from search_spaces.space import (
+from harness.spaces.network import Task
+from harness.spaces.notation import parse_space
+from harness.spaces.space import (
     Condition,
     Draw,
     Feasibility,
@@ -41,12 +36,17 @@ from search_spaces.space import (
     mutate,
     uniform,
 )
-from search_spaces.space_errors import DrawError
+from harness.spaces.space_errors import DrawError
+from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, needed_share, rung_ratios
+from harness.studies.config import StudyConfig
+from harness.studies.events import NO_TIME, Rejected, Repeated
+from harness.training.recipe import length_factor
+from harness.training.result import Status
 
-_MOST_LISTED = 5_000  # configurations; spaces with at most as many are enumerated, in at most a second
+_MAX_LISTED = 5_000  # configurations; spaces with at most as many are enumerated, in at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
 _SURROGATE_DRAWS = 600  # feasible draws with which an optimization of the acquisition function begins (diary 82)
-_MOST_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
+_MAX_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization that initialize the next optimization
 _FURTHER_ATTEMPTS = 200  # draws attempted in addition to these networks
 _PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
@@ -54,11 +54,11 @@ _CHILDREN = 8  # mutations per parent
 _PATIENCE = 6  # rounds without a rise by _RISE after which an optimization ends
 _FURTHER_PATIENCE = 2  # the same, for an optimization that starts from the networks of an earlier one
 _RISE = 0.01  # relative increase of the best acquisition value
-_MOST_ROUNDS = 25  # largest number of rounds of an optimization
+_MAX_ROUNDS = 25  # largest number of rounds of an optimization
 _WORKERS_PER_CHOICE = 8  # workers per choice of a batch: with single choices, hundreds of workers would wait
 _OPTIMIZATION_SECONDS = 0.35  # s, duration of an optimization in a large space on a two-core CPU machine
-_MOST_AT_ONCE = 4  # largest batch for trainings that are faster than an optimization
-_MOST_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
+_MAX_AT_ONCE = 4  # largest batch for trainings that are faster than an optimization
+_MAX_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
 # Without a prior, the surrogate expects this factor times the allowed errors at the centre of the features.
 _PRIOR_ERROR_FACTOR = 1.5
 # Standard deviation added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
@@ -116,7 +116,7 @@ class _Optimization:
         self.best_values.append(0.0 if is_beginning or not choices else choices[0].value)
         rounds = len(self.best_values)
         has_risen = rounds <= self.patience or self.best_values[-1] > (1 + _RISE) * self.best_values[-1 - self.patience]
-        if rounds > _MOST_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
+        if rounds > _MAX_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
             return []
         best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
         self.parent_hashes |= {option.hash for option in best}
@@ -197,7 +197,7 @@ class Finder:
         space = self.space
         limit = Condition(self.objective, "<=", self.max_cost)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
-        is_small = space.configurations <= _MOST_LISTED
+        is_small = space.configurations <= _MAX_LISTED
         self.listed_options = _listed(space.text, space.task, space.weight_bits, self.objective) if is_small else None
 
     def option_or_rejection(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
@@ -295,13 +295,13 @@ class Finder:
     def _observations(self) -> list[Observation]:
         """Return the latest observations of the study, filled up with evenly spaced prior observations, oldest first.
 
-        At most ``_MOST_OBSERVATIONS`` in total.
+        At most ``_MAX_OBSERVATIONS`` in total.
         """
         ratios = rung_ratios(self.candidates.values())
         own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
-        latest = list(itertools.islice(filter(None, own), _MOST_OBSERVATIONS))[::-1]
+        latest = list(itertools.islice(filter(None, own), _MAX_OBSERVATIONS))[::-1]
         past = self.past.observations
-        count = min(len(past), _MOST_OBSERVATIONS - len(latest))
+        count = min(len(past), _MAX_OBSERVATIONS - len(latest))
         return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
     def _observation_of(self, candidate: Candidate, ratios: Mapping[float, float]) -> Observation | None:
@@ -352,7 +352,7 @@ class Finder:
         choices, self.is_in_doubt = acquisition.ranked(forecast)
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
-            # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.
+            # Without limits, trainings of any duration fit, and ``MIN_CHANCE`` is enough instead of ``UNLIKELY``.
             unlimited_time = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
             endless = replace(acquisition, time_left=unlimited_time)
             ranking = endless.ranked(endless.forecast(options))
@@ -364,7 +364,7 @@ class Finder:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
         outcomes = [self.option_or_rejection(option.draw) for option in self.best_options]
         earlier_options = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
-        attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_SURROGATE_ATTEMPTS
+        attempts = _FURTHER_ATTEMPTS if earlier_options else _MAX_SURROGATE_ATTEMPTS
         draws = list(itertools.islice(self.draw_options(rng, attempts), _SURROGATE_DRAWS))
         # If feasible draws are rare, a single network suffices, as its mutations are more often feasible.
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
@@ -377,9 +377,9 @@ class Finder:
         if not choices or math.isinf(self.time_left.seconds_left):
             return count
         best = choices[0]
-        seconds = max(best.option.seconds(best.epochs, self.time_left), _OPTIMIZATION_SECONDS / _MOST_AT_ONCE)
+        seconds = max(best.option.seconds(best.epochs, self.time_left), _OPTIMIZATION_SECONDS / _MAX_AT_ONCE)
         ending_runs = math.ceil(workers * _OPTIMIZATION_SECONDS / seconds)
-        return max(count, min(_MOST_AT_ONCE, ending_runs))
+        return max(count, min(_MAX_AT_ONCE, ending_runs))
 
     def climb(
         self,

@@ -22,10 +22,10 @@ from harness.searching import time_budget
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
+from harness.spaces.space import Draw
 from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system.terminal import duration_text
-from search_spaces.space import Draw
 
 QUANTILES = (0.05, 0.5, 0.95)  # of a quote: bounds of a 90 % interval and the median
 _DRAWS = 2_000  # largest number of draws from the space; takes half a second
@@ -37,7 +37,7 @@ _TRAININGS = 8
 # Time at which the answer is verified, as shares of the length of the search: low, usual and high (set by hand from
 # three searches, diary 150).
 _ANSWER_SHARES = (0.5, 0.9, 1.15)
-_FEWEST_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
+_MIN_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
 _ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
 
@@ -81,7 +81,7 @@ class Predictions(NamedTuple):
         if not len(self.means):
             return IMAGES
         logs = self.means + _normal_quantile(quantile) * self.deviations
-        return min(IMAGES, max(_FEWEST_ERRORS, math.exp(float(logs.min()))))
+        return min(IMAGES, max(_MIN_ERRORS, math.exp(float(logs.min()))))
 
 
 def _normal_quantile(share: float) -> float:

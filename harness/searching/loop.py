@@ -23,6 +23,7 @@ from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import FEW_IMAGES, Effort
 from harness.searching.turn import WEIGHTS, turn_at
+from harness.spaces.network import Architecture
 from harness.studies import events
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
 from harness.studies.events import EndReason, SessionBegan
@@ -34,10 +35,9 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, JobEn
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
-from search_spaces.network import Architecture
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
-_MOST_CRASHES = 10
+_MAX_CRASHES = 10
 _QUOTED_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast (``Quoted``)
 
 
@@ -333,7 +333,7 @@ def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessE
     """Log an ended run and the resulting confirmation or refutation, and inform the proposer.
 
     Raises:
-        HarnessError: ``_MOST_CRASHES`` consecutive runs have crashed; of the class ``error_type`` of the last crash.
+        HarnessError: ``_MAX_CRASHES`` consecutive runs have crashed; of the class ``error_type`` of the last crash.
     """
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
@@ -350,8 +350,8 @@ def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessE
     if is_revoked or (candidate.is_refuted and not was_refuted):
         search.add(events.FailedConfirmation(**candidate.on_fresh_seeds))
     _log_incumbent(search)
-    if search.crashes_in_a_row == _MOST_CRASHES:
-        raise error_type(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
+    if search.crashes_in_a_row == _MAX_CRASHES:
+        raise error_type(f"{_MAX_CRASHES} consecutive runs crashed; the last error: {result.message}")
 
 
 def _log_incumbent(search: Search) -> None:

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.data import datasets
+from harness.spaces.chips import Chip, chip_named
+from harness.spaces.cores import CORES, Core, Repetitions
+from harness.spaces.notation import parse_conditions
+from harness.spaces.space_errors import NotationError, nearest
 from harness.system.document import read_as, read_toml, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.system.terminal import Parsed, say
-from search_spaces.chips import Chip, chip_named
-from search_spaces.cores import CORES, Core, Repetitions
-from search_spaces.notation import parse_conditions
-from search_spaces.space_errors import NotationError, nearest
 
 if TYPE_CHECKING:
-    from search_spaces.ops import Shape
-    from search_spaces.space import Condition
+    from harness.spaces.ops import Shape
+    from harness.spaces.space import Condition
 
-_MOST_COLOURS = 4  # channels of a colour picture at most: red, green, blue and alpha
+_MAX_COLOURS = 4  # channels of a colour picture at most: red, green, blue and alpha
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
@@ -112,7 +112,7 @@ def _shape(text: str) -> Shape:
     channels, rows, columns = map(int, text.split("x"))
     # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
     # channels).
-    if channels > datasets.MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
+    if channels > datasets.MAX_CHANNELS and rows > _MAX_COLOURS >= columns:
         raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
 
@@ -133,7 +133,7 @@ def _chip(text: str) -> Chip:
         document["core"] = asdict(CORES[core])
     statement = {"name": path.stem, **document, "file": str(path)}
     for kind in (Core, Repetitions):
-        strict_json(kind)  # refuse unknown fields; ``search_spaces`` cannot import ``strict_json``
+        strict_json(kind)  # refuse unknown fields; ``harness.spaces`` cannot import ``strict_json``
     return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
 
 

@@ -17,11 +17,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 from optuna.trial import Trial as Trial
 
-from harness.studies.candidate import Candidate
-from harness.system.errors import UsageError
-from harness.system.user_code import function_of, guarding_user_code
-from harness.training.result import Status
-from search_spaces.space import (
+from harness.spaces.space import (
     Decision,
     DecisionOptions,
     Draw,
@@ -32,7 +28,11 @@ from search_spaces.space import (
     replay,
     uniform,
 )
-from search_spaces.space_errors import DrawError, nearest
+from harness.spaces.space_errors import DrawError, nearest
+from harness.studies.candidate import Candidate
+from harness.system.errors import UsageError
+from harness.system.user_code import function_of, guarding_user_code
+from harness.training.result import Status
 
 # Population size P of aging evolution (``_offspring``). Real et al. use P = 100 and S = 25 for 20,000 networks; a
 # search trains about 100 networks (diary 51).
@@ -167,7 +167,7 @@ SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] =
     SURROGATE: _random,
 }
 # Sampler for `--sampler auto`, the best in `harness bench run` (docs/decisions.md#12): test_bench_results.py fails if
-# benchmarks/results/bench-parts.json shows a better sampler.
+# measurements/results/bench-parts.json shows a better sampler.
 DEFAULT = SURROGATE
 
 

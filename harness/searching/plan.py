@@ -33,7 +33,10 @@ from harness.searching.surrogate.past import (
     shipped_sha256,
 )
 from harness.searching.time_budget import Effort, pace_of, step_work
-from harness.studies.candidate import CONFIDENCE, MOST_SEEDS, confirm_seeds_of, needed_share
+from harness.spaces.chips import Chip
+from harness.spaces.counting import FeasibleCount, feasible
+from harness.spaces.space import Metric, SearchSpace
+from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.studies.group_spread import GROUP_CONFIDENCE
 from harness.system import clock
@@ -47,9 +50,6 @@ from harness.training.executors.base import DataLocation, ExecutorFactory
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.recipe import check_batch, for_few, named_recipe
-from search_spaces.chips import Chip
-from search_spaces.counting import FeasibleCount, feasible
-from search_spaces.space import Metric, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +290,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "estimated_seconds_a_training": _training_seconds(plan, count),
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": confirm_seeds_of(config),
-        "most_seeds": config.group_folds or MOST_SEEDS,
+        "most_seeds": config.group_folds or MAX_SEEDS,
         "confidence": GROUP_CONFIDENCE if config.groups else CONFIDENCE,
         "needed_share": needed_share(confirm_seeds_of(config), config.groups),
     }

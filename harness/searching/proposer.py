@@ -20,13 +20,13 @@ from harness.searching.finder import DRAWS, Finder, Inquiry
 from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Seeds, Trial
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.turn import turn_at
+from harness.spaces.network import Analysis, Architecture, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.space import Decision, Draw, SearchSpace, draw, judge, measured, replay, uniform
 from harness.studies.candidate import BASELINE, Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
-from search_spaces.network import Analysis, Architecture, analyse
-from search_spaces.notation import parse_network
-from search_spaces.space import Decision, Draw, SearchSpace, draw, judge, measured, replay, uniform
 
 _LADDER_STEPS = 7  # networks of the ladder
 # Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
@@ -34,10 +34,10 @@ _COLD_LADDER_STEPS = 4
 _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
 # Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
 # the sampler; a method counts as exhausted.
-MOST_ANSWERS = 40
+MAX_ANSWERS = 40
 _SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
 _SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
-_MOST_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
+_MAX_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +220,7 @@ class Proposer:
         else:
             is_ignored = answer.trial in self.running
         # The sampler ignores trials without a result: the repeated network was in training, or the rejected network had
-        # no cost or came after ``_MOST_REPORTED`` rejections.
+        # no cost or came after ``_MAX_REPORTED`` rejections.
         if is_ignored:
             self.seeds.next()
             return
@@ -308,7 +308,7 @@ class Proposer:
     def _propose_by_sampler(self, study: SamplerStudy, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
         limited_space = finder.limited_space
-        for attempt in range(MOST_ANSWERS):
+        for attempt in range(MAX_ANSWERS):
             trial, network = study.ask(limited_space, finder.trials_by_hash)
             outcome = finder.option_or_rejection(network)
             if isinstance(outcome, NetworkOption):
@@ -318,7 +318,7 @@ class Proposer:
                 repeat = Repeated(trial=candidate.proposal.trial, hash=outcome.hash, indices=network.indices)
                 finder.rejected_proposals.append(repeat)
                 study.tell(trial, candidate)
-            elif outcome.analysis is None or attempt >= _MOST_REPORTED:
+            elif outcome.analysis is None or attempt >= _MAX_REPORTED:
                 study.forget(trial)
                 finder.note_rejected_proposal(network, outcome, "sampler")
             else:

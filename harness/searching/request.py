@@ -21,12 +21,12 @@ import click
 
 from harness.data.datasets import DATASETS, Dataset
 from harness.searching import option_types
+from harness.spaces.catalog import SPACES
+from harness.spaces.chips import CHIPS, Chip
+from harness.spaces.space import OBJECTIVES, Condition
 from harness.system.files import workspace
 from harness.system.option import Group, Option, options_of
 from harness.system.terminal import DURATION
-from search_spaces.catalog import SPACES
-from search_spaces.chips import CHIPS, Chip
-from search_spaces.space import OBJECTIVES, Condition
 
 if TYPE_CHECKING:
     from harness.studies.events import Event

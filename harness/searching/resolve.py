@@ -19,6 +19,14 @@ from harness.data.datasets import AUTO, Dataset, target_of
 from harness.searching.augmentation import CHOICES, recipe_for
 from harness.searching.request import SearchRequest
 from harness.searching.time_budget import Effort
+from harness.spaces.catalog import space as space_of
+from harness.spaces.chips import Chip
+from harness.spaces.counting import MAX_EXACT, smallest
+from harness.spaces.integer_plan import without_integer_form
+from harness.spaces.network import Task, analyse
+from harness.spaces.notation import with_conditions
+from harness.spaces.space import Condition, Metric, SearchSpace, contradictory, draw, judge, measured, uniform
+from harness.spaces.space_errors import ShapeError
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
@@ -27,14 +35,6 @@ from harness.system.user_code import source_sha256
 from harness.training.executors.base import Limits
 from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_recipe, recipe_from
-from search_spaces.catalog import space as space_of
-from search_spaces.chips import Chip
-from search_spaces.counting import MOST_EXACT, smallest
-from search_spaces.deployment import without_integer_form
-from search_spaces.network import Task, analyse
-from search_spaces.notation import with_conditions
-from search_spaces.space import Condition, Metric, SearchSpace, contradictory, draw, judge, measured, uniform
-from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +45,8 @@ LENGTHS = (5, 8, 12, 20, 30, 60)
 # Further lengths for small data sets, in epochs: networks of some hundred parameters make a seventh fewer errors with
 # four times the epochs (diary 127).
 _LONG_LENGTHS = (120, 240)
-_MOST_SEEN = 3_000_000  # largest number of images seen in a training of a long length: 60 epochs of MNIST
-_LEAST_SEEN = 3_000  # images seen in ``length_factor`` epochs; with fewer images long lengths do not help
+_MAX_SEEN = 3_000_000  # largest number of images seen in a training of a long length: 60 epochs of MNIST
+_MIN_SEEN = 3_000  # images seen in ``length_factor`` epochs; with fewer images long lengths do not help
 # Pixels; images with a shorter edge need the space ``small``: several poolings would leave no pixels.
 _SMALL_EDGE = 12
 # Pixels; images with a longer edge need the space ``large``: at 64x64 pixels a training step of the median network of
@@ -56,7 +56,7 @@ _USUAL_EDGE = 40
 # 28x28 pixels 10 % of 4,000 networks of ``all`` need at most 4,116 bytes for all maps, and no network less than 980. Of
 # 400 networks of ``large`` 10 % need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
 _USUAL_BYTES_A_PIXEL = 5
-_MOST_EPOCHS = 10_000  # largest allowed value of ``--epochs``
+_MAX_EPOCHS = 10_000  # largest allowed value of ``--epochs``
 _LIMIT_DRAWS = 2_000  # draws whose maximum is the limit of a metric without a given limit
 
 
@@ -175,7 +175,7 @@ def usual_space(data: Dataset, chip: Chip | None = None) -> str:
         return "series"
     if min(rows, columns) < _SMALL_EDGE:
         return "small"
-    # The shipped prior and benchmarks/main_job.py use the space ``all``; a user's own data have no such prior.
+    # The shipped prior and measurements/main_job.py use the space ``all``; a user's own data have no such prior.
     name = "pictures" if data.is_own else "all"
     bytes_a_pixel = _USUAL_BYTES_A_PIXEL
     if max(rows, columns) > _USUAL_EDGE:
@@ -251,7 +251,7 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
         raise ContentError(f"{message}; nearest network: {feasibility.message}", hint=hint)
     fewest = feasibility.analysis.parameters
     if fewest > budget:
-        subject = "the smallest" if space.configurations <= MOST_EXACT else "the smallest of several local searches"
+        subject = "the smallest" if space.configurations <= MAX_EXACT else "the smallest of several local searches"
         raise ContentError(
             f"no network of space '{space.name}' meets a budget of {budget:,} parameters: {subject} has {fewest:,}",
             hint=f"set a budget of {fewest} or more",
@@ -306,14 +306,14 @@ def training_of(
 def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
     """Return the allowed training lengths in epochs, ascending, for ``images`` training images."""
     if request.epochs is not None:
-        if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
-            raise UsageError(f"epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MOST_EPOCHS:,}")
+        if not all(1 <= length <= _MAX_EPOCHS for length in request.epochs):
+            raise UsageError(f"epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MAX_EPOCHS:,}")
         return tuple(sorted(set(request.epochs)))
     if request.recipe != AUTO:
         return (recipe.epochs,)
     factor = length_factor(images)
     image_count = factor * images
-    longer = [length for length in _LONG_LENGTHS if image_count >= _LEAST_SEEN and length * image_count <= _MOST_SEEN]
+    longer = [length for length in _LONG_LENGTHS if image_count >= _MIN_SEEN and length * image_count <= _MAX_SEEN]
     return tuple(factor * length for length in (*LENGTHS, *longer))
 
 

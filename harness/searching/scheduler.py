@@ -21,7 +21,7 @@ from harness.training.result import Result, Status
 
 # Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
 # verification, which reads the test set.
-MOST_LOOKS = 2
+MAX_LOOKS = 2
 # Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half (``loop.py``).
 LIKELY = 0.5
 # Shares of the epochs at which pruning is decided.
@@ -33,7 +33,7 @@ _OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
 # The hash exempts one network in this many from pruning. Only exempt runs give an unbiased rate of wrong prunings:
 # the pruning rule has selected all the rest.
 _EXEMPT_ONE_IN = 10
-_LEAST_SHARE = 0.5  # least epochs of a shorter training, as a share of the epochs until the rung (set by hand)
+_MIN_SHARE = 0.5  # least epochs of a shorter training, as a share of the epochs until the rung (set by hand)
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ def shorter_epochs(
     A complete training of the epochs until the rung makes about as many errors as the run at the rung, whose learning
     rate is still high (diary 185). If the errors at the rung would already give a ``chance_to_confirm`` of
     ``CONFIDENCE``, all later epochs and a confirmation at full length are a waste of time. The answer is the largest
-    choice up to the rung, at least ``_LEAST_SHARE`` of these epochs, if the network was not proposed with this choice.
+    choice up to the rung, at least ``_MIN_SHARE`` of these epochs, if the network was not proposed with this choice.
 
     Args:
         result: Run up to the rung, evaluated on the validation images.
@@ -105,7 +105,7 @@ def shorter_epochs(
     complete_candidate = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
     if not complete_candidate.passed_first or complete_candidate.chance_to_confirm < CONFIDENCE:
         return None
-    choices = [each for each in config.epoch_choices if _LEAST_SHARE <= each / result.trained_epochs <= 1]
+    choices = [each for each in config.epoch_choices if _MIN_SHARE <= each / result.trained_epochs <= 1]
     proposed_pairs = {(each.proposal.hash, each.proposal.epochs or config.recipe.epochs) for each in candidates}
     epochs = max(choices, default=None)
     return None if (candidate.proposal.hash, epochs) in proposed_pairs else epochs
@@ -156,5 +156,5 @@ def next_to_confirm(
 
 
 def may_look(state: StudyState) -> bool:
-    """Return whether a further network may be verified: while fewer than ``MOST_LOOKS`` are unproven."""
-    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < MOST_LOOKS
+    """Return whether a further network may be verified: while fewer than ``MAX_LOOKS`` are unproven."""
+    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < MAX_LOOKS

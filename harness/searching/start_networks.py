@@ -7,14 +7,14 @@ from contextlib import suppress
 
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
+from harness.spaces.notation import parse_network
+from harness.spaces.space import SearchSpace, judge
+from harness.spaces.space_errors import SearchSpaceError, nearest
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
 from harness.studies.names import find_study, studies
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from search_spaces.notation import parse_network
-from search_spaces.space import SearchSpace, judge
-from search_spaces.space_errors import SearchSpaceError, nearest
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from harness.evidence.bounds import VERIFIED_SEEDS
+from harness.spaces.network import Analysis, Architecture, Task, analyse
 from harness.studies.events import EndReason, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result, Status
-from search_spaces.network import Analysis, Architecture, Task, analyse
 
 # Costs of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
 # of ten forms, with a standard deviation of the log of 0.05 (diary 141).
@@ -25,7 +25,7 @@ _POINTWISE_MACS = 1.9  # additional cost per multiply-add of a 1x1 kernel
 _GROUPED_MACS = 0.6  # additional cost per multiply-add of a depthwise or grouped kernel
 # Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
 VERIFY_FACTOR = 1.2
-_MOST_VERIFY_SEEDS = 8  # largest number of seeds of a verification
+_MAX_VERIFY_SEEDS = 8  # largest number of seeds of a verification
 _FORM_SECONDS = 30.0  # s, added to measured and estimated seconds of a form, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
 CAUTION = 1.1  # safety factor on estimated seconds
@@ -85,11 +85,11 @@ class Pace:
 
 # Pace on a core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
 # ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
-# ``torch``: fitted to the four networks of benchmarks/results/throughput.json and seven networks of 0.2 to 4.6 million
+# ``torch``: fitted to the four networks of measurements/results/throughput.json and to seven of 0.2 to 4.6 million
 # ``work``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables,
-# whose published results (benchmarks/results) have this pace. For images of a few hundred numbers, ``native`` is slower
-# than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger networks
-# (diaries 175 and 177).
+# whose published results (measurements/results) have this pace. For images of a few hundred numbers, ``native`` is
+# slower than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger
+# networks (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
 # Pace of a single process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million
 # multiply-adds, three epochs each (diary 119).
@@ -247,7 +247,7 @@ class Effort:
 
 def verify_seeds(workers: int) -> int:
     """Return the number of seeds of a verification: the fewest, or more, up to the most, without a further round."""
-    return min(_MOST_VERIFY_SEEDS, rounds(VERIFIED_SEEDS, workers) * workers)
+    return min(_MAX_VERIFY_SEEDS, rounds(VERIFIED_SEEDS, workers) * workers)
 
 
 def rounds(seeds: int, workers: int) -> int:

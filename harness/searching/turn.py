@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.spaces.space import Objective
 from harness.studies.candidate import combined_cost, objective_of
 from harness.studies.config import StudyConfig
-from search_spaces.space import Objective
 
 # Weights of the first of two metrics, in cyclic order: both equally, each alone, then two mixtures.
 WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)

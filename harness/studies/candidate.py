@@ -21,18 +21,18 @@ from enum import StrEnum
 from typing import Any
 
 from harness.data.datasets import dataset
+from harness.spaces.network import Architecture, Task, analyse
+from harness.spaces.notation import parse_space
+from harness.spaces.space import Metric, Objective, SearchSpace, Weighted, measured, size_text
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
 from harness.studies.group_spread import GROUP_CONFIDENCE, GroupCounts
 from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, Result, Status
-from search_spaces.network import Architecture, Task, analyse
-from search_spaces.notation import parse_space
-from search_spaces.space import Metric, Objective, SearchSpace, Weighted, measured, size_text
 
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
-MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
+MAX_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
 # A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given the
 # fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
@@ -45,7 +45,7 @@ SEED_SHARE = 0.08
 # Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
 # errors (diary 124).
 _COUNTED_ERRORS = 60.0
-LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
+MIN_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
 _CONTINUITY = 0.5  # images, continuity correction of a count of errors (Yates 1934)
 # Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
 # share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
@@ -201,8 +201,8 @@ class Candidate:
 
     @property
     def most_seeds(self) -> int:
-        """Most fresh seeds: a seed per fold of groups, as further seeds show no further groups; else ``MOST_SEEDS``."""
-        return MOST_SEEDS if self.groups is None else self.groups.folds
+        """Most fresh seeds: a seed per fold of groups, as further seeds show no further groups; else ``MAX_SEEDS``."""
+        return MAX_SEEDS if self.groups is None else self.groups.folds
 
     @property
     def is_contender(self) -> bool:
@@ -235,7 +235,7 @@ class Candidate:
 
     def _least_errors_pct(self, runs: int) -> float:
         """Return the error rate that is assumed if ``runs`` runs make no error, per cent."""
-        return 100 * LEAST_COUNTED / (self._images_of_a_run * runs)
+        return 100 * MIN_COUNTED / (self._images_of_a_run * runs)
 
     @property
     def chance_to_verify(self) -> float:
@@ -271,7 +271,7 @@ class Candidate:
         ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error
         rate ``e`` that is confirmed (``needed_share``), the predicted mean error rate ``m`` over all fresh seeds, the
         next seeds included, and the relative deviation ``d`` of ``m``. The next seeds are predicted by the mean of all
-        runs, the first run included; if no run makes an error, by ``LEAST_COUNTED`` errors in all runs together. With
+        runs, the first run included; if no run makes an error, by ``MIN_COUNTED`` errors in all runs together. With
         folds of groups, the next seeds validate on further groups (``GroupCounts.fold_square``).
         """
         first_pct = self.guessing_pct
@@ -400,8 +400,8 @@ def confirm_seeds_of(config: StudyConfig) -> int:
 
 def seed_share_square(errors: float) -> float:
     """Return the square of the relative standard deviation between seeds with ``errors`` errors per run."""
-    # The lower bound of ``errors`` is ``LEAST_COUNTED`` errors in the most fresh seeds together.
-    return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(errors, LEAST_COUNTED / MOST_SEEDS))
+    # The lower bound of ``errors`` is ``MIN_COUNTED`` errors in the most fresh seeds together.
+    return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(errors, MIN_COUNTED / MAX_SEEDS))
 
 
 def needed_share(

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.spaces.space import Metric
 from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
-from search_spaces.space import Metric
 
 _OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
 

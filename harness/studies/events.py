@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
+from harness.spaces.space import Decision
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
 from harness.system.errors import ContentError, as_command
 from harness.training.recipe import recipe_document
 from harness.training.result import Result
-from search_spaces.space import Decision
 
 # Event class by the value of the key ``event`` in a log, with the words of earlier versions.
 _KINDS: dict[str, type[Any]] = {}
@@ -120,7 +120,7 @@ class Rejected(Event, word="rejected"):
     """A single proposal of the baselines, of the ladder or of a sampler that was rejected before any training.
 
     Attributes:
-        reason: Reason of ``search_spaces.space.Feasibility``, or ``NO_TIME``.
+        reason: Reason of ``harness.spaces.space.Feasibility``, or ``NO_TIME``.
         origin: ``baseline`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
         indices: Index of the option of each decision, by name, so that a later session can report the rejection again;

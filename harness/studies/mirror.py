@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, quote_plus, unquote
 
+from harness.spaces.catalog import network_name
+from harness.spaces.space import OBJECTIVES
 from harness.studies import events
 from harness.studies.candidate import costs_of
 from harness.studies.config import StudyConfig, config_document
@@ -26,8 +28,6 @@ from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.errors import UsageError, as_command, install_command
 from harness.training.result import Errors, Purpose, Result, Status
-from search_spaces.catalog import network_name
-from search_spaces.space import OBJECTIVES
 
 if TYPE_CHECKING:
     import optuna

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.data.datasets import plain_name
+from harness.spaces.space_errors import nearest
 from harness.studies.config import read_config
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace, file_state
-from search_spaces.space_errors import nearest
 
 
 def studies(workspace: Workspace) -> dict[str, Path]:

@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
+from harness.spaces.network import Architecture
+from harness.spaces.notation import parse_notation
+from harness.spaces.space_errors import NotationError, nearest
 from harness.system.errors import ContentError, UsageError, reason
 from harness.system.files import read_bytes, read_typed
-from search_spaces.network import Architecture
-from search_spaces.notation import parse_notation
-from search_spaces.space_errors import NotationError, nearest
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"  # type of the pydantic error of ``_Notation``
@@ -29,9 +29,9 @@ BRING_BACK = "restore a committed file with 'git restore'; remove an uncommitted
 # an apostrophe get another apostrophe, so that the guard can be removed unambiguously.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
-_MOST_DIGITS = 64  # most digits of a number in a document, which may come from an untrusted source
-_MOST_DEPTH = 64  # most levels of nesting in such a document; documents of this program have at most 12
-_LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")
+_MAX_DIGITS = 64  # most digits of a number in a document, which may come from an untrusted source
+_MAX_DEPTH = 64  # most levels of nesting in such a document; documents of this program have at most 12
+_LONG_NUMBER = re.compile(rf"\d{{{_MAX_DIGITS + 1}}}")
 
 
 class _Notation:
@@ -187,15 +187,15 @@ def _check_limits(content: str | bytes, value: Any) -> None:
     """Raise ValueError if a number or the nesting of a document exceeds the limits."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
     # Fast path: most documents have fewer brackets and dots (of keys in TOML) than the limit, and no long number.
-    if sum(map(text.count, "[{.")) <= _MOST_DEPTH and _LONG_NUMBER.search(text) is None:
+    if sum(map(text.count, "[{.")) <= _MAX_DEPTH and _LONG_NUMBER.search(text) is None:
         return
     level = [value]
     depth = 0
     while level:
-        if depth > _MOST_DEPTH:
+        if depth > _MAX_DEPTH:
             raise ValueError(_fault(RecursionError()))
-        if any(type(item) is int and abs(item) >= 10**_MOST_DIGITS for item in level):
-            raise ValueError(f"a number has more than {_MOST_DIGITS} digits")
+        if any(type(item) is int and abs(item) >= 10**_MAX_DIGITS for item in level):
+            raise ValueError(f"a number has more than {_MAX_DIGITS} digits")
         members: list[Any] = []
         for item in level:
             if isinstance(item, list):
@@ -208,7 +208,7 @@ def _check_limits(content: str | bytes, value: Any) -> None:
 
 def _fault(error: Exception) -> str:
     """Return the message of an error; parsers of JSON and TOML raise RecursionError for a deep nesting."""
-    return f"the nesting is deeper than {_MOST_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
+    return f"the nesting is deeper than {_MAX_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:

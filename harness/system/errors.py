@@ -11,10 +11,10 @@
     |- DataError              5  a data file is missing or damaged
     |  `- MissingData         5  no copy was found or fetched (harness.data.training_images)
     |- DeviceError            6  the device cannot be used, or out of memory
-    |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
+    |  `- ForeignProgram      6  a compiled program cannot be run (harness.exports.compiled)
     `- Interrupted          130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 
-``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
+``SearchSpaceError`` (``harness.spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
 are internal errors with exit code 1.
 """
 
@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import ClassVar
 
 # Re-exported, so that both packages report system errors with the same words.
-from search_spaces.space_errors import message_line
-from search_spaces.space_errors import reason as reason
+from harness.spaces.space_errors import message_line
+from harness.spaces.space_errors import reason as reason
 
 DISTRIBUTION = "mnist-harness"
 

@@ -24,7 +24,7 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 
 # Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
-MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
+MAX_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
 _TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
 _FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
 # Path, device and inode of the folders in use; per thread, as threads may work on different workspaces.
@@ -161,13 +161,13 @@ def read_typed(path: Path) -> str:
     Pipes are allowed, so that process substitution of a shell works.
 
     Raises:
-        OSError: The file cannot be read, or holds more than ``MOST_TYPED`` bytes.
+        OSError: The file cannot be read, or holds more than ``MAX_TYPED`` bytes.
         UnicodeDecodeError: The file is not text in UTF-8.
     """
     with open(path, "rb") as file:
-        content = file.read(MOST_TYPED + 1)
-    if len(content) > MOST_TYPED:
-        raise OSError(errno.EFBIG, f"the file has more than {MOST_TYPED:,} bytes", str(path))
+        content = file.read(MAX_TYPED + 1)
+    if len(content) > MAX_TYPED:
+        raise OSError(errno.EFBIG, f"the file has more than {MAX_TYPED:,} bytes", str(path))
     return content.decode("utf-8-sig")
 
 
@@ -270,7 +270,7 @@ class Workspace:
         # A folder per study; folders that start with a dot are shared by all studies.
         self.runs = root / "runs"
         # Tables of recorded trainings, with a folder per table.
-        self.tables = root / "benchmarks" / "tables"
+        self.tables = root / "measurements" / "tables"
         # The user's evidence, in addition to the shipped evidence: a JSON file per row of the leaderboard, the ledger
         # with a JSON line per event, and the log with a JSON line per read of a test set.
         self.records = self.runs / "records"

@@ -23,8 +23,8 @@ INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGIN
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 10.0  # time for libraries to return after the first signal, before the command line ends
 _END_SECONDS = 2.0  # time limit of the functions of ``atexit`` after a second signal
-_ROOT = Path(__file__).resolve().parents[2]
-_OURS = tuple(f"{_ROOT / name}{os.sep}" for name in ("harness", "search_spaces", "reports"))
+_ROOT = Path(__file__).resolve().parents[1]
+_OURS = f"{_ROOT}{os.sep}"
 # Python's modules and click pass on all exceptions of functions that they call.
 _PYTHON = (f"{os.path.dirname(os.__file__)}{os.sep}", "<frozen ")
 _CLICK = f"{os.sep}click{os.sep}"

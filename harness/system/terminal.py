@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import click
 
 # Re-exported, so that both packages count with the same words.
-from search_spaces.space_errors import counted as counted
-from search_spaces.space_errors import message_line
-from search_spaces.space_errors import printable as printable
+from harness.spaces.space_errors import counted as counted
+from harness.spaces.space_errors import message_line
+from harness.spaces.space_errors import printable as printable
 
 _LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")

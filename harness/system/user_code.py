@@ -90,7 +90,6 @@ class OtherCode(ContentError):
 
 
 _IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` when this process imports the module
-_OURS = {"harness", "search_spaces", "reports"}  # packages of this program
 
 
 def sha256_of(module: str) -> str:
@@ -127,7 +126,7 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
             # In site-packages, follow only the package of the module itself. This program is left out, because all
             # results state the version of the program.
             top = "".join(parts[:1])
-            is_left_out = top != package if package else top in _OURS
+            is_left_out = top != package if package else top == "harness"
             if is_left_out:
                 continue
             # The import of ``a.b`` also runs the file of the package ``a``.
@@ -171,10 +170,9 @@ def _place(error: BaseException) -> str:
 
 def is_users_file(path: str) -> bool:
     """Return whether a source file belongs neither to this program nor to Python nor to an installed package."""
-    root = Path(__file__).resolve().parents[2]
-    program = [str(root / name) for name in _OURS]
+    program = str(Path(__file__).resolve().parents[1])
     library_folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (*program, *library_folders))))
+    return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (program, *library_folders))))
 
 
 def _line(error: BaseException) -> str:

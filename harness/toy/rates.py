@@ -13,7 +13,7 @@ from harness.toy.backprop import EXAMPLE, WEIGHTS, forward_and_backward, gradien
 
 # Largest number of updates when searching for the target. The slowest rate of the source documents needs 1,199 updates
 # for a loss of 0.01.
-_MOST_UPDATES = 20_000
+_MAX_UPDATES = 20_000
 # Gradients count as vanished if the largest is below this fraction of the distance between outputs and targets: 1,000
 # updates then change the loss by less than 0.2 %.
 _NO_SLOPE = 5e-5
@@ -54,7 +54,7 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
         learning_rate: Any finite number.
         updates: Number of updates whose losses are kept, at least 1. If the target is not reached by then, the training
             continues until the target is reached, the weights stop changing, the loss is not finite, or
-            ``_MOST_UPDATES``.
+            ``_MAX_UPDATES``.
         target: The target is reached if the loss is below this value.
 
     Raises:
@@ -71,14 +71,14 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
     reached_after = next((number for number, loss in enumerate(losses) if loss < target), None)
     if reached_after is None:
         before = quantities
-        for number, step in enumerate(islice(steps, max(_MOST_UPDATES - updates, 0)), start=updates + 1):
+        for number, step in enumerate(islice(steps, max(_MAX_UPDATES - updates, 0)), start=updates + 1):
             if step["E_total"] < target:
                 reached_after = number
                 break
             if step == before or not math.isfinite(step["E_total"]):
                 break
             before = step
-    return RateCurve(learning_rate, tuple(losses), reached_after, max(updates, _MOST_UPDATES), quantities)
+    return RateCurve(learning_rate, tuple(losses), reached_after, max(updates, _MAX_UPDATES), quantities)
 
 
 def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from harness.spaces.ops import shape_text
 from harness.system.errors import ContentError, UsageError
 from harness.training.module_source import quiet
-from search_spaces.ops import shape_text
 
-_MOST_NAMES = 5  # names of a kind in a message
+_MAX_NAMES = 5  # names of a kind in a message
 _COUNTER = "num_batches_tracked"  # of BN, without an effect on predictions
 
 
@@ -118,5 +118,5 @@ def _form(tensor: Tensor) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    further = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {further} more" if further > 0 else "")
+    further = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {further} more" if further > 0 else "")

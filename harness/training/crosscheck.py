@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from harness.spaces.network import Analysis, Architecture, Task
 from harness.system.errors import HarnessError, as_command
 from harness.training.torch_network import build
-from search_spaces.network import Analysis, Architecture, Task
 
 # fvcore's names of the operators in ``macs``: convolutions, and linear layers in both forms that torch records.
 _COMPARABLE_OPERATORS = ("conv", "linear", "addmm")

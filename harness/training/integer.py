@@ -26,14 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.spaces import integer_plan as plans
+from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, OpPath, PlannedOp, StepKind
+from harness.spaces.network import Architecture
+from harness.spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
+from harness.spaces.rotated import rotated
 from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.torch_network import Images, normalised
-from search_spaces import deployment
-from search_spaces.deployment import WIDE_BITS, IntegerPlan, IntegerStep, OpPath, PlannedOp, StepKind
-from search_spaces.network import Architecture
-from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
-from search_spaces.rotated import rotated
 
 Integers = npt.NDArray[np.int64]
 _Reals = npt.NDArray[np.float64]
@@ -41,14 +41,14 @@ _RANGE_SHARE = 0.9999  # share of the calibration values within the range of a m
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
 WEIGHT_BITS = "weight_bits"  # buffer with the bits of a weight in such a network; missing for 8 bits
 _CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
-_FEWEST_CALIBRATION_IMAGES = 200  # images; with fewer images a range depends on a handful of images
+_MIN_CALIBRATION_IMAGES = 200  # images; with fewer images a range depends on a handful of images
 _BATCH = 500  # images per forward pass
 _KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # steps whose output has the scale of the input
 _POSE_MAX = 63  # largest magnitude of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 _SLOPE_BITS = 8  # fractional bits of a slope
-_MOST_BITS = 30  # largest ``output_bits``
+_MAX_BITS = 30  # largest ``output_bits``
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     Raises:
         NoIntegerFormError: An op has no integer form.
     """
-    deployment.check_integer_form(plan)
+    plans.check_integer_form(plan)
     samples: list[list[Tensor]] = [[] for _ in plan.maps]  # magnitudes by map, in batches
     count = min(len(images), _CALIBRATION_IMAGES)
     indices = torch.arange(count) * len(images) // count  # evenly spaced
@@ -199,7 +199,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
 
 def warn_of_few(count: int) -> None:
     """Print a warning, once, if ``count`` training images are too few to estimate the ranges of maps."""
-    if count < _FEWEST_CALIBRATION_IMAGES:
+    if count < _MIN_CALIBRATION_IMAGES:
         images = counted(count, "training image")
         message = f"the ranges of the integers were estimated from only {images}; new images may exceed the ranges"
         say_once(message, "warning")
@@ -256,7 +256,7 @@ def integer_network(
         NoIntegerFormError: An op has no integer form.
         ContentError: A weight is not finite, or a constant or sum has too many bits.
     """
-    deployment.check_integer_form(plan)
+    plans.check_integer_form(plan)
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")
@@ -286,7 +286,7 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
     deviation = images.deviation if isinstance(images, Images) else images.std
     buffers = dict(network.named_buffers())
     weight_bits = int(buffers[WEIGHT_BITS]) if WEIGHT_BITS in buffers else WIDE_BITS
-    plan = deployment.integer_plan(architecture.ops, images.task.input_shape, weight_bits)
+    plan = plans.integer_plan(architecture.ops, images.task.input_shape, weight_bits)
     return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
 
 
@@ -469,7 +469,7 @@ def _fitted(
     whole_slope = None if slope is None else round(slope * 2**_SLOPE_BITS)
     slope_magnitude = 0 if whole_slope is None else abs(whole_slope)
     largest_multiplier = max(float(np.abs(real_multipliers).max()) * 2**sum_bits, real_skip_multiplier)
-    for output_bits in range(_MOST_BITS, -1, -1):
+    for output_bits in range(_MAX_BITS, -1, -1):
         power = 2.0**output_bits
         if largest_multiplier * power > _INT16_MAX:
             continue

@@ -19,10 +19,10 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.spaces.space_errors import nearest
 from harness.system.errors import UsageError
 from harness.system.settings import fixed_settings
 from harness.system.user_code import code_sha256, declare_operators, guarding_user_code, sha256_of
-from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.spaces.network import Task
 from harness.system.errors import ContentError
-from search_spaces.network import Task
 
 # Words in names of operators that multiply matrices or solve equations; only operators without a formula are compared.
 _PRODUCT_WORDS = {

@@ -19,12 +19,12 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
+from harness.spaces.integer_plan import WIDE_BITS, integer_plan
+from harness.spaces.network import Architecture, Task, normalised_values
+from harness.spaces.space_errors import nearest
 from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
-from search_spaces.deployment import WIDE_BITS, integer_plan
-from search_spaces.network import Architecture, Task, normalised_values
-from search_spaces.space_errors import nearest
 
 # Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
 # the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. A run with ``int8``
@@ -278,7 +278,7 @@ def _document(name: str, **document_fields: Any) -> NamedRecipe:
 
 
 _REFERENCE_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
-_LARGEST_FACTOR = 33  # largest ``length_factor``
+_MAX_FACTOR = 33  # largest ``length_factor``
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
 _SMALL = Recipe(
@@ -366,9 +366,9 @@ def length_factor(images: int) -> int:
     """Return the factor on the number of epochs for a training on ``images`` images.
 
     An epoch of few images has few steps. The factor keeps epochs times images constant below ``_REFERENCE_IMAGES``
-    images, up to a factor of ``_LARGEST_FACTOR``.
+    images, up to a factor of ``_MAX_FACTOR``.
     """
-    return min(_LARGEST_FACTOR, max(1, round(_REFERENCE_IMAGES / images)))
+    return min(_MAX_FACTOR, max(1, round(_REFERENCE_IMAGES / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

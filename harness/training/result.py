@@ -21,11 +21,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from harness.spaces.space import Decision
 from harness.system.document import WrittenNetwork, read_as, strict_json
 from harness.system.errors import ContentError
 from harness.system.machine import device_name, git, processor_flags
 from harness.training.recipe import Recipe
-from search_spaces.space import Decision
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ _STORED_EPOCHS = 200  # epochs of a run without an evaluation that are stored (`
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 # ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked
-# here, because ``search_spaces`` cannot import from ``harness``.
+# here, because ``harness.spaces`` imports no other folder.
 strict_json(Decision)
 
 
@@ -308,7 +308,7 @@ def code_version() -> tuple[str | None, bool | None]:
     if git(_REPOSITORY, "ls-files", "--error-unmatch", "harness/py.typed") is None:
         return None, None
     commit = git(_REPOSITORY, "rev-parse", "HEAD")
-    changes = git(_REPOSITORY, "status", "--porcelain", "--", "search_spaces", "harness", "reports")
+    changes = git(_REPOSITORY, "status", "--porcelain", "--", "search_spaces", "harness")
     if commit is None or changes is None:
         return None, None
     return commit.strip(), bool(changes)

@@ -26,6 +26,8 @@ from torch import nn
 from harness.data.datasets import Dataset, number_properties, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
+from harness.spaces.network import Architecture, analyse
+from harness.spaces.space import Decision
 from harness.system import clock, files
 from harness.system.document import document_of
 from harness.system.errors import DeviceError, refused
@@ -41,8 +43,6 @@ from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Epoch, Inspection, Miss, Purpose, Result, Status, derive_seed
 from harness.training.torch_network import Images
 from harness.training.training_loop import Training
-from search_spaces.network import Architecture, analyse
-from search_spaces.space import Decision
 
 _DIGEST_BYTES = hashlib.sha256().digest_size  # bytes; a checkpoint file begins with the SHA-256 of the state
 

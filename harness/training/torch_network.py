@@ -15,13 +15,13 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.spaces.modules import FastDropout
+from harness.spaces.network import Architecture, Task, analyse
+from harness.spaces.ops import Op, Residual, Role, Shape, UserModule
+from harness.spaces.rotated import RotatedConv2d
+from harness.spaces.space_errors import SearchSpaceError
 from harness.training.recipe import Recipe
 from harness.training.user_module import SeededModule, built
-from search_spaces.modules import FastDropout
-from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Op, Residual, Role, Shape, UserModule
-from search_spaces.rotated import RotatedConv2d
-from search_spaces.space_errors import SearchSpaceError
 
 # Draws of random weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
 _VAIN_DRAWS = 32
@@ -89,7 +89,7 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
     # Parameters of a user's module may include buffers, and were compared by ``built``.
     if count != expected_count and architecture.user_module is None:
         raise AssertionError(
-            f"torch counts {count} parameters, search_spaces.network {expected_count}: please report this network"
+            f"torch counts {count} parameters, harness.spaces.network {expected_count}: please report this network"
         )
     return network
 

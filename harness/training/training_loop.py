@@ -22,6 +22,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.data.datasets import Dataset
+from harness.spaces.integer_plan import integer_plan
+from harness.spaces.network import Architecture, Task
 from harness.system import clock
 from harness.training import integer, torch_network
 from harness.training import recipe as recipes
@@ -33,8 +35,6 @@ from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
 from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
 from harness.training.user_module import SeededModule
-from search_spaces.deployment import integer_plan
-from search_spaces.network import Architecture, Task
 
 _EVALUATION_BATCH = 500  # images per forward pass of an evaluation
 # Images for the final recomputation of BN statistics: standard error of a mean of a hundredth of a standard deviation.

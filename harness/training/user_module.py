@@ -22,13 +22,13 @@ from torch.fx import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from harness.spaces.network import Task
+from harness.spaces.ops import Shape, UserModule, shape_text
 from harness.system.errors import ContentError
 from harness.system.terminal import counted
 from harness.system.user_code import OtherCode
 from harness.training.module_source import code_of, fresh_module, quiet
 from harness.training.products import module_macs
-from search_spaces.network import Task
-from search_spaces.ops import Shape, UserModule, shape_text
 
 BATCH = 2  # images in the recorded batch; several, so that a batch is not confused with a single channel
 _DIGITS = 12  # hexadecimal digits of a hash, as of a network

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.spaces.network import MNIST
+from harness.spaces.notation import parse_network
 from harness.training import recipe as recipe_module
 from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.torch_network import Images
 from harness.training.training_loop import Training, finish_average, start, train_epoch, weights_digest
-from search_spaces.network import MNIST
-from search_spaces.notation import parse_network
 
 RATE = recipe_module._learning_rate
 GOLDEN = Path(__file__).with_name("bits.json")

@@ -88,7 +88,7 @@ def fill_folder(folder: Path, kind: str) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "pictures").mkdir()
     if kind == "evidence":
-        shutil.copytree(REPOSITORY / "benchmarks" / "tables", folder / "benchmarks" / "tables")
+        shutil.copytree(REPOSITORY / "measurements" / "tables", folder / "measurements" / "tables")
     for line in EARLIER_COMMANDS if kind == "lived" else ():
         assert run_command(line)[0] in (0, 3)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from search_spaces.catalog import space
-from search_spaces.space import draw, judge, uniform
+from harness.spaces.catalog import space
+from harness.spaces.space import draw, judge, uniform
 
 GOLDEN = Path(__file__).with_name("draws.json")
 SPACES = ("all", "bench", "card", "forms", "posed", "seeds", "tied", "tiny")

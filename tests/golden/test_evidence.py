@@ -65,7 +65,7 @@ def test_log_of_test_reads_has_json_lines_of_four_fields():
 
 @pytest.mark.parametrize("name", ["mnist-bench", "mnist-forms"])
 def test_rewriting_a_table_preserves_bytes(name: str, tmp_path: Path):
-    folder = REPOSITORY / "benchmarks" / "tables" / name
+    folder = REPOSITORY / "measurements" / "tables" / name
 
     write_table(tmp_path, read_table(folder))
 

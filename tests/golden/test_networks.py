@@ -23,7 +23,7 @@ def explanation(argument: str) -> dict[str, Any]:
     """Return the line of a network in the form of ``networks.jsonl``."""
     answer = CliRunner().invoke(cli, ["explain", argument, "--json"], catch_exceptions=False)
     document = json.loads(answer.stdout)
-    # These fields were added after the golden file was written; tests/search_spaces has tests of the values.
+    # These fields were added after the golden file was written; tests/harness/spaces has tests of the values.
     for field in ("weight_bytes", "ram_bytes", "latency_us", "instructions_m0", "instructions_rv32"):
         del document[field]
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

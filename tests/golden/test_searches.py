@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from harness.searching.surrogate.past import past_trainings, write_prior
+from harness.spaces.catalog import space
+from harness.spaces.space import Metric
 from harness.studies.config import StudyConfig
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
-from search_spaces.catalog import space
-from search_spaces.space import Metric
 from tests import searches
 from tests.fakes import Trainer, without_processes
 from tests.golden import rounding

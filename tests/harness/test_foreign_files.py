@@ -25,6 +25,9 @@ from harness.evidence import certificate, leaderboard_table, ledger, record
 from harness.interface.lookup import read_network
 from harness.searching import option_types
 from harness.searching.surrogate.past import read_prior
+from harness.spaces.catalog import space
+from harness.spaces.network import MNIST
+from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.config import open_study, read_config
 from harness.studies.log import read_state
 from harness.system.document import document_of, read_toml
@@ -32,9 +35,6 @@ from harness.system.errors import ContentError, DataError, HarnessError
 from harness.system.files import Workspace, write_json
 from harness.training.recipe import named_recipe
 from harness.training.result import Inspection, Miss, inspection_path, packed, read_inspections
-from search_spaces.catalog import space
-from search_spaces.network import MNIST
-from search_spaces.space_errors import SearchSpaceError
 from tests import searches
 from tests.conftest import REPOSITORY
 from tests.factories import make_record, make_result

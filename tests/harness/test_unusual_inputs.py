@@ -568,7 +568,7 @@ TABLES: dict[str, tuple[Callable[[list[Row]], str], bool]] = {
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_read_like_csv_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
     change, is_valid = TABLES[name]
-    shutil.copytree(REPOSITORY / "benchmarks" / "tables" / "digits-all-40", workspace / "mine")
+    shutil.copytree(REPOSITORY / "measurements" / "tables" / "digits-all-40", workspace / "mine")
     assert run(["bench", "table", "./mine", "--json"]) == 0
     expected = capsys.readouterr().out
     path = workspace / "mine" / "table.csv"

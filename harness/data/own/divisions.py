@@ -26,7 +26,7 @@ FOLDS = 5  # number of folds that take turns in validating
 # Images divided by the effective number (design effect, Kish 1965) up to which images count although some are copies:
 # standard errors are at most 5 % too small. The effect of 10 % of the images in pairs is 1.1.
 _NEGLIGIBLE_EFFECT = 1.1
-_FEWEST_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
+_MIN_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
 # Least number of fixed validation groups: with relative deviations of 0.5 between groups and 0.08 between seeds, the
 # variance of the mean over 78 groups equals the variance of the mean over two seeds. Below, new groups show more than
 # new seeds, so folds of all groups take turns.
@@ -116,7 +116,7 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
         units: Units of the images.
         is_barred: Mask of images that must not be chosen, together with the units of these images.
         classes: Names of the classes, for messages.
-        has_groups: Whether units are groups. If so, at least ``_FEWEST_GROUPS`` units are chosen, or a third of the
+        has_groups: Whether units are groups. If so, at least ``_MIN_GROUPS`` units are chosen, or a third of the
             units if that is less.
 
     Raises:
@@ -145,13 +145,13 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
 
 
 def _add_units(is_chosen: Array, labels: Array, units: Units, is_free: Array) -> None:
-    """Add free units to the mask ``is_chosen`` by rank, up to ``_FEWEST_GROUPS``, or a third of the free units if less.
+    """Add free units to the mask ``is_chosen`` by rank, up to ``_MIN_GROUPS``, or a third of the free units if less.
 
     A unit is left out if some class would lose its last image on the opposite side.
     """
     members = units.members(np.flatnonzero(is_free).tolist())
     count = sum(bool(is_chosen[images[0]]) for images in members.values())
-    least_count = min(_FEWEST_GROUPS, len(members) // 3)
+    least_count = min(_MIN_GROUPS, len(members) // 3)
     for images in members.values():
         if count >= least_count:
             break

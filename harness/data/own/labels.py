@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.system.errors import DataError
 
-_MOST_CHARACTERS = 40  # of a label in a message
+_MAX_CHARACTERS = 40  # of a label in a message
 
 
 def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
@@ -79,7 +79,7 @@ def _strange_text(array: np.ndarray[Any, Any]) -> str:
         return f"{array.dtype}"
     for index, value in enumerate(array):
         if not isinstance(value, str | numbers.Real):
-            return f"{value!r:.{_MOST_CHARACTERS}} for image {index}"
+            return f"{value!r:.{_MAX_CHARACTERS}} for image {index}"
     return "numbers and strings"
 
 
@@ -87,5 +87,5 @@ def text_label(text: str, subject: str) -> str:
     """Return a text in form NFC; raise DataError, about ``subject``, if ``text`` is empty or not printable."""
     label = unicodedata.normalize("NFC", str(text))
     if not label or not label.isprintable():
-        raise DataError(f"{subject} must be printable strings, got {label[:_MOST_CHARACTERS]!a}")
+        raise DataError(f"{subject} must be printable strings, got {label[:_MAX_CHARACTERS]!a}")
     return label

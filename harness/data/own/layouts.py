@@ -20,7 +20,7 @@ from harness.system.errors import DataError
 
 PARTS = ("train", "validation", "test")
 _TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
-_MOST_LEVELS = 32  # levels of folders
+_MAX_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
 _PART_WORDS = {
     "train": "train training tr",
@@ -75,7 +75,7 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
     Raises:
         DataError: A link leads out of ``root``, the folders are too deep, or parts and classes are ambiguous.
     """
-    top = _inner(_scanned(root, root, left_out, _MOST_LEVELS))
+    top = _inner(_scanned(root, root, left_out, _MAX_LEVELS))
     parts = _parts_among(top.full)
     # The only folder that is called a part may be a class, as in ``bus``, ``car`` and ``train``: unlabelled pictures to
     # train on would be of no use, whereas unlabelled test pictures are usual beside classes.
@@ -95,7 +95,7 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
 def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Folder:
     """Return the content of a folder; links to places outside ``root`` are refused, linked folders left out."""
     if not levels:
-        raise DataError(f"{root} has more than {_MOST_LEVELS} levels of folders; pass the folder with the classes")
+        raise DataError(f"{root} has more than {_MAX_LEVELS} levels of folders; pass the folder with the classes")
     folder = Folder(path)
     with os.scandir(path) as entries:
         sorted_entries = sorted(entries, key=lambda entry: entry.name)

@@ -24,17 +24,17 @@ NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference;
 _COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
 _SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
 _NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these are copies
-_MOST_WRONG_LABELS = 10  # number of near pairs with different classes up to which all near pairs count as copies
-_LEAST_PAIRS = 50  # pairs from which a share is computed
-_LEAST_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
-_LEAST_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
+_MAX_WRONG_LABELS = 10  # number of near pairs with different classes up to which all near pairs count as copies
+_MIN_PAIRS = 50  # pairs from which a share is computed
+_MIN_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
+_MIN_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
 _TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates; all frequencies are compared then
 _HIGHEST_FREQUENCY = 8  # periods per side of a picture
 _NEIGHBOURS = 8  # candidates per picture
-_MOST_NEIGHBOURS = 64  # candidates of a picture that has ``_NEIGHBOURS`` or more neighbours
+_MAX_NEIGHBOURS = 64  # candidates of a picture that has ``_NEIGHBOURS`` or more neighbours
 _ROWS = 512  # pictures per query of the k-d tree, to limit memory
-_MOST_GAIN = 1.5  # ratio of the contrasts of changed copies; two factors of brightness from 0.8 to 1.2 differ by 1.5
-_MOST_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
+_MAX_GAIN = 1.5  # ratio of the contrasts of changed copies; two factors of brightness from 0.8 to 1.2 differ by 1.5
+_MAX_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
 
 
 class NearKeys(NamedTuple):
@@ -94,11 +94,11 @@ def copy_levels(differences: Array, has_other_class: Array, chance: float) -> in
         has_other_class: Whether the pictures of a pair have different classes, (pairs,).
         chance: Share of all pairs of pictures that have different classes.
     """
-    if has_other_class.sum() <= _MOST_WRONG_LABELS:
+    if has_other_class.sum() <= _MAX_WRONG_LABELS:
         return NEAR_LEVELS
     for levels in range(NEAR_LEVELS - 1, 0, -1):
         is_near = differences <= levels
-        if min(is_near.sum(), (~is_near).sum()) < _LEAST_PAIRS:
+        if min(is_near.sum(), (~is_near).sum()) < _MIN_PAIRS:
             continue
         is_copy = has_other_class[is_near].mean() <= _COPIES_SHARE * chance
         if is_copy and has_other_class[~is_near].mean() >= _SIMILAR_SHARE * chance:
@@ -111,7 +111,7 @@ def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None =
 
     The difference is the least root mean square over shifts by at most a pixel along each axis; similar pictures differ
     by at most ``NEAR_LEVELS`` grey levels. The pixels of a picture are compared with those of at most
-    ``_MOST_NEIGHBOURS`` nearest neighbours, so pairs among many similar pictures may be missed.
+    ``_MAX_NEIGHBOURS`` nearest neighbours, so pairs among many similar pictures may be missed.
 
     Args:
         pixels: Pictures, uint8 (images, channels, rows, columns). Series and pictures without contrast have no
@@ -123,12 +123,12 @@ def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None =
     from scipy.spatial import cKDTree
 
     changed = unchanged_pairs is not None
-    if min(pixels.shape[2:]) < _LEAST_SIDE:
+    if min(pixels.shape[2:]) < _MIN_SIDE:
         return np.empty((0, 2), np.int64), np.empty(0)
     index_blocks = [indices[block] for block in chunks(len(indices), pixels[0].size)]
     deviations = np.concatenate([pixels[block].std((2, 3)) for block in index_blocks])
     contrast = np.sqrt((deviations**2).mean(1)) if changed else deviations.max(1)
-    has_contrast = contrast >= _LEAST_CONTRAST * NEAR_LEVELS
+    has_contrast = contrast >= _MIN_CONTRAST * NEAR_LEVELS
     picture_indices = indices[has_contrast]
     # Row r has the features of the picture ``picture_indices[r]``.
     features = np.concatenate([_features(pixels[block], changed=changed) for block in index_blocks])[has_contrast]
@@ -143,7 +143,7 @@ def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None =
     differences = [np.empty(0)]
     # The rows of a query have similar radii.
     rows_to_compare = np.argsort(radii, kind="stable")
-    for neighbour_count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
+    for neighbour_count in (_NEIGHBOURS, _MAX_NEIGHBOURS):
         crowded_rows = [np.empty(0, np.int64)]
         for start in range(0, len(rows_to_compare), _ROWS):
             rows = rows_to_compare[start : start + _ROWS]
@@ -201,7 +201,7 @@ def _features(images: Array, *, changed: bool) -> Array:
 
     grey = images.mean(1)
     # Rows and columns of a block of pixels, rounded up; ``height`` and ``width`` count blocks.
-    rows, columns = (-(-side // _MOST_SIDE) for side in grey.shape[1:])
+    rows, columns = (-(-side // _MAX_SIDE) for side in grey.shape[1:])
     height = grey.shape[1] // rows
     width = grey.shape[2] // columns
     blocks = grey[:, : height * rows, : width * columns].reshape(len(grey), height, rows, width, columns)
@@ -247,7 +247,7 @@ def _changed_differences(images: Array, partners: Array) -> Array:
 
     The difference is the residual of the regression of the picture with the higher contrast on the other picture, the
     least over mirror images and quarter turns. The difference is infinite if the contrasts differ by more than
-    ``_MOST_GAIN`` or no orientation has a positive correlation. Both arrays are as in `_differences`.
+    ``_MAX_GAIN`` or no orientation has a positive correlation. Both arrays are as in `_differences`.
     """
     first, second = (each - each.mean((1, 2, 3), np.float32, keepdims=True) for each in (images, partners))
     turns = range(4) if images.shape[2] == images.shape[3] else (0, 2)
@@ -255,7 +255,7 @@ def _changed_differences(images: Array, partners: Array) -> Array:
     orientations = [*turned, *(each[..., ::-1] for each in turned)]
     covariance = np.max([(first * each).mean((1, 2, 3)) for each in orientations], axis=0)
     variances = np.stack([(each**2).mean((1, 2, 3)) for each in (first, second)])
-    is_copy = (covariance > 0) & (variances.max(0) <= _MOST_GAIN**2 * variances.min(0))
+    is_copy = (covariance > 0) & (variances.max(0) <= _MAX_GAIN**2 * variances.min(0))
     squares = variances.max(0) - covariance**2 / np.where(is_copy, variances.min(0), 1)
     differences: Array = np.sqrt(np.where(is_copy, squares.clip(0), np.inf))
     return differences

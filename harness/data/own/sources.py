@@ -25,9 +25,9 @@ from harness.data.own import values
 from harness.data.own.labels import read_labels, text_label
 from harness.data.own.layouts import PART_OF_WORD, kind_of, read_layout
 from harness.data.training_images import idx_array
+from harness.spaces.ops import Shape
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
-from search_spaces.ops import Shape
 
 # Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
@@ -37,7 +37,7 @@ _KIND_OF_WORD = {
 _GROUPS_REMARK = "{} repeated values; if these name persons or devices, --group-by {} keeps their images in one part"
 # Archives that exceed both limits are refused as decompression bombs.
 _SMALL_CONTENT = 2**26  # bytes of the content
-_MOST_COMPRESSION = 200  # compression ratio; images reach about 50
+_MAX_COMPRESSION = 200  # compression ratio; images reach about 50
 
 
 _ITEMS_READ_TWICE = 32  # items of a torch data set; a random flip is missed with probability 2^-32
@@ -188,8 +188,8 @@ def _check_archive(path: Path) -> None:
     size = sum(entry.file_size for entry in entries)
     values.check_bytes(path, size)
     packed_size = path.stat().st_size
-    if size > _SMALL_CONTENT and size > _MOST_COMPRESSION * packed_size:
-        raise DataError(f"{path} has a compression ratio of {size // packed_size}; allowed: up to {_MOST_COMPRESSION}")
+    if size > _SMALL_CONTENT and size > _MAX_COMPRESSION * packed_size:
+        raise DataError(f"{path} has a compression ratio of {size // packed_size}; allowed: up to {_MAX_COMPRESSION}")
     repetitions = _repeated(entry.filename for entry in entries)
     if repetitions:
         raise DataError(f"{path} contains {repetitions[0]} twice")

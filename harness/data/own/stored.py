@@ -26,15 +26,15 @@ from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, check, content_digest
+from harness.spaces.ops import Shape, shape_text
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
 from harness.system.files import json_text, locked, read_bytes, workspace, write_json, write_together
 from harness.system.terminal import counted
-from search_spaces.ops import Shape, shape_text
 
-_MOST_CLASSES = 256  # classes of a data set
-_MOST_NAMED = 10  # duplicates listed by name
-_MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
+_MAX_CLASSES = 256  # classes of a data set
+_MAX_NAMED = 10  # duplicates listed by name
+_MAX_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -478,9 +478,9 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts) or 'none'}")
     classes = by_index[_TRAIN].classes
-    if not 2 <= len(classes) <= _MOST_CLASSES:
+    if not 2 <= len(classes) <= _MAX_CLASSES:
         classes_text = counted(len(classes), "class", "classes")
-        raise DataError(f"{source.name} has {classes_text} for training; allowed: 2 to {_MOST_CLASSES}")
+        raise DataError(f"{source.name} has {classes_text} for training; allowed: 2 to {_MAX_CLASSES}")
     numbers = _numbers(by_index, source.name, options)
     class_index = {label: index for index, label in enumerate(classes)}
     parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
@@ -577,7 +577,7 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
     keys = table.keys()
     is_test = table.part == _TEST
     has_test = is_test.any()
-    for attempt in range(_MOST_SPLITS):
+    for attempt in range(_MAX_SPLITS):
         if not has_test:
             # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
             units = divisions.connected_units(keys, tag="test-v1")
@@ -674,13 +674,13 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
-    """Return texts "A = B" of at most ``_MOST_NAMED`` images B that repeat an image A, then the number of the rest."""
+    """Return texts "A = B" of at most ``_MAX_NAMED`` images B that repeat an image A, then the number of the rest."""
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
     originals = firsts[inverse]  # for each image the first equal image
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
-    duplicates = [f"{table.name(originals[index])} = {table.name(index)}" for index in repeats[:_MOST_NAMED]]
-    if len(repeats) > _MOST_NAMED:
-        duplicates.append(f"and {len(repeats) - _MOST_NAMED:,} more")
+    duplicates = [f"{table.name(originals[index])} = {table.name(index)}" for index in repeats[:_MAX_NAMED]]
+    if len(repeats) > _MAX_NAMED:
+        duplicates.append(f"and {len(repeats) - _MAX_NAMED:,} more")
     return tuple(duplicates)
 
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.data.datasets import MOST_CHANNELS, Dataset
+from harness.data.datasets import MAX_CHANNELS, Dataset
+from harness.spaces.ops import Shape, shape_text
 from harness.system.errors import DataError, reason
 from harness.system.terminal import counted
-from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_MOST_BYTES = 2**31  # largest size of the data that is read
+_MAX_BYTES = 2**31  # largest size of the data that is read
 _LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
 # Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
 _FORMATS = {
@@ -58,9 +58,9 @@ def is_picture(path: Path) -> bool:
 
 
 def check_bytes(subject: object, size: int) -> None:
-    """Raise DataError if ``subject`` takes more than ``_MOST_BYTES`` bytes."""
-    if size > _MOST_BYTES:
-        raise DataError(f"{subject} has a size of {size / 2**30:.1f} GiB; allowed: up to {_MOST_BYTES // 2**30} GiB")
+    """Raise DataError if ``subject`` takes more than ``_MAX_BYTES`` bytes."""
+    if size > _MAX_BYTES:
+        raise DataError(f"{subject} has a size of {size / 2**30:.1f} GiB; allowed: up to {_MAX_BYTES // 2**30} GiB")
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
@@ -266,7 +266,7 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     if images.ndim == 3 and channels is None:
         # Long and narrow images may be series with channels, as in tslearn.
         narrow, wide = sorted(images.shape[1:])
-        if narrow <= MOST_CHANNELS and wide >= _LONG * narrow:
+        if narrow <= MAX_CHANNELS and wide >= _LONG * narrow:
             raise DataError(
                 f"images of {images.shape[1]}x{images.shape[2]} may be pictures or series with {narrow} channels;"
                 ' specify channels="none" for pictures, "first" or "last" for series (data describe --channels)'
@@ -280,7 +280,7 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     if channels == "none":
         raise DataError(f'images have the shape {size}; channels="none" requires images x rows x columns')
     if channels is not None or not layouts:
-        raise DataError(f"images have the shape {size}; allowed: 1 to {MOST_CHANNELS} channels")
+        raise DataError(f"images have the shape {size}; allowed: 1 to {MAX_CHANNELS} channels")
     first, last = (counted(images.shape[axis], "channel") for axis in (1, 3))
     raise DataError(
         f'images of {size} may have {first} first or {last} last; specify channels="first" or channels="last"'
@@ -305,7 +305,7 @@ def _layouts(images: Array) -> dict[str, Array]:
     """Return images as (images, channels, rows, columns), by each possible position of the channels.
 
     The positions are ``first``, ``last`` and ``none``, as in ``arranged``; positions that would give more than
-    ``MOST_CHANNELS`` channels are left out.
+    ``MAX_CHANNELS`` channels are left out.
 
     Raises:
         DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
@@ -321,7 +321,7 @@ def _layouts(images: Array) -> dict[str, Array]:
     if images.ndim == 3:
         # Three axes with channels are series, which are stored as images with a single row.
         layouts = {position: series[:, :, None, :] for position, series in layouts.items()} | {"none": images[:, None]}
-    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= MOST_CHANNELS}
+    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= MAX_CHANNELS}
 
 
 # From numbers to pixels ------------------------------------------------------------------------------------------

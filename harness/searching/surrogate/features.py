@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from search_spaces.network import Analysis, Architecture, Task, analyse
-from search_spaces.ops import Conv, ReLU, Role, flat, kernels
+from harness.spaces.network import Analysis, Architecture, Task, analyse
+from harness.spaces.ops import Conv, ReLU, Role, flat, kernels
 
 _WIDEST_FIELD = 40  # pixels of a 28x28 image, upper bound of the feature: wider fields have no effect
 _EDGE = 28.0  # pixels, edge of the images that all quantities are rescaled to

@@ -33,7 +33,7 @@ import numpy as np
 
 from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, CovarianceKernel, GaussianProcess, Points
-from harness.studies.candidate import LEAST_COUNTED, SEED_SHARE, seed_share_square
+from harness.studies.candidate import MIN_COUNTED, SEED_SHARE, seed_share_square
 
 # Prior errors per ``IMAGES`` images at the centre of the features (diary 12).
 PRIOR_ERRORS = 100.0
@@ -84,8 +84,8 @@ class Observation:
 
     @property
     def log_errors(self) -> float:
-        """Log of ``errors``, with at least ``LEAST_COUNTED`` errors per run."""
-        return math.log(max(self.errors, LEAST_COUNTED * IMAGES / self.images))
+        """Log of ``errors``, with at least ``MIN_COUNTED`` errors per run."""
+        return math.log(max(self.errors, MIN_COUNTED * IMAGES / self.images))
 
     @property
     def variance(self) -> float:
@@ -102,7 +102,7 @@ def seed_variance(errors: float, images: int) -> float:
         errors: Errors of a run per ``IMAGES`` images.
         images: Number of validation images of the run.
     """
-    return seed_share_square(max(LEAST_COUNTED, errors * images / IMAGES))
+    return seed_share_square(max(MIN_COUNTED, errors * images / IMAGES))
 
 
 class Transfer:

@@ -1,7 +1,7 @@
 """Prior observations: trainings from before a search, which the surrogate model learns from.
 
-Sources are files of the package, which ``benchmarks/trainings.py`` writes, and the user's studies; a study keeps a copy
-in prior.csv. Trainings on the study's images become ``Observation``s, trainings on other data sets the ``Transfer``.
+Sources are files of the package, which ``measurements/trainings.py`` writes, and the user's studies; a study keeps a
+copy in prior.csv. Trainings on the study's images become ``Observation``s, trainings on other data the ``Transfer``.
 Only complete runs on the search split count, with validation errors only: no test error is used.
 """
 
@@ -23,6 +23,9 @@ from typing import Any, NamedTuple
 from harness.data.datasets import Dataset, dataset, dataset_of
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, Observation, Transfer
+from harness.spaces.network import Architecture, Task
+from harness.spaces.notation import parse_notation
+from harness.spaces.space_errors import NotationError
 from harness.studies.log import read_state
 from harness.system import files
 from harness.system.document import csv_text, read_each, unguarded
@@ -31,9 +34,6 @@ from harness.system.files import Workspace
 from harness.system.statistics import mean
 from harness.training.recipe import RECIPES, Recipe, length_factor
 from harness.training.result import PROTOCOL_VERSION, Result, Status
-from search_spaces.network import Architecture, Task
-from search_spaces.notation import parse_notation
-from search_spaces.space_errors import NotationError
 
 # A training is used if all fields of the recipe, except ``_FREE_FIELDS``, equal a recipe of this tuple. The free fields
 # are columns of prior.csv, except precision and starts: for the compared network bf16 and fp32 differed by less than
@@ -49,9 +49,9 @@ _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
 # Largest number of trainings per transferred data set, evenly spread over the list.
-_MOST_OF_A_SET = 200
+_MAX_OF_A_SET = 200
 # Smallest number of trainings from which shift and stretch of a data set can be fitted.
-_LEAST_OF_A_SET = 20
+_MIN_OF_A_SET = 20
 _REINSTALL = "reinstall the package"
 # Cached: a new study reads the shipped trainings from the package and again from prior.csv.
 _parsed = lru_cache(maxsize=5_000)(parse_notation)
@@ -201,8 +201,8 @@ def sets_with_images(digests: Set[str]) -> frozenset[str]:
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
-    """Return at most ``_MOST_OF_A_SET`` trainings, evenly spaced."""
-    count = min(len(trainings), _MOST_OF_A_SET)
+    """Return at most ``_MAX_OF_A_SET`` trainings, evenly spaced."""
+    count = min(len(trainings), _MAX_OF_A_SET)
     return [trainings[number * len(trainings) // count] for number in range(count)]
 
 
@@ -296,13 +296,13 @@ def transfer(trainings: Iterable[PastTraining], recipe: Recipe) -> Transfer | No
     """Return the prior mean from other data sets, for the recipe of a search.
 
     Returns:
-        The prior mean; None if no data set has ``_LEAST_OF_A_SET`` trainings.
+        The prior mean; None if no data set has ``_MIN_OF_A_SET`` trainings.
     """
     sets: dict[Origin, list[PastTraining]] = defaultdict(list)
     for training in alike(trainings, recipe):
         if training.origin is not None:
             sets[training.origin].append(training)
-    large = [(origin, tuple(_thinned(of_set))) for origin, of_set in sets.items() if len(of_set) >= _LEAST_OF_A_SET]
+    large = [(origin, tuple(_thinned(of_set))) for origin, of_set in sets.items() if len(of_set) >= _MIN_OF_A_SET]
     return _fitted(tuple(large)) if large else None
 
 

@@ -43,7 +43,7 @@ _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see doc
 _CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
-_MOST_ATTEMPTS = 5  # attempts after which a job that loses the node counts as crashed; the job may be the cause
+_MAX_ATTEMPTS = 5  # attempts after which a job that loses the node counts as crashed; the job may be the cause
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 
 
@@ -391,7 +391,7 @@ class Nodes(base.Executor):
             self._lose(node, str(cause or ""))
             if cause is not None and all(each.refusal for each in self.nodes.values()):
                 raise cause from error
-            if work.attempt < _MOST_ATTEMPTS:
+            if work.attempt < _MAX_ATTEMPTS:
                 return []
             event = JobFailed(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")
         self.work.remove(work)

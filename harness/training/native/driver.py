@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.spaces.network import Architecture, Task
 from harness.training.integer import largest_weight
 from harness.training.native.engine import Engine, load, training_struct_type
 from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, StepSettings, decay_of
 from harness.training.torch_network import Images, state_tensors
-from search_spaces.network import Architecture, Task
 
 # Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
 _CHUNK = 100

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.training_images import cache_folder
+from harness.spaces.ops import Op, UserModule, name_of_type
+from harness.spaces.space_errors import nearest
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
 from harness.system.machine import compiler_words, processor_flags, run_program
 from harness.system.terminal import say
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
-from search_spaces.ops import Op, UserModule, name_of_type
-from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from search_spaces import ops as spec
-from search_spaces.network import Architecture
-from search_spaces.ops import Shape
+from harness.spaces import ops as spec
+from harness.spaces.network import Architecture
+from harness.spaces.ops import Shape
 
 _HEADER = Path(__file__).with_suffix(".h")
 

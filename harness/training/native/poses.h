@@ -1,4 +1,4 @@
-// Numbers that are learned once and used in several poses; search_spaces/modules.py defines the poses.
+// Numbers that are learned once and used in several poses; harness/spaces/modules.py defines the poses.
 #pragma once
 #include <vector>
 

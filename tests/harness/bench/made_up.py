@@ -15,11 +15,11 @@ from typing import Any
 from harness.bench.comparison import Comparison, SearchTask
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import DataFile, Dataset
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import enumerate_draws, judge
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import enumerate_draws, judge
 
 FEW = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
 TEXTS = tuple(f"conv3x3({width}, stride=2) bn relu | maxpool(4) | gap | linear(10)" for width in (2, 3, 4))

@@ -162,7 +162,7 @@ def test_p_of_few_repeats_equals_published_tables():
 def test_p_of_many_repeats_approximates_enumeration(monkeypatch: pytest.MonkeyPatch):
     scores = {"x": [(number * 37 % 101 - 44) / 100 for number in range(101)], "y": [0.0] * 101}
     approximate = _pairs({"once": scores}, [("x", "y")])[0]["p"]
-    monkeypatch.setattr(module, "_MOST_COUNTED", 101)
+    monkeypatch.setattr(module, "_MAX_COUNTED", 101)
 
     assert approximate == pytest.approx(_pairs({"once": scores}, [("x", "y")])[0]["p"], rel=0.02)
 

@@ -100,7 +100,7 @@ def assert_fails_with(method: Method, words: str, limit: float = 20.0) -> None:
 def test_example_methods_complete_a_replay(monkeypatch: pytest.MonkeyPatch):
     # Subprocesses import harness from the checkout, which need not be installed.
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    examples = REPOSITORY / "benchmarks" / "methods"
+    examples = REPOSITORY / "measurements" / "methods"
     monkeypatch.syspath_prepend(str(examples))
 
     (method,) = methods_of(["downwards:begin"], [], ablations=False)

@@ -16,6 +16,11 @@ import pytest
 from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Subset, _table_of, prepare, record
 from harness.bench.table import Table
 from harness.data import own
+from harness.spaces.catalog import space
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import SearchSpace
+from harness.spaces.space_errors import DrawError
 from harness.studies.config import open_study
 from harness.studies.events import Entry, RunEnded
 from harness.studies.log import StudyLog
@@ -28,11 +33,6 @@ from harness.training.executors.base import RETRIES, JobEnded, JobFailed, Worker
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from search_spaces.catalog import space
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import SearchSpace
-from search_spaces.space_errors import DrawError
 from tests.factories import make_result
 from tests.fakes import InstantExecutor
 from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, OWN, TEXTS

@@ -48,6 +48,7 @@ from harness.bench.table import Table
 from harness.data.training_images import load
 from harness.searching.external_method import Ask, Asker, Problem, TriedNetwork
 from harness.searching.time_budget import Effort
+from harness.spaces.notation import parse_network
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executors.base import DataLocation, Executor, JobEnded, WorkerEvent
 from harness.training.executors.base import Limits as RunLimits
@@ -55,7 +56,6 @@ from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.notation import parse_network
 from tests.harness.bench import made_up
 
 # Simulated clock --------------------------------------------------------------------------------------------

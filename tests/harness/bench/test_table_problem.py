@@ -13,10 +13,10 @@ import pytest
 import harness
 from harness.bench.table import read_table
 from harness.bench.table_problem import TableProblem
+from harness.spaces.notation import parse_space
+from harness.spaces.space import enumerate_draws
 from harness.system.errors import ContentError, UsageError
 from harness.training.result import Status
-from search_spaces.notation import parse_space
-from search_spaces.space import enumerate_draws
 from tests.conftest import REPOSITORY
 from tests.harness.bench.made_up import HASHES, run_rows, table_of
 
@@ -118,7 +118,7 @@ def test_table_of_all_networks_of_large_space_is_a_problem():
 @pytest.mark.parametrize("name", EXHAUSTIVE)
 def test_active_and_flat_configurations_select_same_network(name: str):
     problem = harness.bench.problem(name)
-    table = read_table(REPOSITORY / "benchmarks" / "tables" / name)
+    table = read_table(REPOSITORY / "measurements" / "tables" / name)
     rng = random.Random(0)
 
     assert problem.configurations.keys() == table.runs.keys()

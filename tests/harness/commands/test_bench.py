@@ -18,9 +18,9 @@ import pytest
 
 from harness.bench.table import Sample, Table, read_table, write_table
 from harness.cli import run
+from harness.spaces.notation import parse_network
 from harness.studies import config as study
 from harness.system.files import Workspace
-from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.fakes import PATIENCE, replay_in_this_process, train_in_this_process, wait_for
 from tests.harness.bench import made_up
@@ -212,7 +212,7 @@ def test_table_of_user_data_is_replayed_without_the_data(
 ):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     write_table(workspace / "own", made_up.table(made_up.OWN_SPACE, made_up.OWN))
-    example = REPOSITORY / "benchmarks" / "methods" / "optuna_user.py"
+    example = REPOSITORY / "measurements" / "methods" / "optuna_user.py"
     options = ["--repeats", "1", "--time", "200s", "--target", "90", "--method", "default"]
     options += ["--program", f"optuna={sys.executable} {example}"]
 
@@ -357,7 +357,7 @@ def test_plan_states_runs_without_training(root: Path, capsys: pytest.CaptureFix
     assert document["rungs"] == [1, 2, 4]
     assert document["estimated_seconds_left"] > 0
     assert not (root / "runs").exists()
-    assert not (root / "benchmarks" / "tables" / "mine").exists()
+    assert not (root / "measurements" / "tables" / "mine").exists()
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_plan_states_runs_without_training(root: Path, capsys: pytest.CaptureFix
         ("./both/table.csv", "./both", 2),
         ("./both/table.json", "./both", 2),
         ("runs/.tables/both/config.json", "both", 2),
-        ("runs/.tables/both/config.json", "benchmarks/tables/both", 2),
+        ("runs/.tables/both/config.json", "measurements/tables/both", 2),
         ("runs/.tables/both/config.json", "./both", 0),
     ],
 )
@@ -394,7 +394,7 @@ def test_recorded_accuracies_equal_uninterrupted_training(
     train_in_this_process(monkeypatch)
     assert run(recording_command("mine", "--seeds", "1")) == 0
 
-    table = read_table(root / "benchmarks" / "tables" / "mine")
+    table = read_table(root / "measurements" / "tables" / "mine")
     bench = TrainingData(load("mnist-5k", None))
     for runs in table.runs.values():
         first_row = runs[0][1]
@@ -477,5 +477,5 @@ def test_killed_and_interrupted_recording_resumes_without_repeated_runs(
     assert "error: interrupted\n" in text
     log = log_of(folder)
     assert (log[: len(first_log)], len(log)) == (first_log, 2 + 4)
-    tables = [read_table(root / "benchmarks" / "tables" / name) for name in ("whole", "mine")]
+    tables = [read_table(root / "measurements" / "tables" / name) for name in ("whole", "mine")]
     assert without_times(tables[0]) == without_times(tables[1])

@@ -20,17 +20,17 @@ from torch import Tensor
 
 from harness.cli import run
 from harness.data.training_images import load
-from harness.deployment import c_folder
 from harness.evidence import evaluation, ledger, record
 from harness.evidence.evaluation import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
+from harness.exports import c_folder
+from harness.spaces.chips import CHIPS, Fit
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
 from harness.system.files import Workspace
-from search_spaces.chips import CHIPS, Fit
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
 from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
-from tests.harness.deployment.pytorch_folders import evaluation_of
+from tests.harness.exports.pytorch_folders import evaluation_of
 
 
 def refusal_of(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:

@@ -14,9 +14,9 @@ import pytest
 from harness.cli import run
 from harness.evidence import record
 from harness.evidence.leaderboard_table import read, refresh
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
 from harness.system.files import Workspace
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
 from tests.factories import make_claim, make_record, network_of_width
 from tests.outline import checked_outline
 

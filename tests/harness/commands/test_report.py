@@ -17,10 +17,10 @@ import pytest
 from harness.cli import run
 from harness.evidence import record
 from harness.interface.session import watch
+from harness.pages import study_page
 from harness.studies import config as study
 from harness.studies.names import fit_name
 from harness.system.files import Workspace
-from reports import study_page
 from tests.factories import CONFIG, make_record, make_result
 from tests.study_logs import write_event, write_runs
 

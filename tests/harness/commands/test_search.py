@@ -16,6 +16,8 @@ from harness.cli import run
 from harness.commands.search import _plan_facts
 from harness.evidence.leaderboard_table import Verdict, row_of_record
 from harness.interface import api, session
+from harness.pages import study_page
+from harness.pages.study_facts import read_study
 from harness.searching import conclude
 from harness.studies import config as study
 from harness.studies.events import Event
@@ -25,8 +27,6 @@ from harness.system.errors import DataError
 from harness.system.files import Workspace
 from harness.training.executors.base import JobFailed
 from harness.training.result import Status
-from reports import study_page
-from reports.study_facts import read_study
 from tests import searches
 from tests.factories import make_record
 from tests.fakes import Trainer, without_processes

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from search_spaces.catalog import space
-from search_spaces.space import by_configurations, replay
+from harness.spaces.catalog import space
+from harness.spaces.space import by_configurations, replay
 from tests.conftest import REPOSITORY
 
-GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
+GOLDEN = Path(__file__).parents[1] / "spaces" / "seed_layers.json"
 
 
 @pytest.fixture(autouse=True)

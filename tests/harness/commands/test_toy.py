@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from harness.cli import run
+from harness.pages import toy_page
 from harness.toy.backprop import LEARNING_RATES, START, losses
-from reports import toy_page
 from tests.conftest import REPOSITORY
 
 

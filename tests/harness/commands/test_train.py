@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 from harness.cli import run
 from harness.data import training_images as data
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
 from harness.system.terminal import say_once
 from harness.training import run as run_module
 from harness.training.integer import warn_of_few
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 

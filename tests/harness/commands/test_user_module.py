@@ -18,10 +18,10 @@ from harness.data.training_images import load, locked_arrays, split
 from harness.evidence import record
 from harness.evidence.leaderboard_table import collect
 from harness.searching.start_networks import suitable
+from harness.spaces.catalog import space
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.module_source import fresh_module
-from search_spaces.catalog import space
 from tests.harness.commands.conftest import Trainer
 from tests.harness.pytorch.test_user_module import CONVOLUTION, CONVOLUTION_MACS, DROPOUT
 

@@ -28,7 +28,7 @@ ACCESS_NAMES = {
     "import_torchvision": {"harness/data/training_images.py", "harness/commands/doctor.py"},
     "from_torchvision": {"harness/data/training_images.py", "harness/data/other_images.py"},
     # test images that verifications store for reports; code that trains or decides must not read the images
-    "read_inspections": {"harness/training/result.py", "reports/study_facts.py"},
+    "read_inspections": {"harness/training/result.py", "harness/pages/study_facts.py"},
 }
 
 
@@ -49,7 +49,7 @@ def names_and_texts(path: Path) -> tuple[set[str], str]:
 
 @functools.cache
 def programs() -> dict[str, tuple[set[str], str]]:
-    paths = [p for package in ("search_spaces", "harness", "reports") for p in (REPOSITORY / package).rglob("*.py")]
+    paths = [*(REPOSITORY / "harness").rglob("*.py")]
     return {path.relative_to(REPOSITORY).as_posix(): names_and_texts(path) for path in paths}
 
 

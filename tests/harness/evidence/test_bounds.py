@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks import false_answers
 from harness.data.datasets import DATASETS, independent_cases
 from harness.evidence import bounds, leaderboard_table, record
 from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
@@ -24,6 +23,7 @@ from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record
 from harness.system import statistics
 from harness.system.statistics import lower_bound
+from measurements import false_answers
 from tests.conftest import REPOSITORY
 from tests.factories import make_record
 

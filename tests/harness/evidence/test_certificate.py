@@ -17,12 +17,12 @@ from harness.evidence import bounds, ledger, record
 from harness.evidence import certificate as certificates
 from harness.evidence.bounds import Groups
 from harness.evidence.certificate import Certificate, _computed, certificate_of, check, is_declared
+from harness.spaces.network import Task
+from harness.spaces.notation import parse_network
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
-from search_spaces.network import Task
-from search_spaces.notation import parse_network
 from tests.factories import make_record
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(2)"

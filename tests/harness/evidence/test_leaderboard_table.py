@@ -32,13 +32,13 @@ from harness.evidence.leaderboard_table import (
 )
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import Record
+from harness.spaces.network import Architecture
+from harness.spaces.notation import parse_network
 from harness.studies import config as study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
-from search_spaces.network import Architecture
-from search_spaces.notation import parse_network
 from tests.factories import CONFIG, make_claim, make_record, make_result, network_of_width
 from tests.study_logs import write_runs
 from tests.verifications import git

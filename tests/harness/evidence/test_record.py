@@ -17,12 +17,12 @@ from safetensors.numpy import save
 
 from harness.evidence import record
 from harness.evidence.record import Record, read_recorded, read_weights, weights_path
+from harness.spaces.network import MNIST
+from harness.spaces.notation import parse_network
 from harness.system.errors import ContentError
 from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
-from search_spaces.network import MNIST
-from search_spaces.notation import parse_network
 from tests.factories import make_record, make_result, make_summary
 
 

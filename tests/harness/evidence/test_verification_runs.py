@@ -22,6 +22,7 @@ from harness.evidence.leaderboard_table import Tier, Verdict
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verification_runs import declare_attempt, recorded_verdict
+from harness.spaces.notation import parse_network
 from harness.studies.config import owned
 from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError
@@ -32,7 +33,6 @@ from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, TrainingData, execute
-from search_spaces.notation import parse_network
 from tests.factories import ENVIRONMENT
 from tests.fakes import Seeds, without_training
 from tests.verifications import NETWORK, commit_evidence, declare_in_git, git, make_plan, run_plan

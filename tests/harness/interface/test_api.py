@@ -16,8 +16,8 @@ import pytest
 
 import harness
 from harness.interface import api
+from harness.spaces.space_errors import NotationError
 from harness.system.errors import ContentError, UsageError
-from search_spaces.space_errors import NotationError
 from tests.conftest import REPOSITORY
 from tests.fakes import train_in_this_process
 

@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from harness.evidence.leaderboard_table import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
+from harness.pages import study_page
 from harness.searching import finder
 from harness.searching.request import SearchRequest
 from harness.studies import mirror
@@ -27,7 +28,6 @@ from harness.studies.names import group_of
 from harness.system.errors import UsageError
 from harness.system.option import options_of
 from harness.training import recipe
-from reports import study_page
 from tests.fakes import train_in_this_process
 
 
@@ -42,8 +42,8 @@ def fast_searches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         train_in_this_process(patch)
-        patch.setattr(recipe, "_LARGEST_FACTOR", 2)
-        patch.setattr(finder, "_MOST_SURROGATE_ATTEMPTS", 50)
+        patch.setattr(recipe, "_MAX_FACTOR", 2)
+        patch.setattr(finder, "_MAX_SURROGATE_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)
         patch.setattr(finder.Finder.draw_options, "__defaults__", (50,))
         patch.setattr(mirror, "write_database", lambda *_: None)

@@ -27,16 +27,16 @@ from harness.interface.lookup import (
 )
 from harness.interface.results import Study
 from harness.searching.start_networks import networks_of
+from harness.spaces.catalog import PRESETS, network_name
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.space_errors import NotationError
 from harness.studies import config as study
 from harness.studies.names import study_folder
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
-from search_spaces.catalog import PRESETS, network_name
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
-from search_spaces.space_errors import NotationError
 from tests import searches
 from tests.factories import make_record, make_result
 from tests.fakes import without_training

@@ -19,10 +19,10 @@ from harness.interface import options
 from harness.interface.api import search
 from harness.searching.option_types import PER_CENT, SHAPE, SHARE, number_or
 from harness.searching.request import SearchRequest
+from harness.spaces.notation import parse_conditions
 from harness.system.errors import UsageError
 from harness.system.option import options_of
 from harness.system.terminal import Parsed
-from search_spaces.notation import parse_conditions
 
 
 def type_of(name: str) -> Parsed:

@@ -25,6 +25,8 @@ from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import SamplerStudy, Seeds, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
+from harness.spaces.catalog import space
+from harness.spaces.notation import parse_network, parse_space
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import sigint_blocked
@@ -38,8 +40,6 @@ from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_job
 from harness.training.torch_network import Images
 from harness.training.training_loop import start
-from search_spaces.catalog import space
-from search_spaces.notation import parse_network, parse_space
 from tests import searches
 from tests.factories import make_data, make_job_result, make_proposal
 from tests.fakes import without_processes

@@ -18,9 +18,9 @@ from harness.data import own
 from harness.data.datasets import DATASETS, Dataset
 from harness.evidence import leaderboard_table, record
 from harness.searching.request import _known_datasets
+from harness.spaces.network import analyse
 from harness.system.errors import DataError
 from harness.system.files import Workspace
-from search_spaces.network import analyse
 from tests.fakes import train_in_this_process
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(3)"

@@ -11,11 +11,11 @@ from PIL import Image
 
 from harness.interface.plots import rates_figure, write_figure
 from harness.interface.results import Study
+from harness.pages.study_facts import read_study
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.toy.backprop import LEARNING_RATES, START, losses
 from harness.toy.rates import rate_curve
-from reports.study_facts import read_study
 from tests import searches
 from tests.fakes import without_processes
 

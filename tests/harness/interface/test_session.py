@@ -134,7 +134,7 @@ class ReportClock:
                 raise error
             return folder / "report.html"
 
-        monkeypatch.setattr("reports.study_page.write_report", write)
+        monkeypatch.setattr("harness.pages.study_page.write_report", write)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.reporter = reporter(Workspace(Path()))
         # Without jobs, so that only reports are written.

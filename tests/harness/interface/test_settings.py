@@ -26,9 +26,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import harness
+from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import HarnessError
 from harness.training.torch_network import state_tensors
-from search_spaces.space_errors import SearchSpaceError
 from tests.fakes import train_in_this_process
 
 NETWORK = "conv3x3(2) bn relu | conv1x1(2) | gap | linear(3)"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_spaces.network import Architecture, Task
-from search_spaces.ops import Op, Residual, Shape, flat
+from harness.spaces.network import Architecture, Task
+from harness.spaces.ops import Op, Residual, Shape, flat
 
 STYLES = ("sequential", "layers", "functional", "blocks", "inheritance")
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"

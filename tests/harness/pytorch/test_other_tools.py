@@ -10,9 +10,9 @@ from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from harness.data.datasets import DATASETS
-from harness.deployment.onnx import to_onnx
+from harness.exports.onnx import to_onnx
 from harness.pytorch.translate import translate, with_weights
-from search_spaces.network import MNIST, analyse
+from harness.spaces.network import MNIST, analyse
 
 
 class OneKernelTwoNorms(nn.Module):

@@ -17,15 +17,15 @@ from torch.fx import Node
 import harness
 from harness.pytorch.module_graph import Untranslatable
 from harness.pytorch.translate import translate, with_weights
+from harness.spaces.catalog import PRESETS, SPACES, space
+from harness.spaces.network import MNIST, Architecture, Task, analyse
+from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.ops import flat
+from harness.spaces.space import draw_uniform
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.module_source import fresh_module
 from harness.training.torch_network import build
 from harness.training.user_module import arguments_of
-from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture, Task, analyse
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.ops import flat
-from search_spaces.space import draw_uniform
 from tests.harness.pytorch.sources import HEAD, STYLES, source_of
 
 NETWORKS = {  # networks of every op that plain torch has, in the notation

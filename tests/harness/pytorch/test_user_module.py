@@ -14,6 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import harness
+from harness.spaces.catalog import space
+from harness.spaces.network import MNIST, Architecture, analyse
+from harness.spaces.notation import parse_notation, parse_space
+from harness.spaces.space import judge
+from harness.spaces.space_errors import NotationError, ShapeError
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.user_code import OtherCode
 from harness.training.module_source import code_of
@@ -32,11 +37,6 @@ from harness.training.training_loop import (
     weights_digest,
 )
 from harness.training.user_module import Description, SeededModule, describe, described
-from search_spaces.catalog import space
-from search_spaces.network import MNIST, Architecture, analyse
-from search_spaces.notation import parse_notation, parse_space
-from search_spaces.space import judge
-from search_spaces.space_errors import NotationError, ShapeError
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD

@@ -12,10 +12,10 @@ from harness.searching.finder import Finder, Inquiry
 from harness.searching.proposer import Proposer
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
+from harness.spaces.network import Task, analyse
+from harness.spaces.notation import parse_network, parse_space
 from harness.studies.events import Rejected
 from harness.training.result import Status
-from search_spaces.network import Task, analyse
-from search_spaces.notation import parse_network, parse_space
 from tests import searches
 from tests.searches import trained_candidate
 

@@ -17,22 +17,22 @@ from harness.evidence.bounds import ErrorRatio
 from harness.evidence.leaderboard_table import Verdict, row_of_record
 from harness.evidence.record import Record
 from harness.interface.results import Study
+from harness.pages import charts
+from harness.pages.study_facts import read_study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
 from harness.searching.advice import SearchOutcome, outcome_of
 from harness.searching.conclude import conclude
 from harness.searching.search_state import Search
+from harness.spaces.network import analyse
+from harness.spaces.notation import parse_space
+from harness.spaces.space import Metric, enumerate_draws
 from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.events import Advised, Entry, RunEnded, Verified
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from reports import charts
-from reports.study_facts import read_study
-from search_spaces.network import analyse
-from search_spaces.notation import parse_space
-from search_spaces.space import Metric, enumerate_draws
 from tests import searches
 from tests.factories import make_record, make_result
 from tests.fakes import Seeds, Trainer, without_processes, without_training

@@ -19,6 +19,7 @@ from harness.searching.probes import _Probes, curve_of
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.searching.turn import turn_at
+from harness.spaces.notation import parse_space
 from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study
 from harness.studies.events import Quoted
@@ -26,7 +27,6 @@ from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import DataLocation
 from harness.training.result import Purpose
-from search_spaces.notation import parse_space
 from tests import searches
 from tests.factories import make_job_result
 from tests.fakes import without_processes

@@ -13,6 +13,9 @@ from torch import nn
 
 from harness.searching import loop, scheduler
 from harness.searching.search_state import Search
+from harness.spaces.network import MNIST
+from harness.spaces.notation import parse_network
+from harness.spaces.space import Metric
 from harness.studies import mirror
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
 from harness.studies.config import StudyConfig, open_study
@@ -22,9 +25,6 @@ from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
-from search_spaces.network import MNIST
-from search_spaces.notation import parse_network
-from search_spaces.space import Metric
 from tests import searches
 from tests.factories import make_job_result, make_proposal
 from tests.fakes import Trainer, by_size
@@ -465,7 +465,7 @@ def test_ten_consecutive_crashes_end_search_with_last_error(trainer: Trainer, tm
         searches.run(tmp_path, searches.config(), searches.effort())
 
     assert caught.value.exit_code == 6
-    assert len(searches.results(tmp_path)) == loop._MOST_CRASHES == 10
+    assert len(searches.results(tmp_path)) == loop._MAX_CRASHES == 10
 
 
 def test_data_error_ends_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

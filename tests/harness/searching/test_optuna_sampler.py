@@ -12,13 +12,13 @@ from optuna.trial import TrialState
 
 from harness.searching import optuna_sampler as sampler
 from harness.searching.optuna_sampler import _POPULATION, SAMPLERS, SamplerStudy, Seeds, Trial, _Member, _offspring
+from harness.spaces.catalog import space
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_space
+from harness.spaces.space import Condition, Draw, Metric, SearchSpace, draw, draw_uniform, judge, uniform
 from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
 from harness.training.result import Status
-from search_spaces.catalog import space
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_space
-from search_spaces.space import Condition, Draw, Metric, SearchSpace, draw, draw_uniform, judge, uniform
 from tests.factories import SIZE, make_proposal, make_result
 
 CARD = space("card")

@@ -25,6 +25,11 @@ from harness.searching.plan import SearchPlan, plan_document, plan_search
 from harness.searching.request import SearchRequest
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort, Pace
+from harness.spaces.chips import CHIPS
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import Condition, Metric, draw_uniform, judge
+from harness.spaces.space_errors import UnknownNameError
 from harness.studies import config as study
 from harness.studies.candidate import costs_of
 from harness.studies.events import Proposal
@@ -35,11 +40,6 @@ from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.result import Errors
 from harness.training.run import Job
-from search_spaces.chips import CHIPS
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Metric, draw_uniform, judge
-from search_spaces.space_errors import UnknownNameError
 from tests.factories import make_job_result
 from tests.fakes import InstantExecutor
 

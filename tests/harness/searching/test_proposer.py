@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
+from harness.searching.acquisition import MIN_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import Seeds
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
@@ -23,15 +23,15 @@ from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
 from harness.searching.turn import turn_at
+from harness.spaces.catalog import space
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import Condition, Draw, Metric, SearchSpace, measured
+from harness.spaces.space_errors import DrawError
 from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate, combined_cost, costs_of, objective_of
 from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.recipe import Recipe
 from harness.training.result import Status
-from search_spaces.catalog import space
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Draw, Metric, SearchSpace, measured
-from search_spaces.space_errors import DrawError
 from tests import searches
 from tests.factories import make_job_result, make_proposal
 from tests.fakes import by_size
@@ -59,7 +59,7 @@ LARGER_IS_BETTER = tuple(
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reduce draws and mutations to a tenth of the numbers of a search."""
-    for name, value in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
+    for name, value in {"_SURROGATE_DRAWS": 60, "_MAX_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
         monkeypatch.setattr(finder_module, name, value)
     # The few trainings of these tests count as a settled prior.
     monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1)
@@ -195,7 +195,7 @@ def test_uniform_draws_replace_repeated_proposals_until_space_is_exhausted():
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert answers[-1].why_no_proposal == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].rejected_proposals) == proposer.MOST_ANSWERS
+    assert len(answers[-1].rejected_proposals) == proposer.MAX_ANSWERS
 
 
 def test_message_names_each_limit_once():
@@ -236,7 +236,7 @@ def test_proposal_has_a_length_of_the_study_and_a_chance(origin: str, monkeypatc
     proposer_ = create(
         sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", surrogate=origin == "surrogate")
     )
-    monkeypatch.setattr(proposer, "MOST_ANSWERS", 0 if origin == "draw" else 40)
+    monkeypatch.setattr(proposer, "MAX_ANSWERS", 0 if origin == "draw" else 40)
 
     proposal = answer_of(proposer_).proposal
 
@@ -267,7 +267,7 @@ def test_networks_and_lengths_without_time_are_rejected(ladder: bool):
 
 @pytest.mark.parametrize(("sampler", "listed"), [("surrogate", False), ("surrogate", True), ("random", True)])
 def test_lack_of_time_for_any_network_is_reported(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(finder_module, "_MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(finder_module, "_MAX_LISTED", 5_000 if listed else 10)
     monkeypatch.setattr(finder_module, "DRAWS", 50)
 
     proposer_ = create(WIDE, NO_LADDER, sampler=sampler)
@@ -319,7 +319,7 @@ def test_with_incumbent_improbable_network_is_proposed_in_doubt_within_spare_tim
     assert proposal is not None
     assert proposal.origin == "doubt"
     assert proposal.chance is not None
-    assert proposal.chance < LEAST_CHANCE
+    assert proposal.chance < MIN_CHANCE
 
     # The reason is not the time: with more time no network has a sufficient chance.
     answer = answer_of(create_with_prior(), incumbent, budget=budget, time_left=replace(time_left, spare_seconds=0.0))
@@ -460,7 +460,7 @@ def test_acquisition_has_incumbent_and_open_candidates_of_inquiry():
 
 
 def test_surrogate_observes_latest_runs_and_a_share_of_the_prior(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(finder_module, "_MOST_OBSERVATIONS", 5)
+    monkeypatch.setattr(finder_module, "_MAX_OBSERVATIONS", 5)
     inputs: list[list[float]] = []
     monkeypatch.setattr(
         finder_module, "Surrogate", lambda observations, *_: inputs.append([each.errors for each in observations])

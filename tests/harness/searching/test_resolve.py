@@ -11,10 +11,10 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.searching.resolve import usual_space
 from harness.searching.time_budget import work_of
-from search_spaces.catalog import space
-from search_spaces.chips import CHIPS
-from search_spaces.network import MNIST, Analysis, Task
-from search_spaces.space import draw, judge, uniform
+from harness.spaces.catalog import space
+from harness.spaces.chips import CHIPS
+from harness.spaces.network import MNIST, Analysis, Task
+from harness.spaces.space import draw, judge, uniform
 
 USER_DATASET = replace(DATASETS["mnist"], name="mine", sha256="a" * 64)
 

@@ -17,6 +17,7 @@ from scipy import stats
 
 from harness.searching import scheduler
 from harness.searching.turn import Turn
+from harness.spaces.space import Metric
 from harness.studies.candidate import (
     Candidate,
     allowed_errors,
@@ -29,7 +30,6 @@ from harness.studies.events import Entry, RunEnded
 from harness.studies.study_state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
-from search_spaces.space import Metric
 from tests import searches
 from tests.factories import SIZE, make_candidate, make_proposal, make_result
 

@@ -88,8 +88,8 @@ def test_search_killed_at_any_point_has_results_of_uninterrupted_search(
     monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
         # The surrogate then draws and mutates networks instead of a full list, and few of them to save time.
-        monkeypatch.setattr(finder, "_MOST_LISTED", 1)
-        for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
+        monkeypatch.setattr(finder, "_MAX_LISTED", 1)
+        for name, number in {"_SURROGATE_DRAWS": 60, "_MAX_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
             monkeypatch.setattr(finder, name, number)
     config = searches.config(sampler=sampler)
     expected, points = run_whole(tmp_path / "whole", trainer, config)

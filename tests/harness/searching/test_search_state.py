@@ -15,11 +15,11 @@ from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
+from harness.spaces.space import Metric
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.training.executors.base import WorkerEvent
 from harness.training.result import Purpose
-from search_spaces.space import Metric
 from tests import searches
 from tests.factories import make_job_result, make_proposal, make_result
 from tests.fakes import Trainer, by_size

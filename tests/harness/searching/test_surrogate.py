@@ -37,14 +37,14 @@ from harness.searching.surrogate.past import (
     shipped_sha256,
     write_prior,
 )
+from harness.spaces.network import MNIST, Architecture, Task, analyse
+from harness.spaces.notation import parse_network
 from harness.studies.config import open_study
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.network import MNIST, Architecture, Task, analyse
-from search_spaces.notation import parse_network
 from tests.factories import CONFIG
 from tests.fakes import Seeds
 from tests.study_logs import write_runs

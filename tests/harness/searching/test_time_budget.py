@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.throughput import NETWORKS
 from harness.searching.search_state import Search
 from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, verification_seconds, work
+from harness.spaces.network import MNIST
+from harness.spaces.notation import parse_network
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
 from harness.studies.study_state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
-from search_spaces.network import MNIST
-from search_spaces.notation import parse_network
+from measurements.throughput import NETWORKS
 from tests import searches
 from tests.conftest import REPOSITORY
 from tests.factories import make_job_result, make_result
@@ -108,7 +108,7 @@ def test_estimates_of_all_forms_are_proportional_to_measurements():
 
 
 def test_estimated_slowdown_of_torch_agrees_with_measured_slowdown():
-    speeds = json.loads((REPOSITORY / "benchmarks/results/throughput.json").read_text())["images_a_second"]
+    speeds = json.loads((REPOSITORY / "measurements/results/throughput.json").read_text())["images_a_second"]
     for name, (text, _) in NETWORKS.items():
         network_work = work(parse_network(text), MNIST)
         estimated = pace_of("torch", "cpu").seconds(1, 1, network_work)

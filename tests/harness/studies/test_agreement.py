@@ -24,7 +24,11 @@ from harness.data.datasets import dataset
 from harness.evidence import record
 from harness.evidence.leaderboard_table import refresh, survey
 from harness.interface.results import Study
+from harness.pages.study_facts import StudyFacts, read_study
+from harness.pages.study_page import commands, page, study_summary
 from harness.searching.ending import Ending, read_endings
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
 from harness.studies.config import open_study, owned
 from harness.studies.log import read_state
 from harness.studies.mirror import write_database
@@ -32,10 +36,6 @@ from harness.studies.study_state import Outcome, StudyState
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
-from reports.study_facts import StudyFacts, read_study
-from reports.study_page import commands, page, study_summary
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
 from tests import searches
 from tests.factories import make_record, make_result
 from tests.fakes import Seeds, without_training

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from harness.spaces.notation import parse_network
+from harness.spaces.space import Decision
 from harness.studies.events import (
     _KINDS,
     Advised,
@@ -31,8 +33,6 @@ from harness.studies.events import (
     read_line,
 )
 from harness.training.result import Status
-from search_spaces.notation import parse_network
-from search_spaces.space import Decision
 from tests.factories import make_result
 
 UTC = "2026-11-22T03:00:00+00:00"

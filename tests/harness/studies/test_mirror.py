@@ -20,9 +20,8 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from benchmarks import postgres_server
-from benchmarks.postgres_server import Server
 from harness.cli import run
+from harness.pages import study_page
 from harness.searching import conclude, loop
 from harness.searching.search_state import Moment, Search
 from harness.studies import config as study
@@ -33,7 +32,8 @@ from harness.studies.log import read_state
 from harness.studies.mirror import Mirror, _without_password, without_passwords, write_database
 from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
-from reports import study_page
+from measurements import postgres_server
+from measurements.postgres_server import Server
 from tests import searches
 from tests.browser import skip_or_fail
 from tests.factories import SIZE

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.datasets import DATASETS
+from harness.spaces.space import Metric
 from harness.studies.candidate import (
     TRANSITIONS,
     NearestMiss,
@@ -33,7 +34,6 @@ from harness.studies.events import (
 )
 from harness.studies.study_state import Outcome, StudyState
 from harness.training.result import Purpose, Status
-from search_spaces.space import Metric
 from tests import searches
 from tests.factories import make_proposal, make_result
 

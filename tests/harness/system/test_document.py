@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.spaces.network import Architecture
 from harness.system.document import WrittenNetwork, csv_text, document_of, parse_json, read_as, read_toml, strict_json
 from harness.system.errors import ContentError
-from search_spaces.network import Architecture
 
 
 class Colour(StrEnum):

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import DeviceError, HarnessError, StorageError, install_command, refused
 from harness.system.terminal import say
-from search_spaces.space_errors import SearchSpaceError
 from tests.conftest import REPOSITORY
 
 

@@ -99,6 +99,6 @@ def test_texts_for_users_state_one_condition(path: str):
     text = " ".join((REPOSITORY / path).read_text(encoding="utf-8").split())
 
     assert statistics.SEED_CONDITION in text
-    assert f"{statistics.MOST_SKEWNESS:g}" in statistics.SEED_CONDITION
+    assert f"{statistics.MAX_SKEWNESS:g}" in statistics.SEED_CONDITION
     # The condition before 30 November 2026 remains only as history.
     assert not re.search(r"(?<!condition was a )skewness of at most (1|one)\b", text)

@@ -7,14 +7,14 @@ import random
 import pytest
 import torch
 
+from harness.spaces.catalog import PRESETS, SPACES, space
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.space import draw_uniform
 from harness.system.errors import HarnessError
 from harness.training import crosscheck
 from harness.training.crosscheck import Counts, _fvcore_counts, _summary_total, cross_check
 from harness.training.torch_network import build
-from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
-from search_spaces.space import draw_uniform
 
 TIED = parse_network(
     "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"

@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from harness.bench.replay import RunOutcome, SimulatedExecutor
+from harness.spaces.notation import parse_network
 from harness.system.errors import DataError, DeviceError, StorageError
 from harness.training.executors import processes, ray
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, WorkerEvent, run_all
@@ -31,7 +32,6 @@ from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.notation import parse_network
 from tests.factories import make_job_result
 from tests.fakes import InstantExecutor
 

@@ -18,6 +18,7 @@ import pytest
 
 from harness.data import own
 from harness.data.training_images import load, stored_files
+from harness.spaces.notation import parse_network
 from harness.studies.events import RunEnded
 from harness.studies.log import read_state
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError
@@ -26,7 +27,6 @@ from harness.training.executors.base import DataLocation, Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
-from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.fakes import PATIENCE, wait_for
 

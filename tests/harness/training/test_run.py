@@ -22,6 +22,8 @@ from harness.data.training_images import ImageData, split
 from harness.evidence import record
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import WeightFile
+from harness.spaces.network import analyse
+from harness.spaces.notation import parse_network
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError
@@ -48,8 +50,6 @@ from harness.training.result import (
 from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
 from harness.training.torch_network import Images, build
 from harness.training.training_loop import Training, final_network, predictions, train_epochs
-from search_spaces.network import analyse
-from search_spaces.notation import parse_network
 from tests.factories import make_result
 
 NETWORK = "conv3x3(4) bn relu dropout(0.05) | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"

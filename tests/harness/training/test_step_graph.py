@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from harness.spaces.notation import parse_network
 from harness.system.machine import choose_device
 from harness.training import step_graph
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, network_on
 from harness.training.training_loop import Training, checkpoint, resume, start, train_epoch, weights_digest
-from search_spaces.notation import parse_network
 
 pytestmark = pytest.mark.gpu
 

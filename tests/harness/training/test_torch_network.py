@@ -18,6 +18,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.spaces.catalog import PRESETS, SPACES, space
+from harness.spaces.network import MNIST, Architecture, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.ops import Shape
+from harness.spaces.space import draw_uniform
 from harness.training.native import engine as engine_module
 from harness.training.recipe import Recipe
 from harness.training.torch_network import (
@@ -41,11 +46,6 @@ from harness.training.training_loop import (
     train_epoch,
     weights_digest,
 )
-from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture, analyse
-from search_spaces.notation import parse_network
-from search_spaces.ops import Shape
-from search_spaces.space import draw_uniform
 from tests.factories import make_images
 from tests.harness.training.native.engines import CPU
 

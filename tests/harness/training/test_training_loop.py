@@ -17,6 +17,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
 from harness.system import clock
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
@@ -41,8 +43,6 @@ from harness.training.training_loop import (
     train_epoch,
     weights_digest,
 )
-from search_spaces.network import MNIST, analyse
-from search_spaces.notation import parse_network
 from tests.factories import make_images
 from tests.harness.training.native.networks import ACROSS
 

@@ -20,11 +20,11 @@ from harness.data.own.divisions import FOLDS, choose_fifth, choose_validation, c
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.evidence.bounds import error_ratio_of, group_warning
+from harness.spaces.notation import parse_network
 from harness.system.errors import DataError
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, validation_fold
-from search_spaces.notation import parse_network
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures(40)

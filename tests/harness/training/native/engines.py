@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.spaces.modules import FastDropout
+from harness.spaces.network import MNIST, Architecture
+from harness.spaces.rotated import RotatedLinear
 from harness.system.machine import processor_flags
 from harness.training.native import engine as engine_module
 from harness.training.native.driver import NativeProgram, _check_images, _engine_tensors, _flat
 from harness.training.native.engine import _LEVELS, Engine, _Level
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, _draw_first_weights, build, state_tensors
-from search_spaces.modules import FastDropout
-from search_spaces.network import MNIST, Architecture
-from search_spaces.rotated import RotatedLinear
 from tests.factories import DEVIATION, MEAN, make_images
 
 CPU = torch.device("cpu")

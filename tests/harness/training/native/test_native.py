@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.spaces.network import MNIST, Architecture, analyse
 from harness.system.errors import DeviceError
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import (
@@ -29,7 +30,6 @@ from harness.training.native.engine import (
 from harness.training.native.instruction import _HEADER, _header
 from harness.training.native.instruction import program as flat
 from harness.training.recipe import Recipe
-from search_spaces.network import MNIST, Architecture, analyse
 from tests.conftest import REPOSITORY
 from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, POSED, POSED_DEPTHWISE, TILED
 
@@ -155,8 +155,8 @@ import numpy as np
 from harness.training.native.engine import level, load, training_struct_type
 from dataclasses import astuple
 from harness.training.native.instruction import program
-from search_spaces.notation import parse_network
-from search_spaces.network import Task
+from harness.spaces.notation import parse_network
+from harness.spaces.network import Task
 
 sanitizers = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 engine = load(level(), extra=sanitizers)

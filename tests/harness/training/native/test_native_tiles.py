@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from harness.spaces.network import MNIST
+from harness.spaces.notation import parse_network
 from harness.training.native import engine as engine_module
 from harness.training.native.driver import NativeProgram
 from harness.training.native.engine import _LEVELS, _Level
 from harness.training.recipe import Recipe
 from harness.training.torch_network import _draw_first_weights, build
 from harness.training.training_loop import start, train_epoch, weights_digest
-from search_spaces.network import MNIST
-from search_spaces.notation import parse_network
 from tests.factories import make_images
 from tests.harness.training.native.engines import (
     HERE,

@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from harness.spaces.catalog import space
+from harness.spaces.network import MNIST, Architecture, Task, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.space import draw_uniform
 from harness.system.errors import ContentError
 from harness.training.native import driver
 from harness.training.native.driver import NativeProgram, _check, _check_images
@@ -22,10 +26,6 @@ from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, TorchNetwork, _affine_maps, build, state_tensors
 from harness.training.training_loop import Training, checkpoint, count_errors, resume, start, train_epoch, train_epochs
-from search_spaces.catalog import space
-from search_spaces.network import MNIST, Architecture, Task, analyse
-from search_spaces.notation import parse_network
-from search_spaces.space import draw_uniform
 from tests.factories import make_images
 from tests.harness.training.native.engines import (
     CPU,

@@ -1,0 +1,558 @@
+"""Write an integer network as a folder of C: a library for Arduino and PlatformIO, and a Zephyr module, with a test.
+
+The layout follows emlearn (https://emlearn.org). ``src`` contains a source and a header, ``test`` contains ten images
+with logits for ``make test``, and ``manifest.json`` describes the network.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from collections import namedtuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.datasets import Dataset
+from harness.exports.pixels import takes_bytes
+from harness.spaces import fast_kernels
+from harness.spaces.fast_kernels import Optimisation, block_sizes
+from harness.spaces.integer_plan import WIDE_BITS, IntegerMap, IntegerStep, StepKind
+from harness.spaces.ops.integer_form import KernelForm, Reduction
+from harness.system.errors import DISTRIBUTION, UsageError
+from harness.system.terminal import printable
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
+
+EXAMPLES = 10  # images for the test in the folder
+_NUMBERS_A_LINE = 20  # numbers per line of an array in C
+# Names of headers, without ``.h``, of C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino
+# and this library.
+_HEADER_NAMES = """
+    assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
+    stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+    aio cpio dirent dlfcn fcntl fmtmsg fnmatch ftw glob grp iconv langinfo libgen monetary mqueue ndbm netdb nl_types
+    poll pthread pwd regex sched search semaphore spawn strings stropts syslog tar termios trace ulimit unistd utime
+    utmpx wordexp
+    alloca ar argp argz byteswap crypt elf endian envz err error execinfo features fstab getopt gshadow ieee754 ifaddrs
+    libintl link malloc mcheck memory mntent obstack paths printf proc_service pty re_comp regexp resolv sgtty shadow
+    stab stdc ttyent ucontext utmp values wait xlocale
+    aliases fpu_control fts gconv lastlog nss stdio_ext syscall sysexits termio thread_db
+    newlib reent envlock fastmath ieeefp machine process rpc
+    arduino binary client hardwareserial interrupt io ipaddress pgmspace pins_arduino print printable server stream
+    udp usbapi wire wstring
+    examples
+"""
+_HEADERS = frozenset(_HEADER_NAMES.split())
+_ALL_BITS = 15  # right shift that maps every channel index to 0, so that all channels use the same number
+# Macro that compilers define for each family of chips in ``harness.exports.emulated``.
+_CHIP_MACROS = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
+# Function in C by kind of step.
+_FUNCTIONS = {
+    StepKind.CONVOLUTION: "convolve",
+    StepKind.SCALING: "scale",
+    StepKind.POOLING: "pool",
+    StepKind.UNSHUFFLE: "unshuffle",
+    StepKind.LOGITS: "sum_up",
+}
+# Members of the C structure ``step`` with the type ``types.extent``, in order, without the flag ``takes_mean``.
+_Extents = namedtuple(
+    "_Extents", "kernel_rows kernel_columns stride row_padding column_padding poses pool_rows pool_columns"
+)
+# Members with the type ``types.count``, in order, and the number of weights of a filter.
+_Counts = namedtuple(
+    "_Counts",
+    "rows columns channels output_rows output_columns output_channels inner_columns filters group_channels weights",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Content of a folder of C.
+
+    Attributes:
+        network: The integer network, with the bits per weight that the code stores (``stored_plan``).
+        dataset: Data set of the network.
+        examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
+        name: Name of the network in C: a letter, followed by letters, digits and underscores.
+        title: Title, a single line of text.
+        origin: Hash, recipe and seed, a single line of text.
+        facts: Entries of ``manifest.json`` in addition to the sizes.
+        chips: Costs of the network on a chip of each family, from ``chip_costs``.
+        optimise: Optimisation of the C code.
+    """
+
+    network: IntegerNetwork
+    dataset: Dataset
+    examples: npt.NDArray[np.uint8]
+    name: str = "network"
+    title: str = "A network"
+    origin: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
+    optimise: Optimisation = Optimisation.SIZE
+
+    def __post_init__(self) -> None:
+        plan = fast_kernels.stored_plan(self.network.plan, self.optimise)
+        object.__setattr__(self, "network", replace(self.network, plan=plan))
+
+    @property
+    def compiler_flag(self) -> str:
+        """Flag of the compilers for the same optimisation."""
+        return "-O2" if self.optimise is Optimisation.SPEED else "-Os"
+
+
+def c_name(text: str) -> str:
+    """Return ``text`` as a name in C and of a header, with underscores in place of invalid characters.
+
+    A name that does not start with a letter, or that a system header has, gets the prefix ``net_``: a header with
+    the same name would be included instead of the system header.
+    """
+    name = re.sub(r"\W", "_", text, flags=re.ASCII).lower()
+    return name if name[:1].isalpha() and name not in _HEADERS else f"net_{name}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError unless ``folder`` is missing or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not an empty folder; choose a new folder")
+
+
+def files_of(library: Library) -> dict[str, str]:
+    """Return the text of each file, by path relative to the folder."""
+    context = _context(library)
+    texts = {path: rendered(template, context) for path, template in _templates(library.name)}
+    texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
+    return texts
+
+
+def runner_of(library: Library) -> str:
+    """Return a C program that reads images from stdin and writes logits to stdout, both as bytes."""
+    return rendered("run.c.jinja", _context(library))
+
+
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int) -> str:
+    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
+    images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
+    return rendered("emulated.c.jinja", {**_context(library), "images": images, "passes": passes})
+
+
+def _templates(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each file that has a template, and the name of the template."""
+    yield f"src/{name}.c", "network.c.jinja"
+    yield f"src/{name}.h", "network.h.jinja"
+    for path in (
+        "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
+        "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
+    ):  # fmt: skip
+        yield path, f"{path.rpartition('/')[2]}.jinja"
+
+
+def rendered(template: str, context: Mapping[str, Any]) -> str:
+    """Return the text of a template in ``harness/exports/templates``."""
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.exports"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is C, Python and Markdown, not HTML
+    )
+    environment.filters["lines"] = _lines
+    return environment
+
+
+def _lines(numbers: Sequence[Any], indent: int = 4, count: int = _NUMBERS_A_LINE) -> str:
+    """Return numbers as lines of C, with ``count`` numbers per line."""
+    parts = [numbers[first : first + count] for first in range(0, len(numbers), count)]
+    return ",\n".join(" " * indent + ", ".join(map(str, part)) for part in parts)
+
+
+def c_text(text: str) -> str:
+    """Return ``text`` as a string literal in C; bytes other than printable ASCII become octal escapes."""
+    escapes = {ord('"'): '\\"', ord("\\"): "\\\\", ord("?"): "\\?"}  # ``??`` begins a trigraph
+    literals = {byte: chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in range(256)} | escapes
+    return f'"{"".join(literals[byte] for byte in text.encode("utf-8"))}"'
+
+
+def _manifest(library: Library) -> dict[str, Any]:
+    """Return the content of ``manifest.json``."""
+    return {
+        "program": _program(),
+        **library.facts,
+        **library.network.plan.sizes,
+        "optimise": library.optimise,
+        "largest_value": max(numbers.largest for numbers in library.network.numbers),
+        "chips": library.chips,
+        "schema_version": 1,
+    }
+
+
+def _program() -> str:
+    """Return name and version of this program."""
+    return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
+
+
+def _context(library: Library) -> dict[str, Any]:
+    """Return the variables of the templates."""
+    network = library.network
+    plan = network.plan
+    is_fast = library.optimise is Optimisation.SPEED
+    steps = [_CStep(network, index, is_fast) for index in range(len(plan.steps))]
+    logits = integer_logits(network, library.examples).tolist()
+    # Channels are innermost.
+    pixels = library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist()
+    return {
+        "name": library.name,
+        "macro": library.name.upper(),
+        "program": _program(),
+        "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
+        "title": c_comment(library.title),
+        "origin": c_comment(library.origin),
+        **_data_context(library),
+        **plan.sizes,
+        "uses_arena": plan.arena_bytes > 0,
+        "kernels": [_kernel_text(network, index, is_fast) for index in range(len(network.kernels))],
+        "arrays": [array for step in steps for array in step.arrays],
+        "steps": steps,
+        "types": _types(steps),
+        "used": _used_functions(steps),
+        "buffers": plan.buffers,
+        "optimise": library.optimise,
+        "weight_bits": plan.weight_bits,
+        # Packed weights are bytes without a sign.
+        "weight_type": "int8_t" if plan.weight_bits == WIDE_BITS else "uint8_t",
+        "compiler_flag": library.compiler_flag,
+        "orders": [],
+        # Replaces ``used``, ``buffers`` and ``orders``.
+        **(_fast_context(steps) if is_fast else {}),
+        "examples": [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)],
+        "facts": library.facts,
+        "chips": library.chips,
+        # Families of chips with a measured stack: name, macro of the compiler and costs.
+        "stacks": [(chip, _CHIP_MACROS[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
+    }
+
+
+def _data_context(library: Library) -> dict[str, Any]:
+    """Return the variables of the templates that describe images and classes."""
+    channels, rows, columns = library.network.plan.maps[0].shape
+    dataset = library.dataset
+    low, high = dataset.number_range
+    return {
+        "rows": rows,
+        "columns": columns,
+        "channels": channels,
+        "classes": dataset.classes,
+        "class_names": list(map(c_text, dataset.class_labels)),
+        # Bytes of the longest name, with the terminating zero.
+        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in dataset.class_labels),
+        "low": [f"{value:.9g}" for value in low],
+        "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
+        "is_scaled": not takes_bytes(dataset),
+    }
+
+
+def _types(steps: Sequence[_CStep]) -> dict[str, str]:
+    """Return the smallest C types for the extents of windows, for counts and for signed positions in maps."""
+    extent = max(number for step in steps for number in step.extents)
+    count = max(number for step in steps for number in step.counts)
+    # Padding and the kernel reach beyond the map.
+    position = max(max(step.counts.rows, step.counts.columns) + 2 * max(step.extents) for step in steps)
+    return {
+        "extent": next(f"uint{bits}_t" for bits in (8, 16, 32) if extent < 2**bits),
+        "count": next(f"uint{bits}_t" for bits in (16, 32) if count < 2**bits),
+        "position": "int16_t" if position < 2**15 else "int32_t",
+        # In code for speed. A product of two bytes needs 16 bits, the base of the input a further bit, so fewer than
+        # 2^14 products fit into 31 bits. Unsigned sums may wrap around, but GCC reorders them, which needs more
+        # registers.
+        "sum": "int32_t" if count < 2**14 else "uint32_t",
+    }
+
+
+def _used_functions(steps: Sequence[_CStep]) -> set[str]:
+    """Return the names of the functions, and of the variants of code, of the templates that a network needs."""
+    names = {_FUNCTIONS[step.planned.kind] for step in steps}
+    for step in steps:
+        if step.planned.kind is not StepKind.CONVOLUTION:
+            continue
+        form = step.planned.form
+        names.add("poses" if form.poses > 1 else "plain")
+        filters, group_channels, _, _ = form.shape
+        # In a depthwise convolution in poses, each pose of a filter reads a channel of its own.
+        if form.poses > 1 and filters < step.source.shape[0] // group_channels:
+            names.add("channel of each pose")
+    head = steps[-1].planned
+    if head.form.poses > 1:
+        names.add("head by pose")
+    elif head.kernel is not None and steps[-1].network.plan.weight_bits < WIDE_BITS:
+        names.add("packed head")
+    return names
+
+
+def c_comment(text: str) -> str:
+    """Return ``text`` for a comment in C and a line of Markdown, without line ends and control characters.
+
+    A file of weights may come from an untrusted source, with arbitrary text as the name of the recipe.
+    """
+    return printable(text).replace("*/", "* /")
+
+
+def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str, Any]:
+    """Return the weights of a kernel in the order of the C code, with shape and a description of the order."""
+    kernel = network.kernels[index]
+    plan = network.plan
+    period = 0  # filters after which a new block must begin; 0 without blocks
+    if is_fast and not fast_kernels.is_expanded(plan):
+        period = next(fast_kernels.block_filters(plan, step) for step in plan.steps if step.kernel == index)
+    text = {"name": f"kernel_{index}", "shape": kernel.shape, "layout": "", "numbers": kernel.ravel().tolist()}
+    if plan.weight_bits < WIDE_BITS:
+        bits = plan.kernel_bits[index]
+        layout = f"; {bits} bits per weight, stored as weight + {2 ** (bits - 1)}, lowest bits first"
+        return text | {"layout": layout if bits < WIDE_BITS else "", "numbers": _packed(kernel, bits)}
+    if not period:
+        return text
+    numbers: list[int] = []
+    sizes = block_sizes(period) * (len(kernel) // period)
+    for block in np.split(kernel, np.cumsum(sizes)[:-1]):
+        # The byte of weight + 128, which C reads without a sign.
+        numbers += (block.reshape(len(block), -1).T ^ -128).ravel().tolist()
+    return text | {"layout": "; the weights of a block of filters alternate, as weight + 128", "numbers": numbers}
+
+
+def _packed(kernel: Integers, bits: int) -> list[int]:
+    """Return the bytes of weights of ``bits`` bits, one directly after the other, the lowest bit of each first.
+
+    A weight of fewer than 8 bits is stored as weight + 2^(bits - 1), a weight of 8 bits in two's complement.
+    """
+    if bits == WIDE_BITS:
+        return [int(number) for number in kernel.ravel() & 255]
+    codes = kernel.ravel() + 2 ** (bits - 1)
+    flags = codes[:, None] >> np.arange(bits) & 1
+    return np.packbits(flags.astype(np.uint8), bitorder="little").tolist()
+
+
+def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
+    """Return the variables of the templates in code that is optimised for speed."""
+    convolutions = [step for step in steps if step.planned.kind is StepKind.CONVOLUTION]
+    plan = steps[0].network.plan
+    planes = [step for step in convolutions if fast_kernels.reads_planes(plan, step.planned)]
+    blocks = [step for step in convolutions if not fast_kernels.reads_planes(plan, step.planned)]
+    with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
+    is_expanded = fast_kernels.is_expanded(plan)
+    with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded]
+    # Steps by variant of the code that these steps need.
+    users = {
+        "blocks": blocks,
+        "planes": planes,
+        "pooled": [step for step in convolutions if step.planned.pool is not None],
+        "single": [step for step in with_poses if step.counts.channels == 1],
+        "rest": [step for step in blocks if step.counts.weights % 4],
+        "groups": with_groups,
+        "skip": [step for step in steps if step.planned.skip is not None],
+        "slope": [step for step in steps if step.constants.slope is not None],
+    }
+    orders = {step.order: _order(step.planned.form, step in blocks) for step in steps if step.order != "0"}
+    return {
+        "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
+        "buffers": fast_kernels.fast_buffers(plan),
+        "is_expanded": is_expanded,
+        "block_sizes": sorted({size for step in blocks for size in block_sizes(step.block_filters)}, reverse=True),
+        # Numbers of poses for which a window is copied before the filters read it; 1 selects a group of channels.
+        "block_poses": sorted({1 if is_expanded else step.extents.poses for step in (*with_poses, *with_groups)}),
+        "plane_sizes": sorted({step.extents.kernel_rows * step.extents.kernel_columns for step in planes}),
+        "used": _used_functions(steps) | {name for name, of_name in users.items() if of_name},
+    }
+
+
+def _order(form: KernelForm, has_channels: bool) -> list[int]:
+    """Return, for each pose of a filter, the places and, in blocks, the first channels of the stored filter."""
+    _, channels, rows, columns = form.shape
+    places, first_channels = pose_orders((rows, columns, channels), form.poses)
+    if not has_channels:
+        return places.ravel().tolist()
+    # C skips places + poses numbers per pose.
+    padding = np.zeros((form.poses, form.poses - first_channels.shape[1]), np.int64)
+    return np.hstack([places, first_channels, padding]).ravel().tolist()
+
+
+class _CStep:
+    """A step, with the texts and numbers that the templates need.
+
+    Attributes:
+        network: The integer network.
+        planned: The step in the plan of the network.
+        constants: The constants of the step.
+        index: Index of the step.
+        is_fast: Whether the code is optimised for speed.
+    """
+
+    def __init__(self, network: IntegerNetwork, index: int, is_fast: bool) -> None:
+        self.network = network
+        self.planned: IntegerStep = network.plan.steps[index]
+        self.constants: StepNumbers = network.numbers[index]
+        self.index = index
+        self.is_fast = is_fast
+
+    @property
+    def source(self) -> IntegerMap:
+        """Input map."""
+        return self.network.plan.maps[self.planned.source]
+
+    @property
+    def target(self) -> IntegerMap | None:
+        """Output map; None for the logits."""
+        return None if self.planned.target is None else self.network.plan.maps[self.planned.target]
+
+    @property
+    def text(self) -> str:
+        """Notation of the ops, for a comment in C."""
+        step = self.planned
+        ops = [of_step.op for of_step in (step.sums, step.norm, step.rectifier, step.pool) if of_step is not None]
+        if ops:
+            return " ".join(map(str, ops))
+        return "input" if step.skip is None else "sum"
+
+    @property
+    def arrays(self) -> list[dict[str, Any]]:
+        """Multipliers and biases as arrays in C, without empty arrays."""
+        arrays = {"multipliers": self.constants.multipliers, "biases": self.constants.biases}
+        return [
+            {"name": f"{name}_{self.index}", "numbers": array.tolist()} for name, array in arrays.items() if len(array)
+        ]
+
+    @property
+    def call(self) -> str:
+        """Call of the function in C that computes the step."""
+        function = _FUNCTIONS[self.planned.kind]
+        if self.is_fast and fast_kernels.reads_planes(self.network.plan, self.planned):
+            function = "convolve_planes"
+        arguments = [f"STEP({self.index})", self._place(self.planned.source)]
+        if self.planned.target is None:
+            return f"{function}({', '.join([*arguments, 'logits'])})"
+        arguments.append(self._place(self.planned.target))
+        if self.planned.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
+            arguments.append("0" if self.planned.skip is None else self._place(self.planned.skip))
+        return f"{function}({', '.join(arguments)})"
+
+    def _place(self, index: int) -> str:
+        """Return the address of a map in C."""
+        offset = self.network.plan.maps[index].offset
+        return "pixels" if offset is None else f"arena + {offset}"
+
+    @property
+    def extents(self) -> _Extents:
+        """Sizes of windows."""
+        form = self.planned.form
+        _, _, kernel_rows, kernel_columns = form.shape
+        return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *self.planned.pool_window)
+
+    @property
+    def counts(self) -> _Counts:
+        """Sizes of maps and kernels."""
+        form = self.planned.form
+        shape = self.source.shape
+        if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
+            shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
+        channels, rows, columns = shape
+        output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
+        filters, group_channels, kernel_rows, kernel_columns = form.shape
+        inner_columns = columns  # of the map before pooling
+        if not form.is_global:
+            inner_columns = (columns + 2 * form.paddings[1] - kernel_columns) // form.stride + 1
+        return _Counts(
+            rows, columns, channels, output_rows, output_columns, output_channels, inner_columns, filters,
+            # Not a member of the C structure, but a loop counter must hold the number.
+            group_channels, weights=kernel_rows * kernel_columns * group_channels,
+        )  # fmt: skip
+
+    @property
+    def order(self) -> str:
+        """Name of the table with the orders of the poses, in code for speed; 0, the null pointer, without a table."""
+        form = self.planned.form
+        plan = self.network.plan
+        is_ordered = form.poses > 1 or fast_kernels.is_expanded(plan) or fast_kernels.reads_planes(plan, self.planned)
+        if self.planned.kind is not StepKind.CONVOLUTION or not is_ordered:
+            return "0"
+        _, channels, rows, columns = form.shape
+        prefix = "single" if channels == 1 else "order"
+        if fast_kernels.reads_planes(plan, self.planned):
+            prefix = "plane"
+        return f"{prefix}_{form.poses}_{rows}_{columns}"
+
+    @property
+    def block_filters(self) -> int:
+        """Number of stored filters after which a new block of filters begins; 0 without blocks."""
+        return fast_kernels.block_filters(self.network.plan, self.planned)
+
+    @property
+    def members(self) -> list[str | int]:
+        """Members of the C structure ``step``, in order."""
+        constants = self.constants
+        *counts, _ = self.counts
+        outputs = self.counts.output_channels
+        blocks: list[int] = []
+        if self.is_fast:
+            blocks = [self.block_filters, fast_kernels.tile_columns(self.network.plan, self.planned)]
+        takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
+        is_signed = self.target is None or self.target.is_signed
+        low, high = (-127, 127) if is_signed else (0, 255)
+        # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
+        if constants.slope == 0:
+            low = 0
+        return [
+            *self._pointers, *self.extents, int(takes_mean), *self._byte_codes(),
+            _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
+            constants.sum_bits, constants.bias_bits, constants.output_bits,
+            *counts, *blocks,
+            constants.skip_multiplier, constants.slope or 0, low, high,
+        ]  # fmt: skip
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Names of the arrays of the step in C by member of the C structure."""
+        arrays = {
+            "kernel": (f"kernel_{self.planned.kernel}", self.planned.kernel is not None),
+            "multipliers": (f"multipliers_{self.index}", len(self.constants.multipliers) > 0),
+            "biases": (f"biases_{self.index}", len(self.constants.biases) > 0),
+            "order": (self.order, self.is_fast and self.order != "0"),
+        }
+        return {member: name for member, (name, is_present) in arrays.items() if is_present}
+
+    @property
+    def _pointers(self) -> list[str]:
+        """Pointers in C to the arrays of the step; 0, the null pointer, for absent arrays."""
+        members = ("kernel", "multipliers", "biases", "order") if self.is_fast else ("kernel", "multipliers", "biases")
+        return [f"IN_TABLE({self.places[member]})" if member in self.places else "0" for member in members]
+
+    def _byte_codes(self) -> tuple[int, int, int]:
+        """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
+        reads_image = self.planned.source == 0 and self.planned.kernel is not None
+        base = self.network.offset if reads_image else 0
+        flip = 0
+        if self.source.is_signed:
+            flip = base = 128
+        skip = None if self.planned.skip is None else self.network.plan.maps[self.planned.skip]
+        skip_flip = 128 if skip is not None and skip.is_signed else 0
+        return flip, base, skip_flip
+
+
+def _place_bits(channels: int, count: int) -> int:
+    """Return the right shift from a channel index to the index of a number, if ``channels`` share ``count`` numbers.
+
+    The number of channels that share a number is a power of two: a number of poses, or all channels.
+    """
+    if count <= 1:
+        return _ALL_BITS
+    return max(0, (channels // count).bit_length() - 1)

@@ -1,0 +1,222 @@
+"""Export of a trained network as an ONNX model that takes raw numbers of the data set.
+
+The logits of onnxruntime are compared with the logits of this program before the file is written.
+
+``onnx``, ``onnxruntime`` and ``onnxscript`` are in the optional extra ``export``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data.datasets import Dataset
+from harness.exports.onnx_integers import integer_model
+from harness.exports.pixels import RawInputNetwork, by_channel
+from harness.exports.trained_network import Files, TrainedNetwork
+from harness.spaces.integer_plan import check_integer_form
+from harness.spaces.network import Architecture, Task, analyse
+from harness.system.errors import ContentError, refused
+from harness.training.integer import IntegerNetwork, integer_logits, integers_of
+from harness.training.recipe import Recipe
+
+ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
+_CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
+_CHECKED_INTEGER_IMAGES = 10_000  # training images for the same comparison of an integer network, as for C
+_BATCH = 1_000  # images per call of onnxruntime
+# Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
+# differ if two logits are nearly equal.
+_TOLERANCE = 1e-3
+# The same for an integer network, whose maps may differ by 1. Records differ by at most 2.9 % on training images of
+# MNIST (docs/deployment.md) and by less than 10 % on random images (tests/harness/exports/test_onnx.py).
+_INTEGER_TOLERANCE = 0.2
+_FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
+# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. Some kernels exceed the
+# default of the library, 1,024; none exceeds this number.
+_MAX_CONSTANT_NUMBERS = 1_000_000
+_OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
+
+
+def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
+    """Raise NoIntegerFormError if a recipe ends with integers and an op has no integer form."""
+    if recipe.precision == "int8":
+        check_integer_form(analyse(architecture, task).plan)
+
+
+def onnx_files(network: TrainedNetwork, path: Path) -> Files:
+    """Return the ONNX file of a network, checked on training images.
+
+    Raises:
+        ContentError: ONNX cannot express a PyTorch module of the user.
+        AssertionError: The logits differ, which is a bug of this program.
+    """
+    images = network.images
+    if network.recipe.precision == "int8":
+        integers = integers_of(network.model, network.architecture, images.dataset)
+        pixels = images.train_images[images.sample(_CHECKED_INTEGER_IMAGES)]
+        content, check = integers_to_onnx(integers, images.dataset, pixels, network.about)
+        return Files({path: content}, {"check": check})
+    pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
+    try:
+        content, check = to_onnx(network.model, images.dataset, pixels, network.about)
+    except Exception as error:
+        module = network.architecture.user_module
+        if module is None or refused(error) is not None:
+            raise
+        if isinstance(error, _DifferentLogits):
+            raise ContentError(f"ONNX cannot express {module.name}: its logits differ from those of torch") from error
+        cause = " ".join(str(error.__cause__ or error).split())
+        raise ContentError(f"{module.name} cannot be exported as ONNX: {cause[:200]}") from error
+    return Files({path: content}, {"check": check})
+
+
+class _DifferentLogits(AssertionError):
+    """The exported network has other logits than the network."""
+
+
+def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
+    """Return raw numbers that correspond to ``pixels``, uint8: the same if the data set has bytes, else float64."""
+    if network.takes_bytes:
+        return pixels
+    low, high = (by_channel(limits, pixels.double()) for limits in (network.low, network.high))
+    return low + pixels / 255 * (high - low)
+
+
+def _fix_shapes(graph: Any) -> None:
+    """Replace computed shapes of ``Reshape`` by constants, with -1 for the batch; code generators refuse ``Shape``."""
+    import onnx_ir
+
+    for node in list(graph):
+        shape = node.outputs[0].shape
+        if node.op_type != "Reshape" or shape is None or node.inputs[1].const_value is not None:
+            continue
+        sizes = [size if isinstance(size, int) else -1 for size in shape]
+        if sizes.count(-1) == 1 and 0 not in sizes:
+            tensor = onnx_ir.tensor(sizes, onnx_ir.DataType.INT64, name=f"{node.outputs[0].name}_shape")
+            constant = onnx_ir.Value(name=tensor.name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
+            graph.register_initializer(constant)
+            node.replace_input_with(1, constant)
+
+
+def to_onnx(
+    network: nn.Module, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the content of an ONNX file and the results of a comparison with torch.
+
+    The input of the model is called ``pixels``: raw numbers of the data set, (batch, channels, rows, columns), uint8 if
+    the data set consists of bytes, else float64. The output is called ``logits``.
+
+    Args:
+        network: Network in evaluation mode, on a CPU.
+        dataset: Data set of the network.
+        pixels: Images for the comparison, uint8 pixels of the data set.
+        about: Metadata of the model.
+
+    Raises:
+        AssertionError: The logits differ, which is a bug of this program.
+    """
+    from onnx_ir.passes.common import DeduplicateInitializersPass
+    from onnxscript import optimizer
+
+    raw_network = RawInputNetwork(network, dataset).eval()
+    # With a batch of a single image, the exporter would fix the batch size at 1.
+    example = _raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network)
+    with warnings.catch_warnings(action="ignore"):  # warnings about code inside torch
+        shapes = ({0: torch.export.Dim("batch")},)
+        torch_program = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
+        # The exporter's own form of this operator computes shapes in the graph.
+        unshuffle = torch.ops.aten.pixel_unshuffle.default
+        torch_program = torch_program.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
+        program = torch.onnx.export(
+            torch_program,
+            # The name stays, because programs of users call it, although only bytes are pixels.
+            input_names=["pixels"],
+            output_names=["logits"],
+            dynamic_shapes=shapes,
+            opset_version=_OPSET,
+            dynamo=True,
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None, "a program is returned if no file is named"
+    # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
+    optimizer.fold_constants(program.model)
+    _fix_shapes(program.model.graph)
+    optimizer.remove_unused_nodes(program.model)
+    DeduplicateInitializersPass(size_limit=_MAX_CONSTANT_NUMBERS)(program.model)
+    model = program.model_proto
+    # The exporter stores source lines and paths of this program in every node.
+    graph: Any = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+    model.producer_name = "harness"
+    for key, value in sorted(about.items()):
+        model.metadata_props.add(key=key, value=value)
+    content: bytes = model.SerializeToString(deterministic=True)
+
+    theirs = _session_logits(content, _raw(pixels, raw_network))
+    with torch.inference_mode():
+        ours = raw_network.logits(pixels)
+    return content, _compared(ours, theirs, _TOLERANCE)
+
+
+def integers_to_onnx(
+    network: IntegerNetwork, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]]:
+    """Return an integer network as an ONNX file with quantised maps (QDQ), and the results of a comparison.
+
+    The logits of onnxruntime are compared with the logits of the reference times ``logit_scale``; the metadata of the
+    file state the counts. Arguments and errors as for ``to_onnx``; ``network`` is the integer network.
+    """
+    model = integer_model(network, dataset, _OPSET, about)
+    raw_network = RawInputNetwork(torch.nn.Identity(), dataset)  # only for the scale of the raw numbers
+    theirs = _session_logits(model.SerializeToString(), _raw(pixels, raw_network), is_optimised=False)
+    ours = torch.from_numpy(network.logit_scale * integer_logits(network, pixels.numpy()))
+    check = _compared(ours, theirs, _INTEGER_TOLERANCE)
+    check["logits"] = ours.numel()
+    check["logits_differ"] = int(((ours - theirs).abs() > _FLOAT_ROUNDING * ours.abs().max()).sum())
+    for name, value in check.items():
+        model.metadata_props.add(key=f"reference_{name}", value=str(value))
+    return model.SerializeToString(deterministic=True), check
+
+
+def _session_logits(content: bytes, numbers: Tensor, *, is_optimised: bool = True) -> Tensor:
+    """Return the logits of raw numbers that onnxruntime computes.
+
+    On x86 processors without VNNI, the optimised kernels for integers add pairs of products with 16-bit saturation
+    (onnxruntime's documentation, "Quantize ONNX models"), so integer networks are compared without these kernels.
+    """
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    settings = SessionOptions()
+    settings.intra_op_num_threads = 1
+    if not is_optimised:
+        settings.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+    logits = [session.run(["logits"], {"pixels": batch.numpy()})[0] for batch in torch.split(numbers, _BATCH)]
+    return torch.from_numpy(np.concatenate(logits))
+
+
+def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
+    """Return the results of a comparison of logits, (images, classes); raise _DifferentLogits beyond the tolerance.
+
+    Args:
+        ours: Logits of this program.
+        theirs: Logits of onnxruntime.
+        tolerance: Largest allowed difference, relative to the largest logit of this program.
+    """
+    difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
+    # ``not <=`` instead of ``>``, so that NaN is rejected too.
+    if not difference <= tolerance:
+        raise _DifferentLogits(f"the logits of ONNX and harness differ by {difference:.2g}: please report this network")
+    differ = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    return {"images": len(ours), "largest_difference": difference, "classes_differ": differ}

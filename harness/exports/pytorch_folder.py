@@ -1,0 +1,275 @@
+"""Export of a trained network as plain PyTorch: ``model.py``, ``weights.pt``, ``evaluate.py`` and ``train.py``.
+
+If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images.
+
+The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
+``harness/spaces/rotated.py``, and the rest of the files is in the templates. The files compute as ``harness.load``
+does, bit for bit; ``tests/harness/exports/test_pytorch_folder.py`` compares the logits.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+import statistics
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data.datasets import Dataset
+from harness.data.testset import read_test_set
+from harness.evidence.record import Record
+from harness.exports.c_library import rendered
+from harness.exports.pixels import takes_bytes
+from harness.exports.trained_network import Files, TrainedNetwork
+from harness.spaces import rotated
+from harness.spaces.network import Architecture, Task, analyse, walk
+from harness.spaces.ops import Op, Residual, Role, Shape, kernels
+from harness.system.errors import ContentError
+from harness.system.files import workspace
+from harness.training.recipe import Recipe
+
+_WIDTH = 100  # largest number of characters in a line of the files
+# Name of the attribute of a layer, without number, by role; other roles have the name in the notation.
+_ATTRIBUTES = {
+    Role.CONVOLUTION: "conv",
+    Role.LINEAR: "linear",
+    Role.MAX_POOLING: "pool",
+    Role.MEAN_POOLING: "pool",
+    Role.DROPOUT: "dropout",
+}
+
+
+def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> None:
+    """Raise an exception if a network or recipe cannot be written as plain PyTorch.
+
+    Raises:
+        ContentError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
+        SearchSpaceError: An op has no PyTorch source.
+    """
+    if recipe.precision == "int8":
+        raise ContentError("an integer network cannot be exported as PyTorch, only as C")
+    settings = {"trainer": recipe.trainer, "dirac": recipe.initialisation == "dirac"}
+    for name, value in settings.items():
+        if value:
+            raise ContentError(f"the recipe setting {name} cannot be exported as PyTorch, only as safetensors")
+    for op, before in walk(architecture.ops, task.input_shape):
+        if not isinstance(op, Residual):
+            op.source(before)  # raises SearchSpaceError
+
+
+def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
+    """Return the files of a folder of PyTorch.
+
+    If torchvision has no class for the data set, the images are among the files; the read of the test images is logged.
+
+    Raises:
+        ContentError: See ``check_pytorch``.
+        SearchSpaceError: See ``check_pytorch``.
+        DataError: The test images are missing or damaged.
+    """
+    spec = network.images.dataset
+    check_pytorch(network.architecture, spec.task, network.recipe)
+    net = _Net()
+    net.add(network.architecture.ops, spec.task.input_shape, network.model.ops)
+    buffer = io.BytesIO()
+    torch.save(net.state, buffer)
+    context = _context(network, net)
+    texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
+    contents = {path / name: text.encode() for name, text in texts.items()}
+    contents[path / "weights.pt"] = buffer.getvalue()
+    if spec.folder:  # torchvision downloads the data set
+        return Files(contents)
+    purpose = f"export {network.architecture.hash} --pytorch"
+    pixels, labels = read_test_set(network.images, purpose=purpose, log=workspace().test_log)
+    contents[path / "train.npz"] = _npz(spec, network.images.train_images, network.images.train_labels)
+    contents[path / "test.npz"] = _npz(spec, pixels, labels)
+    return Files(contents, {"test_images": len(labels)})
+
+
+def tensor_names(network: TrainedNetwork) -> dict[str, str]:
+    """Return the names of the tensors in ``Net.state_dict()`` of ``model.py``, by names in the state of the network."""
+    net = _Net()
+    net.add(network.architecture.ops, network.images.dataset.task.input_shape, network.model.ops)
+    names = {tensor.data_ptr(): name for name, tensor in reversed(net.state.items())}
+    return {name: names[tensor.data_ptr()] for name, tensor in network.model.state_dict().items()}
+
+
+def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
+    """Return an ``.npz`` file of images on the scale of the data set, which ``read_arrays`` in ``evaluate.py`` reads.
+
+    Args:
+        spec: Data set.
+        pixels: uint8 (n, channels, rows, columns).
+        labels: Class of each image, (n,).
+    """
+    numbers = pixels.numpy()
+    if not takes_bytes(spec):
+        low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (spec.low, spec.high))
+        numbers = low + numbers * (high - low) / 255
+    if spec.image_shape[0] == 1:
+        numbers = numbers[:, 0]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, x=numbers, y=labels.numpy())
+    return buffer.getvalue()
+
+
+@dataclass(slots=True)
+class _Net:
+    """The code and the tensors of the class ``Net``.
+
+    Attributes:
+        layers: Statements of the constructor.
+        steps: Statements of ``forward``.
+        sources: Expression of each layer, the right side of the statement in ``layers``.
+        state: Tensors by the names in ``Net.state_dict()``.
+        counts: Number of layers so far, by attribute without number.
+        owners: First name of each parameter by id; a tied layer refers to this name.
+        names: Name of each layer by the id of the module; a module that is used twice is a single layer.
+    """
+
+    layers: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    owners: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+
+    def add(self, ops: tuple[Op, ...], shape: Shape, modules: Any, depth: int = 1) -> None:
+        """Add ops.
+
+        Args:
+            ops: Ops in order of execution.
+            shape: Input shape of the first op, without the batch.
+            modules: Trained torch module of each op.
+            depth: 1 for the ops of the network, 2 for the ops of a residual sum, and so on.
+        """
+        for op, module in zip(ops, modules, strict=True):
+            if isinstance(op, Residual):
+                shortcut = "shortcut" if depth == 1 else f"shortcut{depth}"
+                self.steps.append(f"{shortcut} = x")
+                self.add(op.ops, shape, module.ops, depth + 1)
+                self.steps.append(f"x = x + {shortcut}")
+            else:
+                self._add_layer(op, shape, module)
+            shape = op.shape(shape)
+        if depth == 1 and len(shape) == 3:
+            self.steps.append("x = torch.flatten(x, 1)")
+
+    def _add_layer(self, op: Op, shape: Shape, module: nn.Module) -> None:
+        """Add the call of a layer, and the layer if the layer is new."""
+        if id(module) not in self.names:
+            self.names[id(module)] = self._new_layer(op, shape, module)
+        if op.role is Role.LINEAR and len(shape) == 3:
+            self.steps.append("x = torch.flatten(x, 1)")
+        self.steps.append(f"x = self.{self.names[id(module)]}(x)")
+
+    def _new_layer(self, op: Op, shape: Shape, module: nn.Module) -> str:
+        """Add a layer to the constructor; return the name of the attribute."""
+        notation = re.match("[a-z]+", str(op))
+        assert notation is not None, "the name of an op begins with a letter"
+        attribute = _ATTRIBUTES.get(op.role, notation[0])
+        self.counts[attribute] += 1
+        name = f"{attribute}{self.counts[attribute]}"
+        source = op.source(shape)
+        self.sources.append(source)
+        self.layers.append(_assignment(f"self.{name}", source))
+        for key, parameter in module.named_parameters():
+            owner = self.owners.setdefault(id(parameter), f"self.{name}.{key}")
+            if owner != f"self.{name}.{key}":
+                self.layers.append(f"self.{name}.{key} = {owner}")
+        self.state |= {f"{name}.{key}": tensor for key, tensor in module.state_dict().items()}
+        return name
+
+
+def _assignment(target: str, source: str) -> str:
+    """Return an assignment in a method, wrapped as Black does if the line would be too long."""
+    statement = f"{target} = {source}"
+    if len(f"        {statement}") <= _WIDTH:
+        return statement
+    name, _, arguments = source.removesuffix(")").partition("(")
+    return f"{target} = {name}(\n    {arguments}\n)"
+
+
+def _helpers(sources: Iterable[str]) -> str:
+    """Return the definitions in ``harness/spaces/rotated.py`` that expressions need, in the order of the file."""
+    definitions = {
+        name: inspect.getsource(value).rstrip()
+        for name, value in vars(rotated).items()
+        if getattr(value, "__module__", None) == rotated.__name__
+    }
+    closure: set[str] = set()
+    queue = list(sources)
+    while queue:
+        names = (_names_in(queue.pop()) & definitions.keys()) - closure
+        closure |= names
+        queue += (definitions[name] for name in names)
+    return "\n\n\n".join(definition for name, definition in definitions.items() if name in closure)
+
+
+def _names_in(code: str) -> set[str]:
+    """Return the names of variables, functions and modules in Python code."""
+    return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+
+
+def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
+    """Return the variables of the templates."""
+    spec = network.images.dataset
+    recipe = network.recipe
+    analysis = analyse(network.architecture, spec.task)
+    helpers = _helpers(net.sources)
+    channels, rows, columns = spec.image_shape
+    low, high = spec.number_range
+    return {
+        "layers": net.layers,
+        "steps": net.steps,
+        "helpers": helpers,
+        "names": _names_in("\n".join([helpers, *net.sources, *net.steps])),
+        "parameters": analysis.parameters,
+        "macs": analysis.macs,
+        "mean_accuracy": _mean_accuracy(network.record),
+        "recorded_run": network.recorded_run,
+        "has_bias": any(kernel.bias for kernel in kernels(network.architecture.ops)),
+        "notation": textwrap.fill(f"Notation of harness: {network.architecture}", _WIDTH - 4).splitlines(),
+        "title": _in_docstring(spec.title),
+        "recipe_name": _in_docstring(network.about["recipe"]),
+        "about": network.about,
+        "recipe": recipe,
+        "spec": spec,
+        "channels": channels,
+        "rows": rows,
+        "columns": columns,
+        "image_count": len(network.images.train_labels),
+        # Class of torchvision that downloads the data set; empty for data of users and of packages.
+        "torchvision": spec.folder.partition("/")[0],
+        "low": f"{min(low):g}",
+        "high": f"{max(high):g}",
+        "takes_bytes": takes_bytes(spec),
+        "test_sha256": network.images.test_sha256,
+    }
+
+
+def _mean_accuracy(record: Record | None) -> str | None:
+    """Return mean and standard deviation of the test accuracy over the seeds of a record as text, None without one."""
+    if record is None:
+        return None
+    accuracies_pct = record.accuracies_pct
+    mean_pct = statistics.fmean(accuracies_pct)
+    if len(accuracies_pct) == 1:
+        return f"{mean_pct:.3f} % with a single seed"
+    return f"{mean_pct:.3f} +- {statistics.stdev(accuracies_pct):.3f} % over {len(accuracies_pct)} seeds"
+
+
+def _in_docstring(text: str) -> str:
+    """Return text that cannot end or break a docstring of Python, such as the name of a user's recipe."""
+    return text.encode("unicode_escape").decode().replace('"', "'")

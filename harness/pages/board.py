@@ -1,0 +1,191 @@
+"""Page of the leaderboard."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.data.datasets import DATASETS, task_or_mnist
+from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
+from harness.evidence.record import Record, kept_indices
+from harness.pages import charts
+from harness.pages.render import page
+from harness.spaces.catalog import network_names
+from harness.spaces.network import Analysis, analyse
+from harness.studies.candidate import allowed_errors
+from harness.system import files
+from harness.system.errors import as_command
+from harness.system.files import Workspace
+
+
+class _BoardEntry(NamedTuple):
+    """Row of the leaderboard page.
+
+    Attributes:
+        name: Name of the network, the same in all rows of the network. Different networks have different names, unless
+            records or claims state the same name.
+        accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
+        errors: Number of wrong test images per seed; empty without a record.
+        allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.
+        commands: Pairs of a command line and a description of the effect.
+    """
+
+    row: LeaderboardRow
+    name: str
+    accuracy_pct: float | None
+    analysis: Analysis
+    errors: list[int]
+    allowed_errors: int
+    commands: list[tuple[str, str]]
+
+
+class _RowGroup(NamedTuple):
+    """Rows of a data set and target, best first.
+
+    ``smallest`` is the proven (verified or certified) row with the fewest parameters; None without a proven row.
+    """
+
+    dataset: str
+    target_pct: float
+    entries: list[_BoardEntry]
+    smallest: _BoardEntry | None
+
+
+def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_RowGroup]:
+    """Return the groups of rows, the default target of the first data set before the rest.
+
+    Args:
+        rows: Rows in the order of ``leaderboard_table.ranked``: by data set and target, best first.
+        records: Records of the rows, in any order.
+        workspace: Workspace with the weights of the records.
+    """
+    # Keys as ``LeaderboardRow.key``: the key of the record, and False because a claim has no record.
+    by_key = {(record.key, False): record for record in records}
+    names = network_names((row.architecture, row.parameters) for row in rows)
+    names |= {row.hash: row.name for row in rows if row.name}
+
+    groups = []
+    for (dataset, target_pct), group in groupby(rows, key=lambda row: (row.dataset, row.target_pct)):
+        entries = []
+        for row in group:
+            record = by_key.get(row.key)
+            commands = list(_commands(row, record, workspace))
+            entries.append(_entry(row, names[row.hash], record, commands))
+        proven_entries = [item for item in entries if item.row.tier in PROVEN]
+        smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
+        groups.append(_RowGroup(dataset, target_pct, entries, smallest))
+    name = groups[0].dataset if groups else ""
+    if name in DATASETS:
+        # The sort is stable: False, for the default target, before True.
+        groups.sort(key=lambda group: (group.dataset, group.target_pct) != (name, DATASETS[name].target_pct))
+    return groups
+
+
+def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _BoardEntry:
+    seeds = record.seeds if record else ()
+    return _BoardEntry(
+        row=row,
+        name=name,
+        accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
+        analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
+        errors=[run.test_errors for run in seeds],
+        allowed_errors=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
+        commands=commands,
+    )
+
+
+def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a command for a row and the effect of the command, quickest first."""
+    explain = (as_command("explain", row.hash), "shows the layers and their costs")
+    if record is None:
+        yield as_command(*row.arguments("verify")), "trains the network on fresh seeds and reads the test set"
+        yield explain
+        return
+    # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored.
+    if 0 in kept_indices(workspace.records, record):
+        effect = "loads the weights and counts the errors on the test set (takes seconds)"
+        yield as_command(*row.arguments("evaluate")), effect
+        if record.recipe.precision == "int8":
+            yield as_command(*row.arguments("export", "--c", "network")), "writes C code and a demo page"
+    verify = as_command(*row.arguments("verify", "--seeds", str(max(1, len(record.seeds)))))
+    yield verify, "repeats the recorded trainings and compares the results with the record"
+    yield explain
+
+
+def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:
+    """Write the leaderboard as a page beside the CSV file and return the path of the page."""
+    path = workspace.leaderboard.with_suffix(".html")
+    groups = _groups(survey.rows, survey.records, workspace)
+    damage = [error.one_line for error in survey.damage]
+    files.write_text(path, page("leaderboard.html", damage=damage, **_board(groups)))
+    return path
+
+
+def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
+    """Return the template variables of the groups; the chart shows all targets of the first data set."""
+    rows = []
+    for number, group in enumerate(groups, start=1):
+        for index, entry in enumerate(group.entries, start=1):
+            if group.dataset != groups[0].dataset or entry.accuracy_pct is None or entry.row.parameters <= 0:
+                continue
+            rows.append(
+                {
+                    "network": entry.name,
+                    "parameters": entry.row.parameters,
+                    "accuracy": entry.accuracy_pct,
+                    "tier": entry.row.tier.value,
+                    "target": group.target_pct,
+                    "recipe": entry.row.recipe,
+                    "best": entry is group.smallest,
+                    "href": f"#row-{number}-{index}",  # id of the table row in board.html
+                }
+            )
+    # Drawing order: the points of the smallest proven networks lie below all other points; the labels lie on top.
+    rows.sort(key=lambda row: not row["best"])
+    return {
+        "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},
+        "styles": ["board.css"],
+        "scripts": ["board.js"],
+        "groups": groups,
+        "dots": _dots,
+    }
+
+
+def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
+    """Return a dot plot per row, None for a row without seeds: a dot per seed, and a tick at ``allowed_errors``.
+
+    All plots of the group have the same logarithmic axis of errors. ``board.html`` draws 120 x 24 units, with the axis
+    from x = 5 to x = 115 at y = 12. Stacked dots rise at most 9 units, with a step of at most 2.5. A plot has the x of
+    the tick, and for each dot x, y and whether the seed reached the target.
+    """
+    entries = [entry for entry in group.entries if entry.errors]
+    limits = [entry.allowed_errors for entry in entries]
+    errors = [*limits, *chain.from_iterable(entry.errors for entry in entries)]
+    low = max(min(errors, default=1), 1) / 1.05
+    # Clip diverged seeds to the end of the axis, otherwise all remaining seeds would coincide.
+    most = min(max(errors, default=1), 2 * max(limits, default=1))
+    high = 1.05 * max(most, low + 1)
+
+    def position(number: int) -> float:
+        return round(5 + 110 * math.log(min(max(number, low), high) / low) / math.log(high / low), 1)
+
+    plots: list[dict[str, Any] | None] = []
+    for entry in group.entries:
+        if not entry.errors:
+            plots.append(None)
+            continue
+        # Stack the dots of seeds at the same position; the step shrinks with the number of dots, so that all dots fit
+        # the picture.
+        highest_stack = max(Counter(map(position, entry.errors)).values())
+        step = min(2.5, 9 / max(1, highest_stack - 1))
+        heights = Counter[float]()
+        marks = []
+        for x, is_at_target in sorted((position(number), number <= entry.allowed_errors) for number in entry.errors):
+            marks.append((x, round(12 - step * heights[x], 1), is_at_target))
+            heights[x] += 1
+        plots.append({"tick": position(entry.allowed_errors), "marks": marks})
+    return plots

@@ -1,0 +1,61 @@
+"""HTML page of a data set: facts, and a sheet of example images per class."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from harness.data.training_images import ImageData
+from harness.pages.render import page, series_svg
+
+_EXAMPLES = 12  # most examples per class
+_ALL_EXAMPLES = 120  # most examples of all classes together, to keep the page small
+_EDGE = 56  # pixels, longest side of an example image
+_DRAWN_CHANNELS = 3  # channels of a series that are drawn, each as a line
+
+
+def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequence[str]) -> str:
+    """Return the page of a data set.
+
+    Args:
+        data: Data set. Only ``train_images`` are shown, which include the validation images.
+        facts: Result of ``harness.data.description.description``.
+        description_lines: The facts as text.
+    """
+    labels = data.train_labels.numpy()
+    counts = facts["images_by_class"]
+    examples = max(1, min(_EXAMPLES, _ALL_EXAMPLES // len(counts)))
+    classes = []
+    for index, (name, count) in enumerate(counts.items()):
+        images = data.train_images[np.flatnonzero(labels == index)[:examples]].numpy()
+        if 1 in images.shape[2:] and images.shape[2:] != (1, 1):
+            series = images[:, :_DRAWN_CHANNELS].reshape(len(images), -1, max(images.shape[2:]))  # time is last
+            picture = series_svg(series.tolist())
+        else:
+            picture = _strip(images)
+        classes.append((name, count, picture))
+    return page("data.html", facts=facts, lines=description_lines, classes=classes)
+
+
+def _strip(images: np.ndarray[Any, Any]) -> str:
+    """Return images side by side as a PNG data URI: in colour with three channels, else the first channel in grey."""
+    channels = 3 if images.shape[1] == 3 else 1
+    rows, columns = images.shape[2:]
+    scale = _EDGE / max(rows, columns)
+    # Enlarge small images by an integer factor, otherwise the pixels would not all have the same size.
+    scale = max(1, int(scale)) if scale >= 1 else scale
+    size = (max(1, round(scale * columns)), max(1, round(scale * rows)))
+    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    sheet = Image.new("RGB", (len(images) * (size[0] + 1), size[1]), "white")
+    for number, image in enumerate(images):
+        pixels = np.moveaxis(image[:channels], 0, 2)
+        picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+        sheet.paste(picture.resize(size, method), (number * (size[0] + 1), 0))
+    buffer = io.BytesIO()
+    (sheet if channels == 3 else sheet.convert("L")).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

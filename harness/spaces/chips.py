@@ -1,0 +1,174 @@
+"""Chips by name: limits of flash and RAM for a network, and the estimated time per image.
+
+The figures are in ``chips.toml``, with the data sheets and with the method of measuring the exported program.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from harness.spaces.cores import CORES, TABLES, Core
+from harness.spaces.fast_kernels import Optimisation, fast_buffers, stored_plan
+from harness.spaces.integer_plan import IntegerPlan
+from harness.spaces.network import Analysis, Task
+from harness.spaces.space import Condition, Metric
+from harness.spaces.space_errors import UnknownNameError, counted, nearest
+
+# ``Chip.limits`` does not know the network, and reserves this many bytes of stack for the buffers of convolutions: as
+# many as network eab8ff needs (``chips.toml``). A network with larger buffers may meet the limits without fitting on
+# the chip; ``Fit`` uses the buffers of the network itself.
+_ALLOWED_BUFFER_BYTES = 588
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A chip that runs only the exported network.
+
+    Attributes:
+        name: Name of the chip.
+        core: Type of the processor.
+        flash_bytes: Bytes of flash.
+        ram_bytes: Bytes of RAM.
+        clock_hz: Clock frequency in Hz.
+        title: Description for people.
+        source: Data sheets of the figures.
+        file: Path of the user's chip file; empty for chips in ``chips.toml``.
+    """
+
+    name: str
+    core: Core
+    flash_bytes: int
+    ram_bytes: int
+    clock_hz: int
+    title: str = ""
+    source: str = ""
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.flash_bytes, self.ram_bytes, self.clock_hz) <= 0:
+            raise ValueError("flash_bytes, ram_bytes and clock_hz of a chip must be above 0")
+
+    def __str__(self) -> str:
+        """Return the name of the chip on the command line."""
+        return f"@{self.file}" if self.file else self.name
+
+    def limits(self, task: Task) -> tuple[Condition, Condition]:
+        """Return the limits of ``weight_bytes`` and ``ram_bytes`` for a network in C that is optimised for size.
+
+        A bound is negative if the chip is too small for program, stack and image. ``Metric.RAM_BYTES`` counts the maps
+        only, unlike ``Fit.total_ram_bytes``.
+        """
+        flash_left = self.flash_bytes - self.core.program_bytes
+        ram_left = self.ram_bytes - self.core.stack_bytes - _ALLOWED_BUFFER_BYTES - math.prod(task.input_shape)
+        return Condition(Metric.WEIGHT_BYTES, "<=", flash_left), Condition(Metric.RAM_BYTES, "<=", ram_left)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Resources that a network needs on a chip, with program, image and stack.
+
+    Attributes:
+        chip: The chip.
+        analysis: Analysis of the network.
+        optimise: Optimisation of the exported C; SPEED requires ``Core.speed``.
+    """
+
+    chip: Chip
+    analysis: Analysis
+    optimise: Optimisation = Optimisation.SIZE
+
+    @property
+    def _costs(self) -> Core:
+        """Costs of the program with the chosen optimisation."""
+        return self.chip.core.costs(self.optimise)
+
+    @property
+    def _plan(self) -> IntegerPlan:
+        """Integer form of the network as stored by C."""
+        return stored_plan(self.analysis.plan, self.optimise)
+
+    @property
+    def total_flash_bytes(self) -> int:
+        """Bytes of flash for the program and for all constants of the network."""
+        return self._costs.program_bytes + self._plan.constant_bytes
+
+    @property
+    def total_ram_bytes(self) -> int:
+        """Bytes of RAM for maps, image and stack."""
+        plan = self._plan
+        buffers = fast_buffers(plan) if self.optimise is Optimisation.SPEED else plan.buffers
+        stack_bytes = self._costs.stack_bytes + buffers.size
+        return stack_bytes + math.prod(self.analysis.task.input_shape) + plan.arena_bytes
+
+    @property
+    def milliseconds(self) -> float:
+        """Estimated time per image in milliseconds; raises ValueError if the costs of ``optimise`` are unknown."""
+        cycles = self.chip.core.cycles_per_image(self._plan, self.analysis.macs, self.optimise)
+        return 1_000 * cycles / self.chip.clock_hz
+
+    @property
+    def lack(self) -> str:
+        """Text with the missing bytes of flash and RAM; empty if the network fits.
+
+        Ops without an integer form count with assumed bytes, so a network that fits may not be exportable.
+        """
+        missing_bytes = {
+            "flash": self.total_flash_bytes - self.chip.flash_bytes,
+            "RAM": self.total_ram_bytes - self.chip.ram_bytes,
+        }
+        return " and ".join(f"{counted(size, 'byte')} of {name}" for name, size in missing_bytes.items() if size > 0)
+
+    def document(self) -> dict[str, Any]:
+        """Return the resources as JSON values; pairs are (needed, available) bytes."""
+        return {
+            "name": self.chip.name,
+            "fits": not self.lack,
+            "flash_bytes": [self.total_flash_bytes, self.chip.flash_bytes],
+            "ram_bytes": [self.total_ram_bytes, self.chip.ram_bytes],
+            "estimated_milliseconds": round(self.milliseconds, 1),
+        }
+
+    def __str__(self) -> str:
+        # The estimated time is accurate to two digits at most.
+        milliseconds = float(f"{self.milliseconds:.2g}")
+        verdict = f"does not fit ({self.lack} too many)" if self.lack else "fits"
+        flash = f"flash with program {self.total_flash_bytes:,} of {self.chip.flash_bytes:,} bytes"
+        ram = f"RAM with image and stack {self.total_ram_bytes:,} of {self.chip.ram_bytes:,} bytes"
+        time = f"estimated time per image: {milliseconds:,g} ms at {self.chip.clock_hz / 1e6:g} MHz"
+        return f"{self.chip.name}: {verdict}; {flash}; {ram}; {time}"
+
+
+# Chips of ``chips.toml``, by name.
+CHIPS = {
+    name: Chip(name=name, **figures | {"core": CORES[figures["core"]]}) for name, figures in TABLES["chips"].items()
+}
+
+
+def chip_named(name: str) -> Chip:
+    """Return the chip of ``chips.toml`` with this name, ignoring case.
+
+    Raises:
+        UnknownNameError: No chip has this name.
+    """
+    for chip in CHIPS.values():
+        if chip.name.lower() == name.lower():
+            return chip
+    hint = f"to read the file, write @{name}" if os.path.isfile(name) else nearest(name, CHIPS)
+    raise UnknownNameError(f"unknown chip {name!r}; known chips: {', '.join(CHIPS)}, or @FILE.toml", hint=hint)
+
+
+def fastest(chip: Chip, analysis: Analysis) -> Fit:
+    """Return the fit of the code for speed if its costs are known and the network fits, else of the code for size."""
+    fit = Fit(chip, analysis)
+    if chip.core.speed is None:
+        return fit
+    fast = Fit(chip, analysis, Optimisation.SPEED)
+    return fit if fast.lack else fast
+
+
+def fitting(analysis: Analysis, optimise: Optimisation = Optimisation.SIZE) -> tuple[Chip, ...]:
+    """Return the chips of ``chips.toml`` on which a network fits."""
+    return tuple(chip for chip in CHIPS.values() if not Fit(chip, analysis, optimise).lack)

@@ -1,0 +1,221 @@
+"""Cores of chips, and the estimated time per image of the exported C.
+
+The clock cycles per image are the sum of the repetitions of each kind of work, which follow from the plan of a
+network, times the cycles per repetition. ``measurements/instructions.py`` fits the cycles to emulated networks, and
+``chips.toml`` contains the cycles. An op without an integer form counts as a step without a convolution.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from importlib import resources
+from typing import Any
+
+from harness.spaces.fast_kernels import (
+    Optimisation,
+    block_filters,
+    block_sizes,
+    is_expanded,
+    reads_planes,
+    tile_columns,
+)
+from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
+from harness.spaces.ops.integer_form import Reduction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetitions:
+    """Repetitions of each kind of work in the exported C per image, or clock cycles per repetition.
+
+    *Blocks* and *planes* are the two ways in which C for speed computes a convolution (``fast_kernels``). In C for size
+    all convolutions count as blocks, and each sum as a call of ``dot``.
+
+    Attributes:
+        positions: Output positions of blocks, before pooling.
+        parts: Parts of the windows of blocks that are copied together: rows for speed, single places for size.
+        window: Numbers in the windows of blocks.
+        ordered_parts: Places of the windows that are copied again, for each group of channels and each pose.
+        ordered: Numbers in these places: for size only of kernels with poses, whose order changes.
+        dots: Calls of a function ``dot``, for speed.
+        macs: Multiply-adds of blocks.
+        rest: Numbers or multiply-adds of ``dot`` that remain after the passes of four.
+        outputs: Outputs of blocks, before pooling.
+        shared_outputs: The same, if other steps use the function for outputs too, which takes longer then: for size
+            steps without a convolution, for speed planes.
+        plane_outputs: Outputs of planes, before pooling.
+        lines: Numbers in the lines of planes.
+        slides: Calls of a function ``slide``.
+        weights: Weights of blocks that are read once per image, for speed.
+        skips: Outputs to which a residual sum adds a number.
+        means: Means of windows.
+        others: Numbers of the larger map of steps without a convolution.
+        sums: Numbers and multiply-adds of the last step.
+        unpacked: Weights of fewer than 8 bits that are read, for size.
+    """
+
+    positions: float = 0
+    parts: float = 0
+    window: float = 0
+    ordered_parts: float = 0
+    ordered: float = 0
+    dots: float = 0
+    macs: float = 0
+    rest: float = 0
+    outputs: float = 0
+    shared_outputs: float = 0
+    plane_outputs: float = 0
+    lines: float = 0
+    slides: float = 0
+    weights: float = 0
+    skips: float = 0
+    means: float = 0
+    others: float = 0
+    sums: float = 0
+    unpacked: float = 0
+
+
+def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
+    """Return the repetitions per image.
+
+    Args:
+        plan: Integer form of the network.
+        optimise: Optimisation of the C.
+    """
+    total: Counter[str] = Counter()
+    for step in plan.steps:
+        source = plan.maps[step.source]
+        if step.target is None:
+            inputs = source.shape[0] if step.is_global else source.size
+            products = 0 if step.sums is None else step.form.shape[0] * inputs
+            total["sums"] += source.size + products
+            if step.form.factors is None:
+                total["unpacked"] += products
+            continue
+        target_size = plan.maps[step.target].size
+        if step.kind is StepKind.CONVOLUTION:
+            total.update(_convolution(plan, step, optimise))
+        else:
+            total["others"] += max(source.size, target_size)
+        if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
+            total["means"] += target_size
+    total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
+    is_shared = "plane_outputs" in total
+    if optimise is Optimisation.SIZE:
+        is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
+    return Repetitions(**total, shared_outputs=total["outputs"] if is_shared else 0)
+
+
+def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
+    """Return the work of a convolution or linear layer before the last step, without the means of pooling."""
+    assert step.target is not None, "the last step is no convolution"
+    channels = plan.maps[step.source].shape[0]
+    target = plan.maps[step.target]
+    filters, depth, rows, columns = step.form.shape
+    poses = step.form.poses
+    pool_rows, pool_columns = step.pool_window
+    outputs = target.size * pool_rows * pool_columns
+    counts = {"skips": 0 if step.skip is None else outputs}
+    if optimise is Optimisation.SPEED and reads_planes(plan, step):
+        output_channels, output_rows, output_columns = target.shape
+        tiles = math.ceil(output_columns / tile_columns(plan, step))
+        line_columns = output_columns * pool_columns * step.form.stride + tiles * (columns - step.form.stride)
+        calls = output_channels * output_rows * pool_rows  # of ``fill``, per tile
+        lines = calls * rows * line_columns
+        return counts | {"plane_outputs": outputs, "lines": lines, "slides": calls * pool_columns * tiles}
+    positions = outputs // target.shape[0]
+    places = positions * rows * columns
+    weights = depth * rows * columns  # of a filter
+    counts |= {"positions": positions, "window": places * channels, "macs": outputs * weights, "outputs": outputs}
+    if optimise is Optimisation.SIZE:
+        # In a depthwise convolution in poses, each pose of a filter reads a channel of its own.
+        groups = channels // (poses if filters < channels // depth else depth)
+        ordered_parts = places * poses * groups
+        ordered = ordered_parts * depth if poses > 1 else 0
+        counts |= {"rest": outputs * (weights % 4), "parts": places}
+        return counts | {"ordered_parts": ordered_parts, "ordered": ordered}
+    passes = 1 if is_expanded(plan) else poses
+    groups = channels // depth
+    period = block_filters(plan, step)
+    dots = outputs // period * len(block_sizes(period))
+    counts |= {"parts": positions * rows, "dots": dots, "rest": dots * (weights % 4)}
+    counts["weights"] = filters * weights * poses // passes
+    if passes * groups > 1:
+        counts["ordered"] = places * passes * channels * (2 if groups > 1 else 1)  # each group is also added up
+        counts["ordered_parts"] = places * passes * groups if channels > 1 else 0
+    return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """A type of processor, with the costs of the exported C program that is optimised for size.
+
+    ``chips.toml`` names the networks with which the costs were measured.
+
+    Attributes:
+        program_bytes: Bytes of flash for code and tables, without the constants of the network.
+        stack_bytes: Bytes of stack without the buffers of convolutions, whose ``size`` depends on the network:
+            ``IntegerPlan.buffers`` of the program for size, ``fast_buffers`` of the program for speed.
+        cycles: Clock cycles per repetition; None if ``cycles_a_mac`` is given.
+        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; None if ``cycles`` is
+            given.
+        speed: A second set of costs, of the program that is optimised for speed; None if unknown. The name is also the
+            key in chip files.
+
+    Raises:
+        ValueError: Neither or both of ``cycles`` and ``cycles_a_mac`` are given, a number is negative, or all are 0.
+    """
+
+    program_bytes: int
+    stack_bytes: int
+    cycles: Repetitions | None = None
+    cycles_a_mac: float | None = None
+    speed: Core | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cycles is None) == (self.cycles_a_mac is None):
+            number = "neither" if self.cycles is None else "both"
+            raise ValueError(f"a core needs either cycles or cycles_a_mac, and has {number}")
+        costs = (self.cycles_a_mac,) if self.cycles is None else astuple(self.cycles)
+        if min(costs) < 0 or max(costs) <= 0:
+            raise ValueError("the cycles of a core must not be negative, and some must be above 0")
+
+    def costs(self, optimise: Optimisation) -> Core:
+        """Return the costs of the program with an optimisation; raise ValueError if the costs are unknown."""
+        costs = self if optimise is Optimisation.SIZE else self.speed
+        if costs is None:
+            raise ValueError("the core has no costs for speed")
+        return costs
+
+    def cycles_per_image(self, plan: IntegerPlan, macs: int, optimise: Optimisation) -> float:
+        """Return the estimated clock cycles per image.
+
+        Args:
+            plan: Integer form of the network.
+            macs: Multiply-adds of the network.
+            optimise: Optimisation of the C.
+
+        Raises:
+            ValueError: The costs of this optimisation are unknown.
+        """
+        costs = self.costs(optimise)
+        if costs.cycles is None:
+            return (costs.cycles_a_mac or 0) * macs
+        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(repetitions_of(plan, optimise))))
+        return cycles
+
+
+TABLES = tomllib.loads(resources.files("harness.spaces").joinpath("declared", "chips.toml").read_text("utf-8"))
+
+
+def _core(speed: Mapping[str, Any] | None = None, *, cycles: Mapping[str, float], **figures: Any) -> Core:
+    """Return a core of ``chips.toml``."""
+    return Core(cycles=Repetitions(**cycles), speed=None if speed is None else _core(**speed), **figures)
+
+
+# Cores of ``chips.toml``, by name. Each of these cores has ``speed``; only a core of a user's file may lack the key.
+CORES = {name: _core(**figures) for name, figures in TABLES["cores"].items()}

@@ -1,0 +1,172 @@
+"""Sizes of loops and buffers in the exported C that is optimised for speed.
+
+A convolution is computed in one of two ways:
+
+- in *blocks*: up to four filters together, so that a number of the window is loaded once for all filters of the block;
+- in *planes*, if the filters read a single channel: one output channel after another, for a *tile* of neighbouring
+  output columns. The rows of the input under the kernel are copied to a buffer first, the *lines*.
+
+``harness/exports/templates/convolve_speed.c.jinja`` contains the C code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, replace
+from enum import StrEnum
+
+from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
+
+
+class Optimisation(StrEnum):
+    """Optimisation of the exported C."""
+
+    SIZE = "size"
+    SPEED = "speed"
+
+
+def stored_plan(plan: IntegerPlan, optimise: Optimisation) -> IntegerPlan:
+    """Return the plan with the bits per weight that C stores: the code for speed has a byte per weight."""
+    return replace(plan, weight_bits=WIDE_BITS) if optimise is Optimisation.SPEED else plan
+
+
+_EXPANDED_BYTES = 640  # largest number of weights of a kernel in all poses that may be on the stack, a byte each
+_MAX_PLACES = 256  # kernel positions whose indices fit into the uint8 numbers of an order table
+_LINE_BYTES = 128  # bytes of stack for the lines of a tile: 28 output columns of a 3x3 kernel need 90
+
+
+def _reads_single_channel(step: IntegerStep) -> bool:
+    _, channels, rows, columns = step.form.shape
+    is_single = step.kind is StepKind.CONVOLUTION and channels == 1 and not step.form.is_global
+    return is_single and rows * columns <= _MAX_PLACES
+
+
+def reads_planes(plan: IntegerPlan, step: IntegerStep) -> bool:
+    """Return whether a step is computed in planes.
+
+    A network without a depthwise step computes all steps in blocks, so that the exported code for planes is left out.
+    """
+    # Most steps read several channels, so the other steps are rarely looked at.
+    return _reads_single_channel(step) and any(
+        _reads_single_channel(each) and plan.maps[each.source].shape[0] > 1 for each in plan.steps
+    )
+
+
+def _reads_blocks(plan: IntegerPlan, step: IntegerStep) -> bool:
+    """Return whether a step is a convolution that is computed in blocks."""
+    return step.kind is StepKind.CONVOLUTION and not reads_planes(plan, step)
+
+
+def _groups(plan: IntegerPlan, step: IntegerStep) -> int:
+    """Return the number of groups of input channels; a filter reads the channels of one group."""
+    return plan.maps[step.source].shape[0] // step.form.shape[1]
+
+
+def is_expanded(plan: IntegerPlan) -> bool:
+    """Return whether each step in blocks first writes the weights of all poses to the stack (*expands* the kernel).
+
+    This applies to a network with poses and few weights. Otherwise each window is copied once per pose, in the order of
+    the weights of the pose.
+    """
+    blocks = [step for step in plan.steps if _reads_blocks(plan, step)]
+    if all(step.form.poses == 1 for step in blocks):
+        return False
+    if max(math.prod(step.form.shape[2:]) for step in blocks) > _MAX_PLACES:
+        return False
+    return max(step.form.poses * math.prod(step.form.shape) for step in blocks) <= _EXPANDED_BYTES
+
+
+def block_filters(plan: IntegerPlan, step: IntegerStep) -> int:
+    """Return the number of filters after which a new block must begin; 0 if a step has no blocks.
+
+    A block lies within a group of channels. Filters of an expanded kernel are counted once per pose. Steps with a tied
+    kernel may have different numbers of groups; the weights are stored once, so the blocks must suit all these steps.
+    """
+    if not _reads_blocks(plan, step):
+        return 0
+    if is_expanded(plan):
+        return step.form.poses * step.form.shape[0] // _groups(plan, step)
+    users = [user for user in plan.steps if user.kernel == step.kernel and _reads_blocks(plan, user)]
+    return math.gcd(*(user.form.shape[0] // _groups(plan, user) for user in users))
+
+
+def block_sizes(filters: int) -> list[int]:
+    """Return the sizes of the blocks into which neighbouring filters are divided, in order.
+
+    A block has at most 4 filters, because more sums need further registers. Three filters at once are nearly as fast as
+    four, so 10 filters become 3, 3 and 4. ``next_block`` in the C code computes the same sizes.
+    """
+    sizes = []
+    while filters:
+        size = 3 if filters % 4 else 4
+        sizes.append(min(size, filters))
+        filters -= sizes[-1]
+    return sizes
+
+
+def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
+    """Return the number of output columns in a tile, after pooling; 0 for a step that is not computed in planes."""
+    if step.target is None or not reads_planes(plan, step):
+        return 0
+    _, _, rows, columns = step.form.shape
+    inner_columns = (_LINE_BYTES // rows - columns) // step.form.stride + 1
+    return min(max(1, inner_columns // step.pool_window[1]), plan.maps[step.target].shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class FastBuffers:
+    """Sizes of the stack buffers of convolutions; by default the least sizes, because C has no empty arrays.
+
+    Attributes:
+        window: Number of uint8 values in a window, all channels.
+        inputs: Number of uint8 values in a window in the order of a pose; 0 if no step orders a window.
+        results: Number of int32 output channels.
+        sums: Number of int32 output channels of a group.
+        filters: Number of filters, with an int32 start of the sum each; an expanded filter counts once per pose.
+        kernel: Number of expanded weights, uint8; 0 if weights are not expanded.
+        plane_places: Number of kernel positions of planes, with an int32 weight each.
+        lines: Number of uint8 values in the rows under the kernel, for a tile of output columns.
+        tile: Number of output columns of a tile, with an int32 sum and an int32 result each.
+    """
+
+    window: int = 1
+    inputs: int = 0
+    results: int = 1
+    sums: int = 1
+    filters: int = 1
+    kernel: int = 0
+    plane_places: int = 1
+    lines: int = 1
+    tile: int = 1
+
+    @property
+    def size(self) -> int:
+        """Total size in bytes; blocks and planes are not on the stack at the same time."""
+        blocks = self.window + self.inputs + self.kernel + 4 * (self.results + self.sums + self.filters)
+        planes = self.lines + 4 * (self.plane_places + 2 * self.tile)
+        return max(blocks, planes)
+
+
+def fast_buffers(plan: IntegerPlan) -> FastBuffers:
+    """Return the stack buffers of the C code that is optimised for speed, each as large as the largest step needs."""
+    has_expanded_kernels = is_expanded(plan)
+    sizes = [FastBuffers()]
+    for step in plan.steps:
+        filters, channels, rows, columns = step.form.shape
+        if step.target is None or step.kind is not StepKind.CONVOLUTION:
+            continue
+        places = rows * columns
+        if reads_planes(plan, step):
+            tile = tile_columns(plan, step)
+            width = (tile * step.pool_window[1] - 1) * step.form.stride + columns
+            sizes.append(FastBuffers(plane_places=places, lines=rows * width, tile=tile))
+            continue
+        groups = _groups(plan, step)
+        outputs = plan.maps[step.target].shape[0]
+        weights = places * channels  # of a filter
+        sizes.append(FastBuffers(window=weights * groups, results=outputs, sums=outputs // groups, filters=filters))
+        if has_expanded_kernels:
+            sizes.append(FastBuffers(filters=outputs, kernel=weights * outputs))
+        if groups > 1 or (step.form.poses > 1 and not has_expanded_kernels):
+            sizes.append(FastBuffers(inputs=weights))
+    return FastBuffers(*map(max, zip(*map(astuple, sizes), strict=True)))

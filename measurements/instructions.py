@@ -1,0 +1,201 @@
+"""Measure the instructions of the exported C on emulated chips, and fit the coefficients of ``chips.toml``.
+
+Networks with random weights are drawn from the shipped spaces, some for the fit and others to judge it. An image of
+each network runs on an emulated chip; a row of the results is a network on a core, with instructions (AVR: cycles) of
+the C for size (``-Os``) and for speed (``-O2``). The coefficients minimise the squares of the relative errors and are
+not negative. ``--judge`` prints the errors for the other networks. Requires the cross compilers and emulators that
+CONTRIBUTING lists, and ``qemu-system-arm`` with the boards ``mps2-an385`` and ``mps2-an386``.
+
+With ``--packed``, networks of the other set run with weights of 3, 5 and 6 bits instead, and the additional
+instructions per weight that is unpacked (``Repetitions.unpacked``) are printed.
+
+    python -m measurements.instructions [--measure] [--judge] [--packed]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import astuple, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from harness.exports.c_library import Library
+from harness.exports.emulated import FAMILIES
+from harness.spaces.catalog import space
+from harness.spaces.cores import CORES, Repetitions, repetitions_of
+from harness.spaces.fast_kernels import Optimisation
+from harness.spaces.network import MNIST, analyse
+from harness.spaces.notation import parse_network
+from harness.spaces.space import draw_uniform
+from harness.system.errors import ContentError, DeviceError
+from measurements.exported_c import checked_emulation, random_library
+
+RESULTS = Path(__file__).parent / "results" / "instructions.jsonl"
+_SPACES = ("all", "card", "forms", "minute", "pictures", "posed", "tied", "tiny")
+_MACS = (100_000, 1_500_000)  # least and largest multiply-adds of a network
+_SETS = {"fit": (0, 80), "judged": (1, 30)}  # seed and number of networks of each set
+_PACKED_BITS = (3, 5, 6)  # bits of a weight in the measurement of packed weights
+_PACKED_NETWORKS = 4  # networks in this measurement
+_JUDGED_ONLY = ("cortex-m3",)  # cores without a fit: the Cortex-M3 has the coefficients of the Cortex-M4
+_ARM = FAMILIES["Cortex-M0"]
+_RISC_V = FAMILIES["RV32IMC"]
+_AVR = FAMILIES["ATmega328P"]
+_RV32EC = tuple(flag.replace("rv32imc", "rv32ec").replace("ilp32", "ilp32e") for flag in _RISC_V.flags)
+
+
+def _board(core: str, board: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return flags of the compiler and command of the emulator for a Cortex-M on a board of Arm."""
+    flags = tuple(flag.replace("cortex-m0", core) for flag in _ARM.flags)
+    emulator = ("qemu-system-arm", "-M", board, "-semihosting", "-nographic", "-icount", "shift=0", "-kernel")
+    return flags, emulator
+
+
+_M3, _M3_BOARD = _board("cortex-m3", "mps2-an385")
+_M4, _M4_BOARD = _board("cortex-m4", "mps2-an386")
+_EMULATED_FAMILIES = {
+    "cortex-m0": _ARM,
+    "rv32imc": _RISC_V,
+    "cortex-m3": replace(_ARM, flags=_M3, emulator=_M3_BOARD),
+    "cortex-m4": replace(_ARM, flags=_M4, emulator=_M4_BOARD),
+    "rv32ec": replace(_RISC_V, flags=_RV32EC, link_flags=(*_RISC_V.link_flags, "-march=rv32eac")),
+    # More memory than an ATmega328P, so that images of MNIST fit.
+    "avr": replace(
+        _AVR,
+        flags=("-mmcu=atmega1284p", "-DHARNESS_NEAR_FLASH"),  # addresses as on the ATmega328P
+        emulator=("simavr", "-m", "atmega1284p", "-f", "16000000"),
+        ram_bytes=16_384,
+        flash_bytes=131_072,
+    ),
+}
+
+
+def draw_networks() -> Iterator[tuple[str, str, Library]]:
+    """Yield set, text and C of each network, drawn from the spaces in turn; no two networks have the same steps."""
+    known: set[tuple[str, ...]] = set()
+    for name, (seed, count) in _SETS.items():
+        rng = random.Random(seed)
+        index = 0
+        while index < count:
+            network = draw_uniform(space(_SPACES[index % len(_SPACES)], MNIST), rng, 20_000).architecture
+            analysis = analyse(network, MNIST)
+            # Dropout and bars are no part of the plan.
+            steps = tuple(op for op in str(network).split() if op != "|" and not op.startswith("dropout"))
+            if not _MACS[0] <= analysis.macs <= _MACS[1] or analysis.plan.missing or steps in known:
+                continue
+            try:
+                library = random_library(network)
+            except ContentError:
+                continue  # the sums of these random weights exceed 32 bits
+            known.add(steps)
+            index += 1
+            yield name, str(network), library
+
+
+def measure() -> None:
+    """Measure all networks on all cores and append the rows that the results lack."""
+    text = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
+    known = {(row["architecture"], row["core"]) for row in map(json.loads, text.splitlines())}
+    networks = list(draw_networks())
+    for core, family in _EMULATED_FAMILIES.items():
+        for name, network, library in networks:
+            if (network, core) in known or (name == "fit" and core in _JUDGED_ONLY):
+                continue
+            row: dict[str, str | int] = {"set": name, "core": core, "architecture": network}
+            try:
+                for optimise in Optimisation:
+                    row[optimise.value] = checked_emulation(replace(library, optimise=optimise), family).work
+            except DeviceError as error:
+                row["unknown"] = error.message
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def rows_of(name: str, core: str) -> list[dict[str, Any]]:
+    """Return the rows of a set and a core, without networks that do not fit the emulated chip."""
+    rows = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
+    return [row for row in rows if (row["set"], row["core"]) == (name, core) and "unknown" not in row]
+
+
+def _fit(core: str, optimise: Optimisation) -> str:
+    """Return the coefficients of a core as a line of ``chips.toml``, and print the errors."""
+    rows = rows_of("fit", core)
+    works = [astuple(repetitions_of(analyse(parse_network(row["architecture"]), MNIST).plan, optimise)) for row in rows]
+    # Rows are divided by the measured number, so that the relative error is minimised; columns by the largest value.
+    shares = np.array(works) / np.array([[row[optimise.value]] for row in rows])
+    scales = np.maximum(shares.max(0), np.finfo(float).tiny)
+    columns = shares / scales
+
+    def coefficients(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        solution: npt.NDArray[np.float64] = nnls(table, np.ones(len(table)), maxiter=10_000)[0]
+        return solution
+
+    # The error for each network of a fit to the other networks.
+    left_out = [abs(row @ coefficients(np.delete(columns, index, 0)) - 1) for index, row in enumerate(columns)]
+    print(f"# {core}, {optimise}, {len(rows)} networks, each left out of a fit: {_errors(np.array(left_out))}")
+    cycles = coefficients(columns) / scales
+    pairs = zip(fields(Repetitions), cycles, strict=True)
+    return ", ".join(f"{field.name} = {value:.4g}" for field, value in pairs if value)
+
+
+def _errors(errors: npt.NDArray[np.float64]) -> str:
+    """Return median and largest error, and the number of errors below 10 %, as text."""
+    below = np.count_nonzero(errors < 0.1)
+    return f"median {np.median(errors):.1%}, largest {errors.max():.1%}, below 10 % {below} of {len(errors)}"
+
+
+def errors(core: str, optimise: Optimisation, name: str = "judged") -> npt.NDArray[np.float64]:
+    """Return the relative errors of the estimates in ``chips.toml`` for the networks of a set."""
+    estimates = []
+    for row in rows_of(name, core):
+        analysis = analyse(parse_network(row["architecture"]), MNIST)
+        cycles = CORES[core].cycles_per_image(analysis.plan, analysis.macs, optimise)
+        estimates.append(cycles / row[optimise.value])
+    return abs(np.array(estimates) - 1)
+
+
+def measure_packed(core: str) -> None:
+    """Print the additional instructions, or cycles, per unpacked weight for networks of the judged set on a core.
+
+    Networks that are too large or too slow for the emulated chip are left out.
+    """
+    extra = []
+    for row in rows_of("judged", core)[:_PACKED_NETWORKS]:
+        architecture = parse_network(row["architecture"])
+        for bits in _PACKED_BITS:
+            library = random_library(architecture, bits)
+            try:
+                result = checked_emulation(library, _EMULATED_FAMILIES[core])
+            except DeviceError as error:
+                print(f"{core}, {bits} bits, {architecture}: {error.message}")
+                continue
+            unpacked = repetitions_of(library.network.plan, Optimisation.SIZE).unpacked
+            extra.append((result.work - row[Optimisation.SIZE.value]) / unpacked)
+            print(f"{core}, {bits} bits, {unpacked:,} weights: {extra[-1]:.2f} per weight; code {result.code_bytes}")
+    print(f"{core}: median {np.median(extra):.4g} per weight", flush=True)
+
+
+def main() -> None:
+    """Measure, fit or judge."""
+    if "--packed" in sys.argv:
+        for core in _EMULATED_FAMILIES:
+            measure_packed(core)
+        return
+    if "--measure" in sys.argv:
+        measure()
+    for core in _EMULATED_FAMILIES:
+        for optimise in Optimisation:
+            if "--judge" in sys.argv:
+                print(f"{core}, {optimise}: {_errors(errors(core, optimise))}")
+            elif core not in _JUDGED_ONLY:
+                print(f"cycles = {{ {_fit(core, optimise)} }}")
+
+
+if __name__ == "__main__":
+    main()

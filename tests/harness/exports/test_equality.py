@@ -1,0 +1,439 @@
+"""All logits of a network in C equal the reference, with several compilers, sanitizers and emulated chips."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from harness.data.datasets import dataset
+from harness.data.training_images import ImageData, load
+from harness.evidence.evaluation import network_of
+from harness.evidence.record import read, read_recorded
+from harness.exports import emulated
+from harness.exports.c_library import Library, files_of
+from harness.exports.compiled import compile_runner, run_logits, write_files
+from harness.exports.emulated import FAMILIES, PASSES, Family, chip_costs, emulate
+from harness.spaces.catalog import SPACES, space
+from harness.spaces.cores import CORES
+from harness.spaces.fast_kernels import Optimisation
+from harness.spaces.integer_plan import integer_plan
+from harness.spaces.network import MNIST, Task
+from harness.spaces.notation import parse_network
+from harness.spaces.space import draw_uniform
+from harness.system.errors import DeviceError, HarnessError
+from harness.training.integer import integer_logits, integer_network, integers_of, map_scales
+from harness.training.torch_network import Images
+from tests.browser import skip_or_fail
+from tests.conftest import REPOSITORY
+from tests.harness.exports.test_c_library import library_of, trained
+
+RECORD = "eab8ffbcd93d-a58909f48ce2-mnist-99_4.json"
+SMALL = Task((1, 10, 10), 4)
+COMPARED_IMAGES = 1_000
+# The network needs less than the 2,048 bytes of the ATmega328P; 200 such images fit into the flash.
+SMALL_NETWORK = "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv3x3(8, poses=4) bn relu | gap | linear(4)"
+CHIP_IMAGES = 25
+# Stack of a convolution: a window, the numbers of the window (16 bits), results (32 bits), and the orders of the poses.
+BUFFERS = {"posed": 108 + 2 * 108 + 4 * 32 + 8 * 9 + 64, "small": 72 + 2 * 72 + 4 * 8 + 8 * 9 + 64}
+BUFFERS["packed"] = BUFFERS["small"]
+
+
+def needs(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            skip_or_fail(f"{program} is not installed")
+
+
+@pytest.fixture(scope="module")
+def mnist(request: pytest.FixtureRequest) -> ImageData:
+    """MNIST if a copy is available, else the 5,000 images of a library."""
+    try:
+        return load("mnist", request.getfixturevalue("mnist_folder"))
+    except pytest.skip.Exception:
+        return load("mnist-5k")
+
+
+@pytest.fixture(scope="module")
+def posed(mnist: ImageData) -> Library:
+    """The certified network of 1,462 parameters, converted to integers after training, with training images."""
+    records = REPOSITORY / "records"
+    evidence = read(records / RECORD)
+    spec = dataset("mnist")
+    network = network_of(read_recorded(records, evidence, 2), spec.task)
+    plan = integer_plan(evidence.architecture.ops, spec.task.input_shape)
+    pixels = mnist.train_images[:COMPARED_IMAGES]
+    labels = torch.as_tensor(mnist.train_labels[:COMPARED_IMAGES]).long()
+    scales = map_scales(network, plan, Images(pixels, labels, spec.mean, spec.std))
+    integers = integer_network(network, plan, spec.mean, spec.std, scales)
+    examples = mnist.train_images[:CHIP_IMAGES].numpy()
+    return Library(network=integers, dataset=spec, examples=examples, name="posed")
+
+
+@pytest.fixture(scope="module")
+def answers(posed: Library, mnist: ImageData) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Training images with their logits."""
+    pixels = mnist.train_images[:COMPARED_IMAGES].numpy()
+    return pixels, integer_logits(posed.network, pixels)
+
+
+@pytest.fixture(scope="module")
+def small() -> Library:
+    return small_library(weight_bits=8)
+
+
+@pytest.fixture(scope="module")
+def packed() -> Library:
+    return small_library(weight_bits=5)
+
+
+def small_library(weight_bits: int) -> Library:
+    _, images, integers = trained(parse_network(SMALL_NETWORK, SMALL), SMALL, weight_bits=weight_bits)
+    pixels = images.pixels.numpy()[:15]
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (CHIP_IMAGES - len(pixels), *SMALL.input_shape), dtype=np.uint8)
+    return replace(library_of(integers, SMALL, pixels), examples=np.concatenate([pixels, noise]))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("optimise", Optimisation)
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        pytest.param("gcc", ("-O0",), marks=pytest.mark.slow),
+        ("gcc", ("-O3",)),
+        pytest.param("clang", ("-O0",), marks=pytest.mark.slow),
+        ("clang", ("-O3",)),
+        ("gcc", ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")),
+    ],
+)
+def test_compilers_give_all_logits_of_the_reference(
+    posed: Library, answers: Any, compiler: str, flags: tuple[str, ...], optimise: Optimisation, tmp_path: Path
+):
+    needs(compiler)
+    # Sanitizers multiply the time of an image.
+    count = 100 if "-fno-sanitize-recover" in flags else COMPARED_IMAGES
+    pixels, logits = (array[:count] for array in answers)
+    write_files(replace(posed, optimise=optimise), tmp_path)
+
+    program = compile_runner(tmp_path, posed.name, compiler, flags)
+
+    assert np.array_equal(run_logits(program, pixels, 10), logits)
+
+
+# Images for which each space is designed; MNIST by default.
+TASKS = {
+    "forms-series": Task((1, 1, 40), 10),
+    "forms-small": Task((4, 3, 3), 6),
+    "large": Task((3, 48, 52), 5),
+    "pictures": Task((3, 20, 24), 7),
+    "series": Task((2, 1, 60), 4),
+    "small": Task((1, 8, 8), 10),
+}
+BATCHES = 4
+RANDOM_NETWORKS = 200
+RUN = """\
+static int run_{name}(void)
+{{
+    uint8_t *arena = malloc({macro}_ARENA_BYTES), *pixels = malloc({bytes});
+    int32_t logits[{macro}_CLASSES];
+    for (int image = 0; image < {count}; image++) {{
+        if (fread(pixels, 1, {bytes}, stdin) != {bytes})
+            return 1;
+        {name}_logits(arena, pixels, logits);
+        fwrite(logits, sizeof logits[0], {macro}_CLASSES, stdout);
+    }}
+    free(arena);
+    free(pixels);
+    return 0;
+}}
+"""
+
+
+def random_library(number: int, optimise: Optimisation) -> tuple[Library, npt.NDArray[np.uint8]]:
+    """Draw a network with an integer form from a shipped space, and return the network in integers with images."""
+    name = sorted(SPACES)[number % len(SPACES)]
+    task = TASKS.get(name, MNIST)
+    rng = random.Random(number)
+    architecture = draw_uniform(space(name, task), rng).architecture
+    while integer_plan(architecture.ops, task.input_shape).missing:
+        architecture = draw_uniform(space(name, task), rng).architecture
+    _, images, integers = trained(architecture, task, number, count=12, passes=5)
+    pixels = images.pixels.numpy()[:4]
+    return replace(library_of(integers, task, pixels), name=f"net{number}", optimise=optimise), pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimise", Optimisation)
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizers(
+    batch: int, optimise: Optimisation, tmp_path: Path
+):
+    networks = [random_library(number, optimise) for number in range(batch, RANDOM_NETWORKS, BATCHES)]
+    # The arena of each network is on the heap, so that the sanitizer checks both ends.
+    includes = ["#include <stdio.h>", "#include <stdlib.h>"]
+    functions = []
+    for library, pixels in networks:
+        header = tmp_path / "src" / f"{library.name}.h"
+        write_files(library, tmp_path)
+        includes.append(f'#include "{header.name}"')
+        sizes = {"bytes": pixels[0].size, "count": len(pixels)}
+        functions.append(RUN.format(name=library.name, macro=library.name.upper(), **sizes))
+    calls = " || ".join(f"run_{library.name}()" for library, _ in networks)
+    main = "\n".join([*includes, *functions, f"int main(void)\n{{\n    return {calls};\n}}\n"])
+    (tmp_path / "main.c").write_text(main)
+    sources = [f"src/{library.name}.c" for library, _ in networks]
+    flags = ["-std=c99", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
+    subprocess.run(["cc", *flags, "-Isrc", "-o", "run", "main.c", *sources], cwd=tmp_path, check=True)
+
+    images = b"".join(pixels.transpose(0, 2, 3, 1).tobytes() for _, pixels in networks)
+    run = subprocess.run([tmp_path / "run"], input=images, capture_output=True, check=False)
+
+    assert (run.returncode, run.stderr) == (0, b"")
+    logits = np.frombuffer(run.stdout, np.int32)
+    for library, pixels in networks:
+        expected = integer_logits(library.network, pixels).ravel()
+        assert np.array_equal(logits[: expected.size], expected), library.name
+        logits = logits[expected.size :]
+    assert logits.size == 0
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("optimise", Optimisation)
+def test_plain_filters_beside_poses_have_no_undefined_behaviour(optimise: Optimisation, tmp_path: Path):
+    needs("clang")
+    library, pixels = random_library(12, optimise)
+    write_files(library, tmp_path)
+    # Unlike GCC, clang checks offsets of null pointers.
+    program = compile_runner(tmp_path, library.name, "clang", ("-fsanitize=undefined", "-fsanitize-trap=undefined"))
+
+    assert np.array_equal(run_logits(program, pixels, 10), integer_logits(library.network, pixels))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("fixture", "chip"),
+    [
+        ("posed", "Cortex-M0"),
+        ("posed", "RV32IMC"),
+        *((name, chip) for name in ("small", "packed") for chip in FAMILIES),
+    ],
+)
+def test_emulated_chips_give_all_logits_of_the_reference(request: pytest.FixtureRequest, fixture: str, chip: str):
+    library: Library = request.getfixturevalue(fixture)
+    family = FAMILIES[chip]
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
+
+    emulation = emulate(library, library.examples, family)
+
+    assert np.array_equal(emulation.logits, integer_logits(library.network, library.examples))
+    assert emulation.logits.shape[0] == CHIP_IMAGES
+    assert 0 < emulation.stack_bytes - BUFFERS[fixture] < 200
+    assert 1_000 < emulation.code_bytes < 5_000
+
+
+# At most this many instructions for a multiply-add of the certified network, and bytes of code and stack.
+LIMITS = {"Cortex-M0": (7.5, 4_500, 1_500), "RV32IMC": (6.0, 4_500, 1_500)}
+POSED_MACS = 1_580_864
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("fixture", "chip"), [*(("posed", chip) for chip in LIMITS), *(("small", chip) for chip in FAMILIES)]
+)
+def test_code_for_speed_gives_all_logits_within_limits(request: pytest.FixtureRequest, fixture: str, chip: str):
+    library = replace(request.getfixturevalue(fixture), optimise=Optimisation.SPEED)
+    library = replace(library, examples=library.examples[:5])
+    family = FAMILIES[chip]
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
+
+    emulation = emulate(library, library.examples, family)
+
+    assert np.array_equal(emulation.logits, integer_logits(library.network, library.examples))
+    if fixture == "posed":
+        figures = (emulation.work / POSED_MACS, emulation.code_bytes, emulation.stack_bytes)
+        assert all(figure <= limit for figure, limit in zip(figures, LIMITS[chip], strict=True)), figures
+        core = CORES[{"Cortex-M0": "cortex-m0", "RV32IMC": "rv32imc"}[chip]]
+        estimate = core.cycles_per_image(library.network.plan, POSED_MACS, Optimisation.SPEED)
+        assert emulation.work == pytest.approx(estimate, rel=0.1)
+
+
+DEPTHWISE_MACS = 521_208
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("chip", "most_work_per_mac"), [("Cortex-M0", 12), ("RV32IMC", 8.3)])
+def test_code_for_speed_of_depthwise_network_is_small(mnist: ImageData, chip: str, most_work_per_mac: float):
+    family = FAMILIES[chip]
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
+    records = REPOSITORY / "records"
+    evidence = read(records / "561d35eb961d-702cde2c2b8b-mnist-98.json")
+    spec = dataset("mnist")
+    integers = integers_of(network_of(read_recorded(records, evidence, 0), spec.task), evidence.architecture, spec)
+    pixels = mnist.train_images[:1].numpy()
+    library = Library(network=integers, dataset=spec, examples=pixels, optimise=Optimisation.SPEED)
+
+    emulation = emulate(library, pixels, family)
+
+    assert np.array_equal(emulation.logits, integer_logits(integers, pixels))
+    assert emulation.work <= most_work_per_mac * DEPTHWISE_MACS
+    assert emulation.code_bytes <= 4_500
+
+
+# A pass has two instructions or six cycles. SysTick ticks at 16 MHz: 62.5 instructions of a nanosecond.
+TICKS = {"Cortex-M0": 2 * PASSES / 62.5, "RV32IMC": 2 * PASSES, "ATmega328P": 6 * PASSES / 1024}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("chip", FAMILIES)
+def test_clock_of_chip_agrees_with_loop_of_known_length(small: Library, chip: str):
+    family = FAMILIES[chip]
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
+
+    single = emulate(small, small.examples[:1], family)
+    several = emulate(small, small.examples[:8], family)
+
+    assert single.loop_ticks == pytest.approx(TICKS[chip], abs=4)
+    # The work per image differs a little, because different numbers are clipped.
+    assert several.work == pytest.approx(single.work, rel=0.05)
+    # A multiply-add takes several instructions.
+    macs = 10 * 10 * 8 * 9 + 5 * 5 * 8 * 72
+    assert 5 * macs < several.work < 250 * macs
+
+
+def write_behind_padding(library: Library, folder: Path) -> None:
+    """Write a C library whose constants on AVR are beyond the first 64 kB."""
+    write_files(library, folder)
+    source = folder / "src" / f"{library.name}.c"
+    # Compilers may emit variables in reverse order, so the padding is at both ends.
+    before, after = (
+        "".join(
+            f"__attribute__((used)) static const char {end}_{index}[30000] PROGMEM = {{ 1 }};\n" for index in range(3)
+        )
+        for end in ("before", "after")
+    )
+    source.write_text(f"#include <avr/pgmspace.h>\n{before}{source.read_text()}{after}")
+
+
+NAMES_ON_AVR = """
+#include <avr/interrupt.h>
+#include <avr/pgmspace.h>
+#include <avr/sleep.h>
+#include "{library}.h"
+int main(void)
+{{
+    char name[{macro}_NAME_BYTES], *letter;
+    int label;
+    UCSR0B = 8;
+    for (label = 0; label < {macro}_CLASSES; label++) {{
+        {macro}_COPY_NAME(name, label);
+        for (letter = name; *letter; letter++) {{ while (!(UCSR0A & 32)) {{ }} UDR0 = *letter; }}
+        while (!(UCSR0A & 32)) {{ }}
+        UDR0 = label + 1 < {macro}_CLASSES ? ';' : 10;
+    }}
+    cli();
+    sleep_mode();
+}}
+"""
+
+
+@pytest.mark.parametrize("chip", ["atmega328p", "atmega2560"])
+def test_avr_copies_class_names(small: Library, chip: str, tmp_path: Path):
+    needs("avr-gcc", "simavr")
+    names = tuple(f"name {index}" for index in range(small.dataset.classes))
+    library = replace(small, dataset=replace(small.dataset, class_names=names))
+    (write_files if chip == "atmega328p" else write_behind_padding)(library, tmp_path)
+    (tmp_path / "main.c").write_text(NAMES_ON_AVR.format(library=library.name, macro=library.name.upper()))
+    sources = ["main.c", f"src/{library.name}.c"]
+    subprocess.run(["avr-gcc", f"-mmcu={chip}", "-Os", "-Isrc", "-o", "names", *sources], cwd=tmp_path, check=True)
+
+    command = ["simavr", "-m", chip, "-f", "16000000", "names"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+
+    assert ";".join(names) in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("optimise", Optimisation)
+def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation):
+    needs("avr-gcc", "simavr")
+    library = replace(small, examples=small.examples[:2], optimise=optimise)
+    family = replace(
+        FAMILIES["ATmega328P"],
+        flags=("-mmcu=atmega2560",),
+        emulator=("simavr", "-m", "atmega2560", "-f", "16000000"),
+        ram_bytes=8_192,
+        flash_bytes=262_144,
+    )
+
+    emulation = emulate(library, library.examples, family, "-Os", write_behind_padding)
+
+    assert np.array_equal(emulation.logits, integer_logits(library.network, library.examples))
+
+
+@pytest.mark.nightly
+def test_folder_states_costs_on_each_chip(small: Library):
+    for family in FAMILIES.values():
+        needs(f"{family.tool_prefix}-gcc", family.emulator[0])
+    library = replace(small, examples=small.examples[:2])
+
+    costs = chip_costs(library)
+
+    assert costs.keys() == FAMILIES.keys()
+    assert {"code_bytes", "stack_bytes", "cycles"} < costs["ATmega328P"].keys()
+    text = files_of(replace(library, chips=costs))["README.md"]
+    assert f"{costs['RV32IMC']['instructions']:,} instructions per image" in text
+
+
+def test_chip_without_tools_is_reported_as_unmeasured(small: Library, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+
+    costs = chip_costs(small)
+
+    assert costs["Cortex-M0"] == {"unknown": "arm-none-eabi-gcc is not installed"}
+    files = files_of(replace(small, chips=costs))
+    assert "- ATmega328P: not measured (avr-gcc is not installed)." in files["README.md"]
+
+
+def test_chip_is_named_on_stderr_before_measurement(
+    small: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    texts = []
+
+    def refuse(library: Library, pixels: Any, family: Family) -> None:
+        texts.append(capsys.readouterr().err)
+        raise DeviceError("it is not measured here")
+
+    monkeypatch.setattr(emulated, "emulate", refuse)
+    missing = FAMILIES["RV32IMC"].emulator[0]
+    monkeypatch.setattr(shutil, "which", lambda program: None if program == missing else program)
+
+    chip_costs(small)
+
+    assert ["Cortex-M0" in texts[0], "ATmega328P" in texts[1]] == [True, True]
+    assert [text.count("\n") for text in texts] == [1, 1]
+
+
+@pytest.mark.nightly
+def test_network_too_large_for_chip_is_refused_with_bytes(posed: Library):
+    needs("avr-gcc", "simavr")
+
+    with pytest.raises(DeviceError, match=r"[45],\d{3} bytes of RAM or more, the chip has 2,048"):
+        emulate(posed, posed.examples[:1], FAMILIES["ATmega328P"])
+
+
+@pytest.mark.nightly
+def test_different_logits_on_a_chip_raise_error(small: Library, monkeypatch: pytest.MonkeyPatch):
+    needs("arm-none-eabi-gcc", "qemu-system-arm")
+    library = replace(small, examples=small.examples[:1])
+    monkeypatch.setattr(emulated, "integer_logits", lambda network, pixels: integer_logits(network, pixels) + 1)
+
+    with pytest.raises(HarnessError, match="an emulated Cortex-M0 differ"):
+        chip_costs(library)
