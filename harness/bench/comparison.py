@@ -394,7 +394,6 @@ class _Pair(NamedTuple):
 
 
 def _tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[_Pair]:
-    """Return the tests of the pairs of methods for all scores; the correction is over all tests together."""
     pairs = [_tested_pair(scores[when], when, first, second) for when, (first, second) in product(scores, method_pairs)]
     # Holm's step-down procedure.
     largest = 0.0
@@ -405,7 +404,6 @@ def _tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> li
 
 
 def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, second: str) -> _Pair:
-    """Return the test of two methods by a score, not yet corrected."""
     differences = np.array(scores[first]) - np.array(scores[second])
     low, high = map(float, _interval(lambda rows: differences[rows].mean(axis=1), len(differences)))
     difference = math.fsum(differences) / len(differences)
@@ -518,7 +516,6 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
 
 
 def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
-    """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
     answer_hashes = [trace.answers[-1].hash for trace in traces if trace.answers and trace.answers[-1].hash]
     misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.hashes_at_target]
     return {
@@ -666,14 +663,12 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
 
 
 def _ranked(scores: Any) -> Any:
-    """Return ranks along the axis 1 (methods), 1 for the lowest score; ties get the mean rank."""
     from scipy.stats import rankdata
 
     return rankdata(scores.round(_DECIMALS), axis=1)
 
 
 def _sentences_on_ranks(pairs: Sequence[_Pair]) -> list[str]:
-    """Return sentences that compare the default with the remaining methods by the score over time."""
     groups: dict[str, list[str]] = {"better than": [], "worse than": [], "not shown to differ from": []}
     for pair in pairs:
         if pair.when == OVER_TIME:

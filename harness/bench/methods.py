@@ -117,7 +117,6 @@ _DEFAULT_METHOD = Method(
 
 
 def _variant(name: str, says: str, **changes: bool) -> Method:
-    """Return the default method with changed switches."""
     switches = replace(ALL_ON, **changes)
     return replace(_DEFAULT_METHOD, name=name, says=f"the default, but {says}", switches=switches, is_variant=True)
 
@@ -187,7 +186,6 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
 
 
 def _function(name: str) -> Method:
-    """Return the method of a user-defined function; the module may be in the current folder."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     if re.fullmatch(r"[\w.]+:\w+", name):
@@ -199,7 +197,6 @@ def _function(name: str) -> Method:
 
 
 def _program(text: str) -> Method:
-    """Return the method of a user-defined program, ``NAME=COMMAND``."""
     name, _, command = text.partition("=")
     try:
         words = tuple(shlex.split(command))
@@ -277,7 +274,6 @@ class _Program:
         return b""
 
     def _silence_text(self, elapsed_seconds: float) -> str:
-        """Return the reason of a missing answer, with the last line of the error output."""
         is_late = elapsed_seconds >= self.seconds
         message = f"gave no answer in {self.seconds:g} s" if is_late else "ended without an answer"
         self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - 4096))
@@ -291,7 +287,6 @@ class _Program:
             os.killpg(self.group, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill the process group and close the pipes."""
         self._kill()
         for pipe in (self.stdin, self.stdout):
             with suppress(OSError):

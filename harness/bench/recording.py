@@ -115,7 +115,6 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
 
 
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
-    """Return the keys of ``sizes`` in bands of equal width."""
     low = min(sizes.values())
     extent = max(sizes.values()) - low or 1.0  # with equal sizes, all keys are in the first band
     bands: list[list[str]] = [[] for _ in range(_BANDS)]
@@ -412,7 +411,6 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
 
 
 def _add(state: StudyState, event: Proposal | RunEnded) -> None:
-    """Append an event to the log of a recording, and apply the event to the state."""
     entry = Entry(state.seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
     StudyLog(state.folder).append(entry)
     state.apply(entry)

@@ -129,7 +129,6 @@ class _TableRuns:
         return self._whole((1 - row.validation_accuracy_pct / 100) * self.size)
 
     def _whole(self, errors: float) -> int:
-        """Return a possible number of wrong images: rounded, from 0 to all images."""
         return min(self.size, max(0, round(errors)))
 
     def read(self, job: Job, repeat: int) -> RunOutcome:
@@ -386,7 +385,6 @@ def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask
 
 
 def _code_sha256() -> str:
-    """Return the digest of everything that may change a repeat: sources, shipped data, versions of libraries."""
     root = Path(__file__).resolve().parents[2]
     code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
     for path in sorted([*root.glob("harness/**/*"), *root.glob("harness/spaces/declared/*")]):
@@ -463,7 +461,6 @@ class _HalvingRule:
         self.ranks = defaultdict[int, list[tuple[bool, float]]](list)
 
     def is_hopeless(self, result: Result) -> bool:
-        """Add a run, which has reached a rung, to the runs at this rung, and return whether to stop the run."""
         validation = result.required_validation
         rank = (True, validation.wrong / validation.images)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
@@ -504,7 +501,6 @@ class _Watch:
             self.search.interrupted = True
 
     def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
-        """Count the ended runs."""
         if isinstance(entry.event, RunEnded):
             self.runs += 1
 
@@ -613,7 +609,6 @@ _PREPARED: tuple[Comparison, _Read] | None = None  # set once in each process of
 
 
 def _prepare(comparison: Comparison, table: Table) -> None:
-    """Initialise a process of the pool."""
     global _PREPARED
     _PREPARED = comparison, _TableRuns(table, comparison.spread or "pooled").read
 

@@ -248,7 +248,6 @@ class Table:
         return math.floor(100 * quantile + 1e-9) / 100
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
-        """Return the accuracies of the runs of each network at a rung, by hash."""
         return {key: [run[rung].validation_accuracy_pct for run in runs.values()] for key, runs in self.runs.items()}
 
     def summary(self) -> dict[str, Any]:
@@ -335,7 +334,6 @@ def number_text(number: float | None, digits: str) -> str:
 
 
 def _contents(table: Table) -> dict[str, bytes]:
-    """Return the contents of the files of a table, by name."""
     digest = hashlib.sha256(table.content).hexdigest()
     facts_file = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
     document = asdict(facts_file)

@@ -271,7 +271,6 @@ def _tables(names: Sequence[str]) -> list[Table]:
 
 
 def _folder_name(contests: Sequence[Contest]) -> str:
-    """Return the default folder of the results, with a hash of the designs."""
     first = contests[0].comparison
     name = first.table or first.task.study.space
     if len(contests) > 1:

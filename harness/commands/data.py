@@ -37,7 +37,6 @@ def data() -> None:
 
 
 def _dataset(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the argument DATASET and the option ``--dataset`` to a command."""
     help_text = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
     return options.dataset_as_argument(
         click.option("--dataset", default="mnist", type=DATASET, help=help_text)(command)

@@ -205,7 +205,6 @@ def _text(record: Record, seeds: Sequence[Evaluation], document: dict[str, Any])
 
 
 def _class_rows(record: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Return the scores of each class over the predictions of all seeds, with the names of the classes."""
     import numpy as np
 
     confusion = np.sum([item.confusion for item in seeds], axis=0).tolist()

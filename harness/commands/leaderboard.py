@@ -152,7 +152,6 @@ def leaderboard(
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
-    """Return the inconsistencies of the evidence, a line each; ``anchor`` is a published commit to compare with."""
     from harness.evidence.consistency import faults
 
     with busy("checking records, weights, ledger, log and git history"):
@@ -267,7 +266,6 @@ def _print_tables(output: Console, tables: _Tables, names: Mapping[str, str], is
 
 
 def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
-    """Print all columns separated by tabs, a line per row, for programs."""
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
               "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
     # Added later, after the name, because programs may read columns by position.
@@ -280,7 +278,6 @@ def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> N
 
 
 def _field_text(value: object) -> str:
-    """Return a value as text; nine significant digits of a float hide binary rounding errors."""
     if isinstance(value, float):
         return f"{value:.9g}"
     return "" if value is None else str(value)

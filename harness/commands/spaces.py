@@ -123,7 +123,6 @@ def check(file: str, as_json: bool) -> None:
 
 
 def _facts(definition: SearchSpace) -> dict[str, Any]:
-    """Return the properties of a space as JSON values."""
     return {
         "name": definition.name,
         "hash": definition.hash,
@@ -159,7 +158,6 @@ def _counted(
 
 
 def _rejection_lines(rejections: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return three lines for each reason of rejection: number and reason, the text of a network, its message."""
     lines = []
     for rejection in rejections:
         why = "layers do not fit together" if rejection["reason"] == "shape" else f"by {rejection['reason']}"

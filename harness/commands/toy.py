@@ -88,7 +88,6 @@ def toy(
 
 
 def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mapping[str, float]) -> str:
-    """Return the gradients of all sources, one line per weight, and the largest differences from the chain rule."""
     lines = ["Check: chain rule, autograd (float64), central differences", ""]
     for name in by_source["chain_rule"]:
         lines.append("  ".join(["", name, *(f"{values[name]:+.15f}" for values in by_source.values())]))
@@ -138,7 +137,6 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
 
 
 def _write(out: str) -> list[Path]:
-    """Write the files of the toy, all or none, and return the paths; the files show the default learning rates."""
     if not out:
         raise UsageError("--out '': a folder is required; . is the current folder")
     check_writable(Path(out))

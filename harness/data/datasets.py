@@ -306,7 +306,6 @@ def number_properties(spec: Dataset) -> dict[str, str]:
 
 
 def _known_datasets() -> dict[str, Dataset]:
-    """Return the data sets of ``datasets.toml`` by name; the keys are the attributes of `Dataset`."""
     datasets = {}
     for name, table in tomllib.loads(Path(__file__).with_name("datasets.toml").read_text(encoding="utf-8")).items():
         files = [DataFile(file["name"], file.get("sha256"), file["gzip_md5"]) for file in table.pop("all_files", ())]

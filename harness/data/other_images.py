@@ -225,7 +225,6 @@ def _digit_image(path: Path, numbers: Array) -> _OwnImage:
 
 
 def _border(grey: Array) -> float:
-    """Return the median shade of the outermost pixels."""
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 

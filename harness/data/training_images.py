@@ -192,7 +192,6 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
 
 
 def _members(labels: Sequence[int], tag: str) -> dict[int, list[int]]:
-    """Return the indices of each class, ordered by SHA-256 of ``"{tag}:{index}"``, which cannot be manipulated."""
     members: dict[int, list[int]] = {}
     for index in sorted(range(len(labels)), key=lambda index: hashlib.sha256(f"{tag}:{index}".encode()).digest()):
         members.setdefault(labels[index], []).append(index)
@@ -331,7 +330,6 @@ def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
 
 
 def _has_its_content(spec: Dataset, folder: Path) -> bool:
-    """Return whether the stored arrays of a user data set have the hash in its facts."""
     arrays = []
     for file in OWN_FILES:
         with np.load(folder / file) as archive:

@@ -449,7 +449,6 @@ def _effective_bound_pct(
 
 
 def _freedom_correction(images: int, freedom: int, confidence: float) -> float:
-    """Return ``(t(images - 1) / t(freedom))^2``, by which few degrees of freedom lower the effective number."""
     return (statistics.quantile(confidence, images - 1) / statistics.quantile(confidence, freedom)) ** 2
 
 
@@ -517,7 +516,6 @@ class _Components(NamedTuple):
 
     @property
     def whole_freedom(self) -> int:
-        """Degrees of freedom rounded down: quantiles are cached by integer, and fewer degrees are conservative."""
         return max(1, math.floor(min(self.freedom, 1e9) + 1e-6))
 
 

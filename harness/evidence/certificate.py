@@ -119,7 +119,6 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
 
 
 def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float]:
-    """Return ``group_sizes``, ``group_errors`` and ``test_pictures`` of the certificate of a declaration."""
     sizes, errors, pictures = bounds.groups_of(record)
     declared_errors = tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
     return tuple(sizes), declared_errors, pictures
@@ -214,7 +213,6 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
 
 
 def _are_errors_by_group(certificate: Certificate) -> bool:
-    """Return whether ``group_errors`` (seeds, groups) fit into the groups and sum to the errors of each seed."""
     group_errors = certificate.group_errors
     sizes = certificate.group_sizes
     if not sizes:

@@ -132,7 +132,6 @@ def _history_of(folder: Path) -> _History:
 
 
 def _line_of(text: str) -> str:
-    """Return a line of a file in the form in which lines are compared."""
     # A line gains a trailing comma when a list is continued, so the comma is ignored.
     return text.strip().rstrip(",")
 
@@ -156,7 +155,6 @@ def _lost(history: _History) -> Iterator[str]:
 
 
 def _lost_lines(path: Path, commit_of_line: dict[str, str]) -> Iterator[str]:
-    """Yield a fault for each committed line that a file lacks."""
     present_lines = set(map(_line_of, files.log_text(path).split("\n")))
     for line, commit in commit_of_line.items():
         # An empty field may be filled in later: a name, or the search that found the network.
@@ -258,7 +256,6 @@ def _attempt_faults(
 
 
 def _seeds_of(declaration: Attempt | Declaration, record_of: _RecordsByKey) -> list[SeedRun]:
-    """Return the recorded runs of the declared seeds."""
     record = record_of.get(declaration.key)
     return [] if record is None else [run for run in record.seeds if run.index in declaration.indices]
 
@@ -330,7 +327,6 @@ def publish(workspace: Workspace, network: str) -> None:
 
 
 def _publish_record(workspace: Workspace, record: Record, folder: Path) -> None:
-    """Write a record and the weights of its seeds that the workspace has to the folder of the shipped records."""
     for run in record.seeds:
         weights = record_files.weights_path(workspace.records, record, run.index)
         if weights == record_files.kept_weights(workspace.records, record, run.index):

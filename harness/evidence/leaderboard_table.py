@@ -444,7 +444,6 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
 # A live report page requests the rows of all studies repeatedly, and most studies do not change.
 @lru_cache(maxsize=1024)
 def _folded_rows(folder: Path, *file_states: tuple[int, int] | None) -> list[LeaderboardRow]:
-    """Return the rows of a study; ``file_states`` are only a part of the key of the cache."""
     return _rows_of_study(read_state(folder))
 
 
@@ -678,7 +677,6 @@ def shipped_table() -> Path:
 
 
 def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
-    """Return the rows of searches in the shipped table; an edited table cannot state costs or test accuracies."""
     rows = []
     for row in read(path):
         if row.tier is Tier.SEARCHED:

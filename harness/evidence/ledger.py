@@ -87,11 +87,9 @@ class _SeedDeclaration(_LedgerEntry):
 
     @property
     def key(self) -> RowKey:
-        """Identity of the row."""
         return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     def shares_images(self, dataset: str, test_sketch: Iterable[str]) -> bool:
-        """Return whether the declared data set is ``dataset``, or the test images overlap with ``test_sketch``."""
         return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
 
 
@@ -308,7 +306,6 @@ def next_alpha(
 
 
 def _share_of(alpha_left: float, damaged_count: int) -> float:
-    """Return the share of the probability ``alpha_left`` to spend, after each damaged line has spent a share."""
     return max(0.0, round(ALPHA_SHARE * alpha_left * (1 - ALPHA_SHARE) ** damaged_count, 9))
 
 
@@ -431,7 +428,6 @@ def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> flo
 
 
 def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of a new declaration of seeds: row, time, commit, test images and look."""
     look_alpha = _look_alpha_of(path, key, test_sketch)
     fields = {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch, "look_alpha": look_alpha}
     return key._asdict() | fields

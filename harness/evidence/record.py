@@ -228,7 +228,6 @@ def write(folder: Path, record: Record) -> None:
 
 
 def _joined(old_record: Record, record: Record) -> Record:
-    """Return ``record`` with the seeds of both; ``old_record`` has priority, and fills empty fields."""
     return replace(
         record,
         seeds=with_seeds(old_record, *record.seeds).seeds,

@@ -98,7 +98,6 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
-    """Return the folder of the new weight files of a row, which is also locked while seeds of the row are run."""
     key = f"{plan.architecture.hash}-{plan.named_recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
     return workspace.runs / f".verify-{key}"
 
@@ -152,7 +151,6 @@ def _first_unused(record: Record, workspace: Workspace) -> int:
 
 
 def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
-    """Return the seed indices that were run or declared for the rows selected by ``is_meant``."""
     indices: set[int] = set()
     for record in record_files.read_all(workspace.records):
         if is_meant(record):
@@ -279,7 +277,6 @@ def run_seeds(
 
 
 def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folder: Path | None) -> None:
-    """Declare the seeds of a plan that are neither declared nor run; a certification is declared already."""
     if plan.attempt is not None:
         return
     declarations = ledger.read(workspace.ledger).declarations
@@ -343,7 +340,6 @@ class _SeedCollector:
             self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
     def close(self) -> None:
-        """Enter the end of an attempt, computed from the record alone; reruns do not count."""
         attempt = self.plan.attempt
         if attempt is not None and self.ended_attempt is None:
             outcome, bound = bounds.ending(attempt, self.record)
@@ -380,7 +376,6 @@ def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job
 
 
 def _weights_file(folder: Path, index: int) -> Path:
-    """Return the file to which the training of a seed writes its weights, in the folder of ``_folder_of``."""
     return folder / f"seed-{index:04d}.safetensors"
 
 

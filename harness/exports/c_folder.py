@@ -101,7 +101,6 @@ def _origin(network_hash: str, recipe_name: str, seed_index: int | str) -> str:
 
 
 def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:
-    """Return the number of images that the float network classifies wrongly."""
     spec = network.images.dataset
     errors = 0
     batches = zip(torch.split(pixels, _BATCH), torch.split(labels, _BATCH), strict=True)
@@ -234,7 +233,6 @@ def recorded_page(record: Record, index: int, workspace: Workspace, images: Imag
 
 
 def _recorded_integers(record: Record, index: int, workspace: Workspace) -> IntegerNetwork:
-    """Return the integer network of a recorded seed; errors as for ``recorded_page``."""
     spec = dataset(record.dataset)
     weights = read_recorded(workspace.records, record, index)
     return integers_of(network_of(weights, spec.task), record.architecture, spec)

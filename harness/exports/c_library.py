@@ -144,7 +144,6 @@ def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: in
 
 
 def _templates(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of each file that has a template, and the name of the template."""
     yield f"src/{name}.c", "network.c.jinja"
     yield f"src/{name}.h", "network.h.jinja"
     for path in (
@@ -174,7 +173,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _lines(numbers: Sequence[Any], indent: int = 4, count: int = _NUMBERS_A_LINE) -> str:
-    """Return numbers as lines of C, with ``count`` numbers per line."""
     parts = [numbers[first : first + count] for first in range(0, len(numbers), count)]
     return ",\n".join(" " * indent + ", ".join(map(str, part)) for part in parts)
 
@@ -187,7 +185,6 @@ def c_text(text: str) -> str:
 
 
 def _manifest(library: Library) -> dict[str, Any]:
-    """Return the content of ``manifest.json``."""
     return {
         "program": _program(),
         **library.facts,
@@ -200,7 +197,6 @@ def _manifest(library: Library) -> dict[str, Any]:
 
 
 def _program() -> str:
-    """Return name and version of this program."""
     return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
 
 
@@ -377,7 +373,6 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
 
 
 def _order(form: KernelForm, has_channels: bool) -> list[int]:
-    """Return, for each pose of a filter, the places and, in blocks, the first channels of the stored filter."""
     _, channels, rows, columns = form.shape
     places, first_channels = pose_orders((rows, columns, channels), form.poses)
     if not has_channels:
@@ -407,7 +402,6 @@ class _CStep:
 
     @property
     def source(self) -> IntegerMap:
-        """Input map."""
         return self.network.plan.maps[self.planned.source]
 
     @property
@@ -417,7 +411,6 @@ class _CStep:
 
     @property
     def text(self) -> str:
-        """Notation of the ops, for a comment in C."""
         step = self.planned
         ops = [of_step.op for of_step in (step.sums, step.norm, step.rectifier, step.pool) if of_step is not None]
         if ops:
@@ -447,13 +440,11 @@ class _CStep:
         return f"{function}({', '.join(arguments)})"
 
     def _place(self, index: int) -> str:
-        """Return the address of a map in C."""
         offset = self.network.plan.maps[index].offset
         return "pixels" if offset is None else f"arena + {offset}"
 
     @property
     def extents(self) -> _Extents:
-        """Sizes of windows."""
         form = self.planned.form
         _, _, kernel_rows, kernel_columns = form.shape
         return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *self.planned.pool_window)
@@ -521,7 +512,6 @@ class _CStep:
 
     @property
     def places(self) -> dict[str, str]:
-        """Names of the arrays of the step in C by member of the C structure."""
         arrays = {
             "kernel": (f"kernel_{self.planned.kernel}", self.planned.kernel is not None),
             "multipliers": (f"multipliers_{self.index}", len(self.constants.multipliers) > 0),
@@ -532,7 +522,6 @@ class _CStep:
 
     @property
     def _pointers(self) -> list[str]:
-        """Pointers in C to the arrays of the step; 0, the null pointer, for absent arrays."""
         members = ("kernel", "multipliers", "biases", "order") if self.is_fast else ("kernel", "multipliers", "biases")
         return [f"IN_TABLE({self.places[member]})" if member in self.places else "0" for member in members]
 

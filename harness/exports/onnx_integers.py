@@ -55,7 +55,6 @@ class _Graph:
     constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node; return the name of the output."""
         from onnx import helper
 
         name = f"{operator.lower()}_{len(self.nodes)}"
@@ -63,13 +62,11 @@ class _Graph:
         return name
 
     def constant(self, values: Any, kind: type[np.generic]) -> str:
-        """Return the name of a constant; equal constants, such as tied kernels, are stored once."""
         array = np.asarray(values).astype(kind)
         key = (array.dtype.str, array.shape, array.tobytes())
         return self.constants.setdefault(key, f"constant_{len(self.constants)}")
 
     def initializers(self) -> list[Any]:
-        """Return the constants as ONNX tensors."""
         from onnx import numpy_helper
 
         return [
@@ -78,13 +75,11 @@ class _Graph:
         ]
 
     def quantised(self, values: str, scale: float, *, is_signed: bool) -> _Map:
-        """Add the rounding of real values to a map, whose number 0 represents 0."""
         zero = np.zeros((), np.int8 if is_signed else np.uint8)
         arguments = (self.constant(scale, np.float32), self.constant(zero, zero.dtype.type))
         return _Map(self.add("QuantizeLinear", values, *arguments), scale, zero)
 
     def real(self, source: _Map) -> str:
-        """Add the conversion of a map to real values; return the name of the values."""
         zero = self.constant(source.zero, source.zero.dtype.type)
         return self.add("DequantizeLinear", source.name, self.constant(source.scale, np.float32), zero)
 
@@ -133,7 +128,6 @@ def integer_model(network: IntegerNetwork, dataset: Dataset, opset: int, about: 
 
 
 def _bytes_of(graph: _Graph, dataset: Dataset) -> str:
-    """Add the rounding of raw numbers to 256 levels, as in ``RawInputNetwork``; return the name of the uint8 levels."""
     low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (dataset.low, dataset.high))
     above_low = graph.add("Sub", "pixels", graph.constant(low, np.float64))
     scaled_values = graph.add("Mul", above_low, graph.constant(255, np.float64))
@@ -218,7 +212,6 @@ def _convolved(
 
 
 def _pooled(graph: _Graph, source: _Map, form: PoolingForm, *, is_signed: bool) -> _Map:
-    """Add a pooling; return the output map."""
     window = {"kernel_shape": form.window, "strides": form.window}
     if form.reduction is Reduction.MAXIMUM:
         return graph.quantised(graph.add("MaxPool", graph.real(source), **window), source.scale, is_signed=is_signed)
@@ -230,7 +223,6 @@ def _pooled(graph: _Graph, source: _Map, form: PoolingForm, *, is_signed: bool) 
 
 
 def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: PoolingForm) -> _Map:
-    """Add an unshuffle, in the order of torch (``SpaceToDepth`` has a different order); return the output map."""
     channels, rows, columns = shape
     height, width = form.window
     split = [-1, channels, rows // height, height, columns // width, width]

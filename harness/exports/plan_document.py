@@ -71,7 +71,6 @@ def _shape_document(shape: Shape) -> dict[str, int]:
 
 
 def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
-    """Return, for each pose, the indices of the positions and channels of the learned filter in posed order."""
     # Products of factors are multiplied out in the document, so that each weight has a pose of its own.
     poses = form.poses if form.factors is None else 1
     places, first_channels = pose_orders(kernel.shape[1:], poses)

@@ -218,7 +218,6 @@ def _helpers(sources: Iterable[str]) -> str:
 
 
 def _names_in(code: str) -> set[str]:
-    """Return the names of variables, functions and modules in Python code."""
     return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
 
 
@@ -271,5 +270,4 @@ def _mean_accuracy(record: Record | None) -> str | None:
 
 
 def _in_docstring(text: str) -> str:
-    """Return text that cannot end or break a docstring of Python, such as the name of a user's recipe."""
     return text.encode("unicode_escape").decode().replace('"', "'")

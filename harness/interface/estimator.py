@@ -275,7 +275,6 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
 @contextmanager
 def _errors_as_value_errors() -> Iterator[None]:
-    """Raise errors about arguments and data as ``WrongArgument`` and ``WrongData``; storage and device stay errors."""
     try:
         with fixed_settings():
             yield
@@ -315,5 +314,4 @@ def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, 
 
 
 def _name(label: Any) -> str:
-    """Return the class name of a label in the data set."""
     return unicodedata.normalize("NFC", label) if isinstance(label, str) else str(int(label))

@@ -187,7 +187,6 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None, work
 
 
 def _recipes_of(workspace: Workspace) -> dict[str, tuple[Recipe, str]]:
-    """Return the recipes of the records and studies of a workspace, each with a name, by hash."""
     recipes = {each.recipe_hash: (each.recipe, each.recipe_name) for each in read_all(workspace.records)}
     for folder in workspace.studies():
         # A damaged study is reported elsewhere.
@@ -296,7 +295,6 @@ def _hint_of_file(path: str) -> str:
 
 
 def _definitions(path: Path) -> list[str]:
-    """Return the names of the classes and functions of a Python file, which is not executed."""
     with suppress(OSError, SyntaxError, ValueError):
         statements = ast.parse(path.read_bytes()).body
         names = [each.name for each in statements if isinstance(each, ast.ClassDef | ast.FunctionDef)]
@@ -342,7 +340,6 @@ def _module_argument(
 
 
 def _named_description(name: str, task: Task) -> Description:
-    """Return the description of ``FILE.py:NAME`` or ``package.module:NAME``."""
     from harness.training.user_module import described
 
     return described(name, module_source.code_of(name), task)
@@ -450,7 +447,6 @@ def _hint_of_name(name: str, workspace: Workspace, *further_names: str) -> str:
 
 
 def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
-    """Return whether a text is the beginning of a network's hash, or a name of the network or of the row."""
     if not isinstance(row, Result) and row.name and row.name == name:
         return True
     is_hash = _HASH.fullmatch(name) is not None and row.architecture.hash.startswith(name)

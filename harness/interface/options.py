@@ -196,7 +196,6 @@ def takes_request(
 
 
 def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-    """Return the arguments of a call by name; a TypeError names the function and the most similar argument."""
     try:
         return signature.bind(*arguments, **keywords).arguments
     except TypeError as error:

@@ -163,7 +163,6 @@ def _rows_of_sum(residual: Op, shape: Shape, stored_ties: set[str], indent: str)
 
 
 def _parameters_text(op: Op, parameters: int, stored_ties: set[str]) -> str:
-    """Return the parameters of a row, ``shared`` for a stored kernel; add the tie of the op to ``stored_ties``."""
     is_shared = op.tie in stored_ties and op.role is Role.CONVOLUTION
     if op.tie is not None:
         stored_ties.add(op.tie)
@@ -280,7 +279,6 @@ class Quote(TextResult):
 
 
 def _groups_line(count: int, config: StudyConfig) -> str:
-    """Return the number of validation groups and, with folds, the limit that the spread between groups sets."""
     if config.groups is None:
         return f"{count} validation groups decide; new groups may require larger networks"
     points = (100 - config.target_pct) * config.groups.mean_share

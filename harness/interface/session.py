@@ -182,7 +182,6 @@ def run_search_with_progress(
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
-    """Open or create the study of a search, print the goal, and return the state."""
     from harness.searching.surrogate.past import write_prior
 
     if not study_exists(plan.folder):

@@ -80,7 +80,6 @@ def png(chart: Any, width: int = 760) -> bytes:
 
 
 def _finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
-    """Return a chart for a page: as wide as the container, in the common style, with its named data sets."""
     result = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
     if datasets:
         result.datasets = datasets  # not passed through Altair, which would check every value
@@ -93,17 +92,14 @@ def text_chart(text: str) -> Any:
 
 
 def _over(rows: Iterable[Row] | str) -> alt.Chart:
-    """Return a chart of inline rows, or of a shared data set by name, which is passed to ``_finished``."""
     return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
 
 
 def _zoom() -> alt.Parameter:
-    """Return a parameter for panning by dragging and zooming by Shift and wheel; the wheel alone scrolls the page."""
     return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")
 
 
 def _errors_pct(accuracy_pct: float) -> float:
-    """Return the share of errors in per cent, the position on ``_accuracy_axis``; at least 0.05, NaN for NaN."""
     # Zero errors have no logarithm. The tooltips show the exact accuracy. ``max`` returns a NaN that comes first.
     return max(100 - accuracy_pct, 0.05)
 
@@ -160,7 +156,6 @@ def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[o
 
 
 def _tips(*fields: str) -> list[alt.Tooltip]:
-    """Return the lines of a tooltip; a field is ``name:Q|title|format``, title and format are optional."""
     tooltips = []
     for field in fields:
         name, title, number_format = [*field.split("|"), "", ""][:3]
@@ -329,7 +324,6 @@ def _level_texts(config: StudyConfig) -> dict[float, str]:
 
 
 def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
-    """Return the lines of threshold and target, and the labels: above the higher line, below the lower line."""
     lines = []
     labels = []
     levels = _level_texts(config)

@@ -65,7 +65,6 @@ def accounting(info: StudyFacts) -> dict[str, Any]:
 
 
 def _rejections(info: StudyFacts) -> _LabelledValues:
-    """Return the reasons of rejections with counts, most frequent first; rare reasons are joined at the end."""
     reasons = Counter[str]()
     for word, number in info.study.rejected.items():
         reasons[_REJECTION_TEXTS.get(word, word)] += number
@@ -94,7 +93,6 @@ def first_ends(info: StudyFacts) -> dict[int, float]:
 
 
 def _index_by_trial(info: StudyFacts) -> dict[int | None, int]:
-    """Return the index of each network in ``info.networks``, by trial."""
     return {trial: index for index, network in enumerate(info.networks) for trial in network.trials}
 
 

@@ -100,7 +100,6 @@ def specification(chart: Any) -> dict[str, Any]:
 
 
 def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
-    """Return rows as columns, which saves repeating the names of the columns in each row."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
@@ -112,7 +111,6 @@ def markdown(template: str, **facts: object) -> str:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Return a content security policy that allows the texts ``scripts`` only and forbids all requests."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     sources = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
@@ -162,7 +160,6 @@ def _resource(name: str) -> str:
 
 @cache
 def _vega() -> str:
-    """Return the Vega-Lite JavaScript; bundling takes about a second."""
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -186,7 +183,6 @@ def count(value: float | None) -> str:
 
 
 def _pct(value: float | None, digits: int = 2) -> str:
-    """Return a percentage with its sign."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
 
 
@@ -257,7 +253,6 @@ class _Column:
 
     @property
     def lines(self) -> tuple[list[str], list[str]]:
-        """Arguments of the op and followers, wrapped to the width of the column; at most four lines together."""
         _, bracket, arguments = self.op.partition("(")
         argument_lines = textwrap.wrap(bracket + arguments, _COLUMN_WIDTH, max_lines=3)
         return argument_lines, textwrap.wrap(self.followers, _COLUMN_WIDTH, max_lines=4 - len(argument_lines))
@@ -286,7 +281,6 @@ def _columns_of(analysis: Analysis) -> tuple[_Column, ...]:
 
 
 def _kind(op: Op) -> str:
-    """Return the ``kind`` of a ``_Column``."""
     kernel_ops = kernels((op,))
     if any(kernel.tie or kernel.poses > 1 for kernel in kernel_ops):
         return "shared"
@@ -294,7 +288,6 @@ def _kind(op: Op) -> str:
 
 
 def _description(columns: tuple[_Column, ...], image: Shape) -> str:
-    """Return the text alternative of a strip."""
     texts = []
     for column in columns:
         times = f"{column.times} times " if column.times > 1 else ""
@@ -448,18 +441,15 @@ def _code(text: str, longest: int = 300) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return a sentence of a template, which may contain a foreign name, with Markdown escaped."""
     # Replace "@", otherwise GitHub would notify the account of that name.
     return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(text)).replace("@", "&#64;")
 
 
 def _fenced(lines: Sequence[str]) -> str:
-    """Return commands as a fenced code block."""
     text = "\n".join(lines)
     fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     return f"{fence}console\n{text}\n{fence}"
 
 
 def _one_line(text: str) -> str:
-    """Return a text with white space, control characters and surrogates replaced by single spaces."""
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()

@@ -340,7 +340,6 @@ class StudyFacts:
 
 
 def _test_read(line: str) -> tuple[str, str]:
-    """Return data set and purpose of a line of the log of test reads; both are empty for a damaged line."""
     # A damaged line counts as a read, otherwise damage would hide reads of the test set.
     try:
         read = parse_json(line)
@@ -434,7 +433,6 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
 
 
 def _code_text(environment: Environment) -> str:
-    """Return the version of the code of a run."""
     if environment.commit is None:
         return "not a git checkout"
     return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")

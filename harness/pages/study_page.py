@@ -360,7 +360,6 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
 
 
 def _confusion(wrong: Sequence[_Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
-    """Return ``_Mistakes.confusion``; ``label_counts`` are the numbers of test images by label."""
     table = [[0] * len(label_counts) for _ in label_counts]
     for mistake in wrong:
         if mistake.label is None:

@@ -246,7 +246,6 @@ class Recording:
         return None
 
     def _is_function(self, node: Node) -> bool:
-        """Return whether an operator has neither parameters nor buffers, and draws no random numbers."""
         is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         has_sources = any(self.sources(each) for each in node.all_input_nodes)
         return node.op == "call_function" and not is_random and not has_sources
@@ -269,7 +268,6 @@ class Recording:
         return node.target(*arguments, **keywords)  # type: ignore[operator]
 
     def _ordered(self, terms: Sequence[Node], node: Node) -> tuple[Node, Node]:
-        """Return the two terms of a sum, first the term from which the second term is computed."""
         left, right = terms
         if right in _dependent_on(left):
             return left, right
@@ -373,7 +371,6 @@ def place_of(node: Node) -> str:
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the name of each parameter and buffer by the name in the graph; a shared tensor keeps the first name."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     tensors: dict[str, Tensor] = parameters | dict(module.named_buffers(remove_duplicate=False))
     first_names: dict[int, str] = {}
@@ -413,7 +410,6 @@ def _join_padding(graph: Graph) -> None:
 
 
 def _dependent_on(origin: Node) -> set[Node]:
-    """Return ``origin`` and all nodes that are computed from ``origin``."""
     nodes = {origin}
     for node in origin.graph.nodes:
         if not nodes.isdisjoint(node.all_input_nodes):

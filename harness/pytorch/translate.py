@@ -144,7 +144,6 @@ def tensor_names(translation: Translation, task: Task) -> dict[str, str]:
 
 
 def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
-    """Return the modules with tensors of their own by path, in order of execution (``Translation.weights``)."""
     return {
         path: part
         for path, part in network.named_modules()
@@ -418,7 +417,6 @@ class _Reader:
         return spec.Linear(out) if poses == 1 else spec.PoseLinear(out, poses)
 
     def prelu(self, node: Node) -> Op:
-        """Return the op of ``prelu``."""
         weight = arguments_of(node)["weight"]
         self._add_weights(node, {"weight": weight})
         return spec.PReLU() if math.prod(shape_of(weight)) == 1 else spec.ChannelPReLU()
@@ -430,12 +428,10 @@ def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
 
 
 def _lacks(node: Node, subject: str) -> Untranslatable:
-    """Return the error that the notation lacks ``subject``, with the place in the code of the user."""
     return Untranslatable(f"{place_of(node)}{subject} is not in the notation")
 
 
 def _single(node: Node, values: Any, name: str) -> int:
-    """Return the value of an argument that could differ between rows and columns; ``name`` is for the message."""
     distinct = set(values) if isinstance(values, Sequence) else {values}
     if len(distinct) != 1:
         raise _lacks(node, f"{operator(node)} with the {name} {tuple(values)}")
@@ -443,7 +439,6 @@ def _single(node: Node, values: Any, name: str) -> int:
 
 
 def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, int]:
-    """Return the zeros on each side, (above and below, left and right), of the argument ``padding``."""
     if padding == "valid":
         return 0, 0
     if padding == "same":
@@ -552,7 +547,6 @@ class _Check:
 
     @property
     def _tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the module, by name."""
         return dict(self.module.named_parameters()) | dict(self.module.named_buffers())
 
     def _compare(

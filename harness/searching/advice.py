@@ -210,7 +210,6 @@ class SearchOutcome:
         return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
 
     def _to_verify(self, postponement: Postponed) -> Advised:
-        """Return the advice to verify a candidate with more time."""
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
         sentence = f"the network of {postponement.parameters:,} parameters (hash {postponement.hash}) is not verified"
@@ -302,7 +301,6 @@ class SearchOutcome:
         return self._advised("time", sentences, more, advice)
 
     def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
-        """Return the advice to search again with changed options, by flag; further arguments as in ``Advised``."""
         # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:

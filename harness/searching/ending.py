@@ -199,7 +199,6 @@ def shortfall_of(verdict: Verdict) -> str:
 
 
 def _missed(state: StudyState, standing: Standing) -> Iterator[tuple[Verified, str]]:
-    """Yield the verdicts that missed the target, except the verdict of the network of the study."""
     network_trial = None if standing.network is None else standing.network.trial
     for trial, verdict in state.verdicts.items():
         candidate = state.candidates.get(trial)

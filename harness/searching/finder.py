@@ -285,7 +285,6 @@ class Finder:
         )
 
     def _fold_errors(self) -> list[list[float]]:
-        """Return the error rates of the complete fresh seeds, in per cent, by candidate and seed."""
         rates = []
         for candidate in self.candidates.values():
             accuracies = [run.validation_accuracy_pct for run in candidate.fresh_runs if run.status is Status.COMPLETE]
@@ -321,7 +320,6 @@ class Finder:
         return Observation(row, errors * IMAGES / images, len(candidate.runs), doubt=doubt, images=images)
 
     def _open_candidates(self) -> Iterator[tuple[int, float]]:
-        """Yield the cost and the probability of confirmation of candidates in training or in confirmation."""
         for candidate in self.rivals:
             cost = combined_cost(candidate.costs, self.objective)
             if candidate.first_run is None:
@@ -361,7 +359,6 @@ class Finder:
         return acquisition.select_batch(choices, self._choices_at_once(choices))
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
-        """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
         outcomes = [self.option_or_rejection(option.draw) for option in self.best_options]
         earlier_options = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
         attempts = _FURTHER_ATTEMPTS if earlier_options else _MAX_SURROGATE_ATTEMPTS
@@ -371,7 +368,6 @@ class Finder:
         return list({each.hash: each for each in options}.values())
 
     def _choices_at_once(self, choices: Sequence[ScoredOption]) -> int:
-        """Return the batch size: for short trainings, the number of runs that end during an optimization."""
         workers = self.time_left.workers
         count = max(1, workers // _WORKERS_PER_CHOICE)
         if not choices or math.isinf(self.time_left.seconds_left):
@@ -402,7 +398,6 @@ class Finder:
             options = list(children.values())
 
     def _proposed_parents(self) -> list[Draw]:
-        """Return up to ``_PARENTS`` cheapest proposals that passed the first run, and as many latest proposals."""
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
         successes = [candidate for candidate in candidates if candidate.passed_first]
         successes.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))

@@ -114,7 +114,6 @@ class Outlook:
         finder.climb(_options(finder, rng), self._next_parents, rng)
 
     def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        """Predict the errors of further networks, and return the smallest networks of each quantile to mutate."""
         pairs = list(itertools.product(options, self.acquisition.lengths))
         self.pairs += pairs
         self.predictions = self.predictions.with_others(self._predictions(pairs))

@@ -156,7 +156,6 @@ def on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> No
 
 
 def _retry_or_fail(search: Search, failure: JobFailed) -> None:
-    """Queue a job again after its first crash; log the run as failed after a second crash, a timeout or no memory."""
     job = failure.job
     run = (job.trial, job.purpose, job.seed_index)
     search.failures[run] += 1

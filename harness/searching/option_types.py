@@ -52,8 +52,6 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
 
 
 def _spelled_out(text: str) -> str:
-    """Replace numbers such as 20k and 1.5M by integers."""
-
     def number(match: re.Match[str]) -> str:
         return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
 
@@ -174,7 +172,6 @@ class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since
     name = "function"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the function."""
         if not callable(value):
             self.fail(f"a value of type {type(value).__name__} cannot be called")
         return value

@@ -102,7 +102,6 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], hashes: Container
 
 
 def _members_of(study: optuna.Study) -> list[_Member]:
-    """Return the trained networks in order of proposal; of equal networks the first."""
     members: dict[frozenset[tuple[str, Any]], _Member] = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         # Rejected networks have no accuracy.
@@ -201,7 +200,6 @@ def takes_problem(name: str) -> bool:
 
 
 def _user_sampler(name: str, seed: int) -> BaseSampler:
-    """Return the sampler of the user's function ``name``."""
     function = function_of(name, "sampler")
     with guarding_user_code(f"sampler {name}"):
         sampler = function(seed)
@@ -273,7 +271,6 @@ class SamplerStudy:
             return answer
 
     def _new_trial(self, space: SearchSpace) -> tuple[Trial, Draw]:
-        """Return a new Optuna trial, and the network that results from the decisions of the sampler."""
         trial = self.study.ask()
 
         def decide(name: str, options: DecisionOptions) -> int:

@@ -197,7 +197,6 @@ def _start_networks(
 def _past(
     config: StudyConfig, images: ImageData, workspace: Workspace, folder: Path
 ) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
-    """Return the prior observations, and the errors of earlier trainings that could not be read."""
     past = read_prior(folder)
     if past is not None:
         return past, []  # a continued study keeps the first prior observations

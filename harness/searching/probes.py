@@ -155,12 +155,10 @@ class _Probes:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds left for trainings."""
         return self.until - self.search.executor.now()
 
     @property
     def trained(self) -> list[Candidate]:
-        """Networks whose run has ended, failed runs included."""
         return [candidate for candidate in self.search.state.candidates.values() if candidate.first_run is not None]
 
     def finder(self, seconds: float) -> Finder:
@@ -249,7 +247,6 @@ class _Probes:
                 return  # further rounds would predict from the same observations
 
     def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
-        """Return the networks behind the two lower quantiles, with epochs, that fit the time and were not proposed."""
         most_seconds = _SHARE_OF_TIME * self.seconds_left
         finder = self.finder(most_seconds)
         outlook = Outlook(finder)
@@ -258,7 +255,6 @@ class _Probes:
         return [pair for key, pair in by_key.items() if key not in finder.proposed_pairs]
 
     def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
-        """Add a network to the candidates and return the job of its whole run."""
         proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
         self.search.add(proposal)
         job = self.search.job(self.search.state.candidates[proposal.trial], Purpose.SEARCH, 0)
@@ -303,7 +299,6 @@ class _Probes:
         return curve_of(errors, sizes) if all(errors.values()) else None
 
     def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
-        """Return a job for the curve; for equal steps on half of the images, the caller doubles ``epochs``."""
         job = self.search.job(candidate, Purpose.TRAIN, seed)
         recipe = replace(job.recipe, epochs=epochs)
         return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)

@@ -172,7 +172,6 @@ class Proposer:
         return InquiryAnswer(None, tuple(finder.rejected_proposals), why, lacks_time, finder.rejected_draws)
 
     def _start(self, trial: int, decisions: tuple[Decision, ...]) -> None:
-        """Register a network as running that is not an answer of the sampler in this session; uses a seed."""
         if self.sampler_study is None:
             self.seeds.next()
         else:
@@ -246,7 +245,6 @@ class Proposer:
             self.ladder = []
 
     def _is_for_surrogate(self, trial: int) -> bool:
-        """Return whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
         is_turn = self.config.sampler == SURROGATE or trial % _SURROGATE_EVERY == 0
         return self.switches.surrogate and is_turn
 
@@ -366,7 +364,6 @@ class Proposer:
 
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:
-    """Return the sum of the violations of the space's conditions, each as a share of its bound."""
     violations = []
     for condition in space.conditions:
         value = measured(analysis, condition.metric)

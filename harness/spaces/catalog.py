@@ -79,7 +79,6 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
 
 @cache
 def _names() -> dict[str, str]:
-    """Return the name of each preset by the hash of its network."""
     return {parse_network(text).hash: name for name, text in PRESETS.items()}
 
 

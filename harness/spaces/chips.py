@@ -82,12 +82,10 @@ class Fit:
 
     @property
     def _costs(self) -> Core:
-        """Costs of the program with the chosen optimisation."""
         return self.chip.core.costs(self.optimise)
 
     @property
     def _plan(self) -> IntegerPlan:
-        """Integer form of the network as stored by C."""
         return stored_plan(self.analysis.plan, self.optimise)
 
     @property

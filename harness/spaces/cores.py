@@ -213,7 +213,6 @@ TABLES = tomllib.loads(resources.files("harness.spaces").joinpath("declared", "c
 
 
 def _core(speed: Mapping[str, Any] | None = None, *, cycles: Mapping[str, float], **figures: Any) -> Core:
-    """Return a core of ``chips.toml``."""
     return Core(cycles=Repetitions(**cycles), speed=None if speed is None else _core(**speed), **figures)
 
 

@@ -145,7 +145,6 @@ def smallest(space: SearchSpace, budget: int = 0) -> Feasibility:
 
 
 def _rank(feasibility: Feasibility) -> tuple[bool, int, int]:
-    """Return a sort key: accepted networks by parameters, above rejected networks by nearness."""
     if feasibility.accepted and feasibility.analysis is not None:
         return True, -feasibility.analysis.parameters, 0
     return False, *feasibility.nearness
@@ -170,7 +169,6 @@ def _descents(space: SearchSpace, budget: int) -> Iterator[Feasibility]:
 
 
 def _single_changes(proposal: Draw, rng: random.Random) -> list[dict[str, int]]:
-    """Return the indices of all decisions with a single index changed, in random order."""
     changes = [{**proposal.indices, each.name: index} for each in proposal.decisions for index in range(each.size)]
     return rng.sample(changes, len(changes))
 

@@ -53,12 +53,10 @@ def reads_planes(plan: IntegerPlan, step: IntegerStep) -> bool:
 
 
 def _reads_blocks(plan: IntegerPlan, step: IntegerStep) -> bool:
-    """Return whether a step is a convolution that is computed in blocks."""
     return step.kind is StepKind.CONVOLUTION and not reads_planes(plan, step)
 
 
 def _groups(plan: IntegerPlan, step: IntegerStep) -> int:
-    """Return the number of groups of input channels; a filter reads the channels of one group."""
     return plan.maps[step.source].shape[0] // step.form.shape[1]
 
 

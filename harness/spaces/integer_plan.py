@@ -321,7 +321,6 @@ class _Planner:
         return form if form is not None and form.form.factors is None else None
 
     def ends_sum(self) -> bool:
-        """Return whether the next item is the end of a residual sum."""
         return self.position < len(self.items) and self.items[self.position].mark == "end"
 
     def plan(self, input_shape: tuple[int, int, int]) -> None:
@@ -362,7 +361,6 @@ class _Planner:
         return self.add(step, op.shape(before), is_signed=self.maps[source].is_signed)
 
     def convolution(self, kernel: PlannedOp[KernelForm], source: int) -> int:
-        """Add the step of a convolution or linear layer; return the index of the output map."""
         index = self.weights_of(kernel)
         biases = kernel.form.shape[0] if kernel.form.has_bias else 0
         step = IntegerStep(
@@ -371,7 +369,6 @@ class _Planner:
         return self.with_tail(step, kernel.op.shape(self.maps[source].shape))
 
     def weights_of(self, kernel: PlannedOp[KernelForm]) -> int:
-        """Return the index of the weights of an op; tied ops share the weights of the first use."""
         owner = kernel.path if kernel.op.tie is None else kernel.op.tie
         index = self.kernel_indices.setdefault(owner, len(self.kernels))
         if index == len(self.kernels):
@@ -413,13 +410,11 @@ class _Planner:
         return self.add(step, shape, is_signed=is_signed)
 
     def add(self, step: IntegerStep, shape: Shape, *, is_signed: bool) -> int:
-        """Add a step and its output map; return the index of this map."""
         target = self.add_map(shape, is_signed=is_signed)
         self.steps.append(replace(step, target=target))
         return target
 
     def add_map(self, shape: Shape, *, is_signed: bool) -> int:
-        """Add a map; return its index."""
         self.maps.append(IntegerMap(_map_shape(shape), is_signed))
         return len(self.maps) - 1
 
@@ -450,7 +445,6 @@ class _Planner:
 
 
 def _map_shape(shape: Shape) -> tuple[int, int, int]:
-    """Return (channels, rows, columns); a vector is a map of a single position."""
     channels, rows, columns = (*shape, 1, 1)[:3]
     return channels, rows, columns
 

@@ -67,7 +67,6 @@ class _GpuFilters(RotatedConv2d):
     """
 
     def filters(self) -> Tensor:
-        """Return the filters of all outputs, (outputs, inputs / groups, size, size)."""
         if not (self.weight.is_cuda and self.training):
             return super().filters()
         orders = _orders(self.poses, *self.weight.shape[1:], self.weight.device)
@@ -119,7 +118,6 @@ class _Posed(torch.autograd.Function):
 
 @cache
 def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the index of each posed weight in the learned filter, and the inverse order, both (poses, weights)."""
     places = torch.arange(channels * rows * columns, dtype=torch.float64).view(1, channels, rows, columns)
     order = rotated(places, poses).view(poses, -1).long()
     return order.to(device), order.argsort(1).to(device)

@@ -158,7 +158,6 @@ def _canonical(
 
 @lru_cache(maxsize=10_000)
 def _with_tie(op: Op, tie: str | None) -> Op:
-    """Return ``op.with_tie(tie)`` from a cache."""
     return op.with_tie(tie)
 
 
@@ -371,7 +370,6 @@ class _Analyser:
         return costed_ops
 
     def sum_of(self, op: Op) -> CostedOp:
-        """Return a residual sum with the costs of its inner ops."""
         op.shape(self.shape)  # checks that the inner ops fit together
         inner = self.costed_ops(op.ops)
         parameters = sum(each.parameters for each in inner)

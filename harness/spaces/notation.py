@@ -119,13 +119,11 @@ def parse_notation(text: str) -> Architecture:
 
 @lru_cache(maxsize=100_000)
 def _op_of_word(word: str) -> Op:
-    """Return the op that a text such as ``conv3x3(8)`` describes."""
     (op,) = _resolved_network(word)[1]
     return op
 
 
 def _resolved_network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
-    """Return the syntax tree of a network, the ops, and the indices of the ops with a preceding bar."""
     with _errors_with_text(text):
         sequence = _syntax_tree(text, "network")
         ops, bars = _Resolver(None, MNIST).sequence(sequence, _Scope()).fixed_ops()
@@ -137,7 +135,6 @@ def _resolved_network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]
 
 @contextmanager
 def _errors_with_text(text: str) -> Iterator[None]:
-    """Store the parsed text in each NotationError of the block."""
     try:
         yield
     except NotationError as error:
@@ -268,7 +265,6 @@ def _definitions(tree: _Tree) -> dict[str, _Definition]:
 
 
 def _parameter_names(arguments: list[_Tree]) -> tuple[str, ...]:
-    """Return the names in the brackets on the left side of a rule."""
     parameters: list[str] = []
     for argument in arguments:
         parameter = _name(argument.children[-1])
@@ -297,7 +293,6 @@ class _Numbers:
     variable: Variable | None = None
 
     def value(self, label: str) -> Value:
-        """Return the variable, the only value, or a choice of the values with this label."""
         if self.variable or len(self.values) == 1:
             return self.variable or self.values[0]
         texts = tuple(map(plain, self.values))
@@ -346,7 +341,6 @@ class _Resolver:
         self._numbers: dict[str, _Numbers] = {}  # resolved statements that define numbers, by name
 
     def knows(self, name: str) -> bool:
-        """Return whether the statement ``name`` is resolved."""
         return name in self.parts or name in self._numbers
 
     def resolve(self, name: str, position: int) -> None:
@@ -497,7 +491,6 @@ class _Resolver:
         return part.with_label(scope.label(name) if label is None else label, values)
 
     def _residual(self, call: _Tree, scope: _Scope) -> SpacePart:
-        """Return the part of a call of ``res``."""
         match call.children[1:]:
             case [argument] if len(argument.children) == 1 and _is_sequence(argument.children[0]):
                 part = self.sequence(argument.children[0], scope)
@@ -576,7 +569,6 @@ class _Resolver:
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
-        """Return the error of a name that is neither an op nor defined."""
         names = op_names() if self._is_network else (*op_names(), _CLASSES, *self._definitions, *scope.uses)
         explanation = f"known are {', '.join(names)}" if self._is_network else "neither an op nor defined in this space"
         return NotationError(f"unknown name '{name}': {explanation}", position=position, hint=nearest(name, names))
@@ -669,7 +661,6 @@ def _check_numbers(op: str, parameter: Parameter, numbers: _Numbers, position: i
 
 
 def _is_sequence(tree: _Tree) -> bool:
-    """Return whether a tree is a sequence of ops, in contrast to numbers, texts and definitions."""
     return tree.data in ("sequence", "filled")
 
 
@@ -720,14 +711,12 @@ def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
 
 
 def _fraction(token: Any) -> Fraction:
-    """Return the exact value of a number."""
     if len(token) > _MAX_DIGITS:
         raise NotationError(f"a number has {len(token):,} digits; the limit is {_MAX_DIGITS}", position=_at(token))
     return Fraction(token)
 
 
 def _whole(token: Any, subject: str, largest: int) -> int:
-    """Return a whole number from 0 to ``largest``; ``subject`` is the subject of the error message."""
     number = _fraction(token)
     if number > largest or number.denominator != 1:
         raise NotationError(f"{subject} must be a whole number from 0 to {largest:,}", position=_at(token))
@@ -829,7 +818,6 @@ def _without_synonyms(tree: _Tree) -> _Tree:
 
 
 def _at(node: Any) -> int:
-    """Return the offset in the text at which a tree or token begins."""
     while not isinstance(node, str):
         if not node.children:
             return 0
@@ -844,7 +832,6 @@ _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set"
 
 
 def _cited(tree: _Tree) -> str:
-    """Return the normal form in quotation marks; a text contains quotation marks already."""
     text = _normal(tree)
     return text if text.startswith("'") else f"'{text}'"
 

@@ -141,7 +141,6 @@ class _DrawState:
         self.path = ""
 
     def value(self, value: Value) -> _Scalar:
-        """Return the number, flag or name that a value stands for in this draw."""
         if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
@@ -150,7 +149,6 @@ class _DrawState:
         return value
 
     def decide(self, label: str, options: DecisionOptions) -> int:
-        """Return the index of the chosen option and note the decision."""
         name = f"{self.path}{label}"
         if not label:
             # A choice without a label is the only content of a part and takes the name of the part.
@@ -160,7 +158,6 @@ class _DrawState:
         return index
 
     def aside(self, part: SpacePart) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-        """Return the ops of a part, not added to the draw, and the indices of the ops with a preceding bar."""
         outer = self.ops, self.bars
         self.ops = []
         self.bars = []
@@ -278,7 +275,6 @@ class SpacePart:
 
 @lru_cache(maxsize=10_000)
 def _op(op_type: Callable[..., Op], *fields: _Scalar) -> Op:
-    """Return an op from a cache: equal ops are the same object, which makes comparisons fast."""
     return op_type(*fields)
 
 

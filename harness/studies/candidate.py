@@ -328,7 +328,6 @@ class Candidate:
 
 
 def _nearest_share(ended_share: float) -> float:
-    """Return the share of the epochs in ``TYPICAL_RATIO`` that is nearest to ``ended_share``."""
     return min(TYPICAL_RATIO, key=lambda share: abs(share - ended_share))
 
 
@@ -427,7 +426,6 @@ def needed_share(
 
 
 def _log_ratio(allowed_errors: float, errors: float) -> float:
-    """Return ``log(allowed / errors)``, finite for 0, too."""
     return math.log(max(1e-9, allowed_errors) / max(1e-9, errors))
 
 

@@ -112,7 +112,6 @@ def without_secrets(text: str, url: str) -> str:
 
 
 def _without_password(error: Exception, url: str) -> str:
-    """Return the message of a database driver on a single line, with the password of ``url`` replaced by stars."""
     cause: BaseException | None = error
     while cause is not None and not hasattr(cause, "orig"):
         cause = cause.__cause__
@@ -359,7 +358,6 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
 
 
 def _close(study: optuna.Study | None) -> None:
-    """Close the connections of a study to the database."""
     if study is not None:
         # Optuna wraps the storage of a URL in a cache without public access to the storage.
         storage: Any = getattr(study._storage, "_backend", study._storage)

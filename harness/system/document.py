@@ -77,7 +77,6 @@ def document_of(value: Any) -> Any:
 
 
 def _key_of(item: Field[Any]) -> str:
-    """Return the key of a field in documents, which Pydantic reads from the metadata too."""
     key: str = item.metadata.get("alias", item.name)
     return key
 

@@ -157,7 +157,6 @@ def asked(answer: Callable[[], None]) -> Iterator[None]:
 
 
 def _detach() -> None:
-    """Discard output to a terminal that is closed, where each write would fail."""
     null = os.open(os.devnull, os.O_WRONLY)
     for handle in (1, 2):
         if stat.S_ISCHR(os.fstat(handle).st_mode):

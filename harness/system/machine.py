@@ -148,7 +148,6 @@ def processor_name() -> str:
 
 
 def _facts(*keys: str) -> list[str]:
-    """Return the values of the lines of ``_INFO`` that begin with one of ``keys``."""
     if not _INFO.exists():
         return []
     lines = _INFO.read_text(encoding="utf-8").splitlines()

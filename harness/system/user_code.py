@@ -176,7 +176,6 @@ def is_users_file(path: str) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    """Return type and message of an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 

@@ -80,7 +80,6 @@ def load_weights(module: nn.Module, path: Path, name: str) -> str:
 
 
 def _dictionaries(content: Any, location: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield all dictionaries with tensors by name, and their places, from outside to inside."""
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
         if tensors:

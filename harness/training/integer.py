@@ -125,7 +125,6 @@ def round_weights(weights: Tensor, bits: int) -> None:
 
 
 def _module_at(network: nn.Module, path: OpPath) -> Any:
-    """Return the module of the op at ``path``."""
     module: Any = network
     for index in path:
         module = module.ops[index]
@@ -223,7 +222,6 @@ def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm], bits: in
 
 
 def _rounded(weights: _Reals, largest: int) -> tuple[Integers, float]:
-    """Return weights rounded to integers, the largest of magnitude ``largest``, and the scale of the integers."""
     magnitude = float(np.abs(weights).max())
     scale = magnitude / largest if magnitude > 0 else 1.0
     return np.rint(weights / scale).astype(np.int64), scale
@@ -326,7 +324,6 @@ class _Converter:
         return _fitted(multipliers, biases, skip_multiplier, self.slope(step), largest_sums, skip_largest)
 
     def largest_sums(self, step: IntegerStep) -> tuple[Integers, float]:
-        """Return the largest possible magnitude of the sum of each channel, and the scale of the sums."""
         assert step.target is not None, "logits have sums of their own"
         largest = self.largest_input(step)
         channels = self.plan.maps[step.target].shape[0]
@@ -338,7 +335,6 @@ class _Converter:
         return np.repeat(by_filter, channels // len(weights)), scale * self.kernel_scales[step.kernel]
 
     def largest_input(self, step: IntegerStep) -> int:
-        """Return the largest possible magnitude of a number in the input of a step."""
         if step.source == 0 and step.kernel is not None:
             return max(self.offset, 255 - self.offset)
         return self.plan.maps[step.source].largest
@@ -390,7 +386,6 @@ class _Converter:
 
     @property
     def logit_scale(self) -> float:
-        """Scale of the logits."""
         step = self.plan.steps[-1]
         scale = self.scales[step.source] / self.positions(step)
         return scale if step.kernel is None else scale * self.kernel_scales[step.kernel]
@@ -418,7 +413,6 @@ class _Converter:
 
 
 def _int16_biases(biases: _Reals) -> tuple[Integers, int]:
-    """Return biases as numbers of 16 bits, and the number of bits by which these numbers must be shifted left."""
     bias_bits = max(0, int(np.abs(biases).max(initial=0.0)).bit_length() - 15)
     return np.rint(biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX), bias_bits
 
@@ -429,7 +423,6 @@ def _as_float64(tensor: Tensor) -> _Reals:
 
 
 def _first_of_groups(values: _Reals, count: int) -> _Reals:
-    """Return the first value of each of ``count`` groups of equal neighbours."""
     if not count:
         return np.zeros(0)
     return values[:: len(values) // count]
@@ -587,7 +580,6 @@ def _output(
 
 
 def _shifted(values: Integers, bits: int) -> Integers:
-    """Return ``values / 2**bits``, rounded to the nearest integer, halves upwards."""
     return (values + ((1 << bits) >> 1)) >> bits
 
 
@@ -614,7 +606,6 @@ def _pooled(values: Integers, form: PoolingForm) -> Integers:
 
 
 def _logits(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, values: Integers) -> Integers:
-    """Return the logits of the last step, (n, classes), from its input map."""
     sums = values.sum((1, 2)) if step.is_global else values.reshape(len(values), -1)
     if step.kernel is None:
         return sums

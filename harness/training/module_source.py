@@ -51,7 +51,6 @@ def notebook_hint(path: str) -> str:
 
 
 def _split(argument: str) -> tuple[str, str]:
-    """Return the file or package, and the name in this file, of a text for which ``names_module`` is true."""
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
     if match["source"].endswith(".ipynb"):
@@ -195,7 +194,6 @@ def made_module(value: object, purpose: str) -> nn.Module:
 
 
 def _required(function: Any) -> list[str]:
-    """Return the names of the required arguments of a class or function."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature

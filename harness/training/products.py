@@ -30,7 +30,6 @@ _NO_PRODUCTS = {"linalg_vector_norm", "linalg_cross", "linalg_check_errors"}  # 
 
 
 def _matrix_macs(result: Tensor, first: Tensor, second: Tensor) -> int:
-    """Return the multiply-adds of a product of matrices or vectors, each with any number of leading axes."""
     return first.numel() * (second.shape[-1] if second.ndim > 1 else 1)
 
 
@@ -41,7 +40,6 @@ def _convolution_macs(result: Tensor, images: Tensor, weight: Tensor, *further: 
 
 
 def _bilinear_macs(result: Tensor, first: Tensor, weights: Tensor, second: Tensor, *axes: Any) -> int:
-    """Return the multiply-adds of a bilinear layer: first input by weights, then the products by second input."""
     return math.prod(first.shape[:-1]) * (weights.numel() + weights.shape[0] * second.shape[-1])
 
 

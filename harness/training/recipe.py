@@ -197,7 +197,6 @@ def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> Step
 
 
 def _average_step(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Return the step, counted from 1, whose state begins the average, which moves with each further step; 0 as 1."""
     return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
 
 
@@ -271,7 +270,6 @@ _DOCUMENTS = Recipe(
 
 
 def _document(name: str, **document_fields: Any) -> NamedRecipe:
-    """Return the recipe of a source document, given the fields that the document states."""
     # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
     assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in document_fields | _LATER_DEFAULTS)
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)

@@ -124,7 +124,6 @@ class TrainingData:
 
 
 def _selected(images: Images, indices: torch.Tensor) -> Images:
-    """Return the images at ``indices``, int64 on any device."""
     indices = indices.to(images.labels.device)
     return replace(images, pixels=images.pixels[indices], labels=images.labels[indices])
 
@@ -198,7 +197,6 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
 
 
 def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
-    """Return the training images and the validation images of a job; a verification has no validation images."""
     fold = None
     if job.purpose is not Purpose.VERIFY:
         fold = validation_fold(job, data.data.dataset)
@@ -228,7 +226,6 @@ def validation_fold(job: Job, data: Dataset) -> int:
 
 
 def _result_with_environment(job: Job, data: TrainingData, device: torch.device, engine: str) -> Result:
-    """Return the result of a job before its first epoch, with the environment and the time of the start."""
     engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
     return replace(
         initial_result(job, data.data.dataset),
@@ -238,7 +235,6 @@ def _result_with_environment(job: Job, data: TrainingData, device: torch.device,
 
 
 def _write_checkpoint(run: Training, path: Path) -> None:
-    """Write the state of a run, preceded by the SHA-256 of the state."""
     buffer = io.BytesIO()
     torch.save(training_loop.checkpoint(run), buffer)
     content = buffer.getvalue()
@@ -314,7 +310,6 @@ def _train_by_user(
 def _evaluate_epoch(
     job: Job, data: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last_epoch: int
 ) -> None:
-    """Add the error counts that the job requests to the latest epoch; ``last_epoch`` is the last epoch of the job."""
     job_is_done = len(run.history) == last_epoch or run.has_diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
         training_loop.finish_average(run, train_set)
@@ -332,7 +327,6 @@ def purpose_of_read(job: Job) -> str:
 
 
 def _test_set(job: Job, data: TrainingData, device: torch.device) -> Images:
-    """Return the test images; each call is logged as a read."""
     assert job.test_log is not None, "a run that was given no log must not read the test set"
     return data.images(*read_test_set(data.data, purpose=purpose_of_read(job), log=job.test_log), device)
 

@@ -268,7 +268,6 @@ def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSet
 
 
 def _train_step(run: Training, images: Images, indices: Tensor, rate: float) -> Tensor:
-    """Train on the images at ``indices`` with learning rate ``rate``; return the loss."""
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     return _descend(run, images, indices)
@@ -301,7 +300,6 @@ def _descend(run: Training, images: Images, indices: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _rounded_weights(run: Training) -> Iterator[None]:
-    """Round the weights of ``run.rounded_kernels`` within the block, and restore the weights afterwards."""
     originals = [weights.detach().clone() for weights in run.rounded_kernels]
     for weights in run.rounded_kernels:
         integer.round_weights(weights, run.recipe.weight_bits)
@@ -488,7 +486,6 @@ def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
 
 
 def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
-    """Return the context of forward passes in the precision of the recipe; ``int8`` runs train in fp32."""
     if run.recipe.precision != "bf16":
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)

@@ -307,7 +307,6 @@ class _Examination:
         return ContentError(f"{self._subject}: {reason}")
 
     def _made(self, make: Callable[[], nn.Module], seed: int) -> nn.Module:
-        """Return the module with first weights of a seed."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return make().float().cpu()
@@ -440,24 +439,20 @@ class _Examination:
 
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return copies of all parameters and buffers, including buffers that the ``state_dict`` lacks."""
     tensors = [*module.named_parameters(), *module.named_buffers()]
     return {name: tensor.detach().clone() for name, tensor in tensors}
 
 
 def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of tensors that are new or have different values."""
     return [name for name, tensor in after.items() if name not in before or not torch.equal(before[name], tensor)]
 
 
 def _is_random(target: Any) -> bool:
-    """Return whether an operator draws random numbers for purposes except dropout."""
     name = getattr(target, "__name__", "").partition(".")[0].rstrip("_")
     return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()) and name not in _DROPOUT
 
 
 def _is_active_dropout(node: Any) -> bool:
-    """Return whether a node of a graph is a dropout with a rate above 0 in training mode."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
     values = arguments_of(node)

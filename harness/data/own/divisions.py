@@ -224,7 +224,6 @@ def choose_validation(
 
 
 def _trains_all_classes(labels: Array, fold: Array, is_used: Array) -> bool:
-    """Return whether, whichever fold validates, the training images have all classes."""
     # With fewer than ``FOLDS`` folds, no image has one of the last numbers, and the comparison holds for all images.
     training_labels = [labels[is_used & (fold != number)] for number in range(FOLDS)]
     return all(len(np.setdiff1d(labels, each)) == 0 for each in training_labels)

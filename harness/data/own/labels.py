@@ -74,7 +74,6 @@ def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
 
 
 def _strange_text(array: np.ndarray[Any, Any]) -> str:
-    """Return the type of labels that are not allowed; for objects, the first of these labels with the image."""
     if array.dtype.kind != "O":
         return f"{array.dtype}"
     for index, value in enumerate(array):

@@ -173,7 +173,6 @@ def _npz(path: Path, group_by: str | None) -> Source:
 
 
 def _may_be_groups(names: Any, labels: Sequence[str]) -> bool:
-    """Return whether an array or list may name the group of each image: repeated values, not one for each class."""
     array = np.asarray(names)
     if array.shape != (len(labels),) or array.dtype.kind not in "iuUS":
         return False
@@ -238,7 +237,6 @@ def _role(words: list[str]) -> tuple[str, str] | None:
 
 
 def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
-    """Return the first of ``keys`` that names the groups of a part, such as ``NAME_test`` or ``test_NAME``."""
     usual_key = group_by if part == "train" else f"{group_by}_{part}"
     words = [word for word, part_of_word in PART_OF_WORD.items() if part_of_word == part]
     for key in (usual_key, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
@@ -267,7 +265,6 @@ def _idx_folder(folder: Path) -> Source | None:
 
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return the paths of the IDX files by part and kind (images or labels); one of the kinds may be missing."""
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     words_of = {}
@@ -280,7 +277,6 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def _idx(path: Path) -> values.Array:
-    """Return the array of an IDX file, whose uncompressed size is checked before memory holds the content."""
     size = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while piece := file.read(2**20):
@@ -335,7 +331,6 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
 
 
 def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
-    """Set the groups of all parts to the file names up to the first underscore."""
     names = [name for part in parts.values() for name in part.names]
     names_without_group = [name for name in names if "_" not in Path(name).name]
     if names_without_group:
@@ -479,7 +474,6 @@ def _tsv(path: Path, lines: Iterable[str], remarks: list[str]) -> tuple[list[val
 
 
 def _is_header(row: list[str]) -> bool:
-    """Return whether a row is a header: words, or column numbers as written by pandas."""
     is_numbered_from_class = len(row) > 2 and row == [str(index) for index in range(len(row))]
     is_numbered_from_steps = row[1:] == [str(index) for index in range(len(row) - 1)] and not _is_number(row[0])
     if is_numbered_from_class or is_numbered_from_steps:
@@ -489,7 +483,6 @@ def _is_header(row: list[str]) -> bool:
 
 
 def _is_header_of_numbers(row: list[str], labels: list[str]) -> bool:
-    """Return whether a row is a header of times or years: increasing numbers, and no further row has its label."""
     if len(row) < 3 or not all(map(_is_number, row[1:])) or row[0].strip() in labels:
         return False
     return all(before < after for before, after in itertools.pairwise(list(map(float, row[1:]))))

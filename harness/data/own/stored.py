@@ -141,7 +141,6 @@ class _Described:
 
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
-    """Store the options with which the data set ``name`` was read from the path ``text``."""
     entry = _Described(name, options)
     with locked(workspace().data(".lock")):
         entries_by_path = _entries_by_path()
@@ -156,7 +155,6 @@ def _descriptions_file() -> Path:
 
 
 def _entries_by_path() -> dict[str, list[_Described]]:
-    """Return the remembered options by real path of the source, in the order of reading."""
     path = _descriptions_file()
     if not path.is_file():
         return {}
@@ -334,7 +332,6 @@ class _ImageTable:
     names: dict[int, list[str]]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield pairs (places in ``indices``, unscaled images at these places), in blocks of a single part."""
         for part, numbers in self.numbers.items():
             in_part = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(in_part), numbers[0].size):
@@ -342,7 +339,6 @@ class _ImageTable:
                 yield places, numbers[self.index_in_part[indices[places]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
-        """Return all images, scaled to pixels, uint8 (images, channels, rows, columns)."""
         pixels = np.empty((len(self.part), *next(iter(self.numbers.values())).shape[1:]), np.uint8)
         for places, block in self.blocks(np.arange(len(self.part))):
             pixels[places] = values.scaled(block, low, high)
@@ -356,7 +352,6 @@ class _ImageTable:
         return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def name(self, index: int) -> str:
-        """Return the name of an image for messages."""
         part = int(self.part[index])
         index_in_part = int(self.index_in_part[index])
         return self.names[part][index_in_part] if self.names[part] else f"{PARTS[part]} {index_in_part}"
@@ -384,7 +379,6 @@ class _ScaledImages(NamedTuple):
 
     @property
     def together(self) -> Array:
-        """Key of each image; images with equal keys must stay on the same side of a split."""
         return self.near_duplicates.keys if self.near_stays_together else self.pixel_digests
 
 
@@ -603,7 +597,6 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
 
 
 def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) -> tuple[Array, Array]:
-    """Return the fold in which an image validates and the mask of used images, both for the images not locked."""
     not_test = np.flatnonzero(~images.is_test)
     units = divisions.connected_units([key[not_test] for key in (*table.keys(), images.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION

@@ -92,7 +92,6 @@ class _NetworkFacts:
 
     @property
     def mean_uses_of_a_kernel(self) -> float:
-        """Mean number of uses of a kernel; ops with a common tie share a kernel."""
         distinct = {op.tie or index for index, op in enumerate(self.uses)}
         return len(self.uses) / len(distinct) if distinct else 1.0
 

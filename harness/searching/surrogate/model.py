@@ -244,7 +244,6 @@ def _newton_step(observation: Observation, estimate: float) -> tuple[float, floa
 
 
 def _best_scaled(kernel: CovarianceKernel, points: Points, values: Any, noise: Any) -> CovarianceKernel:
-    """Return the kernel scaled by the factor with the highest posterior density, given the latest values."""
     latest = slice(-_FACTOR_OBSERVATIONS, None)
     recent = Points(points.features[latest], points.expected[latest])
 
@@ -260,12 +259,10 @@ def _features(rows: Iterable[Row]) -> Any:
 
 
 def _zero_mean_points(features: Any) -> Points:
-    """Return points with the prior mean 0."""
     return Points(features, np.zeros(len(features)))
 
 
 def _power_law(features: Any) -> Any:
-    """Return the prior power law at scaled ``features``, (points, d), as log errors relative to the centre."""
     means = np.zeros(len(features))
     for column, feature in enumerate(FEATURES):
         if feature.name in _PRIOR_SLOPES:

@@ -201,7 +201,6 @@ def sets_with_images(digests: Set[str]) -> frozenset[str]:
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
-    """Return at most ``_MAX_OF_A_SET`` trainings, evenly spaced."""
     count = min(len(trainings), _MAX_OF_A_SET)
     return [trainings[number * len(trainings) // count] for number in range(count)]
 

@@ -8,7 +8,6 @@ from harness.spaces.ops.op import Op, Signature, register
 
 
 def _activation(layer: str) -> type[Op]:
-    """Return the op of a class of ``torch.nn`` that needs no arguments; its name in the notation is in lower case."""
     members = {"layer": layer, "__slots__": (), "__module__": __name__, "__doc__": f"``torch.nn.{layer}``."}
     op_type: type[Op] = dataclass(frozen=True)(type(layer, (Op,), members))
     return register(**{layer.lower(): Signature()})(op_type)

@@ -80,7 +80,6 @@ class BatchNorm(Op):
 
 
 def _factors_and_offsets(norm: Any) -> tuple[Tensor, Tensor]:
-    """Return a and b of a * x + b, to which a trained normalisation reduces, both float64 (running means,)."""
     count = len(norm.running_var)
 
     def spread(values: Tensor) -> Tensor:

@@ -15,12 +15,10 @@ from harness.spaces.space_errors import SearchSpaceError, ShapeError
 
 
 def _text(name: str, meaning: str) -> Parameter:
-    """Return an option with a text in quotes."""
     return Parameter(name, name, ArgumentKind.TEXT, meaning)
 
 
 def _total(name: str, label: str, meaning: str) -> Parameter:
-    """Return an option with a whole number; ``name`` is the field of the op, ``label`` the keyword."""
     return Parameter(name, label, ArgumentKind.TOTAL, meaning, minimum=0)
 
 

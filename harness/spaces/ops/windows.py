@@ -187,6 +187,5 @@ class PoseLinear(Op):
         return KernelForm(shape, poses=self.poses, has_bias=True, is_global=True, factors=self._factors)
 
     def _factors(self, module: Any) -> tuple[Tensor, Tensor]:
-        """Return a, (outputs, channels / poses), and 1 + b, (outputs, poses), as ``KernelForm.factors`` requires."""
         weights = module.weight.detach().double()
         return weights[:, : -self.poses], 1 + weights[:, -self.poses :]

@@ -167,7 +167,6 @@ class Processes(Executor):
         return clock.now() - worker.since > allowed_seconds
 
     def _replace(self, worker: _Worker) -> None:
-        """Kill the process of a worker and start a new process."""
         _end([worker.pool])
         worker.pool = _opened(self.source)
 
@@ -192,7 +191,6 @@ def kept_processes() -> Iterator[None]:
 
 
 def _end(pools: Sequence[ProcessPool]) -> None:
-    """Kill the processes of pools and wait until the processes have ended."""
     for pool in pools:
         pool.stop()  # type: ignore[no-untyped-call]
     for pool in pools:
@@ -200,7 +198,6 @@ def _end(pools: Sequence[ProcessPool]) -> None:
 
 
 def _opened(source: DataLocation) -> ProcessPool:
-    """Return a started pool of a single process, which begins to load the data."""
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source,), context=WorkerContext())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
@@ -209,7 +206,6 @@ def _opened(source: DataLocation) -> ProcessPool:
 
 
 def _sweep(job: Job) -> None:
-    """Remove partial files of a killed process. If that fails, the next start of the command removes the files."""
     for path in (job.checkpoint, job.weights, job.inspection):
         if path is not None:
             with contextlib.suppress(OSError):
@@ -217,7 +213,6 @@ def _sweep(job: Job) -> None:
 
 
 def _begin(source: DataLocation) -> None:
-    """Prepare a worker process and load the data."""
     # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settle()

@@ -297,7 +297,6 @@ class Nodes(base.Executor):
         self.nodes = {}
 
     def _look(self) -> None:
-        """Update the list of nodes, and ask new nodes for facts."""
         self.last_look = clock.now()
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
@@ -398,7 +397,6 @@ class Nodes(base.Executor):
         return [replace(event, job=job)]  # the event of the node has a copy of the job with paths of the node
 
     def _leave(self, work: _Work) -> None:
-        """Cancel the attempt of a job, which then waits for a slot."""
         if work.ref is not None:
             self.ray.cancel(work.ref, force=True)
         work.node = work.ref = None

@@ -222,23 +222,19 @@ def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
 
 
 def _engine_tensors(network: nn.Module) -> list[Tensor]:
-    """Return the parameters, each once, then the means and variances."""
     return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
 def _flat(tensors: list[Tensor], number_type: torch.dtype) -> Tensor:
-    """Return the concatenated numbers of tensors in the number format ``number_type``; see ``_parts``."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(number_type)
 
 
 def _in_engine_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
-    """Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``."""
     by_address = dict(zip([tensor.data_ptr() for tensor in state_tensors(network)], tensors, strict=True))
     return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 
 def _memory_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    """Return torch's names of the optimizer state of each parameter, in the order of ``FlatState.memories``."""
     return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
