@@ -36,7 +36,7 @@ from harness.spaces.network import Architecture, Task, analyse, walk
 from harness.spaces.ops import Op, Residual, Role, Shape, kernels
 from harness.system.errors import ContentError
 from harness.system.files import workspace
-from harness.training.pixels import takes_bytes
+from harness.training.pixels import raw_numbers, takes_bytes
 from harness.training.recipe import Recipe
 
 _WIDTH = 100  # largest number of characters in a line of the files
@@ -113,15 +113,9 @@ def _net_of(network: TrainedNetwork) -> _Net:
 def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
     """Return an ``.npz`` file of images on the scale of the data set, which ``read_arrays`` in ``evaluate.py`` reads.
 
-    Args:
-        spec: Data set.
-        pixels: uint8 (n, channels, rows, columns).
-        labels: Class of each image, (n,).
+    ``pixels`` are uint8 (n, channels, rows, columns), ``labels`` are the classes, (n,).
     """
-    numbers = pixels.numpy()
-    if not takes_bytes(spec):
-        low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (spec.low, spec.high))
-        numbers = low + numbers * (high - low) / 255
+    numbers = raw_numbers(pixels, spec).numpy()
     if spec.image_shape[0] == 1:
         numbers = numbers[:, 0]
     buffer = io.BytesIO()

@@ -35,16 +35,9 @@ def export_network(
 ) -> Exported:
     """Write a network in the formats of ``paths``, as ``harness.export`` documents; all files are written, or none.
 
-    Args:
-        network: Network, as for ``network_argument``.
-        paths: File or folder by name of the format; None for formats that are not requested.
-        chip: Chip that the C must fit.
-        optimise: Optimisation of the C; None for the fastest that fits ``chip``, else for size.
-        dataset: Name of the data set.
-        device: Device of a training.
-        engine: Engine of a training.
-        data: Folder of the images; None for the default.
-        selection: The arguments ``seed``, ``recipe``, ``epochs`` and ``retrain`` of ``network_seed``.
+    ``paths`` has a file or folder by name of the format, None for formats that are not requested. The C must fit
+    ``chip``; ``optimise`` None stands for the fastest code that fits ``chip``, else for size. ``selection`` has the
+    arguments ``seed``, ``recipe``, ``epochs`` and ``retrain`` of ``network_seed``.
     """
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
