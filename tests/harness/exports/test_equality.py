@@ -21,7 +21,7 @@ from harness.evidence.record import read, read_recorded
 from harness.exports import emulated
 from harness.exports.c_library import Library, files_of
 from harness.exports.compiled import compile_runner, run_logits, write_files
-from harness.exports.emulated import FAMILIES, PASSES, Family, chip_costs, emulate
+from harness.exports.emulated import FAMILIES, PASSES, chip_costs, emulate
 from harness.spaces.catalog import SPACES, space
 from harness.spaces.cores import CORES
 from harness.spaces.fast_kernels import Optimisation
