@@ -271,7 +271,7 @@ def export(
     from harness.data.training_images import load
     from harness.exports.formats import FORMATS
     from harness.exports.pytorch_folder import tensor_names
-    from harness.training.recipe import check_batch, check_network
+    from harness.training.recipe import check_network
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
@@ -279,7 +279,7 @@ def export(
     fit = None if chip is None else _fit_on(cast(Chip, chip), source, optimise, recipe)
     variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
     images = load(source.dataset, Path(data) if data else None)
-    check_batch(source.recipe.recipe, len(images.train_labels))
+    source.recipe.recipe.check_batch(len(images.train_labels))
     check_network(source.recipe.recipe, source.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
