@@ -18,7 +18,7 @@ from harness.spaces.network import analyse
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, as_command, option_words, require
 from harness.system.files import check_file, check_writable, write_together
-from harness.training.recipe import check_batch, check_network
+from harness.training.recipe import check_network
 
 
 def export_network(
@@ -59,7 +59,7 @@ def export_network(
         each.check(argument.architecture, task, recipe)
     fit = None if chip is None else _fit_on(chip, seed, optimise, selection["recipe"])
     images = training_images.load(seed.dataset, Path(data) if data else None)
-    check_batch(recipe, len(images.train_labels))
+    recipe.check_batch(len(images.train_labels))
     check_network(recipe, argument.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
         # The folder gets a copy of the test images, whose read is logged.

@@ -31,7 +31,7 @@ from harness.spaces.notation import parse_network
 from harness.spaces.space_errors import NotationError
 from harness.studies import config as study
 from harness.studies.names import study_folder
-from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
@@ -144,9 +144,7 @@ def test_leakyrelu_without_slope_prints_note_and_bom_is_ignored(
         *((argument, ContentError, "") for argument in ("2f6e0", "abc", "7", "abcdef", "plain-77")),
     ],
 )
-def test_text_that_names_no_network_is_refused_with_hint(
-    argument: str, error: type[HarnessError | NotationError], hint: str, home: Workspace
-):
+def test_text_that_names_no_network_is_refused_with_hint(argument: str, error: Any, hint: str, home: Workspace):
     (home.root / "bytes.txt").write_bytes(b"\xff\xfe")
     (home.root / "net.txt").touch()
     text = "import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n"
