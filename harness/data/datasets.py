@@ -271,21 +271,16 @@ def dataset_of(name: str, subject: object, folder: Path | None = None) -> Datase
 
 
 def dataset_of_option(name: str) -> Dataset:
-    """Return the data set that an option names; MNIST for ``auto``, even if ``mnist-5k`` is loaded later."""
+    """Return the data set that an option names; MNIST for ``auto``, whose data sets have the same task."""
     return dataset("mnist" if name == AUTO else name)
-
-
-def task_of_option(name: str) -> Task:
-    """Return the task of the data set that an option names; both data sets of ``auto`` have the same task."""
-    return dataset_of_option(name).task
 
 
 def task_or_mnist(name: str) -> Task:
     """Return the task of a data set; the task of MNIST if the data set is unknown (or was removed) or damaged."""
     try:
-        return task_of_option(name)
+        return dataset_of_option(name).task
     except (UsageError, ContentError):
-        return task_of_option("mnist")
+        return DATASETS["mnist"].task
 
 
 def pixel_properties(spec: Dataset) -> dict[str, str]:
