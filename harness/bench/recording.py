@@ -467,4 +467,4 @@ def _table_of(recording: Recording) -> Table:
             seconds = round(epoch.train_seconds, 3)
             rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index))
     data = dataset(recording.facts.dataset)
-    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_own else None)
+    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_user_data else None)

@@ -92,7 +92,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
         architecture=argument.architecture,
         named_recipe=recipe_choice,
         data=images.dataset,
-        target_pct=datasets.target_of(images.dataset, target_pct),
+        target_pct=images.dataset.target(target_pct),
         indices=(),
         device=str(device),
         engine=request.engine if request.engine == "auto" else choice.kind,

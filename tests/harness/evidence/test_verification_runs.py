@@ -324,7 +324,7 @@ def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
     images = np.random.default_rng(5).integers(0, 256, (190, 8, 8), dtype=np.uint8)
     labels = np.arange(190) % 4
     groups = np.arange(190) // 10
-    data = own.from_arrays(
+    data = own.Data.from_arrays(
         "grouped", images[:120], labels[:120], images[120:], labels[120:], groups=groups[:120], groups_test=groups[120:]
     )
     return data, {image.tobytes(): int(group) for image, group in zip(images[120:], groups[120:], strict=True)}
