@@ -44,9 +44,8 @@ class HarnessError(Exception):
         exit_code: Exit code of the program.
         kind: Name of the error family in JSON output.
         message: The given value, the violated rule and the allowed values, in a single line.
-        hint: The next thing to try, or None.
-        position: Offset of the error in ``text``, in characters, or None.
-        text: Text that was parsed, or None.
+        hint: The next thing to try.
+        position: Offset of the error in the parsed ``text``, in characters.
     """
 
     exit_code: ClassVar[int] = 1
@@ -79,7 +78,7 @@ class UsageError(HarnessError):
 
 
 class StorageError(UsageError):
-    """A file cannot be written. Ends the operation that needs the file; never the recorded result of a training."""
+    """A file cannot be written."""
 
 
 class TargetMissed(HarnessError):
@@ -95,7 +94,7 @@ class ContentError(HarnessError):
 
 
 class MissingSubject(ContentError):
-    """The data set of a record or a study is missing or damaged; other records and studies remain usable."""
+    """The data set of a record or a study is missing or damaged."""
 
 
 class DataError(HarnessError):
@@ -121,10 +120,9 @@ _NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
 
 
 def refused(error: BaseException) -> StorageError | DeviceError | None:
-    """Return a StorageError or DeviceError if ``error`` or a cause of ``error`` reports a lack of storage or memory."""
+    """Return a StorageError or DeviceError if ``error`` or its cause reports a lack of storage or memory."""
     if isinstance(error, StorageError):
         return error
-    # The disk is full, over quota, read-only or broken.
     storage_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in storage_errors:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
@@ -145,7 +143,7 @@ def as_command(*arguments: str) -> str:
 
 
 def option_words(values: Mapping[str, str | None]) -> list[str]:
-    """Return options and values as words of a command line; None and ``auto``, the defaults, are left out."""
+    """Return options as words of a command line, without the defaults None and ``auto``."""
     words = []
     for name, value in values.items():
         if value is not None and value != "auto":
@@ -164,8 +162,7 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
 def install_command(extra: str) -> str:
     """Return the command that installs an extra of this package in the current environment.
 
-    A checkout stays editable. The environments of ``uvx`` and ``pipx run`` are caches and are created anew, from the
-    same file or index as before.
+    A checkout stays editable. The environments of ``uvx`` and ``pipx run`` are caches, which are created anew.
     """
     package = f"{DISTRIBUTION}[{extra}]"
     prefix = Path(sys.prefix)

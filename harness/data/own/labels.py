@@ -20,8 +20,6 @@ _MAX_CHARACTERS = 40  # of a label in a message
 def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     """Return the name of each label, and the names of all classes in order.
 
-    Names are texts: the name of a number consists of the decimal digits, a truth value 0 or 1.
-
     Args:
         values: Integers, whole numbers, truth values or texts, (images,) or (images, 1); groups are read alike.
         subject: Description of ``values`` in messages.
@@ -55,7 +53,6 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
 
 
 def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
-    """Return labels as an array (images,); raise DataError for a different shape, with a hint for one-hot labels."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:

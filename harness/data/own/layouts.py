@@ -36,7 +36,7 @@ PART_OF_WORD = {_TEST_FILES: "test"} | {
 
 
 @dataclass(slots=True, eq=False)
-class Folder:
+class _Folder:
     """A folder, with the pictures and the visible folders directly inside, both sorted by name.
 
     Attributes:
@@ -46,30 +46,28 @@ class Folder:
 
     path: Path
     pictures: list[Path] = field(default_factory=list)
-    full: list[Folder] = field(default_factory=list)
-    bare: list[Folder] = field(default_factory=list)
+    full: list[_Folder] = field(default_factory=list)
+    bare: list[_Folder] = field(default_factory=list)
     has_others: bool = False
 
     @property
     def name(self) -> str:
-        """Name of the folder."""
         return self.path.name
 
     def below(self) -> Iterator[Path]:
-        """Yield all pictures, in subfolders too."""
         yield from self.pictures
         for folder in self.full:
             yield from folder.below()
 
 
-_Classes: TypeAlias = list[tuple[str, Folder]]  # name and folder of each class
+_Classes: TypeAlias = list[tuple[str, _Folder]]  # name and folder of each class
 
 
 def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes], str]:
     """Return name and folder of each class, by part, and a remark on the layout, empty for ``CLASS``.
 
     Args:
-        root: Folder of the data.
+        root: _Folder of the data.
         left_out: Counter to which the paths left out are added, by kind (`kind_of`).
 
     Raises:
@@ -92,11 +90,11 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
     return {"train": _classes_in(top)}, "" if top.path == root else f"classes in {top.path.relative_to(root)}/"
 
 
-def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Folder:
-    """Return the content of a folder; links to places outside ``root`` are refused, linked folders left out."""
+def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> _Folder:
+    """Return the content of a folder without linked folders; links to places outside ``root`` are refused."""
     if not levels:
         raise DataError(f"{root} has more than {_MAX_LEVELS} levels of folders; pass the folder with the classes")
-    folder = Folder(path)
+    folder = _Folder(path)
     with os.scandir(path) as entries:
         sorted_entries = sorted(entries, key=lambda entry: entry.name)
     for entry in sorted_entries:
@@ -118,7 +116,7 @@ def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Fol
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a path that is left out, a singular noun for `counted`."""
+    """Return the kind of a path that is left out, a singular noun."""
     if path.name.startswith("."):
         return "hidden file"
     if path.is_dir():
@@ -142,7 +140,7 @@ def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     return parts.pop(), tuple(word for word in words if word not in PART_OF_WORD and word not in _PLAIN_WORDS)
 
 
-def _parts_among(folders: Sequence[Folder]) -> dict[Folder, str]:
+def _parts_among(folders: Sequence[_Folder]) -> dict[_Folder, str]:
     """Return the folders that are parts by their names.
 
     Either a name has usual words only, such as ``Train Images``, or the names of several parts have equal further
@@ -155,7 +153,7 @@ def _parts_among(folders: Sequence[Folder]) -> dict[Folder, str]:
     return {folder: part for folder, (part, stem) in named_folders.items() if not stem or len(parts_by_stem[stem]) > 1}
 
 
-def _inner(folder: Folder, part: str | None = None) -> Folder:
+def _inner(folder: _Folder, part: str | None = None) -> _Folder:
     """Return the first folder, at or below ``folder``, that is not the only folder with pictures in its folder.
 
     A folder with the name of a part other than ``part`` is not entered. Folders without pictures must contain other
@@ -169,7 +167,7 @@ def _inner(folder: Folder, part: str | None = None) -> Folder:
     return folder
 
 
-def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
+def _by_part(top: _Folder, parts: Mapping[_Folder, str]) -> dict[str, _Folder]:
     """Return the folder of each part; raise DataError if ``top`` contains anything else, or a part twice."""
     strangers = [folder.name + "/" for folder in top.full if folder not in parts]
     strangers += [picture.name for picture in top.pictures]
@@ -179,7 +177,7 @@ def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
         raise DataError(f"{top.path} contains {names} (by name parts) beside {', '.join(strangers[:3])}", hint=hint)
     if bare_parts := _parts_among(top.bare):
         raise DataError(f"{next(iter(bare_parts)).path} contains no pictures ({values.ENDINGS})")
-    folders: dict[str, Folder] = {}
+    folders: dict[str, _Folder] = {}
     for folder, part in parts.items():
         if part in folders:
             names = f"{folders[part].name}/ and {folder.name}/"
@@ -190,8 +188,7 @@ def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
     return {part: folders[part] for part in PARTS if part in folders}
 
 
-def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]) -> dict[str, _Classes]:
-    """Return the classes of each part for ``CLASS/PART``."""
+def _parts_in_classes(top: _Folder, inner_parts: Mapping[_Folder, Mapping[_Folder, str]]) -> dict[str, _Classes]:
     undivided = [folder.name for folder, parts in inner_parts.items() if not parts]
     if undivided or top.pictures:
         divided = next(folder for folder, parts in inner_parts.items() if parts)
@@ -210,8 +207,7 @@ def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, 
 # Classes ---------------------------------------------------------------------------------------------------------
 
 
-def _classes_of_part(folder: Folder, part: str) -> _Classes:
-    """Return the classes of the folder of a part."""
+def _classes_of_part(folder: _Folder, part: str) -> _Classes:
     inner = _inner(folder, part)
     nested_parts = [nested for nested in _parts_among(inner.full) if nested.full]
     if nested_parts:
@@ -227,7 +223,7 @@ def _classes_of_part(folder: Folder, part: str) -> _Classes:
     return _classes_in(inner)
 
 
-def _classes_in(top: Folder) -> _Classes:
+def _classes_in(top: _Folder) -> _Classes:
     """Return the folders in ``top``; raise DataError if these are not clearly the folders of classes."""
     if top.pictures:
         beside = f", and folders such as {top.full[0].name}/" if top.full else ""
@@ -257,5 +253,5 @@ def _classes_in(top: Folder) -> _Classes:
     return [(_label(folder), folder) for folder in top.full]
 
 
-def _label(folder: Folder) -> str:
+def _label(folder: _Folder) -> str:
     return text_label(folder.name, f"the classes of {folder.path.parent.name}")
