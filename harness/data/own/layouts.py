@@ -180,8 +180,7 @@ def _by_part(top: _Folder, parts: Mapping[_Folder, str]) -> dict[str, _Folder]:
     folders: dict[str, _Folder] = {}
     for folder, part in parts.items():
         if part in folders:
-            names = f"{folders[part].name}/ and {folder.name}/"
-            raise DataError(f"{top.path} contains {names}, both for {part}; keep a single folder")
+            raise DataError(f"{top.path} contains {folders[part].name}/ and {folder.name}/, both for {part}")
         folders[part] = folder
     if "train" not in folders:
         raise DataError(f"{top.path} contains {next(iter(parts)).name}/, but no train/")
@@ -189,11 +188,10 @@ def _by_part(top: _Folder, parts: Mapping[_Folder, str]) -> dict[str, _Folder]:
 
 
 def _parts_in_classes(top: _Folder, inner_parts: Mapping[_Folder, Mapping[_Folder, str]]) -> dict[str, _Classes]:
-    undivided = [folder.name for folder, parts in inner_parts.items() if not parts]
+    undivided = [folder for folder, parts in inner_parts.items() if not parts]
     if undivided or top.pictures:
-        divided = next(folder for folder, parts in inner_parts.items() if parts)
-        names = f"{divided.name}/{next(iter(inner_parts[divided])).name}/ beside {(undivided or top.pictures)[0]}"
-        raise DataError(f"{top.path} contains {names}; either all classes are divided into parts, or no class")
+        example = (undivided or top.pictures)[0].name
+        raise DataError(f"{top.path}: {example} is not divided into parts, but other classes are")
     classes: dict[str, _Classes] = {}
     for folder, parts in inner_parts.items():
         for part, part_folder in _by_part(_inner(folder), parts).items():
@@ -217,18 +215,16 @@ def _classes_of_part(folder: _Folder, part: str) -> _Classes:
         if all(word in _PLAIN_WORDS or word in PART_OF_WORD for word in words):
             inner = inner.full[0]  # pictures without a folder for each class
     if part != "train" and inner.pictures and not inner.full:
-        message = f"{inner.path}, the part {part}, contains pictures without classes, such as {inner.pictures[0].name}"
         hint = "move the folder to another place; images of the training part are then set aside for this part"
-        raise DataError(message, hint=hint)
+        raise DataError(f"{inner.path}, the part {part}, contains pictures without classes", hint=hint)
     return _classes_in(inner)
 
 
 def _classes_in(top: _Folder) -> _Classes:
     """Return the folders in ``top``; raise DataError if these are not clearly the folders of classes."""
     if top.pictures:
-        beside = f", and folders such as {top.full[0].name}/" if top.full else ""
-        example = f"pictures outside of the folder of a class, such as {top.pictures[0].name}"
-        raise DataError(f"{top.path} contains {example}{beside}; every picture must be in the folder of a class")
+        example = top.pictures[0].name
+        raise DataError(f"{top.path} contains {example}; every picture must be in the folder of a class")
     if not top.full:
         raise DataError(f"{top.path} contains neither a folder of pictures per class nor a pair of IDX files")
     if top.bare:
@@ -240,16 +236,16 @@ def _classes_in(top: _Folder) -> _Classes:
     flat = [folder for folder in top.full if folder.pictures]
     deep = [folder for folder in top.full if not folder.pictures]
     if flat and deep:
-        both = f"{flat[0].name}/ with pictures and {deep[0].name}/ with folders only, such as {deep[0].full[0].name}/"
+        both = f"{flat[0].name}/ with pictures and {deep[0].name}/ with folders only"
         raise DataError(f"{top.path} contains {both}; the pictures of all classes must be at the same level")
     names = Counter(folder.name.lower() for folder in top.full)
     for folder in deep:
         names.update(inner.name.lower() for inner in _inner(folder).full[1:] and _inner(folder).full)
     repeated_names = [name for name, number in names.items() if number > 1]
     if len(repeated_names) > 1:
-        message = f"{top.path} contains folders of equal names, such as {' and '.join(repeated_names[:2])}, in several"
         hint = "call the outer folders train, validation and test, or move all pictures of a class into a single folder"
-        raise DataError(f"{message} places, so parts and classes are not clear", hint=hint)
+        message = f"{top.path} contains several folders called {repeated_names[0]}, so parts and classes are not clear"
+        raise DataError(message, hint=hint)
     return [(_label(folder), folder) for folder in top.full]
 
 
