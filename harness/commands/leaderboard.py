@@ -192,7 +192,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     if may_be_known(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = network_argument(name, workspace, datasets.task_of_option(dataset)).architecture.hash
+        network_hash = network_argument(name, workspace, datasets.dataset_of_option(dataset).task).architecture.hash
     consistency.publish(workspace, network_hash)
 
 
