@@ -470,12 +470,12 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
     paths = leaderboard_table.claim_paths(workspace)
     claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
     new_rows = [each for each in recipe_rows if each.hash not in hashes and _matches(name, each)]
-    for each in new_rows:
-        recipe = recipes.get(each.recipe_hash)
-        if each.epochs:
-            recipe = recipe_by_hash(each.recipe_hash, each.epochs) or recipe
-        yield NetworkArgument(each.architecture, rows=(KnownRow(recipe, each.recipe, each.dataset, None),))
-    hashes |= {each.hash for each in new_rows}
-    for each in claims:
-        if each.hash not in hashes and _matches(name, each):
-            yield NetworkArgument(each.architecture, rows=(KnownRow(None, "", None, None),))
+    for entry in new_rows:
+        recipe = recipes.get(entry.recipe_hash)
+        if entry.epochs:
+            recipe = recipe_by_hash(entry.recipe_hash, entry.epochs) or recipe
+        yield NetworkArgument(entry.architecture, rows=(KnownRow(recipe, entry.recipe, entry.dataset, None),))
+    hashes |= {entry.hash for entry in new_rows}
+    for claim in claims:
+        if claim.hash not in hashes and _matches(name, claim):
+            yield NetworkArgument(claim.architecture, rows=(KnownRow(None, "", None, None),))
