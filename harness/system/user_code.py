@@ -250,7 +250,6 @@ class Listener:
     """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
-        name: Name of the function, for messages.
         function: Function of the user, not called again after an exception.
         say: Function that prints a message.
         end: Called after the last event, unless ``function`` has failed.

@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from harness.spaces.ops import Shape
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 
+DATA_ENDINGS = (".npz", ".ts", ".tsv")  # of files that `source_at` reads
 # Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
@@ -87,10 +88,11 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
         elif not root.is_file():
             raise DataError(f"{root} must be a file or a folder, not a device or a pipe")
-        elif is_data_file(root):
-            source = _FILES[root.suffix.lower()](root, group_by)
+        elif root.suffix.lower() in DATA_ENDINGS:
+            read = _npz if root.suffix.lower() == ".npz" else _series
+            source = read(root, group_by)
         else:
-            allowed_sources = f"folders of pictures or IDX files, {endings_text()} files"
+            allowed_sources = f"folders of pictures or IDX files, {', '.join(DATA_ENDINGS)} files"
             raise DataError(f"{root} is not a data set; allowed: {allowed_sources}")
     except HarnessError:
         raise
@@ -103,25 +105,13 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     return source
 
 
-def is_data_file(path: Path) -> bool:
-    """Return whether the ending of a file is a supported data format."""
-    return path.suffix.lower() in _FILES
-
-
-def endings_text() -> str:
-    """Return the endings of the supported data formats."""
-    *further_endings, last_ending = _FILES
-    return f"{', '.join(further_endings)} and {last_ending}"
-
-
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
     """Return images and labels as a part.
 
     Args:
         images: Array, tensor or data frame, or a list with an array per image.
         labels: Class of each image (``read_labels``); so are ``groups``.
-        part: Name of the part for messages.
-        channels: Position of the channel axis; None if unknown. Tensors with four axes have the channels first.
+        channels: Position of the channel axis; tensors with four axes have the channels first.
 
     Raises:
         DataError: The numbers of images, labels and groups differ, or the labels or groups are not allowed.
@@ -489,10 +479,6 @@ def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
         position = f"{path}: series {number}, step {step + 1}"
         raise DataError(f"{position}: expected a finite number, got {texts[step].strip()[:40]!r}")
     return numbers
-
-
-# Functions that read a file, given ``group_by``, by ending of the file.
-_FILES: Mapping[str, Callable[[Path, str | None], Source]] = {".npz": _npz, ".ts": _series, ".tsv": _series}
 
 
 # torch -----------------------------------------------------------------------------------------------------------

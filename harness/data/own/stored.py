@@ -20,10 +20,10 @@ import numpy as np
 from harness.data.datasets import DataFile, Dataset, dataset, independent_cases, plain_name
 from harness.data.own import divisions, values
 from harness.data.own.layouts import PARTS
-from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
+from harness.data.own.near_duplicates import NearKeys, near_keys
 from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array, Scale
-from harness.data.training_images import OWN_FILES, content_digest
+from harness.data.training_images import USER_FILES, content_digest
 from harness.spaces.ops import Shape, shape_text
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
@@ -77,11 +77,8 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     """Return the name of the data set ``text``, after reading and storing the source if ``text`` is a path.
 
     Args:
-        options: Options of ``data describe``, which are remembered for the path. None uses the remembered options.
+        options: Options of ``data describe``, which are remembered for the path; None uses the remembered options.
         name: Name for the data set in place of the name of the path.
-
-    Returns:
-        The name of a known data set, or ``NAME-HASH``.
 
     Raises:
         UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
@@ -290,11 +287,9 @@ class _ImageTable:
     Attributes:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
         part: Index of the part in ``PARTS``.
-        index_in_part: Index of the image in ``numbers`` of the part.
         labels: Index of the class in ``classes``.
-        digests: SHA-256 of the unscaled image, 32 bytes.
+        digests: SHA-256 of the unscaled image.
         groups: Name of the group, bytes; None if the source has no groups.
-        names: Names of the images for messages, by part and index in the part.
     """
 
     numbers: dict[int, Array]
@@ -332,14 +327,9 @@ class _ImageTable:
 
 
 class _ScaledImages(NamedTuple):
-    """All images, scaled to pixels, with the choice of the test images.
+    """All images in the order of `_ImageTable`, scaled to pixels, with a mask of the test images.
 
-    Attributes:
-        is_test: Mask of the locked test images.
-        pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
-        pixel_digests: SHA-256 of the pixels of each image.
-        near_duplicates: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
-        near_stays_together: Whether splits do not divide near-duplicates.
+    If ``near_stays_together``, splits do not divide near-duplicates.
     """
 
     is_test: Array
@@ -590,7 +580,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
         if not images.near_stays_together:
             stays = "lie on BOTH SIDES of splits, because too many are connected; define groups if possible"
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
-    if duplicates.levels < NEAR_LEVELS:
+    if duplicates.dropped_pairs:
         limit = counted(duplicates.levels, "grey level")
         remarks.append(
             f"{counted(duplicates.dropped_pairs, 'pair')} of similar images that differ by more than {limit} are not"
@@ -623,7 +613,7 @@ def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
 def check_facts(spec: Dataset) -> None:
     """Raise DataError if the facts in ``data.json`` of a user data set contradict the stored images."""
     folder = workspace().data(spec.name)
-    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
+    with np.load(folder / USER_FILES[0]) as train, np.load(folder / USER_FILES[1]) as test:
         expected_facts = _computed_facts(train, test, spec.name)
     if spec.test_groups:
         expected_facts["test_group_sizes"] = divisions.group_sizes(np.array(spec.test_groups), has_groups=True)
@@ -633,13 +623,7 @@ def check_facts(spec: Dataset) -> None:
 
 
 def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name: str) -> dict[str, Any]:
-    """Return the fields of a `Dataset` that follow from the arrays of the two files; ``name`` is for messages.
-
-    Mean and standard deviation of each channel are rounded to 6 digits.
-
-    Raises:
-        DataError: All pixels of a channel are equal.
-    """
+    """Return the fields of a `Dataset` that follow from the arrays; raise DataError if a channel has a single shade."""
     pixels = train["pixels"]
     fold = train["fold"]
     shades = np.arange(256) / 255
@@ -665,16 +649,12 @@ def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name:
 
 
 def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
-    """Write a data set unless already stored, update the facts about the source, and return the facts as stored.
-
-    Args:
-        parts: Arrays by name, for each file of ``OWN_FILES``.
-    """
+    """Write a data set unless already stored, update the facts about the source, and return the facts as stored."""
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
     is_new = not os.path.isfile(folder / "data.json")
     if is_new:
-        for file, arrays in zip(OWN_FILES, parts, strict=True):
+        for file, arrays in zip(USER_FILES, parts, strict=True):
             buffer = io.BytesIO()
             np.savez(buffer, allow_pickle=False, **arrays)
             files[file] = buffer.getvalue()
