@@ -266,7 +266,6 @@ def _facts_digest(document: Mapping[str, Any]) -> str:
 
 
 def _rules(spec: Dataset) -> dict[str, bool]:
-    """Return whether the value of each field agrees with the other fields."""
     channels = spec.image_shape[0]
     numbers = (*spec.image_shape, spec.train_size, spec.validation_size, spec.test_size, spec.folds, spec.classes - 1)
     is_indexed = {*spec.test_groups} <= {*range(len(spec.test_group_sizes))}

@@ -34,8 +34,6 @@ _INK = 0.3  # of the brightest pixel, least value of ink; darker pixels are pape
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LabelledImages:
-    """Labelled images to evaluate a network on: uint8 (images, channels, rows, columns), and int64 (images,)."""
-
     name: str
     pixels: Tensor
     labels: Tensor
@@ -215,7 +213,6 @@ def _border(grey: Array) -> float:
 
 
 def _centred(grey: Array) -> Array:
-    """Return a digit brighter than the paper, 0 to 255, scaled to a side of ``_BOX`` and centred by mass."""
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
         paper = _border(grey)  # the digit fills most of the picture, so the median is ink
@@ -237,7 +234,6 @@ def _centred(grey: Array) -> Array:
 
 
 def _start(digit: Array, axis: int) -> int:
-    """Return the first row (axis 0) or column (axis 1) of a digit, by the centre of mass of the shades."""
     extent = digit.shape[axis]
     centre = float((digit.sum(axis=1 - axis) * np.arange(extent)).sum() / digit.sum())
     return int(min(max(round(_EDGE / 2 - 0.5 - centre), 0), _EDGE - extent))

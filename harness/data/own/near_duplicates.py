@@ -148,7 +148,6 @@ def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None 
 
 
 def _near_rows(tree: Any, features: Array, radii: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """Return pairs of rows with features within both radii, and a mask of ``rows`` with ``count`` neighbours."""
     # Each row is the nearest neighbour of itself; missing neighbours have the number of rows.
     neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radii[rows].max())[1]
     positions, columns = np.nonzero(neighbours < len(features))
@@ -198,7 +197,6 @@ def _features(images: Array, *, changed: bool) -> Array:
 
 
 def _differences(images: Array, partners: Array) -> Array:
-    """Return the least root mean square of ``images[i]`` - ``partners[i]`` over the shifts, (pairs,)."""
     rows, columns = images.shape[2:]
     least_squares = np.full(len(images), np.inf)  # least mean square over the shifts
     for down in (-1, 0, 1):

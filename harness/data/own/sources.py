@@ -183,7 +183,6 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 
 def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return, for each part with images and labels, the names of both arrays by kind; raise DataError if none has."""
     keys = _by_role(path, {key: key.lower().split("_") for key in names}, "array")
     complete = {part: keys_of_part for part, keys_of_part in keys.items() if len(keys_of_part) == 2}
     if not complete:
@@ -208,7 +207,6 @@ def _by_role(source: Path, words_of: Mapping[str, list[str]], noun: str) -> dict
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
-    """Return the part (by default train) and kind that the words of a name state; None if unknown or ambiguous."""
     parts = [PART_OF_WORD[word] for word in words if word in PART_OF_WORD]
     kinds = [_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD]
     if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
@@ -226,7 +224,6 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 
 
 def _idx_folder(folder: Path) -> Source | None:
-    """Read IDX files named as by torchvision, EMNIST, QMNIST or Kaggle; return None if the folder has none."""
     parts = {}
     unused_paths = set(folder.iterdir())
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
@@ -265,7 +262,6 @@ def _idx(path: Path) -> values.Array:
 
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
-    """Read a folder of pictures in a layout of `read_layout`; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
@@ -356,7 +352,6 @@ def _series(root: Path, _group_by: str | None) -> Source:
 
 
 def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]]:
-    """Return the numbers, by series (dimensions, steps), and the classes, from the format of aeon and sktime."""
     header: dict[str, str] = {}
     rows: list[values.Array] = []
     labels: list[str] = []
@@ -386,7 +381,6 @@ def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]
 
 
 def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
-    """Raise DataError if a header, values by key in lower case without ``@``, states data without classes or times."""
     first_words = {key: value.lower().split(" ")[0] for key, value in header.items()}
     if first_words.get("targetlabel") == "true" or first_words.get("classlabel") == "false":
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
@@ -395,7 +389,6 @@ def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
 
 
 def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[int, ...]]) -> None:
-    """Raise DataError if the shapes of the series, (dimensions, steps), differ from the header or in the dimensions."""
     dimension_counts = sorted({shape[0] for shape in shapes})
     lengths = sorted({shape[-1] for shape in shapes})
     is_univariate = header.get("univariate", "").lower() == "true"
@@ -471,7 +464,6 @@ def _number(text: str) -> float | None:
 
 
 def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
-    """Return the numbers of series ``number``, counted from 1, or raise DataError at the first that is not finite."""
     numbers = np.array([*map(_number, texts)], float)  # None becomes NaN
     is_finite = np.isfinite(numbers)
     if not is_finite.all():
@@ -516,7 +508,6 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
 
 
 def _torch_item(data: Any, index: int, part: str) -> tuple[str, values.Array, Any]:
-    """Return the kind (picture, tensor or array), the numbers and the class of an item."""
     item = data[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
@@ -567,7 +558,6 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
 
 
 def _are_indices(data: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
-    """Return whether ``labels`` equal the labels that a data set stores at ``indices``, as indices of all classes."""
     with suppress(Exception):  # attributes of these names may contain anything
         stored = [getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)]
         stored += [

@@ -345,7 +345,6 @@ class _ScaledImages(NamedTuple):
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
-    """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
     remarks = _scale_remarks(table)
     images, fold, is_used = _divided(table, balanced=options.balanced)
@@ -387,7 +386,6 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
 
 
 def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images: _ScaledImages) -> str:
-    """Return the overlap of the parts in words; raise DataError if ``options`` do not allow the overlap."""
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
     overlap = divisions.overlap(indices, images.pixel_digests, images.near_duplicates.keys, table.groups)
     if overlap and not options.allow_overlap:
@@ -397,7 +395,6 @@ def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images:
 
 
 def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
-    """Return all images of a source; raise DataError if the parts do not fit together."""
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts) or 'none'}")
@@ -421,7 +418,6 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
-    """Raise DataError if a part and the training part have different classes, or only one of both has groups."""
     train_only = {*train.classes} - {*part.classes}
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
@@ -529,7 +525,6 @@ def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) 
 def _parts_to_write(
     table: _ImageTable, images: _ScaledImages, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Any]]:
-    """Return the arrays of the training and validation images, of the test images, and the fields of the groups."""
     image_indices = np.flatnonzero(~images.is_test)[is_used]
     fold = fold[is_used]
     test = np.flatnonzero(images.is_test)
@@ -592,7 +587,6 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
 
 
 def _squeezed(numbers: Array, pixels: Array) -> bool:
-    """Return whether outliers leave few of the 256 pixel values for the median channel of an image."""
     planes = np.ndindex(pixels.shape[:2])  # image and channel
     counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
     pixel_values, source_values = np.median(counts, axis=0)
@@ -600,7 +594,6 @@ def _squeezed(numbers: Array, pixels: Array) -> bool:
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
-    """Return texts "A = B" of at most ``_MAX_NAMED`` images B that repeat an image A, then the number of the rest."""
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
     originals = firsts[inverse]  # for each image the first equal image
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
@@ -623,7 +616,6 @@ def check_facts(spec: Dataset) -> None:
 
 
 def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name: str) -> dict[str, Any]:
-    """Return the fields of a `Dataset` that follow from the arrays; raise DataError if a channel has a single shade."""
     pixels = train["pixels"]
     fold = train["fold"]
     shades = np.arange(256) / 255
@@ -649,7 +641,6 @@ def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name:
 
 
 def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
-    """Write a data set unless already stored, update the facts about the source, and return the facts as stored."""
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
     is_new = not os.path.isfile(folder / "data.json")
