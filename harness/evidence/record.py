@@ -372,7 +372,7 @@ class WeightFile:
 
     @property
     def sha256(self) -> str:
-        """Digest of all weights and statistics, equal to ``harness.training.training_loop.weights_digest``."""
+        """Digest of all weights and statistics, equal to ``harness.training.training_loop.Training.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
             digest.update(self.arrays[self.tied.get(name, name)].tobytes())

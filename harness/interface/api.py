@@ -169,7 +169,6 @@ def train(
     from harness.interface.weights import train_here
     from harness.training.result import Purpose
     from harness.training.run import Job
-    from harness.training.training_loop import final_network
 
     images = load(dataset, Path(data) if data else None)
     job = Job(
@@ -183,7 +182,7 @@ def train(
         weights=None if out is None else Path(out),
     )
     result, training = train_here(job, images)
-    return Trained(result, RawInputNetwork(final_network(training), images.dataset, architecture))
+    return Trained(result, RawInputNetwork(training.final_network(), images.dataset, architecture))
 
 
 # Export ----------------------------------------------------------------------------------------------------------

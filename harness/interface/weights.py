@@ -129,7 +129,6 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
     from harness.evidence.evaluation import network_of
     from harness.exports.trained_network import TrainedNetwork
     from harness.training.run import properties
-    from harness.training.training_loop import final_network
 
     recorded_run = seed.recorded_run
     if seed.record is not None and recorded_run is not None and not seed.retrain:
@@ -141,7 +140,7 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         epochs = None
     else:
         run, training = _trained_again(seed, images, device=device, engine=engine)
-        model = final_network(training)
+        model = training.final_network()
         about = properties(run, images.dataset)
         match = record_files.match(run, recorded_run)
         epochs = run.trained_epochs

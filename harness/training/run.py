@@ -179,11 +179,11 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         evaluate(run)
     has_passing_evaluations = job.evaluate_each_epoch or job.test_each_epoch or on_epoch is not None
     while len(run.history) < last_epoch and not run.has_diverged:
-        training_loop.train_epochs(run, train_set, len(run.history) + 1 if has_passing_evaluations else last_epoch)
+        run.train(train_set, 1 if has_passing_evaluations else last_epoch - len(run.history))
         evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
-    training_loop.finish_average(run, train_set)
-    training_loop.finish_integers(run, train_set)
+    run.finish_average(train_set)
+    run.finish_integers(train_set)
     if job.checkpoint is not None:
         _write_checkpoint(run, job.checkpoint)
     result = _with_training(result, run, len(train_set), validation_set)
@@ -192,7 +192,7 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         result = _with_test(job, result, run, _test_set(job, data, device))
     if job.weights is not None and result.status is Status.COMPLETE:
         about = properties(result, data.data.dataset)
-        files.write_bytes(job.weights, to_safetensors(training_loop.final_network(run), about))
+        files.write_bytes(job.weights, to_safetensors(run.final_network(), about))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
 
 
@@ -236,7 +236,7 @@ def _result_with_environment(job: Job, data: TrainingData, device: torch.device,
 
 def _write_checkpoint(run: Training, path: Path) -> None:
     buffer = io.BytesIO()
-    torch.save(training_loop.checkpoint(run), buffer)
+    torch.save(run.checkpoint(), buffer)
     content = buffer.getvalue()
     # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
     files.write_bytes(path, hashlib.sha256(content).digest() + content)
@@ -254,7 +254,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
         content = file_content[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("wrong checksum")
-        training_loop.resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
+        run.resume(torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
     except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
@@ -291,7 +291,7 @@ def _train_by_user(
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
             # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
-        training_loop.end_epoch(run, value, run.recipe.learning_rate, clock.now() - epoch_start)
+        run.end_epoch(value, run.recipe.learning_rate, clock.now() - epoch_start)
         evaluate(run)
         epoch_start = clock.now()
         if run.has_diverged or len(run.history) == last_epoch:
@@ -312,12 +312,12 @@ def _evaluate_epoch(
 ) -> None:
     job_is_done = len(run.history) == last_epoch or run.has_diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
-        training_loop.finish_average(run, train_set)
-        training_loop.finish_integers(run, train_set)
+        run.finish_average(train_set)
+        run.finish_integers(train_set)
     if validation_set is not None and (job_is_done or job.evaluate_each_epoch):
-        run.history[-1] = replace(run.history[-1], validation_errors=training_loop.count_errors(run, validation_set))
+        run.history[-1] = replace(run.history[-1], validation_errors=run.count_errors(validation_set))
     if job.test_each_epoch:
-        errors = training_loop.count_errors(run, _test_set(job, data, run.device))
+        errors = run.count_errors(_test_set(job, data, run.device))
         run.history[-1] = replace(run.history[-1], test_errors=errors)
 
 
@@ -369,7 +369,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(
         result,
-        weights_sha256=training_loop.weights_digest(run),
+        weights_sha256=run.weights_digest(),
         history=results.sampled(run.history),
         train_seconds=run.seconds,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
@@ -378,7 +378,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
 
 def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
     """Return the result with the errors on the test images; write the inspection if the job requests a file."""
-    classes = training_loop.predictions(run, test_set)
+    classes = run.predictions(test_set)
     indices = (classes != test_set.labels).nonzero().flatten()
     wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
@@ -388,7 +388,7 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
         if test_set.classes == 2:
             pixels = test_set.pixels.cpu()
             probabilities = training_loop.class_probabilities(
-                training_loop.final_network(run), run.architecture, pixels, test_set, run.recipe.precision
+                run.final_network(), run.architecture, pixels, test_set, run.recipe.precision
             )
             area = roc_auc(test_set.labels.tolist(), probabilities[:, 1].tolist())
         files.write_json(job.inspection, document_of(_inspection(result, test_set, area)))

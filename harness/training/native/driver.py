@@ -1,7 +1,7 @@
 """Driver of the native engine: programs of networks, training steps, predictions and conversion of the state.
 
 The engine gets the state of a torch network, trains up to ``_CHUNK`` steps per call, and updates the state in place.
-After ``train_epochs`` the torch network and its optimizer hold the entire state, so predictions, checkpoints and
+After ``Training.train`` the torch network and its optimizer hold the entire state, so predictions, checkpoints and
 digests use the same code for both engines, and the engine of a run may change. The engine trusts all addresses, so
 tensors are checked here; a failed check is a bug of the caller.
 """
