@@ -52,7 +52,6 @@ class Recognised:
     """An op that one or several operators without parameters compute, such as ``x * sigmoid(x)``.
 
     Attributes:
-        node: The last operator.
         op: The op, which gives the same values for random inputs; None if the values and their order stay the same.
     """
 
@@ -67,7 +66,6 @@ class Recording:
     """The recorded operators of a module.
 
     Attributes:
-        name: Name of the module in messages.
         steps: Operators from the images to the logits, in order of execution.
         notes: Sentences about operators that were left out or are computed differently, for the user.
         final: Function that the module applies to the logits, such as a softmax; the identity if there is none.
@@ -78,9 +76,7 @@ class Recording:
         """Record a module in evaluation mode.
 
         Args:
-            module: The module.
             task: Shape of the images and number of classes.
-            name: Name of the module in messages.
             layers: Names of operators that become an op each; other operators are recognised by their values.
 
         Raises:
@@ -158,7 +154,6 @@ class Recording:
 
         Args:
             node: A node for which ``sources`` is not empty.
-            tensors: Value of each source, by name.
         """
         name = self.name_of(node)
         if name is not None:
@@ -292,7 +287,6 @@ def _ops_like(samples: Sequence[Tensor], results: Sequence[Any], *, reduces: boo
     Args:
         samples: Inputs with the deviations ``_SCALES``, (batch, channels, rows, columns) or (batch, features); the
             first value is -1 in units of the deviation.
-        results: Result of the operators of the user for each input.
         reduces: Whether an op comes before None, such as ``gap`` for a map of a single value per channel.
     """
     first = results[0]

@@ -30,7 +30,7 @@ from harness.spaces import ops as spec
 from harness.spaces.modules import FastDropout
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.notation import parse_network
-from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
+from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text, torch_only
 from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
@@ -52,7 +52,6 @@ class Translation:
     """A module in the notation.
 
     Attributes:
-        architecture: The network.
         weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names of
             the tensors in the torch module of the op. A joint layer, which is called several times, has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
@@ -70,7 +69,6 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         module: Maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms,
             (batch, classes) or (batch, classes, 1, 1). The module is not changed.
         task: Shape of the images and number of classes.
-        name: Name of the module in messages.
 
     Raises:
         Untranslatable: The notation lacks an operator of the module, or the module is not a sequence with residual
@@ -122,7 +120,6 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
     """Return the network of a translation with the weights of the module.
 
     Args:
-        translation: The translation of the module.
         tensors: Parameters and buffers of the module, by name.
         task: Shape of the images and number of classes.
     """
@@ -215,10 +212,7 @@ class _Reader:
         """Append the tensors of an op to ``weights``.
 
         Args:
-            node: Operator of the op.
             tensors: Nodes of the tensors, by names of the tensors in the torch module of the op; None if missing.
-            shared_names: Names, in the torch module, of the tensors that other ops may use too.
-            is_joint: Whether the op may be the same layer as an earlier op, which gets a single entry.
 
         Returns:
             Names of the parameters and buffers from which the tensors are computed, by the names of the tensors.
@@ -243,10 +237,6 @@ class _Reader:
 
     def _poses_of(self, value: Node, in_poses: Callable[[Tensor, int], Tensor]) -> int:
         """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself.
-
-        Args:
-            value: The tensor, which has a single source.
-            in_poses: Returns the values of such a tensor for a parameter and a number of poses.
 
         Raises:
             Untranslatable: The tensor is computed from the parameter in another way.
@@ -331,7 +321,7 @@ class _Reader:
         if has_eps and (is_joint or arguments["bias"] is None or not 0 < arguments["eps"] < 1):
             raise _lacks(node, f"such a batch normalisation with eps={arguments['eps']:g}")
         if arguments["bias"] is None:
-            return spec.BareBatchNorm()
+            return torch_only.BareBatchNorm()
         poses = self._poses_of(arguments["bias"], torch.repeat_interleave)
         if scale is not None and self._poses_of(scale, torch.repeat_interleave) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
@@ -339,9 +329,9 @@ class _Reader:
         poses = max(poses, channels // statistics)
         tie = self._tie_of(weight_names["bias"])
         if is_joint:
-            return spec.JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
+            return torch_only.JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
         if has_eps:
-            return spec.EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
+            return torch_only.EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
         return spec.BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
@@ -361,7 +351,7 @@ class _Reader:
         if arguments.get("running_mean") is not None:
             raise _lacks(node, "instance normalisation with running statistics")
         groups = shape[0] if operator(node) == "instance_norm" else arguments.get("num_groups", 1)
-        return spec.GroupNorm(groups, bare=scale is None)
+        return torch_only.GroupNorm(groups, bare=scale is None)
 
     def pool(self, node: Node) -> Op:
         """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
@@ -384,7 +374,9 @@ class _Reader:
             raise _lacks(node, "a mean that leaves out the padding")
         is_maximum = operator(node) == "max_pool2d"
         if padding or (stride != size and not covers_map):
-            return (spec.OverlappingMaxPool if is_maximum else spec.OverlappingAvgPool)(size, stride, padding)
+            return (torch_only.OverlappingMaxPool if is_maximum else torch_only.OverlappingAvgPool)(
+                size, stride, padding
+            )
         return spec.MaxPool(size) if is_maximum else spec.AvgPool(size)
 
     def dropout(self, node: Node) -> Op:
@@ -413,13 +405,13 @@ class _Reader:
         if bias is None:
             if poses > 1:
                 raise _lacks(node, "a rotated linear layer without biases")
-            return spec.UnbiasedLinear(out)
+            return torch_only.UnbiasedLinear(out)
         return spec.Linear(out) if poses == 1 else spec.PoseLinear(out, poses)
 
     def prelu(self, node: Node) -> Op:
         weight = arguments_of(node)["weight"]
         self._add_weights(node, {"weight": weight})
-        return spec.PReLU() if math.prod(shape_of(weight)) == 1 else spec.ChannelPReLU()
+        return spec.PReLU() if math.prod(shape_of(weight)) == 1 else torch_only.ChannelPReLU()
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
@@ -499,9 +491,6 @@ class _Check:
     and the shift 0 of batch normalisation.
 
     Attributes:
-        module: The module, with usual dropout.
-        translation: Translation to check.
-        recording: Recording of the module.
         momenta: Momentum of each batch normalisation of the module, by the name of its running mean.
     """
 
@@ -555,11 +544,7 @@ class _Check:
         """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts.
 
         Args:
-            network: Network of the translation, in evaluation or training mode.
-            images: Images of the batch.
             factors: Gradient of the loss with respect to the outputs, (images, classes).
-            output_tolerance: Largest relative difference of the outputs.
-            gradient_tolerance: Largest relative difference of the gradients of a parameter.
 
         Raises:
             Untranslatable: A difference exceeds its tolerance.

@@ -28,13 +28,6 @@ class Chip:
     """A chip that runs only the exported network.
 
     Attributes:
-        name: Name of the chip.
-        core: Type of the processor.
-        flash_bytes: Bytes of flash.
-        ram_bytes: Bytes of RAM.
-        clock_hz: Clock frequency in Hz.
-        title: Description for people.
-        source: Data sheets of the figures.
         file: Path of the user's chip file; empty for chips in ``chips.toml``.
     """
 
@@ -71,8 +64,6 @@ class Fit:
     """Resources that a network needs on a chip, with program, image and stack.
 
     Attributes:
-        chip: The chip.
-        analysis: Analysis of the network.
         optimise: Optimisation of the exported C; SPEED requires ``Core.speed``.
     """
 

@@ -16,14 +16,8 @@ from dataclasses import astuple, dataclass
 from importlib import resources
 from typing import Any
 
-from harness.spaces.fast_kernels import (
-    Optimisation,
-    block_filters,
-    block_sizes,
-    is_expanded,
-    reads_planes,
-    tile_columns,
-)
+from harness.spaces import fast_kernels
+from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
 from harness.spaces.ops.integer_form import Reduction
 
@@ -80,12 +74,7 @@ class Repetitions:
 
 
 def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
-    """Return the repetitions per image.
-
-    Args:
-        plan: Integer form of the network.
-        optimise: Optimisation of the C.
-    """
+    """Return the repetitions per image."""
     total: Counter[str] = Counter()
     for step in plan.steps:
         source = plan.maps[step.source]
@@ -96,7 +85,7 @@ def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
             if step.form.factors is None:
                 total["unpacked"] += products
             continue
-        target_size = plan.maps[step.target].size
+        target_size = plan.output(step).size
         if step.kind is StepKind.CONVOLUTION:
             total.update(_convolution(plan, step, optimise))
         else:
@@ -112,17 +101,16 @@ def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
 
 def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
     """Return the work of a convolution or linear layer before the last step, without the means of pooling."""
-    assert step.target is not None, "the last step is no convolution"
     channels = plan.maps[step.source].shape[0]
-    target = plan.maps[step.target]
+    target = plan.output(step)
     filters, depth, rows, columns = step.form.shape
     poses = step.form.poses
     pool_rows, pool_columns = step.pool_window
     outputs = target.size * pool_rows * pool_columns
     counts = {"skips": 0 if step.skip is None else outputs}
-    if optimise is Optimisation.SPEED and reads_planes(plan, step):
+    if optimise is Optimisation.SPEED and fast_kernels.reads_planes(plan, step):
         output_channels, output_rows, output_columns = target.shape
-        tiles = math.ceil(output_columns / tile_columns(plan, step))
+        tiles = math.ceil(output_columns / fast_kernels.tile_columns(plan, step))
         line_columns = output_columns * pool_columns * step.form.stride + tiles * (columns - step.form.stride)
         calls = output_channels * output_rows * pool_rows  # of ``fill``, per tile
         lines = calls * rows * line_columns
@@ -138,10 +126,10 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
         ordered = ordered_parts * depth if poses > 1 else 0
         counts |= {"rest": outputs * (weights % 4), "parts": places}
         return counts | {"ordered_parts": ordered_parts, "ordered": ordered}
-    passes = 1 if is_expanded(plan) else poses
+    passes = 1 if fast_kernels.is_expanded(plan) else poses
     groups = channels // depth
-    period = block_filters(plan, step)
-    dots = outputs // period * len(block_sizes(period))
+    period = fast_kernels.block_filters(plan, step)
+    dots = outputs // period * len(fast_kernels.block_sizes(period))
     counts |= {"parts": positions * rows, "dots": dots, "rest": dots * (weights % 4)}
     counts["weights"] = filters * weights * poses // passes
     if passes * groups > 1:
@@ -192,16 +180,7 @@ class Core:
         return costs
 
     def cycles_per_image(self, plan: IntegerPlan, macs: int, optimise: Optimisation) -> float:
-        """Return the estimated clock cycles per image.
-
-        Args:
-            plan: Integer form of the network.
-            macs: Multiply-adds of the network.
-            optimise: Optimisation of the C.
-
-        Raises:
-            ValueError: The costs of this optimisation are unknown.
-        """
+        """Return the estimated clock cycles per image; raise ValueError if the costs for ``optimise`` are unknown."""
         costs = self.costs(optimise)
         if costs.cycles is None:
             return (costs.cycles_a_mac or 0) * macs

@@ -108,7 +108,7 @@ def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
         return 0
     _, _, rows, columns = step.form.shape
     inner_columns = (_LINE_BYTES // rows - columns) // step.form.stride + 1
-    return min(max(1, inner_columns // step.pool_window[1]), plan.maps[step.target].shape[2])
+    return min(max(1, inner_columns // step.pool_window[1]), plan.output(step).shape[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def fast_buffers(plan: IntegerPlan) -> FastBuffers:
             sizes.append(FastBuffers(plane_places=places, lines=rows * width, tile=tile))
             continue
         groups = _groups(plan, step)
-        outputs = plan.maps[step.target].shape[0]
+        outputs = plan.output(step).shape[0]
         weights = places * channels  # of a filter
         sizes.append(FastBuffers(window=weights * groups, results=outputs, sums=outputs // groups, filters=filters))
         if has_expanded_kernels:

@@ -75,8 +75,6 @@ class PlannedOp(Generic[_Form]):
     """An op of a step.
 
     Attributes:
-        op: The op.
-        path: Path of the op in the network.
         form: Integer form of the op for its input.
     """
 
@@ -90,17 +88,13 @@ class IntegerStep:
     """A single loop nest of an integer network.
 
     Attributes:
-        kind: Computation before the multipliers.
-        source: Index of the input map.
         target: Index of the output map; None for the logits.
         sums: Convolution or linear layer.
         kernel: Index of the weights of ``sums`` in ``IntegerPlan.kernels``.
         norm: Normalisation that is folded into the multipliers and biases.
         skip: Index of the map that a residual sum adds.
-        rectifier: Activation after the sum.
         pool: Pooling after a convolution, or the pooling or unshuffle of a step without further ops.
         is_global: Whether the logits are computed from the channel means instead of the whole map.
-        missing: Op without an integer form.
         multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels.
         biases: Number of biases, shared by neighbouring channels in the same way.
         other_bytes: Assumed bytes of constants of ``missing``.
@@ -204,6 +198,11 @@ class IntegerPlan:
         """Ops without an integer form."""
         return tuple(step.missing for step in self.steps if step.missing is not None)
 
+    def output(self, step: IntegerStep) -> IntegerMap:
+        """Return the output map of a step; the last step has none."""
+        assert step.target is not None, "the logits are not stored in a map"
+        return self.maps[step.target]
+
     @property
     def kernel_bits(self) -> tuple[int, ...]:
         """Bits of a weight of each kernel; factors have 8 bits."""
@@ -229,7 +228,7 @@ class IntegerPlan:
                 places = rows * columns
                 window = places * self.maps[step.source].shape[0]
                 orders = places if has_poses else 0
-                sizes.append(Buffers(window, places * channels, orders, self.maps[step.target].shape[0]))
+                sizes.append(Buffers(window, places * channels, orders, self.output(step).shape[0]))
         return Buffers(*map(max, zip(*map(astuple, sizes), strict=True)))
 
     @property
@@ -255,9 +254,7 @@ def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int], weight_bi
     """Return the integer form of a network whose shapes fit together.
 
     Args:
-        ops: Ops in order of execution.
         input_shape: (channels, rows, columns) of an image.
-        weight_bits: Bits of a stored weight, except factors.
     """
     planner = _Planner(list(_items(ops, ())))
     planner.plan(input_shape)
@@ -290,11 +287,6 @@ class _Planner:
     """Reads the items in order and collects maps, kernels and steps.
 
     Attributes:
-        items: Items of the network.
-        position: Index of the next item.
-        maps: Maps so far, without offsets.
-        kernels: Ops whose weights are stored, so far.
-        steps: Steps so far.
         kernel_indices: Index in ``kernels`` by the tie of an op or, without a tie, by the path.
         skips: Index of the input map of each residual sum that has begun and not ended, outermost first.
     """
@@ -377,10 +369,6 @@ class _Planner:
 
     def with_tail(self, step: IntegerStep, shape: Shape) -> int:
         """Add a step fused with the normalisation, sum, rectifier and pooling that follow.
-
-        Args:
-            step: The step so far.
-            shape: Shape of the output of ``step``.
 
         Returns:
             The index of the output map.

@@ -31,7 +31,6 @@ class FastDropout(nn.Module):
     This class uses a 64-bit random number for four values.
 
     Attributes:
-        p: Probability of setting a value to zero.
         channels: Whether whole channels are dropped instead of single values.
         generator: Random generator, set by the training code; None for the default generator of torch.
     """

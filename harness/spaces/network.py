@@ -25,7 +25,8 @@ from typing import NamedTuple
 from harness.spaces.cores import CORES
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, integer_plan
-from harness.spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, ops_text, shape_text
+from harness.spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, shape_text
+from harness.spaces.ops.op import ops_text
 from harness.spaces.space_errors import SearchSpaceError, ShapeError
 
 
@@ -133,13 +134,7 @@ def _is_squeezed(ops: tuple[Op, ...]) -> bool:
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    """Return ops and bars in canonical form, without bars at the ends and repeated bars.
-
-    Args:
-        ops: Ops in order of execution.
-        bars: Indices of the ops with a preceding bar.
-        ties: New name of each tie that is used more than once, by old name.
-    """
+    """Return ops and bars in canonical form, without bars at the ends and repeated bars."""
     canonical: list[Op] = []
     canonical_bars: set[int] = set()
     for index, op in enumerate(ops):
@@ -166,7 +161,6 @@ class CostedOp:
     """A top-level op with shape and costs.
 
     Attributes:
-        op: The op.
         output_shape: (channels, height, width) or (features,).
         parameters: Parameters stored at this op; a tied kernel counts at the first use only.
         macs: Multiply-adds per image.
@@ -194,9 +188,7 @@ class Analysis:
     """Shapes and costs of a network for a task.
 
     Attributes:
-        task: Input shape and number of classes.
         costed_ops: Top-level ops, a residual sum as one op, each with its output shape and costs.
-        parameters: Total number of parameters.
         macs: Total number of multiply-adds per image.
         receptive_field: Receptive field before the first global op, in input pixels (see ``CostedOp``).
         weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
@@ -283,10 +275,6 @@ def _special_macs(op: Op, before: Shape) -> tuple[int, int]:
     """Return the multiply-adds of grouped and of 1x1 kernels, which have a pace of their own.
 
     Kernels inside a residual sum are included.
-
-    Args:
-        op: The op.
-        before: Input shape of the op.
     """
     grouped_macs = 0
     pointwise = 0
@@ -306,7 +294,6 @@ def analyse(
 
     Args:
         network: A network, or ops that need not be canonical, so that paths of errors match the text.
-        task: Input shape and number of classes.
         budget: Largest allowed number of parameters; None for no limit.
         weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
 
@@ -335,8 +322,6 @@ class _Field(NamedTuple):
     """Receptive field of a position of a map, in input pixels and not clipped to the image.
 
     Attributes:
-        rows: Rows of the receptive field.
-        columns: Columns of the receptive field.
         distance: Distance of the receptive fields of neighbouring positions.
     """
 
@@ -398,9 +383,7 @@ class _Use(NamedTuple):
     """An op for an input shape.
 
     Attributes:
-        costed_op: The op with all its parameters.
         without_tied_weights: The op without the weights that a tie shares, for the second and later uses of a tie.
-        receptive_field: Receptive field after the op.
         tied_shape: Shape of the weights that a tie shares; None if the op has no such weights.
     """
 
@@ -459,12 +442,7 @@ def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
 
 
 def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
-    """Yield, for each op with running statistics, the number of values per image from which a mean is computed.
-
-    Args:
-        ops: Ops in order of execution.
-        shape: Input shape of the first op.
-    """
+    """Yield, for each op with running statistics, the number of values per image from which a mean is computed."""
     for op, before in walk(ops, shape):
         statistics = op.statistics(before)  # a mean and a variance for each group of channels
         if statistics:

@@ -138,9 +138,6 @@ def name_of(value: object) -> str:
 def quiet(purpose: str) -> Iterator[StringIO]:
     """Run the user's module without output or warnings, and without an effect on torch's global random generator.
 
-    Args:
-        purpose: Subject of the error message.
-
     Yields:
         The standard output of the module.
 

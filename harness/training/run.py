@@ -93,7 +93,6 @@ class TrainingData:
         Args:
             pixels: uint8 (n, channels, rows, columns).
             labels: int64 (n,).
-            device: Device of the result.
         """
         dataset = self.data.dataset
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
@@ -102,7 +101,6 @@ class TrainingData:
         """Return the training images and the validation images, a single copy for all runs of a process.
 
         Args:
-            device: Device of the images.
             fold: Index of the validation fold; None to train on all images, without validation images.
         """
         parts = self._parts.get((device, fold))
@@ -141,11 +139,6 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
     verification trains on training and validation images, a run with a different purpose on the training images of the
     search split. Only verifications with a ``test_log`` read the test set: at the end of the run, and with
     ``test_each_epoch`` after each epoch.
-
-    Args:
-        job: Job to run.
-        data: Data set of the job.
-        on_epoch: Called with each finished epoch.
 
     Raises:
         ContentError: The recipe cannot train the network, or user code failed.
@@ -441,7 +434,6 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str], names: Mapping[
     A tied kernel is stored once, under the name of the first use; the metadata list the names of later uses.
 
     Args:
-        network: Network whose floating-point tensors are stored.
         about: Metadata, such as ``properties``.
         names: Names in the file, by names in the state of the network; other tensors keep their names.
     """

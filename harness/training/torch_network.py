@@ -175,9 +175,6 @@ def network_on(
     """Return a network on a device, in training mode; the state of torch's global generator is kept.
 
     Args:
-        architecture: Architecture of the network.
-        task: Input shape and number of classes.
-        device: Device of the weights.
         seed: Seed of the first weights, which are drawn on the CPU and thus equal on all devices.
         recipe: Recipe that sets the first weights; None for the defaults of torch.
         generator: Generator of the dropout masks; None for the global generator.
@@ -217,7 +214,6 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     evaluation mode.
 
     Args:
-        network: Network whose buffers are replaced.
         batches: Normalised images, (batch, channels, rows, columns), on the device of the network.
     """
     counts: dict[nn.Module, int] = {}
@@ -319,7 +315,6 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     Args:
         images: Images with background 0, not normalised yet, float32 (batch, channels, rows, columns).
         recipe: Recipe with the share of augmented images and the largest changes.
-        generator: Generator on the device of the images.
     """
     if recipe.augmented_share == 0:
         return images
@@ -350,8 +345,6 @@ def _affine_maps(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tens
 
     Args:
         draws: Seven uniform draws from 0 to 1 per image, (7, count).
-        rows: Height of the images, pixels; ``columns`` is the width.
-        recipe: Recipe with the share of augmented images and the largest changes.
     """
     is_augmented = (draws[6] < recipe.augmented_share).float()
     changes = (2 * draws[:6] - 1) * is_augmented  # (6, count), each from -1 to 1

@@ -348,10 +348,7 @@ def start(
     differ.
 
     Args:
-        architecture: Network to train.
-        recipe: Recipe of the run.
         seed: Seed of all random numbers of the run.
-        device: Device of network and images.
         engine: Native engine; None to train with torch.
         task: Input shape and number of classes of the images.
 
@@ -394,7 +391,6 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     Args:
         first_start: Start 0, untrained.
         new_start: Makes the start with a number from 1 to ``recipe.starts - 1``.
-        images: Training images.
 
     Raises:
         ContentError: There are fewer images than a batch needs.
@@ -424,11 +420,8 @@ def class_probabilities(
     """Return the class probabilities of each image, float32 (n, classes), computed by torch on the CPU.
 
     Args:
-        network: Network in evaluation mode, on the CPU.
-        architecture: Architecture of the network.
         pixels: Images, uint8 (n, channels, rows, columns).
         images: Images or data set, with the mean and standard deviation that normalise the pixels.
-        precision: Precision of the recipe.
     """
     if precision == "int8":
         integers = integer.integers_of(network, architecture, images)

@@ -47,7 +47,6 @@ class ModulePart:
 
     Attributes:
         name: Path of the layer in the module, such as ``features.0``.
-        kind: Name of the class of the layer.
         output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
         parameters: Parameters; a shared tensor counts at the first use.
         macs: Multiply-adds per image (``products.module_macs``).
@@ -66,8 +65,6 @@ class Description:
 
     Attributes:
         op: Name, counts, and hashes of code and operators.
-        parts: Layers in the order of the module.
-        notes: Sentences about unusual behaviour.
         fault: Why the module cannot be trained, as the end of a sentence; empty if it can.
         ends_in_softmax: Whether the outputs are probabilities, of which a training takes the logarithms.
     """
@@ -138,12 +135,7 @@ class SeededModule(nn.Module):
 
 
 def _logits(output: Any, classes: int) -> Tensor:
-    """Return the output of a module as (batch, classes); raise ValueError for a different form of output.
-
-    Args:
-        output: Tensor, or a list with a single tensor that has ``classes`` numbers per image; the rest is ignored.
-        classes: Number of classes.
-    """
+    """Return the output of a module as (batch, classes); raise ValueError for a different form of output."""
     values = output if isinstance(output, (tuple, list)) else [output]
     tensors = [each for each in values if isinstance(each, Tensor)]
     # The first axis is the batch, which a ``squeeze`` in the module removes for a single image.
@@ -240,7 +232,6 @@ def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) ->
         name: Name of the module; empty if the module has none.
         code: Hash of the source code (``code_of``).
         task: Shape of the images and number of classes.
-        make: Make the module with new first weights.
 
     Raises:
         ContentError: The module cannot be run or recorded, the behaviour in evaluation mode is random or depends on

@@ -27,11 +27,9 @@ class Kernel(Op):
     """Base class of convolutions; convolutions with the same ``tie`` share the kernel, but not the bias.
 
     Attributes:
-        stride: Stride in rows and columns.
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
         tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
-        edges: Rows and columns of the kernel.
         paddings: Zeros on each side, (above and below, left and right).
     """
 
@@ -99,12 +97,8 @@ class Conv(Kernel):
     """A convolution over all channels, or over groups of channels.
 
     Attributes:
-        kernel_size: Rows of the kernel.
-        out_channels: Number of output channels, all poses counted.
         padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column
             is padded along its length only.
-        stride: Stride in rows and columns.
-        bias: Whether the outputs have a learned bias.
         tie: Name of the tie; None for a kernel that is not shared.
         kernel_width: Columns of the kernel; None means ``kernel_size``.
         groups: Number of groups of channels, each convolved separately.
@@ -178,9 +172,6 @@ class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
-        padding: Zeros on each side.
-        stride: Stride in rows and columns.
-        bias: Whether the outputs have a learned bias.
         tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
             van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).

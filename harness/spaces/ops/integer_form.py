@@ -26,10 +26,8 @@ class KernelForm:
         shape: Shape of the stored weights, (filters, channels of a group, rows, columns). Each stored filter is applied
             in ``poses`` poses, so there are filters * poses output channels. With ``factors``: (filters, channels /
             poses + poses, 1, 1), with an output per filter.
-        stride: Stride in rows and columns.
         paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
         poses: Number of poses of each filter; with ``factors``, number of poses of each input channel.
-        has_bias: Whether each filter has a bias.
         is_global: Whether the window is the whole input, as in a linear layer.
         factors: None if the weights are stored directly. Otherwise weight [c * poses + p] of a filter is the product of
             factor c and factor p, and only the factors are stored: a function from the torch module to factors
@@ -89,8 +87,6 @@ class PoolingForm:
     """Windows that do not overlap.
 
     Attributes:
-        reduction: Treatment of the numbers of a window.
-        window: Rows and columns of a window.
         is_global: Whether the op is a global pooling for maps of every size, which the last step may compute together
             with the linear layer. A window that happens to cover the map does not count: the means of such a window are
             rounded to integers, unlike the sums of the last step.

@@ -50,10 +50,7 @@ class Parameter:
     Attributes:
         field: Name of the field of the op that the argument sets.
         label: Name of the argument in the decisions of a search space; for an option, its keyword.
-        kind: Kind of the argument.
-        meaning: Description for messages.
         minimum: Least allowed count, if ``among`` is empty.
-        among: All allowed numbers.
     """
 
     field: str
@@ -137,9 +134,7 @@ class Op:
     """Base class of ops; a subclass is a frozen dataclass with the decorator ``register``.
 
     Attributes:
-        role: Function of the op in a network.
         is_global: Whether the op reads all positions of a map at once.
-        is_grouped: Whether channels are convolved in separate groups.
         tie: Name of the tie; ops with the same tie share the weights of shape ``tied_shape``.
         ops: Inner ops of a residual sum; empty for other ops.
         bars: Indices of the ``ops`` with a preceding ``|``; bars only affect the text.
@@ -323,11 +318,7 @@ def register_variant(
     Engines and integer forms support classes of ops, so an option that only torch supports is a class.
 
     Args:
-        name: Name of a registered op.
         keyword: Option in the notation; unless a flag, also the name of the field that the option sets.
-        meaning: Description of the option for messages.
-        kind: Kind of the value of the option.
-        minimum: Least allowed count.
     """
 
     def add(op_type: _OpType) -> _OpType:

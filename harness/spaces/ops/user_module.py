@@ -43,11 +43,9 @@ class UserModule(Op):
     """A whole network from images to logits.
 
     Attributes:
-        outputs: Number of classes.
         input: Shape of an image, such as ``1x28x28``.
         parameters: Number of parameters; a tensor that several layers share counts once.
         macs: Multiply-adds per image, as counted by torch's dispatch (``harness/training/products.py``).
-        statistic_count: Number of running statistics of batch normalisation.
         code: SHA-256 of the source code, 12 digits.
         graph: SHA-256 of the recorded operators and of the shapes of all tensors, 12 digits.
         name: ``FILE.py:NAME`` or ``package.module:NAME``; not part of the identity of the network.

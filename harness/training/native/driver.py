@@ -51,8 +51,6 @@ class NativeProgram:
 
     Attributes:
         number_type: Number format of weights and sums in the engine, float32 or float64.
-        program: Values and instructions of the network.
-        pointer: Address of the program in the engine.
         settings: Fields of the recipe as a structure of ctypes (``training_struct_type``).
         decay: L2 coefficient of each parameter, (parameter_count,).
     """
@@ -119,8 +117,6 @@ class NativeProgram:
         """Train for the steps in ``steps`` and return the sum of the losses.
 
         Args:
-            flat: State of the run, updated in place.
-            images: Training images.
             order: Indices of the images, int64 (at least count * batch,).
             maps: Affine maps of the augmentation, float32 (count * batch, 2, 3); None without augmentation.
             steps: Learning rates and averaging weights of ``count`` steps.
@@ -244,10 +240,8 @@ def flat_state(
     """Return a copy of the state of a run in the layout of the engine.
 
     Args:
-        network: Network with the present weights and statistics.
         optimizer: Optimizer of the network, SGD or Adam.
         average: Average in the order of ``state_tensors``; None before averaging begins.
-        number_type: Number format of the engine.
     """
     tensors = _engine_tensors(network)
     averages = tensors if average is None else _in_engine_order(network, average)
@@ -263,12 +257,7 @@ def flat_state(
 
 
 def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
-    """Return the offset in the state of the engine, and the number, of the weights of each kernel, int64 (kernels, 2).
-
-    Args:
-        network: Network of the weights.
-        weights: Parameters of the network.
-    """
+    """Return offset in the state of the engine and number of the weights of each kernel, int64 (kernels, 2)."""
     offset = 0
     offsets = {}
     for parameter in network.parameters():
@@ -302,6 +291,5 @@ def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
 
 
 def _parts(values: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Split concatenated values into views with the shapes of these tensors."""
     parts = torch.split(values, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]

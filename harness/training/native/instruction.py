@@ -139,7 +139,6 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
     """Return the program of a network, whose ops must all be in ``KERNELS``.
 
     Args:
-        architecture: Network.
         input_shape: (channels, rows, columns) of an image.
 
     Raises:

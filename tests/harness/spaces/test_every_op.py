@@ -26,8 +26,9 @@ from harness.spaces.counting import feasible
 from harness.spaces.integer_plan import check_integer_form, without_integer_form
 from harness.spaces.network import MNIST, Architecture, Task, analyse, walk
 from harness.spaces.notation import parse_network, parse_notation, parse_space
-from harness.spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape, Signature, register
+from harness.spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape
 from harness.spaces.ops.integer_form import IntegerForm, RescalingForm
+from harness.spaces.ops.op import Signature, register
 from harness.spaces.space import draw_uniform, enumerate_draws
 from harness.spaces.space_errors import NoIntegerFormError, NotationError, SearchSpaceError, ShapeError
 from harness.system.errors import DeviceError
