@@ -62,7 +62,7 @@ class Recognised:
 Step = Node | Recognised | Sum
 
 
-class Recording:
+class ModuleGraph:
     """The recorded operators of a module.
 
     Attributes:

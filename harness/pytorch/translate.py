@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from harness.pytorch import module_graph
-from harness.pytorch.module_graph import Recording, Step, Sum, Untranslatable, operator, place_of, shape_of
+from harness.pytorch.module_graph import ModuleGraph, Step, Sum, Untranslatable, operator, place_of, shape_of
 from harness.spaces import ops as spec
 from harness.spaces.modules import FastDropout
 from harness.spaces.network import Architecture, Task, analyse
@@ -80,9 +80,9 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         frozen_names = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)
-    recording = Recording(module, task, name, _TRANSLATORS)
-    reader = _Reader(recording, task)
-    ops = reader.ops_of(recording.steps)
+    graph = ModuleGraph(module, task, name, _TRANSLATORS)
+    reader = _Reader(graph, task)
+    ops = reader.ops_of(graph.steps)
     try:
         architecture = Architecture(ops)
         analyse(architecture, task)
@@ -93,14 +93,14 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         raise Untranslatable(f"the text {architecture} is another network")
     names_in_use = {name for names in reader.weights for name in names.values()}
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in names_in_use}
-    notes = list(recording.notes)
+    notes = list(graph.notes)
     if frozen_names:
         notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen_names)}")
     if sizes:
         count = counted(sum(sizes.values()), "parameter")
         notes.append(f"left out, without an effect on the output: {count} ({', '.join(sizes)})")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
-    _Check(module, translation, recording, reader.momenta, task).run()
+    _Check(module, translation, graph, reader.momenta, task).run()
     return translation
 
 
@@ -156,17 +156,17 @@ class _Reader:
         momenta: Momentum of each batch normalisation so far, by the name of its running mean.
     """
 
-    def __init__(self, recording: Recording, task: Task) -> None:
+    def __init__(self, graph: ModuleGraph, task: Task) -> None:
         self.weights: list[Mapping[str, str]] = []
         self.momenta: dict[str, float] = {}
-        self._recording = recording
+        self._graph = graph
         self._shape: Shape = task.input_shape  # output shape of the latest op, without the batch
         # Number of operators that use each parameter and buffer, by name.
         self._uses = Counter(
             source
-            for node in module_graph.operators(recording.steps)
+            for node in module_graph.operators(graph.steps)
             for each in node.all_input_nodes
-            for source in recording.sources(each)
+            for source in graph.sources(each)
         )
 
     def ops_of(self, steps: Sequence[Step]) -> tuple[Op, ...]:
@@ -224,9 +224,9 @@ class _Reader:
         for name, value in tensors.items():
             if value is None:
                 continue
-            sources = self._recording.sources(value)
+            sources = self._graph.sources(value)
             is_statistic = name.startswith("running")
-            if len(sources) != 1 or (is_statistic and self._recording.name_of(value) is None):
+            if len(sources) != 1 or (is_statistic and self._graph.name_of(value) is None):
                 raise _lacks(node, f"{operator(node)} with a computed {name}")
             names[name] = sources[0]
             if not is_joint and name not in shared_names and self._uses[sources[0]] > 1:
@@ -241,11 +241,11 @@ class _Reader:
         Raises:
             Untranslatable: The tensor is computed from the parameter in another way.
         """
-        (source,) = self._recording.sources(value)
-        if self._recording.name_of(value) is not None:
+        (source,) = self._graph.sources(value)
+        if self._graph.name_of(value) is not None:
             return 1
-        kernel = torch.randn(self._recording.shapes[source], generator=torch.Generator().manual_seed(0))
-        recorded_value = self._recording.value(value, {source: kernel})
+        kernel = torch.randn(self._graph.shapes[source], generator=torch.Generator().manual_seed(0))
+        recorded_value = self._graph.value(value, {source: kernel})
         for poses in _POSES:
             try:
                 expected_value = in_poses(kernel, poses)
@@ -300,14 +300,14 @@ class _Reader:
             raise _lacks(node, "batch normalisation with a scale and without a shift")
         if arguments["momentum"] != norm.momentum:
             average = f"{arguments['momentum']:g}"
-            if self._recording.is_cumulative(arguments["running_mean"]):
+            if self._graph.is_cumulative(arguments["running_mean"]):
                 average = "a cumulative average"
             note = f"batch normalisation has the momentum {norm.momentum} in place of {average}"
-            if note not in self._recording.notes:
-                self._recording.notes.append(note)
+            if note not in self._graph.notes:
+                self._graph.notes.append(note)
         names = ("weight", "bias", "running_mean", "running_var")
         tensors = {name: arguments[name] for name in names if arguments[name] is not None}
-        uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
+        uses = {self._uses[source] for value in tensors.values() for source in self._graph.sources(value)}
         # A module that is called several times uses each of its learned tensors and statistics equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
         weight_names = self._add_weights(node, tensors, shared_names=("weight", "bias"), is_joint=is_joint)
@@ -496,7 +496,7 @@ class _Check:
 
     module: nn.Module
     translation: Translation
-    recording: Recording
+    graph: ModuleGraph
     momenta: Mapping[str, float]
     task: Task
 
@@ -554,11 +554,11 @@ class _Check:
         network.zero_grad()
         self.module.zero_grad()
         dropout = _WithoutDropout()
-        with quiet(self.recording.name), dropout:
+        with quiet(self.graph.name), dropout:
             self.module.train(network.training)
-            module_tensor = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
+            module_tensor = torch.flatten(tree_leaves(self.module(images))[self.graph.position], 1)
             (module_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
-        network_tensor = self.recording.final(network(images))
+        network_tensor = self.graph.final(network(images))
         _check_equal("outputs", network_tensor, module_tensor, output_tolerance)
         (network_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
         tensors = self._tensors

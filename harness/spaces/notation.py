@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # with the offset ``start_pos``.
 _Tree = Any
 
-_MAX_TEXT = 100_000  # characters
+MAX_TEXT = 100_000  # characters
 _MAX_NODES = 1_000  # parts visited by a draw (``SpacePart.max_nodes``)
 _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MAX_REPEATS = 100  # repetitions of a part
@@ -746,9 +746,9 @@ def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any
 
 def _check_size(text: str) -> None:
     """Raise NotationError if a text is too long or nested too deep, before the parser reads the text."""
-    if len(text) > _MAX_TEXT:
-        message = f"the text has {len(text):,} characters; the limit is {_MAX_TEXT:,}"
-        raise NotationError(message, position=_MAX_TEXT)
+    if len(text) > MAX_TEXT:
+        message = f"the text has {len(text):,} characters; the limit is {MAX_TEXT:,}"
+        raise NotationError(message, position=MAX_TEXT)
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from harness.spaces.network import Architecture, Task
 from harness.training.integer import largest_weight
 from harness.training.native.engine import Engine, load, training_struct_type
-from harness.training.native.instruction import Program, program
+from harness.training.native.instruction import EngineProgram, program
 from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
 
@@ -74,7 +74,7 @@ class NativeProgram:
         decays = [torch.full((size,), recipe.decay(kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.number_type)
 
-    def _opened(self, flat: Program, images: Images) -> int:
+    def _opened(self, flat: EngineProgram, images: Images) -> int:
         """Return the address of a new program in the engine; raise MemoryError if memory is not sufficient."""
         number_type = np.float64 if self.engine.is_double else np.float32
         mean = np.array(images.mean, dtype=number_type)
