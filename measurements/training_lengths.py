@@ -40,7 +40,7 @@ from torch import Tensor
 from harness.data.training_images import load
 from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
-from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
+from harness.training.native.driver import FlatState, NativeProgram
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, StepSettings, named_recipe, recipe_from
 from harness.training.result import Purpose, derive_seed
@@ -90,11 +90,11 @@ def _train_epoch(run: Training, images: Images, settings: StepSettings, average:
     order = torch.randperm(len(images), generator=run.generator)
     steps = len(settings.rates)
     maps = epoch_maps(run.recipe, run.generator, steps, run.task)
-    flat = flat_state(run.network, run.optimizer, average, run.native.number_type)
+    flat = FlatState.of(run.network, run.optimizer, average, run.native.number_type)
     loss = run.native.train(flat, images, order, maps, settings, run.step)
     run.step += steps
-    restore(run.network, run.optimizer, flat, run.step)
-    run.average = restored_average(run.network, flat)
+    flat.restore(run.network, run.optimizer, run.step)
+    run.average = flat.restored_average(run.network)
     run.end_epoch(loss / steps, settings.rates[-1], 0.0)
 
 

@@ -26,16 +26,7 @@ from harness.system.document import BRING_BACK, WrittenNetwork, document_of, par
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, catalog_hash
-from harness.training.result import (
-    PROTOCOL_VERSION,
-    Environment,
-    Errors,
-    Purpose,
-    Result,
-    Status,
-    derive_seed,
-    same_bits_due,
-)
+from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, derive_seed
 
 
 @strict_json
@@ -199,7 +190,7 @@ def match(result: Result, recorded_run: SeedRun | None) -> str:
         return "not on record"
     if recorded_run.weights_sha256 == result.weights_sha256:
         return "identical"
-    return "different" if same_bits_due(result.environment, recorded_run.environment) else "made elsewhere"
+    return "different" if result.environment.gives_bits_of(recorded_run.environment) else "made elsewhere"
 
 
 def with_seeds(record: Record, *runs: SeedRun) -> Record:

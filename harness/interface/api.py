@@ -20,7 +20,7 @@ from harness.searching.request import SearchRequest
 from harness.spaces.catalog import NOTES, network_names
 from harness.spaces.chips import Chip, Fit, fastest, fitting
 from harness.spaces.fast_kernels import Optimisation
-from harness.spaces.integer_plan import WIDE_BITS, check_integer_form
+from harness.spaces.integer_plan import WIDE_BITS
 from harness.spaces.network import MNIST, Task, analyse
 from harness.system import files
 from harness.system.document import document_of
@@ -104,7 +104,7 @@ def explain(
     analysis = analyse(architecture, task, budget, weight_bits)
     fit = None
     if chip is not None:
-        check_integer_form(analysis.plan)
+        analysis.plan.check()
         fit = Fit(cast(Chip, chip), analysis)
     checks = None
     if torch:

@@ -183,12 +183,12 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     from harness.data.training_images import split
     from harness.training.native.engine import choose_engine
     from harness.training.progress import Reporter
-    from harness.training.run import TrainingData, train_job, validation_fold
+    from harness.training.run import TrainingData, train_job
 
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     has_validation = job.purpose is Purpose.TRAIN
-    parts = split(images, validation_fold(job, images.dataset)) if has_validation else None
+    parts = split(images, job.validation_fold(images.dataset)) if has_validation else None
     options.say_training(choice, job.recipe, len(images.train_labels) if parts is None else len(parts.train))
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)

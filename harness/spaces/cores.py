@@ -72,31 +72,31 @@ class Repetitions:
     sums: float = 0
     unpacked: float = 0
 
-
-def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
-    """Return the repetitions per image."""
-    total: Counter[str] = Counter()
-    for step in plan.steps:
-        source = plan.maps[step.source]
-        if step.target is None:
-            inputs = source.shape[0] if step.is_global else source.size
-            products = 0 if step.sums is None else step.form.shape[0] * inputs
-            total["sums"] += source.size + products
-            if step.form.factors is None:
-                total["unpacked"] += products
-            continue
-        target_size = plan.output(step).size
-        if step.kind is StepKind.CONVOLUTION:
-            total.update(_convolution(plan, step, optimise))
-        else:
-            total["others"] += max(source.size, target_size)
-        if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
-            total["means"] += target_size
-    total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
-    is_shared = "plane_outputs" in total
-    if optimise is Optimisation.SIZE:
-        is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
-    return Repetitions(**total, shared_outputs=total["outputs"] if is_shared else 0)
+    @classmethod
+    def of(cls, plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
+        """Return the repetitions per image."""
+        total: Counter[str] = Counter()
+        for step in plan.steps:
+            source = plan.maps[step.source]
+            if step.target is None:
+                inputs = source.shape[0] if step.is_global else source.size
+                products = 0 if step.sums is None else step.form.shape[0] * inputs
+                total["sums"] += source.size + products
+                if step.form.factors is None:
+                    total["unpacked"] += products
+                continue
+            target_size = plan.output(step).size
+            if step.kind is StepKind.CONVOLUTION:
+                total.update(_convolution(plan, step, optimise))
+            else:
+                total["others"] += max(source.size, target_size)
+            if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
+                total["means"] += target_size
+        total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
+        is_shared = "plane_outputs" in total
+        if optimise is Optimisation.SIZE:
+            is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
+        return cls(**total, shared_outputs=total["outputs"] if is_shared else 0)
 
 
 def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
@@ -184,7 +184,7 @@ class Core:
         costs = self.costs(optimise)
         if costs.cycles is None:
             return (costs.cycles_a_mac or 0) * macs
-        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(repetitions_of(plan, optimise))))
+        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(Repetitions.of(plan, optimise))))
         return cycles
 
 

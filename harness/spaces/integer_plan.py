@@ -198,6 +198,13 @@ class IntegerPlan:
         """Ops without an integer form."""
         return tuple(step.missing for step in self.steps if step.missing is not None)
 
+    def check(self) -> None:
+        """Raise NoIntegerFormError if the network has an op without an integer form."""
+        if self.missing:
+            op = self.missing[0]
+            hint = "relu, leaky and prelu have an integer form" if op.role is Role.ACTIVATION else None
+            raise NoIntegerFormError(f"{op.title} has no integer form", hint=hint)
+
     def output(self, step: IntegerStep) -> IntegerMap:
         """Return the output map of a step; the last step has none."""
         assert step.target is not None, "the logits are not stored in a map"
@@ -493,11 +500,3 @@ def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
     # ``Op.integer`` returns None; a class with an integer form overrides this method.
     ops = [each for each in op_types if each.role not in _WITHOUT_STEP and each.integer is Op.integer]
     return sorted(each.__name__.lower() for each in ops)
-
-
-def check_integer_form(plan: IntegerPlan) -> None:
-    """Raise NoIntegerFormError if the network has an op without an integer form."""
-    if plan.missing:
-        op = plan.missing[0]
-        hint = "relu, leaky and prelu have an integer form" if op.role is Role.ACTIVATION else None
-        raise NoIntegerFormError(f"{op.title} has no integer form", hint=hint)

@@ -439,11 +439,3 @@ def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
         yield from walk(op.ops, before)
         yield op, before
         before = op.shape(before)
-
-
-def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
-    """Yield, for each op with running statistics, the number of values per image from which a mean is computed."""
-    for op, before in walk(ops, shape):
-        statistics = op.statistics(before)  # a mean and a variance for each group of channels
-        if statistics:
-            yield math.prod(before) // (statistics // 2)

@@ -159,7 +159,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     Raises:
         NoIntegerFormError: An op has no integer form.
     """
-    plans.check_integer_form(plan)
+    plan.check()
     samples: list[list[Tensor]] = [[] for _ in plan.maps]  # magnitudes by map, in batches
     count = min(len(images), _CALIBRATION_IMAGES)
     indices = torch.arange(count) * len(images) // count  # evenly spaced
@@ -244,7 +244,7 @@ def integer_network(
         NoIntegerFormError: An op has no integer form.
         ContentError: A weight is not finite, or a constant or sum has too many bits.
     """
-    plans.check_integer_form(plan)
+    plan.check()
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")

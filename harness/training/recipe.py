@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from harness.spaces.integer_plan import WIDE_BITS, integer_plan
-from harness.spaces.network import Architecture, Task, normalised_values
+from harness.spaces.network import Architecture, Task, walk
+from harness.spaces.ops import Op, Shape
 from harness.spaces.space_errors import nearest
 from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
@@ -377,9 +379,17 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
         ops = integer_plan(architecture.ops, task.input_shape).missing
         if ops:
             raise ContentError(f"{ops[0].title} has no integer form, which precision int8 requires")
-    if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
+    if recipe.batch_size == 1 and 1 in _normalised_values(architecture.ops, task.input_shape):
         message = "batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel"
         raise ContentError(f"recipe: {message}", hint="use batch_size = 2 or more")
+
+
+def _normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
+    """Yield, for each op with running statistics, the number of values per image from which a mean is computed."""
+    for op, before in walk(ops, shape):
+        statistics = op.statistics(before)  # a mean and a variance for each group of channels
+        if statistics:
+            yield math.prod(before) // (statistics // 2)
 
 
 def catalog_hash(name: str) -> str | None:

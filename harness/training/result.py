@@ -139,10 +139,9 @@ class Environment:
     data_hash: str
     engine: str = "torch"
 
-
-def same_bits_due(ours: Environment, theirs: Environment) -> bool:
-    """Return whether equal seeds must give equal bits in both environments, regardless of the commit."""
-    return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
+    def gives_bits_of(self, other: Environment) -> bool:
+        """Return whether equal seeds must give equal bits in both environments, regardless of the commit."""
+        return replace(self, commit=None, dirty=None) == replace(other, commit=None, dirty=None)
 
 
 @dataclass(frozen=True, slots=True)

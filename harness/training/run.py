@@ -78,6 +78,50 @@ class Job:
         assert self.test_log is None or self.purpose is Purpose.VERIFY, "only a verification reads the test set"
         assert self.until_epoch is None or self.recipe.starts == 1, "several starts train to the end in one job"
 
+    def validation_fold(self, data: Dataset) -> int:
+        """Return the index of the fold on which the job validates; 0 for data with a single fold.
+
+        The index is ``(trial + seed_index) % folds`` for the first run of a trial, and one higher for a fresh seed, so
+        that a confirmation and the first run begin with different images. If all first runs validated on the same fold,
+        an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes, and for folds of
+        groups, which differ so much that only runs on the same groups can be compared (docs/decisions.md#30).
+        """
+        number = self.seed_index
+        if self.purpose is Purpose.CONFIRM:
+            number += 1
+        if data.image_folds and self.purpose in (Purpose.SEARCH, Purpose.CONFIRM):
+            number += self.trial or 0
+        return number % data.folds
+
+    @property
+    def purpose_of_read(self) -> str:
+        """Reason of the job to read the test set, for the log of reads."""
+        return f"{self.purpose} {self.architecture.hash} {self.recipe_name} seed {self.seed_index}"
+
+    def initial_result(self, data: Dataset) -> Result:
+        """Return the result of a job before its first epoch."""
+        architecture = self.architecture
+        recipe_hash = self.recipe.hash
+        analysis = analyse(architecture, data.task)
+        declared = architecture.hash, recipe_hash, self.purpose, self.seed_index, self.study_seed, self.beacon
+        return Result(
+            architecture=architecture,
+            hash=architecture.hash,
+            parameters=analysis.parameters,
+            macs=analysis.macs,
+            recipe=self.recipe,
+            recipe_name=self.recipe_name,
+            recipe_hash=recipe_hash,
+            dataset=data.name,
+            purpose=self.purpose,
+            seed_index=self.seed_index,
+            seed=derive_seed(*declared),
+            status=Status.RUNNING,
+            study=self.study,
+            trial=self.trial,
+            decisions=self.decisions,
+        )
+
 
 class TrainingData:
     """The data set in a worker process: loaded once, shared by all runs of the process."""
@@ -192,7 +236,7 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
 def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     fold = None
     if job.purpose is not Purpose.VERIFY:
-        fold = validation_fold(job, data.data.dataset)
+        fold = job.validation_fold(data.data.dataset)
     train_set, validation_set = data.parts(device, fold)
     if job.image_share < 1:
         # Shuffled, because images may be sorted by class; equal for equal seeds.
@@ -201,27 +245,10 @@ def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Ima
     return train_set, validation_set
 
 
-def validation_fold(job: Job, data: Dataset) -> int:
-    """Return the index of the fold on which a job validates; 0 for data with a single fold.
-
-    The index is ``(trial + seed_index) % folds`` for the first run of a trial, and ``(trial + seed_index + 1) % folds``
-    for a fresh seed, so that a confirmation and the first run begin with different images. If all first runs validated
-    on the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes,
-    and for folds of groups, which differ so much that only runs on the same groups can be compared
-    (docs/decisions.md#30).
-    """
-    number = job.seed_index
-    if job.purpose is Purpose.CONFIRM:
-        number += 1
-    if data.image_folds and job.purpose in (Purpose.SEARCH, Purpose.CONFIRM):
-        number += job.trial or 0
-    return number % data.folds
-
-
 def _result_with_environment(job: Job, data: TrainingData, device: torch.device, engine: str) -> Result:
     engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
     return replace(
-        initial_result(job, data.data.dataset),
+        job.initial_result(data.data.dataset),
         environment=results.environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -314,38 +341,9 @@ def _evaluate_epoch(
         run.history[-1] = replace(run.history[-1], test_errors=errors)
 
 
-def purpose_of_read(job: Job) -> str:
-    """Return the reason of a job to read the test set, for the log of reads."""
-    return f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
-
-
 def _test_set(job: Job, data: TrainingData, device: torch.device) -> Images:
     assert job.test_log is not None, "a run that was given no log must not read the test set"
-    return data.images(*read_test_set(data.data, purpose=purpose_of_read(job), log=job.test_log), device)
-
-
-def initial_result(job: Job, data: Dataset) -> Result:
-    """Return the result of a job before its first epoch."""
-    architecture = job.architecture
-    recipe_hash = job.recipe.hash
-    analysis = analyse(architecture, data.task)
-    return Result(
-        architecture=architecture,
-        hash=architecture.hash,
-        parameters=analysis.parameters,
-        macs=analysis.macs,
-        recipe=job.recipe,
-        recipe_name=job.recipe_name,
-        recipe_hash=recipe_hash,
-        dataset=data.name,
-        purpose=job.purpose,
-        seed_index=job.seed_index,
-        seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed, job.beacon),
-        status=Status.RUNNING,
-        study=job.study,
-        trial=job.trial,
-        decisions=job.decisions,
-    )
+    return data.images(*read_test_set(data.data, purpose=job.purpose_of_read, log=job.test_log), device)
 
 
 def _with_training(result: Result, run: Training, train_size: int, validation_set: Images | None) -> Result:

@@ -27,7 +27,7 @@ from harness.spaces.network import Architecture, Task
 from harness.system import clock
 from harness.training import integer, torch_network
 from harness.training.native import driver
-from harness.training.native.driver import NativeProgram
+from harness.training.native.driver import FlatState, NativeProgram
 from harness.training.native.engine import Engine
 from harness.training.recipe import Precision, Recipe, StepSettings, check_network
 from harness.training.result import Epoch
@@ -93,7 +93,7 @@ class Training:
             native = self._native(self.engine, images)
             # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
             recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
-            flat = driver.flat_state(self.network, self.optimizer, self.average, native.number_type)
+            flat = FlatState.of(self.network, self.optimizer, self.average, native.number_type)
             ranges = driver.rounded_ranges(self.network, self.rounded_kernels)
         last_epoch = len(self.history) + epochs
         while len(self.history) < last_epoch and not self.has_diverged:
@@ -106,9 +106,9 @@ class Training:
             self.end_epoch(loss_sum / steps, settings.rates[-1], clock.now() - began_seconds)
             began_seconds = clock.now()
         if flat is not None:
-            driver.restore(self.network, self.optimizer, flat, self.step)
+            flat.restore(self.network, self.optimizer, self.step)
             if self.step >= recipe.first_averaged_step(steps):
-                self.average = driver.restored_average(self.network, flat)
+                self.average = flat.restored_average(self.network)
         return self.history[-1]
 
     def end_epoch(self, loss: float, rate: float, seconds: float) -> None:
@@ -128,7 +128,7 @@ class Training:
         return self.native
 
     def _native_steps(
-        self, images: Images, flat: driver.FlatState, ranges: Tensor, order: Tensor, settings: StepSettings
+        self, images: Images, flat: FlatState, ranges: Tensor, order: Tensor, settings: StepSettings
     ) -> float:
         """Train for the steps of ``settings`` in the native engine, and return the sum of the losses.
 

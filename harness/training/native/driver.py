@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from harness.spaces.network import Architecture, Task
 from harness.training.integer import largest_weight
-from harness.training.native.engine import Engine, load, training_struct_type
+from harness.training.native.engine import Engine, load
 from harness.training.native.instruction import EngineProgram, program
 from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
@@ -45,13 +45,58 @@ class FlatState:
     average: Tensor
     memories: list[Tensor]
 
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: list[Tensor] | None,
+        number_type: torch.dtype,
+    ) -> FlatState:
+        """Return a copy of the state of a run, whose optimizer is SGD or Adam.
+
+        ``average`` is in the order of ``state_tensors``; None before averaging begins.
+        """
+        tensors = _engine_tensors(network)
+        averages = tensors if average is None else _in_engine_order(network, average)
+        memories = []
+        for name in _memory_names(optimizer):
+            memory = []
+            for parameter in network.parameters():
+                # The optimizer has no state of a parameter before the first step.
+                value = optimizer.state.get(parameter, {}).get(name)
+                memory.append(torch.zeros_like(parameter) if value is None else value)
+            memories.append(_flat(memory, number_type))
+        return cls(_flat(tensors, number_type), _flat(averages, number_type), memories)
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Copy the state into network and optimizer, as torch would leave both after ``step`` steps."""
+        tensors = _engine_tensors(network)
+        with torch.no_grad():
+            for tensor, part in zip(tensors, _parts(self.state, tensors), strict=True):
+                tensor.copy_(part)
+        parameters = list(network.parameters())
+        for name, memory in zip(_memory_names(optimizer), self.memories, strict=True):
+            for parameter, part in zip(parameters, _parts(memory, parameters), strict=True):
+                optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
+        if isinstance(optimizer, torch.optim.Adam):
+            for parameter in parameters:
+                optimizer.state[parameter]["step"] = torch.tensor(float(step))
+
+    def restored_average(self, network: nn.Module) -> list[Tensor]:
+        """Return the average in the order of ``state_tensors``."""
+        tensors = _engine_tensors(network)
+        addresses = (tensor.data_ptr() for tensor in tensors)
+        parts = dict(zip(addresses, _parts(self.average, tensors), strict=True))
+        return [parts[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
+
 
 class NativeProgram:
     """The engine's program of a network, with buffers for a batch; freed with this object.
 
     Attributes:
         number_type: Number format of weights and sums in the engine, float32 or float64.
-        settings: Fields of the recipe as a structure of ctypes (``training_struct_type``).
+        settings: Fields of the recipe as a structure of ctypes (``_training_type``).
         decay: L2 coefficient of each parameter, (parameter_count,).
     """
 
@@ -62,8 +107,8 @@ class NativeProgram:
         self.number_type = torch.float64 if engine.is_double else torch.float32
         self.program = program(architecture, self.task.input_shape)
         self.pointer = self._opened(self.program, images)
-        training_struct = training_struct_type(is_double=engine.is_double)
-        self.settings = training_struct(
+        training_type = _training_type(is_double=engine.is_double)
+        self.settings = training_type(
             adam=int(recipe.optimizer == "adam"),
             nesterov=int(recipe.nesterov),
             momentum=recipe.momentum,
@@ -174,6 +219,14 @@ class NativeProgram:
         return classes
 
 
+def _training_type(*, is_double: bool) -> type[ctypes.Structure]:
+    """Return the structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
+    kind = ctypes.c_double if is_double else ctypes.c_float
+    integers = [(name, ctypes.c_int) for name in ("adam", "nesterov")]
+    numbers = [(name, kind) for name in ("momentum", "smoothing", "largest_weight")]
+    return type("TrainingRow", (ctypes.Structure,), {"_fields_": [*integers, *numbers]})
+
+
 def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
     """Return the microseconds of the native engine for an image, the minimum of ``repeats`` calls.
 
@@ -234,28 +287,6 @@ def _memory_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
     return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
-def flat_state(
-    network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, number_type: torch.dtype
-) -> FlatState:
-    """Return a copy of the state of a run in the layout of the engine.
-
-    Args:
-        optimizer: Optimizer of the network, SGD or Adam.
-        average: Average in the order of ``state_tensors``; None before averaging begins.
-    """
-    tensors = _engine_tensors(network)
-    averages = tensors if average is None else _in_engine_order(network, average)
-    memories = []
-    for name in _memory_names(optimizer):
-        memory = []
-        for parameter in network.parameters():
-            # The optimizer has no state of a parameter before the first step.
-            value = optimizer.state.get(parameter, {}).get(name)
-            memory.append(torch.zeros_like(parameter) if value is None else value)
-        memories.append(_flat(memory, number_type))
-    return FlatState(_flat(tensors, number_type), _flat(averages, number_type), memories)
-
-
 def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
     """Return offset in the state of the engine and number of the weights of each kernel, int64 (kernels, 2)."""
     offset = 0
@@ -265,29 +296,6 @@ def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
         offset += parameter.numel()
     rows = [(offsets[kernel.data_ptr()], kernel.numel()) for kernel in weights]
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 2)
-
-
-def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatState, step: int) -> None:
-    """Copy a state into network and optimizer, as torch would leave both after ``step`` steps."""
-    tensors = _engine_tensors(network)
-    with torch.no_grad():
-        for tensor, part in zip(tensors, _parts(flat.state, tensors), strict=True):
-            tensor.copy_(part)
-    parameters = list(network.parameters())
-    for name, memory in zip(_memory_names(optimizer), flat.memories, strict=True):
-        for parameter, part in zip(parameters, _parts(memory, parameters), strict=True):
-            optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
-    if isinstance(optimizer, torch.optim.Adam):
-        for parameter in parameters:
-            optimizer.state[parameter]["step"] = torch.tensor(float(step))
-
-
-def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
-    """Return the average in the order of ``state_tensors``."""
-    tensors = _engine_tensors(network)
-    addresses = (tensor.data_ptr() for tensor in tensors)
-    parts = dict(zip(addresses, _parts(flat.average, tensors), strict=True))
-    return [parts[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
 
 
 def _parts(values: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:

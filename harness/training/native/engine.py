@@ -75,13 +75,6 @@ _VERSION_SECONDS = 20.0  # time limit of a compiler that prints its version
 _COMPILE_SECONDS = 1200.0  # time limit of the compiler; about 20 s on a free core
 
 
-def training_struct_type(*, is_double: bool) -> type[ctypes.Structure]:
-    """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
-    kind = c_double if is_double else ctypes.c_float
-    members = (("adam", c_int), ("nesterov", c_int), ("momentum", kind), ("smoothing", kind), ("largest_weight", kind))
-    return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
-
-
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A loaded native engine."""

@@ -355,16 +355,13 @@ def test_equal_seeds_and_resumed_run_give_equal_bits(text: str, tmp_path: Path) 
 
     first, second, different = (start(network, AVERAGED, seed, torch.device("cpu"), task=MNIST) for seed in (1, 1, 2))
     for run in (first, second, different):
-        for _ in range(AVERAGED.epochs):
-            run.train(parts)
+        run.train(parts, AVERAGED.epochs)
         run.finish_average(parts)
     interrupted = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
-    for _ in range(2):
-        interrupted.train(parts)
+    interrupted.train(parts, 2)
     resumed = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
     resumed.resume(interrupted.checkpoint())
-    for _ in range(2):
-        resumed.train(parts)
+    resumed.train(parts, 2)
     resumed.finish_average(parts)
 
     assert first.weights_digest() == second.weights_digest() == resumed.weights_digest() != different.weights_digest()

@@ -227,8 +227,7 @@ Load = Callable[[], Any]
 
 def train_run(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
     run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
-    for _ in range(epochs):
-        run.train(make_images(320))
+    run.train(make_images(320), epochs)
     return run
 
 

@@ -63,8 +63,7 @@ def make_squares(count: int, seed: int = 1) -> Images:
 
 def train_run(recipe: Recipe, seed: int = 7, images: Images | None = None) -> Training:
     run = start(NETWORK, recipe, seed, CPU, task=MNIST)
-    for _ in range(recipe.epochs):
-        run.train(images or make_squares(64))
+    run.train(images or make_squares(64), recipe.epochs)
     return run
 
 
@@ -135,8 +134,7 @@ def test_average_of_weights_and_bn_statistics_equals_naive_sum():
         history.append([tensor.double() for tensor in state_of(run) if tensor.is_floating_point()])
 
     run.optimizer.register_step_post_hook(store_state)
-    for _ in range(recipe.epochs):
-        run.train(make_squares(64))
+    run.train(make_squares(64), recipe.epochs)
 
     # 16 steps; the average begins at the 4th, and the decay after n further steps is min(0.7, (1 + n) / (10 + n)).
     average = history[3]
@@ -235,8 +233,7 @@ def test_epoch_uses_each_image_at_most_once_in_full_batches(monkeypatch: pytest.
 def train_single_start(seed: int, epochs: int, engine: Engine | None = None) -> Training:
     """Train a single start, without further starts."""
     run = start(NETWORK, STARTS, seed, CPU, engine, task=MNIST)
-    for _ in range(epochs):
-        run.train(make_squares(64))
+    run.train(make_squares(64), epochs)
     return run
 
 
@@ -315,8 +312,7 @@ def test_gpu_gives_equal_bits_twice_and_learns():
     digests = []
     for _ in range(2):
         run = start(NETWORK, replace(PLAIN, epochs=30, batch_size=8), 7, device, task=MNIST)
-        for _ in range(30):
-            run.train(gpu_images)
+        run.train(gpu_images, 30)
         digests.append(run.weights_digest())
         assert run.count_errors(gpu_images) == 0
     assert digests[0] == digests[1]
@@ -365,8 +361,7 @@ def test_cosine_schedule_equals_torch_schedule():
 def test_optimizer_and_history_have_rates_of_schedule():
     run, rates = start(SMALL, RECIPE, 7, CPU, task=MNIST), []
     run.optimizer.register_step_post_hook(lambda *_: rates.append(run.optimizer.param_groups[0]["lr"]))
-    for _ in range(2):
-        run.train(make_noise(64))
+    run.train(make_noise(64), 2)
     assert rates == [RECIPE._learning_rate(step, 4) for step in range(8)]
     assert [epoch.learning_rate for epoch in run.history] == [rates[3], rates[7]]
     assert [group["lr"] for group in run.optimizer.param_groups] == [rates[7]] * 2
@@ -376,8 +371,7 @@ def test_average_begins_at_share_of_recipe():
     run = start(SMALL, replace(RECIPE, average_start=0.5), 7, CPU, task=MNIST)
     has_average = []
     run.optimizer.register_step_pre_hook(lambda *_: has_average.append(run.average is not None))
-    for _ in range(3):
-        run.train(make_noise(64))
+    run.train(make_noise(64), 3)
     # The 8th of 16 steps stores the first state of the average.
     assert has_average == [False] * 8 + [True] * 4
 

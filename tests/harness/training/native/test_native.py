@@ -143,7 +143,8 @@ def test_level_is_best_instruction_set_of_processor(
 SANITIZED = """
 import ctypes, sys
 import numpy as np
-from harness.training.native.engine import level, load, training_struct_type
+from harness.training.native.driver import _training_type
+from harness.training.native.engine import level, load
 from dataclasses import astuple
 from harness.training.native.instruction import program
 from harness.spaces.notation import parse_network
@@ -173,7 +174,7 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
         averaged, rates = np.zeros_like(state), np.full(3, 0.01, np.float32)
         order = generator.integers(0, 50, 3 * batch)
         moves = generator.normal(0, 3, (3 * batch, 6)).astype(np.float32)
-        row = training_struct_type(is_double=False)(adam, 1 - adam, 0.9, 0.1)
+        row = _training_type(is_double=False)(adam, 1 - adam, 0.9, 0.1)
         shares = np.array([1, 0.5, 0.1], np.float32)
         engine.library.engine_seed(handle, 3)
         engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),

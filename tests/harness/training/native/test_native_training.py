@@ -70,8 +70,7 @@ def train_with_both_engines(text: str, recipe: Recipe, epochs: int) -> tuple[Tra
     images = make_images(640)
     runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, load_engine())]
     for run in runs:
-        for _ in range(epochs):
-            run.train(images)
+        run.train(images, epochs)
     return runs[0], runs[1], images
 
 
