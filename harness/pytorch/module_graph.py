@@ -67,22 +67,20 @@ class ModuleGraph:
 
     Attributes:
         steps: Operators from the images to the logits, in order of execution.
-        notes: Sentences about operators that were left out or are computed differently, for the user.
-        final: Function that the module applies to the logits, such as a softmax; the identity if there is none.
-        position: Index of the logits, or of ``final`` of the logits, among all tensors that the module returns.
+        notes: Sentences for the user about operators that were left out or are computed differently.
+        final: Function that the module applies to the logits, such as a softmax, or the identity.
+        position: Index of the logits among all tensors that the module returns.
     """
 
     def __init__(self, module: nn.Module, task: Task, name: str, layers: Container[str]) -> None:
         """Record a module in evaluation mode.
 
-        Args:
-            task: Shape of the images and number of classes.
-            layers: Names of operators that become an op each; other operators are recognised by their values.
+        ``layers`` names the operators that become an op each; other operators are recognised by their values.
 
         Raises:
             ContentError: The module cannot be run or recorded.
-            Untranslatable: The operators are not a sequence with residual sums, or the module changes a
-                parameter or buffer, or returns no tensor with a value per class.
+            Untranslatable: The operators are not a sequence with residual sums, or the module changes a tensor, or
+                returns no tensor with a value per class.
         """
         self.name = name
         self._module = module
@@ -346,8 +344,7 @@ def shape_of(node: Node) -> tuple[int, ...]:
 def place_of(node: Node) -> str:
     """Return the place of an operator in the user's code as the begin of a message.
 
-    The place is file and line with the text of the line, or with path and class of the layer; unknown parts are left
-    out. Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``.
+    Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``. Unknown parts are left out.
     """
     # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION; then the text of the line.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]

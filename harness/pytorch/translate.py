@@ -1,12 +1,11 @@
 """Translation of PyTorch modules into the notation of networks.
 
-``torch.export`` records the module in evaluation mode as a graph of ATen operators, in which layers, functions and
-methods have the same form (``module_graph.py``). Each operator becomes an op of the notation. A kernel or a scale that
-is computed from a parameter is compared with the kernels and scales of ``harness.spaces.modules`` on random values, so
-that kernels in poses are recognised.
+``torch.export`` records the module in evaluation mode as a graph of ATen operators, which become an op each. A kernel
+or a scale that is computed from a parameter is compared with the kernels and scales of ``harness.spaces.posed`` on
+random values.
 
-The translation is checked: the network gets the weights of the module, and must have the same number of parameters, the
-same outputs and the same gradients, in evaluation and in training mode, and the same running statistics afterwards.
+The translation is checked: module and network must have equal numbers of parameters, equal outputs and gradients in
+evaluation and training mode, and equal running statistics afterwards.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ class Translation:
     """A module in the notation.
 
     Attributes:
-        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names of
-            the tensors in the torch module of the op. A joint layer, which is called several times, has one entry.
+        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names in
+            the torch module of the op. A joint layer has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
     """
 
@@ -65,14 +64,12 @@ class Translation:
 def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:
     """Return a module in the notation, with equal parameters, outputs and gradients, to rounding.
 
-    Args:
-        module: Maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms,
-            (batch, classes) or (batch, classes, 1, 1). The module is not changed.
-        task: Shape of the images and number of classes.
+    ``module`` maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms, (batch,
+    classes) or (batch, classes, 1, 1), and is not changed.
 
     Raises:
-        Untranslatable: The notation lacks an operator of the module, or the module is not a sequence with residual
-            sums, or the check of the translation failed.
+        Untranslatable: The notation lacks an operator of the module, the module is not a sequence with residual sums,
+            or the check of the translation failed.
         ContentError: The module cannot be run or recorded.
     """
     with quiet(name):
@@ -152,7 +149,7 @@ class _Reader:
     """Translator of recorded operators to ops, in order of execution.
 
     Attributes:
-        weights: Names of the tensors of each op so far, see ``Translation``.
+        weights: See ``Translation``.
         momenta: Momentum of each batch normalisation so far, by the name of its running mean.
     """
 
@@ -209,16 +206,10 @@ class _Reader:
     def _add_weights(
         self, node: Node, tensors: Mapping[str, Any], *, shared_names: Sequence[str] = (), is_joint: bool = False
     ) -> Mapping[str, str]:
-        """Append the tensors of an op to ``weights``.
+        """Append the tensors of an op to ``weights``; return the names of the parameters from which these are computed.
 
-        Args:
-            tensors: Nodes of the tensors, by names of the tensors in the torch module of the op; None if missing.
-
-        Returns:
-            Names of the parameters and buffers from which the tensors are computed, by the names of the tensors.
-
-        Raises:
-            Untranslatable: A tensor is computed in a way or used more often than the notation allows.
+        ``tensors`` has the nodes of the tensors, by names in the torch module of the op. Raises Untranslatable if a
+        tensor is computed in a way or used more often than the notation allows.
         """
         names = {}
         for name, value in tensors.items():
@@ -236,11 +227,7 @@ class _Reader:
         return names
 
     def _poses_of(self, value: Node, in_poses: Callable[[Tensor, int], Tensor]) -> int:
-        """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself.
-
-        Raises:
-            Untranslatable: The tensor is computed from the parameter in another way.
-        """
+        """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself."""
         (source,) = self._graph.sources(value)
         if self._graph.name_of(value) is not None:
             return 1
@@ -487,11 +474,7 @@ class _WithoutDropout(TorchFunctionMode):
 class _Check:
     """Comparison of a module, in which all parameters have gradients, with its translation.
 
-    The tensors of the module get random values, so that no difference is hidden by initial values such as the scale 1
-    and the shift 0 of batch normalisation.
-
-    Attributes:
-        momenta: Momentum of each batch normalisation of the module, by the name of its running mean.
+    The tensors get random values, so that no difference is hidden by initial values such as the scale 1.
     """
 
     module: nn.Module
@@ -541,14 +524,7 @@ class _Check:
     def _compare(
         self, network: TorchNetwork, images: Tensor, factors: Tensor, output_tolerance: float, gradient_tolerance: float
     ) -> list[float]:
-        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts.
-
-        Args:
-            factors: Gradient of the loss with respect to the outputs, (images, classes).
-
-        Raises:
-            Untranslatable: A difference exceeds its tolerance.
-        """
+        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts."""
         for part in network.modules():
             part.train(network.training and not isinstance(part, FastDropout))
         network.zero_grad()

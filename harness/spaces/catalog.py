@@ -32,10 +32,7 @@ def name_of(network_hash: str) -> str | None:
 def space(name: str, task: Task = MNIST) -> SearchSpace:
     """Return a search space for a task.
 
-    Args:
-        name: Name of a space of the catalog, or ``@PATH`` for the space in a file, which gets the name of the file.
-        task: Shape of the images and number of classes. Spaces of the catalog with ten outputs get the classes of the
-            task.
+    ``name`` is a space of the catalog, whose ten outputs become the classes of the task, or ``@PATH`` for a file.
 
     Raises:
         UnknownNameError: No space has this name, or the file cannot be read.

@@ -1,8 +1,7 @@
 """Cores of chips, and the estimated time per image of the exported C.
 
-The clock cycles per image are the sum of the repetitions of each kind of work, which follow from the plan of a
-network, times the cycles per repetition. ``measurements/instructions.py`` fits the cycles to emulated networks, and
-``chips.toml`` contains the cycles. An op without an integer form counts as a step without a convolution.
+The clock cycles per image are the sum of the repetitions of each kind of work times the cycles per repetition, which
+``measurements/instructions.py`` fits to emulated networks.
 """
 
 from __future__ import annotations
@@ -142,17 +141,12 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
 class Core:
     """A type of processor, with the costs of the exported C program that is optimised for size.
 
-    ``chips.toml`` names the networks with which the costs were measured.
-
     Attributes:
         program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        stack_bytes: Bytes of stack without the buffers of convolutions, whose ``size`` depends on the network:
-            ``IntegerPlan.buffers`` of the program for size, ``fast_buffers`` of the program for speed.
+        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
         cycles: Clock cycles per repetition; None if ``cycles_a_mac`` is given.
-        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; None if ``cycles`` is
-            given.
-        speed: A second set of costs, of the program that is optimised for speed; None if unknown. The name is also the
-            key in chip files.
+        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; else None.
+        speed: Costs of the program that is optimised for speed; None if unknown.
 
     Raises:
         ValueError: Neither or both of ``cycles`` and ``cycles_a_mac`` are given, a number is negative, or all are 0.

@@ -37,17 +37,15 @@ class _Rejection:
 
 @dataclass(frozen=True, slots=True)
 class FeasibleCount:
-    """Confidence interval of the number of accepted configurations.
+    """Confidence interval of the number of accepted configurations, both ends included.
 
     Attributes:
-        high: Upper end of the interval, inclusive.
         derivations: Number of all configurations; JSON documents use this name as a key.
         exact: Whether every configuration was examined, so that ``low`` equals ``high``.
         looked_at: Number of examined configurations; if not exact, a uniform random sample.
         confidence: Confidence level of the interval; 1 if exact.
-        median_macs: Median multiply-adds of the accepted configurations; None without accepted configurations.
-        median_numbers: Median count of numbers in all maps of an image, for the same configurations.
-        median_parameters: Median number of parameters, for the same configurations.
+        median_macs: Median multiply-adds of the accepted configurations, None without any; ``median_numbers`` are the
+            numbers in all maps of an image.
     """
 
     low: int
@@ -72,13 +70,8 @@ def feasible(
 ) -> FeasibleCount:
     """Return the number of feasible configurations, with at most ``budget`` parameters.
 
-    Spaces of up to ``MAX_EXACT`` configurations are enumerated. For larger spaces, ``samples`` configurations are
-    drawn uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404), which contains
-    the true number with at least the probability ``_CONFIDENCE``.
-
-    Args:
-        budget: Largest allowed number of parameters; None for no limit.
-        rng: Random generator of the samples; None for a generator with seed 0.
+    Spaces of up to ``MAX_EXACT`` configurations are enumerated. For larger spaces, ``samples`` configurations are drawn
+    uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404).
     """
     total = space.configurations
     exact = total <= MAX_EXACT
@@ -117,8 +110,8 @@ def feasible(
 def smallest(space: SearchSpace, budget: int = 0) -> Feasibility:
     """Return the feasibility of the accepted network with the fewest parameters; if none is accepted, of the nearest.
 
-    All configurations of a space of up to ``MAX_EXACT`` are examined. A larger space is searched by local descents,
-    which may miss the smallest network, until a network has at most ``budget`` parameters.
+    Spaces of more than ``MAX_EXACT`` configurations are searched by local descents, which may miss the smallest
+    network, until a network has at most ``budget`` parameters.
     """
     if space.configurations > MAX_EXACT:
         return max(_descents(space, budget), key=_rank)

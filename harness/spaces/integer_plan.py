@@ -5,8 +5,7 @@ The plan is derived from the integer forms of the ops (``Op.integer``); no op cl
 A step is a single loop nest on a chip: a convolution or linear layer, fused with the normalisation, sum, rectifier and
 pooling that follow directly, or some of these without a layer. Maps hold 8-bit numbers, channels innermost: ``uint8``
 for images and after a ReLU, ``int8`` otherwise. The last step computes an int32 logit per class. The maps are stored in
-a common memory, the arena. ``harness/training/integer.py`` computes the numbers of a plan, ``harness/exports``
-writes the plan as C. The metrics ``weight_bytes`` and ``ram_bytes`` are sizes of a plan.
+a common memory, the arena.
 """
 
 from __future__ import annotations
@@ -42,11 +41,10 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IntegerMap:
-    """A map of 8-bit numbers.
+    """A map of 8-bit numbers, int8 if signed, else uint8.
 
     Attributes:
         shape: (channels, rows, columns).
-        is_signed: Whether the numbers are int8; False for uint8.
         offset: Offset of the first byte in the arena; None for the input image, which the caller owns.
     """
 
@@ -89,14 +87,13 @@ class IntegerStep:
 
     Attributes:
         target: Index of the output map; None for the logits.
-        sums: Convolution or linear layer.
-        kernel: Index of the weights of ``sums`` in ``IntegerPlan.kernels``.
+        kernel: Index of the weights of ``sums``, a convolution or linear layer, in ``IntegerPlan.kernels``.
         norm: Normalisation that is folded into the multipliers and biases.
         skip: Index of the map that a residual sum adds.
         pool: Pooling after a convolution, or the pooling or unshuffle of a step without further ops.
         is_global: Whether the logits are computed from the channel means instead of the whole map.
-        multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels.
-        biases: Number of biases, shared by neighbouring channels in the same way.
+        multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels, as
+            ``biases``.
         other_bytes: Assumed bytes of constants of ``missing``.
     """
 
@@ -153,15 +150,13 @@ class IntegerStep:
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """Sizes of the stack buffers of convolutions in C that is optimised for size.
-
-    By default the least sizes, because C has no empty arrays.
+    """Sizes of the stack buffers of convolutions in C for size; by default the least sizes of an array.
 
     Attributes:
-        window: Number of uint8 values in a window, all channels.
-        inputs: Number of int16 values in a window, channels of a group.
-        places: Number of kernel positions, whose order is stored for each pose; 0 if no kernel has poses.
-        results: Number of int32 output channels.
+        window: uint8 values in a window, all channels.
+        inputs: int16 values in a window, channels of a group.
+        places: Kernel positions, whose order is stored for each pose; 0 if no kernel has poses.
+        results: int32 output channels.
     """
 
     window: int = 1
@@ -247,8 +242,7 @@ class IntegerPlan:
     def sizes(self) -> dict[str, int]:
         """Sizes that are stated with an exported network.
 
-        ``calibrated_scales`` is the number of scales of maps, which were measured on training images. A file of weights
-        has these scales in addition to the parameters and statistics; C has constants computed from all these numbers.
+        ``calibrated_scales`` is the number of scales of maps, which were measured on training images.
         """
         return {
             "constant_bytes": self.constant_bytes,
@@ -416,8 +410,8 @@ class _Planner:
     def add_logits(self, source: int) -> bool:
         """Add the last step if the remaining items fit into one step; return whether the step was added.
 
-        The last step is a linear layer of a map or of the channel means, or the channel means alone. The step adds up
-        the channels instead of the means; the division belongs to the scale of the logits.
+        The last step is a linear layer of a map or of the channel means, or the means alone. The step adds up the
+        channels; the division belongs to the scale of the logits.
         """
         items = self.items[self.position :]
         if len(items) > 2 or any(item.mark != "op" for item in items):
@@ -448,8 +442,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     """Return the maps with offsets in the arena.
 
     A network is a chain, so few maps are live at once. If possible, a map overwrites an input of the step. Otherwise
-    the map is placed at the bottom of the arena, at the top, or after a live map; after the last live map there is
-    always enough space.
+    the map is placed at the bottom of the arena, at the top, or after a live map.
     """
     placed_maps = list(maps)
     last_uses = [0] * len(maps)  # index of the last step that reads each map

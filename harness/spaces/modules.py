@@ -28,7 +28,6 @@ class FastDropout(nn.Module):
     """Dropout that needs two random bytes per value; ``p`` is accurate to 1/65,536.
 
     ``torch.nn.Dropout`` draws a Bernoulli variable per value, which was 40 % of a training step of ``seed4`` on a CPU.
-    This class uses a 64-bit random number for four values.
 
     Attributes:
         channels: Whether whole channels are dropped instead of single values.

@@ -63,8 +63,8 @@ class Architecture:
     """A network; the constructor converts the ops to canonical form.
 
     Attributes:
-        ops: Ops in order of execution, without ``dropout(0)`` and without the names of ties that a single op uses; the
-            other ties are renamed t1, t2 ... in order of first use.
+        ops: Ops in order of execution, without ``dropout(0)`` and without ties that a single op uses; the other ties
+            are renamed t1, t2 ... in order of first use.
         bars: Indices of the ops with a preceding ``|``, a visual separator; no part of equality and ``hash``.
     """
 
@@ -188,8 +188,8 @@ class Analysis:
     """Shapes and costs of a network for a task.
 
     Attributes:
-        costed_ops: Top-level ops, a residual sum as one op, each with its output shape and costs.
-        macs: Total number of multiply-adds per image.
+        costed_ops: Top-level ops, a residual sum as one op.
+        macs: Multiply-adds per image.
         receptive_field: Receptive field before the first global op, in input pixels (see ``CostedOp``).
         weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
     """
@@ -220,8 +220,7 @@ class Analysis:
     def latency_us(self) -> int:
         """Estimated microseconds per image of the native engine on a single core, rounded up.
 
-        The linear formula was fitted by ``measurements/latency.py`` on AMD EPYC with AVX-512, which also reports the
-        error for networks held out from the fit.
+        ``measurements/latency.py`` fitted the linear formula on AMD EPYC with AVX-512, and reports its error.
         """
         op_count = len(list(flat([each.op for each in self.costed_ops])))
         return math.ceil(_OP_US * op_count + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
@@ -238,10 +237,7 @@ class Analysis:
 
     @property
     def stored_numbers(self) -> int:
-        """Number of parameters and running statistics, as in a file of weights: BN is not folded into the kernels.
-
-        BN has a mean and a variance per channel, or per group of channels with ``shared``.
-        """
+        """Number of parameters and running statistics, as in a file of weights."""
         statistics: dict[str | int | None, int] = {}
         ops = walk([each.op for each in self.costed_ops], self.task.input_shape)
         for index, (op, before) in enumerate(ops):
@@ -295,7 +291,7 @@ def analyse(
     Args:
         network: A network, or ops that need not be canonical, so that paths of errors match the text.
         budget: Largest allowed number of parameters; None for no limit.
-        weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
+        weight_bits: Bits of a weight of the integer form.
 
     Raises:
         ShapeError: Two ops do not fit together, or the output is not a value per class.
@@ -335,8 +331,7 @@ class _Analyser:
     """Computes shapes and costs of the ops of a network, one op after another.
 
     Attributes:
-        shape: Shape of the map after the latest op.
-        receptive_field: Receptive field of a position of this map.
+        shape: Shape of the map after the latest op; ``receptive_field`` is the field of a position of this map.
         tied_shapes: ``tied_shape`` of the ops with a tie so far, by name of the tie.
     """
 
@@ -380,12 +375,7 @@ class _Analyser:
 
 
 class _Use(NamedTuple):
-    """An op for an input shape.
-
-    Attributes:
-        without_tied_weights: The op without the weights that a tie shares, for the second and later uses of a tie.
-        tied_shape: Shape of the weights that a tie shares; None if the op has no such weights.
-    """
+    """An op for an input shape; ``without_tied_weights`` is for the second and later uses of a tie."""
 
     costed_op: CostedOp
     without_tied_weights: CostedOp

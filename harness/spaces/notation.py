@@ -96,8 +96,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
 def parse_notation(text: str) -> Architecture:
     """Return the network that a stored text describes, without checking that the ops fit together.
 
-    Canonical texts are parsed op by op, and the result for each op is cached: stored networks consist of the same few
-    thousand ops.
+    Canonical texts are parsed op by op with a cache: stored networks consist of the same few thousand ops.
 
     Raises:
         NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
@@ -316,12 +315,8 @@ class _Scope:
 class _Resolver:
     """Resolver of statements into parts and numbers.
 
-    Statements are resolved on first use. This detects recursion, and puts each ``let`` behind the ``let`` statements
-    on which it depends. Without definitions the text is a network: only names of ops are allowed, and no choices.
-
-    Attributes:
-        let_values: Values and parts of the ``let`` statements, by name, in order of dependence.
-        parts: Parts of the resolved statements that define ops, by name.
+    Statements are resolved on first use. This detects recursion, and puts each ``let`` behind the ``let`` statements on
+    which it depends. Without definitions the text is a network: only names of ops are allowed, and no choices.
     """
 
     def __init__(self, definitions: dict[str, _Definition] | None, task: Task) -> None:
@@ -724,10 +719,7 @@ def _parser() -> lark.Lark:
 
 
 def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any:
-    """Return the syntax tree of a text.
-
-    The root is ``sequence`` for a network (choices are not rejected yet), ``definitions`` or a bare ``sequence`` for a
-    space, and ``limits`` for conditions as written after ``where``.
+    """Return the syntax tree of a text: ``sequence``, ``definitions`` of a space, or ``limits``.
 
     Raises:
         NotationError: The text does not follow the grammar, is too long or is nested too deep.

@@ -119,7 +119,6 @@ class _DrawState:
     Attributes:
         let_values: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
         bars: Indices of the ops with a preceding bar.
-        arguments: Values of the parameters of the current rule, by name.
         path: Path of the current part, empty or with a trailing slash.
     """
 
@@ -320,9 +319,6 @@ class Weighted:
 
     Minimising scalarisations with alternating weights finds a Pareto front with the methods of single-objective search
     (ParEGO: Knowles, IEEE Transactions on Evolutionary Computation 10, 2006).
-
-    Attributes:
-        weight: Weight of the first metric, from 0 to 1.
     """
 
     metrics: tuple[Metric, Metric]
@@ -395,7 +391,6 @@ class SearchSpace:
     Attributes:
         hash: First 12 hex digits of the SHA-256 of the text in normal form.
         let_values: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
-        conditions: Conditions of the ``where`` statements.
         unused_names: Names of the statements that ``net`` does not use, for a warning.
         weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
     """
@@ -429,8 +424,8 @@ class Feasibility:
 
     Attributes:
         analysis: Shapes and costs; None if the ops do not fit together.
-        reason: Reason of the rejection: ``shape``, ``module`` for a PyTorch module, the metric that violates a limit or
-            condition, or ``front`` if a scalarisation of two metrics exceeds the limit. None for an accepted network.
+        reason: ``shape``, ``module`` for a PyTorch module, the metric that violates a limit or condition, or ``front``
+            if a scalarisation of two metrics exceeds the limit. None for an accepted network.
         message: Reason as a single line, or empty.
         depth: Number of the first violated condition of the space, counted from 1; 0 if the limit is violated or the
             network is accepted; -1 for ``shape`` and ``module``.
@@ -459,9 +454,7 @@ def judge(
 ) -> Feasibility:
     """Return whether the ops of a network fit together and the network satisfies a limit and the conditions of a space.
 
-    Args:
-        limit: Largest allowed value of ``objective``; None for no limit.
-        objective: Metric, or scalarisation of two metrics, of the limit.
+    ``limit`` is the largest allowed value of ``objective``; None for no limit.
     """
     try:
         analysis = analyse(architecture, space.task, weight_bits=space.weight_bits)
@@ -566,11 +559,7 @@ def mutate(
 ) -> tuple[Draw, Feasibility]:
     """Return an accepted network that differs from ``parent`` by ``changes`` decisions and new decisions below these.
 
-    Args:
-        changes: Number of decisions to change; all decisions if ``parent`` has fewer.
-
-    Returns:
-        The network and the feasibility, in which no limit is applied.
+    The feasibility is returned too; no limit is applied.
 
     Raises:
         DrawError: None of ``attempts`` mutations gave a different, accepted network.

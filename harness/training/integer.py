@@ -53,12 +53,10 @@ _MAX_BITS = 30  # largest ``output_bits``
 
 @dataclass(frozen=True, slots=True)
 class StepNumbers:
-    """The integer constants of a step.
+    """The integer constants of a step, named in the formulas of this file.
 
     Attributes:
-        multipliers: int16 multipliers, each shared by a group of neighbouring channels.
-        biases: int16 biases, each shared by a group of neighbouring channels.
-        sum_bits: Bits dropped from a sum before the multiplication.
+        multipliers: int16 multipliers, each shared by a group of neighbouring channels, as ``biases``.
         skip_multiplier: Multiplier of the map that a residual sum adds; 0 without a sum.
         slope: Slope of the rectifier below zero, times 256; None without a slope.
         largest: Largest possible magnitude of a sum or value.
@@ -148,13 +146,10 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
 
 
 def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
-    """Return the scale of each map, float64 (maps,), estimated from training images.
+    """Return the scale of each map, float64 (maps,), estimated from at most ``_CALIBRATION_IMAGES`` training images.
 
-    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes.
-
-    Args:
-        network: Network in evaluation mode, on the device of the images.
-        images: Training images, of which at most ``_CALIBRATION_IMAGES`` are used.
+    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes. The network is in evaluation
+    mode.
 
     Raises:
         NoIntegerFormError: An op has no integer form.
@@ -199,8 +194,7 @@ def warn_of_few(count: int) -> None:
 def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm], bits: int) -> tuple[Integers, float]:
     """Return learned weights as integers of ``bits`` bits, (filters, rows, columns, channels), and their scale.
 
-    Factors per channel and per pose are rounded separately. The weights are the products of both
-    (``product_weights``), so the scale is the product of both scales.
+    Factors per channel and per pose are rounded separately, so the scale is the product of both scales.
     """
     module = _module_at(network, kernel.path)
     if kernel.form.factors is not None:
@@ -236,8 +230,7 @@ def integer_network(
     """Return a trained network in integers; equal weights and scales give equal integers on every machine.
 
     Args:
-        mean: Mean of each channel of the pixels, scaled to 0 to 1.
-        deviation: Standard deviation of each channel of the pixels, scaled to 0 to 1.
+        mean: Mean of each channel of the pixels, scaled to 0 to 1, as ``deviation``.
         scales: Result of ``map_scales``.
 
     Raises:
@@ -260,12 +253,7 @@ def integer_network(
 
 
 def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
-    """Return the integer form of a network that was trained with precision ``int8``.
-
-    Args:
-        network: Trained network in evaluation mode, with the buffer ``MAP_SCALES`` and, for weights of fewer than 8
-            bits, the buffer ``WEIGHT_BITS``.
-        images: Images or data set, with the mean and standard deviation of the pixels.
+    """Return the integer form of a trained network with the buffers ``MAP_SCALES`` and, below 8 bits, ``WEIGHT_BITS``.
 
     Raises:
         NoIntegerFormError, ContentError: Same as for ``integer_network``.
@@ -279,12 +267,7 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Computes the constants of each step.
-
-    Attributes:
-        mean: Mean of each channel of the pixels, scaled to 0 to 1; ``deviation`` is the standard deviation.
-        kernels: Same as in `IntegerNetwork`; so is ``offset``.
-    """
+    """Computes the constants of each step from ``mean`` and ``deviation`` of the pixels, on the scale from 0 to 1."""
 
     network: nn.Module
     plan: IntegerPlan
@@ -356,8 +339,7 @@ class _Converter:
     def offset_biases(self, step: IntegerStep, sum_scale: float) -> _Reals:
         """Return the correction of the bias of each filter for the rounding of the image's mean to a whole byte.
 
-        The correction is exact inside the image. At the border an error of up to half a byte times the weights outside
-        the image remains, because padding has no mean.
+        At the border an error of up to half a byte times the weights outside the image remains.
         """
         assert step.kernel is not None, "a filter has weights"
         weights = self.kernels[step.kernel]
@@ -432,9 +414,6 @@ def _fitted(
     skip_largest: int,
 ) -> StepNumbers:
     """Return the integer constants of a step, with the finest resolution that 16 and 32 bits allow.
-
-    Args:
-        slope: Factor of the rectifier on numbers below zero; None without a slope.
 
     Raises:
         ContentError: No resolution fits into the bits.
@@ -565,10 +544,9 @@ def _shifted(values: Integers, bits: int) -> Integers:
 
 
 def _pooled(values: Integers, form: PoolingForm) -> Integers:
-    """Return maxima or rounded means of windows, or the numbers of each window as channels.
+    """Return maxima or rounded means of windows, or the numbers of each window as channels, in the order of torch.
 
-    The channels are in the order of torch: by channel, then row, then column of the window. Rows and columns that do
-    not fill a window are left out.
+    Rows and columns that do not fill a window are left out.
     """
     count, rows, columns, channels = values.shape
     height, width = form.window

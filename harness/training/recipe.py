@@ -1,8 +1,4 @@
-"""Training recipes: every setting of a training except the network, the images and the seed.
-
-``Recipe`` validates all fields and is identified by ``Recipe.hash``. ``RECIPES`` is the catalog of named recipes, which
-``named_recipe`` extends by TOML files.
-"""
+"""Training recipes: every setting of a training except the network, the images and the seed."""
 
 from __future__ import annotations
 
@@ -30,8 +26,7 @@ from harness.system.user_code import source_sha256
 
 # Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
 # the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. A run with ``int8``
-# trains in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the
-# integers.
+# trains in fp32 and converts the final network to integers (``integer.py``).
 Precision = Literal["fp32", "bf16", "int8"]
 _ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 
@@ -320,9 +315,7 @@ RECIPES: dict[str, NamedRecipe] = {entry.name: entry for entry in _CATALOG}
 def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     """Return a recipe of the catalog by name, or a recipe from a TOML file if ``text`` begins with ``@``.
 
-    Args:
-        text: Name, with optional suffixes ``-batch<size>`` and ``-<epochs>ep``, or ``@FILE``.
-        epochs: Number of epochs, also appended to the name (``NamedRecipe.at``); None for the number of the recipe.
+    The name may have the suffixes ``-batch<size>`` and ``-<epochs>ep``; ``epochs`` replaces the number of epochs.
 
     Raises:
         UsageError: The name is unknown, or the file does not exist.
@@ -355,10 +348,9 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
 
 def length_factor(images: int) -> int:
-    """Return the factor on the number of epochs for a training on ``images`` images.
+    """Return the factor on the number of epochs for a training on ``images`` images, because few images give few steps.
 
-    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_REFERENCE_IMAGES``
-    images, up to a factor of ``_MAX_FACTOR``.
+    The factor keeps epochs times images constant below ``_REFERENCE_IMAGES`` images, up to ``_MAX_FACTOR``.
     """
     return min(_MAX_FACTOR, max(1, round(_REFERENCE_IMAGES / images)))
 

@@ -314,7 +314,6 @@ class Miss:
 
     Attributes:
         image: Index of the image in the test set.
-        label: True class.
         prediction: Predicted class; the document key is ``said``.
         pixels: Pixels of the first channel as a text of `packed`.
     """

@@ -39,8 +39,7 @@ class _ResidualModule(nn.Module):  # adds the input to the output of the ops
 def _sequence(ops: tuple[Op, ...], shape: Shape, module_of_tie: dict[str, nn.Module]) -> nn.Sequential:
     """Return the modules of ops for inputs of ``shape``, (channels, rows, columns) or (features,).
 
-    ``module_of_tie`` maps the name of a tie to the first module, whose weights all modules of the tie share; new ties
-    are added.
+    ``module_of_tie`` has the first module of each tie, whose weights all modules of the tie share; ties are added.
     """
     modules: list[nn.Module] = []
     for op in ops:
@@ -81,7 +80,7 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
     Raises:
         ShapeError: The ops do not fit together.
         AssertionError: torch counts a different number of parameters than ``analyse``: a fault of this program.
-        ContentError, UsageError: A user's module has changed or is missing (``user_module.built``).
+        ContentError, UsageError: A user's module has changed or is missing.
     """
     expected_count = analyse(architecture, task).parameters
     network = TorchNetwork(_sequence(architecture.ops, task.input_shape, {}))
@@ -128,10 +127,7 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
 
 
 def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool:
-    """Return whether two networks with equally many parameters have equal outputs for all draws of weights.
-
-    Equal seeds give both networks the same weights, as both have the same sequence of parameters.
-    """
+    """Return whether two networks with equally many parameters have equal outputs for all draws of weights."""
     images = torch.randn(4, *task.input_shape)
     for seed in range(_VAIN_DRAWS):
         outputs = []
@@ -326,10 +322,9 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
 
 def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
-    """Draw the affine maps of ``augment`` for all steps of an epoch at once, with the same numbers as step by step.
+    """Draw the affine maps of ``augment`` for all steps of an epoch at once, float32 (steps * batch, 2, 3).
 
-    Returns:
-        Affine maps of the images in the order of training, float32 (steps * batch, 2, 3); None without augmentation.
+    The numbers are the same as step by step. None without augmentation.
     """
     if recipe.augmented_share == 0:
         return None

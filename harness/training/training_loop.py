@@ -1,10 +1,8 @@
 """The training loop: trains a network with a recipe, images and a seed, and keeps the history of epochs.
 
-This module does not split data, choose networks or read the test set. The same code runs on CPU and GPU. On the same
-device, with the same version of torch and the same number of threads, equal seeds give equal bits.
-
-The steps of an epoch run in torch or in the native engine. After ``Training.train`` the torch network and its
-optimizer hold the entire state, so the engine of a run may change.
+On the same device, with the same version of torch and the same number of threads, equal seeds give equal bits. The
+steps of an epoch run in torch or in the native engine; afterwards the torch network and its optimizer hold the entire
+state, so the engine of a run may change.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""PyTorch modules of users that the notation cannot express: identity, counts, checks, and the network for training.
-
-``describe`` runs a module on random images and refuses modules whose errors, once recorded, could not be reproduced.
-``built`` makes the network of a `UserModule`, an op as in a record, and refuses a module that has changed since.
-"""
+"""PyTorch modules of users that the notation cannot express: identity, counts, checks, and the network for training."""
 
 from __future__ import annotations
 
@@ -49,7 +45,7 @@ class ModulePart:
         name: Path of the layer in the module, such as ``features.0``.
         output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
         parameters: Parameters; a shared tensor counts at the first use.
-        macs: Multiply-adds per image (``products.module_macs``).
+        macs: Multiply-adds per image.
     """
 
     name: str
@@ -228,10 +224,7 @@ def described(name: str, code: str, task: Task) -> Description:
 def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) -> Description:
     """Return a module as an op, after a check of the behaviour on random images.
 
-    Args:
-        name: Name of the module; empty if the module has none.
-        code: Hash of the source code (``code_of``).
-        task: Shape of the images and number of classes.
+    ``name`` is empty if the module has none, ``code`` the hash of the source code (``code_of``).
 
     Raises:
         ContentError: The module cannot be run or recorded, the behaviour in evaluation mode is random or depends on
@@ -365,12 +358,8 @@ class _Examination:
     def _train(self) -> dict[str, int]:
         """Compute outputs and gradients of the module in training mode, and change all weights, as a training does.
 
-        Returns:
-            Buffers that the training mode changes, except for statistics of BN, with the number of values of each;
-            these values count as parameters.
-
-        Raises:
-            ContentError: Training is random, has no gradient, or changes values that the stored state lacks.
+        Return the number of values of each buffer that the training mode changes, except for statistics of BN; these
+        values count as parameters.
         """
         module = self.first.train()
         with quiet(self._subject):

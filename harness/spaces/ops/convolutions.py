@@ -28,7 +28,6 @@ class Kernel(Op):
 
     Attributes:
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
-        tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
         paddings: Zeros on each side, (above and below, left and right).
     """
@@ -97,13 +96,11 @@ class Conv(Kernel):
     """A convolution over all channels, or over groups of channels.
 
     Attributes:
-        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column
-            is padded along its length only.
-        tie: Name of the tie; None for a kernel that is not shared.
+        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column is
+            padded along its length only.
         kernel_width: Columns of the kernel; None means ``kernel_size``.
         groups: Number of groups of channels, each convolved separately.
-        poses: Number of neighbouring outputs that use the same learned kernel, rotated and mirrored
-            (``harness.spaces.modules``).
+        poses: Number of neighbouring outputs that use the same learned kernel in different poses.
     """
 
     kernel_size: int
@@ -172,9 +169,8 @@ class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
-        tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
-            van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).
+            van Gemert, arXiv 2106.04914).
     """
 
     padding: int = 1

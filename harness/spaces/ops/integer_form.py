@@ -1,8 +1,4 @@
-"""Integer forms: the computation of an op, as far as needed to compute it with integers (returned by ``Op.integer``).
-
-``harness/spaces/integer_plan.py`` combines the forms into steps, ``harness/training/integer.py`` reads the numbers of
-the forms from trained torch modules, and ``harness/exports`` writes the forms as C and as JSON.
-"""
+"""Integer forms: the computation of an op, as far as needed to compute it with integers (``Op.integer``)."""
 
 from __future__ import annotations
 
@@ -17,15 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KernelForm:
-    """Sums of int8 weights times the numbers of a window.
-
-    The weights are ``weight`` of the torch module, the biases ``bias``. A pose is a rotated or mirrored copy of a
-    filter (``harness.spaces.modules``).
+    """Sums of int8 weights times the numbers of a window; ``weight`` and ``bias`` are tensors of the torch module.
 
     Attributes:
-        shape: Shape of the stored weights, (filters, channels of a group, rows, columns). Each stored filter is applied
-            in ``poses`` poses, so there are filters * poses output channels. With ``factors``: (filters, channels /
-            poses + poses, 1, 1), with an output per filter.
+        shape: Shape of the stored weights, (filters, channels of a group, rows, columns); there are filters * poses
+            output channels. With ``factors``: (filters, channels / poses + poses, 1, 1), with an output per filter.
         paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
         poses: Number of poses of each filter; with ``factors``, number of poses of each input channel.
         is_global: Whether the window is the whole input, as in a linear layer.
@@ -88,8 +80,7 @@ class PoolingForm:
 
     Attributes:
         is_global: Whether the op is a global pooling for maps of every size, which the last step may compute together
-            with the linear layer. A window that happens to cover the map does not count: the means of such a window are
-            rounded to integers, unlike the sums of the last step.
+            with the linear layer. Means of a window that happens to cover the map are rounded to integers instead.
     """
 
     reduction: Reduction

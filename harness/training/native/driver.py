@@ -1,9 +1,7 @@
 """Driver of the native engine: programs of networks, training steps, predictions and conversion of the state.
 
 The engine gets the state of a torch network, trains up to ``_CHUNK`` steps per call, and updates the state in place.
-After ``Training.train`` the torch network and its optimizer hold the entire state, so predictions, checkpoints and
-digests use the same code for both engines, and the engine of a run may change. The engine trusts all addresses, so
-tensors are checked here; a failed check is a bug of the caller.
+The engine trusts all addresses, so tensors are checked here; a failed check is a bug of the caller.
 """
 
 from __future__ import annotations
@@ -96,7 +94,6 @@ class NativeProgram:
 
     Attributes:
         number_type: Number format of weights and sums in the engine, float32 or float64.
-        settings: Fields of the recipe as a structure of ctypes (``_training_type``).
         decay: L2 coefficient of each parameter, (parameter_count,).
     """
 

@@ -1,8 +1,7 @@
 """Build, loading and choice of the native engine, a C++ library called through ctypes.
 
-The C++ sources in this folder are compiled once, by the C++ compiler of the machine, to a library in the user's cache,
-whose name is a digest of sources, compiler and options. Calls of the engine release Python's global interpreter lock.
-Without a compiler torch trains instead.
+The C++ compiler of the machine compiles the sources in this folder once, to a library in the user's cache, whose name
+is a digest of sources, compiler and options. Without a compiler torch trains instead.
 """
 
 from __future__ import annotations
@@ -101,7 +100,7 @@ def load(instruction_set: _Level | None = None, *, is_double: bool = False, extr
     A failed build is not repeated in this process; later calls raise the same error.
 
     Args:
-        instruction_set: Instruction set; None for the best set that processor and compiler support.
+        instruction_set: None for the best set that processor and compiler support.
         is_double: Whether to compute in float64.
         extra: Further options of the compiler, such as sanitizers.
 
@@ -142,10 +141,7 @@ def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, 
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Declare the types of the functions in engine.cpp, and return ``library``.
-
-    ``engine_pairs`` has the default types of ctypes: no arguments, an int.
-    """
+    """Declare the types of the functions in engine.cpp, except for ``engine_pairs``, and return ``library``."""
     # Comments list the names of the parameters.
     training = [
         *[c_void_p] * 4,  # program, pixels, labels, order
@@ -258,13 +254,9 @@ class EngineChoice:
 
 
 def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> EngineChoice:
-    """Return the engine for a training; the native engine is compiled now if necessary.
+    """Return the engine for a training of networks with these ops; the native engine is compiled now if necessary.
 
-    Args:
-        name: ``auto``, ``native`` or ``torch``.
-        recipe: Recipe of the training; the native engine does not support user trainers and, on some processors, bf16.
-        device: Device of the training; the native engine supports the CPU only.
-        ops: Types of the ops of all networks to train; the native engine lacks kernels for some ops.
+    The native engine supports CPUs only, no user trainers and, on some processors, no bf16.
 
     Raises:
         UsageError: ``name`` is unknown.
@@ -301,10 +293,6 @@ def engine_of_repeat(name: str, recorded_engine: str | None) -> str:
     """Return the engine to repeat a recorded seed with the same bits.
 
     ``auto`` chooses the native engine wherever possible, so only a seed of torch needs another name.
-
-    Args:
-        name: Requested engine: ``auto``, ``native`` or ``torch``.
-        recorded_engine: Engine of the recorded seed, ``torch`` or ``Engine.name`` such as ``native avx512 1f0c53a2``;
-            None for a new seed.
+    ``recorded_engine`` is None for a new seed.
     """
     return TORCH if name == "auto" and recorded_engine == TORCH else name

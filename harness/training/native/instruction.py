@@ -2,9 +2,8 @@
 
 The state of a program is an array of all parameters, followed by all running statistics. A program lists the values
 (the maps of a batch), and the instructions, each with the indices of the values that it reads and writes, and offsets
-into the state. This module needs neither a compiler nor torch nor the engine. ``python -m
-harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as C++ structures to
-``instruction.h``; a test compares both.
+into the state. ``python -m harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as
+C++ structures to ``instruction.h``; a test compares both.
 """
 
 from __future__ import annotations
