@@ -1,4 +1,4 @@
-"""The figures of docs/backprop.md equal recomputed values."""
+"""The figures of docs/evidence/backprop.md equal recomputed values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.toy.backprop import BACKWARD, FORWARD, START, forward_and_backward,
 from harness.toy.rates import central_differences, rate_curve
 from tests.conftest import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "backprop.md"
+PAGE = REPOSITORY / "docs" / "evidence" / "backprop.md"
 KNOWN = forward_and_backward(START)
 WIDTH = 1e-5
 

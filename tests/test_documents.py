@@ -28,9 +28,11 @@ from tests.conftest import REPOSITORY
 QUICK = {"explain", "spaces"}
 PAGES = (
     REPOSITORY / "README.md",
-    *(path for name in ("docs", "examples") for path in sorted((REPOSITORY / name).glob("*.md"))),
+    *(path for name in ("docs", "examples") for path in sorted((REPOSITORY / name).rglob("*.md"))),
 )
-README, RESULTS = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+README, RESULTS = (
+    (REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/evidence/results.md")
+)
 ROWS = [row for row in read(REPOSITORY / "leaderboard.csv") if row.dataset == "mnist"]
 
 
@@ -208,7 +210,7 @@ def test_records_have_leaderboard_rows_and_evidence_is_consistent() -> None:
 
 def test_documented_speeds_equal_measurements() -> None:
     document = json.loads((REPOSITORY / "measurements" / "results" / "throughput.json").read_text(encoding="utf-8"))
-    page = (REPOSITORY / "docs" / "measurements.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "evidence" / "measurements.md").read_text(encoding="utf-8")
     assert [row[1:] for row in cells(page, "| training, images a second")] == [
         [
             f"{row['harness_native']:,}",
@@ -227,4 +229,4 @@ def test_page_of_commands_equals_help() -> None:
     # In a separate process, because click caches the help option of a command at the first use.
     program = "import runpy; print(runpy.run_path('scripts/write_commands.py')['page'](), end='')"
     run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8") == run.stdout
+    assert (REPOSITORY / "docs" / "use" / "commands.md").read_text(encoding="utf-8") == run.stdout
