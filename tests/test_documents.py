@@ -103,7 +103,7 @@ def headline() -> tuple[LeaderboardRow, record.Record]:
 
 
 def test_readme_table_equals_leaderboard() -> None:
-    rows = smallest_by_target()
+    rows = [row for row in smallest_by_target() if row.target_pct != 99.2]  # five of the six targets
     names = network_names((row.architecture, row.parameters) for row in rows)
     assert cells(README, "| target |") == [
         [
@@ -208,6 +208,23 @@ def test_records_have_leaderboard_rows_and_evidence_is_consistent() -> None:
     assert faults(Workspace(REPOSITORY)) == []
 
 
+def first_comment(script: Path) -> str:
+    """Return the first line of a script of findings/, and the paragraph of versions in italics."""
+    lines = [line.removeprefix("#").strip() for line in script.read_text(encoding="utf-8").splitlines()[1:]]
+    start = next(number for number, line in enumerate(lines) if line.startswith("Versions: "))
+    end = next(number for number in range(start, len(lines)) if lines[number].endswith("."))
+    versions = " ".join(lines[start : end + 1]).removeprefix("Versions: ")
+    return f"{lines[0]} *{versions}*"
+
+
+def test_index_of_findings_has_the_first_comment_of_each_script() -> None:
+    folder = REPOSITORY / "findings"
+    lines = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
+    assert sorted(lines) == [
+        f"- [{path.stem}]({path.name}): {first_comment(path)}" for path in sorted(folder.glob("*.sh"))
+    ]
+
+
 def test_documented_speeds_equal_measurements() -> None:
     document = json.loads((REPOSITORY / "measurements" / "results" / "throughput.json").read_text(encoding="utf-8"))
     page = (REPOSITORY / "docs" / "evidence" / "measurements.md").read_text(encoding="utf-8")
@@ -221,7 +238,6 @@ def test_documented_speeds_equal_measurements() -> None:
         ]
         for row in document["rows"]
     ]
-    assert f"{document['rows'][-1]['ratio']:.1f} times" in README
 
 
 def test_page_of_commands_equals_help() -> None:
