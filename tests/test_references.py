@@ -18,7 +18,7 @@ DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.(?!md\b)[a-z]\w*)+(?:
 EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
 # Headers of C, a file of a shell, and files in exported folders.
 OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish", "model.py", "weights.pt"}
-HISTORY = re.compile(r"CHANGELOG\.md|research/")  # mention files and names of earlier versions
+HISTORY = re.compile(r"CHANGELOG\.md|research/|findings/")  # mention names of earlier versions and of other projects
 
 
 def prose(path: Path) -> Iterator[str]:
