@@ -18,7 +18,6 @@ WIDTH = 1e-5
 
 
 def rows(head: str) -> list[list[str]]:
-    """Return the cells of the table whose header begins with ``head``."""
     text = PAGE.read_text(encoding="utf-8")
     block = text[text.index(f"| {head} |") :].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block]

@@ -82,7 +82,6 @@ def test_quick_command_prints_documented_output(
 
 
 def cells(text: str, head: str) -> list[list[str]]:
-    """Return the cells of the table whose header begins with ``head``."""
     lines = text.partition(head)[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
@@ -94,7 +93,6 @@ def smallest_by_target() -> list[LeaderboardRow]:
 
 
 def headline() -> tuple[LeaderboardRow, record.Record]:
-    """Return the smallest certified row at 99.4 %, and the record of this row."""
     certified = [row for row in ROWS if row.tier is Tier.CERTIFIED and row.target_pct == 99.4]
     row = min(certified, key=lambda row: row.parameters)
     key = (row.hash, row.recipe_hash, row.target_pct)

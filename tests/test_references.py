@@ -49,7 +49,6 @@ def names_of(path: Path) -> frozenset[str]:
 
 
 def is_defined(name: str) -> bool:
-    """Return whether a dotted name is a module or folder of the repository, or a name in a module."""
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         path = REPOSITORY.joinpath(*parts[:count])
