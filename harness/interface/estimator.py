@@ -295,12 +295,13 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
     trial = study.answer
     if trial is None:
         return study.nearest, "no network is confirmed, this network is nearest to the target"
-    reasons: dict[str, str] = {
-        **dict.fromkeys(PROVEN, ""),
-        Tier.AT_TARGET: "the mean accuracy reaches the target, the lower bound does not",
-        "missed": "the verification missed the target",
-    }
-    return trial, reasons.get(study.tier, "the time was too short for the verification")
+    if study.tier in PROVEN:
+        return trial, ""
+    if study.tier == "missed":
+        return trial, "the verification missed the target"
+    if study.tier == Tier.AT_TARGET:
+        return trial, "the mean accuracy reaches the target, the lower bound does not"
+    return trial, "the time was too short for the verification"
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
