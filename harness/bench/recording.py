@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
-from harness.data.datasets import dataset, task_of_option
+from harness.data.datasets import dataset, dataset_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
@@ -43,7 +43,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, JobFa
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.progress import Reporter
-from harness.training.recipe import NamedRecipe, check_batch, check_network, named_recipe
+from harness.training.recipe import NamedRecipe, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 
@@ -236,7 +236,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     recipe = _recipe_of(request)
     rungs = _rungs_of(request, recipe.recipe.epochs)
     near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
-    space = space_of(request.space, task_of_option(request.dataset))
+    space = space_of(request.space, dataset_of_option(request.dataset).task)
     subset = _choose(space, request.networks, request.seed, request.budget)
     for network in subset.networks:
         check_network(recipe.recipe, network, space.task)
@@ -245,7 +245,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     data = load(request.dataset, request.data)
     if data.dataset.group_folds:
         raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
-    check_batch(recipe.recipe, data.dataset.train_size)
+    recipe.recipe.check_batch(data.dataset.train_size)
     trainer = choice.engine.name if choice.engine else choice.kind
     machine = Machine.here(device, data.data_hash, trainer, worker_count(request.workers, device))
     facts = Facts(
@@ -467,4 +467,4 @@ def _table_of(recording: Recording) -> Table:
             seconds = round(epoch.train_seconds, 3)
             rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index))
     data = dataset(recording.facts.dataset)
-    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_own else None)
+    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_user_data else None)

@@ -233,12 +233,13 @@ def _seed_line(seed: Evaluation) -> str:
 
 def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
     """Compile each seed, compare the logits of the test images with the reference, and return the exit code."""
-    from harness.exports.c_folder import compare_seed
+    from harness.interface.formats import format_of
 
+    c_format = format_of("c")
     comparisons = []
     for index in indices:
         with busy(f"comparing seed {index}"):
-            comparisons.append(compare_seed(record, index, workspace, data))
+            comparisons.append(c_format.compare(record, index, workspace, data))
     lines = [
         f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
         f"{counted(item.errors, 'error')} in {counted(item.images, 'image')}"
@@ -255,14 +256,14 @@ def _classify(record: Record, indices: list[int], images: Path, workspace: Works
     import numpy as np
     import torch
 
-    from harness.data.other_images import own_images
+    from harness.data.other_images import pictures_at
     from harness.evidence.evaluation import probabilities
     from harness.evidence.record import read_recorded
 
     weight_files = [read_recorded(workspace.records, record, index) for index in indices]
     spec = datasets.dataset(record.dataset)
     precision = record.recipe.precision
-    pictures, faults = own_images(images, spec)
+    pictures, faults = pictures_at(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))
     class_names = spec.class_names or range(spec.classes)
     confidences = torch.stack([probabilities(weights, pixels, spec, precision) for weights in weight_files]).mean(0)
