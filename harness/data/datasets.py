@@ -291,9 +291,9 @@ def dataset_of(name: str, subject: object, folder: Path | None = None) -> Datase
         raise MissingSubject(f"{subject}: cannot read the data set {name} ({error.message})") from error
 
 
-def dataset_of_option(name: str) -> Dataset:
+def dataset_of_option(name: str, folder: Path | None = None) -> Dataset:
     """Return the data set that an option names; MNIST for ``auto``, whose data sets have the same task."""
-    return dataset("mnist" if name == AUTO else name)
+    return dataset("mnist" if name == AUTO else name, folder)
 
 
 def task_or_mnist(name: str) -> Task:

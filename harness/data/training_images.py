@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.data.datasets import AUTO, DataFile, Dataset, dataset
+from harness.data.datasets import AUTO, DataFile, Dataset, dataset_of_option
 from harness.system.errors import DataError, as_command, reason, refused
 from harness.system.files import workspace
 from harness.system.user_code import declare_operators
@@ -116,7 +116,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     """
     import torch
 
-    spec = dataset("mnist" if name == AUTO else name, folder)
+    spec = dataset_of_option(name, folder)
     try:
         location = _find_or_fetch(spec, folder, allow_download=allow_download)
     except MissingData as error:

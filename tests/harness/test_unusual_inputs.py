@@ -369,7 +369,7 @@ def test_data_are_read_like_independent_programs_or_refused(
         (npz(REFUSED, X=GREY, y=OBJECTS), ("astype(str)",)),
         (
             raw("data.ts", "@problemName a\n@timeStamps false\n@classLabel true a b\n@data\n1,2,3:a\n4,5,6,7:b\n"),
-            ("1x1x3", "1x1x4 (number 1)"),
+            ("1x1x3", "1x1x4 (train 1)"),
         ),
     ],
 )

@@ -50,7 +50,7 @@ class DataPart:
         images: Stored numbers, an array or a list with an array per image, for `values.arranged`.
         labels: Class name of each image.
         classes: All class names, by index of the class.
-        names: Name of each image for messages; empty if the index identifies an image.
+        names: Name of each image for messages.
         groups: Group of each image; empty without ``group_by``.
         channels: Position of the channel axis, ``first`` or ``last``; None if the source does not define the position.
     """
@@ -58,7 +58,7 @@ class DataPart:
     images: Any
     labels: list[str]
     classes: list[str]
-    names: list[str] = field(default_factory=list)
+    names: list[str]
     groups: list[str] = field(default_factory=list)
     channels: str | None = None
 
@@ -125,7 +125,8 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
             raise DataError(f"images of {part} must be an array, got a scalar of type {images.dtype}")
     if len(images) != len(label_names):
         raise DataError(f"{part} has {len(images)} images and {len(label_names)} labels")
-    data_part = DataPart(images, label_names, classes, channels=channels)
+    names = [f"{part} {index}" for index in range(len(images))]
+    data_part = DataPart(images, label_names, classes, names, channels=channels)
     if groups is not None:
         data_part.groups, _ = read_labels(groups, f"groups of {part}")
         if len(images) != len(data_part.groups):
@@ -272,7 +273,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     parts: dict[str, DataPart] = {}
     classes_by_part, remark = read_layout(root, left_out)
     for name, classes in classes_by_part.items():
-        part = parts[name] = DataPart([], [], [], channels="last")
+        part = parts[name] = DataPart([], [], [], [], channels="last")
         pictures = [(label, folder.path, file) for label, folder in classes for file in folder.below()]
         for label, class_path, file in pictures:
             picture, is_transparent, further_frames = values.picture(file)
