@@ -32,8 +32,8 @@ class DataFile:
 
     Attributes:
         name: File name; the compressed IDX file is called ``name + ".gz"``.
-        sha256: SHA-256 of the uncompressed bytes; None if no file with the published MD5 was at hand (KMNIST).
-        gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None; empty for user data sets.
+        sha256: SHA-256 of the uncompressed bytes; None if not known (KMNIST).
+        gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None.
     """
 
     name: str

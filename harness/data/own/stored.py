@@ -1,8 +1,7 @@
 """User data sets: read a source, check and split the images, and store the result in the workspace.
 
-All sources are converted to uint8 images (channels, rows, columns) and class names. A stored data set is read like a
-known data set, by the name ``NAME-HASH``; the hash covers the content. The order of images in the source has no
-influence: a folder of pictures and an ``.npz`` of the same numbers give the same data set.
+A stored data set is read by the name ``NAME-HASH``; the hash covers the content. The order of images in the source has
+no influence: a folder of pictures and an ``.npz`` of the same numbers give the same data set.
 """
 
 from __future__ import annotations

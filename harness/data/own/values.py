@@ -1,7 +1,7 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
-Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
-the same numbers. `Scale` is fitted to the numbers of a source and stored in the data set for all later numbers.
+Pictures are read with the stored numbers, so that a picture equals an array of the same numbers. `Scale` is fitted to
+the numbers of a source and stored in the data set for all later numbers.
 """
 
 from __future__ import annotations
@@ -105,13 +105,10 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 
 
 def resized(image: Array, shape: Shape) -> Array:
-    """Return an image (rows, columns, channels) with the size and the channels of ``shape``.
+    """Return an image (rows, columns, channels) with the size and the channels of ``shape`` (channels, rows, columns).
 
     Pillow resizes whole numbers from 0 to 255 as bytes, and all other numbers as float32. Whole numbers stay whole. A
     grey image is repeated for three channels; a coloured image becomes grey for a single channel.
-
-    Args:
-        shape: (channels, rows, columns); the axes of the result are those of ``image``.
 
     Raises:
         DataError: The numbers of channels differ and are not 1 and 3.
