@@ -22,7 +22,7 @@ from harness.system.terminal import busy, say
 @click.option("--figures", is_flag=True, help="Also write the figures, as SVG and PNG.")
 @click.option("--tables", is_flag=True, help="Also write the networks, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
-@options.option("storage", help="Also update the study in this database; see docs/storage.md.")
+@options.option("storage", help="Also update the study in this database; see docs/use/storage.md.")
 @options.as_json
 def report(
     name: str | None,
@@ -85,10 +85,10 @@ def report(
 
 def _study_folder(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study, by default of the latest study; raise UsageError if the name is of a network."""
-    from harness.interface.lookup import is_hash_or_name
+    from harness.interface.lookup import may_be_known
     from harness.studies.names import find_study, studies, study_folder
 
-    if name is not None and is_hash_or_name(name) and find_study(name, workspace) is None:
+    if name is not None and may_be_known(name) and find_study(name, workspace) is None:
         raise UsageError(f"{name!r} is a network: a report requires a study")
     folder = study_folder(name, workspace)
     if name is None and len(studies(workspace)) > 1:
