@@ -39,7 +39,7 @@ from harness.training.result import Purpose, Result
 
 if TYPE_CHECKING:
     from harness.evidence.record import Record
-    from harness.searching.advice import SearchOutcome
+    from harness.searching.answer import SearchAnswer
     from harness.searching.plan import SearchPlan
     from harness.searching.probes import Probed
     from harness.searching.request import SearchRequest
@@ -110,7 +110,7 @@ def probe_forecast(request: SearchRequest) -> Probed:
 
 def run_search_with_progress(
     plan: SearchPlan, request: SearchRequest, origins: Mapping[str, str], *, verbose: bool = False
-) -> tuple[SearchOutcome | None, Path]:
+) -> tuple[SearchAnswer | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
     Args:
@@ -121,7 +121,7 @@ def run_search_with_progress(
         verbose: Print a line for every run.
 
     Returns:
-        The outcome, None if the search was interrupted, and the path of the report.
+        The answer, None if the search was interrupted, and the path of the report.
 
     Raises:
         UsageError: A different process works on the study, or a folder cannot be written.
@@ -129,8 +129,9 @@ def run_search_with_progress(
     """
     from harness.evidence.leaderboard_table import collect
     from harness.pages.study_page import write_report
-    from harness.searching.advice import outcome_of, search_arguments
+    from harness.searching.answer import answer_of
     from harness.searching.conclude import conclude
+    from harness.searching.ending import search_arguments
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
 
@@ -177,16 +178,16 @@ def run_search_with_progress(
                     # After the verification, because the import of Optuna's storage takes seconds.
                     write_database(state, plan.folder / "study.db")
             # Within the block, because the advice is an event, too.
-            outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
-        return outcome, write_report(plan.folder, plan.workspace, state=state)
+            answer = None if search.interrupted else answer_of(search, verdict, plan.workspace)
+        return answer, write_report(plan.folder, plan.workspace, state=state)
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
-    from harness.searching.surrogate.past import write_prior
+    from harness.searching.surrogate.prior import write_prior
 
     if not study_exists(plan.folder):
         # Before ``open_study``: a study that exists must have a prior, even if the process is killed here.
-        write_prior(plan.folder, plan.past)
+        write_prior(plan.folder, plan.prior)
     is_new = open_study(plan.folder, plan.config, plan.recorded_origins)
     state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, plan.config))
     _say_begin(plan, None if is_new else state.seconds)

@@ -29,7 +29,7 @@ import numpy as np
 
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
-from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verification_seconds, work_of
+from harness.searching.time_budget import CAUTION, TimeLeft, rounds, step_macs_of, verification_seconds
 from harness.spaces.network import Analysis
 from harness.spaces.space import Draw, Feasibility, Objective, measured
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate
@@ -72,7 +72,7 @@ class NetworkOption:
         hash: Hash of the architecture.
         cost: Value of the minimised objective.
         row: Scaled features, from ``features.network_row``.
-        work: Multiply-adds of a training step per image, from ``time_budget.work_of``.
+        step_macs: Equivalent multiply-adds of a training step per image (``time_budget.equivalent_macs``).
         form: Form of the network, an element of ``harness.spaces.network.FORMS``.
     """
 
@@ -81,7 +81,7 @@ class NetworkOption:
     hash: str
     cost: int
     row: Row
-    work: float
+    step_macs: float
     form: str
 
     @classmethod
@@ -92,7 +92,7 @@ class NetworkOption:
         network = draw.architecture
         row = network_row(network, analysis)
         cost = measured(analysis, objective)
-        return cls(draw, analysis, network.hash, cost, row, work_of(analysis), network.form)
+        return cls(draw, analysis, network.hash, cost, row, step_macs_of(analysis), network.form)
 
     def proposal(self, trial: int, origin: str, epochs: int | None, chance: float | None = None) -> Proposal:
         """Return the proposal of a training of ``epochs`` epochs."""
@@ -109,11 +109,11 @@ class NetworkOption:
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
         """Return the expected seconds of a training of ``epochs`` epochs."""
-        return time_left.training_seconds(epochs, self.work, self.form)
+        return time_left.training_seconds(epochs, self.step_macs, self.form)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
         """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
-        return time_left.fits(epochs, self.work, self.form)
+        return time_left.fits(epochs, self.step_macs, self.form)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from harness.data.datasets import Dataset
-from harness.searching.time_budget import Effort, pace_of, work
+from harness.searching.time_budget import Effort, pace_of, step_macs
 from harness.spaces.network import Architecture
 from harness.spaces.space import SearchSpace, draw, judge, uniform
 from harness.system.document import read_as
@@ -126,7 +126,7 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
     pace = pace_of(effort.engine, effort.device)
     # An epoch of all runs, in seconds of a worker.
-    epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
+    epoch_seconds = pace.seconds(1, data.train_size, step_macs(network, data.task)) * len(CHOICES) * _SEEDS
     return max(1, int(min(epochs, _most_seconds(effort) / epoch_seconds)))
 
 

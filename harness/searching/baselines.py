@@ -45,18 +45,18 @@ def baseline_networks(task: Task) -> list[Architecture]:
     return networks
 
 
-def baseline_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft, form: str = "") -> int:
+def baseline_epochs(step_macs: float, lengths: Iterable[int], time_left: TimeLeft, form: str = "") -> int:
     """Return the training epochs of a baseline network: the most at negligible cost, else the fewest.
 
     Args:
-        network_work: Multiply-adds of a training step per image, from ``time_budget.work``.
+        step_macs: Multiply-adds of a training step per image, from ``time_budget.work``.
         lengths: Numbers of epochs to choose from.
         time_left: Time left of the search, with the pace of this machine.
         form: Form of the network, for its measured speed; empty for average speed.
     """
     time_limit = time_left.elapsed + time_left.seconds_left
     free_seconds = _SHARE_OF_TIME * min(time_limit, _MAX_SECONDS)
-    free = [epochs for epochs in lengths if time_left.training_seconds(epochs, network_work, form) <= free_seconds]
+    free = [epochs for epochs in lengths if time_left.training_seconds(epochs, step_macs, form) <= free_seconds]
     return max(free, default=min(lengths))
 
 

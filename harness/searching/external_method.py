@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 from harness.searching.acquisition import NetworkOption
-from harness.searching.finder import Inquiry
+from harness.searching.finder import MAX_ANSWERS, Inquiry, InquiryAnswer
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import MAX_ANSWERS, InquiryAnswer
 from harness.spaces.network import Architecture, Task
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Draw, SearchSpace, judge

@@ -17,9 +17,17 @@ from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
-from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import IMAGES, NO_PAST, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
+from harness.searching.surrogate.model import (
+    IMAGES,
+    NO_PRIOR,
+    OPEN,
+    PRIOR_ERRORS,
+    SETTLED,
+    Observation,
+    Prior,
+    Surrogate,
+)
 from harness.searching.time_budget import TimeLeft
 from harness.spaces.network import Task
 from harness.spaces.notation import parse_space
@@ -37,14 +45,25 @@ from harness.spaces.space import (
     uniform,
 )
 from harness.spaces.space_errors import DrawError
-from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, needed_share, rung_ratios
+from harness.studies.candidate import (
+    SURROGATE,
+    Candidate,
+    combined_cost,
+    confirm_seeds_of,
+    is_linear,
+    needed_share,
+    rung_ratios,
+)
 from harness.studies.config import StudyConfig
-from harness.studies.events import NO_TIME, Rejected, Repeated
+from harness.studies.events import NO_TIME, Proposal, Rejected, Repeated
 from harness.training.recipe import length_factor
 from harness.training.result import Status
 
 _MAX_LISTED = 5_000  # configurations; spaces with at most as many are enumerated, in at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
+# Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
+# the sampler; a method counts as exhausted.
+MAX_ANSWERS = 40
 _SURROGATE_DRAWS = 600  # feasible draws with which an optimization of the acquisition function begins (diary 82)
 _MAX_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization that initialize the next optimization
@@ -82,6 +101,25 @@ class Inquiry:
     time_left: TimeLeft
     objective: Objective = Metric.PARAMETERS
     missed_trials: Set[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryAnswer:
+    """Answer to an inquiry: a proposal, or the reason for having none.
+
+    Attributes:
+        proposal: Network to train; None if no network was found.
+        rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
+        why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
+        lacks_time: Whether more time might yield a proposal; False with a proposal.
+        rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
+    """
+
+    proposal: Proposal | None
+    rejected_proposals: tuple[Rejected | Repeated, ...]
+    why_no_proposal: str = ""
+    lacks_time: bool = False
+    rejected_draws: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -149,7 +187,7 @@ class Finder:
     Attributes:
         space: Search space.
         config: Configuration of the study.
-        past: Prior observations for the surrogate.
+        prior: Prior observations for the surrogate.
         max_cost: Largest allowed value of ``objective``.
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
@@ -173,7 +211,7 @@ class Finder:
     space: SearchSpace
     config: StudyConfig
     inquiry: InitVar[Inquiry]
-    past: Past
+    prior: Prior
     best_options: Sequence[NetworkOption] = ()
 
     def __post_init__(self, inquiry: Inquiry) -> None:
@@ -262,11 +300,11 @@ class Finder:
         allowed_errors = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
         firsts = (candidate.first_run for candidate in self.candidates.values())
         images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
-        if self.past.is_settled:
+        if self.prior.is_settled:
             model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
         else:
             belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed_errors)
-            model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
+            model = Surrogate(self._observations(), belief, OPEN, self.prior.transfer)
         return Acquisition(
             model=model,
             recipe=config.recipe,
@@ -281,7 +319,7 @@ class Finder:
             open_candidates=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
-            has_prior=self.past != NO_PAST,
+            has_prior=self.prior != NO_PRIOR,
         )
 
     def _fold_errors(self) -> list[list[float]]:
@@ -299,9 +337,9 @@ class Finder:
         ratios = rung_ratios(self.candidates.values())
         own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
         latest = list(itertools.islice(filter(None, own), _MAX_OBSERVATIONS))[::-1]
-        past = self.past.observations
-        count = min(len(past), _MAX_OBSERVATIONS - len(latest))
-        return [*(past[number * len(past) // count] for number in range(count)), *latest]
+        prior = self.prior.observations
+        count = min(len(prior), _MAX_OBSERVATIONS - len(latest))
+        return [*(prior[number * len(prior) // count] for number in range(count)), *latest]
 
     def _observation_of(self, candidate: Candidate, ratios: Mapping[float, float]) -> Observation | None:
         """Return the observation of a candidate; None without a usable run, and for linear baselines."""
@@ -456,5 +494,5 @@ class Finder:
             return False
         unlimited_time = replace(self.time_left, longest_training=math.inf)
         inquiry = Inquiry(self.max_cost, self.candidates, unlimited_time, self.objective)
-        finder = Finder(self.space, self.config, inquiry, self.past)
+        finder = Finder(self.space, self.config, inquiry, self.prior)
         return next(finder.draw_options(random.Random(0)), None) is not None

@@ -15,12 +15,11 @@ from functools import partial
 from harness.data.datasets import dataset
 from harness.searching import scheduler
 from harness.searching.baselines import trials_beside_baselines
-from harness.searching.external_method import method_of
 from harness.searching.forecast import Outlook, quote
 from harness.searching.proposer import Proposer
+from harness.searching.samplers import method_of
 from harness.searching.search_state import Observer, Search
-from harness.searching.surrogate.model import NO_PAST, Past
-from harness.searching.surrogate.past import observations, read_prior, transfer
+from harness.searching.surrogate.prior import knowledge, read_prior
 from harness.searching.time_budget import FEW_IMAGES, Effort
 from harness.searching.turn import WEIGHTS, turn_at
 from harness.spaces.network import Architecture
@@ -102,12 +101,11 @@ def open_search(
     """
     config = state.config
     data = dataset(config.dataset)
-    prior = read_prior(state.folder)
-    past = NO_PAST if prior is None else Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
+    prior = knowledge(read_prior(state.folder) or (), config.recipe, data)
     space = study_space(config, data.task)
     method = method_of(config, space, effort.workers)
     has_short_runs = data.train_size < FEW_IMAGES
-    proposer = method or Proposer(space, config, past=past, baselines=baselines, has_short_runs=has_short_runs)
+    proposer = method or Proposer(space, config, prior=prior, baselines=baselines, has_short_runs=has_short_runs)
     search = Search(
         state,
         effort,

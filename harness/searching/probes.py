@@ -16,16 +16,14 @@ from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import QUANTILES, Outlook, quote
-from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
 from harness.searching.scheduler import next_to_confirm
 from harness.searching.search_state import Search
-from harness.searching.surrogate.model import Past
-from harness.searching.surrogate.past import observations, transfer
+from harness.searching.surrogate.prior import knowledge
 from harness.searching.time_budget import TimeLeft
 from harness.searching.turn import turn_at
-from harness.studies.candidate import BASELINE, SEED_SHARE, Candidate
+from harness.studies.candidate import BASELINE, SEED_SHARE, SURROGATE, Candidate
 from harness.studies.events import Quoted, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
@@ -133,7 +131,7 @@ class _Probes:
     """A search in memory that trains the probes.
 
     Attributes:
-        past: Prior observations of the surrogate model.
+        prior: Prior observations of the surrogate model.
         proposer: Source of the baselines and the ladder; makes no proposals.
         search: Search in memory, whose state has the trained networks.
         until: End of the trainings, on the executor's clock.
@@ -144,7 +142,7 @@ class _Probes:
         config = plan.config
         executor = plan.make_executor(plan.source, plan.effort.limits)
         self.plan = plan
-        self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
+        self.prior = knowledge(plan.prior, config.recipe, plan.data)
         # Created without the prior observations, which would replace the ladder.
         self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
@@ -174,7 +172,7 @@ class _Probes:
         )
         turn = turn_at(search.config, trial=0)  # two metrics count equally in turn 0
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
-        return Finder(self.plan.space, search.config, inquiry, self.past)
+        return Finder(self.plan.space, search.config, inquiry, self.prior)
 
     def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
         """Train the jobs until ``until``, and return the jobs that ended with their results, without crashed jobs.
@@ -203,7 +201,7 @@ class _Probes:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption):
-                epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
+                epochs = baseline_epochs(option.step_macs, lengths, finder.time_left, option.form)
                 yield self._propose(option, epochs, BASELINE)
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)

@@ -11,30 +11,30 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from harness.searching.acquisition import NetworkOption, ScoredOption
 from harness.searching.baselines import baseline_epochs
-from harness.searching.finder import DRAWS, Finder, Inquiry
-from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Seeds, Trial
-from harness.searching.surrogate.model import NO_PAST, Past
+from harness.searching.finder import DRAWS, MAX_ANSWERS, Finder, Inquiry, InquiryAnswer
+from harness.searching.samplers import sampler_study, seeds_of
+from harness.searching.surrogate.model import NO_PRIOR, Prior
 from harness.searching.turn import turn_at
 from harness.spaces.network import Analysis, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Decision, Draw, SearchSpace, draw, judge, measured, replay, uniform
-from harness.studies.candidate import BASELINE, Candidate, objective_of
+from harness.studies.candidate import BASELINE, SURROGATE, Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
+
+if TYPE_CHECKING:
+    from harness.searching.optuna_sampler import SamplerStudy, Trial
 
 _LADDER_STEPS = 7  # networks of the ladder
 # Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
 _COLD_LADDER_STEPS = 4
 _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
-# Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
-# the sampler; a method counts as exhausted.
-MAX_ANSWERS = 40
 _SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
 _SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
 _MAX_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
@@ -57,25 +57,6 @@ class Switches:
 
 
 ALL_ON = Switches()
-
-
-@dataclass(frozen=True, slots=True)
-class InquiryAnswer:
-    """Answer to an inquiry: a proposal, or the reason for having none.
-
-    Attributes:
-        proposal: Network to train; None if no network was found.
-        rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
-        why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
-        lacks_time: Whether more time might yield a proposal; False with a proposal.
-        rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
-    """
-
-    proposal: Proposal | None
-    rejected_proposals: tuple[Rejected | Repeated, ...]
-    why_no_proposal: str = ""
-    lacks_time: bool = False
-    rejected_draws: Mapping[str, int] = field(default_factory=dict)
 
 
 class Proposing(Protocol):
@@ -101,7 +82,7 @@ class Proposer:
         space: Search space.
         config: Configuration of the study.
         switches: Enabled parts of the search.
-        past: Prior observations and transfer mean of the surrogate model.
+        prior: Prior observations and transfer mean of the surrogate model.
         baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
         seeds: Seeds of the proposals.
@@ -115,7 +96,7 @@ class Proposer:
         space: SearchSpace,
         config: StudyConfig,
         switches: Switches = ALL_ON,
-        past: Past = NO_PAST,
+        prior: Prior = NO_PRIOR,
         baselines: Sequence[Architecture] = (),
         *,
         has_short_runs: bool = False,
@@ -126,7 +107,7 @@ class Proposer:
             space: Search space.
             config: Configuration of the study.
             switches: Enabled parts of the search.
-            past: Prior observations and transfer mean of the surrogate model.
+            prior: Prior observations and transfer mean of the surrogate model.
             baselines: Baselines to train first, in this order.
             has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
                 trainings tells more about the data set than the transfer from different data sets.
@@ -134,15 +115,15 @@ class Proposer:
         self.space = space
         self.config = config
         self.switches = switches
-        self.past = past
-        self.seeds = Seeds(config.seed)
+        self.prior = prior
+        self.seeds = seeds_of(config.seed)
         has_sampler = not switches.surrogate or config.sampler != SURROGATE
-        self.sampler_study = SamplerStudy(config.sampler, self.seeds) if has_sampler else None
+        self.sampler_study = sampler_study(config, self.seeds) if has_sampler else None
         self.running: dict[int, Trial] = {}
         self.baselines = [Draw(network, ()) for network in baselines]
         # Prior observations replace the ladder, except short trainings and the start networks of ``--from``.
-        has_prior = past != NO_PAST and not config.known
-        self._has_short_ladder = has_short_runs and has_prior and not past.is_settled
+        has_prior = prior != NO_PRIOR and not config.known
+        self._has_short_ladder = has_short_runs and has_prior and not prior.is_settled
         skips_ladder = not switches.ladder or (has_prior and not self._has_short_ladder)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
         # Further choices of the latest batch, for the next proposals; valid while the largest cost is unchanged.
@@ -153,7 +134,7 @@ class Proposer:
 
     def finder(self, inquiry: Inquiry) -> Finder:
         """Return a generator of candidates that starts from the best networks of the latest ranking."""
-        return Finder(self.space, self.config, inquiry, self.past, self._best_options)
+        return Finder(self.space, self.config, inquiry, self.prior, self._best_options)
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
@@ -173,7 +154,7 @@ class Proposer:
 
     def _start(self, trial: int, decisions: tuple[Decision, ...]) -> None:
         if self.sampler_study is None:
-            self.seeds.next()
+            next(self.seeds)
         else:
             self.running[trial] = self.sampler_study.start_fixed_trial(decisions)
 
@@ -194,9 +175,9 @@ class Proposer:
             match event:
                 case Proposal():
                     if event.origin not in (_SHORTER, "ladder", BASELINE) and self._is_for_surrogate(event.trial):
-                        self.seeds.next()
+                        next(self.seeds)
                     if event.origin == "draw":
-                        self.seeds.next()
+                        next(self.seeds)
                     self._start(event.trial, event.decisions)
                 case Rejected(origin="ladder" | "baseline"):  # ``BASELINE``; a pattern needs a literal
                     rejected_hashes.add(event.hash)
@@ -221,7 +202,7 @@ class Proposer:
         # The sampler ignores trials without a result: the repeated network was in training, or the rejected network had
         # no cost or came after ``_MAX_REPORTED`` rejections.
         if is_ignored:
-            self.seeds.next()
+            next(self.seeds)
             return
         # The log has all decisions, so the random generator is never used.
         network = replay(self.space, answer.indices, uniform(random.Random(0)))
@@ -238,7 +219,7 @@ class Proposer:
 
         The start networks of ``--from`` are all trained.
         """
-        if self.past != NO_PAST or self.config.known:
+        if self.prior != NO_PRIOR or self.config.known:
             return
         trainings = [each for each in candidates if each.proposal.origin not in (BASELINE, _SHORTER)]
         if len(trainings) >= _COLD_LADDER_STEPS or any(candidate.passed_first for candidate in trainings):
@@ -285,7 +266,7 @@ class Proposer:
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
         """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
         # Use a seed even for a choice of the latest batch: ``restore`` cannot tell such a choice from a new choice.
-        rng = random.Random(self.seeds.next())
+        rng = random.Random(next(self.seeds))
         if self._batch_max_cost != finder.max_cost:
             self._batch = []
         while self._batch:
@@ -325,7 +306,7 @@ class Proposer:
                 cost = measured(outcome.analysis, objective_of(self.config))
                 study.reject(trial, cost, violation)
                 finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
-        option = next(finder.draw_options(random.Random(self.seeds.next())), None)
+        option = next(finder.draw_options(random.Random(next(self.seeds))), None)
         return None if option is None else self._registered(finder, option, "draw")
 
     def _registered(
@@ -348,7 +329,7 @@ class Proposer:
         lengths = self.config.epoch_choices
         epochs = min(lengths)
         if origin == BASELINE:
-            epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
+            epochs = baseline_epochs(option.step_macs, lengths, finder.time_left, option.form)
         elif choice is None and len(lengths) > 1 and not (origin == "ladder" and self._has_short_ladder):
             # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
             acquisition = finder.acquisition()

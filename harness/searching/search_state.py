@@ -143,7 +143,7 @@ class Search:
         seconds = self.elapsed if elapsed is None else elapsed
         entry = Entry(seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
-            self.log.append(entry)
+            self.log.write_entry(entry)
         self.take(entry)
         for observer in self.observers:
             observer.on_entry(self.state, entry)
@@ -167,7 +167,7 @@ class Search:
 
     def _add_timing(self, run: Result) -> None:
         if run.trial in self.state.candidates:
-            self.timing.add(run, time_budget.work(run.architecture, self.data.task), run.node)
+            self.timing.add(run, time_budget.step_macs(run.architecture, self.data.task), run.node)
 
     @property
     def max_cost(self) -> int:
@@ -307,8 +307,8 @@ class Search:
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
         factor = self.timing.form_factor(proposal.architecture.form)
-        network_work = time_budget.work(proposal.architecture, self.data.task)
-        return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
+        step_macs = time_budget.step_macs(proposal.architecture, self.data.task)
+        return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, step_macs)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""

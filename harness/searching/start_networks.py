@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
-from harness.spaces.notation import parse_network
+from harness.spaces.network import Architecture
 from harness.spaces.space import SearchSpace, judge
-from harness.spaces.space_errors import SearchSpaceError, nearest
+from harness.spaces.space_errors import nearest
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
 from harness.studies.names import find_study, studies
@@ -17,53 +14,39 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 
 
-def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return the networks of ``--from``, in the notation.
+def start_networks(name: str, space: SearchSpace, budget: int, workspace: Workspace) -> tuple[str, ...]:
+    """Return the networks of ``--from`` that the space and the budget allow, in alphabetical order.
 
     Args:
         name: ``leaderboard`` for the rows that reached their target, or the name of a study for all networks that the
             study has confirmed, later refuted networks included.
+        space: Space of the search.
+        budget: Highest allowed number of parameters.
         workspace: Workspace of the study and of the user's leaderboard.
 
     Raises:
-        UsageError: There is no study of this name.
+        UsageError: There is no study of this name, or no network is allowed.
     """
+    networks = {str(each) for each in _networks_of(name, workspace) if judge(space, each, budget).accepted}
+    if not networks:
+        shape = "x".join(map(str, space.task.input_shape))
+        limits = f"images of {shape}, {space.task.classes} classes and the limits"
+        raise UsageError(f"networks of {name}: no network fits {limits}")
+    return tuple(sorted(networks))
+
+
+def _networks_of(name: str, workspace: Workspace) -> list[Architecture]:
     if name == "leaderboard":
-        return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
+        return [row.architecture for row in leaderboard_rows(workspace) if row.reached]
     folder = find_study(name, workspace)
     if folder is None:
         hint = nearest(name, ["leaderboard", *studies(workspace)])
         raise UsageError(f"{name[:60]!r} is neither a study nor 'leaderboard'", hint=hint)
     study = read_state(folder)
-    return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
+    return [study.proposals[each.event.trial].architecture for each in study.of_kind(Confirmed)]
 
 
 def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:
     """Return the rows of the shipped leaderboard and of the leaderboard of the workspace."""
     paths = (leaderboard_table.shipped_table(), workspace.leaderboard)
     return [row for path in paths if path.exists() for row in leaderboard_table.read(path)]
-
-
-def suitable(texts: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:
-    """Return the networks that the images, the conditions of the space and the budget allow, in alphabetical order.
-
-    Args:
-        texts: Texts of the networks.
-        space: Space of the search.
-        budget: Highest allowed number of parameters.
-        source: Study or leaderboard that names the networks, for the error message.
-
-    Raises:
-        UsageError: No network is allowed.
-    """
-    networks = set[str]()
-    for text in texts:
-        with suppress(SearchSpaceError):
-            if judge(space, parse_network(text, space.task), budget).accepted:
-                networks.add(text)
-    if not networks:
-        shape = "x".join(map(str, space.task.input_shape))
-        raise UsageError(
-            f"networks of {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
-        )
-    return tuple(sorted(networks))

@@ -33,39 +33,39 @@ FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take 
 
 
 @lru_cache(maxsize=50_000)
-def work(architecture: Architecture, task: Task) -> float:
-    """Return the work of a training step per image, in equivalent multiply-adds (``step_work``)."""
-    return work_of(analyse(architecture, task))
+def step_macs(architecture: Architecture, task: Task) -> float:
+    """Return the cost of a training step per image (``equivalent_macs``)."""
+    return step_macs_of(analyse(architecture, task))
 
 
-def work_of(analysis: Analysis) -> float:
-    """Return the work of a training step per image of an analysed network (``step_work``)."""
-    return step_work(
+def step_macs_of(analysis: Analysis) -> float:
+    """Return the cost of a training step per image of an analysed network (``equivalent_macs``)."""
+    return equivalent_macs(
         analysis.macs, analysis.map_numbers, analysis.parameters, analysis.grouped_macs, analysis.pointwise_macs
     )
 
 
-def step_work(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise: int = 0) -> float:
-    """Return the work of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
+def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise_macs: int = 0) -> float:
+    """Return the cost of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
     Args:
         macs: Multiply-adds of the forward pass.
         numbers: Numbers of all maps.
         parameters: Learned parameters.
         grouped_macs: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
-        pointwise: Multiply-adds of 1x1 kernels, included in ``macs``.
+        pointwise_macs: Multiply-adds of 1x1 kernels, included in ``macs``.
     """
-    kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise
+    kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise_macs
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of a training step per image on a single core: ``seconds_an_image`` + ``seconds_a_mac`` * work.
+    """Seconds of a training step per image on a single core: ``seconds_an_image`` + ``seconds_a_mac`` * ``step_macs``.
 
     Attributes:
         seconds_an_image: Seconds per image, independent of the network.
-        seconds_a_mac: Seconds per multiply-add of the work (``step_work``).
+        seconds_a_mac: Seconds per equivalent multiply-add (``equivalent_macs``).
         recipe: Recipe with several starts, whose epochs count too; None for a single start.
     """
 
@@ -73,10 +73,10 @@ class Pace:
     seconds_a_mac: float
     recipe: Recipe | None = None
 
-    def seconds(self, epochs: int, images: int, network_work: float) -> float:
+    def seconds(self, epochs: int, images: int, macs: float) -> float:
         """Return the seconds of a training of ``epochs`` epochs over ``images`` images, without evaluations."""
         overhead = 0 if self.recipe is None else start_overhead(self.recipe, epochs)
-        return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
+        return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * macs)
 
     def of_recipe(self, recipe: Recipe) -> Pace:
         """Return the pace of a recipe, which may have several starts."""
@@ -86,9 +86,9 @@ class Pace:
 # Pace on a core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
 # ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
 # ``torch``: fitted to the four networks of measurements/results/throughput.json and to seven of 0.2 to 4.6 million
-# ``work``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables,
-# whose published results (measurements/results) have this pace. For images of a few hundred numbers, ``native`` is
-# slower than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger
+# ``step_macs``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of
+# tables, whose published results (measurements/results) have this pace. For images of a few hundred numbers, ``native``
+# is slower than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger
 # networks (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
 # Pace of a single process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million
@@ -131,18 +131,18 @@ class Timing:
     forms: dict[str, tuple[float, float]] = field(default_factory=dict)
     slowdowns: dict[int, list[float]] = field(default_factory=dict)
 
-    def add(self, run: Result, network_work: float, node: str = "") -> None:
+    def add(self, run: Result, macs: float, node: str = "") -> None:
         """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
 
         Args:
             run: Run; runs that ended early count, too.
-            network_work: Work of a training step of its network, from ``work``.
+            macs: Equivalent multiply-adds of a training step per image (``step_macs``).
             node: Name of the cluster node that trained; empty on this machine.
         """
         if not (run.history and run.macs):
             return
         form = run.architecture.form
-        estimate = self.pace.seconds(run.trained_epochs, self.images, network_work)
+        estimate = self.pace.seconds(run.trained_epochs, self.images, macs)
         runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
         other_slowdown = self._slowdown(each for each in runs if each.form != form)
         if other_slowdown:
@@ -215,13 +215,13 @@ class TimeLeft:
     spare_seconds: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 
-    def training_seconds(self, epochs: int, network_work: float, form: str = "") -> float:
+    def training_seconds(self, epochs: int, macs: float, form: str = "") -> float:
         """Return the expected seconds of a training; with an empty ``form``, of a network of average speed."""
-        return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, network_work)
+        return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, macs)
 
-    def fits(self, epochs: int, network_work: float, form: str = "") -> bool:
+    def fits(self, epochs: int, macs: float, form: str = "") -> bool:
         """Return whether a training takes at most ``longest_training`` seconds."""
-        return self.training_seconds(epochs, network_work, form) <= self.longest_training
+        return self.training_seconds(epochs, macs, form) <= self.longest_training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

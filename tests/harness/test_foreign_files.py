@@ -24,7 +24,7 @@ from harness.data.own.stored import descriptions
 from harness.evidence import certificate, leaderboard_table, ledger, record
 from harness.interface.lookup import read_network
 from harness.searching import option_types
-from harness.searching.surrogate.past import read_prior
+from harness.searching.surrogate.prior import read_prior
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST
 from harness.spaces.space_errors import SearchSpaceError

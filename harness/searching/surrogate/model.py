@@ -152,7 +152,7 @@ class Transfer:
         return _power_law(features) + self._process.mean(_zero_mean_points(features))
 
 
-class Past(NamedTuple):
+class Prior(NamedTuple):
     """Knowledge before the first training of a search.
 
     Attributes:
@@ -169,7 +169,7 @@ class Past(NamedTuple):
         return len(self.observations) >= _SETTLED_OBSERVATIONS
 
 
-NO_PAST = Past()
+NO_PRIOR = Prior()
 
 
 class Surrogate:

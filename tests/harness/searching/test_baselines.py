@@ -10,7 +10,7 @@ import pytest
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.proposer import Proposer
-from harness.searching.surrogate.model import NO_PAST
+from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.spaces.network import Task, analyse
 from harness.spaces.notation import parse_network, parse_space
@@ -76,5 +76,5 @@ def test_surrogate_ignores_baselines():
         0: trained_candidate(0, "linear(10)", 80),
         1: trained_candidate(1, "conv3x3(4) gap linear(10)", 50, origin="surrogate"),
     }
-    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PAST)
+    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PRIOR)
     assert len(finder._observations()) == 1

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.searching import advice, loop
+from harness.searching import answer, loop
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import Outlook, Predictions, quote
 from harness.searching.probes import _Probes, curve_of
-from harness.searching.surrogate.model import NO_PAST
+from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.searching.turn import turn_at
 from harness.spaces.notation import parse_space
@@ -73,7 +73,7 @@ def quote_of(
 ):
     time_left = TimeLeft(images=1_000, pace=Pace(pace, 0.0), workers=workers)
     inquiry = Inquiry(max_cost, {each.proposal.trial: each for each in candidates}, time_left)
-    return quote(Outlook(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PAST)))
+    return quote(Outlook(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PRIOR)))
 
 
 LADDER_RUNS = [trained_candidate(number, width, 1_000 // width) for number, width in enumerate((4, 8, 12, 20, 32))]
@@ -188,8 +188,8 @@ def test_forecast_is_logged_once_after_training_of_the_ladder(
 
 @pytest.mark.parametrize(("parameters", "holds"), [(499, False), (500, True), (900, True), (901, False)])
 def test_interval_includes_both_ends(parameters: int, holds: bool):
-    assert advice.holds((500, 700, 900), parameters) is holds
-    assert advice.holds((500, None, None), parameters) is (parameters >= 500)
+    assert answer.holds((500, 700, 900), parameters) is holds
+    assert answer.holds((500, None, None), parameters) is (parameters >= 500)
 
 
 class SimulatedProbes(_Probes):

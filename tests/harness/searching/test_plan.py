@@ -18,16 +18,15 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.interface.session import planned_search
-from harness.searching import augmentation
+from harness.searching import augmentation, start_networks
 from harness.searching import plan as plan_module
-from harness.searching import resolve as resolve_module
-from harness.searching.plan import SearchPlan, plan_document, plan_search
+from harness.searching.plan import SearchPlan, plan_search, search_plan_json
 from harness.searching.request import SearchRequest
-from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.surrogate.prior import shipped, write_prior
 from harness.searching.time_budget import Effort, Pace
 from harness.spaces.chips import CHIPS
 from harness.spaces.network import MNIST, analyse
-from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.notation import parse_network, parse_notation, parse_space
 from harness.spaces.space import Condition, Metric, draw_uniform, judge
 from harness.spaces.space_errors import UnknownNameError
 from harness.studies import config as study
@@ -75,7 +74,7 @@ def test_plan_resolves_all_values(tmp_path: Path):
         prior="none",
         prior_sha256="",
     )
-    assert (search_plan.past, search_plan.left_out) == ((), ())
+    assert (search_plan.prior, search_plan.left_out) == ((), ())
     assert len(search_plan.config.data_hash) == 64
     assert search_plan.config.target_pct > 90
     assert (search_plan.effort.workers, search_plan.effort.device, search_plan.effort.seconds) == (2, "cpu", 2700.0)
@@ -108,7 +107,7 @@ def test_objective_without_limit_starts_at_largest_network_within_budget(budget:
     search_plan = plan(tmp_path, **changes)
 
     assert search_plan.config.limits == (macs, budget)
-    assert plan_document(search_plan)["drawn_ceilings"] == ["macs"]
+    assert search_plan_json(search_plan)["drawn_ceilings"] == ["macs"]
 
 
 # Constants of a network with c channels: weights of both kernels, a multiplier and a bias of 16 bits per channel of the
@@ -139,13 +138,13 @@ def test_limit_of_objective_is_lowered_by_chip(tmp_path: Path):
     large_chip = plan(tmp_path, minimise=("weight_bytes",), chip=CHIPS["RP2040"])
 
     assert (without_chip.config.limits[0], with_chip.config.limits[0]) == (15_000, 13_276)
-    assert "drawn_ceilings" not in plan_document(without_chip)
+    assert "drawn_ceilings" not in search_plan_json(without_chip)
     # The search does not start at the two megabytes of this chip.
     assert large_chip.config.limits[0] < 200_000
 
 
 def test_plan_writes_no_files(tmp_path: Path):
-    plan_document(plan(tmp_path / "nowhere"))
+    search_plan_json(plan(tmp_path / "nowhere"))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -218,9 +217,9 @@ def test_plan_for_study_with_different_configuration_is_refused(tmp_path: Path):
     existing = plan(tmp_path, study="mine")
     study.open_study(existing.folder, existing.config, existing.recorded_origins)
 
-    assert plan_document(plan(tmp_path, study="mine"))["exists"] is True
+    assert search_plan_json(plan(tmp_path, study="mine"))["exists"] is True
     with pytest.raises(ContentError):
-        plan_document(plan(tmp_path, study="mine", budget=600))
+        search_plan_json(plan(tmp_path, study="mine", budget=600))
 
 
 @pytest.mark.parametrize(
@@ -237,11 +236,11 @@ def test_budget_below_the_smallest_network_of_a_large_space_is_refused(tmp_path:
 # Output -----------------------------------------------------------------------------------------------------
 
 
-def test_plan_document_states_size_of_space_and_feasible_share(tmp_path: Path):
+def test_search_plan_json_states_size_of_space_and_feasible_share(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10);")
 
-    document = plan_document(plan(tmp_path, space=f"@{space}", budget=200, recipe="auto"))
+    document = search_plan_json(plan(tmp_path, space=f"@{space}", budget=200, recipe="auto"))
 
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
@@ -261,13 +260,13 @@ def test_plan_document_states_size_of_space_and_feasible_share(tmp_path: Path):
     ],
 )
 def test_small_data_sets_have_longer_lengths(images: int, lengths: tuple[int, ...]):
-    assert resolve_module._lengths(replace(REQUEST, recipe="auto"), Recipe(), images) == lengths
+    assert plan_module._default_lengths(images) == lengths
 
 
 def test_estimated_seconds_are_for_median_network_and_each_length(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where macs <= 90000")
-    document = plan_document(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
+    document = search_plan_json(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
 
     # 4,000 images at 0.27 ms and 0.31 ns per unit of work; the median of three has eight channels: 28 * 28 * 9 * 8 of
     # the convolution and 80 of the linear layer, for each number of the maps 6.1 more, and 20 for each parameter.
@@ -302,9 +301,9 @@ def test_resumed_study_uses_stored_prior(tmp_path: Path):
     training = replace(shipped("mnist")[0], source="kept")
     write_prior(new.folder, (training,))
 
-    assert new.past == shipped("mnist-5k", frozenset({"mnist"}))
-    assert plan(tmp_path, study="mine", prior="shipped").past == (training,)
-    assert plan(tmp_path, study="mine", prior="own").past == (training,)
+    assert new.prior == shipped("mnist-5k", frozenset({"mnist"}))
+    assert plan(tmp_path, study="mine", prior="shipped").prior == (training,)
+    assert plan(tmp_path, study="mine", prior="own").prior == (training,)
 
 
 def test_limit_is_stored_as_condition_of_space(tmp_path: Path):
@@ -329,7 +328,7 @@ def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path, monkeypa
     template = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
     feasible, too_large, wrong_classes = template.format(8, 10), template.format(900, 10), template.format(8, 7)
     known_networks = [(too_large, wrong_classes, feasible), (feasible, template.format(9, 10)), (wrong_classes,)]
-    monkeypatch.setattr(plan_module, "networks_of", lambda *arguments: known_networks.pop(0))
+    monkeypatch.setattr(start_networks, "_networks_of", lambda *_: map(parse_notation, known_networks.pop(0)))
     search_plan = plan(tmp_path, start_from="leaderboard")
     assert search_plan.config.known == (feasible,)
 
@@ -480,7 +479,7 @@ def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeyp
         return named_recipe("small-still")
 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
-    monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
+    monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
     monkeypatch.setattr(plan_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
         assert (plan.training.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)

@@ -12,8 +12,8 @@ from harness.searching import loop, scheduler
 from harness.searching.loop import on_worker_events
 from harness.searching.scheduler import next_rung
 from harness.searching.search_state import Search
-from harness.searching.surrogate.model import NO_PAST
-from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.surrogate.model import NO_PRIOR
+from harness.searching.surrogate.prior import shipped, write_prior
 from harness.searching.turn import Turn
 from harness.spaces.space import Metric
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
@@ -131,10 +131,13 @@ def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path
         searches.resume(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
-    assert len(searches.proposer_of(with_past).past.observations) == 5
+    assert len(searches.proposer_of(with_past).prior.observations) == 5
     # Earlier trainings replace the ladder.
     assert searches.proposer_of(with_past).ladder == []
-    assert (searches.proposer_of(without_past).past, bool(searches.proposer_of(without_past).ladder)) == (NO_PAST, True)
+    assert (searches.proposer_of(without_past).prior, bool(searches.proposer_of(without_past).ladder)) == (
+        NO_PRIOR,
+        True,
+    )
 
 
 def test_next_session_logs_decision_lost_by_kill_after_run(trainer: Trainer, tmp_path: Path):
