@@ -201,7 +201,7 @@ class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
-        sampler: Name of the sampler (``sampler_name``).
+        sampler: Name of the sampler (``check_sampler``).
         seeds: Seeds of the search (``samplers.seeds_of``); ``ask`` and ``start_fixed_trial`` use a seed each.
         study: Optuna study of the networks with decisions; parameters are option indices by decision name.
     """
