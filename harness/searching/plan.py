@@ -20,7 +20,6 @@ from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe_for
 from harness.searching.limited_space import LimitedSpace, limited_space, upper_bounds
 from harness.searching.request import SearchRequest
-from harness.searching.samplers import sampler_of
 from harness.searching.scheduler import rungs
 from harness.searching.start_networks import start_networks
 from harness.searching.surrogate.prior import PriorTraining, alike, prior_of, shipped_sha256
@@ -28,7 +27,7 @@ from harness.searching.time_budget import Effort, equivalent_macs, pace_of
 from harness.spaces.counting import FeasibleCount, feasible
 from harness.spaces.integer_plan import without_integer_form
 from harness.spaces.space import Metric, SearchSpace
-from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, confirm_seeds_of, needed_share
+from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, SURROGATE, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.studies.group_spread import GROUP_CONFIDENCE
 from harness.system import clock, statistics
@@ -136,7 +135,7 @@ def plan_search(
     with busy("checking the options and reading the images"):
         data = dataset_of_option(request.dataset)
         target_pct = _target_pct(data, request.target_pct)
-        sampler, sampler_sha256 = sampler_of(request.sampler)
+        sampler = SURROGATE if request.sampler == AUTO else request.sampler
         named_folder = None if request.study is None else workspace.study(request.study)
         device = choose_device(request.device)
         recipe, recipe_choices = _recipe(request, data, workspace)
@@ -163,7 +162,7 @@ def plan_search(
         threshold_pct=round(error_ratio.threshold_pct(target_pct), 6),
         data_hash=images.data_hash,
         sampler=sampler,
-        sampler_sha256=sampler_sha256,
+        sampler_sha256=source_sha256(sampler, "sampler") if ":" in sampler else "",
     )
     # The name of the folder must not depend on the start networks, which are entered below.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]

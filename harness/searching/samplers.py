@@ -9,10 +9,6 @@ import itertools
 import random
 from typing import TYPE_CHECKING
 
-from harness.data.datasets import AUTO
-from harness.studies.candidate import SURROGATE
-from harness.system.user_code import source_sha256
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,19 +18,11 @@ if TYPE_CHECKING:
     from harness.studies.config import StudyConfig
 
 
-def sampler_of(name: str) -> tuple[str, str]:
-    """Return the sampler of ``--sampler`` with ``auto`` resolved, and the SHA-256 of the code of a user's sampler.
+def check_sampler(name: str) -> None:
+    """Check the name of a sampler of Optuna, or ``MODULE:FUNCTION`` (``optuna_sampler.check_sampler``)."""
+    from harness.searching import optuna_sampler
 
-    Raises:
-        UsageError: There is no sampler with this name, or the function cannot be imported.
-        ContentError: The user's function fails, or returns no Optuna sampler.
-    """
-    if name in (AUTO, SURROGATE):
-        return SURROGATE, ""
-    from harness.searching.optuna_sampler import check_sampler
-
-    check_sampler(name)
-    return name, source_sha256(name, "sampler") if ":" in name else ""
+    optuna_sampler.check_sampler(name)
 
 
 def seeds_of(study_seed: int) -> Iterator[int]:

@@ -24,7 +24,7 @@ from harness.interface.logs import logger_of
 from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import SamplerStudy
-from harness.searching.samplers import sampler_of, seeds_of
+from harness.searching.samplers import check_sampler, seeds_of
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.spaces.catalog import space
 from harness.spaces.notation import parse_network, parse_space
@@ -148,7 +148,7 @@ def test_user_sampler_proposes_as_equal_built_in_sampler(module: str) -> None:
 )
 def test_invalid_sampler_is_refused_in_one_line(module: str, function: str, error: type[Exception], message: str):
     with pytest.raises(error, match=message) as caught:
-        sampler_of(f"{module}:{function}")
+        check_sampler(f"{module}:{function}")
     assert "\n" not in str(caught.value)
 
 
