@@ -13,7 +13,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
 from harness.searching.plan import SearchPlan, TrainingChoice
 from harness.searching.proposer import Proposer
@@ -206,7 +205,6 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
         space=parse_space(text, "widths"),
-        error_ratio=error_ratio_of(dataset("mnist"), 99.4),
         training=TrainingChoice(named_recipe=NamedRecipe("short", RECIPE), engine=EngineChoice(None), lengths=lengths),
         prior=(),
         left_out=(),

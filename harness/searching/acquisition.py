@@ -67,13 +67,8 @@ class NetworkOption:
     """Feasible network that may be proposed, with the features that the surrogate and the time model read.
 
     Attributes:
-        draw: Architecture with the decisions that led to this architecture.
-        analysis: Shapes, parameters and multiply-adds of the network.
-        hash: Hash of the architecture.
-        cost: Value of the minimised objective.
         row: Scaled features, from ``features.network_row``.
         step_macs: Equivalent multiply-adds of a training step per image (``time_budget.equivalent_macs``).
-        form: Form of the network, an element of ``harness.spaces.network.FORMS``.
     """
 
     draw: Draw
@@ -121,8 +116,6 @@ class ScoredOption:
     """Network with a number of training epochs, ranked by the acquisition function.
 
     Attributes:
-        option: Network.
-        epochs: Number of training epochs.
         chance: Predicted probability that the candidate is confirmed, p.
         value: Acquisition value (``Acquisition.ranked``).
     """
@@ -174,7 +167,6 @@ def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
     """Return the smallest p to propose; higher for trainings that would use the time of a second verification.
 
     Args:
-        time_left: Time left of the search.
         seconds: Training times t, a number or an array; the answer has the same shape.
     """
     return np.where(CAUTION * seconds <= time_left.spare_seconds, MIN_CHANCE, UNLIKELY)
@@ -226,12 +218,8 @@ class Acquisition:
     """Acquisition function at a moment of the search.
 
     Attributes:
-        model: Surrogate fitted to all observations.
         recipe: Training recipe; a number of ``lengths`` replaces its number of epochs.
-        lengths: Numbers of epochs to choose from.
-        proposed_pairs: Pairs of hash and epochs that have been proposed.
         allowed_errors: Largest number of validation errors per 10,000 images at the threshold.
-        images: Number of validation images.
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
         cost_bound: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
         open_candidates: Cost and probability of confirmation of each candidate in training or confirmation.
@@ -384,7 +372,6 @@ class Acquisition:
 
         Args:
             choices: Choices in descending order of the acquisition value; the first is always selected.
-            count: Size of the batch.
         """
         batch = list(choices[:1])
         rivals = list(self.open_candidates)
@@ -412,7 +399,6 @@ def _expected_improvements(costs: Iterable[int], bound: int, rivals: Sequence[tu
                + max(0, log(bound / c)) * prod_j (1 - p_j)
 
     Args:
-        costs: Costs c.
         bound: Exclusive upper bound of the costs (``Acquisition.cost_bound``).
         rivals: Cost c_i and probability of confirmation p_i of each rival (``Acquisition.open_candidates``).
     """

@@ -28,7 +28,6 @@ class SearchAnswer:
     """Answer of a search.
 
     Attributes:
-        state: Final state of the study.
         verdict: Verdict of the last verification; None if no network was verified.
         obstacle: Candidate that a longer search could verify or confirm (``ending.obstacle_of``).
     """
@@ -188,9 +187,7 @@ def answer_of(search: Search, verdict: Verdict | None, workspace: Workspace) -> 
     """Return the answer of a search that has ended, and log the advice.
 
     Args:
-        search: Search that was not interrupted.
         verdict: Verdict of the last verification; None if no network was verified.
-        workspace: Workspace of the study.
     """
     obstacle = obstacle_of(search, verdict)
     advice = advise(search.state, verdict, obstacle, workspace)

@@ -40,7 +40,6 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
     """Return the default recipe for a search on a data set; None if ``choose`` has to select the recipe first.
 
     Args:
-        data: Data set of the search.
         workspace: Workspace with the recipes selected earlier.
         seconds: Time limit of the search in s; None for no limit.
 
@@ -71,12 +70,8 @@ def choose(
     count as wrong.
 
     Args:
-        data: Data set of the search.
-        space: Space of the search.
-        budget: Largest number of parameters.
         executor: Executor, which is started and stopped here.
         effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of the time limit.
-        workspace: Workspace that stores the selection.
     """
     network = _median_network(space, budget)
     if network is None:

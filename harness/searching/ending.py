@@ -130,7 +130,6 @@ def ending(state: StudyState, verdict: Verdict | None = None, *, is_at_work: boo
     """Return the end of a search.
 
     Args:
-        state: State of the study.
         verdict: Verdict on the network of the study by its record; None without a record.
         is_at_work: Whether a program works on the study.
     """
@@ -325,10 +324,8 @@ def advise(
     nearest miss or if the nearest miss costs more than half of the limit, else a lower target.
 
     Args:
-        state: State of the study, whose last session has ended.
         verdict: Verdict of the last verification; None if no network was verified.
         obstacle: Candidate from ``obstacle_of``.
-        workspace: Workspace of the study.
 
     Returns:
         The advice; None if the target was met and there is no obstacle.

@@ -39,11 +39,8 @@ class Problem:
     Attributes:
         space: Full definition of the search space.
         input_shape: Image shape (channels, rows, columns).
-        classes: Number of classes, the output size of a network.
-        budget: Largest number of parameters.
         target_pct: Validation accuracy to reach (the threshold), in %.
         epochs: Training epochs of a network; fewer if the time left is short.
-        workers: Number of concurrent trainings.
         seed: Random seed of the search or the repeat.
         rungs: Epochs, ascending, after which ``Stop`` is called; without the last epoch.
         networks: All networks that may be proposed, if the space is small enough for a list; else None.
@@ -72,7 +69,6 @@ class TriedNetwork:
 
     Attributes:
         network: Text of the network.
-        parameters: Number of parameters.
         state: ``running``, ``complete``, ``pruned``, ``rejected`` by a limit at the time of the proposal, or the
             failure status of the first run.
         validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
@@ -137,9 +133,6 @@ class Asker:
 
     Attributes:
         name: Name of the method, for error messages and as the origin of proposals.
-        space: Parsed search space.
-        problem: Problem that the method was started with.
-        ask: Function that returns the text of the next network.
         stop: Function that returns True to prune a training at a rung; None if the method does not prune.
         lengths: Numbers of epochs to choose from; empty if all trainings have the epochs of the problem.
         rejected: Answers that were infeasible at the time, by hash; the method sees these with its proposals.

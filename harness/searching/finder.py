@@ -12,7 +12,7 @@ import math
 import operator
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
@@ -90,9 +90,6 @@ class Inquiry:
 
     Attributes:
         max_cost: Largest allowed value of ``objective``.
-        candidates: Earlier proposals with their runs, by trial.
-        time_left: Time left and expected training times.
-        objective: Metric to minimise, or two weighted metrics.
         missed_trials: Trials whose verification missed the target, so that these candidates cannot be the answer.
     """
 
@@ -122,47 +119,6 @@ class InquiryAnswer:
     rejected_draws: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Optimization:
-    """State of a climb to the networks with the best acquisition values; ``next_parents`` is called in each round.
-
-    Attributes:
-        acquisition: Acquisition function.
-        further_parents: Networks to mutate in the first round, in addition to the best.
-        patience: Rounds without a rise by ``_RISE`` after which the climb ends.
-        forecast: Forecast of all networks so far.
-        best_values: Best acquisition value after each call; 0 after the first call, so that the climb does not end
-            at once.
-        parent_hashes: Hashes of the networks that were mutated because they were among the best.
-    """
-
-    acquisition: Acquisition
-    further_parents: Sequence[Draw]
-    patience: int
-    forecast: Forecast
-    best_values: list[float] = field(default_factory=list)
-    parent_hashes: set[str] = field(default_factory=set)
-
-    def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``.
-
-        The rise is measured from the value ``patience`` rounds ago.
-        """
-        self.forecast = self.forecast.with_others(self.acquisition.forecast(options))
-        choices = self.acquisition.ranked(self.forecast).choices
-        is_beginning = not self.best_values
-        self.best_values.append(0.0 if is_beginning or not choices else choices[0].value)
-        rounds = len(self.best_values)
-        has_risen = rounds <= self.patience or self.best_values[-1] > (1 + _RISE) * self.best_values[-1 - self.patience]
-        if rounds > _MAX_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
-            return []
-        best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
-        self.parent_hashes |= {option.hash for option in best}
-        parents = [*(option.draw for option in best), *self.further_parents]
-        self.further_parents = ()
-        return parents
-
-
 @functools.lru_cache(maxsize=8)
 def _listed(text: str, task: Task, weight_bits: int, objective: Objective) -> tuple[tuple[NetworkOption, float], ...]:
     """Return all networks that the conditions of a space allow, each with the probability of a uniform draw.
@@ -185,15 +141,7 @@ class Finder:
     """Candidate generator for a single inquiry, which also records rejected networks.
 
     Attributes:
-        space: Search space.
-        config: Configuration of the study.
-        prior: Prior observations for the surrogate.
-        max_cost: Largest allowed value of ``objective``.
-        candidates: Earlier proposals with their runs, by trial.
-        time_left: Time left and expected training times.
-        objective: Metric to minimise, or two weighted metrics.
         rivals: Candidates that may be the answer: all except those whose verification missed the target.
-        trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
         proposed_pairs: Pairs of hash and epochs proposed earlier.
         rejected_proposals: Events of rejected or repeated proposals of the baselines, the ladder or a sampler.
@@ -244,7 +192,6 @@ class Finder:
         Networks that were proposed earlier are not rejected.
 
         Args:
-            network: Draw to check.
             feasibility: Feasibility of the draw under ``limited_space``, if known.
         """
         feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
@@ -376,17 +323,12 @@ class Finder:
         """
         acquisition = self.acquisition()
         if self.listed_options is not None:
-            options = [each for each, _ in self.listed_options if each.cost <= self.max_cost]
-            forecast = acquisition.forecast(options)
+            forecast = acquisition.forecast([each for each, _ in self.listed_options if each.cost <= self.max_cost])
         else:
-            beginning = self._beginning(rng)
-            patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-            optimization = _Optimization(acquisition, self._proposed_parents(), patience, Forecast.empty())
-            self.climb(beginning, optimization.next_parents, rng)
-            forecast = optimization.forecast
-            options = [option for option, _ in forecast.pairs]
+            forecast = self._optimized(acquisition, rng)
+        options = [option for option, _ in forecast.pairs]
         choices, self.is_in_doubt = acquisition.ranked(forecast)
-        self.option_count = len({option.hash for option, _ in forecast.pairs})
+        self.option_count = len({option.hash for option in options})
         if not choices:
             # Without limits, trainings of any duration fit, and ``MIN_CHANCE`` is enough instead of ``UNLIKELY``.
             unlimited_time = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
@@ -395,6 +337,35 @@ class Finder:
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
         self.best_options = [each.option for each in choices[:_KEPT]]
         return acquisition.select_batch(choices, self._choices_at_once(choices))
+
+    def _optimized(self, acquisition: Acquisition, rng: random.Random) -> Forecast:
+        """Return the forecast of draws, and of mutations in rounds of the networks with the best acquisition values.
+
+        The first round also mutates the networks proposed last and the cheapest that passed. The rounds end if the best
+        value has not risen by ``_RISE`` since ``patience`` rounds ago.
+        """
+        patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
+        options = self._beginning(rng)
+        further_parents = self._proposed_parents()
+        forecast = Forecast.empty()
+        hashes = set[str]()
+        parent_hashes = set[str]()
+        best_values = list[float]()
+        while True:
+            hashes |= {option.hash for option in options}
+            forecast = forecast.with_others(acquisition.forecast(options))
+            choices = acquisition.ranked(forecast).choices
+            # 0 after the first ranking, so that the rounds do not end at once.
+            best_values.append(choices[0].value if best_values and choices else 0.0)
+            rounds = len(best_values)
+            has_risen = rounds <= patience or best_values[-1] > (1 + _RISE) * best_values[-1 - patience]
+            best = [each.option for each in choices if each.option.hash not in parent_hashes][:_PARENTS]
+            parents = [*(option.draw for option in best), *further_parents]
+            if rounds > _MAX_ROUNDS or not has_risen or acquisition.time_left.is_over() or not parents:
+                return forecast
+            parent_hashes |= {option.hash for option in best}
+            further_parents = []
+            options = self.children(parents, hashes, rng)
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         outcomes = [self.option_or_rejection(option.draw) for option in self.best_options]
@@ -415,26 +386,6 @@ class Finder:
         ending_runs = math.ceil(workers * _OPTIMIZATION_SECONDS / seconds)
         return max(count, min(_MAX_AT_ONCE, ending_runs))
 
-    def climb(
-        self,
-        options: Sequence[NetworkOption],
-        next_parents: Callable[[Sequence[NetworkOption]], Sequence[Draw]],
-        rng: random.Random,
-    ) -> None:
-        """Mutate networks in rounds; ``next_parents`` receives all networks and keeps the results.
-
-        Args:
-            options: Initial networks.
-            next_parents: Takes the new networks of a round, at first the initial networks, and returns the networks to
-                mutate in the next round; an empty sequence ends the climb.
-            rng: Random generator of the mutations.
-        """
-        hashes = {option.hash for option in options}
-        while parents := next_parents(options):
-            children = self._children(parents, hashes, rng)
-            hashes |= children.keys()
-            options = list(children.values())
-
     def _proposed_parents(self) -> list[Draw]:
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
         successes = [candidate for candidate in candidates if candidate.passed_first]
@@ -442,8 +393,8 @@ class Finder:
         proposals = {each.proposal.hash: each.proposal for each in (*successes[:_PARENTS], *candidates[-_PARENTS:])}
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 
-    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, NetworkOption]:
-        """Return feasible mutations of the parents by hash, except for the networks in ``hashes``."""
+    def children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> list[NetworkOption]:
+        """Return distinct feasible mutations of the parents, except for the networks in ``hashes``."""
         children: dict[str, NetworkOption] = {}
         for parent in parents:
             for number in range(_CHILDREN):
@@ -459,7 +410,7 @@ class Finder:
                     self._note_rejected_draw(outcome)
                 else:
                     children[outcome.hash] = outcome
-        return children
+        return list(children.values())
 
     def why_nothing(self) -> tuple[str, bool]:
         """Return the reason why no network was found, a clause for users, and whether more time might help."""

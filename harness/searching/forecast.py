@@ -94,10 +94,7 @@ class Outlook:
     """Forecast for the networks of a space: drawn networks, and mutations of the smallest networks per quantile.
 
     Attributes:
-        finder: Source of networks.
-        acquisition: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
-        predictions: Predictions for ``pairs``.
         confirmed_errors: Largest mean errors per ``IMAGES`` images for a confirmation.
     """
 
@@ -109,19 +106,20 @@ class Outlook:
         self.confirmed_errors = self.acquisition.confirmed_errors
         self.pairs: list[tuple[NetworkOption, int]] = []
         self.predictions = self._predictions([])
+        hashes = set[str]()
+        options = _options(finder, rng)
         # All networks of a small space are listed.
-        self._rounds_left = _ROUNDS if finder.listed_options is None else 0
-        finder.climb(_options(finder, rng), self._next_parents, rng)
-
-    def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        pairs = list(itertools.product(options, self.acquisition.lengths))
-        self.pairs += pairs
-        self.predictions = self.predictions.with_others(self._predictions(pairs))
-        if not self._rounds_left:
-            return []
-        self._rounds_left -= 1
-        parents = {option.hash: option for chance in QUANTILES for option in self._smallest_options(chance)}
-        return [option.draw for option in parents.values()]
+        rounds = _ROUNDS if finder.listed_options is None else 0
+        for round_number in range(rounds + 1):
+            hashes |= {option.hash for option in options}
+            pairs = list(itertools.product(options, self.acquisition.lengths))
+            self.pairs += pairs
+            self.predictions = self.predictions.with_others(self._predictions(pairs))
+            if round_number < rounds:
+                parents: dict[str, Draw] = {}
+                for chance in QUANTILES:
+                    parents |= {option.hash: option.draw for option in self._smallest_options(chance)}
+                options = finder.children(list(parents.values()), hashes, rng)
 
     def pair(self, chance: float, most_seconds: float) -> tuple[NetworkOption, int] | None:
         """Return the smallest network with at least this probability of confirmation, and the training length.

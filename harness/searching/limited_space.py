@@ -36,7 +36,6 @@ class LimitedSpace:
     Attributes:
         space: Search space with the conditions of ``--limit``, of the chip and, unless parameters are the only metric
             to minimise, of the budget.
-        budget: Highest allowed number of parameters.
         objectives: Fields of ``StudyConfig`` for the metrics to minimise and the limits of these metrics.
         chip_limits: Conditions of the chip; empty without a chip.
     """
@@ -51,8 +50,6 @@ def limited_space(request: SearchRequest, data: Dataset, weight_bits: int) -> Li
     """Return the space within the limits of a request, and the metrics to minimise with their limits.
 
     Args:
-        request: Request for the search.
-        data: Data set of the search.
         weight_bits: Bits per weight of the recipe, for the metrics of the integer form.
 
     Raises:

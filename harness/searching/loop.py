@@ -47,7 +47,6 @@ def run_search(search: Search, command: list[str]) -> None:
     search that is already ``Search.finished`` is not continued.
 
     Args:
-        search: Search to run.
         command: Command line of this session, for the log.
     """
     if search.finished:
@@ -90,12 +89,6 @@ def open_search(
     now.
 
     Args:
-        state: State of the study, from the log.
-        effort: Limits of time, trials and workers.
-        source: Location of the data set.
-        make_executor: Factory of the executor.
-        baselines: Baseline networks to propose first.
-        observers: Observers of events and ticks.
         planning_seconds: Seconds spent on planning, counted as time of the search.
         logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` trainings.
     """
@@ -262,7 +255,6 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
     candidate is confirmed even if the time left does not suffice for its verification.
 
     Args:
-        search: Search in progress.
         has_all_proposals: True if no further proposals will be made.
     """
     half = max(1, search.workers // 2)

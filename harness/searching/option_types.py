@@ -25,7 +25,6 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
     """Return the type of an option that accepts an integer in a range, or a word that stands for None.
 
     Args:
-        word: The word, such as ``auto``.
         number: Description of the integer in error messages.
         low: Smallest allowed integer, at least 0.
         high: Largest allowed integer; None for no limit.

@@ -71,7 +71,6 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], hashes: Container
         space: Search space whose conditions include all limits.
         members: All trained networks in order of proposal; the last ``_POPULATION`` form the population.
         hashes: Hashes of networks proposed earlier.
-        rng: Random generator.
     """
 
     def fitness(member: _Member) -> tuple[bool, float]:
@@ -271,8 +270,6 @@ class SamplerStudy:
         """Report a proposal as rejected before training.
 
         Args:
-            trial: Running trial of the proposal.
-            cost: Cost of the network.
             violation: Sum of the violations of the limits, each as a share of its bound; above 0.
         """
         trial.set_constraint(_LIMITS, violation)

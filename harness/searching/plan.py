@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option, target_of
 from harness.data.training_images import image_digests, load
-from harness.evidence.bounds import ErrorRatio, error_ratio_of
+from harness.evidence.bounds import error_ratio_of
 from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe_for
 from harness.searching.limited_space import LimitedSpace, limited_space, upper_bounds
 from harness.searching.request import SearchRequest
@@ -81,14 +81,10 @@ class SearchPlan:
 
     Attributes:
         folder: Folder of the study; not created yet if the study is new.
-        source: Location of the data set.
         space: Search space, the stated limits included (``LimitedSpace``).
-        error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         prior: Earlier trainings, the prior observations of the surrogate model.
-        left_out: Messages about earlier trainings that could not be read.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
-        nodes: Nodes of the cluster; empty if this machine trains.
         chip_limits: Conditions of the chip whose memory limits the networks; empty without a chip.
     """
 
@@ -99,7 +95,6 @@ class SearchPlan:
     effort: Effort
     source: DataLocation
     space: SearchSpace
-    error_ratio: ErrorRatio
     prior: tuple[PriorTraining, ...]
     left_out: tuple[str, ...]
     training: TrainingChoice
@@ -119,8 +114,6 @@ def plan_search(
     """Return the plan of a search; all options are checked before the images are read.
 
     Args:
-        request: Request for the search.
-        workspace: Workspace of the study.
         origins: Source of each argument of the request (command line, environment, call or default), by name.
         recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` trains a network
             with each recipe, for up to minutes; ``left open`` lists the choices in the plan; ``as in short searches``
@@ -155,11 +148,10 @@ def plan_search(
     if recipe_choices:
         training = replace(training, recipe_choices=recipe_choices)
         training = _with_recipe(training, recipe_choice, data, limited, effort, source, workspace)
-    error_ratio = error_ratio_of(data, target_pct)
     config = replace(
         _config(request, data, limited, training),
         target_pct=target_pct,
-        threshold_pct=round(error_ratio.threshold_pct(target_pct), 6),
+        threshold_pct=round(error_ratio_of(data, target_pct).threshold_pct(target_pct), 6),
         data_hash=images.data_hash,
         sampler=sampler,
         sampler_sha256=source_sha256(sampler, "sampler") if ":" in sampler else "",
@@ -183,7 +175,6 @@ def plan_search(
         effort=effort,
         source=source,
         space=limited.space,
-        error_ratio=error_ratio,
         training=training,
         prior=prior,
         left_out=tuple(error.message for error in faults),
@@ -317,8 +308,6 @@ def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int 
     """Return the plan with the nodes of a cluster in place of the processes of this machine.
 
     Args:
-        plan: Plan for this machine.
-        make_executor: Factory of the executor of the cluster.
         processes: Training processes per node; None for all cores or GPUs.
 
     Raises:
@@ -351,7 +340,7 @@ def search_plan_json(plan: SearchPlan) -> dict[str, Any]:
         "exists": exists,
         "config": config_document(config),
         "origins": plan.recorded_origins,
-        "offset": asdict(plan.error_ratio),
+        "offset": asdict(error_ratio_of(plan.data, config.target_pct)),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **_optional_keys(plan),

@@ -73,8 +73,6 @@ class Probed:
     """Result of the probes of a plan.
 
     Attributes:
-        plan: Plan of the search.
-        quote: Forecast of the search.
         trained: Number of trained networks, including the baselines.
         seconds: Wall-clock seconds of all trainings, including the start of the workers.
         linear: Run of the best linear baseline; None if none was completed.
@@ -93,7 +91,6 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
     """Train the baselines and a few networks of the space of a plan, and return a forecast of the search.
 
     Args:
-        plan: Plan of the search.
         seconds: Wall-clock seconds for trainings and forecast.
 
     Raises:
@@ -201,7 +198,7 @@ class _Probes:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption):
-                epochs = baseline_epochs(option.step_macs, lengths, finder.time_left, option.form)
+                epochs = baseline_epochs(option, lengths, finder.time_left)
                 yield self._propose(option, epochs, BASELINE)
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)

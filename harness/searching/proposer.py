@@ -79,13 +79,8 @@ class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        space: Search space.
-        config: Configuration of the study.
-        switches: Enabled parts of the search.
-        prior: Prior observations and transfer mean of the surrogate model.
         baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
-        seeds: Seeds of the proposals.
         sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins; None if the
             surrogate model is the only sampler.
         running: Optuna trials of the proposals without a result, by trial number of the search.
@@ -104,10 +99,6 @@ class Proposer:
         """Start without trials.
 
         Args:
-            space: Search space.
-            config: Configuration of the study.
-            switches: Enabled parts of the search.
-            prior: Prior observations and transfer mean of the surrogate model.
             baselines: Baselines to train first, in this order.
             has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
                 trainings tells more about the data set than the transfer from different data sets.
@@ -320,16 +311,13 @@ class Proposer:
         """Register a network as running and return the proposal.
 
         Args:
-            finder: Generator that found the network.
-            option: Network to propose.
-            origin: Origin of the proposal (``Proposal.origin``).
             choice: Number of epochs chosen by the surrogate model; None to decide here.
             optuna_trial: Trial in which the sampler proposed the network; None for other origins.
         """
         lengths = self.config.epoch_choices
         epochs = min(lengths)
         if origin == BASELINE:
-            epochs = baseline_epochs(option.step_macs, lengths, finder.time_left, option.form)
+            epochs = baseline_epochs(option, lengths, finder.time_left)
         elif choice is None and len(lengths) > 1 and not (origin == "ladder" and self._has_short_ladder):
             # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
             acquisition = finder.acquisition()

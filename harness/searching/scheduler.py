@@ -98,9 +98,6 @@ def shorter_epochs(
 
     Args:
         result: Run up to the rung, evaluated on the validation images.
-        candidate: Candidate of the run.
-        candidates: All candidates of the study.
-        config: Configuration of the study.
     """
     complete_candidate = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
     if not complete_candidate.passed_first or complete_candidate.chance_to_confirm < CONFIDENCE:

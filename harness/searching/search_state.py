@@ -78,19 +78,12 @@ class Search:
     """A running search on a study.
 
     Attributes:
-        state: State of the study, folded from the events.
-        config: Configuration of the study.
-        data: Data set of the trainings.
-        folder: Folder of the study.
         log: Log of the study; None for a search in memory, which writes no files.
-        effort: Limits of time, trials and workers.
         executor: Executor that trains, and the clock of the search.
-        proposer: Object that proposes the networks.
         observers: Objects that receive each log entry and each snapshot.
         session_start: Start of this session on the executor's clock, in seconds.
         earlier_seconds: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
-        switches: Enabled parts of the search.
         logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.

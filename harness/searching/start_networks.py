@@ -20,9 +20,6 @@ def start_networks(name: str, space: SearchSpace, budget: int, workspace: Worksp
     Args:
         name: ``leaderboard`` for the rows that reached their target, or the name of a study for all networks that the
             study has confirmed, later refuted networks included.
-        space: Space of the search.
-        budget: Highest allowed number of parameters.
-        workspace: Workspace of the study and of the user's leaderboard.
 
     Raises:
         UsageError: There is no study of this name, or no network is allowed.

@@ -49,9 +49,7 @@ def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int 
     """Return the cost of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
     Args:
-        macs: Multiply-adds of the forward pass.
         numbers: Numbers of all maps.
-        parameters: Learned parameters.
         grouped_macs: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
         pointwise_macs: Multiply-adds of 1x1 kernels, included in ``macs``.
     """
@@ -118,7 +116,6 @@ class Timing:
 
     Attributes:
         images: Training images per epoch.
-        pace: Prior pace, the denominator of all ratios.
         recent: Latest runs by node, oldest first.
         forms: By form, the sum of measured seconds, each divided by the slowdown of the node for the remaining
             forms, and the sum of estimated seconds.
@@ -191,11 +188,9 @@ class TimeLeft:
 
     Attributes:
         images: Training images per epoch.
-        pace: Measured pace.
         longest_training: Seconds of the longest training whose network can still be confirmed and verified; infinite
             for no limit.
         seconds_left: Remaining seconds of the search, verification included; infinite for no limit.
-        workers: Number of parallel trainings.
         elapsed: Elapsed seconds of the search; 0 without a time limit.
         form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
         spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
@@ -231,9 +226,6 @@ class Effort:
     Attributes:
         seconds: Time of all sessions together, including the verification; None for no limit.
         trials: Maximum number of trials without the baselines; None for no limit.
-        workers: Number of parallel trainings.
-        device: Device to train on.
-        limits: Time and memory limits of a run.
         engine: ``native`` or ``torch``; ``recorded`` for the runs of a table.
     """
 
@@ -268,7 +260,6 @@ def verification_seconds(run_seconds: float, workers: int, images: int, seeds: i
 
     Args:
         run_seconds: Seconds of a training on the images of the search.
-        workers: Number of parallel trainings.
         images: Training images of the search.
         seeds: Number of trainings of the verification.
     """
@@ -282,7 +273,6 @@ def search_factor(workers: int, seeds: int) -> float:
     verification takes ``CAUTION * VERIFY_FACTOR * rounds`` trainings, with the rounds of the verification seeds.
 
     Args:
-        workers: Number of parallel trainings.
         seeds: Fresh seeds of a confirmation.
     """
     return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(VERIFIED_SEEDS, workers)
@@ -293,7 +283,6 @@ def longest_training(seconds_left: float, workers: int, images: int, seeds: int)
 
     Args:
         seconds_left: Remaining seconds of the search.
-        workers: Number of parallel trainings.
         images: Training images of the search.
         seeds: Fresh seeds of a confirmation.
     """

@@ -62,7 +62,6 @@ class PriorDataset(NamedTuple):
     """Data set of prior trainings, as the features and errors of the trainings require.
 
     Attributes:
-        images: Number of training images.
         validation_images: Number of validation images per run.
     """
 
@@ -128,9 +127,6 @@ def prior_of(
     A continued study keeps the first prior observations.
 
     Args:
-        config: Configuration of the study.
-        folder: Folder of the study.
-        workspace: Workspace with the user's studies.
         digests: Returns the digests of the training images (``harness.data.training_images.image_digests``).
     """
     stored_prior = read_prior(folder)
@@ -149,9 +145,6 @@ def prior_trainings(
 
     Args:
         prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
-        workspace: Workspace with the user's studies.
-        dataset: Name of the data set of the search.
-        data_hash: Hash of the images.
         same_images: Further data sets whose shipped trainings are left out, because they contain images of the search
             (``sets_with_images``).
     """
@@ -200,7 +193,6 @@ def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[Prior
     """Return the package's trainings on a data set; if there are none, the trainings on other data sets.
 
     Args:
-        name: Name of the data set.
         same_images: As for ``elsewhere``; without effect if the package has trainings on the data set.
     """
     path = _packaged(f"trainings-{name}.csv")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.proposer import Proposer
@@ -14,6 +15,7 @@ from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.spaces.network import Task, analyse
 from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import Draw, Metric, judge
 from harness.studies.events import Rejected
 from harness.training.result import Status
 from tests import searches
@@ -54,7 +56,9 @@ def test_search_begins_with_baselines_within_limits():
 @pytest.mark.parametrize(("left", "epochs"), [(1_000.0, 2), (10_000.0, 8), (1.0, 2), (math.inf, 8)])
 def test_baseline_epochs_are_bounded_by_share_of_time_limit(left: float, epochs: int):
     # An epoch takes a second; a baseline may take 0.003 of the time limit, at most of an hour.
-    assert baseline_epochs(1.0, (2, 4, 8), replace(TIME, seconds_left=left)) == epochs
+    network = parse_network("linear(10)")
+    option = NetworkOption.of(Draw(network, ()), judge(SPACE, network), Metric.PARAMETERS)
+    assert baseline_epochs(replace(option, step_macs=1.0), (2, 4, 8), replace(TIME, seconds_left=left)) == epochs
 
 
 def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
