@@ -23,7 +23,7 @@ from harness.spaces.space import Metric, size_text
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
-from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
+from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded, SearchForecast
 from harness.studies.log import StudyLog
 from harness.studies.mirror import check_driver, check_url, without_passwords
 from harness.studies.study_state import StudyState
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
     from harness.searching.answer import SearchAnswer
     from harness.searching.plan import SearchPlan
-    from harness.searching.probes import Probed
+    from harness.searching.probes import ProbeForecast
     from harness.searching.request import SearchRequest
 
 
@@ -97,7 +97,7 @@ def planned_search(
             yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
 
 
-def probe_forecast(request: SearchRequest) -> Probed:
+def probe_forecast(request: SearchRequest) -> ProbeForecast:
     """Plan a search, train networks for the time of the request, and return the forecast; nothing is written."""
     from harness.searching.plan import plan_search
     from harness.searching.probes import probe
@@ -384,10 +384,10 @@ class SearchReporter(Reporter):
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; new budget {event.budget:,}"
                 self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
-            case Quoted():
-                from harness.searching.forecast import quote_lines
+            case SearchForecast():
+                from harness.searching.forecast import forecast_lines
 
-                self.say("; ".join(quote_lines(event, self.config.budget)))
+                self.say("; ".join(forecast_lines(event, self.config.budget)))
             case FailedConfirmation():
                 self._say_or_postpone_refutation(state.candidates[event.trial])
             case _:

@@ -14,7 +14,7 @@ from harness.searching.ending import Ending, advise, ending, obstacle_of
 from harness.searching.search_state import Search
 from harness.spaces.space import Metric, size_text
 from harness.studies.candidate import NearestMiss
-from harness.studies.events import Advised, Postponed, Quoted
+from harness.studies.events import Advised, Postponed, SearchForecast
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import as_command
@@ -135,7 +135,7 @@ class SearchAnswer:
 
         The outcome in seconds is the time at the end of the verification.
         """
-        forecasts = self.state.of_kind(Quoted)
+        forecasts = self.state.of_kind(SearchForecast)
         if not forecasts:
             return None
         forecast = forecasts[-1].event

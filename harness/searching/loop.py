@@ -15,7 +15,7 @@ from functools import partial
 from harness.data.datasets import dataset
 from harness.searching import scheduler
 from harness.searching.baselines import trials_beside_baselines
-from harness.searching.forecast import Outlook, quote
+from harness.searching.forecast import forecast_of
 from harness.searching.proposer import Proposer
 from harness.searching.samplers import method_of
 from harness.searching.search_state import Observer, Search
@@ -37,7 +37,9 @@ from harness.training.run import Job, initial_result
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MAX_CRASHES = 10
-_QUOTED_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast (``Quoted``)
+_FORECAST_TRAININGS = (
+    7  # trainings beside baselines and shortened runs before the search logs a forecast
+)
 
 
 def run_search(search: Search, command: list[str]) -> None:
@@ -90,7 +92,7 @@ def open_search(
 
     Args:
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` trainings.
+        logs_forecast: Whether to log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -126,7 +128,7 @@ def explore(search: Search) -> None:
     for worker_events in feed(search.executor, lambda: _next_job(search), is_over):
         on_worker_events(search, worker_events)
     if not search.interrupted:
-        _quote_if_due(search)
+        _forecast_if_due(search)
     search.end_reason = _stop_reason(search) or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
 
 
@@ -134,7 +136,7 @@ def on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> No
     """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
     if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
-        _quote_if_due(search)
+        _forecast_if_due(search)
     for event in worker_events:
         match event:
             case JobEnded(job, result) if result.status is Status.RUNNING:
@@ -352,13 +354,13 @@ def _log_incumbent(search: Search) -> None:
             search.add(events.Confirmed(**candidate.on_fresh_seeds, budget=budget))
 
 
-def _quote_if_due(search: Search) -> None:
-    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` trainings beside the baselines."""
-    if not search.logs_forecast or search.state.of_kind(events.Quoted):
+def _forecast_if_due(search: Search) -> None:
+    """Log a forecast of the search once, after the first ``_FORECAST_TRAININGS`` trainings beside the baselines."""
+    if not search.logs_forecast or search.state.of_kind(events.SearchForecast):
         return
     runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
     # A shortened run and the training that replaces the run count once.
-    if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _QUOTED_TRAININGS:
+    if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _FORECAST_TRAININGS:
         return
     inquiry = search.inquiry(search.turn.limit)
     # The forecast may be due when the time for the choice of networks is over.
@@ -367,4 +369,4 @@ def _quote_if_due(search: Search) -> None:
     if finder is None:
         search.logs_forecast = False
     else:
-        search.add(quote(Outlook(finder)))
+        search.add(forecast_of(finder))

@@ -1,7 +1,7 @@
 """Probes: a few trainings in place of a search, for a forecast of its answer and of the benefit of more images.
 
 The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the lower two
-quantiles of the quote. Nothing is written, and no test image is read.
+quantiles of the forecast. Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.forecast import QUANTILES, Outlook, quote
+from harness.searching.forecast import QUANTILES, NetworkForecast, forecast_of
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
 from harness.searching.scheduler import next_to_confirm
@@ -24,7 +24,7 @@ from harness.searching.surrogate.prior import knowledge
 from harness.searching.time_budget import TimeLeft
 from harness.searching.turn import turn_at
 from harness.studies.candidate import BASELINE, SEED_SHARE, SURROGATE, Candidate
-from harness.studies.events import Quoted, RunEnded
+from harness.studies.events import RunEnded, SearchForecast
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
@@ -36,8 +36,8 @@ from harness.training.run import Job
 _SHARE_OF_TIME = 0.4  # largest share of the remaining time for a single network
 _CURVE_SHARE = 0.35  # largest share of the remaining time for the trainings of a ``Curve``
 _CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
-_OUTLOOK_SECONDS = 3.0  # s, to compute an ``Outlook``; reserved for the final quote
-_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the quote
+_FORECAST_SECONDS = 3.0  # s, to compute a ``NetworkForecast``; reserved for the final forecast
+_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the forecast
 _CLEAR = 2.0  # standard deviations above which a log ratio of errors is significant
 
 
@@ -69,7 +69,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class ProbeForecast:
     """Result of the probes of a plan.
 
     Attributes:
@@ -80,14 +80,14 @@ class Probed:
     """
 
     plan: SearchPlan
-    quote: Quoted
+    forecast: SearchForecast
     trained: int
     seconds: float
     linear: Result | None
     curve: Curve | None
 
 
-def probe(plan: SearchPlan, seconds: float) -> Probed:
+def probe(plan: SearchPlan, seconds: float) -> ProbeForecast:
     """Train the baselines and a few networks of the space of a plan, and return a forecast of the search.
 
     Args:
@@ -114,9 +114,9 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
         elapsed = search.elapsed
     finally:
         search.executor.stop()
-    return Probed(
+    return ProbeForecast(
         plan=plan,
-        quote=quote(Outlook(probes.finder(math.inf))),
+        forecast=forecast_of(probes.finder(math.inf)),
         trained=len(probes.trained),
         seconds=elapsed,
         linear=best_linear(probes.trained),
@@ -144,8 +144,8 @@ class _Probes:
         self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
-        # The final quote has ``_OUTLOOK_SECONDS``, at most half of the time.
-        self.until = executor.now() + max(seconds / 2, seconds - _OUTLOOK_SECONDS)
+        # The final forecast has ``_FORECAST_SECONDS``, at most half of the time.
+        self.until = executor.now() + max(seconds / 2, seconds - _FORECAST_SECONDS)
         self.failures: list[JobFailed] = []
 
     @property
@@ -225,12 +225,12 @@ class _Probes:
                 return
 
     def jobs_of_quantiles(self) -> Iterable[Job | None]:
-        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained.
+        """Yield jobs for the networks behind the two lower quantiles of the forecast, until these networks are trained.
 
         Yields None while only the end of a running job can change the quantiles.
         """
         for _ in range(_ROUNDS):
-            if self.seconds_left < 2 * _OUTLOOK_SECONDS:
+            if self.seconds_left < 2 * _FORECAST_SECONDS:
                 return
             count = len(self.trained)
             pairs = self._unproposed_pairs()
@@ -244,8 +244,8 @@ class _Probes:
     def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
         most_seconds = _SHARE_OF_TIME * self.seconds_left
         finder = self.finder(most_seconds)
-        outlook = Outlook(finder)
-        pairs = [outlook.pair(quantile, most_seconds) for quantile in QUANTILES[:2]]
+        forecast = NetworkForecast(finder)
+        pairs = [forecast.pair(quantile, most_seconds) for quantile in QUANTILES[:2]]
         by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
         return [pair for key, pair in by_key.items() if key not in finder.proposed_pairs]
 

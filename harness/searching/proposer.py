@@ -66,7 +66,7 @@ class Proposing(Protocol):
         """Replay the events of a log, in order, before the first inquiry of a session."""
 
     def finder(self, inquiry: Inquiry) -> Finder | None:
-        """Return the ``Finder`` with which ``quote`` forecasts the search; None without a surrogate model."""
+        """Return the ``Finder`` with which ``forecast_of`` forecasts the search; None without a surrogate model."""
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""

@@ -84,7 +84,7 @@ class Search:
         session_start: Start of this session on the executor's clock, in seconds.
         earlier_seconds: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
-        logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
+        logs_forecast: Whether to log a forecast (``SearchForecast``) after the first networks.
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.

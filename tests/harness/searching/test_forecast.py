@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import answer, loop
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.forecast import Outlook, Predictions, quote
+from harness.searching.forecast import Predictions, forecast_of
 from harness.searching.probes import _Probes, curve_of
 from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
@@ -22,7 +22,7 @@ from harness.searching.turn import turn_at
 from harness.spaces.notation import parse_space
 from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study
-from harness.studies.events import Quoted
+from harness.studies.events import SearchForecast
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import DataLocation
@@ -73,7 +73,7 @@ def quote_of(
 ):
     time_left = TimeLeft(images=1_000, pace=Pace(pace, 0.0), workers=workers)
     inquiry = Inquiry(max_cost, {each.proposal.trial: each for each in candidates}, time_left)
-    return quote(Outlook(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PRIOR)))
+    return forecast_of(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PRIOR))
 
 
 LADDER_RUNS = [trained_candidate(number, width, 1_000 // width) for number, width in enumerate((4, 8, 12, 20, 32))]
@@ -180,7 +180,7 @@ def test_forecast_is_logged_once_after_training_of_the_ladder(
         loop.run_search(
             loop.open_search(state, effort, DataLocation("mnist", None), logs_forecast=logs_forecast), ["harness"]
         )
-        return len(state.of_kind(Quoted))
+        return len(state.of_kind(SearchForecast))
 
     # The ladder has at most seven networks.
     assert [quotes(trials) for trials in (2, 7, 11)] == [0, count, count]

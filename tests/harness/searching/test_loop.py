@@ -396,7 +396,7 @@ def test_limit_of_trials_turns_off_shorter_trainings_but_keeps_decision_of_kille
 def test_shortened_run_and_shorter_training_count_once_before_forecast(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loop, "_QUOTED_TRAININGS", 2)
+    monkeypatch.setattr(loop, "_FORECAST_TRAININGS", 2)
     config = begin_long_run(tmp_path, trainer)
     search = searches.resume(tmp_path, config, searches.effort(trials=None))
     search.logs_forecast = True
