@@ -129,9 +129,9 @@ def run_search_with_progress(
     """
     from harness.evidence.leaderboard_table import collect
     from harness.pages.study_page import write_report
-    from harness.searching.answer import answer_of
+    from harness.searching.answer import SearchAnswer
     from harness.searching.conclude import conclude
-    from harness.searching.ending import search_arguments
+    from harness.searching.ending import advise, search_arguments
     from harness.searching.loop import open_search, run_search
     from harness.studies.mirror import Mirror, write_database
 
@@ -178,7 +178,10 @@ def run_search_with_progress(
                     # After the verification, because the import of Optuna's storage takes seconds.
                     write_database(state, plan.folder / "study.db")
             # Within the block, because the advice is an event, too.
-            answer = None if search.interrupted else answer_of(search, verdict, plan.workspace)
+            answer = None
+            if not search.interrupted:
+                obstacle = advise(search, verdict, plan.workspace)
+                answer = SearchAnswer(state=state, workspace=plan.workspace, verdict=verdict, obstacle=obstacle)
         return answer, write_report(plan.folder, plan.workspace, state=state)
 
 

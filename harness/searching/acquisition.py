@@ -56,7 +56,7 @@ _SHORTLIST_FACTOR = 4  # ranked choices that are compared, per choice of a batch
 _DOUBT_SD = 1.0  # largest difference to the best z with which a training is proposed in doubt
 _MAX_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
 _CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
-MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
+_MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
 # Smallest p that is proposed, once there is an incumbent, if the training would use the time reserved for a second
 # verification. Of 242 candidates with a smaller p, 1 was confirmed (diary 102).
 UNLIKELY = 0.2
@@ -169,7 +169,7 @@ def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
     Args:
         seconds: Training times t, a number or an array; the answer has the same shape.
     """
-    return np.where(CAUTION * seconds <= time_left.spare_seconds, MIN_CHANCE, UNLIKELY)
+    return np.where(CAUTION * seconds <= time_left.spare_seconds, _MIN_CHANCE, UNLIKELY)
 
 
 class Forecast(NamedTuple):
@@ -200,7 +200,7 @@ class Forecast(NamedTuple):
         return Forecast([*self.pairs, *tail.pairs], *map(np.concatenate, arrays))
 
 
-class Ranking(NamedTuple):
+class _Ranking(NamedTuple):
     """Choices in descending order of the acquisition value.
 
     Attributes:
@@ -278,7 +278,7 @@ class Acquisition:
         improvements = np.array([improvement_by_cost[cost] for cost in costs])
         return Forecast(pairs, margins, chances, seconds, improvements)
 
-    def ranked(self, forecast: Forecast) -> Ranking:
+    def ranked(self, forecast: Forecast) -> _Ranking:
         """Return the pairs of a forecast by descending acquisition value, each network once with the best epochs.
 
         If there is an incumbent (``has_incumbent``), the value is the expected improvement per second. The n fresh
@@ -287,7 +287,7 @@ class Acquisition:
             t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
             value = p * F / (t' * (1 + r * p))
 
-        If T is finite, pairs with p < ``MIN_CHANCE`` are dropped, and pairs that would use the time of a second
+        If T is finite, pairs with p < ``_MIN_CHANCE`` are dropped, and pairs that would use the time of a second
         verification (``CAUTION * t > TimeLeft.spare_seconds``) if p < ``UNLIKELY``. If no pair is left, the ranking is
         in doubt: the pairs that leave this time are ranked by p; none, if their best z is more than ``_DOUBT_SD`` below
         the best of all pairs.
@@ -304,7 +304,7 @@ class Acquisition:
         """
         pairs, margins, chances, seconds, improvements = forecast
         if not pairs:
-            return Ranking([], is_doubted=False)
+            return _Ranking([], is_doubted=False)
         time_left = self.time_left
         workers = time_left.workers
         is_eligible = np.full(len(pairs), fill_value=True)
@@ -342,7 +342,7 @@ class Acquisition:
                 choices.setdefault(option.hash, choice)
             if len(choices) == _MAX_RANKED:
                 break
-        return Ranking(list(choices.values()), is_doubted)
+        return _Ranking(list(choices.values()), is_doubted)
 
     @property
     def confirmed_errors(self) -> float:

@@ -10,8 +10,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard_table import Verdict
 from harness.searching.baselines import best_linear, linear_document, linear_lines
-from harness.searching.ending import Ending, advise, ending, obstacle_of
-from harness.searching.search_state import Search
+from harness.searching.ending import Ending, ending
 from harness.spaces.space import Metric, size_text
 from harness.studies.candidate import NearestMiss
 from harness.studies.events import Advised, Postponed, SearchForecast
@@ -29,7 +28,7 @@ class SearchAnswer:
 
     Attributes:
         verdict: Verdict of the last verification; None if no network was verified.
-        obstacle: Candidate that a longer search could verify or confirm (``ending.obstacle_of``).
+        obstacle: Candidate that a longer search could verify or confirm (``ending.advise``).
     """
 
     state: StudyState
@@ -77,7 +76,7 @@ class SearchAnswer:
 
     @property
     def ending(self) -> Ending:
-        """End of the search, with the advice that ``answer_of`` has logged."""
+        """End of the search, with the advice that ``ending.advise`` has logged."""
         return ending(self.state, self._own_verdict)
 
     @property
@@ -181,17 +180,3 @@ def holds(interval: tuple[float | None, float | None, float | None], value: floa
     """
     low, _, high = interval
     return low is not None and low <= value and (high is None or value <= high)
-
-
-def answer_of(search: Search, verdict: Verdict | None, workspace: Workspace) -> SearchAnswer:
-    """Return the answer of a search that has ended, and log the advice.
-
-    Args:
-        verdict: Verdict of the last verification; None if no network was verified.
-    """
-    obstacle = obstacle_of(search, verdict)
-    advice = advise(search.state, verdict, obstacle, workspace)
-    if advice is not None and search.state.entries[-1].event != advice:
-        # The time for this answer is not working time on the study, and this event must not add it.
-        search.add(advice, search.state.seconds)
-    return SearchAnswer(state=search.state, workspace=workspace, verdict=verdict, obstacle=obstacle)

@@ -285,7 +285,7 @@ def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None
     return entries[-1].event
 
 
-def obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postponed | None:
+def _obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postponed | None:
     """Return the candidate that a longer search could verify or confirm; None without such a candidate.
 
     Returns:
@@ -315,20 +315,23 @@ def obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postpo
     return nearest_miss(each for each in better if each.passed_first)
 
 
-def advise(
+def advise(search: Search, verdict: Verdict | None, workspace: Workspace) -> NearestMiss | Postponed | None:
+    """Log the advice at the end of a search that was not interrupted, and return the obstacle (``_obstacle_of``)."""
+    obstacle = _obstacle_of(search, verdict)
+    advice = _advice_at_end(search.state, verdict, obstacle, workspace)
+    if advice is not None and search.state.entries[-1].event != advice:
+        # The time for this advice is not working time on the study, and this event must not add it.
+        search.add(advice, search.state.seconds)
+    return obstacle
+
+
+def _advice_at_end(
     state: StudyState, verdict: Verdict | None, obstacle: NearestMiss | Postponed | None, workspace: Workspace
 ) -> Advised | None:
-    """Return the advice at the end of a search.
+    """Return the advice at the end of the last session; None if the target was met and there is no obstacle.
 
     Without a verdict, the advice is more time or trials if time or trials ran out, else a larger limit if there is no
     nearest miss or if the nearest miss costs more than half of the limit, else a lower target.
-
-    Args:
-        verdict: Verdict of the last verification; None if no network was verified.
-        obstacle: Candidate from ``obstacle_of``.
-
-    Returns:
-        The advice; None if the target was met and there is no obstacle.
     """
     if isinstance(obstacle, Postponed):
         return _more_time_to_verify(state, obstacle, workspace)

@@ -149,7 +149,7 @@ class Finder:
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of ranked networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
-        is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition.Ranking``); a choice then
+        is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition._Ranking``); a choice then
             has the origin ``doubt``.
         time_would_help: Whether there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
@@ -330,7 +330,7 @@ class Finder:
         choices, self.is_in_doubt = acquisition.ranked(forecast)
         self.option_count = len({option.hash for option in options})
         if not choices:
-            # Without limits, trainings of any duration fit, and ``MIN_CHANCE`` is enough instead of ``UNLIKELY``.
+            # Without limits, trainings of any duration fit, and ``_MIN_CHANCE`` is enough instead of ``UNLIKELY``.
             unlimited_time = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
             endless = replace(acquisition, time_left=unlimited_time)
             ranking = endless.ranked(endless.forecast(options))

@@ -35,11 +35,11 @@ from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
 
+# Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half.
+_LIKELY = 0.5
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MAX_CRASHES = 10
-_FORECAST_TRAININGS = (
-    7  # trainings beside baselines and shortened runs before the search logs a forecast
-)
+_FORECAST_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast
 
 
 def run_search(search: Search, command: list[str]) -> None:
@@ -126,13 +126,13 @@ def explore(search: Search) -> None:
         return search.interrupted or _stop_reason(search) is EndReason.TIME
 
     for worker_events in feed(search.executor, lambda: _next_job(search), is_over):
-        on_worker_events(search, worker_events)
+        _on_worker_events(search, worker_events)
     if not search.interrupted:
         _forecast_if_due(search)
     search.end_reason = _stop_reason(search) or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
 
 
-def on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
+def _on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
     if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
@@ -275,7 +275,7 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
         return candidate or most_valuable(candidates)
     if candidate is None or has_all_proposals:
         return candidate
-    is_likely = candidate.chance_to_confirm >= scheduler.LIKELY
+    is_likely = candidate.chance_to_confirm >= _LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 

@@ -291,7 +291,7 @@ class _Probes:
             if result.status is Status.COMPLETE:
                 errors[name].append(result.required_validation.wrong)
         sizes = middle.proposal.parameters, largest.proposal.parameters
-        return curve_of(errors, sizes) if all(errors.values()) else None
+        return _curve_of(errors, sizes) if all(errors.values()) else None
 
     def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
         job = self.search.job(candidate, Purpose.TRAIN, seed)
@@ -299,7 +299,7 @@ class _Probes:
         return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)
 
 
-def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
+def _curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
     """Return the comparison of images and parameters.
 
     The variance of the log of a mean error count is ``SEED_SHARE``**2 / runs + 1 / mean errors: the variance between

@@ -21,9 +21,7 @@ from harness.training.result import Result, Status
 
 # Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
 # verification, which reads the test set.
-MAX_LOOKS = 2
-# Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half (``loop.py``).
-LIKELY = 0.5
+_MAX_LOOKS = 2
 # Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
 # Final errors per error at a rung, 10 % quantile, by share of the epochs, measured on MNIST (diary 5); used at the
@@ -153,5 +151,5 @@ def next_to_confirm(
 
 
 def may_look(state: StudyState) -> bool:
-    """Return whether a further network may be verified: while fewer than ``MAX_LOOKS`` are unproven."""
-    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < MAX_LOOKS
+    """Return whether a further network may be verified: while fewer than ``_MAX_LOOKS`` are unproven."""
+    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < _MAX_LOOKS

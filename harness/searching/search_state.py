@@ -129,7 +129,7 @@ class Search:
         candidates = self.state.candidates.values()
         self.turn = turn_at(self.config, len(candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in candidates if each.first_run is None]
-        self.finished = time_budget.is_spent(self.effort, self.state) or not scheduler.may_look(self.state)
+        self.finished = self.effort.is_spent(self.state) or not scheduler.may_look(self.state)
 
     def add(self, event: Event, elapsed: float | None = None) -> None:
         """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""

@@ -236,6 +236,23 @@ class Effort:
     limits: Limits
     engine: str = "recorded"
 
+    def is_spent(self, state: StudyState) -> bool:
+        """Return whether a further session with this effort could not continue the search.
+
+        The last session must have ended, neither interrupted nor killed, and have had at least this effort: as many
+        trials if the limit of trials ended the session, else as much time.
+        """
+        last = None if state.session is None else state.session.event
+        if not isinstance(last, SessionEnded):
+            return False
+        if last.reason == EndReason.TRIALS:
+            return self.trials is not None and last.trials is not None and self.trials <= last.trials
+        if last.seconds is None:
+            return last.reason == EndReason.EXHAUSTED
+        # With more time, networks that were too slow before become feasible.
+        has_ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
+        return has_ended and self.seconds is not None and self.seconds <= last.seconds
+
 
 def verify_seeds(workers: int) -> int:
     """Return the number of seeds of a verification: the fewest, or more, up to the most, without a further round."""
@@ -295,21 +312,3 @@ def least_seconds(images: int) -> float:
     Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/search.md).
     """
     return 180.0 if images < FEW_IMAGES else 600.0
-
-
-def is_spent(effort: Effort, state: StudyState) -> bool:
-    """Return whether a further session with this effort could not continue the search.
-
-    The last session must have ended, neither interrupted nor killed, and have had at least this effort: as many trials
-    if the limit of trials ended the session, else as much time.
-    """
-    last = None if state.session is None else state.session.event
-    if not isinstance(last, SessionEnded):
-        return False
-    if last.reason == EndReason.TRIALS:
-        return effort.trials is not None and last.trials is not None and effort.trials <= last.trials
-    if last.seconds is None:
-        return last.reason == EndReason.EXHAUSTED
-    # With more time, networks that were too slow before become feasible.
-    has_ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
-    return has_ended and effort.seconds is not None and effort.seconds <= last.seconds

@@ -132,7 +132,7 @@ def prior_of(
     stored_prior = read_prior(folder)
     if stored_prior is not None:
         return stored_prior, []
-    same_images = sets_with_images(digests())
+    same_images = _sets_with_images(digests())
     return prior_trainings(config.prior, workspace, config.dataset, config.data_hash, same_images)
 
 
@@ -146,7 +146,7 @@ def prior_trainings(
     Args:
         prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
         same_images: Further data sets whose shipped trainings are left out, because they contain images of the search
-            (``sets_with_images``).
+            (``_sets_with_images``).
     """
     if prior == "none":
         return (), []
@@ -209,7 +209,7 @@ def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[Pri
     return tuple(each for of_set in sets for each in _thinned(sets[of_set]) if of_set.name not in left_out)
 
 
-def sets_with_images(digests: Set[str]) -> frozenset[str]:
+def _sets_with_images(digests: Set[str]) -> frozenset[str]:
     """Return the data sets of the package's trainings that have training images in common with a search.
 
     Of each data set the 256 smallest digests are stored. If a share ``s`` of the images is common, this is overlooked

@@ -37,7 +37,7 @@ RECIPE = Recipe(epochs=8)
 TRAINING = (RECIPE.batch_size, RECIPE.augmented_share)
 # An epoch of a million units of work takes a second; with 5,000 images no longer trainings are due.
 NO_LIMIT = TimeLeft(images=5_000, pace=Pace(0.0, 2e-10), workers=2)
-MIN_CHANCE, UNLIKELY = 0.03, 0.2
+_MIN_CHANCE, UNLIKELY = 0.03, 0.2
 
 
 def options(metric: Metric = Metric.PARAMETERS) -> list[NetworkOption]:
@@ -209,7 +209,7 @@ def test_with_incumbent_improbable_small_network_does_not_displace_probable_larg
     function = acquisition(errors=(150, 150, 95, 50, 25), has_incumbent=True)
 
     unlimited = {choice.option.hash: choice for choice in choices_of(function, [hopeless, larger])}
-    assert unlimited["hopeless"].chance < MIN_CHANCE < unlimited["even"].chance
+    assert unlimited["hopeless"].chance < _MIN_CHANCE < unlimited["even"].chance
     limited = replace(function, time_left=replace(NO_LIMIT, seconds_left=1_000.0))
     assert [choice.option.hash for choice in choices_of(limited, [hopeless, larger])] == ["even"]
 
@@ -219,7 +219,7 @@ def test_unlikely_network_is_chosen_only_with_sufficient_spare_time():
     pair = [replace(options()[at], hash=str(at), cost=90, step_macs=1e6) for at in (2, 3)]
     function = acquisition(errors=(400, 200, 92, 80, 25), has_incumbent=True)
     chances = {choice.option.hash: choice.chance for choice in choices_of(function, pair)}
-    assert MIN_CHANCE < chances["2"] < UNLIKELY < chances["3"]
+    assert _MIN_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
     for spare_seconds, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
         time_left = replace(NO_LIMIT, seconds_left=1_000.0, spare_seconds=spare_seconds)
@@ -242,7 +242,7 @@ def test_nearest_network_is_chosen_in_doubt_if_second_verification_has_time():
 
     assert ranking.is_doubted
     assert widths(ranking.choices) == [*reversed(WIDTHS)]
-    assert max(choice.chance for choice in ranking.choices) < MIN_CHANCE
+    assert max(choice.chance for choice in ranking.choices) < _MIN_CHANCE
     without_spare = replace(function, time_left=replace(function.time_left, spare_seconds=0.0))
     assert without_spare.ranked(without_spare.forecast(options())).choices == []
 

@@ -21,9 +21,10 @@ from harness.pages import charts
 from harness.pages.study_facts import read_study
 from harness.searching import conclude as conclude_module
 from harness.searching import ending, loop
-from harness.searching.answer import SearchAnswer, answer_of
+from harness.searching.answer import SearchAnswer
 from harness.searching.conclude import conclude
-from harness.searching.ending import advise, search_arguments
+from harness.searching.ending import search_arguments
+from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.spaces.network import analyse
 from harness.spaces.space import Metric, enumerate_draws
@@ -51,6 +52,11 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 @pytest.fixture
 def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return without_training(monkeypatch)
+
+
+def answer_of(plan: SearchPlan, search: Search, verdict: Verdict | None) -> SearchAnswer:
+    obstacle = ending.advise(search, verdict, plan.workspace)
+    return SearchAnswer(state=search.state, workspace=plan.workspace, verdict=verdict, obstacle=obstacle)
 
 
 def test_conclude_verifies_no_network_without_winner(trainer: Trainer, seeds: Seeds, tmp_path: Path):
@@ -180,7 +186,7 @@ def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: T
     passed_trials = {trial for trial, each in search.state.verdicts.items() if each.passed}
     assert {search.state.candidates[trial].costs for trial in passed_trials} == front
     assert verdict is not None
-    document = answer_of(search, verdict, plan.workspace).document(tmp_path)
+    document = answer_of(plan, search, verdict).document(tmp_path)
     assert {(each["parameters"], each["macs"], each["tier"]) for each in document["front"]} == {
         (*each, "verified") for each in front
     }
@@ -214,7 +220,7 @@ def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: 
     assert [
         summary.attempt for key in (WINNER, LARGER) if (summary := records[key.hash].search_summary) is not None
     ] == [1, 2]
-    outcome = answer_of(search, verdict, plan.workspace)
+    outcome = answer_of(plan, search, verdict)
     document = json.loads(json.dumps(outcome.document(tmp_path / "report.html")))
     assert read_study(plan.folder, plan.workspace).ending == outcome.ending
     assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, LARGER.hash, None)
@@ -242,7 +248,7 @@ def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trai
     assert standing.network is not None
     assert standing.network.hash == LARGER.hash
     # The text names a single network; the document lists the further miss.
-    outcome = answer_of(search, verdict, plan.workspace)
+    outcome = answer_of(plan, search, verdict)
     assert LARGER.hash in outcome.text()
     assert WINNER.hash[:6] not in outcome.text()
     document = outcome.document(tmp_path)
@@ -302,7 +308,7 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
     assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
     last_event = searches.events(plan.folder)[-1]
     assert (last_event["event"], last_event["hash"]) == ("postponed", LARGER.hash)
-    outcome = answer_of(search, verdict, plan.workspace)
+    outcome = answer_of(plan, search, verdict)
     assert (outcome.ending.outcome, outcome.document(tmp_path)["winner"]) == ("probable", None)
     assert advice_of(outcome).why == "time"
     # Without a time limit, the next call verifies the postponed network.
@@ -346,7 +352,7 @@ def test_outcome_names_smaller_confirmed_network_without_time_for_verification(
     # The time left is too short for the smaller network, so ``choose`` returns the larger network.
     assert loop.choose(search) is not None
 
-    outcome = answer_of(search, conclude(plan, search), plan.workspace)
+    outcome = answer_of(plan, search, conclude(plan, search))
 
     assert outcome.verdict is not None
     assert (outcome.verdict.record.hash, outcome.verdict.passed) == (LARGER.hash, True)
@@ -401,7 +407,7 @@ def make_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         verdict = changes.pop("verdict", None)
         obstacle = changes.pop("nearest", NEAREST)
         workspace = Workspace(tmp_path)
-        advice = advise(state, verdict, obstacle, workspace)
+        advice = ending._advice_at_end(state, verdict, obstacle, workspace)
         assert advice is not None
         state.apply(Entry(elapsed, advice))
         return SearchAnswer(state=state, workspace=workspace, verdict=verdict, obstacle=obstacle)
@@ -562,7 +568,7 @@ def test_advice_is_more_time_if_smaller_network_passed_first_run(tmp_path: Path,
     plan = replace(searches.plan(tmp_path), folder=tmp_path)
     verdict = verdict_of(make_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
 
-    outcome = answer_of(search, verdict, plan.workspace)
+    outcome = answer_of(plan, search, verdict)
 
     assert search.state.seconds == 90.0
     assert isinstance(outcome.obstacle, NearestMiss)

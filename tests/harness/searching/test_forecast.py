@@ -15,7 +15,7 @@ import pytest
 from harness.searching import answer, loop
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import Predictions, forecast_of
-from harness.searching.probes import _Probes, curve_of
+from harness.searching.probes import _curve_of, _Probes
 from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.searching.turn import turn_at
@@ -160,7 +160,7 @@ def test_lengths_without_time_for_verification_are_omitted_from_forecast():
 def test_recommendation_of_images_or_parameters_requires_significant_difference(
     half: list[int], all_: list[int], largest: list[int], recommendation: str
 ):
-    curve = curve_of({"half": half, "all": all_, "largest": largest}, (500, 5_000))
+    curve = _curve_of({"half": half, "all": all_, "largest": largest}, (500, 5_000))
     assert curve.more == recommendation
     assert curve.pictures_fall_pct == pytest.approx(100 * (1 - all_[0] / half[0]), abs=0.1)
     assert curve.parameters_fall_pct == pytest.approx(100 * (1 - largest[0] / all_[0]), abs=0.1)

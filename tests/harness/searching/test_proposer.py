@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import MIN_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
+from harness.searching.acquisition import _MIN_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import MAX_ANSWERS, Finder, Inquiry, InquiryAnswer
 from harness.searching.proposer import ALL_ON, Proposer, Switches, _size_ladder, _violation
 from harness.searching.samplers import seeds_of
@@ -321,7 +321,7 @@ def test_with_incumbent_improbable_network_is_proposed_in_doubt_within_spare_tim
     assert proposal is not None
     assert proposal.origin == "doubt"
     assert proposal.chance is not None
-    assert proposal.chance < MIN_CHANCE
+    assert proposal.chance < _MIN_CHANCE
 
     # The reason is not the time: with more time no network has a sufficient chance.
     answer = answer_of(create_with_prior(), incumbent, budget=budget, time_left=replace(time_left, spare_seconds=0.0))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.searching import loop, scheduler
-from harness.searching.loop import on_worker_events
+from harness.searching.loop import _on_worker_events
 from harness.searching.scheduler import next_rung
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PRIOR
@@ -107,7 +107,7 @@ def test_incumbent_and_nearest_miss_follow_from_all_candidates(
     kinds: set[str] = set()
 
     def handle_and_check(search: Search, events: list[WorkerEvent]) -> None:
-        on_worker_events(search, events)
+        _on_worker_events(search, events)
         candidates = list(search.state.candidates.values())
         incumbent = next(iter(confirmed_by_cost(candidates)), None)
         assert search.state.incumbent is incumbent

@@ -27,12 +27,12 @@ from harness.searching.surrogate.model import NO_PRIOR, OPEN, Observation, Surro
 from harness.searching.surrogate.prior import (
     PriorDataset,
     PriorTraining,
+    _sets_with_images,
     comparable,
     csv_of,
     knowledge,
     prior_trainings,
     read_prior,
-    sets_with_images,
     shipped,
     shipped_sha256,
     write_prior,
@@ -367,10 +367,10 @@ def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
     digits = own.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
     noise = np.random.default_rng(0).integers(0, 256, (1_000, 28, 28), dtype=np.uint8)
 
-    overlapping = sets_with_images(image_digests(load(digits.name).train_images.numpy()))
+    overlapping = _sets_with_images(image_digests(load(digits.name).train_images.numpy()))
 
     assert overlapping == {"mnist"}
-    assert sets_with_images(image_digests(noise)) == frozenset()
+    assert _sets_with_images(image_digests(noise)) == frozenset()
     names = {item.dataset.name for item in shipped(digits.name, overlapping) if item.dataset is not None}
     assert names == {item.dataset.name for item in shipped("kmnist") if item.dataset is not None} - {"mnist"}
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.searching.search_state import Search
-from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, step_macs, verification_seconds
+from harness.searching.time_budget import Pace, Timing, pace_of, step_macs, verification_seconds
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.studies.candidate import Candidate
@@ -195,12 +195,12 @@ def test_effort_is_spent_unless_larger_than_effort_of_ended_search(
 ):
     spent = searches.effort(**limits)
     state = StudyState(Path("study"), searches.config())
-    assert not is_spent(spent, state)
+    assert not spent.is_spent(state)
 
     state.apply(make_entry("ended", **ended))
-    assert is_spent(spent, state) is finished
+    assert spent.is_spent(state) is finished
     state.apply(make_entry("session"))
-    assert not is_spent(spent, state)
+    assert not spent.is_spent(state)
 
 
 CONFIRMED = (99.4, 99.4)
