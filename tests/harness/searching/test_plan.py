@@ -7,8 +7,8 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,7 @@ from harness.searching.time_budget import Effort, Pace
 from harness.spaces.chips import CHIPS
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network, parse_notation, parse_space
-from harness.spaces.space import Condition, Metric, draw_uniform, judge
+from harness.spaces.space import Condition, Metric, SearchSpace, draw_uniform, judge
 from harness.spaces.space_errors import UnknownNameError
 from harness.studies import config as study
 from harness.studies.candidate import costs_of
@@ -375,22 +375,50 @@ def test_user_sampler_is_identified_by_source_hash(tmp_path: Path, monkeypatch: 
     assert "sampler_sha256" not in study.config_document(replace(config, sampler_sha256=""))
 
 
+ONE_CONVOLUTION = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
+ONE_ERROR = Errors(1, 500)
+
+
+@dataclass
+class Choice:
+    """A choice of the augmentation with scripted trainings, which ends with ``recipe`` after the trainings ``jobs``."""
+
+    recipe: str
+    jobs: list[Job]
+
+
+@pytest.fixture
+def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Choice]:
+    """Return a function that chooses the augmentation of a user's data set of 4,000 images."""
+
+    def choice(
+        errors: Mapping[str, Errors | None],
+        space: SearchSpace = ONE_CONVOLUTION,
+        run_seconds: float = 0.0,
+        **fields: Any,
+    ) -> Choice:
+        jobs: list[Job] = []
+
+        def run_all(queue: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
+            while queue:
+                job = queue.pop(0)
+                jobs.append(job)
+                validation = errors.get(job.recipe_name, ONE_ERROR)
+                yield SimpleNamespace(job=job, result=SimpleNamespace(validation=validation, train_seconds=run_seconds))
+
+        monkeypatch.setattr(augmentation, "run_all", run_all)
+        effort = replace(Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits()), **fields)
+        executor = Processes(DataLocation("mine", None), Limits())
+        data = replace(DATASETS["mnist-5k"], name="mine")
+        return Choice(augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name, jobs)
+
+    return choice
+
+
 @pytest.mark.parametrize("condition", ["", "where macs <= 70000;", "where macs <= 1;"])
-def test_augmentation_is_chosen_with_median_or_smallest_network(
-    condition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_augmentation_is_chosen_with_median_or_smallest_network(condition: str, choose: Callable[..., Choice]):
     space = parse_space(f"net = conv3x3(4..40) gap linear(10); {condition}", "one")
-    jobs: list[Job] = []
-
-    def run_all(batch: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        jobs.extend(batch)
-        result = SimpleNamespace(validation=Errors(len(jobs), 500), train_seconds=1.0)
-        return (SimpleNamespace(job=job, result=result) for job in batch)
-
-    monkeypatch.setattr(augmentation, "run_all", run_all)
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=None, trials=None, workers=1, device="cuda:1", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
+    jobs = choose({}, space, device="cuda:1").jobs
     expected = parse_network("conv3x3(4) gap linear(10)")
     if "1;" not in condition:
         rng = random.Random(0)
@@ -401,43 +429,32 @@ def test_augmentation_is_chosen_with_median_or_smallest_network(
 
 @pytest.mark.parametrize(("seconds", "workers"), [(100.0, 1), (100.0, 2), (3.0, 1)])
 def test_choice_of_augmentation_takes_at_most_a_fifth_of_the_time(
-    seconds: float, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seconds: float, workers: int, choose: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch
 ):
-    jobs: list[Job] = []
-
-    def run_all(batch: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        jobs.extend(batch)
-        result = SimpleNamespace(validation=Errors(1, 500), train_seconds=0.0)
-        return (SimpleNamespace(job=job, result=result) for job in batch)
-
-    monkeypatch.setattr(augmentation, "run_all", run_all)
     # An epoch takes 0.4 s; without the limit, the trainings would take 75 s or more.
     monkeypatch.setattr(augmentation, "pace_of", lambda *_: Pace(1e-4, 0.0))
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=seconds, trials=None, workers=workers, device="cpu", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
 
-    used_seconds = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
+    used_seconds = sum(job.recipe.epochs for job in choose({}, seconds=seconds, workers=workers).jobs) * 0.4 / workers
+
     # The minimum is an epoch per training.
-    assert used_seconds <= max(0.2 * seconds, 6 * data.train_size * 1e-4)
+    assert used_seconds <= max(0.2 * seconds, 6 * 0.4)
     assert used_seconds > 0.15 * seconds
 
 
-def test_recipe_with_failed_trainings_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_recipe_with_failed_trainings_is_not_chosen(choose: Callable[..., Choice]):
     # The folds differ in size: the share of errors decides, not the number.
-    ends = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
+    errors = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
+    assert choose(errors).recipe == "small-shift"
 
-    def run_all(jobs: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        results = {name: SimpleNamespace(validation=end, train_seconds=1.0) for name, end in ends.items()}
-        return (SimpleNamespace(job=job, result=results[job.recipe_name]) for job in jobs)
 
-    monkeypatch.setattr(augmentation, "run_all", run_all)
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
-    executor = Processes(DataLocation("mine", None), Limits())
-    assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
+@pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
+def test_augmentation_is_chosen_by_single_seed_if_trainings_are_slow(
+    run_seconds: float, seeds: int, choose: Callable[..., Choice]
+):
+    jobs = choose({}, run_seconds=run_seconds, seconds=180.0).jobs
+
+    # Six trainings may take 36 s.
+    assert [job.seed_index for job in jobs] == [seed for seed in range(seeds) for _ in augmentation.CHOICES]
 
 
 def test_choice_of_augmentation_ends_with_half_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -446,31 +463,9 @@ def test_choice_of_augmentation_ends_with_half_of_the_time(tmp_path: Path, monke
     executor = InstantExecutor(lambda job: JobEnded(job, make_job_result(job, lambda *_: 97.0, job.recipe.epochs)))
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=60.0, trials=None, workers=1, device="cpu", limits=Limits())
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
-    assert not Workspace(tmp_path).data_sets()
-
-
-@pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
-def test_augmentation_is_chosen_by_single_seed_if_trainings_are_slow(
-    run_seconds: float, seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    seed_indices: list[int] = []
-
-    def run_all(queue: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        while queue:
-            job = queue.pop(0)
-            seed_indices.append(job.seed_index)
-            yield SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(1, 500), train_seconds=run_seconds))
-
-    monkeypatch.setattr(augmentation, "run_all", run_all)
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=180.0, trials=None, workers=1, device="cpu", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
-
-    # Six trainings may take 36 s.
-    assert seed_indices == [seed for seed in range(seeds) for _ in augmentation.CHOICES]
+    workspace = Workspace(tmp_path)
+    assert augmentation.choose(data, ONE_CONVOLUTION, 500, executor, effort, workspace).name == "small-shift"
+    assert not workspace.data_sets()
 
 
 def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
