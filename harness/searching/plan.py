@@ -21,7 +21,6 @@ from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe
 from harness.searching.limited_space import LimitedSpace, limited_space, upper_bounds
 from harness.searching.request import SearchRequest
 from harness.searching.scheduler import rungs
-from harness.searching.start_networks import start_networks
 from harness.searching.surrogate.prior import PriorTraining, alike, prior_of, shipped_sha256
 from harness.searching.time_budget import Effort, equivalent_macs, pace_of
 from harness.spaces.counting import FeasibleCount, feasible
@@ -135,7 +134,7 @@ def plan_search(
         limited = limited_space(request, data, recipe.recipe.weight_bits)
         known: tuple[str, ...] = ()
         if request.start_from is not None:
-            known = start_networks(request.start_from, limited.space, limited.budget, workspace)
+            known = request.start_from.suitable(limited.space, limited.budget)
         training = _training(request, data, recipe, limited.space, device)
         effort = _effort(request, training.engine.kind, device)
         images = load(request.dataset, request.data)
@@ -295,7 +294,7 @@ def _config(request: SearchRequest, data: Dataset, limited: LimitedSpace, traini
         lengths=training.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(data.name),
-        start_from=request.start_from or "",
+        start_from=str(request.start_from or ""),
         image_folds=data.image_folds,
         group_folds=data.group_folds,
         validation_groups=round(data.validation_cases, 3) if has_effective_groups else 0.0,

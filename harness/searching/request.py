@@ -37,6 +37,7 @@ from harness.system.option import Group, Option, options_of
 from harness.system.terminal import DURATION, Parsed
 
 if TYPE_CHECKING:
+    from harness.searching.start_networks import StartNetworks
     from harness.studies.events import Event
 
 
@@ -126,6 +127,22 @@ class _FunctionName(click.types.StringParamType):
     name = "text; a function is stated as MODULE:FUNCTION"
 
 
+class _StartNetworksType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """Reads the networks of a study or of the leaderboard."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the networks (``StartNetworks``)."""
+        from harness.searching.start_networks import StartNetworks
+
+        if isinstance(value, StartNetworks):
+            return value
+        if not isinstance(value, str):
+            self.fail(f"a value of type {type(value).__name__} is not the name of a study")
+        return StartNetworks.read(value, workspace())
+
+
 class _SamplerName(_FunctionName):
     """The name of a sampler, or a function of the user as a text."""
 
@@ -194,9 +211,9 @@ class SearchRequest:
     prior: Option[str, str] = Option(
         "shipped", "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
         click.Choice(["shipped", "own", "none"]), group=Group.METHOD)
-    start_from: Option[str | None, str | None] = Option(
+    start_from: Option[str | None, "StartNetworks | None"] = Option(
         None, "Start with the confirmed networks of a study, or with the networks of the 'leaderboard'.",
-        group=Group.METHOD, flags=("--from",), metavar="STUDY", known_values=_known_studies)
+        _StartNetworksType(), group=Group.METHOD, flags=("--from",), metavar="STUDY", known_values=_known_studies)
     seed: Option[int, int] = Option(0, "Random seed of the search.", click.IntRange(0, 2**32 - 1), group=Group.METHOD)
     time: Option[str | float, float] = Option(
         "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, origin_key="seconds")

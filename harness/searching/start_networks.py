@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.spaces.network import Architecture
@@ -14,33 +16,52 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 
 
-def start_networks(name: str, space: SearchSpace, budget: int, workspace: Workspace) -> tuple[str, ...]:
-    """Return the networks of ``--from`` that the space and the budget allow, in alphabetical order.
+@dataclass(frozen=True, slots=True)
+class StartNetworks:
+    """Networks of ``--from``.
 
-    Args:
-        name: ``leaderboard`` for the rows that reached their target, or the name of a study for all networks that the
-            study has confirmed, later refuted networks included.
-
-    Raises:
-        UsageError: There is no study of this name, or no network is allowed.
+    Attributes:
+        name: ``leaderboard``, or the name of a study.
+        networks: Rows of the leaderboard that reached their target, or all networks that the study has confirmed, later
+            refuted networks included.
     """
-    networks = {str(each) for each in _networks_of(name, workspace) if judge(space, each, budget).accepted}
-    if not networks:
-        shape = "x".join(map(str, space.task.input_shape))
-        limits = f"images of {shape}, {space.task.classes} classes and the limits"
-        raise UsageError(f"networks of {name}: no network fits {limits}")
-    return tuple(sorted(networks))
 
+    name: str
+    networks: tuple[Architecture, ...]
 
-def _networks_of(name: str, workspace: Workspace) -> list[Architecture]:
-    if name == "leaderboard":
-        return [row.architecture for row in leaderboard_rows(workspace) if row.reached]
-    folder = find_study(name, workspace)
-    if folder is None:
-        hint = nearest(name, ["leaderboard", *studies(workspace)])
-        raise UsageError(f"{name[:60]!r} is neither a study nor 'leaderboard'", hint=hint)
-    study = read_state(folder)
-    return [study.proposals[each.event.trial].architecture for each in study.of_kind(Confirmed)]
+    def __str__(self) -> str:
+        """Return the value of the option."""
+        return self.name
+
+    @classmethod
+    def read(cls, name: str, workspace: Workspace) -> StartNetworks:
+        """Return the networks of the leaderboard or of a study.
+
+        Raises:
+            UsageError: There is no study of this name.
+        """
+        if name == "leaderboard":
+            return cls(name, tuple(row.architecture for row in leaderboard_rows(workspace) if row.reached))
+        folder = find_study(name, workspace)
+        if folder is None:
+            hint = nearest(name, ["leaderboard", *studies(workspace)])
+            raise UsageError(f"{name[:60]!r} is neither a study nor 'leaderboard'", hint=hint)
+        study = read_state(folder)
+        confirmations = study.of_kind(Confirmed)
+        return cls(name, tuple(study.proposals[each.event.trial].architecture for each in confirmations))
+
+    def suitable(self, space: SearchSpace, budget: int) -> tuple[str, ...]:
+        """Return the networks that a space and a budget allow, in alphabetical order.
+
+        Raises:
+            UsageError: No network is allowed.
+        """
+        texts = {str(each) for each in self.networks if judge(space, each, budget).accepted}
+        if not texts:
+            shape = "x".join(map(str, space.task.input_shape))
+            limits = f"images of {shape}, {space.task.classes} classes and the limits"
+            raise UsageError(f"networks of {self.name}: no network fits {limits}")
+        return tuple(sorted(texts))
 
 
 def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:

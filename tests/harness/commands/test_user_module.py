@@ -17,7 +17,7 @@ from harness.cli import run
 from harness.data.training_images import load, locked_arrays, split
 from harness.evidence import record
 from harness.evidence.leaderboard_table import collect
-from harness.searching import start_networks
+from harness.searching.start_networks import StartNetworks
 from harness.spaces.catalog import space
 from harness.spaces.notation import parse_notation
 from harness.system.errors import UsageError
@@ -125,16 +125,12 @@ def test_error_in_module_names_module(workspace: Path, capsys: pytest.CaptureFix
     assert "net.py:Net" in capsys.readouterr().err
 
 
-def test_search_does_not_start_from_module(
-    net: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_search_does_not_start_from_module(net: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["explain", net, "--json"])
     text = json.loads(capsys.readouterr().out)["architecture"]
 
-    monkeypatch.setattr(start_networks, "_networks_of", lambda *_: [parse_notation(text)])
-
     with pytest.raises(UsageError, match="no network fits"):
-        start_networks.start_networks("leaderboard", space("all"), 20_000, Workspace(workspace))
+        StartNetworks("leaderboard", (parse_notation(text),)).suitable(space("all"), 20_000)
 
 
 @pytest.mark.parametrize(("option", "kind"), [((), "data set"), (("--from",), "study")])

@@ -26,10 +26,10 @@ from harness.interface.lookup import (
     recipe_of,
 )
 from harness.interface.results import Study
-from harness.searching.start_networks import start_networks
+from harness.searching.start_networks import StartNetworks
 from harness.spaces.catalog import PRESETS, network_name
 from harness.spaces.network import MNIST, analyse
-from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.notation import parse_network
 from harness.spaces.space_errors import NotationError
 from harness.studies import config as study
 from harness.studies.names import study_folder
@@ -338,9 +338,7 @@ def test_search_starts_from_leaderboard_networks_that_reached_target(home: Works
     for evidence in (reached, make_record([90] * 6, OTHER)):
         record.write(home.records, evidence)
     refresh(home)
-    assert start_networks("leaderboard", parse_space("net = gap | linear(10);"), 20_000, home) == (
-        str(reached.architecture),
-    )
+    assert StartNetworks.read("leaderboard", home).networks == (reached.architecture,)
 
 
 def test_damaged_study_is_skipped(home: Workspace, capsys: pytest.CaptureFixture[str]):

@@ -18,10 +18,11 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.interface.session import planned_search
-from harness.searching import augmentation, start_networks
+from harness.searching import augmentation
 from harness.searching import plan as plan_module
 from harness.searching.plan import SearchPlan, plan_search, search_plan_json
 from harness.searching.request import SearchRequest
+from harness.searching.start_networks import StartNetworks
 from harness.searching.surrogate.prior import shipped, write_prior
 from harness.searching.time_budget import Effort, Pace
 from harness.spaces.chips import CHIPS
@@ -324,20 +325,23 @@ def test_objective_starts_at_strictest_limit(tmp_path: Path):
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
 
-def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path):
     template = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
     feasible, too_large, wrong_classes = template.format(8, 10), template.format(900, 10), template.format(8, 7)
-    known_networks = [(too_large, wrong_classes, feasible), (feasible, template.format(9, 10)), (wrong_classes,)]
-    monkeypatch.setattr(start_networks, "_networks_of", lambda *_: map(parse_notation, known_networks.pop(0)))
-    search_plan = plan(tmp_path, start_from="leaderboard")
-    assert search_plan.config.known == (feasible,)
+
+    def planned(*texts: str, **changes: Any) -> SearchPlan:
+        networks = StartNetworks("leaderboard", tuple(map(parse_notation, texts)))
+        return plan(tmp_path, start_from=networks, **changes)
+
+    search_plan = planned(too_large, wrong_classes, feasible)
+    assert (search_plan.config.start_from, search_plan.config.known) == ("leaderboard", (feasible,))
 
     study.open_study(search_plan.folder, search_plan.config, {})
-    repeated = plan(tmp_path, start_from="leaderboard")
+    repeated = planned(feasible, template.format(9, 10))
     assert (repeated.folder, repeated.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="images of 1x28x28"):
-        plan(tmp_path, start_from="leaderboard", budget=19_000)
+        planned(wrong_classes, budget=19_000)
 
 
 def test_runs_of_several_starts_have_no_rungs(tmp_path: Path):

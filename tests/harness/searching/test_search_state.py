@@ -114,7 +114,7 @@ def test_incumbent_and_nearest_miss_follow_from_all_candidates(
         assert search.state.nearest == (nearest_miss(candidates) if incumbent is None else None)
         kinds.add("incumbent" if incumbent else "nearest" if search.state.nearest else "neither")
 
-    monkeypatch.setattr(loop, "on_worker_events", handle_and_check)
+    monkeypatch.setattr(loop, "_on_worker_events", handle_and_check)
     config = searches.config(sampler="surrogate")
 
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=12))
