@@ -94,7 +94,7 @@ def usual_space(data: Dataset, chip_limits: Sequence[Condition] = ()) -> str:
     if min(rows, columns) < _SMALL_EDGE:
         return "small"
     # The shipped prior and measurements/main_job.py use the space ``all``; a user's own data have no such prior.
-    name = "pictures" if data.is_own else "all"
+    name = "pictures" if data.is_user_data else "all"
     bytes_a_pixel = _USUAL_BYTES_A_PIXEL
     if max(rows, columns) > _USUAL_EDGE:
         name = "large"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.data.datasets import AUTO, Dataset, dataset_of_option, target_of
+from harness.data.datasets import AUTO, Dataset, dataset_of_option
 from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import error_ratio_of
 from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe_for
@@ -165,7 +165,7 @@ def plan_search(
     config = replace(config, known=known)
     with busy("reading past runs"):
         prior, faults = prior_of(config, folder, workspace, lambda: image_digests(images.train_images.numpy()))
-    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``origin_key``
+    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``source_key``
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -178,13 +178,13 @@ def plan_search(
         prior=prior,
         left_out=tuple(error.message for error in faults),
         chip_limits=tuple(map(str, limited.chip_limits)),
-        recorded_origins={key: origins[name] for name in origins if (key := options[name].origin_key) is not None},
+        recorded_origins={key: origins[name] for name in origins if (key := options[name].source_key) is not None},
     )
 
 
 def _target_pct(data: Dataset, stated_pct: float | None) -> float:
     """Return the target accuracy in per cent, which must allow at least one error on the test images."""
-    target_pct = target_of(data, stated_pct)
+    target_pct = data.target(stated_pct)
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(
