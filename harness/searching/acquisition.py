@@ -89,14 +89,14 @@ class NetworkOption:
         cost = measured(analysis, objective)
         return cls(draw, analysis, network.hash, cost, row, step_macs_of(analysis), network.form)
 
-    def proposal(self, trial: int, origin: str, epochs: int | None, chance: float | None = None) -> Proposal:
+    def proposal(self, trial: int, rule: str, epochs: int | None, chance: float | None = None) -> Proposal:
         """Return the proposal of a training of ``epochs`` epochs."""
         return Proposal(
             trial=trial,
             architecture=self.draw.architecture,
             hash=self.hash,
             parameters=self.analysis.parameters,
-            origin=origin,
+            origin=rule,
             decisions=self.draw.decisions,
             epochs=epochs,
             chance=chance,

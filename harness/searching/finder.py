@@ -150,7 +150,7 @@ class Finder:
         option_count: Number of ranked networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
         is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition._Ranking``); a choice then
-            has the origin ``doubt``.
+            has the rule ``doubt``.
         time_would_help: Whether there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
         limited_space: Space with the largest cost as a further condition.
@@ -201,11 +201,11 @@ class Finder:
         has_time = option.fits(min(self.config.epoch_choices), self.time_left)
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
-    def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
+    def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, rule: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         parameters = feasibility.analysis.parameters if feasibility.analysis else None
         facts = {"reason": str(feasibility.reason), "hash": network.architecture.hash, **further}
-        event = Rejected(origin=origin, budget=self.max_cost, parameters=parameters, **facts)
+        event = Rejected(origin=rule, budget=self.max_cost, parameters=parameters, **facts)
         self.rejected_proposals.append(event)
 
     def _note_rejected_draw(self, feasibility: Feasibility) -> None:

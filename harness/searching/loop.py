@@ -18,10 +18,10 @@ from harness.searching.baselines import trials_beside_baselines
 from harness.searching.forecast import forecast_of
 from harness.searching.proposer import Proposer
 from harness.searching.samplers import method_of
+from harness.searching.scheduler import WEIGHTS, turn_at
 from harness.searching.search_state import Observer, Search
 from harness.searching.surrogate.prior import knowledge, read_prior
 from harness.searching.time_budget import FEW_IMAGES, Effort
-from harness.searching.turn import WEIGHTS, turn_at
 from harness.spaces.network import Architecture
 from harness.studies import events
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first

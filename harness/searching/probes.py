@@ -18,11 +18,10 @@ from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import QUANTILES, NetworkForecast, forecast_of
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.scheduler import next_to_confirm
+from harness.searching.scheduler import next_to_confirm, turn_at
 from harness.searching.search_state import Search
 from harness.searching.surrogate.prior import knowledge
 from harness.searching.time_budget import TimeLeft
-from harness.searching.turn import turn_at
 from harness.studies.candidate import BASELINE, SEED_SHARE, SURROGATE, Candidate
 from harness.studies.events import RunEnded, SearchForecast
 from harness.studies.study_state import StudyState
@@ -249,8 +248,8 @@ class _Probes:
         by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
         return [pair for key, pair in by_key.items() if key not in finder.proposed_pairs]
 
-    def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
-        proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
+    def _propose(self, option: NetworkOption, epochs: int, rule: str) -> Job:
+        proposal = option.proposal(len(self.search.state.candidates), rule, epochs)
         self.search.add(proposal)
         job = self.search.job(self.search.state.candidates[proposal.trial], Purpose.SEARCH, 0)
         return replace(job, until_epoch=None, checkpoint=None)

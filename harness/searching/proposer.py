@@ -18,8 +18,8 @@ from harness.searching.acquisition import NetworkOption, ScoredOption
 from harness.searching.baselines import baseline_epochs
 from harness.searching.finder import DRAWS, MAX_ANSWERS, Finder, Inquiry, InquiryAnswer
 from harness.searching.samplers import sampler_study, seeds_of
+from harness.searching.scheduler import turn_at
 from harness.searching.surrogate.model import NO_PRIOR, Prior
-from harness.searching.turn import turn_at
 from harness.spaces.network import Analysis, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Decision, Draw, SearchSpace, draw, judge, measured, replay, uniform
@@ -35,7 +35,7 @@ _LADDER_STEPS = 7  # networks of the ladder
 # Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
 _COLD_LADDER_STEPS = 4
 _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
-_SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
+_SHORTER = "shorter"  # rule of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
 _SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
 _MAX_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
 
@@ -239,7 +239,7 @@ class Proposer:
                 return option.proposal(finder.trial, _SHORTER, epochs, proposal.chance)
         return None
 
-    def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
+    def _first_of(self, networks: list[Draw], rule: str, finder: Finder) -> Proposal | None:
         """Propose the first network of a list that may be trained, and remove all networks up to this network.
 
         None if no network may be trained; the list is then empty.
@@ -250,8 +250,8 @@ class Proposer:
                 continue
             outcome = finder.option_or_rejection(network)
             if isinstance(outcome, NetworkOption):
-                return self._registered(finder, outcome, origin)
-            finder.note_rejected_proposal(network, outcome, origin)
+                return self._registered(finder, outcome, rule)
+            finder.note_rejected_proposal(network, outcome, rule)
         return None
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
@@ -272,8 +272,8 @@ class Proposer:
         # In doubt (no network has a useful probability), a single network is proposed, as the result may end the doubt.
         self._batch = [] if finder.is_in_doubt else later_choices
         self._batch_max_cost = finder.max_cost
-        origin = "doubt" if finder.is_in_doubt else SURROGATE
-        return self._registered(finder, first_choice.option, origin, first_choice)
+        rule = "doubt" if finder.is_in_doubt else SURROGATE
+        return self._registered(finder, first_choice.option, rule, first_choice)
 
     def _propose_by_sampler(self, study: SamplerStudy, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
@@ -304,7 +304,7 @@ class Proposer:
         self,
         finder: Finder,
         option: NetworkOption,
-        origin: str,
+        rule: str,
         choice: ScoredOption | None = None,
         optuna_trial: Trial | None = None,
     ) -> Proposal:
@@ -316,9 +316,9 @@ class Proposer:
         """
         lengths = self.config.epoch_choices
         epochs = min(lengths)
-        if origin == BASELINE:
+        if rule == BASELINE:
             epochs = baseline_epochs(option, lengths, finder.time_left)
-        elif choice is None and len(lengths) > 1 and not (origin == "ladder" and self._has_short_ladder):
+        elif choice is None and len(lengths) > 1 and not (rule == "ladder" and self._has_short_ladder):
             # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
             acquisition = finder.acquisition()
             ranking = acquisition.ranked(acquisition.forecast([option]))
@@ -328,8 +328,8 @@ class Proposer:
         else:
             self.running[finder.trial] = optuna_trial
         if choice is None:
-            return option.proposal(finder.trial, origin, epochs)
-        return option.proposal(finder.trial, origin, choice.epochs, choice.chance)
+            return option.proposal(finder.trial, rule, epochs)
+        return option.proposal(finder.trial, rule, choice.epochs, choice.chance)
 
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:

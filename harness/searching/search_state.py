@@ -19,8 +19,8 @@ from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.searching import scheduler, time_budget
 from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
+from harness.searching.scheduler import turn_at
 from harness.searching.time_budget import CAUTION, Effort, TimeLeft, Timing
-from harness.searching.turn import turn_at
 from harness.studies.candidate import (
     BASELINE,
     Candidate,

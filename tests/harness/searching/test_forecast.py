@@ -16,9 +16,9 @@ from harness.searching import answer, loop
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import Predictions, forecast_of
 from harness.searching.probes import _curve_of, _Probes
+from harness.searching.scheduler import turn_at
 from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.searching.turn import turn_at
 from harness.spaces.notation import parse_space
 from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study

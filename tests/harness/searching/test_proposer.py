@@ -18,11 +18,11 @@ from harness.searching.acquisition import _MIN_CHANCE, Acquisition, Forecast, Ne
 from harness.searching.finder import MAX_ANSWERS, Finder, Inquiry, InquiryAnswer
 from harness.searching.proposer import ALL_ON, Proposer, Switches, _size_ladder, _violation
 from harness.searching.samplers import seeds_of
+from harness.searching.scheduler import turn_at
 from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Prior
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, step_macs
-from harness.searching.turn import turn_at
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network, parse_space

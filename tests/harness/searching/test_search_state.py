@@ -10,11 +10,10 @@ import pytest
 
 from harness.searching import loop, scheduler
 from harness.searching.loop import _on_worker_events
-from harness.searching.scheduler import next_rung
+from harness.searching.scheduler import Turn, next_rung
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.surrogate.prior import shipped, write_prior
-from harness.searching.turn import Turn
 from harness.spaces.space import Metric
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
