@@ -109,7 +109,7 @@ def _median_network(space: SearchSpace, budget: int) -> Architecture | None:
     return sorted(networks or sizes, key=lambda each: sizes[each])[len(networks) // 2]
 
 
-def _most_seconds(effort: Effort) -> float:
+def _max_seconds(effort: Effort) -> float:
     """Return the longest time of all runs together, in seconds of a worker."""
     return math.inf if effort.seconds is None else _SHARE_OF_TIME * effort.seconds * effort.workers
 
@@ -122,7 +122,7 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
     pace = pace_of(effort.engine, effort.device)
     # An epoch of all runs, in seconds of a worker.
     epoch_seconds = pace.seconds(1, data.train_size, step_macs(network, data.task)) * len(CHOICES) * _SEEDS
-    return max(1, int(min(epochs, _most_seconds(effort) / epoch_seconds)))
+    return max(1, int(min(epochs, _max_seconds(effort) / epoch_seconds)))
 
 
 def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: Effort) -> dict[str, list[float]]:
@@ -151,7 +151,7 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
         train_seconds += event.result.train_seconds
         ended_runs = sum(map(len, error_by_seed.values()))
         # Jobs begin in order, so all runs of the first seed have begun; runs of the second seed may be at work.
-        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _most_seconds(effort):
+        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _max_seconds(effort):
             jobs.clear()
     complete_seeds = sorted(set.intersection(*map(set, error_by_seed.values())))
     return {name: [errors[seed] for seed in complete_seeds] for name, errors in error_by_seed.items()}

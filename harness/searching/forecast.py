@@ -67,13 +67,13 @@ class Predictions(NamedTuple):
         """Return these predictions followed by ``tail``."""
         return Predictions(*map(np.concatenate, zip(self, tail, strict=True)))
 
-    def smallest(self, errors: float, chance: float, most_seconds: float = math.inf) -> int | None:
+    def smallest(self, errors: float, chance: float, max_seconds: float = math.inf) -> int | None:
         """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``, else None.
 
         Ties go to the first index, hence to the shortest length, as the lengths of a network ascend. Trainings of more
-        than ``most_seconds`` are left out.
+        than ``max_seconds`` are left out.
         """
-        able = np.flatnonzero((self.chances(errors) >= chance) & (self.seconds <= most_seconds))
+        able = np.flatnonzero((self.chances(errors) >= chance) & (self.seconds <= max_seconds))
         return min(able.tolist(), key=lambda index: self.sizes[index], default=None)
 
     def fewest_errors(self, quantile: float) -> float:
@@ -121,12 +121,12 @@ class NetworkForecast:
                     parents |= {option.hash: option.draw for option in self._smallest_options(chance)}
                 options = finder.children(list(parents.values()), hashes, rng)
 
-    def pair(self, chance: float, most_seconds: float) -> tuple[NetworkOption, int] | None:
+    def pair(self, chance: float, max_seconds: float) -> tuple[NetworkOption, int] | None:
         """Return the smallest network with at least this probability of confirmation, and the training length.
 
-        None without such a network among the trainings of at most ``most_seconds``.
+        None without such a network among the trainings of at most ``max_seconds``.
         """
-        index = self.predictions.smallest(self.confirmed_errors, chance, most_seconds)
+        index = self.predictions.smallest(self.confirmed_errors, chance, max_seconds)
         return None if index is None else self.pairs[index]
 
     def length(self) -> float:
@@ -173,12 +173,12 @@ def forecast_of(finder: Finder) -> SearchForecast:
     networks = NetworkForecast(finder)
     time_left = finder.time_left
     length = networks.length()
-    most_seconds = time_budget.longest_training(length, time_left.workers, time_left.images, networks.acquisition.seeds)
+    max_seconds = time_budget.longest_training(length, time_left.workers, time_left.images, networks.acquisition.seeds)
     # Networks that passed only the first run are observations of the surrogate, as a single run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
     for chance in QUANTILES:
-        pair = networks.pair(chance, most_seconds)
+        pair = networks.pair(chance, max_seconds)
         sizes.append(min([*confirmed_sizes, *([] if pair is None else [pair[0].analysis.parameters])], default=None))
 
     def accuracy_pct(quantile: float) -> float:
@@ -186,7 +186,7 @@ def forecast_of(finder: Finder) -> SearchForecast:
 
     lowest, median, highest = QUANTILES
     fast, usual, slow = (round(share * length, 1) for share in _ANSWER_SHARES)
-    in_time = networks.predictions.seconds <= most_seconds
+    in_time = networks.predictions.seconds <= max_seconds
     chance = float(networks.predictions.chances(networks.confirmed_errors).max(where=in_time, initial=0.0))
     return SearchForecast(
         parameters=_widened(sizes),

@@ -241,10 +241,10 @@ class _Probes:
                 return  # further rounds would predict from the same observations
 
     def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
-        most_seconds = _SHARE_OF_TIME * self.seconds_left
-        finder = self.finder(most_seconds)
+        max_seconds = _SHARE_OF_TIME * self.seconds_left
+        finder = self.finder(max_seconds)
         forecast = NetworkForecast(finder)
-        pairs = [forecast.pair(quantile, most_seconds) for quantile in QUANTILES[:2]]
+        pairs = [forecast.pair(quantile, max_seconds) for quantile in QUANTILES[:2]]
         by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
         return [pair for key, pair in by_key.items() if key not in finder.proposed_pairs]
 
