@@ -33,7 +33,7 @@ from harness.system.interruption import asked
 from harness.training.executors.base import DataLocation, ExecutorFactory, JobEnded, JobFailed, WorkerEvent, feed
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
-from harness.training.run import Job, initial_result
+from harness.training.run import Job
 
 # Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half.
 _LIKELY = 0.5
@@ -155,7 +155,7 @@ def _retry_or_fail(search: Search, failure: JobFailed) -> None:
     if failure.status is Status.CRASHED and search.failures[run] == 1:
         search.waiting.append(job)
     else:
-        result = replace(initial_result(job, search.data), status=failure.status, message=failure.message)
+        result = replace(job.initial_result(search.data), status=failure.status, message=failure.message)
         _end_run(search, job, result, failure.error_type)
 
 

@@ -40,7 +40,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, Limit
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice, choose_engine
-from harness.training.recipe import NamedRecipe, check_batch, for_few, length_factor, named_recipe, recipe_from
+from harness.training.recipe import NamedRecipe, length_factor, named_recipe, recipe_from
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +142,7 @@ def plan_search(
         # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
         data = images.dataset
         target_pct = _target_pct(data, request.target_pct)
-    check_batch(training.named_recipe.recipe, data.train_size)
+    training.named_recipe.recipe.check_batch(data.train_size)
     source = DataLocation(data.name, request.data)
     if recipe_choices:
         training = replace(training, recipe_choices=recipe_choices)
@@ -206,7 +206,7 @@ def _recipe(request: SearchRequest, data: Dataset, workspace: Workspace) -> tupl
     default = recipe_for(data, workspace, request.time)
     if default is None:
         return named_recipe(CHOICES[0]), CHOICES
-    return for_few(default, data.train_size), ()  # only a default recipe is adapted to few images
+    return default.with_feasible_batch(data.train_size), ()  # only a default recipe is adapted to few images
 
 
 def _training(
@@ -260,7 +260,7 @@ def _with_recipe(
     if recipe_choice == "left open":
         return training
     if recipe_choice == "as in short searches":
-        recipe = for_few(named_recipe(SHORT_CHOICE), data.train_size)
+        recipe = named_recipe(SHORT_CHOICE).with_feasible_batch(data.train_size)
         return replace(training, named_recipe=recipe, recipe_choices=())
     began = clock.now()
     executor = Processes(source, effort.limits)
