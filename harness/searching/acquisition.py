@@ -108,7 +108,7 @@ class NetworkOption:
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
         """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
-        return time_left.fits(epochs, self.step_macs, self.form)
+        return self.seconds(epochs, time_left) <= time_left.longest_training
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ A method proposes each network (``Ask``). Optionally it also decides at the rung
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from harness.spaces.space import Draw, SearchSpace, judge
 from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
-from harness.studies.events import NO_TIME, Event, Repeated
+from harness.studies.events import NO_TIME, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
@@ -208,12 +208,6 @@ class Asker:
             return architecture
         why = feasibility.message or "the network is not in the list of allowed networks"
         raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
-
-    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
-        """Do nothing, as in ``tell``."""
-
-    def finder(self, inquiry: Inquiry) -> None:
-        """Return None: a user-defined method has no surrogate model."""
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the method receives all trials at the next call of ``ask``."""

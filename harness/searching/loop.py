@@ -113,7 +113,8 @@ def open_search(
         planning_seconds=planning_seconds,
         logs_forecast=logs_forecast,
     )
-    proposer.restore((entry.event for entry in state.entries), state.candidates)
+    if isinstance(proposer, Proposer):
+        proposer.restore((entry.event for entry in state.entries), state.candidates)
     _log_incumbent(search)
     return search
 
@@ -356,8 +357,9 @@ def _log_incumbent(search: Search) -> None:
 
 def _forecast_if_due(search: Search) -> None:
     """Log a forecast of the search once, after the first ``_FORECAST_TRAININGS`` trainings beside the baselines."""
-    if not search.logs_forecast or search.state.of_kind(events.SearchForecast):
-        return
+    proposer = search.proposer
+    if not search.logs_forecast or not isinstance(proposer, Proposer) or search.state.of_kind(events.SearchForecast):
+        return  # a method of a user has no surrogate model
     runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
     # A shortened run and the training that replaces the run count once.
     if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _FORECAST_TRAININGS:
@@ -365,8 +367,4 @@ def _forecast_if_due(search: Search) -> None:
     inquiry = search.inquiry(search.turn.limit)
     # The forecast may be due when the time for the choice of networks is over.
     inquiry = replace(inquiry, time_left=replace(inquiry.time_left, is_over=lambda: False))
-    finder = search.proposer.finder(inquiry)
-    if finder is None:
-        search.logs_forecast = False
-    else:
-        search.add(forecast_of(finder))
+    search.add(forecast_of(proposer.finder(inquiry)))

@@ -127,7 +127,6 @@ def plan_search(
     with busy("checking the options and reading the images"):
         data = dataset_of_option(request.dataset)
         target_pct = _target_pct(data, request.target_pct)
-        sampler = SURROGATE if request.sampler == AUTO else request.sampler
         named_folder = None if request.study is None else workspace.study(request.study)
         device = choose_device(request.device)
         recipe, recipe_choices = _recipe(request, data, workspace)
@@ -136,7 +135,14 @@ def plan_search(
         if request.start_from is not None:
             known = request.start_from.suitable(limited.space, limited.budget)
         training = _training(request, data, recipe, limited.space, device)
-        effort = _effort(request, training.engine.kind, device)
+        effort = Effort(
+            seconds=request.time,
+            trials=request.trials,
+            workers=worker_count(request.workers, device),
+            device=str(device),
+            limits=Limits(request.trial_time, request.trial_memory),
+            engine=training.engine.kind,
+        )
         images = load(request.dataset, request.data)
     if images.dataset != data:  # ``auto``, and MNIST is not available
         # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
@@ -147,14 +153,7 @@ def plan_search(
     if recipe_choices:
         training = replace(training, recipe_choices=recipe_choices)
         training = _with_recipe(training, recipe_choice, data, limited, effort, source, workspace)
-    config = replace(
-        _config(request, data, limited, training),
-        target_pct=target_pct,
-        threshold_pct=round(error_ratio_of(data, target_pct).threshold_pct(target_pct), 6),
-        data_hash=images.data_hash,
-        sampler=sampler,
-        sampler_sha256=source_sha256(sampler, "sampler") if ":" in sampler else "",
-    )
+    config = _config(request, data, target_pct, limited, training, images.data_hash)
     # The name of the folder must not depend on the start networks, which are entered below.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     default_folder = workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
@@ -236,17 +235,6 @@ def _default_lengths(images: int) -> tuple[int, ...]:
     return tuple(factor * length for length in (*LENGTHS, *longer))
 
 
-def _effort(request: SearchRequest, engine: str, device: torch.device) -> Effort:
-    return Effort(
-        seconds=request.time,
-        trials=request.trials,
-        workers=worker_count(request.workers, device),
-        device=str(device),
-        limits=Limits(request.trial_time, request.trial_memory),
-        engine=engine,
-    )
-
-
 def _with_recipe(
     training: TrainingChoice,
     recipe_choice: str,
@@ -269,8 +257,16 @@ def _with_recipe(
     return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=clock.now() - began)
 
 
-def _config(request: SearchRequest, data: Dataset, limited: LimitedSpace, training: TrainingChoice) -> StudyConfig:
-    """Return the configuration of a study; ``plan_search`` adds target, threshold, hash of the images and sampler."""
+def _config(
+    request: SearchRequest,
+    data: Dataset,
+    target_pct: float,
+    limited: LimitedSpace,
+    training: TrainingChoice,
+    data_hash: str,
+) -> StudyConfig:
+    """Return the configuration of a study, without the start networks."""
+    sampler = SURROGATE if request.sampler == AUTO else request.sampler
     recipe = training.named_recipe.recipe
     # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
     # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
@@ -280,13 +276,14 @@ def _config(request: SearchRequest, data: Dataset, limited: LimitedSpace, traini
     has_effective_groups = is_of_copies or bool(data.group_folds)
     return StudyConfig(
         dataset=data.name,
-        data_hash="",
+        data_hash=data_hash,
         budget=limited.budget,
-        target_pct=0.0,
-        threshold_pct=0.0,
+        target_pct=target_pct,
+        threshold_pct=round(error_ratio_of(data, target_pct).threshold_pct(target_pct), 6),
         space=limited.space.name,
         space_text=limited.space.text,
-        sampler="",
+        sampler=sampler,
+        sampler_sha256=source_sha256(sampler, "sampler") if ":" in sampler else "",
         recipe=recipe,
         recipe_name=training.named_recipe.name,
         rungs=rungs(recipe.epochs) if has_rungs else (),

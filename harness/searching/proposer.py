@@ -62,12 +62,6 @@ ALL_ON = Switches()
 class Proposing(Protocol):
     """Protocol of objects that propose networks to a search."""
 
-    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
-        """Replay the events of a log, in order, before the first inquiry of a session."""
-
-    def finder(self, inquiry: Inquiry) -> Finder | None:
-        """Return the ``Finder`` with which ``forecast_of`` forecasts the search; None without a surrogate model."""
-
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
 

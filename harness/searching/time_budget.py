@@ -214,10 +214,6 @@ class TimeLeft:
         """Return the expected seconds of a training; with an empty ``form``, of a network of average speed."""
         return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, macs)
 
-    def fits(self, epochs: int, macs: float, form: str = "") -> bool:
-        """Return whether a training takes at most ``longest_training`` seconds."""
-        return self.training_seconds(epochs, macs, form) <= self.longest_training
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
