@@ -26,8 +26,8 @@ from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
 from harness.training.result import Result, Status
 
-# Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
-# verification, which reads the test set.
+# Largest number of verifications per study that do not reach tier ``verified`` (docs/project/decisions.md#28). A look
+# is a verification, which reads the test set.
 _MAX_LOOKS = 2
 # Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
