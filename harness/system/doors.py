@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from harness.spaces.space_errors import nearest
-from harness.system.errors import DeviceError, HarnessError, UsageError, install_command, reason
+from harness.system.errors import DeviceError, UsageError, install_command, reason
 
 _ROOT = __name__.partition(".")[0]
 
@@ -25,10 +25,6 @@ class Door(StrEnum):
     FORMATS = "harness.formats"  # formats of `harness export`
     OBSERVERS = "harness.observers"  # observers of a search, chosen by --log and --storage
     EXECUTORS = "harness.executors"  # clusters, chosen by --cluster
-
-
-class BrokenPackage(HarnessError):
-    """The import of an entry point failed."""
 
 
 @cache
@@ -57,8 +53,7 @@ def load(door: Door, name: str, purpose: str) -> Any:
 
     Raises:
         UsageError: No entry point has this name.
-        DeviceError: A library is not installed; the hint names the library or the command that installs the library.
-        BrokenPackage: The import failed for a different reason.
+        DeviceError: The import failed; the hint names a missing library, or the command that installs the library.
     """
     points = _entry_points(door)
     if name not in points:
@@ -71,6 +66,6 @@ def load(door: Door, name: str, purpose: str) -> Any:
         library = (getattr(error, "name", None) or "").partition(".")[0]
         if not isinstance(error, ModuleNotFoundError) or library == package:
             line = f"{type(error).__name__}: {reason(error)}"
-            raise BrokenPackage(f"{purpose}: the package {package} cannot be imported: {line}") from error
+            raise DeviceError(f"{purpose}: the package {package} cannot be imported: {line}") from error
         hint = install_command(point.extras[0]) if point.extras and _is_own(point) else f"install {library}"
         raise DeviceError(f"{purpose} requires {library}, which is not installed", hint=hint) from error

@@ -14,10 +14,10 @@ import pytest
 from harness.cli import run
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds, consistency, leaderboard_table, ledger, record
-from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import RowKey
+from harness.publication.consistency import faults
 from harness.system import files, machine
 from harness.system.files import Workspace
 from tests.factories import make_record
