@@ -14,7 +14,7 @@ PACKAGES = ("harness",)
 # A package imports only packages to the left.
 ORDER = (
     "harness.spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
-    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.exports", "harness.pages",
+    "harness.evidence", "harness.searching", "harness.pages", "harness.bench", "harness.toy", "harness.exports",
     "harness.interface", "harness.commands", "harness.cli", "harness.__main__",
 )  # fmt: skip
 # ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.
