@@ -282,8 +282,8 @@ def _folder_name(contests: Sequence[Contest]) -> str:
 def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
     """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
+    from harness.bench.bench_page import write_bench_page
     from harness.bench.replay import LiveContest
-    from harness.pages.bench_page import write_bench_page
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
@@ -302,8 +302,8 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
+    from harness.bench.bench_page import write_ranks_page
     from harness.bench.comparison import ranks_of, ranks_text
-    from harness.pages.bench_page import write_ranks_page
     from harness.studies.config import owned
 
     findings: dict[str, Findings] = {}

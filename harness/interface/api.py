@@ -344,7 +344,7 @@ def _exported(weights: Weights, network: TrainedNetwork, targets: Mapping[str, P
         export_files = FORMATS[name].files(network, path)
         contents_of_format = dict(export_files.contents)
         if export_files.page is not None:
-            from harness.pages.tryout_page import render
+            from harness.exports.tryout_page import render
 
             contents_of_format[path / "try.html"] = render(export_files.page).encode()
         contents |= contents_of_format

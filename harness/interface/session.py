@@ -211,8 +211,8 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     from harness.data.training_images import load
     from harness.evidence.record import kept_indices
     from harness.exports.c_folder import recorded_page
+    from harness.exports.tryout_page import render
     from harness.pages.study_page import tryout_page_path
-    from harness.pages.tryout_page import render
 
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:

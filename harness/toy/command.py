@@ -140,7 +140,7 @@ def _write(out: str) -> list[Path]:
     if not out:
         raise UsageError("--out '': a folder is required; . is the current folder")
     check_writable(Path(out))
-    from harness.pages.toy_page import contents
+    from harness.toy.toy_page import contents
 
     content_of_path = {Path(out) / name: content for name, content in contents().items()}
     files.write_together(content_of_path)

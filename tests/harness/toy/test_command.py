@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.pages import toy_page
+from harness.toy import toy_page
 from harness.toy.backprop import LEARNING_RATES, START, losses
 from tests.conftest import REPOSITORY
 
