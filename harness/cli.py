@@ -51,7 +51,7 @@ class _CommandGroup(click.Group):
             return command
         if cmd_name not in doors.names(Door.COMMANDS):
             # Names that Click suggests for a misspelt command.
-            self.commands = dict.fromkeys(self.list_commands(ctx))  # type: ignore[arg-type]
+            self.commands = dict.fromkeys(self.list_commands(ctx))  # type: ignore[assignment]
             return None
         try:
             command = doors.load(Door.COMMANDS, cmd_name, f"the command {cmd_name}")

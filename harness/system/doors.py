@@ -6,7 +6,7 @@ point states the extra with this library, as in ``onnx = harness.exports.onnx:FO
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -38,7 +38,7 @@ def _is_own(point: EntryPoint) -> bool:
     return point.module.partition(".")[0] == _ROOT
 
 
-def names(door: Door) -> Collection[str]:
+def names(door: Door) -> Set[str]:
     """Return the names of the entry points of a door."""
     return _entry_points(door).keys()
 

@@ -24,7 +24,7 @@ from harness.studies.events import RunEnded
 from harness.studies.log import read_state
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError
 from harness.training.executors.base import DataLocation, Limits
-from harness.training.executors.clusters import ClusterOptions
+from harness.training.executors.clusters import ClusterOptions, NodeInfo
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
@@ -107,7 +107,7 @@ def test_refusal_of_nodes_with_different_code_torch_or_processor(
 )
 def test_exception_on_every_node_ends_command_in_one_line(cause: Exception, kind: type[HarnessError]):
     exceptions = pytest.importorskip("ray.exceptions")
-    node = ray._Node(ray.NodeInfo("id", "host", 1), None, room=1)
+    node = ray._Node(NodeInfo("id", "host", 1), None, room=1)
     nodes = ray.Nodes(DataLocation("mnist-5k", None), Limits(), OPTIONS, nodes={"id": node})
     nodes.ray = Mock(exceptions=exceptions)
     nodes.ray.get.side_effect = exceptions.RayTaskError("_train", "traceback", cause)

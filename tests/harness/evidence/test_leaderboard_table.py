@@ -31,8 +31,8 @@ from harness.evidence.leaderboard_table import (
 )
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import Record
-from harness.publication.command import publish_evidence
 from harness.publication.consistency import faults
+from harness.publication.evidence import publish
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_network
 from harness.studies import config as study
@@ -310,8 +310,8 @@ def test_row_is_published_with_evidence_and_all_attempts(clone: Path, home: Work
     attempt = ledger.declare_attempt(home.ledger, failed.key, 0, 20)
     ledger.close(home.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1])
 
-    publish_evidence(home, verified.hash)
-    publish_evidence(home, verified.hash)
+    publish(home, verified.hash)
+    publish(home, verified.hash)
 
     published = Workspace(clone)
     assert {evidence.hash for evidence in record.read_all(published.records)} == {
@@ -334,7 +334,7 @@ def test_row_is_published_with_evidence_and_all_attempts(clone: Path, home: Work
 
     monkeypatch.setattr(files, "SHIPPED", home.root / "installed")
     with pytest.raises(UsageError):
-        publish_evidence(home, verified.hash)
+        publish(home, verified.hash)
 
 
 def test_declared_attempt_is_published_by_hash(clone: Path, workspace: Path):

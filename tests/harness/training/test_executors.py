@@ -28,7 +28,7 @@ from harness.spaces.notation import parse_network
 from harness.system.errors import DataError, DeviceError, StorageError
 from harness.training.executors import processes
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, WorkerEvent, run_all
-from harness.training.executors.clusters import ClusterOptions
+from harness.training.executors.clusters import ClusterOptions, NodeInfo
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
@@ -383,7 +383,7 @@ def test_error_that_refuses_all_nodes_of_a_cluster_ends_the_operation():
     exceptions = SimpleNamespace(RayError=RemoteError, OutOfMemoryError=MemoryError, WorkerCrashedError=OSError)
     library = SimpleNamespace(exceptions=exceptions, get=fail, cancel=Mock(), wait=lambda refs, **_: (refs[:1], []))
     executor = ray.Nodes(SOURCE, LIMITS, ClusterOptions(None, "cpu", "torch"), ray=library, last_look=math.inf)
-    first, second = (ray._Node(ray.NodeInfo(name, name, 1), None, SOURCE, room=1) for name in ("first", "second"))
+    first, second = (ray._Node(NodeInfo(name, name, 1), None, SOURCE, room=1) for name in ("first", "second"))
     executor.nodes = {"first": first, "second": second}
     executor.work = [ray._Work(JOB, 1, node, ref=node, since=math.inf) for node in (first, second)]
 
