@@ -27,7 +27,7 @@ from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, as_command, option_words, require
 from harness.system.files import check_writable, write_together
 from harness.system.machine import check_may_start
-from harness.system.option import converted, options_of
+from harness.system.option import converted
 from harness.system.terminal import say
 
 if TYPE_CHECKING:
@@ -392,11 +392,9 @@ def search(request: SearchRequest) -> Study:
     """
     from harness.interface.session import planned_search, run_search_with_progress
 
-    stated_names = request.changed()
-    origins = {name: "call" if name in stated_names else "default" for name in options_of(type(request))}
     check_may_start()
-    with planned_search(request, origins) as plan:
-        run_search_with_progress(plan, request, origins)
+    with planned_search(request) as plan:
+        run_search_with_progress(plan, request)
     return Study(plan.folder, plan.workspace)
 
 
