@@ -124,7 +124,6 @@ def table(
 
 
 def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
-    """Print the summary of a table, and ``folder`` if the table was just written there; return exit code 0."""
     from harness.bench.table import summary_text
 
     facts = table.summary()
@@ -136,7 +135,6 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
     from harness.studies.config import owned
@@ -280,7 +278,6 @@ def _folder_name(contests: Sequence[Contest]) -> str:
 
 
 def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
-    """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
     from harness.bench.bench_page import write_bench_page
     from harness.bench.replay import LiveContest
@@ -301,7 +298,6 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
-    """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.bench_page import write_ranks_page
     from harness.bench.comparison import ranks_of, ranks_text
     from harness.studies.config import owned
@@ -327,7 +323,6 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
-    """Raise UsageError if a request has no task, or an option without effect."""
     has_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
         raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
@@ -347,7 +342,6 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
 def _run_live(
     request: RunRequest, contest: LiveContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
-    """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
@@ -366,7 +360,6 @@ def _run_live(
 def _replay(
     request: RunRequest, contest: ReplayedContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
-    """Replay the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter

@@ -85,7 +85,6 @@ def report(
 
 
 def _study_folder(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study, by default of the latest study; raise UsageError if the name is of a network."""
     from harness.interface.lookup import may_be_known
     from harness.studies.names import find_study, studies, study_folder
 
@@ -98,7 +97,6 @@ def _study_folder(name: str | None, workspace: Workspace) -> Path:
 
 
 def _mirror(folder: Path, storage: str) -> None:
-    """Update the copy of a study in a database."""
     from harness.studies.config import owned
     from harness.studies.log import read_state
 

@@ -116,7 +116,6 @@ def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mappi
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
-    """Return the quantities of the network by name as formulas, with the numbers inserted, and as values."""
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += [
         "  " + "  ".join(f"{name} {numbers[name]:g}" for name in names)
@@ -139,7 +138,6 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 
 
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
-    """Return the table of learning rates, followed by remarks on unusual curves."""
     updates = len(curves[0].losses) - 1
     # Columns: after 1, 10, 100 ... updates and after all.
     columns = sorted({*(10**power for power in range(len(str(updates)))), updates})
