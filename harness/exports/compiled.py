@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.exports.c_library import Library, files_of, runner_of
+from harness.exports.c_library import Library, context_of, files_of, rendered
 from harness.system.errors import DeviceError, reason
 from harness.system.machine import compiler_words, run_program
 
@@ -29,7 +29,7 @@ def find_compiler() -> str | None:
 
 def write_files(library: Library, folder: Path) -> None:
     """Write the files of a library and ``test/run.c``, the program that runs the network on many images."""
-    for path, text in {**files_of(library), "test/run.c": runner_of(library)}.items():
+    for path, text in {**files_of(library), "test/run.c": rendered("run.c", context_of(library))}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.exports.c_library import Library, emulated_program
+from harness.exports.c_library import Library, context_of, rendered
 from harness.exports.compiled import write_files
 from harness.system.errors import DeviceError, HarnessError
 from harness.system.machine import run_program
@@ -116,6 +116,12 @@ class Emulation:
     stack_bytes: int
     work: int
     loop_ticks: int
+
+
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int) -> str:
+    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
+    images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
+    return rendered("emulated.c", context_of(library) | {"images": images, "passes": passes})
 
 
 def emulate(

@@ -88,7 +88,7 @@ class _PyTorch(Format):
         buffer = io.BytesIO()
         torch.save(net.state, buffer)
         context = _context(network, net)
-        texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
+        texts = {name: rendered(name, context) for name in ("model.py", "evaluate.py", "train.py")}
         contents = {path / name: text.encode() for name, text in texts.items()}
         contents[path / "weights.pt"] = buffer.getvalue()
         spec = network.images.dataset
