@@ -215,7 +215,7 @@ def validation_fold(job: Job, data: Dataset) -> int:
     for a fresh seed, so that a confirmation and the first run begin with different images. If all first runs validated
     on the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes,
     and for folds of groups, which differ so much that only runs on the same groups can be compared
-    (docs/decisions.md#30).
+    (docs/project/decisions.md#30).
     """
     number = job.seed_index
     if job.purpose is Purpose.CONFIRM:

@@ -1,4 +1,4 @@
-"""The package of docs/extending.md, installed: command, format, observer and cluster; broken packages."""
+"""The package of docs/use/extending.md, installed: command, format, observer and cluster; broken packages."""
 
 from __future__ import annotations
 
