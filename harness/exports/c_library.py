@@ -427,7 +427,7 @@ class _CStep:
         if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
             shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
         channels, rows, columns = shape
-        output_channels, output_rows, output_columns = (1, 1, 1)
+        output_channels = output_rows = output_columns = 1
         if self.target is not None:
             output_channels, output_rows, output_columns = self.target.shape
         filters, group_channels, kernel_rows, kernel_columns = form.shape

@@ -23,7 +23,7 @@ class ForeignProgram(DeviceError):
 
 
 def find_compiler() -> str | None:
-    """Return the command of the C compiler, CC or, without CC, the first installed compiler; None if not installed."""
+    """Return the command of the C compiler: CC, else the first installed compiler; None without a compiler."""
     return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 
@@ -35,16 +35,16 @@ def write_files(library: Library, folder: Path) -> None:
 
 
 def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile ``test/run.c`` of a library; return the program's path.
+    """Compile ``test/run.c`` in a folder from ``write_files``, and return the path of the program.
 
     Args:
-        folder: Folder with the files from ``write_files``.
+        folder: Folder of the files.
         name: Name of the library in C.
         command: Command of the compiler, from ``find_compiler``.
-        flags: Flags of the compiler in addition to the warnings, all of which are errors.
+        flags: Flags in addition to the warnings, all of which are errors.
 
     Raises:
-        DeviceError: The compiler cannot be run, does not build the program, or writes no program.
+        DeviceError: The compiler cannot be run, or builds no program.
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]

@@ -419,7 +419,9 @@ def with_field(key: str, value: str) -> Callable[[str], str]:
     return lambda text: json.dumps(json.loads(text) | {key: "VALUE"}).replace('"VALUE"', value)
 
 
-CHECK, EXPLAIN, SPACE = (["check", "{}"], ["explain", "@{}"], ["spaces", "check", "{}"])
+CHECK = ["check", "{}"]
+EXPLAIN = ["explain", "@{}"]
+SPACE = ["spaces", "check", "{}"]
 TRAIN = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@{}"]
 CHIP = ["explain", NETWORK, "--chip", "@{}"]
 CHIP_OF_SIZE = 'core = "avr"\nflash_bytes = {}\nram_bytes = 9\nclock_hz = 1\n'

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 import harness
+from harness.cli import run
 from harness.commands import export as command
-from harness.data import training_images
+from harness.data.training_images import ImageData
 from harness.interface.formats import format_names
 from harness.system import doors
 from harness.system.errors import DeviceError, UsageError
-from tests.factories import NETWORK, make_data
+from tests.factories import NETWORK
 
 GUEST = """
 from harness.interface.formats import Files, Format
@@ -35,17 +36,15 @@ NOTATION, ABSENT = Notation(), Absent()
 
 
 @pytest.fixture(autouse=True)
-def _guest(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install a package with two formats for the test, and 100 images in place of every data set."""
+def _guest(small_data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install a package with two formats for the test."""
     metadata = tmp_path / "guest-1.dist-info"
     metadata.mkdir()
     (tmp_path / "guest_formats.py").write_text(GUEST)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1\n")
     lines = "[harness.formats]\nnotation = guest_formats:NOTATION\nabsent = guest_formats:ABSENT\n"
     (metadata / "entry_points.txt").write_text(lines)
-    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(training_images, "load", lambda name, folder: make_data())
     doors._entry_points.cache_clear()
     yield
     doors._entry_points.cache_clear()
@@ -74,3 +73,29 @@ def test_missing_library_and_unknown_format_are_refused_before_training(monkeypa
         harness.export(NETWORK, recipe="@quick.toml", formats={"absent": "net"})
     with pytest.raises(UsageError, match=r"^--tflite: 'tflite' is not one of "):
         harness.export(NETWORK, recipe="@quick.toml", formats={"tflite": "net"})
+
+
+@pytest.mark.parametrize(
+    ("network", "setting", "option", "path", "code"),
+    [
+        ("conv3x3(4) swish gap linear(10)", 'precision = "int8"', "--onnx", "net", 4),
+        ("conv3x3(4) swish gap linear(10)", "epochs = 1", "--c", "net", 4),
+        (NETWORK, 'precision = "int8"', "--pytorch", "net", 4),
+        (NETWORK, 'initialisation = "dirac"', "--pytorch", "net", 4),
+        (NETWORK, "epochs = 1", "--pytorch", "full", 2),
+        (NETWORK, "epochs = 1", "--c", "full", 2),
+        (NETWORK, "epochs = 1", "--onnx", "full", 2),
+    ],
+)
+def test_unsupported_network_recipe_and_path_are_refused_before_training(
+    network: str, setting: str, option: str, path: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (workspace / "own.toml").write_text(f"batch_size = 16\n{setting}\n", encoding="utf-8")
+    (workspace / "full").mkdir()
+    (workspace / "full" / "notes.txt").write_text("mine")
+    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
+
+    assert run(["export", network, "--recipe", "@own.toml", option, path]) == code
+
+    assert not (workspace / "net").exists()
+    assert [file.name for file in (workspace / "full").iterdir()] == ["notes.txt"]
