@@ -152,7 +152,7 @@ def train(
     from harness.interface.lookup import network_argument
     from harness.training.recipe import check_network, named_recipe
 
-    task = datasets.task_of_option(dataset)
+    task = datasets.dataset_of_option(dataset).task
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     choice = named_recipe(recipe, epochs=epochs)

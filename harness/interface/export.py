@@ -50,9 +50,9 @@ def export_network(
     _check_options(chip, optimise, targets)
 
     workspace = files.workspace()
-    argument = network_argument(network, workspace, datasets.task_of_option(dataset))
+    argument = network_argument(network, workspace, datasets.dataset_of_option(dataset).task)
     seed = network_seed(argument, workspace, dataset=dataset, **selection)
-    task = datasets.task_of_option(seed.dataset)
+    task = datasets.dataset_of_option(seed.dataset).task
     recipe = seed.recipe.recipe
     for name, export_format in formats.items():
         require("export", export_format.libraries, f"--{name}")
@@ -96,7 +96,7 @@ def _fit_on(chip: Chip, seed: NetworkSeed, optimise: str | None, recipe: str | N
     Raises:
         ContentError: The network does not fit; the hint names sufficient chips and a search command.
     """
-    analysis = analyse(seed.argument.architecture, datasets.task_of_option(seed.dataset))
+    analysis = analyse(seed.argument.architecture, datasets.dataset_of_option(seed.dataset).task)
     analysis = replace(analysis, weight_bits=seed.recipe.recipe.weight_bits)
     fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
     if fit.lack:

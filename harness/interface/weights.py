@@ -166,7 +166,7 @@ def trained_network(
         match = record_files.match(result, recorded_run)
         return TrainedNetwork(seed, final_network(training), about, images, result, match, result.trained_epochs)
     weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
-    about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+    about = dict(weights.about) | {"weights_sha256": weights.sha256} | images.dataset.number_properties
     match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
     return TrainedNetwork(seed, network_of(weights, images.dataset.task), about, images, recorded_run, match)
 

@@ -348,7 +348,7 @@ def test_data_are_read_like_independent_programs_or_refused(
         assert code == 0, output.err
         assert (output.out + output.err).replace("\n", "").isprintable()
         assert (
-            all_images(own.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
+            all_images(own.Data.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
             == source.expected
         )
     assert not (workspace / "unpickled").exists()
@@ -408,6 +408,8 @@ def test_python_arguments_are_read_like_numpy_or_refused(name: str, workspace: P
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(10)"
 NESTED = "[" * 20_000 + "]" * 20_000
+TRAIN = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe"]
+CHIP = ["explain", NETWORK, "--chip"]
 
 
 def saved_certificate(folder: Path) -> str:
