@@ -418,7 +418,7 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
         original = record.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
         identical: bool | None = run.weights_sha256 == original.weights_sha256
-        if not identical and not result.same_bits_due(run.environment, original.environment):
+        if not identical and not run.environment.gives_bits_of(original.environment):
             identical = None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     return tuple(reruns)
@@ -427,11 +427,11 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
     """Return the kinds of machines that trained the seeds, each with the number of seeds.
 
-    Two machines are of the same kind if equal seeds must give equal bits on both (``same_bits_due``).
+    Two machines are of the same kind if equal seeds must give equal bits on both (``Environment.gives_bits_of``).
     """
     counts: dict[Environment, int] = {}
     for run in runs:
-        kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)
+        kind = next((each for each in counts if each.gives_bits_of(run.environment)), run.environment)
         counts[kind] = counts.get(kind, 0) + 1
     return [
         (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
