@@ -18,9 +18,10 @@ from harness.cli import cli, run
 from harness.evidence import ledger, record
 from harness.evidence.bounds import attempt_confidence, certifying_confidence, components
 from harness.evidence.consistency import faults
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier, read
+from harness.evidence.leaderboard_table import LeaderboardRow, read
 from harness.spaces.catalog import network_names
 from harness.spaces.network import MNIST, analyse
+from harness.studies.standing import Standing
 from harness.system.files import Workspace
 from tests.conftest import REPOSITORY
 
@@ -86,14 +87,14 @@ def cells(text: str, head: str) -> list[list[str]]:
 
 
 def smallest_by_target() -> list[LeaderboardRow]:
-    proven = [row for row in ROWS if row.tier in (Tier.CERTIFIED, Tier.VERIFIED)]
+    proven = [row for row in ROWS if row.tier in (Standing.CERTIFIED, Standing.VERIFIED)]
     targets = sorted({row.target_pct for row in proven})
     return [min((row for row in proven if row.target_pct == each), key=lambda row: row.parameters) for each in targets]
 
 
 def headline() -> tuple[LeaderboardRow, record.Record]:
     """Return the smallest certified row at 99.4 %, and the record of this row."""
-    certified = [row for row in ROWS if row.tier is Tier.CERTIFIED and row.target_pct == 99.4]
+    certified = [row for row in ROWS if row.tier is Standing.CERTIFIED and row.target_pct == 99.4]
     row = min(certified, key=lambda row: row.parameters)
     key = (row.hash, row.recipe_hash, row.target_pct)
     [evidence] = [each for each in all_records() if (each.hash, each.recipe_hash, each.target_pct) == key]

@@ -14,7 +14,7 @@ from harness.system import files
 from harness.system.terminal import Column, console, duration_text, say, show_table
 
 if TYPE_CHECKING:
-    from harness.studies.study_state import Standing, StudyState
+    from harness.studies.study_state import StudyState, StudyVerdict
 
 
 @click.command(short_help="List the studies, or remove some.")
@@ -51,7 +51,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     elif not states:
         say(f"no studies in {workspace.runs} yet")
     else:
-        groups: dict[str, list[tuple[StudyState, Standing]]] = {}
+        groups: dict[str, list[tuple[StudyState, StudyVerdict]]] = {}
         for study, standing in listed:
             name = study.folder.name
             groups.setdefault(group_of(name, study.config.dataset) or name, []).append((study, standing))
@@ -61,7 +61,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     return 0
 
 
-def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
+def _document(study: StudyState, standing: StudyVerdict) -> dict[str, Any]:
     """Return a study as JSON values; the network is None without a confirmed or chosen network."""
     network = standing.network
     config = study.config
@@ -71,7 +71,7 @@ def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
     return document | {"tier": standing.tier or None}
 
 
-def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
+def _row(name: str, listed: Sequence[tuple[StudyState, StudyVerdict]]) -> list[str]:
     """Return the cells of a study or of a group: sums of times and networks, and ranges of targets and parameters."""
     members = [study for study, _ in listed]
     sizes = [standing.network.parameters for _, standing in listed if standing.network is not None]

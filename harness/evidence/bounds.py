@@ -1,6 +1,6 @@
 """Statistical decisions: verdicts from seeds, confidence bounds over seeds and images, futility, error ratios.
 
-``judgement_of`` judges rows, searches and certificates alike. Its bound is Student's one-sided bound, limited by a
+``standing_of`` judges rows, searches and certificates alike. Its bound is Student's one-sided bound, limited by a
 Poisson bound (``lower_bound_pct``), and for grouped test images by a bound over groups (``over_groups_pct``).
 
 Seeds and images are crossed random effects, as every seed classifies every image once. The variance of the grand mean
@@ -15,7 +15,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from importlib.resources import files
 from itertools import chain
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from harness.data.datasets import Dataset, dataset, independent_cases
 from harness.evidence import ledger
 from harness.evidence.ledger import CONFIDENCE, Attempt, AttemptOutcome
 from harness.evidence.record import Record
+from harness.studies.standing import Standing
 from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, finite
@@ -46,22 +46,6 @@ _SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its reco
 # Largest difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred
 # seeds. Also the rounding allowed in sums of probabilities.
 TOLERANCE = 1e-6
-
-
-class Judgement(Enum):
-    """Verdict of seeds on a target.
-
-    Attributes:
-        OPEN: A declared seed has not been run, or there are too few seeds.
-        MISSED: A mean is below the target.
-        REACHED: The means reach the target, the bounds do not.
-        PROVEN: The bounds reach the target.
-    """
-
-    OPEN = auto()
-    MISSED = auto()
-    REACHED = auto()
-    PROVEN = auto()
 
 
 class Groups(NamedTuple):
@@ -117,7 +101,7 @@ def group_warning(data: Dataset) -> str:
     return f"{groups}{unequal} decide, not the number of images; {unseen}{limit}"
 
 
-def judgement_of(
+def standing_of(
     errors: Mapping[int, int],
     images: int,
     target_pct: float,
@@ -126,17 +110,17 @@ def judgement_of(
     confidence: float = VERIFIED_CONFIDENCE,
     fewest: int = VERIFIED_SEEDS,
     groups: Groups = _NO_GROUPS,
-) -> tuple[Judgement, float | None]:
+) -> tuple[Standing, float | None]:
     """Return the verdict on a target from two samples: all seeds, and the seeds that were declared first.
 
     The verdict is followed by the deciding bound: the lower of the bounds of both samples, per cent; None below two
     seeds or ``fewest_groups``.
 
-    PROVEN requires all bounds (``lower_bound_pct``, with groups ``over_groups_pct`` too) of both samples to reach the
-    target, REACHED both means. All declared seeds must have been run. The second sample is the first declaration or, if
-    that has fewer than ``fewest`` seeds, the first ``fewest`` seeds in the order of the declarations. Later
-    declarations cannot improve the verdict: if seeds were declared singly until the bound passes, 28 % of the networks
-    exactly at the target would pass a bound of 90 %.
+    VERIFIED requires all bounds (``lower_bound_pct``, with groups ``over_groups_pct`` too) of both samples to reach the
+    target, AT_TARGET both means; MEASURED if a declared seed has not been run or there are too few seeds. The second
+    sample is the first declaration or, if that has fewer than ``fewest`` seeds, the first ``fewest`` seeds in the order
+    of the declarations. Later declarations cannot improve the verdict: if seeds were declared singly until the bound
+    passes, 28 % of the networks exactly at the target would pass a bound of 90 %.
 
     Args:
         errors: Number of wrong test images by seed index.
@@ -152,13 +136,13 @@ def judgement_of(
     bound = finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
     is_any_missing = any(index not in errors for index in chain.from_iterable(declarations))
     if len(errors) < fewest or is_any_missing:
-        return Judgement.OPEN, bound
+        return Standing.MEASURED, bound
     for sample in samples:
         mean = 100 * (1 - statistics.mean([errors[index] for index in sample]) / images)
         if not statistics.reaches(mean, target_pct):
-            return Judgement.MISSED, bound
+            return Standing.MISSED, bound
     is_proven = bound is not None and statistics.reaches(bound, target_pct)
-    return Judgement.PROVEN if is_proven else Judgement.REACHED, bound
+    return Standing.VERIFIED if is_proven else Standing.AT_TARGET, bound
 
 
 def _bound_pct(
@@ -173,7 +157,7 @@ def _bound_pct(
 
 
 def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
-    """Return the samples of ``judgement_of``: all seeds, and the first declaration if two of its seeds were run."""
+    """Return the samples of ``standing_of``: all seeds, and the first declaration if two of its seeds were run."""
     declared_indices = set(chain.from_iterable(declarations))
     # Undeclared seeds were run before declarations existed, so these seeds come first.
     order = [[index for index in errors if index not in declared_indices], *declarations]

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
-from harness.evidence.bounds import Groups, Judgement
+from harness.evidence.bounds import Groups
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, MIN_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
 from harness.spaces.network import Task, analyse
@@ -23,8 +23,6 @@ from harness.system.files import Workspace, write_json
 from harness.system.terminal import counted
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
-
-_VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
 
 
 @strict_json
@@ -126,7 +124,7 @@ def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
     """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
-    judgement, bound = bounds.judgement_of(
+    standing, bound = bounds.standing_of(
         dict(enumerate(errors)),
         images,
         target_pct,
@@ -138,7 +136,7 @@ def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: fl
     return {
         "mean_pct": 100 * (1 - statistics.mean(errors) / images),
         "lower_bound_pct": 0.0 if bound is None else bound,
-        "verdict": _VERDICTS[judgement],
+        "verdict": "shown" if standing.is_proven else str(standing),
     }
 
 

@@ -18,9 +18,10 @@ from typing import NamedTuple
 from harness.data.datasets import dataset
 from harness.evidence import bounds, leaderboard_table, ledger
 from harness.evidence import record as record_files
-from harness.evidence.leaderboard_table import LeaderboardRow, Survey, Tier
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, RowKey, SeedRun
+from harness.studies.standing import Standing
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
@@ -322,7 +323,7 @@ def publish(workspace: Workspace, network: str) -> None:
                 if is_published and line not in shipped_lines:
                     files.append_line(target, line)
         rows = {row.key: row for row in leaderboard_table.collect(Workspace(files.SHIPPED))}
-        rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
+        rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Standing.SEARCHED}
         files.write_text(table, leaderboard_table.to_csv(leaderboard_table.ranked(list(rows.values()))))
 
 

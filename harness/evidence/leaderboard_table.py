@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from itertools import chain, groupby
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger
-from harness.evidence.bounds import VERIFIED_SEEDS, Judgement
+from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
 from harness.spaces.catalog import name_of
@@ -28,7 +27,8 @@ from harness.spaces.space import Metric, measured
 from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.events import Verified
 from harness.studies.log import read_state
-from harness.studies.study_state import Outcome, StudyState, judged, outcome_of
+from harness.studies.standing import Outcome, Standing
+from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
@@ -40,29 +40,10 @@ SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; measurements/claims_page.py writes the second file
 
 
-class Tier(StrEnum):
-    """Strength of the evidence for an accuracy, strongest first."""
-
-    CERTIFIED = "certified"
-    VERIFIED = "verified"
-    AT_TARGET = "at the target"
-    MEASURED = "measured"
-    SEARCHED = "searched"
-    CLAIMED = "claimed"
-
-
 # Largest number of reads of the records until the ledger does not change; each verification changes the ledger.
 _MAX_READS = 10
 _T = TypeVar("_T")
 _NO_LEDGER = Ledger()
-PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)  # tiers whose lower bound reaches the target
-_REACHED = (*PROVEN, Tier.AT_TARGET)
-_TIERS = {
-    Judgement.OPEN: Tier.MEASURED,
-    Judgement.MISSED: Tier.MEASURED,
-    Judgement.REACHED: Tier.AT_TARGET,
-    Judgement.PROVEN: Tier.VERIFIED,
-}
 
 
 @strict_json
@@ -78,7 +59,7 @@ class LeaderboardRow:
         recipe_hash: Empty for a claim, and for trainings with the recipe of the repository that makes the claim.
         lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
             tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
-            (``bounds.judgement_of``).
+            (``bounds.standing_of``).
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
@@ -92,7 +73,7 @@ class LeaderboardRow:
 
     rank: int = 0
     name: str = ""
-    tier: Tier
+    tier: Standing
     target_pct: float
     reached: bool
     parameters: int
@@ -136,11 +117,11 @@ class LeaderboardRow:
 
         A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
         """
-        if self.tier is Tier.SEARCHED:
+        if self.tier is Standing.SEARCHED:
             return f"{self.validation_accuracy_pct:.2f} v"
         if self.mean_test_accuracy_pct is None:  # of seeds that failed
             return ""
-        if self.tier is Tier.CLAIMED:
+        if self.tier is Standing.CLAIMED:
             return f"{self.mean_test_accuracy_pct:.2f} c"
         deviation = "" if self.std_test_accuracy_pct is None else f" ± {self.std_test_accuracy_pct:.3f}"
         return f"{self.mean_test_accuracy_pct:.3f}{deviation}"
@@ -155,17 +136,17 @@ class LeaderboardRow:
     @property
     def tier_words(self) -> str:
         """Limits of a proven tier, or the reason why a row at the target is not verified; else empty."""
-        if self.tier in PROVEN:
+        if self.tier.is_proven:
             return bounds.seeds_warning(self.seeds)
-        return f"not verified: {self.bound_words} is below the target" if self.tier is Tier.AT_TARGET else ""
+        return f"not verified: {self.bound_words} is below the target" if self.tier is Standing.AT_TARGET else ""
 
     @property
     def outcome(self) -> Outcome | None:
         """Verdict on the target; None for a row without seeds that were tested here."""
-        if self.tier in (Tier.SEARCHED, Tier.CLAIMED) or self.mean_test_accuracy_pct is None:
+        if self.tier in (Standing.SEARCHED, Standing.CLAIMED) or self.mean_test_accuracy_pct is None:
             return None
         is_at_target = statistics.reaches(self.mean_test_accuracy_pct, self.target_pct)
-        return outcome_of(self.tier) if is_at_target else Outcome.NOT_REACHED
+        return self.tier.outcome if is_at_target else Outcome.NOT_REACHED
 
     def arguments(self, command: str, *further: str) -> tuple[str, ...]:
         """Return the arguments of a command for the network of the row (``RowKey.arguments``)."""
@@ -174,7 +155,7 @@ class LeaderboardRow:
     @property
     def key(self) -> tuple[RowKey, bool]:
         """Identity of the row: the key of the record, and whether the row is a claim, which has no record."""
-        is_claim = self.tier is Tier.CLAIMED
+        is_claim = self.tier is Standing.CLAIMED
         return (RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version), is_claim)
 
 
@@ -228,7 +209,7 @@ class Rerun:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """Verdict on a network by its record.
 
     Attributes:
@@ -268,7 +249,7 @@ class Verdict:
     @property
     def outcome(self) -> Outcome:
         """Verdict on the target."""
-        return judged(self.event, self.row.target_pct)
+        return self.event.outcome(self.row.target_pct)
 
     @property
     def event(self) -> Verified:
@@ -278,11 +259,11 @@ class Verdict:
         return Verified(passed=passed, **{name: getattr(self.row, name) for name in fields})
 
 
-def verdict_of(record: Record, entries: Ledger) -> Verdict:
+def verdict_of(record: Record, entries: Ledger) -> Verification:
     """Return the verdict on the network of a record; ``entries`` is the whole ledger."""
     indices = {run.index for run in record.seeds}
     lacking = {*chain.from_iterable(entries.declared_indices(record.key, indices))} - indices
-    return Verdict(
+    return Verification(
         record=record,
         row=row_of_record(record, entries),
         runs=record.seeds,
@@ -292,7 +273,7 @@ def verdict_of(record: Record, entries: Ledger) -> Verdict:
     )
 
 
-def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verdict]:
+def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verification]:
     """Return the verdicts on the networks of a workspace by the key of the record, for the records with these keys.
 
     Damaged documents are left out and reported once.
@@ -307,11 +288,11 @@ def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     """Return the tier of a record, and the bound that decides the tier, with the confidence."""
     if not record.seeds or undeclared_seeds(record, entries):
-        return {"tier": Tier.MEASURED, "reached": False}
+        return {"tier": Standing.MEASURED, "reached": False}
     for attempt in entries.attempts:
         if attempt.key == record.key and bounds.is_certified(attempt, record):
             return {
-                "tier": Tier.CERTIFIED,
+                "tier": Standing.CERTIFIED,
                 "reached": True,
                 "confidence": bounds.attempt_confidence(attempt),
                 "lower_bound_pct": bounds.attempt_bound(attempt, record),
@@ -321,12 +302,15 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     images = record.seeds[0].test_size
     groups = bounds.groups_of(record)
     confidence = 1 - entries.look_alpha(record.key)
-    judgement, bound = bounds.judgement_of(
+    standing, bound = bounds.standing_of(
         errors, images, record.target_pct, indices, confidence=confidence, groups=groups
     )
-    tier = _TIERS[judgement]
-    stated_confidence = None if bound is None else confidence
-    return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
+    return {
+        "tier": Standing.MEASURED if standing is Standing.MISSED else standing,
+        "reached": standing is Standing.AT_TARGET or standing.is_proven,
+        "confidence": None if bound is None else confidence,
+        "lower_bound_pct": bound,
+    }
 
 
 def _undeclared_count(record: Record) -> int:
@@ -503,7 +487,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     environments = [] if first_result.environment is None else [first_result.environment]
     return LeaderboardRow(
         name=name_of(first_result.hash) or "",
-        tier=Tier.SEARCHED,
+        tier=Standing.SEARCHED,
         target_pct=target_pct,
         reached=False,
         validation_accuracy_pct=statistics.mean(validation_accuracies_pct(results)),
@@ -587,7 +571,7 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
             raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
         row = LeaderboardRow(
             name=claim.name,
-            tier=Tier.CLAIMED,
+            tier=Standing.CLAIMED,
             target_pct=claim.target_pct,
             reached=False,
             mean_test_accuracy_pct=claim.test_accuracy_pct,
@@ -604,7 +588,7 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
             runs = claim.measured
             figures = _columns_of_errors(runs.test_errors, runs.best_test_errors, runs.test_size, row.target_pct)
             note = f"seeds were not declared; {claim.source}"
-            rows.append(replace(row, tier=Tier.MEASURED, **figures, note=note))
+            rows.append(replace(row, tier=Standing.MEASURED, **figures, note=note))
     return rows
 
 
@@ -679,7 +663,7 @@ def shipped_table() -> Path:
 def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
     rows = []
     for row in read(path):
-        if row.tier is Tier.SEARCHED:
+        if row.tier is Standing.SEARCHED:
             try:
                 columns = _columns_of(row.architecture, task_or_mnist(row.dataset))
             except SearchSpaceError as error:
@@ -739,7 +723,7 @@ def _order(row: LeaderboardRow) -> tuple[Any, ...]:
         row.dataset,
         -row.target_pct,
         not row.reached,
-        list(Tier).index(row.tier),
+        list(Standing).index(row.tier),
         not is_at_target,
         row.parameters if is_at_target else 0,
         -accuracy,

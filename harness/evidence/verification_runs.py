@@ -1,8 +1,8 @@
 """Verification: fresh seeds of a network and a recipe on all training images; each reads the test set once.
 
 ``VerifyPlan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is
-run, trained, and added to the record at the end; ``Verdict`` is the result. A certification is declared in a commit,
-and the seeds depend on the id of this commit, so that no result can be known beforehand.
+run, trained, and added to the record at the end; ``Verification`` is the result. A certification is declared in a
+commit, and the seeds depend on the id of this commit, so that no result can be known beforehand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
-from harness.evidence.leaderboard_table import Rerun, Verdict, tested_before, verdict_of
+from harness.evidence.leaderboard_table import Rerun, Verification, tested_before, verdict_of
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.spaces.network import Architecture, analyse
@@ -220,10 +220,10 @@ def run_seeds(
     limits: Limits,
     on_event: Callable[[WorkerEvent], None],
     make_executor: ExecutorFactory = Processes,
-    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+    on_verdict: Callable[[Verification], None] = lambda verdict: None,
     on_begin: Callable[[int, Set[int]], None] = lambda count, recorded_indices: None,
     on_wait: Callable[[], None] = lambda: None,
-) -> Verdict:
+) -> Verification:
     """Run the seeds of a plan on the slots of an executor, and add the results to the record.
 
     Each seed enters the record as soon as the training ends, so an interrupted call does not repeat finished seeds.
@@ -379,12 +379,12 @@ def _weights_file(folder: Path, index: int) -> Path:
     return folder / f"seed-{index:04d}.safetensors"
 
 
-def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
+def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verification:
     """Return the verdict on the recorded seeds of a plan, without running any seed."""
     return _verdict_of(_SeedCollector(plan, workspace, _record_of(plan, workspace), {}))
 
 
-def _verdict_of(collector: _SeedCollector) -> Verdict:
+def _verdict_of(collector: _SeedCollector) -> Verification:
     """Return the verdict on the record of a collector; warns of equal weights tested on a different data set before."""
     record = collector.record
     recorded_runs = {run.index: run for run in record.seeds}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from harness.evidence.leaderboard_table import Verdict
+    from harness.evidence.leaderboard_table import Verification
     from harness.evidence.record import Record
     from harness.exports.pixels import RawInputNetwork
     from harness.searching.ending import Ending
@@ -377,7 +377,7 @@ class VerificationResult(TextResult):
         verdict: Record, leaderboard row and runs of the verification.
     """
 
-    verdict: Verdict
+    verdict: Verification
 
     @property
     def record(self) -> Record:
@@ -438,8 +438,8 @@ class VerificationResult(TextResult):
 
     def __str__(self) -> str:
         from harness.evidence.bounds import VERIFIED_SEEDS, attempt_confidence
-        from harness.evidence.leaderboard_table import Tier
         from harness.searching.ending import shortfall_of
+        from harness.studies.standing import Standing
 
         verdict = self.verdict
         row = verdict.row
@@ -456,7 +456,7 @@ class VerificationResult(TextResult):
             f"{verdict.outcome} ({row.tier}), target {row.target_pct:g} %: mean {row.mean_test_accuracy_pct:.3f} % "
             f"over all {counted(row.seeds, 'seed')} of the row"
         ]
-        if row.tier is not Tier.AT_TARGET:  # then ``tier_words`` states the bound
+        if row.tier is not Standing.AT_TARGET:  # then ``tier_words`` states the bound
             parts.append(row.bound_words)
         parts += [row.tier_words, f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"]
         lines.append("; ".join(filter(None, parts)))
@@ -587,11 +587,11 @@ class Study(TextResult):
 
     @property
     def tier(self) -> str:
-        """Tier of the answer: of the verification, ``confirmed`` or ``searched`` before a verification.
+        """Standing of the answer: of the verification, ``confirmed`` or ``searched`` before a verification.
 
         ``missed`` if the target is not reached; empty without a verdict.
         """
-        return self._ending.standing.tier
+        return str(self._ending.standing.tier)
 
     @property
     def nearest(self) -> Trial | None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.datasets import DATASETS, task_or_mnist
-from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey
 from harness.evidence.record import Record, kept_indices
 from harness.pages import charts
 from harness.pages.render import page
 from harness.spaces.catalog import network_names
 from harness.spaces.network import Analysis, analyse
 from harness.studies.candidate import allowed_errors
+from harness.studies.standing import Standing
 from harness.system import files
 from harness.system.errors import as_command
 from harness.system.files import Workspace
@@ -75,7 +76,7 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
             record = by_key.get(row.key)
             commands = list(_commands(row, record, workspace))
             entries.append(_entry(row, names[row.hash], record, commands))
-        proven_entries = [item for item in entries if item.row.tier in PROVEN]
+        proven_entries = [item for item in entries if item.row.tier.is_proven]
         smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
     name = groups[0].dataset if groups else ""
@@ -90,7 +91,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
     return _BoardEntry(
         row=row,
         name=name,
-        accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
+        accuracy_pct=row.validation_accuracy_pct if row.tier is Standing.SEARCHED else row.mean_test_accuracy_pct,
         analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
         allowed_errors=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,

@@ -17,7 +17,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
-from harness.evidence.leaderboard_table import Verdict, cost_of
+from harness.evidence.leaderboard_table import Verification, cost_of
 from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 from harness.searching.baselines import best_linear, linear_document, linear_lines, trials_beside_baselines
 from harness.searching.ending import Ending, ending, verification_advice
@@ -29,6 +29,7 @@ from harness.spaces.notation import parse_conditions
 from harness.spaces.space import Condition, Metric, draw, judge, size_text, uniform
 from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, miss_text, nearest_miss
 from harness.studies.events import Advised, EndReason, Postponed, Quoted, SessionEnded
+from harness.studies.standing import Standing
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import as_command
@@ -57,7 +58,7 @@ class SearchOutcome:
 
     plan: SearchPlan
     state: StudyState
-    verdict: Verdict | None
+    verdict: Verification | None
     stated_options: Mapping[str, tuple[str, ...]]
     nearest: NearestMiss | None = None
     waiting: Postponed | None = None
@@ -95,7 +96,7 @@ class SearchOutcome:
         }
 
     @property
-    def _own_verdict(self) -> Verdict | None:
+    def _own_verdict(self) -> Verification | None:
         """Verdict of the last verification, unless the study has a different, unverified network."""
         result = self.state.result
         if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
@@ -182,7 +183,7 @@ class SearchOutcome:
                 "parameters": candidate.proposal.parameters,
                 "network": str(candidate.proposal.architecture),
                 **dict(zip(self.plan.config.minimised, candidate.costs, strict=True)),
-                "tier": (verdict and verdict.tier) or "confirmed",
+                "tier": Standing.CONFIRMED if verdict is None else verdict.tier,
                 "mean_test_accuracy_pct": None if verdict is None else verdict.mean_test_accuracy_pct,
             }
             documents.append(document)
@@ -270,7 +271,7 @@ class SearchOutcome:
             changes["--limit"] = ",".join([*further_limits, f"{metric}<={most}"])
         return changes
 
-    def _after_a_miss(self, verdict: Verdict) -> Advised:
+    def _after_a_miss(self, verdict: Verification) -> Advised:
         """Return the advice after a verification that did not reach the target, or is open or unfinished."""
         advice = verification_advice(self.state, self.ending.standing, verdict)
         if advice is not None:
@@ -327,7 +328,7 @@ def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str
 
 
 def outcome_of(
-    plan: SearchPlan, search: Search, verdict: Verdict | None, stated_options: Mapping[str, tuple[str, ...]]
+    plan: SearchPlan, search: Search, verdict: Verification | None, stated_options: Mapping[str, tuple[str, ...]]
 ) -> SearchOutcome:
     """Return the outcome of a search that was not interrupted, and log the advice as an ``Advised`` event.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.evidence.leaderboard_table import Verdict, refresh
+from harness.evidence.leaderboard_table import Verification, refresh
 from harness.evidence.record import SearchSummary
 from harness.evidence.verification_runs import VerifyPlan, due_indices, recorded_verdict, run_seeds
 from harness.searching.loop import choose
@@ -23,7 +23,7 @@ def conclude(
     search: Search,
     on_event: Callable[[WorkerEvent], None] = lambda event: None,
     say: Callable[[str], None] = lambda line: None,
-) -> Verdict | None:
+) -> Verification | None:
     """Verify the winner of a study and rewrite the leaderboard.
 
     If the verification misses the target, verify a second candidate, chosen by ``loop.choose``, if its verification
@@ -63,7 +63,7 @@ def _verified(
     winner: WinnerChosen,
     on_event: Callable[[WorkerEvent], None],
     say: Callable[[str], None],
-) -> Verdict | None:
+) -> Verification | None:
     """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
     verification = _verification(plan, search, winner)
     recorded_result = recorded_verdict(verification, plan.workspace)

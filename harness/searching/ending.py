@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.leaderboard_table import Tier, Verdict, read_verdicts
+from harness.evidence.leaderboard_table import Verification, read_verdicts
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import RowKey
 from harness.spaces.space import size_text
 from harness.studies.config import StudyConfig
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
-from harness.studies.study_state import Outcome, Standing, StudyState
+from harness.studies.standing import Outcome, Standing
+from harness.studies.study_state import StudyState, StudyVerdict
 from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.files import Workspace
@@ -56,7 +57,7 @@ class Ending:
         export: Command that writes the network as code; empty without a record.
     """
 
-    standing: Standing
+    standing: StudyVerdict
     answer: str
     shortfall: str
     caveat: str
@@ -73,7 +74,7 @@ class Ending:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on further networks that missed the target; none if the network of the study missed it, too."""
-        return () if self.standing.tier == "missed" else tuple(sentence for _, sentence in self.missed)
+        return () if self.standing.tier is Standing.MISSED else tuple(sentence for _, sentence in self.missed)
 
     @property
     def verdict(self) -> str:
@@ -105,7 +106,7 @@ def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[End
     return [ending(state, key and verdicts.get(key)) for state, key in zip(states, keys, strict=True)]
 
 
-def ending(state: StudyState, verdict: Verdict | None = None, *, is_at_work: bool = False) -> Ending:
+def ending(state: StudyState, verdict: Verification | None = None, *, is_at_work: bool = False) -> Ending:
     """Return the end of a search.
 
     Args:
@@ -135,7 +136,7 @@ def _accuracy_text(mean_pct: float | None, seeds: int | None) -> str:
     return "no test accuracy" if mean_pct is None else f"mean test accuracy {mean_pct:.3f} %{over}"
 
 
-def _answer_text(state: StudyState, standing: Standing, verdict: Verdict | None) -> str:
+def _answer_text(state: StudyState, standing: StudyVerdict, verdict: Verification | None) -> str:
     network = standing.network
     config = state.config
     if network is None:
@@ -158,7 +159,7 @@ def _answer_text(state: StudyState, standing: Standing, verdict: Verdict | None)
     if network.validation_seeds:
         seeds = counted(network.validation_seeds, "fresh seed")
         text += f", {network.validation_accuracy_pct:.2f} % on validation images over {seeds}"
-    lacking = "not verified" if standing.tier == "confirmed" else "neither confirmed nor verified"
+    lacking = "not verified" if standing.tier is Standing.CONFIRMED else "neither confirmed nor verified"
     return f"{text}; {lacking}, hash {network.hash}"
 
 
@@ -177,7 +178,7 @@ def _unconfirmed_text(state: StudyState) -> str:
     return text if state.verdicts else f"{text}; the test set was not read"
 
 
-def shortfall_of(verdict: Verdict) -> str:
+def shortfall_of(verdict: Verification) -> str:
     """Return a sentence on the test errors of a network without a proof, and on the seeds that a verdict requires."""
     row = verdict.row
     if row.test_errors_mean is None:
@@ -187,7 +188,7 @@ def shortfall_of(verdict: Verdict) -> str:
     if verdict.lacks_declaration:
         return f"{text}; the ledger lacks the declaration of seeds of the row and must be restored, as from a backup"
     if verdict.lacks_seeds:
-        return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
+        return f"{text}; declared seeds have not been run, so the tier of the row is {Standing.MEASURED}"
     excess = row.test_errors_mean - allowed_errors
     if not statistics.reaches(row.mean_test_accuracy_pct or 0.0, row.target_pct):
         text = f"{text}, {excess:,.1f} more than the {allowed_errors:,.1f} allowed"
@@ -198,7 +199,7 @@ def shortfall_of(verdict: Verdict) -> str:
     return text
 
 
-def _missed(state: StudyState, standing: Standing) -> Iterator[tuple[Verified, str]]:
+def _missed(state: StudyState, standing: StudyVerdict) -> Iterator[tuple[Verified, str]]:
     network_trial = None if standing.network is None else standing.network.trial
     for trial, verdict in state.verdicts.items():
         candidate = state.candidates.get(trial)
@@ -234,7 +235,9 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
     return _REASONS.get(event.reason, event.reason)
 
 
-def _next_advice(state: StudyState, standing: Standing, verdict: Verdict | None, *, is_at_work: bool) -> Advised | None:
+def _next_advice(
+    state: StudyState, standing: StudyVerdict, verdict: Verification | None, *, is_at_work: bool
+) -> Advised | None:
     sessions = state.of_kind(SessionBegan)
     # Arguments of the last session; the first word of the command line is the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
@@ -251,7 +254,7 @@ def _next_advice(state: StudyState, standing: Standing, verdict: Verdict | None,
     return Advised(arguments=again, advice="continues the interrupted search")
 
 
-def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None:
+def _logged_advice(state: StudyState, verdict: Verification | None) -> Advised | None:
     """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
     entries = state.of_kind(Advised)
     if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
@@ -261,14 +264,14 @@ def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None
     return entries[-1].event
 
 
-def verification_advice(state: StudyState, standing: Standing, verdict: Verdict | None) -> Advised | None:
+def verification_advice(state: StudyState, standing: StudyVerdict, verdict: Verification | None) -> Advised | None:
     """Return the command for the verification or certification that the network of a study lacks; else None.
 
     No further seed replaces a declaration that the ledger lacks, so then the command names the seeds.
     """
     network = standing.network
     if verdict is None:
-        if network is None or standing.tier == "missed":
+        if network is None or standing.tier is Standing.MISSED:
             return None
         arguments = verify_arguments(state.config, network.hash, state.proposals[network.trial].epochs)
         effect = "trains the network on fresh seeds and reads the test set"
@@ -281,7 +284,7 @@ def verification_advice(state: StudyState, standing: Standing, verdict: Verdict 
         option = ("--certify",) if verdict.has_open_attempt else ("--seeds", "10")
         arguments = row.arguments("verify", *option)
         effect = "runs the seeds that a verdict requires"
-    elif row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+    elif row.reached and row.tier is not Standing.CERTIFIED and row.dataset == "mnist":
         arguments = row.arguments("verify", "--certify", "--declare-only")
         trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
         return Advised(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")

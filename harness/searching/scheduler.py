@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from harness.evidence.leaderboard_table import PROVEN
 from harness.searching.turn import Turn
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
 from harness.studies.config import StudyConfig, epochs_within
@@ -157,4 +156,4 @@ def next_to_confirm(
 
 def may_look(state: StudyState) -> bool:
     """Return whether a further network may be verified: while fewer than ``MAX_LOOKS`` are unproven."""
-    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < MAX_LOOKS
+    return len([verdict for verdict in state.verdicts.values() if not verdict.tier.is_proven]) < MAX_LOOKS

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from harness.spaces.space import Decision
+from harness.studies.standing import Outcome, Standing
+from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
 from harness.system.errors import ContentError, as_command
 from harness.training.recipe import recipe_document
@@ -219,10 +221,19 @@ class Verified(Event, word="verified"):
 
     hash: str = ""
     recipe_hash: str = ""
-    tier: str = ""
+    tier: Standing = Standing.CONFIRMED
     mean_test_accuracy_pct: float | None = None
     seeds: int | None = None
     passed: bool | None = None
+
+    def outcome(self, target_pct: float) -> Outcome:
+        """Return the verdict on a target; an open verification is probable from the target up."""
+        if self.passed is False:
+            return Outcome.NOT_REACHED
+        mean_pct = self.mean_test_accuracy_pct
+        if self.passed is None and (mean_pct is None or not statistics.reaches(mean_pct, target_pct)):
+            return Outcome.NOT_YET
+        return self.tier.outcome
 
 
 class Advised(Event, word="advised"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -29,7 +28,7 @@ from harness.studies.candidate import (
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event
-from harness.system import statistics
+from harness.studies.standing import Outcome, Standing
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
@@ -46,48 +45,19 @@ _STATE_OF_VERDICT = {True: NetworkState.MET, None: NetworkState.OPEN, False: Net
 _REPLACEMENT_SECONDS = 1.0
 
 
-class Outcome(StrEnum):
-    """Verdict on a target; pages, terminal and documents use no other words (docs/glossary.md, verdicts)."""
-
-    PROVED = "proved"
-    PROBABLE = "probable"
-    NOT_REACHED = "not reached"
-    NOT_YET = "not reached yet"  # a search or a verification is to be continued
-
-
-def outcome_of(tier: str) -> Outcome:
-    """Return the verdict of a tier of the leaderboard, or of the tiers ``confirmed`` and ``missed`` of a study."""
-    if tier in ("certified", "verified"):
-        return Outcome.PROVED
-    if tier in ("at the target", "measured", "confirmed"):
-        return Outcome.PROBABLE
-    return Outcome.NOT_REACHED if tier == "missed" else Outcome.NOT_YET
-
-
-def judged(verdict: events.Verified, target_pct: float) -> Outcome:
-    """Return the verdict of a verification on a target; an open verification is probable from the target up."""
-    if verdict.passed is False:
-        return Outcome.NOT_REACHED
-    mean_pct = verdict.mean_test_accuracy_pct
-    if verdict.passed is None and (mean_pct is None or not statistics.reaches(mean_pct, target_pct)):
-        return Outcome.NOT_YET
-    return outcome_of(verdict.tier or "confirmed")
-
-
-class Standing(NamedTuple):
+class StudyVerdict(NamedTuple):
     """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
 
     Attributes:
         outcome: The verdict.
-        tier: Tier of the network: the tier of the verification, ``confirmed`` before a verification, ``missed`` if the
-            target is not reached, ``searched`` for a chosen network that is neither confirmed nor verified; empty
-            without a verdict.
+        tier: Of the verification; before a verification CONFIRMED, or SEARCHED for a network that is not confirmed;
+            MISSED if the target is not reached; NONE without a verdict.
         network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
         verdict: Verification of the network; None without a verification.
     """
 
     outcome: Outcome
-    tier: str
+    tier: Standing
     network: events.WinnerChosen | None
     verdict: events.Verified | None
 
@@ -380,7 +350,7 @@ class StudyState:
             return events.WinnerChosen(**best.on_fresh_seeds)
         return next(iter(open_winners or winners), None)
 
-    def standing(self, later: events.Verified | None = None) -> Standing:
+    def standing(self, later: events.Verified | None = None) -> StudyVerdict:
         """Return the verdict on the study and its network.
 
         Args:
@@ -389,17 +359,17 @@ class StudyState:
         """
         network = self.result
         if network is None:
-            tier = "missed" if self.is_over else ""
-            return Standing(outcome_of(tier), tier, None, None)
+            tier = Standing.MISSED if self.is_over else Standing.NONE
+            return StudyVerdict(tier.outcome, tier, None, None)
         verdict = later or self.verdicts.get(network.trial)
         if verdict is None:
-            tier = "confirmed" if self.candidates[network.trial].is_confirmed else "searched"
-        else:
-            tier = "missed" if verdict.passed is False else verdict.tier or "confirmed"
-        outcome = outcome_of(tier) if verdict is None else judged(verdict, self.config.target_pct)
+            tier = Standing.CONFIRMED if self.candidates[network.trial].is_confirmed else Standing.SEARCHED
+            return StudyVerdict(tier.outcome, tier, network, None)
+        tier = Standing.MISSED if verdict.passed is False else verdict.tier
+        outcome = verdict.outcome(self.config.target_pct)
         if outcome is Outcome.NOT_REACHED and not self.is_over:
             outcome = Outcome.NOT_YET
-        return Standing(outcome, tier, network, verdict)
+        return StudyVerdict(outcome, tier, network, verdict)
 
     @property
     def front(self) -> list[Candidate]:

@@ -17,10 +17,10 @@ from scipy import stats
 
 from harness.data.datasets import DATASETS, independent_cases
 from harness.evidence import bounds, leaderboard_table, record
-from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
-from harness.evidence.leaderboard_table import Tier
+from harness.evidence.bounds import _Components, components, error_ratio_of, is_futile
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record
+from harness.studies.standing import Standing
 from harness.system import statistics
 from harness.system.statistics import lower_bound
 from measurements import false_answers
@@ -234,8 +234,8 @@ def test_bound_over_groups_uses_effective_number_of_groups(confidence: float, fe
     expected_pct = korn_graubard_bound_pct(0, 0, 6, 580, confidence) if fewest < 7 else -math.inf
     assert bound_pct == pytest.approx(expected_pct)
     small_groups = bounds.Groups([1_000, *[20] * 6], dict.fromkeys(range(6), [0] * 7))
-    judgement, _ = bounds.judgement_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
-    assert judgement is Judgement.REACHED
+    judgement, _ = bounds.standing_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
+    assert judgement is Standing.AT_TARGET
 
 
 def test_copies_count_as_effective_number_of_pictures():
@@ -264,7 +264,7 @@ def test_copies_in_groups_of_the_user_count_as_pictures(group_by: str, monkeypat
 
     groups_of_record = bounds.groups_of(make_record([0] * 6))
     errors = dict.fromkeys(range(6), 0)
-    _, bound_pct = bounds.judgement_of(errors, 10_000, 90.0, [range(6)], confidence=0.98, groups=groups_of_record)
+    _, bound_pct = bounds.standing_of(errors, 10_000, 90.0, [range(6)], confidence=0.98, groups=groups_of_record)
 
     assert bound_pct is not None
     assert bound_pct < 100 * 0.02 ** (1 / 50)  # of Clopper and Pearson for 50 pictures without an error
@@ -313,12 +313,12 @@ def test_errors_concentrated_in_one_group_do_not_prove_target():
     sizes = [90] * 7
     even_errors, concentrated_errors = [1] * 7, [7, 0, 0, 0, 0, 0, 0]
 
-    def judge(errors: list[int]) -> Judgement:
+    def judge(errors: list[int]) -> Standing:
         groups = bounds.Groups(sizes, dict.fromkeys(range(6), errors))
-        return bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)[0]
+        return bounds.standing_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)[0]
 
-    assert bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)])[0] is Judgement.PROVEN
-    assert (judge(even_errors), judge(concentrated_errors)) == (Judgement.PROVEN, Judgement.REACHED)
+    assert bounds.standing_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)])[0] is Standing.VERIFIED
+    assert (judge(even_errors), judge(concentrated_errors)) == (Standing.VERIFIED, Standing.AT_TARGET)
     assert bounds.over_groups_pct([[0]] * 6, [90], 0.98) == -math.inf
 
 
@@ -430,7 +430,7 @@ def test_attempt_on_groups_is_judged_by_current_bound_and_keeps_row(
     row = leaderboard_table.row_of_record(evidence, Ledger([attempt]))
 
     assert bounds.contradiction(attempt, evidence) is None
-    assert bounds.is_certified(attempt, evidence) == certified == (row.tier is Tier.CERTIFIED)
+    assert bounds.is_certified(attempt, evidence) == certified == (row.tier is Standing.CERTIFIED)
     assert ("attempt 1" in row.note) == (outcome is AttemptOutcome.CERTIFIED and not certified)
     if certified:
         # All errors lie in one of twenty equal groups: the bound of Korn and Graubard (1998) at 99.75 %.
@@ -468,27 +468,25 @@ def test_lower_bound_is_smaller_of_student_and_poisson_bounds(errors: list[int],
 @pytest.mark.parametrize(
     ("errors", "declared", "judgement"),
     [
-        ([50] * 6, [range(6)], Judgement.PROVEN),
-        ([50] * 6, [range(6), range(6, 8)], Judgement.OPEN),
-        ([50] * 4, [range(4)], Judgement.OPEN),
-        ([], [range(4)], Judgement.OPEN),
-        ([61] * 6, [range(6)], Judgement.MISSED),
-        ([60] * 6, [range(6)], Judgement.REACHED),
+        ([50] * 6, [range(6)], Standing.VERIFIED),
+        ([50] * 6, [range(6), range(6, 8)], Standing.MEASURED),
+        ([50] * 4, [range(4)], Standing.MEASURED),
+        ([], [range(4)], Standing.MEASURED),
+        ([61] * 6, [range(6)], Standing.MISSED),
+        ([60] * 6, [range(6)], Standing.AT_TARGET),
         # If seeds are declared singly, the first five decide.
-        ([66, 59, 58, 57, 60, 40, 40, 40, 40, 40], [[at] for at in range(10)], Judgement.REACHED),
+        ([66, 59, 58, 57, 60, 40, 40, 40, 40, 40], [[at] for at in range(10)], Standing.AT_TARGET),
         (
             [70, 59, 58, 57, 60, 40, 40, 40, 40, 40],
             [[0], range(1, 5), *([at] for at in range(5, 10))],
-            Judgement.MISSED,
+            Standing.MISSED,
         ),
         # Undeclared seeds were run before declarations existed, so these seeds come first.
-        ([61] * 5 + [20] * 5, [range(5, 10)], Judgement.MISSED),
+        ([61] * 5 + [20] * 5, [range(5, 10)], Standing.MISSED),
     ],
 )
-def test_judgement_follows_order_of_declarations(
-    errors: list[int], declared: list[Sequence[int]], judgement: Judgement
-):
-    assert bounds.judgement_of(dict(enumerate(errors)), 10_000, 99.4, declared)[0] is judgement
+def test_judgement_follows_order_of_declarations(errors: list[int], declared: list[Sequence[int]], judgement: Standing):
+    assert bounds.standing_of(dict(enumerate(errors)), 10_000, 99.4, declared)[0] is judgement
 
 
 @pytest.mark.parametrize(
@@ -587,9 +585,9 @@ def test_later_seeds_do_not_verify():
     for errors in random.poisson(55, (200, 10)).tolist():
         first = dict(enumerate(errors[:6]))
         all_seeds = dict(enumerate(errors))
-        judgement, _ = bounds.judgement_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
-        assert judgement is not Judgement.PROVEN or (
-            bounds.judgement_of(first, 10_000, 99.4, [range(6)])[0] is Judgement.PROVEN
+        judgement, _ = bounds.standing_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
+        assert judgement is not Standing.VERIFIED or (
+            bounds.standing_of(first, 10_000, 99.4, [range(6)])[0] is Standing.VERIFIED
         )
 
 

@@ -15,9 +15,10 @@ from harness.cli import run
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds, consistency, leaderboard_table, ledger, record
 from harness.evidence.consistency import faults
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier
+from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import RowKey
+from harness.studies.standing import Standing
 from harness.system import files, machine
 from harness.system.files import Workspace
 from tests.factories import make_record
@@ -33,7 +34,7 @@ def test_unchanged_evidence_has_no_faults(with_git: bool, store: Workspace, caps
     assert run(["leaderboard", "--check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"faults": [], "with_history": with_git}
     # The remaining tests of this file rely on these rows and files.
-    assert [row.tier for row in leaderboard_table.collect(store)] == [Tier.CERTIFIED, Tier.MEASURED]
+    assert [row.tier for row in leaderboard_table.collect(store)] == [Standing.CERTIFIED, Standing.MEASURED]
     assert len(list(store.records.glob("weights/*/*"))) == 26
 
 
@@ -227,7 +228,11 @@ FORGERIES = [
         "mean_test_accuracy_pct: 99.9 stated",
         with_rows(lambda rows: [replace(rows[0], mean_test_accuracy_pct=99.9), rows[1]]),
     ),
-    ("leaderboard", "tier: certified stated", with_rows(lambda rows: [rows[0], replace(rows[1], tier=Tier.CERTIFIED)])),
+    (
+        "leaderboard",
+        "tier: certified stated",
+        with_rows(lambda rows: [rows[0], replace(rows[1], tier=Standing.CERTIFIED)]),
+    ),
     ("leaderboard", "no row stated", with_rows(lambda rows: rows[:1])),
     ("leaderboard", "different order or number", with_rows(lambda rows: [*rows, rows[1]])),
     ("leaderboard", "different order or number ", with_rows(lambda rows: rows[::-1])),
@@ -264,7 +269,7 @@ def test_old_seeds_without_declaration_are_a_fault(store: Workspace):
 
     assert any("declaration of seeds 0, 1, 2, 3, 4, 5" in fault for fault in faults(store))
     rows = {row.target_pct: row.tier for row in leaderboard_table.survey(store).rows if row.hash == path.name[:12]}
-    assert rows[98.0] is Tier.MEASURED
+    assert rows[98.0] is Standing.MEASURED
 
 
 @pytest.mark.usefixtures("shipped", "undeclared_by_name")
@@ -326,7 +331,7 @@ def test_failed_attempt_stated_as_certified_is_not_ranked(store: Workspace):
     with_entry(is_end, lower_bound_pct=bound)(store)
 
     assert outcome is AttemptOutcome.FAILED
-    assert leaderboard_table.row_of_record(evidence, ledger.read(store.ledger)).tier is not Tier.CERTIFIED
+    assert leaderboard_table.row_of_record(evidence, ledger.read(store.ledger)).tier is not Standing.CERTIFIED
     assert [row.target_pct for row in leaderboard_table.survey(store).rows] == [99.0]
     before = store.leaderboard.read_bytes()
     assert run(["leaderboard", "--publish", NETWORK.hash]) == 4

@@ -18,12 +18,13 @@ from harness.data import own
 from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
-from harness.evidence.leaderboard_table import Tier, Verdict
+from harness.evidence.leaderboard_table import Verification
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verification_runs import declare_attempt, recorded_verdict
 from harness.spaces.notation import parse_network
 from harness.studies.config import owned
+from harness.studies.standing import Standing
 from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
@@ -310,13 +311,13 @@ def test_row_is_measured_while_a_declared_seed_is_missing(home: Workspace, seeds
     # Six seeds reach the target, but eight are declared. A verification of five recorded seeds changes nothing.
     partial_verdict = run_plan(home, make_plan(range(5)))
     [row] = leaderboard_table.collect(home)
-    assert (row.seeds, row.tier, row.reached) == (6, Tier.MEASURED, False)
-    assert (partial_verdict.row.tier, partial_verdict.passed) == (Tier.MEASURED, False)
+    assert (row.seeds, row.tier, row.reached) == (6, Standing.MEASURED, False)
+    assert (partial_verdict.row.tier, partial_verdict.passed) == (Standing.MEASURED, False)
     assert not recorded_verdict(make_plan(range(5)), home).passed
 
     verdict = run_plan(home, make_plan(range(8)))
     [row] = leaderboard_table.collect(home)
-    assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
+    assert (row.seeds, row.tier, verdict.passed) == (8, Standing.VERIFIED, True)
 
 
 def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
@@ -361,7 +362,7 @@ def test_bound_over_groups_decides_verdict(lacks_groups: bool, workspace: Path, 
     cases *= (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2
     expected_pct = 100 * (1 - beta.ppf(0.98, 4 / 70 * cases + 1, 66 / 70 * cases))
     assert verdict.row.lower_bound_pct == pytest.approx(expected_pct)
-    assert (verdict.row.tier, verdict.row.confidence) == (Tier.AT_TARGET, 0.98)
+    assert (verdict.row.tier, verdict.row.confidence) == (Standing.AT_TARGET, 0.98)
     assert "7 groups of test images" in verdict.row.note
 
 
@@ -420,7 +421,7 @@ def test_equal_weights_on_renamed_test_images_cause_no_warning(
 # Certifications --------------------------------------------------------------------------------------
 
 
-def certify(home: Workspace, count: int = 20, **changes: Any) -> Verdict:
+def certify(home: Workspace, count: int = 20, **changes: Any) -> Verification:
     """Declare, commit and run a certification; an open attempt continues as declared."""
     plan = make_plan(certify=True, **changes)
     declare_in_git(home, plan, count)
@@ -438,7 +439,7 @@ def test_bound_that_reaches_target_certifies(home: Workspace, seeds: Seeds):
     verdict = certify(home)
 
     assert verdict.passed
-    assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
+    assert (verdict.row.tier, verdict.row.reached) == (Standing.CERTIFIED, True)
     attempt = only_attempt(home)
     assert attempt.outcome is AttemptOutcome.CERTIFIED
     # Twenty seeds have 19 errors above the least number, 50. Garwood's bound is lower than Student's bound here.
@@ -453,7 +454,7 @@ def test_failed_certification_fails_although_row_is_verified(home: Workspace, se
 
     verdict = certify(home)
 
-    assert (verdict.row.tier, verdict.row.reached) == (Tier.VERIFIED, True)
+    assert (verdict.row.tier, verdict.row.reached) == (Standing.VERIFIED, True)
     assert not verdict.passed
     assert only_attempt(home).outcome is AttemptOutcome.FAILED
     assert [attempt.key for attempt in ledger.read(home.ledger).attempts].count(verdict.record.key) == 1
@@ -473,12 +474,12 @@ def test_due_indices_include_all_declared_seeds(home: Workspace, seeds: Seeds):
 
 def test_row_is_measured_while_certification_seeds_are_missing(home: Workspace, seeds: Seeds):
     verdict = run_plan(home, make_plan(range(6)))
-    assert verdict.row.tier is Tier.VERIFIED
+    assert verdict.row.tier is Standing.VERIFIED
 
     declare_attempt(make_plan(), home, 20)
 
     row = leaderboard_table.row_of_record(verdict.record, ledger.read(home.ledger))
-    assert (row.tier, row.reached) == (Tier.MEASURED, False)
+    assert (row.tier, row.reached) == (Standing.MEASURED, False)
 
 
 def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(home: Workspace, seeds: Seeds):
@@ -570,6 +571,6 @@ def test_seeds_in_flight_do_not_revive_futile_attempt(home: Workspace, seeds: Se
 
     assert len(verdict.record.seeds) == 16
     assert (verdict.passed, only_attempt(home).outcome) == (False, AttemptOutcome.FUTILE)
-    assert verdict.row.tier is Tier.VERIFIED
+    assert verdict.row.tier is Standing.VERIFIED
     lines = home.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]

@@ -14,7 +14,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.leaderboard_table import Verdict, row_of_record
+from harness.evidence.leaderboard_table import Verification, row_of_record
 from harness.evidence.record import Record
 from harness.interface.results import Study
 from harness.pages import charts
@@ -191,7 +191,7 @@ def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: T
 # A second verification after a miss -------------------------------------------------------------------------
 
 
-def check_second_verification(verdict: Verdict | None, seeds: Seeds) -> Verdict:
+def check_second_verification(verdict: Verification | None, seeds: Seeds) -> Verification:
     """Check that ``LARGER`` reached the target after the miss of ``WINNER``."""
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
@@ -492,8 +492,8 @@ def test_outcome_with_answer_states_when_and_why_search_stopped(make_outcome: Ca
 ROW = ("--recipe", "fast", "--dataset", "mnist", "--target", "99.4")
 
 
-def verdict_of(record: Record, **changes: Any) -> Verdict:
-    return replace(Verdict(record, row_of_record(record), record.seeds), **changes)
+def verdict_of(record: Record, **changes: Any) -> Verification:
+    return replace(Verification(record, row_of_record(record), record.seeds), **changes)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from harness.studies import mirror
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, RungReached, Verified
+from harness.studies.standing import Standing
 from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
@@ -549,7 +550,7 @@ def test_second_verification_selects_smallest_network_with_high_chance(trainer: 
     first = loop.choose(search)
     assert first is not None
     assert first.trial == 0
-    search.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
+    search.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier=Standing.MEASURED, passed=False))
 
     second = loop.choose(search)
 
@@ -596,7 +597,7 @@ def test_missed_network_is_no_incumbent_and_verifications_end_after_two(misses: 
         assert winner is not None
         assert winner.trial == trial
         searches.apply(
-            search, Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False)
+            search, Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier=Standing.MEASURED, passed=False)
         )
 
     candidate = loop.choose(search)

@@ -32,7 +32,8 @@ from harness.spaces.notation import parse_network
 from harness.studies.config import open_study, owned
 from harness.studies.log import read_state
 from harness.studies.mirror import write_database
-from harness.studies.study_state import Outcome, StudyState
+from harness.studies.standing import Outcome
+from harness.studies.study_state import StudyState
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose

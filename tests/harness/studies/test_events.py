@@ -32,6 +32,7 @@ from harness.studies.events import (
     line,
     read_line,
 )
+from harness.studies.standing import Standing
 from harness.training.result import Status
 from tests.factories import make_result
 
@@ -58,7 +59,7 @@ EVENTS: list[Event] = [
     FailedConfirmation(**NETWORK, validation_accuracy_pct=99.2, validation_seeds=2),
     WinnerChosen(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2),
     Postponed(hash="ab", parameters=5, seconds=48.5),
-    Verified(hash="ab", recipe_hash="cd", tier="verified", mean_test_accuracy_pct=99.45, seeds=6, passed=True),
+    Verified(hash="ab", recipe_hash="cd", tier=Standing.VERIFIED, mean_test_accuracy_pct=99.45, seeds=6, passed=True),
     Advised(arguments=("search", "--time", "2m"), advice="resumes the study"),
     Quoted(parameters=(300, 512, None), chance=0.9, seconds=(20.0, 60.5, 240.0), accuracy_pct=(97.0, 98.5, 99.0)),
 ]
