@@ -192,7 +192,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = read_network(name, workspace, datasets.task_of_option(dataset)).architecture.hash
+        network_hash = read_network(name, workspace, datasets.dataset_of_option(dataset).task).architecture.hash
     consistency.publish(workspace, network_hash)
 
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from harness.data.datasets import Dataset, dataset_of, pixel_properties
+from harness.data.datasets import Dataset, dataset_of
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_notation
 from harness.spaces.space_errors import NotationError, SearchSpaceError
@@ -463,7 +463,7 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
         "seed": str(run.seed),
         "parameters": str(record.parameters),
         "weights_sha256": weights.sha256,
-        **pixel_properties(dataset_of(record.dataset, path)),
+        **dataset_of(record.dataset, path).pixel_properties,
     }
     properties = {**dict.fromkeys(expected_facts, None), **weights.about, "weights": weights.sha256}
     with suppress(NotationError):

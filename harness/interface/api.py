@@ -156,7 +156,7 @@ def train(
     from harness.interface.lookup import network_argument
     from harness.training.recipe import check_network, named_recipe
 
-    task = datasets.task_of_option(dataset)
+    task = datasets.dataset_of_option(dataset).task
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     choice = named_recipe(recipe, epochs=epochs)
@@ -263,7 +263,7 @@ def export(
     from harness.interface.weights import seed_of_network, weights_of
 
     workspace = files.workspace()
-    argument = network_argument(network, workspace, datasets.task_of_option(dataset))
+    argument = network_argument(network, workspace, datasets.dataset_of_option(dataset).task)
     source = seed_of_network(
         argument, workspace, seed=seed, dataset=dataset, recipe=recipe, epochs=epochs, retrain=retrain
     )
@@ -275,7 +275,7 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
-        FORMATS[name].check(source.architecture, datasets.task_of_option(source.dataset), source.recipe.recipe)
+        FORMATS[name].check(source.architecture, datasets.dataset_of_option(source.dataset).task, source.recipe.recipe)
     fit = None if chip is None else _fit_on(cast(Chip, chip), source, optimise, recipe)
     variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
     images = load(source.dataset, Path(data) if data else None)
@@ -297,7 +297,7 @@ def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str
     Raises:
         ContentError: The network does not fit; the hint names sufficient chips and a search command.
     """
-    analysis = analyse(source.architecture, datasets.task_of_option(source.dataset))
+    analysis = analyse(source.architecture, datasets.dataset_of_option(source.dataset).task)
     analysis = replace(analysis, weight_bits=source.recipe.recipe.weight_bits)
     fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
     if fit.lack:

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from harness.data.datasets import AUTO, task_of_option
+from harness.data.datasets import AUTO, dataset_of_option
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.record import Record, read_all, report_damage
@@ -407,7 +407,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     Raises:
         ContentError: No record fits, or records with different recipes or data sets fit.
     """
-    argument = network_argument(network, workspace, task_of_option(dataset))
+    argument = network_argument(network, workspace, dataset_of_option(dataset).task)
     network_hash = argument.architecture.hash
     if isinstance(network, Study | Trial):
         [row] = argument.rows

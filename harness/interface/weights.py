@@ -136,7 +136,7 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
         run: Result | SeedRun = recorded_run
         model = network_of(weights, images.dataset.task)
-        about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+        about = dict(weights.about) | {"weights_sha256": weights.sha256} | images.dataset.number_properties
         match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
         epochs = None
     else:

@@ -98,12 +98,6 @@ class MissingSubject(ContentError):
     """The data set of a record or a study is missing or damaged; other records and studies remain usable."""
 
 
-class DamagedFacts(ContentError):
-    """The stored facts of a data set were changed."""
-
-    exit_code, kind = 5, "data"
-
-
 class DataError(HarnessError):
     """A data file is missing, damaged or cannot be fetched."""
 

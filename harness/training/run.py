@@ -23,7 +23,7 @@ import torch
 from safetensors.numpy import save
 from torch import nn
 
-from harness.data.datasets import Dataset, number_properties, pixel_properties
+from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.spaces.network import Architecture, analyse
@@ -425,8 +425,8 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
         "recipe_hash": result.recipe_hash,
         "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
         "dataset": result.dataset,
-        **pixel_properties(dataset),
-        **number_properties(dataset),
+        **dataset.pixel_properties,
+        **dataset.number_properties,
         "seed_index": str(result.seed_index),
         "seed": str(result.seed),
         "weights_sha256": result.weights_sha256 or "",

@@ -357,7 +357,7 @@ def test_data_are_read_like_independent_programs_or_refused(
         assert code == 0, output.err
         assert (output.out + output.err).replace("\n", "").isprintable()
         assert (
-            all_images(own.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
+            all_images(own.Data.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
             == source.expected
         )
     assert not (workspace / "unpickled").exists()

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from harness.data import other_images
 from harness.data.datasets import DATASETS
-from harness.data.other_images import labelled_images, own_images
+from harness.data.other_images import labelled_images, pictures_at
 from harness.data.training_images import import_torchvision
 from harness.system.errors import DataError, UsageError
 from tests.factories import idx
@@ -136,9 +136,9 @@ def test_incomplete_or_ambiguous_folder_and_unknown_name_are_rejected(tmp_path: 
             labelled_images(unknown, MNIST, None)
 
 
-def own_picture(path: Path) -> other_images._OwnImage:
+def own_picture(path: Path) -> other_images._Picture:
     """Return the only picture of a path."""
-    [[picture], _] = own_images(path, DATASETS["mnist"])
+    [[picture], _] = pictures_at(path, DATASETS["mnist"])
     return dataclasses.replace(picture, pixels=picture.pixels[0])
 
 
@@ -209,7 +209,7 @@ def test_pictures_for_other_known_data_sets_are_kept_or_refused(name: str, tmp_p
     grey[3:27, 2:20] = np.random.default_rng(0).integers(1, 256, (24, 18))  # off the centre
     coloured = np.dstack([grey, grey, grey // 2])
     for form in (grey, np.dstack([grey] * 3)):
-        [[picture], _] = own_images(save(tmp_path / "a.png", form), spec)
+        [[picture], _] = pictures_at(save(tmp_path / "a.png", form), spec)
         assert np.array_equal(picture.pixels[0], grey)
         assert picture.conversions == ""
     for image in (
@@ -220,7 +220,7 @@ def test_pictures_for_other_known_data_sets_are_kept_or_refused(name: str, tmp_p
         grey.astype(np.uint16) * 257,
     ):
         with pytest.raises(DataError, match=f"{name} were prepared"):
-            own_images(save(tmp_path / "a.png", image), spec)
+            pictures_at(save(tmp_path / "a.png", image), spec)
 
 
 def test_rotated_photograph_is_set_upright(tmp_path: Path):
@@ -263,17 +263,17 @@ def test_folder_gives_pictures_by_name_and_reports_unreadable_files(tmp_path: Pa
     (tmp_path / "notes.txt").write_text("which digit is which")
     (tmp_path / "torn.png").write_bytes(b"no picture")
 
-    pictures, faults = own_images(tmp_path, DATASETS["mnist"])
+    pictures, faults = pictures_at(tmp_path, DATASETS["mnist"])
 
     assert [picture.path.name for picture in pictures] == ["a.png", "b.PNG", "c.bmp"]
     assert [name in fault.message for name, fault in zip(("torn.png", "notes.txt"), faults, strict=True)] == [True] * 2
     for picture in pictures:
         picture.path.unlink()
     with pytest.raises(DataError):
-        own_images(tmp_path, DATASETS["mnist"])
+        pictures_at(tmp_path, DATASETS["mnist"])
     (tmp_path / "torn.png").unlink()
     with pytest.raises(UsageError) as refusal:
-        own_images(tmp_path, DATASETS["mnist"])
+        pictures_at(tmp_path, DATASETS["mnist"])
     assert "--on" in refusal.value.one_line
     with pytest.raises(UsageError):
-        own_images(tmp_path / "none", DATASETS["mnist"])
+        pictures_at(tmp_path / "none", DATASETS["mnist"])
