@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
+from harness.data.groups import GroupErrors
 from harness.evidence import bounds, ledger
-from harness.evidence.bounds import Groups
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, MIN_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
 from harness.spaces.network import Task, analyse
@@ -69,6 +69,11 @@ class Certificate:
     group_errors: tuple[tuple[int, ...], ...] = ()
     test_pictures: float = 0.0
 
+    @property
+    def groups(self) -> GroupErrors:
+        """Errors by group of the test images."""
+        return GroupErrors(self.group_sizes, dict(enumerate(self.group_errors)), self.test_pictures)
+
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
         write_json(Path(path), document_of(self))
@@ -92,8 +97,8 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
     runs = [run for run in record.seeds if run.index in declaration.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
-    sizes, group_errors, pictures = _groups_of(record, declaration)
-    groups = Groups(sizes, dict(enumerate(group_errors)), pictures)
+    groups = record.group_errors
+    rows = _rows_of(groups, declaration)
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -109,20 +114,27 @@ def certificate_of(record: Record, declaration: Declaration) -> Certificate:
         test_errors=errors,
         alpha=declaration.alpha,
         declared_utc=declaration.declared_utc,
-        group_sizes=sizes,
-        group_errors=group_errors,
-        test_pictures=pictures,
-        **_computed(errors, data.test_size, record.target_pct, declaration.alpha, groups),
+        group_sizes=tuple(groups.sizes),
+        group_errors=rows,
+        test_pictures=groups.pictures,
+        **_computed(
+            errors,
+            data.test_size,
+            record.target_pct,
+            declaration.alpha,
+            groups._replace(errors=dict(enumerate(rows))),
+        ),
     )
 
 
-def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float]:
-    sizes, errors, pictures = bounds.groups_of(record)
-    declared_errors = tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
-    return tuple(sizes), declared_errors, pictures
+def _rows_of(groups: GroupErrors, declaration: Declaration) -> tuple[tuple[int, ...], ...]:
+    """Return the errors by group of the seeds of a declaration that are recorded."""
+    return tuple(tuple(groups.errors[index]) for index in declaration.indices if index in groups.errors)
 
 
-def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
+def _computed(
+    errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: GroupErrors
+) -> dict[str, Any]:
     """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
     standing, bound = bounds.standing_of(
         dict(enumerate(errors)),
@@ -140,7 +152,7 @@ def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: fl
     }
 
 
-def check(path: Path) -> Certificate:
+def recomputed(path: Path) -> Certificate:
     """Read a certificate and recompute the stated values; nothing is trained, and no data set is needed.
 
     Raises:
@@ -187,7 +199,7 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
         f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": has_valid_sizes,
         f"test_pictures: {pictures:g} stated, at most {images} required": 0 <= pictures <= images,
-        "group_errors: not the test errors of each seed by group": _are_errors_by_group(certificate),
+        "group_errors: not the test errors of each seed by group": certificate.groups.sum_to(errors),
     }
 
 
@@ -199,34 +211,25 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
     """
     network = certificate.architecture
     seed_key = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
-    group_errors = dict(enumerate(certificate.group_errors))
-    groups = Groups(certificate.group_sizes, group_errors, certificate.test_pictures)
-    errors = certificate.test_errors
     return {
         "hash": network.hash,
         "parameters": analyse(network, Task(certificate.input_shape, certificate.classes)).parameters,
         "seeds": tuple(derive_seed(*seed_key, index) for index in certificate.indices),
-        **_computed(errors, certificate.test_size, certificate.target_pct, certificate.alpha, groups),
+        **_computed(
+            certificate.test_errors,
+            certificate.test_size,
+            certificate.target_pct,
+            certificate.alpha,
+            certificate.groups,
+        ),
     }
-
-
-def _are_errors_by_group(certificate: Certificate) -> bool:
-    group_errors = certificate.group_errors
-    sizes = certificate.group_sizes
-    if not sizes:
-        return not group_errors
-    is_possible = all(
-        len(row) == len(sizes) and all(0 <= wrong <= size for wrong, size in zip(row, sizes, strict=True))
-        for row in group_errors
-    )
-    return is_possible and tuple(map(sum, group_errors)) == certificate.test_errors
 
 
 def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
     """Return whether the ledger of a workspace contains the declaration of a certificate.
 
     Args:
-        certificate: A certificate that ``check`` accepts.
+        certificate: A certificate that ``recomputed`` accepts.
         path: File of the certificate, for messages.
         workspace: Workspace of the ledger and the records.
 
@@ -254,10 +257,11 @@ def _contradiction(certificate: Certificate, entry: Declaration, workspace: Work
             values["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in entry.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                values["group_sizes"], group_errors, values["test_pictures"] = _groups_of(record, entry)
-                # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
-                if dataset(record.dataset).test_groups or not values["group_sizes"]:
-                    values["group_errors"] = group_errors
+                groups = record.group_errors
+                values |= {"group_sizes": tuple(groups.sizes), "test_pictures": groups.pictures}
+                # Without the group of each image, earlier versions assumed other groups (``Record.group_errors``).
+                if dataset(record.dataset).test_groups or not groups.sizes:
+                    values["group_errors"] = _rows_of(groups, entry)
     for name, value in values.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.

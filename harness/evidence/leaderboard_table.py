@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from itertools import chain, groupby
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger
 from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
+from harness.evidence.ledger import Attempt, AttemptResult, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
 from harness.spaces.catalog import name_of
 from harness.spaces.network import Architecture, Task, analyse
@@ -156,7 +156,7 @@ class LeaderboardRow:
     def key(self) -> tuple[RowKey, bool]:
         """Identity of the row: the key of the record, and whether the row is a claim, which has no record."""
         is_claim = self.tier is Standing.CLAIMED
-        return (RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version), is_claim)
+        return (RowKey.of(self), is_claim)
 
 
 def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
@@ -174,6 +174,29 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
 def cost_of(row: LeaderboardRow, minimise: Metric, weight_bits: int) -> int:
     """Return the value of the metric ``minimise`` for the network of a row with ``weight_bits`` bits per weight."""
     return measured(analyse(row.architecture, dataset(row.dataset).task, weight_bits=weight_bits), minimise)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All records of a workspace, shipped records included, with the ledger of the time of the records."""
+
+    workspace: Workspace
+    records: tuple[Record, ...]
+    entries: Ledger
+
+    def record(self, key: RowKey) -> Record | None:
+        """Return the record of a row; None if there is none."""
+        return next((record for record in self.records if record.key == key), None)
+
+    @cached_property
+    def indices(self) -> dict[RowKey, set[int]]:
+        """Seed indices that were run or declared, by row."""
+        indices = defaultdict[RowKey, set[int]](set)
+        for record in self.records:
+            indices[record.key].update(run.index for run in record.seeds)
+        for entry in self.entries.seed_declarations:
+            indices[entry.key].update(entry.indices)
+        return indices
 
 
 class Survey(NamedTuple):
@@ -243,7 +266,7 @@ class Verification:
     def passed(self) -> bool:
         """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:
-            return self.attempt.outcome is AttemptOutcome.CERTIFIED
+            return self.attempt.outcome is AttemptResult.CERTIFIED
         return self.row.reached and not self.is_contradicted
 
     @property
@@ -278,11 +301,10 @@ def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[
 
     Damaged documents are left out and reported once.
     """
-    damage: list[ContentError] = []
-    records, entries = _records_and_ledger(workspace, damage)
-    report_damage(damage)
-    valid_records = [item for item in records if item.key in keys and _ledger_fault(item, entries.attempts) is None]
-    return {item.key: verdict_of(item, entries) for item in valid_records}
+    evidence = read_evidence(workspace)
+    attempts = evidence.entries.attempts
+    valid_records = [item for item in evidence.records if item.key in keys and _ledger_fault(item, attempts) is None]
+    return {item.key: verdict_of(item, evidence.entries) for item in valid_records}
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
@@ -290,17 +312,17 @@ def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     if not record.seeds or undeclared_seeds(record, entries):
         return {"tier": Standing.MEASURED, "reached": False}
     for attempt in entries.attempts:
-        if attempt.key == record.key and bounds.is_certified(attempt, record):
+        if attempt.key == record.key and attempt.is_certified(record):
             return {
                 "tier": Standing.CERTIFIED,
                 "reached": True,
-                "confidence": bounds.attempt_confidence(attempt),
-                "lower_bound_pct": bounds.attempt_bound(attempt, record),
+                "confidence": attempt.confidence,
+                "lower_bound_pct": attempt.bound_pct(record),
             }
     errors = {run.index: run.test_errors for run in record.seeds}
     indices = entries.declared_indices(record.key, errors)
     images = record.seeds[0].test_size
-    groups = bounds.groups_of(record)
+    groups = record.group_errors
     confidence = 1 - entries.look_alpha(record.key)
     standing, bound = bounds.standing_of(
         errors, images, record.target_pct, indices, confidence=confidence, groups=groups
@@ -408,9 +430,9 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
     if warning := bounds.group_warning(dataset(record.dataset)):
         yield warning
     for attempt in entries.attempts:
-        if attempt.key == record.key and attempt.outcome is AttemptOutcome.CERTIFIED:
-            outcome, bound = bounds.ending(attempt, record)
-            if outcome is AttemptOutcome.FAILED:
+        if attempt.key == record.key and attempt.outcome is AttemptResult.CERTIFIED:
+            outcome, bound = attempt.result(record)
+            if outcome is AttemptResult.FAILED:
                 text = "none" if bound is None else f"{bound:.3f} %"
                 yield f"attempt {attempt.number} was certified by an earlier bound over groups; the bound now is {text}"
     subject = (record.hash, record.recipe_hash, record.dataset, record.protocol_version)
@@ -614,10 +636,11 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
             return _rows_of_study(known_study)
         return _folded_rows(folder, *(files.file_state(folder / name) for name in ("config.json", "log.jsonl")))
 
-    documents, entries = _records_and_ledger(workspace, damage)
+    evidence = read_evidence(workspace, damage)
+    entries = evidence.entries
     records = []
     rows = []
-    for item in documents:
+    for item in evidence.records:
         if (fault := _ledger_fault(item, entries.attempts)) is not None:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             continue
@@ -638,8 +661,8 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     return Survey(tuple(records), ranking, tuple(damage), entries)
 
 
-def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tuple[list[Record], Ledger]:
-    """Return all records, and the ledger of the time of the records; replace ``damage`` by the faults of both.
+def read_evidence(workspace: Workspace, damage: list[ContentError] | None = None) -> Evidence:
+    """Return the evidence of a workspace; damaged documents are left out: added to ``damage``, or else reported once.
 
     A verification writes to the ledger, then to a record, and a certification to the ledger again, so the records are
     read again if the ledger has changed, up to ``_MAX_READS`` times.
@@ -647,12 +670,13 @@ def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tup
     entries = ledger.read(workspace.ledger, [])
     for _ in range(_MAX_READS):
         earlier_entries = entries
-        damage.clear()
-        records = read_all(workspace.records, damage)
-        entries = ledger.read(workspace.ledger, damage)
+        faults: list[ContentError] = []
+        records = read_all(workspace.records, faults)
+        entries = ledger.read(workspace.ledger, faults)
         if entries == earlier_entries:
             break
-    return records, entries
+    report_damage(faults, damage)
+    return Evidence(workspace, tuple(records), entries)
 
 
 def shipped_table() -> Path:
@@ -676,7 +700,7 @@ def _ledger_fault(record: Record, attempts: Iterable[Attempt]) -> str | None:
     """Return the first contradiction between a record and the attempts of the ledger; None if there is none."""
     own_attempts = [attempt for attempt in attempts if attempt.key == record.key]
     for attempt in own_attempts:
-        if (fault := bounds.contradiction(attempt, record)) is not None:
+        if (fault := attempt.contradiction(record)) is not None:
             return fault
     for number in {run.attempt for run in record.seeds} - {None, *(attempt.number for attempt in own_attempts)}:
         return f"attempt {number}: lacking, but {record.hash} has seeds of the attempt"

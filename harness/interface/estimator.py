@@ -20,7 +20,7 @@ from harness.data import own, training_images
 from harness.data.datasets import plain_name
 from harness.data.own.labels import read_labels
 from harness.evidence.certificate import Certificate
-from harness.evidence.record import kept_indices, read_all
+from harness.evidence.record import read_all
 from harness.interface import api, verification
 from harness.searching.option_types import SHARE
 from harness.spaces.space_errors import SearchSpaceError
@@ -173,7 +173,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         training = (trial.hash, trial.recipe.hash, trial.dataset)
         # Do not select by study: a record names only the first study that verified the network.
         records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == training]
-        models = [api.load(each, index) for each in records for index in kept_indices(folder, each)]
+        models = [api.load(each, index) for each in records for index in each.kept_indices(folder)]
         if models:
             # A single seed may fail although the mean over all seeds is good. Test images must not influence this
             # choice.

@@ -406,7 +406,6 @@ class VerificationResult(TextResult):
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
-        from harness.evidence.bounds import attempt_confidence
         from harness.evidence.verification_runs import machines_of
         from harness.training.result import finite
 
@@ -423,7 +422,7 @@ class VerificationResult(TextResult):
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
             "lower_bound_pct": row.lower_bound_pct if attempt is None else attempt.lower_bound_pct,
-            "confidence": row.confidence if attempt is None else attempt_confidence(attempt),
+            "confidence": row.confidence if attempt is None else attempt.confidence,
             "test_errors": [run.test_errors for run in runs],
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,
@@ -437,7 +436,7 @@ class VerificationResult(TextResult):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import VERIFIED_SEEDS, attempt_confidence
+        from harness.evidence.bounds import VERIFIED_SEEDS
         from harness.searching.ending import shortfall_of
         from harness.studies.standing import Standing
 
@@ -468,7 +467,7 @@ class VerificationResult(TextResult):
             lines.append(f"next: {as_command(*row.arguments('verify', '--seeds', str(VERIFIED_SEEDS)))}")
         if attempt is not None:
             bound = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
-            confidence = 100 * attempt_confidence(attempt)
+            confidence = 100 * attempt.confidence
             lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence:g} % lower bound {bound}")
         return "\n".join(lines)
 

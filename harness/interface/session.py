@@ -212,12 +212,11 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
-    from harness.evidence.record import kept_indices
     from harness.exports.c_folder import recorded_page
     from harness.pages.study_page import tryout_page_path
     from harness.pages.tryout_page import render
 
-    indices = kept_indices(plan.workspace.records, record)
+    indices = record.kept_indices(plan.workspace.records)
     if record.recipe.precision != "int8" or not indices:
         return
     document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.data import datasets
 from harness.evidence import ledger
-from harness.evidence.leaderboard_table import collect, refresh
+from harness.evidence.leaderboard_table import read_evidence, refresh
 from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
 from harness.interface.results import Study, Trial, VerificationResult
@@ -102,10 +102,9 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     )
     for folder in (workspace.root, workspace.records, workspace.runs):
         check_writable(folder)
-    collect(workspace)
     if request.certify:
         return replace(plan, indices=tuple(range(request.seeds or ledger.DEFAULT_SEEDS)))
-    return replace(plan, indices=due_indices(plan, workspace, request.seeds or _DEFAULT_SEEDS))
+    return replace(plan, indices=due_indices(plan, read_evidence(workspace), request.seeds or _DEFAULT_SEEDS))
 
 
 def _network_and_row(

@@ -109,7 +109,7 @@ def seed_of_network(
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
     record = max(fitting_records, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     if record is not None and not retrain:
-        kept_seeds = record_files.kept_indices(workspace.records, record)
+        kept_seeds = record.kept_indices(workspace.records)
         if seed not in kept_seeds:
             seeds_text = ", ".join(map(str, kept_seeds)) or "none"
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"

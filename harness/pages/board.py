@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import DATASETS, task_or_mnist
 from harness.evidence.leaderboard_table import LeaderboardRow, Survey
-from harness.evidence.record import Record, kept_indices
+from harness.evidence.record import Record
 from harness.pages import charts
 from harness.pages.render import page
 from harness.spaces.catalog import network_names
@@ -107,7 +107,7 @@ def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) 
         yield explain
         return
     # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored.
-    if 0 in kept_indices(workspace.records, record):
+    if 0 in record.kept_indices(workspace.records):
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
         yield as_command(*row.arguments("evaluate")), effect
         if record.recipe.precision == "int8":

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow, Survey, pareto_front, survey, validation_runs, verdict_of
-from harness.evidence.record import Record, path_of
+from harness.evidence.record import Record
 from harness.pages.render import DASH, count
 from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.past import alike, read_prior
@@ -388,7 +388,7 @@ def read_study(
 def inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in record.seeds}
-    inspections = read_inspections(workspace.runs, path_of(workspace.records, record).stem)
+    inspections = read_inspections(workspace.runs, record.stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 

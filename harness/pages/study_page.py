@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS, error_ratio_of
-from harness.evidence.record import Record, SeedRun, weights_path
+from harness.evidence.record import Record, SeedRun
 from harness.pages import charts, history, render
 from harness.pages.study_facts import MAX_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from harness.searching.ending import verify_arguments
@@ -136,7 +136,7 @@ def _weights(info: StudyFacts) -> str:
     if info.record is None:
         return ""
     folder = info.study.folder
-    paths = (weights_path(folder.parent / "records", info.record, run.index) for run in info.record.seeds)
+    paths = (info.record.weights_path(folder.parent / "records", run.index) for run in info.record.seeds)
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 

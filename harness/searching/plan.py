@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
+from harness.data.groups import GROUP_CONFIDENCE
 from harness.data.training_images import ImageData, image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching import resolve
@@ -38,7 +39,6 @@ from harness.spaces.counting import FeasibleCount, feasible
 from harness.spaces.space import Metric, SearchSpace
 from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
-from harness.studies.group_spread import GROUP_CONFIDENCE
 from harness.system import clock
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace

@@ -21,12 +21,12 @@ from enum import StrEnum
 from typing import Any
 
 from harness.data.datasets import dataset
+from harness.data.groups import GROUP_CONFIDENCE, GroupCounts
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.notation import parse_space
 from harness.spaces.space import Metric, Objective, SearchSpace, Weighted, measured, size_text
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
-from harness.studies.group_spread import GROUP_CONFIDENCE, GroupCounts
 from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, Result, Status

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.data.groups import GroupCounts
 from harness.spaces.space import Metric
-from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, StorageError

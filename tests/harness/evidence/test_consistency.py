@@ -13,10 +13,10 @@ import pytest
 
 from harness.cli import run
 from harness.data.datasets import DATASETS
-from harness.evidence import bounds, consistency, leaderboard_table, ledger, record
+from harness.evidence import consistency, leaderboard_table, ledger, record
 from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow
-from harness.evidence.ledger import AttemptOutcome
+from harness.evidence.ledger import AttemptResult
 from harness.evidence.record import RowKey
 from harness.studies.standing import Standing
 from harness.system import files, machine
@@ -259,7 +259,7 @@ def write_row(store: Workspace, **changes: Any) -> Path:
     """Write a record of six seeds that began before declarations existed, and return the path of the record."""
     evidence = replace(make_record([0] * 6), **changes)
     record.write(store.records, evidence)
-    return record.path_of(store.records, evidence)
+    return evidence.path(store.records)
 
 
 @pytest.mark.usefixtures("undeclared_by_name")
@@ -290,8 +290,8 @@ def test_raised_probability_of_a_look_is_a_fault(store: Workspace):
     delete_git(store)
     rows = [RowKey(str(number) * 12, "a" * 12, "mnist", 99.4, 1) for number in range(3)]
     for row in rows:
-        ledger.declare_verification(store.ledger, row, range(6))
-    ledger.declare_verification(store.ledger, rows[0], range(6, 8))
+        ledger.declare_seeds(store.ledger, row, range(6))
+    ledger.declare_seeds(store.ledger, rows[0], range(6, 8))
     assert not any("look_alpha" in fault for fault in faults(store))
 
     for row in rows:
@@ -317,7 +317,7 @@ def test_hash_of_other_data_is_a_fault(document: str, store: Workspace):
     else:
         row = RowKey("1" * 12, "a" * 12, "mnist", 99.4, 1)
         data = replace(DATASETS["mnist"], sha256=zeros)
-        ledger.declare_certificate(store.ledger, row, range(20), data=data)
+        ledger.declare_seeds(store.ledger, row, range(20), certified_data=data)
 
     assert any("data_hash: 0000000000000000 stated, ca679089cd9dd461 computed" in fault for fault in faults(store))
 
@@ -327,10 +327,10 @@ def test_failed_attempt_stated_as_certified_is_not_ranked(store: Workspace):
     edit(record_of(store), lambda seeds: [seed.update(test_errors=seed["test_errors"] + 9) for seed in seeds])
     edit(record_of(store), lambda seeds: [seed["wrong"].extend([i, 3] for i in range(90, 99)) for seed in seeds])
     evidence, [attempt] = record.read(record_of(store)), ledger.read(store.ledger).attempts
-    outcome, bound = bounds.ending(attempt, evidence)
+    outcome, bound = attempt.result(evidence)
     with_entry(is_end, lower_bound_pct=bound)(store)
 
-    assert outcome is AttemptOutcome.FAILED
+    assert outcome is AttemptResult.FAILED
     assert leaderboard_table.row_of_record(evidence, ledger.read(store.ledger)).tier is not Standing.CERTIFIED
     assert [row.target_pct for row in leaderboard_table.survey(store).rows] == [99.0]
     before = store.leaderboard.read_bytes()

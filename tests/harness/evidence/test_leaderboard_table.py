@@ -29,7 +29,7 @@ from harness.evidence.leaderboard_table import (
     to_csv,
     undeclared_seeds,
 )
-from harness.evidence.ledger import AttemptOutcome
+from harness.evidence.ledger import AttemptResult
 from harness.evidence.record import Record
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_network
@@ -72,9 +72,7 @@ def test_row_counts_attempts_at_target_and_states_confidence(home: Workspace):
     ledger.declare_attempt(home.ledger, evidence.key._replace(dataset="kmnist"), 60, 30)
 
     before = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
-    ledger.close(
-        home.ledger, attempt, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1]
-    )
+    ledger.close(home.ledger, attempt, outcome=AttemptResult.CERTIFIED, lower_bound_pct=attempt.result(evidence)[1])
     after = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
@@ -102,7 +100,7 @@ def test_tier_follows_from_first_declaration_and_all_seeds(
 ):
     evidence = make_record(errors)
     for indices in declared:
-        ledger.declare_verification(home.ledger, evidence.key, indices)
+        ledger.declare_seeds(home.ledger, evidence.key, indices)
 
     assert leaderboard_table.row_of_record(evidence, ledger.read(home.ledger)).tier is tier
 
@@ -303,11 +301,11 @@ def test_row_is_published_with_evidence_and_all_attempts(clone: Path, home: Work
         files.append_line(
             home.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {evidence.hash} fast seed 0"})
         )
-        files.write_bytes(record.weights_path(home.records, evidence, 0), evidence.hash.encode())
-    ledger.declare_verification(home.ledger, verified.key, range(5))
-    ledger.declare_verification(home.ledger, unpublished.key, range(1))
+        files.write_bytes(evidence.weights_path(home.records, 0), evidence.hash.encode())
+    ledger.declare_seeds(home.ledger, verified.key, range(5))
+    ledger.declare_seeds(home.ledger, unpublished.key, range(1))
     attempt = ledger.declare_attempt(home.ledger, failed.key, 0, 20)
-    ledger.close(home.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1])
+    ledger.close(home.ledger, attempt, outcome=AttemptResult.FAILED, lower_bound_pct=attempt.result(failed)[1])
 
     publish(home, verified.hash)
     publish(home, verified.hash)
@@ -371,7 +369,7 @@ def test_torn_ledger_line_removes_only_certification(home: Workspace):
     ledger.close(
         home.ledger,
         ledger.declare_attempt(home.ledger, first.key, 0, 30),
-        outcome=ledger.AttemptOutcome.CERTIFIED,
+        outcome=ledger.AttemptResult.CERTIFIED,
         # All 30 seeds have 40 errors; the Poisson bound allows -ln(0.0025) / 30 further errors per seed.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
     )
@@ -436,7 +434,7 @@ def test_certification_during_survey_is_no_damage(
             yield
             evidence = replace(draft, seeds=tuple(runs[:count]))
             record.write(home.records, evidence)
-        outcome, bound = bounds.ending(attempt, evidence)
+        outcome, bound = attempt.result(evidence)
         ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
     certification = certify()
@@ -461,7 +459,7 @@ def test_row_without_declaration_is_measured_and_reported_once(workspace: Path, 
     runs = [replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds]
     evidence = replace(draft, seeds=tuple(runs))
     record.write(home.records, evidence)
-    ledger.declare_verification(home.ledger, evidence.key, range(6))
+    ledger.declare_seeds(home.ledger, evidence.key, range(6))
     [declared_row] = leaderboard_table.collect(home)
     home.ledger.unlink()
 

@@ -205,7 +205,7 @@ def test_verdict_states_figures_of_measured_answer(study: Any, errors: list[int]
 def test_declared_seeds_without_runs_prevent_verdict(study: Any, home: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
     [proof] = record.read_all(home.records)
-    ledger.declare_verification(home.ledger, proof.key, [5])
+    ledger.declare_seeds(home.ledger, proof.key, [5])
 
     assert facts_of_study(study).ending.outcome == "probable"
 
