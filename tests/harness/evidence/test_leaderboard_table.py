@@ -482,7 +482,7 @@ def test_certified_row_with_undeclared_seed_is_measured(workspace: Path):
     attempt = ledger.declare_attempt(home.ledger, draft.key, 0, 20)
     runs = [replace(run, attempt=attempt.number) for run in draft.seeds]
     undeclared_run = replace(make_record([50], first=20).seeds[0], started_utc="2026-11-25T08:00:00+00:00")
-    outcome, bound = bounds.ending(attempt, replace(draft, seeds=tuple(runs)))
+    outcome, bound = attempt.result(replace(draft, seeds=tuple(runs)))
     ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
     tiers = []
     for seeds in (runs, [*runs, undeclared_run]):
