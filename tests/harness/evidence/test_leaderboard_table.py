@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.cli import run
-from harness.evidence import bounds, leaderboard_table, ledger, record
+from harness.evidence import leaderboard_table, ledger, record
 from harness.evidence.consistency import faults, publish
 from harness.evidence.leaderboard_table import (
     SCHEMA_VERSION,
