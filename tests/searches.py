@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import error_ratio_of
+from harness.evidence.bounds import ErrorRatio
 from harness.searching import loop
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
@@ -207,7 +207,7 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
         space=parse_space(text, "widths"),
-        error_ratio=error_ratio_of(dataset("mnist"), 99.4),
+        error_ratio=ErrorRatio.of(dataset("mnist"), 99.4),
         training=TrainingChoice(named_recipe=NamedRecipe("short", RECIPE), engine=EngineChoice(None), lengths=lengths),
         past=(),
         left_out=(),

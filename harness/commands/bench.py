@@ -139,7 +139,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.training.executors.ray import Kinds, Nodes, executor_at
     from harness.training.progress import Reporter
 
@@ -162,7 +162,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     nodes = partial(Nodes, device=str(recording.device), engine=machine.engine, kinds=Kinds.OURS)
     with (
         options.resumable(),
-        owned(recording_folder),
+        locked_folder(recording_folder),
         # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
         # this machine join a cluster, with the same number of workers.
         executor_at(request.cluster, machine.workers, nodes) as make_executor,
@@ -233,7 +233,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
     from harness.bench import methods, replay
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
 
     default_repeats = 3 if arguments["live"] else 200
     request = replay.RunRequest(**arguments | {"repeats": arguments["repeats"] or default_repeats})
@@ -248,7 +248,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         contests = [replay.prepare_replay(request, compared, table) for table in tables]
     folder = request.out or files.workspace().runs / ".bench" / _folder_name(contests)
     files.check_writable(folder)
-    with owned(folder), options.resumable():
+    with locked_folder(folder), options.resumable():
         if len(contests) > 1:
             _rank(request, contests, folder, as_json)
         else:
@@ -304,7 +304,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.comparison import ranks_of, ranks_text
     from harness.pages.bench_page import write_ranks_page
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
 
     findings: dict[str, Findings] = {}
     paths: list[str] = []
@@ -313,7 +313,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         name = contest.comparison.table
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
-        with owned(folder / name):
+        with locked_folder(folder / name):
             findings[name], table_paths, text = _compare(request, contest, folder / name)
         paths += table_paths
         texts.append(text)

@@ -98,14 +98,14 @@ def _study_folder(name: str | None, workspace: Workspace) -> Path:
 
 def _mirror(folder: Path, storage: str) -> None:
     """Update the copy of a study in a database."""
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.studies.log import read_state
     from harness.studies.mirror import Mirror
 
     study = read_state(folder)
-    # ``owned`` fails if a search works on the study; that search updates the database itself.
+    # ``locked_folder`` fails if a search works on the study; that search updates the database itself.
     with (
-        owned(folder),
+        locked_folder(folder),
         busy(f"writing {folder.name} to the database"),
         Mirror(folder.name, study.config, storage, say) as mirror,
     ):

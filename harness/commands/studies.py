@@ -28,7 +28,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     """
     from harness.interface.lookup import read_studies
     from harness.searching.ending import read_endings
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.studies.names import group_of, studies_of
 
     workspace = files.workspace()
@@ -37,7 +37,7 @@ def studies(remove: str | None, as_json: bool) -> int:
         with ExitStack() as stack:
             # Lock all studies before the first removal: if a study is in use, the whole group is kept.
             for folder in folders:
-                stack.enter_context(owned(folder))
+                stack.enter_context(locked_folder(folder))
             for folder in folders:
                 files.remove_folder(folder)
         paths = [str(folder) for folder in folders]

@@ -294,7 +294,7 @@ class ErrorRatio:
 
     Attributes:
         errors_ratio: Errors on unseen images divided by errors on the validation images; with a margin if not measured
-            (``error_ratio_of``).
+            (``of``).
         relative_error: Standard error of the log ratio; None if not measured.
         protocol: Networks, recipe, seeds and code version of the measurement; empty if not measured.
         network_deviation: Standard deviation of the log ratio between networks on the same images, without the part of
@@ -310,6 +310,27 @@ class ErrorRatio:
     network_deviation: float | None = None
     images_deviation: float | None = None
 
+    @classmethod
+    def of(cls, data: Dataset, target_pct: float) -> ErrorRatio:
+        """Return the measured error ratio of a data set or, if none was measured, a ratio with a safety margin.
+
+        Measured ratios come from training images alone; the test set is not used. Without a measurement the ratio is
+        ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
+        ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
+        images at the target. Images of a group may be right or wrong together, so ``n`` is the effective number
+        (``Dataset.validation_cases``). With folds of groups the ratio is 1: the confirmation adds the margin, from the
+        measured differences between folds (``harness.data.groups``).
+        """
+        document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
+        if data.name in document:
+            return cls(dataset=data.name, **document[data.name])
+        if data.group_folds:
+            return cls(dataset=data.name, errors_ratio=1.0, relative_error=None)
+        allowed_share = 1 - target_pct / 100
+        margin = min(math.sqrt(allowed_share * (1 - allowed_share) / data.validation_cases), allowed_share / 2)
+        ratio = allowed_share / (allowed_share - margin) if allowed_share else 1.0
+        return cls(dataset=data.name, errors_ratio=ratio, relative_error=None)
+
     def threshold_pct(self, target_pct: float) -> float:
         """Return the validation accuracy that corresponds to a test accuracy, both per cent, without bias.
 
@@ -318,24 +339,3 @@ class ErrorRatio:
         of images is a single unknown draw for all searches.
         """
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
-
-
-def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
-    """Return the measured error ratio of a data set or, if none was measured, a ratio with a safety margin.
-
-    Measured ratios come from training images alone; the test set is not used. Without a measurement the ratio is
-    ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
-    ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
-    images at the target. Images of a group may be right or wrong together, so ``n`` is the effective number
-    (``Dataset.validation_cases``). With folds of groups the ratio is 1: the confirmation adds the margin, from the
-    measured differences between folds (``harness.data.groups``).
-    """
-    document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
-    if data.name in document:
-        return ErrorRatio(dataset=data.name, **document[data.name])
-    if data.group_folds:
-        return ErrorRatio(dataset=data.name, errors_ratio=1.0, relative_error=None)
-    allowed_share = 1 - target_pct / 100
-    margin = min(math.sqrt(allowed_share * (1 - allowed_share) / data.validation_cases), allowed_share / 2)
-    ratio = allowed_share / (allowed_share - margin) if allowed_share else 1.0
-    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None)

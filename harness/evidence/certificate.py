@@ -69,10 +69,66 @@ class Certificate:
     group_errors: tuple[tuple[int, ...], ...] = ()
     test_pictures: float = 0.0
 
+    @classmethod
+    def of(cls, record: Record, declaration: Declaration) -> Certificate:
+        """Return the certificate of the seeds of a declaration, all of which must be recorded."""
+        runs = [run for run in record.seeds if run.index in declaration.indices]
+        errors = tuple(run.test_errors for run in runs)
+        data = dataset(record.dataset)
+        groups = record.group_errors
+        rows = _rows_of(groups, declaration)
+        return cls(
+            architecture=record.architecture,
+            hash=record.hash,
+            parameters=record.parameters,
+            input_shape=data.image_shape,
+            classes=data.classes,
+            data_hash=data.sha256,
+            recipe=record.recipe,
+            target_pct=record.target_pct,
+            test_size=data.test_size,
+            indices=tuple(run.index for run in runs),
+            seeds=tuple(run.seed for run in runs),
+            test_errors=errors,
+            alpha=declaration.alpha,
+            declared_utc=declaration.declared_utc,
+            group_sizes=tuple(groups.sizes),
+            group_errors=rows,
+            test_pictures=groups.pictures,
+            **_computed(
+                errors,
+                data.test_size,
+                record.target_pct,
+                declaration.alpha,
+                groups._replace(errors=dict(enumerate(rows))),
+            ),
+        )
+
     @property
     def groups(self) -> GroupErrors:
         """Errors by group of the test images."""
         return GroupErrors(self.group_sizes, dict(enumerate(self.group_errors)), self.test_pictures)
+
+    def is_declared(self, path: Path, workspace: Workspace) -> bool:
+        """Return whether the ledger of a workspace contains the declaration of the certificate.
+
+        Args:
+            path: File of the certificate, for messages.
+            workspace: Workspace of the ledger and the records.
+
+        Raises:
+            ContentError: A stated value differs from the declaration, or from the record of the declared seeds.
+        """
+        subject = (self.hash, self.recipe.hash, self.declared_utc)
+        fault = ""
+        for declaration in ledger.read(workspace.ledger).declarations:
+            if declaration.alpha and (declaration.hash, declaration.recipe_hash, declaration.declared_utc) == subject:
+                fault = _contradiction(self, declaration, workspace)
+                if not fault:
+                    return True
+        if fault:
+            raise ContentError(f"{path}: {fault}")
+        return False
 
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
@@ -90,41 +146,6 @@ class Certificate:
             "stated, not recomputed: network, recipe, input shape and classes; data hash, test size, groups and test "
             "errors; target, alpha, first seed index and time of the declaration"
         )
-
-
-def certificate_of(record: Record, declaration: Declaration) -> Certificate:
-    """Return the certificate of the seeds of a declaration, all of which must be recorded."""
-    runs = [run for run in record.seeds if run.index in declaration.indices]
-    errors = tuple(run.test_errors for run in runs)
-    data = dataset(record.dataset)
-    groups = record.group_errors
-    rows = _rows_of(groups, declaration)
-    return Certificate(
-        architecture=record.architecture,
-        hash=record.hash,
-        parameters=record.parameters,
-        input_shape=data.image_shape,
-        classes=data.classes,
-        data_hash=data.sha256,
-        recipe=record.recipe,
-        target_pct=record.target_pct,
-        test_size=data.test_size,
-        indices=tuple(run.index for run in runs),
-        seeds=tuple(run.seed for run in runs),
-        test_errors=errors,
-        alpha=declaration.alpha,
-        declared_utc=declaration.declared_utc,
-        group_sizes=tuple(groups.sizes),
-        group_errors=rows,
-        test_pictures=groups.pictures,
-        **_computed(
-            errors,
-            data.test_size,
-            record.target_pct,
-            declaration.alpha,
-            groups._replace(errors=dict(enumerate(rows))),
-        ),
-    )
 
 
 def _rows_of(groups: GroupErrors, declaration: Declaration) -> tuple[tuple[int, ...], ...]:
@@ -223,29 +244,6 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
             certificate.groups,
         ),
     }
-
-
-def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
-    """Return whether the ledger of a workspace contains the declaration of a certificate.
-
-    Args:
-        certificate: A certificate that ``recomputed`` accepts.
-        path: File of the certificate, for messages.
-        workspace: Workspace of the ledger and the records.
-
-    Raises:
-        ContentError: A stated value differs from the declaration, or from the record of the declared seeds.
-    """
-    subject = (certificate.hash, certificate.recipe.hash, certificate.declared_utc)
-    fault = ""
-    for declaration in ledger.read(workspace.ledger).declarations:
-        if declaration.alpha and (declaration.hash, declaration.recipe_hash, declaration.declared_utc) == subject:
-            fault = _contradiction(certificate, declaration, workspace)
-            if not fault:
-                return True
-    if fault:
-        raise ContentError(f"{path}: {fault}")
-    return False
 
 
 def _contradiction(certificate: Certificate, entry: Declaration, workspace: Workspace) -> str:

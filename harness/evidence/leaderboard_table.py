@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
@@ -34,9 +34,18 @@ from harness.system.document import WrittenNetwork, csv_text, read_as, read_each
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, finite
+from harness.training.result import (
+    PROTOCOL_VERSION,
+    Environment,
+    Errors,
+    Purpose,
+    Result,
+    Status,
+    finite,
+    same_bits_due,
+)
 
-SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
+_SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; measurements/claims_page.py writes the second file
 
 
@@ -109,7 +118,32 @@ class LeaderboardRow:
     date_utc: str = ""
     note: str = ""
     protocol_version: int
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = _SCHEMA_VERSION
+
+    @classmethod
+    def of(cls, record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
+        """Return the row of a record; ``entries`` is the whole ledger."""
+        goal = (record.dataset, record.target_pct)
+        attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
+        summary = record.search_summary
+        columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
+        of_search = {} if summary is None else {column: getattr(summary, column) for column in columns}
+        return cls(
+            name=record.name or name_of(record.hash) or "",
+            target_pct=record.target_pct,
+            attempts=attempts,
+            epochs=record.recipe.epochs,
+            teacher_seconds=record.teacher_seconds,
+            dataset=record.dataset,
+            recipe=record.recipe_name,
+            recipe_hash=record.recipe_hash,
+            note="; ".join(_notes_of(record, entries)),
+            protocol_version=record.protocol_version,
+            **_columns_of(record.architecture, dataset(record.dataset).task),
+            **_columns_of_decision(record, entries),
+            **_columns_of_seeds(record.seeds, record.target_pct, dataset(record.dataset).test_group_sizes),
+            **of_search,
+        )
 
     @property
     def accuracy_words(self) -> str:
@@ -148,6 +182,10 @@ class LeaderboardRow:
         is_at_target = statistics.reaches(self.mean_test_accuracy_pct, self.target_pct)
         return self.tier.outcome if is_at_target else Outcome.NOT_REACHED
 
+    def cost(self, minimise: Metric, weight_bits: int) -> int:
+        """Return the value of the metric ``minimise`` for the network with ``weight_bits`` bits per weight."""
+        return measured(analyse(self.architecture, dataset(self.dataset).task, weight_bits=weight_bits), minimise)
+
     def arguments(self, command: str, *further: str) -> tuple[str, ...]:
         """Return the arguments of a command for the network of the row (``RowKey.arguments``)."""
         return self.key[0].arguments(command, self.recipe, *further)
@@ -171,11 +209,6 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
     }
 
 
-def cost_of(row: LeaderboardRow, minimise: Metric, weight_bits: int) -> int:
-    """Return the value of the metric ``minimise`` for the network of a row with ``weight_bits`` bits per weight."""
-    return measured(analyse(row.architecture, dataset(row.dataset).task, weight_bits=weight_bits), minimise)
-
-
 @dataclass(frozen=True)
 class Evidence:
     """All records of a workspace, shipped records included, with the ledger of the time of the records."""
@@ -197,6 +230,19 @@ class Evidence:
         for entry in self.entries.seed_declarations:
             indices[entry.key].update(entry.indices)
         return indices
+
+    def tested_before(self, record: Record) -> list[str]:
+        """Return the further data sets on which equal weights had been tested before the seeds of a record.
+
+        Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
+        """
+        with_weights = [run for run in record.seeds if run.weights_sha256 is not None]
+        begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
+        names: set[str] = set()
+        for item in self.records:
+            if item.dataset != record.dataset:
+                names |= {item.dataset for run in item.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
+        return sorted(names)
 
 
 class Survey(NamedTuple):
@@ -256,6 +302,35 @@ class Verification:
     lacks_declaration: bool = False
     has_open_attempt: bool = False
 
+    @classmethod
+    def of(cls, record: Record, entries: Ledger) -> Verification:
+        """Return the verdict on the network of a record; ``entries`` is the whole ledger."""
+        indices = {run.index for run in record.seeds}
+        lacking = {*chain.from_iterable(entries.declared_indices(record.key, indices))} - indices
+        return cls(
+            record=record,
+            row=LeaderboardRow.of(record, entries),
+            runs=record.seeds,
+            lacks_seeds=bool(lacking),
+            lacks_declaration=bool(_undeclared_seeds(record, entries)),
+            has_open_attempt=any(each.key == record.key and lacking & {*each.indices} for each in entries.attempts),
+        )
+
+    @property
+    def machines(self) -> list[tuple[str, int]]:
+        """Kinds of machines that trained the seeds, each with the number of seeds.
+
+        Two machines are of the same kind if equal seeds must give equal bits on both (``same_bits_due``).
+        """
+        counts = Counter[Environment]()
+        for run in self.runs:
+            kind = next((each for each in counts if same_bits_due(each, run.environment)), run.environment)
+            counts[kind] += 1
+        return [
+            (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
+            for kind, count in counts.items()
+        ]
+
     @property
     def is_open(self) -> bool:
         """Whether further seeds, or a declaration, decide about the target."""
@@ -282,20 +357,6 @@ class Verification:
         return Verified(passed=passed, **{name: getattr(self.row, name) for name in fields})
 
 
-def verdict_of(record: Record, entries: Ledger) -> Verification:
-    """Return the verdict on the network of a record; ``entries`` is the whole ledger."""
-    indices = {run.index for run in record.seeds}
-    lacking = {*chain.from_iterable(entries.declared_indices(record.key, indices))} - indices
-    return Verification(
-        record=record,
-        row=row_of_record(record, entries),
-        runs=record.seeds,
-        lacks_seeds=bool(lacking),
-        lacks_declaration=bool(undeclared_seeds(record, entries)),
-        has_open_attempt=any(each.key == record.key and lacking & {*each.indices} for each in entries.attempts),
-    )
-
-
 def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verification]:
     """Return the verdicts on the networks of a workspace by the key of the record, for the records with these keys.
 
@@ -304,12 +365,12 @@ def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[
     evidence = read_evidence(workspace)
     attempts = evidence.entries.attempts
     valid_records = [item for item in evidence.records if item.key in keys and _ledger_fault(item, attempts) is None]
-    return {item.key: verdict_of(item, evidence.entries) for item in valid_records}
+    return {item.key: Verification.of(item, evidence.entries) for item in valid_records}
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     """Return the tier of a record, and the bound that decides the tier, with the confidence."""
-    if not record.seeds or undeclared_seeds(record, entries):
+    if not record.seeds or _undeclared_seeds(record, entries):
         return {"tier": Standing.MEASURED, "reached": False}
     for attempt in entries.attempts:
         if attempt.key == record.key and attempt.is_certified(record):
@@ -341,50 +402,11 @@ def _undeclared_count(record: Record) -> int:
     return counts.get(" ".join(map(str, record.key)), 0)
 
 
-def undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
+def _undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
     indices = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
     indices |= {*range(_undeclared_count(record))}
     return [run.index for run in record.seeds if run.index not in indices]
-
-
-def tested_before(record: Record, records: Iterable[Record]) -> list[str]:
-    """Return the further data sets on which equal weights had been tested before the seeds of a record.
-
-    Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
-    """
-    with_weights = [run for run in record.seeds if run.weights_sha256 is not None]
-    begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
-    names: set[str] = set()
-    for item in records:
-        if item.dataset != record.dataset:
-            names |= {item.dataset for run in item.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
-    return sorted(names)
-
-
-def row_of_record(record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
-    """Return the row of a record; ``entries`` is the whole ledger."""
-    goal = (record.dataset, record.target_pct)
-    attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
-    summary = record.search_summary
-    columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
-    of_search = {} if summary is None else {column: getattr(summary, column) for column in columns}
-    return LeaderboardRow(
-        name=record.name or name_of(record.hash) or "",
-        target_pct=record.target_pct,
-        attempts=attempts,
-        epochs=record.recipe.epochs,
-        teacher_seconds=record.teacher_seconds,
-        dataset=record.dataset,
-        recipe=record.recipe_name,
-        recipe_hash=record.recipe_hash,
-        note="; ".join(_notes_of(record, entries)),
-        protocol_version=record.protocol_version,
-        **_columns_of(record.architecture, dataset(record.dataset).task),
-        **_columns_of_decision(record, entries),
-        **_columns_of_seeds(record.seeds, record.target_pct, dataset(record.dataset).test_group_sizes),
-        **of_search,
-    )
 
 
 def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
@@ -645,8 +667,8 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             continue
         records.append(item)
-        rows.append(row_of_record(item, entries))
-        if indices := undeclared_seeds(item, entries):
+        rows.append(LeaderboardRow.of(item, entries))
+        if indices := _undeclared_seeds(item, entries):
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
@@ -787,7 +809,7 @@ def read(path: Path) -> list[LeaderboardRow]:
         raise ContentError(f"cannot read the leaderboard {path}: {reason(error)}") from error
     defaults = {item.name: item.default for item in fields(LeaderboardRow)}
     if columns != list(defaults):
-        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}")
+        raise ContentError(f"{path} is not a leaderboard of schema {_SCHEMA_VERSION}")
     rows = []
     for number, cells in enumerate(table, start=2):
         location = f"{path}, line {number}"
@@ -797,6 +819,6 @@ def read(path: Path) -> list[LeaderboardRow]:
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)
         }
-        document = json.dumps(values | {"schema_version": SCHEMA_VERSION})
+        document = json.dumps(values | {"schema_version": _SCHEMA_VERSION})
         rows.append(read_as(LeaderboardRow, document, location, is_table=True))
     return rows

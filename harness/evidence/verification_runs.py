@@ -8,7 +8,7 @@ commit, and the seeds depend on the id of this commit, so that no result can be 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
@@ -19,11 +19,11 @@ from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.consistency import declaring_commit
-from harness.evidence.leaderboard_table import Evidence, Rerun, Verification, read_evidence, tested_before, verdict_of
+from harness.evidence.leaderboard_table import Evidence, Rerun, Verification, read_evidence
 from harness.evidence.ledger import Attempt, AttemptResult, Declaration, Ledger
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.spaces.network import Architecture, analyse
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
@@ -33,7 +33,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, Limit
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
-from harness.training.result import Environment, Purpose, Result, Status, code_version
+from harness.training.result import Purpose, Result, Status, code_version
 from harness.training.run import Job
 from harness.training.torch_network import vain_op
 
@@ -233,7 +233,7 @@ def run_seeds(
     """
     folder = _folder_of(plan, workspace)
     files.check_writable(workspace.records)
-    with owned(folder), files.held(workspace.records):
+    with locked_folder(folder), files.held(workspace.records):
         evidence = read_evidence(workspace)
         if plan.certify:
             plan = _as_declared(plan, evidence)
@@ -388,7 +388,7 @@ def _verdict_of(collector: _SeedCollector, entries: Ledger) -> Verification:
         repeated_errors = [run.test_errors for run in collector.rerun_results.values()]
         recorded_errors = [run.test_errors for run in record.seeds]
         is_contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
-    for name in tested_before(record, collector.evidence.records):
+    for name in collector.evidence.tested_before(record):
         if have_equal_test_images(dataset(name), dataset(record.dataset)):
             continue
         say_once(
@@ -396,7 +396,7 @@ def _verdict_of(collector: _SeedCollector, entries: Ledger) -> Verification:
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
-    verdict = verdict_of(record, entries)
+    verdict = Verification.of(record, entries)
     attempt = collector.ended_attempt
     return replace(verdict, runs=runs, reruns=reruns, is_contradicted=is_contradicted, attempt=attempt)
 
@@ -411,18 +411,3 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
             identical = None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     return tuple(reruns)
-
-
-def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
-    """Return the kinds of machines that trained the seeds, each with the number of seeds.
-
-    Two machines are of the same kind if equal seeds must give equal bits on both (``same_bits_due``).
-    """
-    counts: dict[Environment, int] = {}
-    for run in runs:
-        kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)
-        counts[kind] = counts.get(kind, 0) + 1
-    return [
-        (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
-        for kind, count in counts.items()
-    ]

@@ -406,7 +406,6 @@ class VerificationResult(TextResult):
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
-        from harness.evidence.verification_runs import machines_of
         from harness.training.result import finite
 
         verdict = self.verdict
@@ -428,7 +427,7 @@ class VerificationResult(TextResult):
             "teacher_seconds": verdict.record.teacher_seconds,
             "statuses": [run.status for run in runs],
             "weights_sha256": [run.weights_sha256 for run in runs],
-            "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(runs)],
+            "machines": [{"kind": kind, "seeds": count} for kind, count in verdict.machines],
             "repeats": [asdict(rerun) for rerun in verdict.reruns],
             "contradicted": verdict.is_contradicted,
             "attempt": None if attempt is None else asdict(attempt),

@@ -186,7 +186,7 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
 
     Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is already spent.
     """
-    from harness.evidence.certificate import certificate_of
+    from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import declare_certificate
 
     workspace = files.workspace()
@@ -198,4 +198,4 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     plan = plan_verification(request, workspace)
     declaration = declare_certificate(plan, workspace, seeds)
     plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
-    return certificate_of(run_verification(plan, workspace, None).record, declaration)
+    return Certificate.of(run_verification(plan, workspace, None).record, declaration)

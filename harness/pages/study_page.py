@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import VERIFIED_SEEDS, error_ratio_of
+from harness.evidence.bounds import VERIFIED_SEEDS, ErrorRatio
 from harness.evidence.record import Record, SeedRun
 from harness.pages import charts, history, render
 from harness.pages.study_facts import MAX_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
@@ -109,7 +109,7 @@ def _margin(info: StudyFacts) -> str:
     threshold.
     """
     config = info.config
-    ratio = error_ratio_of(dataset(config.dataset), config.target_pct)
+    ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
         return ""
     return "margin for chance" if ratio.relative_error is None else "measured"

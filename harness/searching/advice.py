@@ -17,7 +17,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
-from harness.evidence.leaderboard_table import Verification, cost_of
+from harness.evidence.leaderboard_table import Verification
 from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 from harness.searching.baselines import best_linear, linear_document, linear_lines, trials_beside_baselines
 from harness.searching.ending import Ending, ending, verification_advice
@@ -343,7 +343,7 @@ def outcome_of(
     last = search.state.entries[-1].event
     if verdict is not None and verdict.passed:
         contenders = search.state.contenders.values()
-        cost = cost_of(verdict.row, plan.config.minimised[0], plan.config.recipe.weight_bits)
+        cost = verdict.row.cost(plan.config.minimised[0], plan.config.recipe.weight_bits)
         better = [each for each in contenders if each.costs[0] < cost]
         if plan.config.is_front:
             better = confirmed_front(contenders)

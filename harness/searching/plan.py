@@ -17,7 +17,7 @@ from typing import Any, Literal
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
 from harness.data.groups import GROUP_CONFIDENCE
 from harness.data.training_images import ImageData, image_digests, load
-from harness.evidence.bounds import ErrorRatio, error_ratio_of
+from harness.evidence.bounds import ErrorRatio
 from harness.searching import resolve
 from harness.searching.augmentation import SHORT_CHOICE, choose
 from harness.searching.optuna_sampler import sampler_name
@@ -132,7 +132,7 @@ def plan_search(
     check_batch(training.named_recipe.recipe, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
     training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
-    error_ratio = error_ratio_of(goal.data, goal.target_pct)
+    error_ratio = ErrorRatio.of(goal.data, goal.target_pct)
     config = _config(request, goal, space_choice, training, error_ratio)
     config = replace(config, data_hash=images.data_hash, sampler=sampler, sampler_sha256=sampler_sha256)
     # The name of the folder must not depend on the start networks, which are entered below.

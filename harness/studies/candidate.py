@@ -33,11 +33,11 @@ from harness.training.result import Errors, Result, Status
 
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
 MAX_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
-# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given the
+# A candidate is confirmed if a verification on ``_VERIFY_SEEDS`` seeds passes with at least this probability, given the
 # fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
-SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
-VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
+_SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
+_VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
@@ -58,10 +58,10 @@ _SEED_FREEDOM = 20
 # 91). The larger value is used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean of the network.
-_VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
+_VERIFY_SQUARE = SEED_SHARE**2 / _VERIFY_SEEDS + _NETWORK_SHARE**2
 # Final errors per error at a rung, median run on MNIST, by share of the epochs (diary 5).
-TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
-_TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
+_TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+_TYPICAL_RUNS = 4  # weight of ``_TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
 BASELINE = "baseline"  # origin of the networks with which a search begins, because their training is cheap
@@ -87,15 +87,20 @@ class NetworkState(StrEnum):
     TRAINING = "training"
     WAITING = "waiting"
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether the network was verified."""
+        return self in (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
 
-VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
-# States of confirmed networks without a missed verification.
-CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the network was confirmed, and no verification missed the target."""
+        return self in (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
 # A shortened network waits for the shorter training, and stays shortened if the search ends before this training.
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING, NetworkState.SHORTENED)
-_UNVERIFIED = tuple(state for state in NetworkState if state not in VERIFIED_STATES)
+_UNVERIFIED = tuple(state for state in NetworkState if not state.is_verified)
 # States from which an event of the log leads to a state; from any other state, the event changes nothing. Logs of older
 # programs may lack events, so confirmations, refutations and verdicts do not depend on earlier events. Only a further
 # verdict changes a verdict.
@@ -328,7 +333,7 @@ class Candidate:
 
 
 def _nearest_share(ended_share: float) -> float:
-    return min(TYPICAL_RATIO, key=lambda share: abs(share - ended_share))
+    return min(_TYPICAL_RATIO, key=lambda share: abs(share - ended_share))
 
 
 def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
@@ -346,12 +351,12 @@ def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
 
 
 def rung_ratios(candidates: Iterable[Candidate]) -> dict[float, float]:
-    """Return the final errors per error at a rung, by the shares of the epochs in ``TYPICAL_RATIO``.
+    """Return the final errors per error at a rung, by the shares of the epochs in ``_TYPICAL_RATIO``.
 
-    Geometric means over ``_TYPICAL_RUNS`` runs with ``TYPICAL_RATIO`` and all evaluated epochs, except the last, of the
-    complete runs of the candidates; 0.5 is added to each count of errors.
+    Geometric means over ``_TYPICAL_RUNS`` runs with ``_TYPICAL_RATIO`` and all evaluated epochs, except the last, of
+    the complete runs of the candidates; 0.5 is added to each count of errors.
     """
-    log_ratios = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in TYPICAL_RATIO.items()}
+    log_ratios = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in _TYPICAL_RATIO.items()}
     for run in (run for candidate in candidates for run in candidate.runs):
         if run.status is not Status.COMPLETE or run.validation_errors is None:
             continue
@@ -453,11 +458,11 @@ def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return confirmed candidates in the order of verification after a missed verification.
 
     After a miss, the test images are probably harder than the validation images for all networks. Candidates with a
-    chance of at least ``SURE`` come first, by cost; the rest follow by descending chance.
+    chance of at least ``_SURE`` come first, by cost; the rest follow by descending chance.
     """
 
     def order(candidate: Candidate) -> tuple[float, tuple[int, int]]:
-        return (-min(SURE, candidate.chance_to_verify), candidate.order)
+        return (-min(_SURE, candidate.chance_to_verify), candidate.order)
 
     return sorted(candidates, key=order)
 

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,16 @@ from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 
-_OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
+# Keys that a document omits if the first key of the group has the default, so that older studies keep their names.
+_OMITTED_KEYS = (
+    ("minimise", "most"),
+    ("second", "second_most"),
+    ("start_from", "known"),
+    ("sampler_sha256",),
+    ("image_folds",),
+    ("group_folds",),
+    ("validation_groups", "test_groups"),
+)
 
 
 @strict_json
@@ -183,7 +192,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         Whether the study is new.
 
     Raises:
-        ContentError: The existing study has a different configuration, or an old version created the study.
+        ContentError: The existing study has a different configuration.
     """
     if study_exists(folder):
         check_config(folder, config)
@@ -194,19 +203,13 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as JSON values; unused keys are omitted, so that older studies keep the same names."""
+    """Return a configuration as JSON values, without keys that are not used (``_OMITTED_KEYS``)."""
     document = asdict(config) | {"recipe": recipe_document(config.recipe)}
-    if config.minimised[0] is Metric.PARAMETERS:
-        del document["minimise"], document["most"]
-    if not config.is_front:
-        del document["second"], document["second_most"]
-    if not config.start_from:
-        del document["start_from"], document["known"]
-    for name in ("sampler_sha256", "image_folds", "group_folds"):
-        if not document[name]:
-            del document[name]
-    if not config.validation_groups:
-        del document["validation_groups"], document["test_groups"]
+    defaults = {item.name: item.default for item in fields(StudyConfig)}
+    for names in _OMITTED_KEYS:
+        if document[names[0]] == defaults[names[0]]:
+            for name in names:
+                del document[name]
     return document
 
 
@@ -234,17 +237,14 @@ def read_config(folder: Path) -> _ConfigFile:
     """Return an object with the ``config`` of a study and the ``origins`` of the values (``open_study``).
 
     Raises:
-        ContentError: The file is missing or damaged, or the study has a log of the first form.
+        ContentError: The file is missing or damaged.
     """
-    if (folder / _OLD_RESULTS).is_dir():
-        message = f"study {folder.name!r} in {folder} has a log of a version before 25 November 2026, which is not read"
-        raise ContentError(message, hint="choose a new name for new studies; the files of this study remain")
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 
 
 @contextmanager
-def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
+def locked_folder(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
     A folder that had files before is kept.
@@ -256,7 +256,7 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     Raises:
         Held: A different process holds the lock.
     """
-    # Do not fail at once, because ``is_owned`` in a different process holds the lock for a moment, too.
+    # Do not fail at once, because ``is_locked_by_a_process`` in a different process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
         had_files = os.listdir(folder) != [".lock"]
         try:
@@ -268,7 +268,7 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
                     files.remove_folder(folder)
 
 
-def is_owned(folder: Path) -> bool:
+def is_locked_by_a_process(folder: Path) -> bool:
     """Return whether a process holds the lock of a folder."""
     try:
         # Not ``files.locked``, which would create a folder that another process is removing.

@@ -18,7 +18,7 @@ from scipy import stats
 from harness.data.datasets import DATASETS
 from harness.data.groups import CrossedEffects, GroupErrors, independent_cases, over_groups_pct
 from harness.evidence import bounds, leaderboard_table, record
-from harness.evidence.bounds import error_ratio_of, image_effects, is_futile
+from harness.evidence.bounds import ErrorRatio, image_effects, is_futile
 from harness.evidence.ledger import Attempt, AttemptResult, Ledger
 from harness.evidence.record import Record
 from harness.studies.standing import Standing
@@ -428,7 +428,7 @@ def test_attempt_on_groups_is_judged_by_current_bound_and_keeps_row(
     outcome, bound = ending
     attempt = make_attempt(evidence, alpha=0.01, rules=4, outcome=outcome, lower_bound_pct=bound)
 
-    row = leaderboard_table.row_of_record(evidence, Ledger([attempt]))
+    row = leaderboard_table.LeaderboardRow.of(evidence, Ledger([attempt]))
 
     assert attempt.contradiction(evidence) is None
     assert attempt.is_certified(evidence) == certified == (row.tier is Standing.CERTIFIED)
@@ -660,12 +660,12 @@ def test_threshold_follows_from_error_ratio(
     (tmp_path / "error-ratios.json").write_text(json.dumps({"mnist": measurement}))
     monkeypatch.setattr(bounds, "files", lambda package: tmp_path)
 
-    ratio = error_ratio_of(DATASETS["mnist"], target_pct)
+    ratio = ErrorRatio.of(DATASETS["mnist"], target_pct)
 
     assert ratio.threshold_pct(target_pct) == pytest.approx(threshold_pct, abs=1e-5)
     assert (ratio.network_deviation, ratio.images_deviation) == (0.06, None)
     # Without a measured ratio the margin is one standard error over the validation images.
     unmeasured, error_share = replace(DATASETS["kmnist"], validation_size=100, folds=5), 1 - target_pct / 100
     margin_pct = 100 * min(math.sqrt(error_share * (1 - error_share) / 500), error_share / 2)
-    assert error_ratio_of(unmeasured, target_pct).threshold_pct(target_pct) == pytest.approx(target_pct + margin_pct)
-    assert error_ratio_of(unmeasured, target_pct).relative_error is None
+    assert ErrorRatio.of(unmeasured, target_pct).threshold_pct(target_pct) == pytest.approx(target_pct + margin_pct)
+    assert ErrorRatio.of(unmeasured, target_pct).relative_error is None

@@ -16,7 +16,7 @@ from harness.data.datasets import dataset
 from harness.data.groups import GroupErrors
 from harness.evidence import certificate as certificates
 from harness.evidence import ledger, record
-from harness.evidence.certificate import Certificate, _computed, certificate_of, is_declared, recomputed
+from harness.evidence.certificate import Certificate, _computed, recomputed
 from harness.spaces.network import Task
 from harness.spaces.notation import parse_network
 from harness.system.errors import ContentError
@@ -158,7 +158,7 @@ def declared_certificate(workspace: Path) -> tuple[Certificate, Workspace]:
     data = replace(mnist, sha256="0" * 64)
     declaration = ledger.declare_seeds(home.ledger, evidence.key, range(20), certified_data=data)
     record.write(home.records, evidence)
-    return replace(certificate_of(evidence, declaration), data_hash="0" * 64), home
+    return replace(Certificate.of(evidence, declaration), data_hash="0" * 64), home
 
 
 @pytest.mark.parametrize(
@@ -184,13 +184,13 @@ def test_certificate_that_differs_from_declaration_is_refused(
     forgery = replace(forgery, seeds=seeds, **values)
     forgery.save(path)
 
-    assert is_declared(original, path, home)
+    assert original.is_declared(path, home)
     assert recomputed(path) == forgery
     with pytest.raises(ContentError, match=field):
-        is_declared(forgery, path, home)
+        forgery.is_declared(path, home)
     assert run(["check", str(path)]) == 4
     assert run(["check", str(tmp_path)]) == run(["check", str(tmp_path / "absent.json")]) == 2
-    assert not is_declared(original, path, Workspace(tmp_path / "elsewhere"))
+    assert not original.is_declared(path, Workspace(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize("has_group_of_image", [False, True])
@@ -212,9 +212,9 @@ def test_errors_by_group_are_compared_only_if_groups_of_images_are_known(
 
     if has_group_of_image:
         with pytest.raises(ContentError, match="group_errors"):
-            is_declared(old_certificate, tmp_path / "certificate.json", home)
+            old_certificate.is_declared(tmp_path / "certificate.json", home)
     else:
-        assert is_declared(old_certificate, tmp_path / "certificate.json", home)
+        assert old_certificate.is_declared(tmp_path / "certificate.json", home)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 19])

@@ -282,8 +282,8 @@ def test_shipped_rows_without_declaration_are_named():
     # Further seeds of a named row, and other rows of the network, need a declaration.
     evidence = next(each for each in records if counts[each.key] == 3)
     extra = replace(evidence, seeds=(*evidence.seeds, replace(evidence.seeds[0], index=3)))
-    assert leaderboard_table.undeclared_seeds(extra, ledger.Ledger()) == [3]
-    assert leaderboard_table.undeclared_seeds(replace(evidence, target_pct=98.0), ledger.Ledger()) == [0, 1, 2]
+    assert leaderboard_table._undeclared_seeds(extra, ledger.Ledger()) == [3]
+    assert leaderboard_table._undeclared_seeds(replace(evidence, target_pct=98.0), ledger.Ledger()) == [0, 1, 2]
 
 
 def test_raised_probability_of_a_look_is_a_fault(store: Workspace):
@@ -331,7 +331,7 @@ def test_failed_attempt_stated_as_certified_is_not_ranked(store: Workspace):
     with_entry(is_end, lower_bound_pct=bound)(store)
 
     assert outcome is AttemptResult.FAILED
-    assert leaderboard_table.row_of_record(evidence, ledger.read(store.ledger)).tier is not Standing.CERTIFIED
+    assert leaderboard_table.LeaderboardRow.of(evidence, ledger.read(store.ledger)).tier is not Standing.CERTIFIED
     assert [row.target_pct for row in leaderboard_table.survey(store).rows] == [99.0]
     before = store.leaderboard.read_bytes()
     assert run(["leaderboard", "--publish", NETWORK.hash]) == 4

@@ -22,12 +22,12 @@ from harness.cli import run
 from harness.evidence import leaderboard_table, ledger, record
 from harness.evidence.consistency import faults, publish
 from harness.evidence.leaderboard_table import (
-    SCHEMA_VERSION,
+    _SCHEMA_VERSION,
+    Evidence,
     LeaderboardRow,
     read,
     read_claims,
     to_csv,
-    undeclared_seeds,
 )
 from harness.evidence.ledger import AttemptResult
 from harness.evidence.record import Record
@@ -71,9 +71,9 @@ def test_row_counts_attempts_at_target_and_states_confidence(home: Workspace):
     ledger.declare_attempt(home.ledger, evidence.key._replace(target_pct=99.5), 30, 30)
     ledger.declare_attempt(home.ledger, evidence.key._replace(dataset="kmnist"), 60, 30)
 
-    before = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
+    before = leaderboard_table.LeaderboardRow.of(evidence, ledger.read(home.ledger))
     ledger.close(home.ledger, attempt, outcome=AttemptResult.CERTIFIED, lower_bound_pct=attempt.result(evidence)[1])
-    after = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
+    after = leaderboard_table.LeaderboardRow.of(evidence, ledger.read(home.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
     bound_pct = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
@@ -102,7 +102,7 @@ def test_tier_follows_from_first_declaration_and_all_seeds(
     for indices in declared:
         ledger.declare_seeds(home.ledger, evidence.key, indices)
 
-    assert leaderboard_table.row_of_record(evidence, ledger.read(home.ledger)).tier is tier
+    assert leaderboard_table.LeaderboardRow.of(evidence, ledger.read(home.ledger)).tier is tier
 
 
 def test_row_figures_follow_from_seeds():
@@ -110,7 +110,7 @@ def test_row_figures_follow_from_seeds():
     diverged = replace(evidence.seeds[2], status=Status.DIVERGED, best_test_errors=65)
     evidence = replace(evidence, seeds=(*evidence.seeds[:2], diverged))
 
-    row = leaderboard_table.row_of_record(evidence)
+    row = leaderboard_table.LeaderboardRow.of(evidence)
 
     assert row.mean_test_accuracy_pct == pytest.approx(99.4)
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
@@ -489,7 +489,11 @@ def test_certified_row_with_undeclared_seed_is_measured(workspace: Path):
         record.write(home.records, replace(draft, seeds=tuple(seeds)))
         survey = leaderboard_table.survey(home)
         tiers.append(
-            (survey.rows[0].tier, survey.rows[0].reached, len(undeclared_seeds(survey.records[0], survey.entries)))
+            (
+                survey.rows[0].tier,
+                survey.rows[0].reached,
+                len(leaderboard_table._undeclared_seeds(survey.records[0], survey.entries)),
+            )
         )
 
     assert tiers == [(Standing.CERTIFIED, True, 0), (Standing.MEASURED, False, 1)]
@@ -507,8 +511,10 @@ def test_tested_before_finds_weights_tested_on_earlier_test_part():
     unrelated = make("fashion-mnist", 9, "d", None)
     records = [original, edited, unrelated, make("mnist-5k", 9, None, "e")]
 
-    assert leaderboard_table.tested_before(edited, records) == ["mnist"]
-    assert [leaderboard_table.tested_before(each, records) for each in (original, unrelated)] == [[], []]
+    evidence = Evidence(Workspace(Path()), tuple(records), ledger.Ledger())
+
+    assert evidence.tested_before(edited) == ["mnist"]
+    assert [evidence.tested_before(each) for each in (original, unrelated)] == [[], []]
 
 
 # The table -------------------------------------------------------------------------------------------
@@ -561,7 +567,7 @@ def test_read_returns_written_rows(rows: list[LeaderboardRow], tmp_path_factory:
     path = tmp_path_factory.getbasetemp() / "round-trip.csv"
     path.write_bytes(to_csv(rows).encode("utf-8"))
 
-    assert read(path) == [replace(row, schema_version=SCHEMA_VERSION) for row in rows]
+    assert read(path) == [replace(row, schema_version=_SCHEMA_VERSION) for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from harness.evidence.ledger import Attempt, AttemptResult, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verification_runs import declare_attempt, recorded_verdict
 from harness.spaces.notation import parse_network
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
 from harness.studies.standing import Standing
 from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError
@@ -212,7 +212,7 @@ def test_seeds_of_interrupted_call_are_not_run_twice(home: Workspace, seeds: See
 
 
 def test_row_cannot_be_verified_by_two_processes(home: Workspace, seeds: Seeds):
-    with owned(verification_runs._folder_of(make_plan(), home)), pytest.raises(UsageError):
+    with locked_folder(verification_runs._folder_of(make_plan(), home)), pytest.raises(UsageError):
         run_plan(home, make_plan())
 
     assert seeds.jobs == []
@@ -478,7 +478,7 @@ def test_row_is_measured_while_certification_seeds_are_missing(home: Workspace, 
 
     declare_attempt(make_plan(), home, 20)
 
-    row = leaderboard_table.row_of_record(verdict.record, ledger.read(home.ledger))
+    row = leaderboard_table.LeaderboardRow.of(verdict.record, ledger.read(home.ledger))
     assert (row.tier, row.reached) == (Standing.MEASURED, False)
 
 

@@ -24,7 +24,7 @@ from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
 from harness.studies.candidate import NetworkState
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
 from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Result, Status
@@ -245,7 +245,7 @@ def test_outcome_of_search_without_answer_depends_on_runs(
 
 def test_study_owned_by_a_program_is_running_and_has_no_advice(study: Any, home: Workspace):
     study.write()
-    with owned(study.folder):
+    with locked_folder(study.folder):
         info = read_study(study.folder, home)
 
     assert info.ending.reason.startswith("is running: ")

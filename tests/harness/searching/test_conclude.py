@@ -14,7 +14,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.leaderboard_table import Verification, row_of_record
+from harness.evidence.leaderboard_table import LeaderboardRow, Verification
 from harness.evidence.record import Record
 from harness.interface.results import Study
 from harness.pages import charts
@@ -493,7 +493,7 @@ ROW = ("--recipe", "fast", "--dataset", "mnist", "--target", "99.4")
 
 
 def verdict_of(record: Record, **changes: Any) -> Verification:
-    return replace(Verification(record, row_of_record(record), record.seeds), **changes)
+    return replace(Verification(record, LeaderboardRow.of(record), record.seeds), **changes)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
 from harness.studies import mirror
-from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
+from harness.studies.candidate import _REFUTED_BELOW, _SURE, CONFIDENCE
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, RungReached, Verified
 from harness.studies.standing import Standing
@@ -546,7 +546,7 @@ def test_second_verification_selects_smallest_network_with_high_chance(trainer: 
     networks = [Trial(4, fresh=BARELY), Trial(6, fresh=BARELY), Trial(8, fresh=CLEAR), Trial(12, fresh=(99.6, 99.6))]
     search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
     chances = [candidate.chance_to_verify for candidate in search.state.candidates.values()]
-    assert CONFIDENCE < chances[0] == chances[1] < SURE < chances[2] < chances[3]
+    assert CONFIDENCE < chances[0] == chances[1] < _SURE < chances[2] < chances[3]
     first = loop.choose(search)
     assert first is not None
     assert first.trial == 0

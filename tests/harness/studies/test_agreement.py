@@ -29,7 +29,7 @@ from harness.pages.study_page import commands, page, study_summary
 from harness.searching.ending import Ending, read_endings
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
-from harness.studies.config import open_study, owned
+from harness.studies.config import locked_folder, open_study
 from harness.studies.log import read_state
 from harness.studies.mirror import write_database
 from harness.studies.standing import Outcome
@@ -316,7 +316,7 @@ def test_ending_has_one_verdict_and_one_network(name: str, home: Workspace):
     networks, steps, (outcome, tier, index) = ENDINGS[name]
     folder = write_study("one", networks, steps, home)
 
-    with owned(folder):  # a program works on the study, so the search may be running
+    with locked_folder(folder):  # a program works on the study, so the search may be running
         running = agreed(folder, home)
 
     assert agreed(folder, home) == running == (outcome, tier, None if index is None else hash_of(index))
