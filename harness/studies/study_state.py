@@ -49,11 +49,9 @@ class StudyVerdict(NamedTuple):
     """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
 
     Attributes:
-        outcome: The verdict.
         tier: Of the verification; before a verification CONFIRMED, or SEARCHED for a network that is not confirmed;
             MISSED if the target is not reached; NONE without a verdict.
         network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
-        verdict: Verification of the network; None without a verification.
     """
 
     outcome: Outcome
@@ -67,11 +65,6 @@ class StateDecision(NamedTuple):
 
     Attributes:
         elapsed: Working time on the study at the decision, seconds.
-        hash: Hash of the network.
-        cost: Value of the first minimised metric.
-        state: State of the network after the decision.
-        fresh_seeds: Number of fresh seeds of the network.
-        was_confirmed: Whether the network was confirmed before the decision.
         max_cost: Largest allowed value of the first minimised metric for further networks.
     """
 
@@ -93,8 +86,6 @@ class StudyState:
         entries: Events with the times of the events, oldest first.
         seconds: Working time on the study up to the last event, all sessions together, seconds.
         session: Last event that began or ended a session; None before the first session.
-        proposals: Networks that were chosen for training, by trial.
-        candidates: Proposed networks with all runs, by trial.
         rejected: Number of networks that were rejected before the first training, by reason: single proposals
             (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeat_count: Number of proposals of known networks.
@@ -102,12 +93,10 @@ class StudyState:
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
-        incumbent: Confirmed contender with the lowest cost.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
             last, or all if two costs are minimised.
         decisions: Confirmations and refutations, oldest first.
         last_decisions: Last decision on each network, by hash, the choice of the winner included.
-        network_states: Progress of each network, by hash.
         verdicts: Verification of each winner, by trial, in the order of the winners.
     """
 
@@ -117,8 +106,6 @@ class StudyState:
         """Start without events.
 
         Args:
-            folder: Folder of the study.
-            config: Configuration of the study.
             confirm_seeds: Fewest fresh seeds before a network can be confirmed; None for ``confirm_seeds_of``.
             counts_repeats: Whether a repeated proposal earns the network a further fresh seed.
         """
