@@ -13,7 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
-DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
+DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.(?!md\b)[a-z]\w*)+(?:\.[A-Z]\w*)?")
 # Example files of a user.
 EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
 # Headers of C, a file of a shell, and files in exported folders.

@@ -107,8 +107,8 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 
     Args:
         name: Name of a data set, or ``auto``: MNIST, or ``mnist-5k`` if ``folder`` is None and MNIST is unavailable.
-        folder: Folder of the files; None selects the user's cache.
-        allow_download: Whether missing files may be downloaded to the cache; ``folder`` is never written to.
+        folder: Folder of the files, never written to; None selects the user's cache.
+        allow_download: Whether missing files may be downloaded to the cache.
 
     Raises:
         UsageError: The data set is unknown.
@@ -264,7 +264,7 @@ class _Part(NamedTuple):
     Attributes:
         images: uint8 (images, channels, rows, columns).
         labels: int64 (images,).
-        hashes: SHA-256 by name of the file; for ``mnist-5k`` the hashes of all images and labels.
+        hashes: SHA-256 by name of the file.
     """
 
     images: _Array

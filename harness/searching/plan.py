@@ -142,7 +142,7 @@ def plan_search(
     config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
     with busy("reading past runs"):
         past, faults = _past(config, images, workspace, folder)
-    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``origin_key``
+    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``source_key``
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -156,7 +156,7 @@ def plan_search(
         past=past,
         left_out=tuple(error.message for error in faults),
         chip=request.chip,
-        recorded_origins={key: origins[name] for name in origins if (key := options[name].origin_key) is not None},
+        recorded_origins={key: origins[name] for name in origins if (key := options[name].source_key) is not None},
     )
 
 

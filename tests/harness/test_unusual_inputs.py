@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import struct
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -417,6 +416,8 @@ def test_python_arguments_are_read_like_numpy_or_refused(name: str, workspace: P
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(10)"
 NESTED = "[" * 20_000 + "]" * 20_000
+TRAIN = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe"]
+CHIP = ["explain", NETWORK, "--chip"]
 
 
 def saved_certificate(folder: Path) -> str:
@@ -429,92 +430,59 @@ def with_field(key: str, value: str) -> Callable[[str], str]:
     return lambda text: json.dumps(json.loads(text) | {key: "VALUE"}).replace('"VALUE"', value)
 
 
-CERTIFICATES: dict[str, tuple[Callable[[str], str | bytes], tuple[int, ...]]] = {
-    "unchanged, in another layout": (lambda text: json.dumps(json.loads(text), indent=7, sort_keys=True), (0,)),
-    "UTF-16": (lambda text: text.encode("utf-16"), (4,)),
-    "a list": (lambda text: f"[{text}]", (4,)),
-    "a half of a surrogate pair": (with_field("verdict", '"\\ud800"'), (4,)),
-    "escapes": (with_field("verdict", '"\\u001b[31m\\u0000"'), (4,)),
-    "no number": (with_field("mean_pct", "NaN"), (4,)),
-    "thousands of brackets": (with_field("test_errors", NESTED), (4,)),
-    "hundreds of digits": (with_field("test_size", "9" * 5000), (4,)),
-    "a truth value as a number": (with_field("test_size", "true"), (4,)),
-    "a negative size": (with_field("test_size", "-200"), (4,)),
-    "an empty list of seeds": (with_field("seeds", "[]"), (4,)),
-    "a second document": (lambda text: text + text, (4,)),
-}
-
-
-@pytest.mark.parametrize("name", CERTIFICATES)
-def test_certificates_are_recomputed_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    change, codes = CERTIFICATES[name]
-    content = change(saved_certificate(workspace))
-    path = workspace / "changed.json"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    code = run(["check", str(path)])
-
-    assert code in codes
-    if code != 0:
-        assert_one_line(capsys, code)
-
-
-RECIPES: dict[str, tuple[str | bytes, bool]] = {
-    "other spellings": ('epochs = 0x5\n"learning_rate" = 5e-2\n', True),
-    "a field twice": ("epochs = 5\nepochs = 5\n", False),
-    "an infinite rate": ("learning_rate = inf\n", False),
-    "no number": ("learning_rate = nan\n", False),
-    "hundreds of digits": (f"epochs = {'9' * 5000}\n", False),
-    "a date": ("epochs = 2026-11-27\n", False),
-    "a table": ("[epochs]\na = 1\n", False),
-    "thousands of brackets": (f"epochs = {NESTED}\n", False),
-    "escapes in a name": ('"\\u001b[31m" = 1\n', False),
-    "UTF-16": ("epochs = 5\n".encode("utf-16"), False),
-    "a zero byte": ("epochs = 5\n\x00", False),
-    "lines of old Macs": ("epochs = 5\rbatch_size = 32\r", False),
-}
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_are_read_like_tomllib_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    content, is_valid = RECIPES[name]
-    path = workspace / "mine.toml"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    if is_valid:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        recipe = named_recipe(f"@{path}").recipe
-        assert {key: getattr(recipe, key) for key in fields} == fields
-        return
-
-    assert_one_line(capsys, run(["train", NETWORK, "--dataset", "mnist-5k", "--recipe", f"@{path}"]))
-
-
-OTHER_FILES: dict[str, tuple[list[str], str | bytes]] = {
+DOCUMENTS: dict[str, tuple[list[str], str | bytes | Callable[[str], str | bytes]]] = {
+    "certificate in UTF-16": (["check"], lambda text: text.encode("utf-16")),
+    "certificate as a list": (["check"], lambda text: f"[{text}]"),
+    "certificate with a half of a surrogate pair": (["check"], with_field("verdict", '"\\ud800"')),
+    "certificate with escapes": (["check"], with_field("verdict", '"\\u001b[31m\\u0000"')),
+    "certificate without a number": (["check"], with_field("mean_pct", "NaN")),
+    "certificate with thousands of brackets": (["check"], with_field("test_errors", NESTED)),
+    "certificate with hundreds of digits": (["check"], with_field("test_size", "9" * 5000)),
+    "certificate with a truth value as a number": (["check"], with_field("test_size", "true")),
+    "certificate with a negative size": (["check"], with_field("test_size", "-200")),
+    "certificate with an empty list of seeds": (["check"], with_field("seeds", "[]")),
+    "certificate with a second document": (["check"], lambda text: text + text),
+    "recipe with a field twice": (TRAIN, "epochs = 5\nepochs = 5\n"),
+    "recipe with an infinite rate": (TRAIN, "learning_rate = inf\n"),
+    "recipe without a number": (TRAIN, "learning_rate = nan\n"),
+    "recipe with hundreds of digits": (TRAIN, f"epochs = {'9' * 5000}\n"),
+    "recipe with a date": (TRAIN, "epochs = 2026-11-27\n"),
+    "recipe with a table": (TRAIN, "[epochs]\na = 1\n"),
+    "recipe with thousands of brackets": (TRAIN, f"epochs = {NESTED}\n"),
+    "recipe with escapes in a name": (TRAIN, '"\\u001b[31m" = 1\n'),
+    "recipe in UTF-16": (TRAIN, "epochs = 5\n".encode("utf-16")),
+    "recipe with a zero byte": (TRAIN, "epochs = 5\n\x00"),
+    "recipe with lines of old Macs": (TRAIN, "epochs = 5\rbatch_size = 32\r"),
     "space of brackets": (["spaces", "check"], "net = " + "<" * 20_000),
     "space without a network": (["spaces", "check"], "\x1b[31m"),
     "space with many digits": (["spaces", "check"], f"net = conv3x3({'9' * 5000}) | gap | linear(10);"),
     "network of brackets": (["explain"], "res(" * 20_000),
     "network in UTF-16": (["explain"], NETWORK.encode("utf-16")),
-    "chip of negative size": (
-        ["explain", NETWORK, "--chip"],
-        'core = "avr"\nflash_bytes = -1\nram_bytes = 9\nclock_hz = 1\n',
-    ),
-    "chip of infinite size": (
-        ["explain", NETWORK, "--chip"],
-        'core = "avr"\nflash_bytes = inf\nram_bytes = 9\nclock_hz = 1\n',
-    ),
+    "chip of negative size": (CHIP, 'core = "avr"\nflash_bytes = -1\nram_bytes = 9\nclock_hz = 1\n'),
+    "chip of infinite size": (CHIP, 'core = "avr"\nflash_bytes = inf\nram_bytes = 9\nclock_hz = 1\n'),
 }
 
 
-@pytest.mark.parametrize("name", OTHER_FILES)
-def test_invalid_spaces_networks_and_chips_are_refused_in_one_line(
-    name: str, workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    words, content = OTHER_FILES[name]
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_invalid_documents_are_refused_in_one_line(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+    words, content = DOCUMENTS[name]
+    if callable(content):
+        content = content(saved_certificate(workspace))
     path = workspace / "mine"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
+    reads_typed = words[0] in ("train", "explain")
 
-    assert_one_line(capsys, run([*words, f"@{path}" if words[0] == "explain" else str(path)]))
+    assert_one_line(capsys, run([*words, f"@{path}" if reads_typed else str(path)]))
+
+
+def test_certificate_in_another_layout_and_recipe_in_other_spellings_are_read(workspace: Path):
+    layout = json.dumps(json.loads(saved_certificate(workspace)), indent=7, sort_keys=True)
+    (workspace / "certificate.json").write_text(layout, encoding="utf-8")
+    (workspace / "mine.toml").write_text('epochs = 0x5\n"learning_rate" = 5e-2\n', encoding="utf-8")
+    recipe = named_recipe(f"@{workspace / 'mine.toml'}").recipe
+
+    assert run(["check", str(workspace / "certificate.json")]) == 0
+    assert (recipe.epochs, recipe.learning_rate) == (5, 0.05)
 
 
 LINES = {

@@ -24,7 +24,7 @@ from harness.data.own.layouts import PARTS
 from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
 from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array, Scale
-from harness.data.training_images import OWN_FILES, check_files, content_digest
+from harness.data.training_images import OWN_FILES, content_digest
 from harness.spaces.ops import Shape, shape_text
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
@@ -97,7 +97,10 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
         spec = dataset(text)
         _check_options(spec, options or SourceOptions())
         if spec.is_user_data and not spec.test_pictures:
-            _add_groups_of_copies(spec)
+            hint = "remove the data set and read the source again"
+            raise UsageError(
+                f"data set {spec.name} was stored by an earlier version without groups of copies", hint=hint
+            )
         return spec.name
     options_used = described_options(text) if options is None else options
     source = source_at(Path(text), options_used.shape, options_used.group_by)
@@ -352,38 +355,6 @@ class _ScaledImages(NamedTuple):
         return self.near_duplicates.keys if self.near_stays_together else self.pixel_digests
 
 
-def _groups_of(validation_keys: Array, test_keys: Array, copy_keys: Array, *, has_groups: bool) -> dict[str, Any]:
-    """Return the fields of a `Dataset` that describe groups of images with equal keys; empty sizes without groups.
-
-    ``copy_keys`` has a key of each test image, equal for copies; ``has_groups`` states whether groups of ``group_by``
-    exist.
-    """
-    test_sizes = divisions.group_sizes(test_keys, has_groups=has_groups)
-    return {
-        "validation_group_sizes": divisions.group_sizes(validation_keys, has_groups=has_groups),
-        "test_group_sizes": test_sizes,
-        "test_groups": tuple(np.unique(test_keys, return_inverse=True)[1].tolist()) if test_sizes else (),
-        "test_pictures": independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys)),
-    }
-
-
-def _add_groups_of_copies(spec: Dataset) -> None:
-    """Add the groups of copies to the facts of a data set that an earlier version of the program stored."""
-    folder = workspace().data(spec.name)
-    check_files(spec, folder)
-    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
-        pixels = np.concatenate([train["pixels"], test["pixels"]])
-        labels = np.concatenate([train["labels"], test["labels"]])
-        fold = train["fold"]
-    keys = near_keys(pixels, values.digests(pixels), labels).keys
-    validation_keys = keys[: len(fold)][fold != divisions.ALWAYS_TRAINED]
-    groups = _groups_of(validation_keys, keys[len(fold) :], keys[len(fold) :], has_groups=False)
-    # The groups of ``group_by`` stay; the files contain no names of groups.
-    facts = {"test_pictures": groups["test_pictures"]} if spec.group_by else groups
-    with locked(workspace().data(".lock")):
-        _write(replace(dataset(spec.name), **facts))
-
-
 def _store(source: Source, options: SourceOptions) -> Dataset:
     """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
@@ -582,7 +553,14 @@ def _parts_to_write(
     keys = units.keys[units.of_image]
     validation_keys = keys[image_indices[fold != divisions.ALWAYS_TRAINED]]
     copy_keys = images.near_duplicates.keys[test]
-    groups = _groups_of(validation_keys, keys[test], copy_keys, has_groups=table.groups is not None)
+    has_groups = table.groups is not None
+    test_sizes = divisions.group_sizes(keys[test], has_groups=has_groups)
+    groups = {
+        "validation_group_sizes": divisions.group_sizes(validation_keys, has_groups=has_groups),
+        "test_group_sizes": test_sizes,
+        "test_groups": tuple(np.unique(keys[test], return_inverse=True)[1].tolist()) if test_sizes else (),
+        "test_pictures": independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys)),
+    }
     return (
         {"pixels": images.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
         {"pixels": images.pixels[test], "labels": table.labels[test].astype("<i8")},
@@ -591,7 +569,6 @@ def _parts_to_write(
 
 
 def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[str]:
-    """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
     pixels = images.pixels
     # The smallest hashes are a sample of all images, independent of order and classes.
@@ -626,11 +603,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
 
 
 def _squeezed(numbers: Array, pixels: Array) -> bool:
-    """Return whether outliers leave few of the 256 pixel values for most images.
-
-    The median channel of an image must have at most ``_FEW_VALUES`` pixel values, but the source at least
-    ``_MANY_TIMES`` as many different numbers. Both arrays are (images, channels, rows, columns).
-    """
+    """Return whether outliers leave few of the 256 pixel values for the median channel of an image."""
     planes = np.ndindex(pixels.shape[:2])  # image and channel
     counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
     pixel_values, source_values = np.median(counts, axis=0)

@@ -22,7 +22,7 @@ from harness.system.terminal import counted
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MAX_BYTES = 2**31  # largest size of the data that is read
-_LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
+_LONG = 4  # ratio of length to width from which images may be series with channels
 # Pillow's format by file ending. Some further formats start external programs, such as PostScript.
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -38,15 +38,15 @@ _LARGEST = 1e30  # number whose square is finite in float64, and which is finite
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
 _SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
 _BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding; numbers beyond have a different scale
-_BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers beyond have a different scale
-_LITTLE_BEYOND_WIDTHS = 0.1  # widths of a range fitted to a sample; half of many images seldom exceed these
+_BEYOND_WIDTHS = 1.0  # widths of a fitted range; numbers beyond have a different scale
+_LITTLE_BEYOND_WIDTHS = 0.1  # widths of a fitted range; half of many images seldom exceed these
 _SMALL = 0.27  # share of the largest fitted number; bytes are 0.253 of a range from 0 to 1,008
-_SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers, which differs between samples
+_SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers
 _TINY = 0.02  # share of the spread; many images with a smaller spread have a different scale
-_HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1, and less of standardised numbers
-_NORMALISED = -0.25  # least number of normalised pictures is smaller; -0.42 for MNIST
-_MANY = 8  # images; a smaller number may be unusual by chance
-_CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
+_HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1
+_NORMALISED = -0.25  # the least number of normalised pictures is smaller; -0.42 for MNIST
+_MANY = 8  # images; fewer may be unusual by chance
+_CHUNK = 2**16  # numbers per block
 
 
 def is_picture(path: Path) -> bool:
@@ -83,9 +83,8 @@ def picture(path: Path) -> tuple[Array, bool, int]:
 def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
-    The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a
-    palette of which only greys are used, have a single channel, all other pictures three. The numbers are uint8, except
-    that Pillow's modes ``I`` (integers) and ``F`` (fractions), which are grey, keep the stored numbers.
+    The EXIF orientation is applied, and transparent parts become white. Grey pictures have a single channel, all other
+    pictures three. The numbers are uint8, except that Pillow's modes ``I`` and ``F`` keep the stored numbers.
     """
     from PIL import Image, ImageOps
 
@@ -347,9 +346,9 @@ class Scale:
     def fitted(cls, blocks: Iterable[Array]) -> Self:
         """Fit the scale to blocks of images, (images, channels, rows, columns).
 
-        Two ranges are fixed: 0 to 255 for whole numbers, which then stay unchanged, and 0 to 1 for whole numbers and
-        fractions. A fixed range applies if no number is negative and the maximum over all channels lies in the upper
-        half of the range (128 to 255, above 0.5 to 1). Otherwise each channel has the range from minimum to maximum.
+        A fixed range, 0 to 255 for whole numbers and 0 to 1 for all numbers, applies if no number is negative and the
+        maximum over all channels lies in the upper half of the range. Otherwise each channel has the range from
+        minimum to maximum.
         """
         minima = []
         maxima = []
@@ -390,10 +389,9 @@ class Scale:
     def fault(self, images: Array, deviation: Array) -> _ScaleFault | None:
         """Return how the scale of numbers differs from the fitted numbers; None if nothing indicates a difference.
 
-        Either the numbers are beyond the fitted range, or all are near 0 and much less spread than the fitted numbers
-        (fractions or normalised numbers in place of bytes, bytes in place of 16 bits), or the numbers are fractions
-        from 0 to 1 and the fitted numbers are normalised. Whole numbers may be the bytes of a dark picture, and a few
-        images may be unusual, so such differences are not certain.
+        Either the numbers are beyond the fitted range, or all are near 0 and much less spread than the fitted numbers,
+        or the numbers are fractions and the fitted numbers are normalised. Whole numbers may be the bytes of a dark
+        picture, and a few images may be unusual, so such differences are not certain.
 
         Args:
             images: Numbers, (images, channels, rows, columns), at least one image.
@@ -409,8 +407,7 @@ class Scale:
             255,
         )  # a range fitted to a sample with these ends counts too
         widths = np.maximum(self.low - lows, highs - self.high) / (self.high - self.low)  # of each image, beyond
-        # A fixed range has no numbers beyond, so a single image shows a different scale. All other ranges were fitted
-        # to a sample, so a few new images may have larger numbers; half of the images show a different scale.
+        # A single image beyond a fixed range shows a different scale; beyond a fitted range, half of the images do.
         beyond = float((np.max if is_fixed else np.median)(widths.max(axis=1)))
         if beyond > (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS):
             return _ScaleFault(text, True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.data import own
 from harness.data.datasets import DATASETS, Dataset, dataset
 from harness.data.description import description
-from harness.data.own.divisions import FOLDS, choose_fifth, choose_validation, connected_units
+from harness.data.own.divisions import _FOLDS, choose_fifth, choose_validation, connected_units
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.evidence.bounds import ErrorRatio, group_warning
@@ -90,10 +90,10 @@ def test_units_are_not_divided(images: list[tuple[int, int, int]], balanced: boo
     for unit in np.unique(units.of_image):
         assert len({*is_test[units.of_image == unit]}) == 1
         assert len({*turns[units.of_image == unit]}) == 1
-    assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
+    assert len({int((turns == turn).sum()) for turn in range(_FOLDS)}) == 1
     assert np.array_equal(choose_fifth(labels[order], permuted, no_images, names, has_groups=balanced), is_test[order])
     if balanced:
-        counts = {int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}
+        counts = {int(((turns == turn) & (labels == kind)).sum()) for turn in range(_FOLDS) for kind in {*labels}}
         assert len(counts) == 1
 
 
@@ -369,7 +369,7 @@ def test_fixed_group_validates_if_a_fold_would_not_train_a_class():
     fold, used = choose_validation(labels, connected_units([groups]), None, "01", has_groups=True, balanced=False)
 
     assert used.all()
-    assert all({*labels[fold != number]} == {0, 1} for number in range(FOLDS))
+    assert all({*labels[fold != number]} == {0, 1} for number in range(_FOLDS))
 
 
 def test_fresh_seeds_validate_on_each_group_once_starting_after_fold_of_first_run():

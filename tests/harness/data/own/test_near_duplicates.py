@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from harness.data import own
-from harness.data.own.near_duplicates import copy_levels, near_keys, near_pairs
+from harness.data.own.near_duplicates import _copy_levels, _near_pairs, near_keys
 from harness.data.own.values import digests
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES
@@ -56,7 +56,7 @@ def add_noise(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
 def test_near_duplicates_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
     images = scenes(60, channels, side)
-    near = near_pairs(np.concatenate([images, change(images)]), np.arange(120))[0]
+    near = _near_pairs(np.concatenate([images, change(images)]), np.arange(120))[0]
     pairs = {(first, second - 60) for first, second in near.tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
@@ -144,7 +144,7 @@ def test_pairs_equal_comparison_of_all_images():
                     expected[first, second] = float(least)
     expected = {pair: distance for pair, distance in expected.items() if distance <= 5}
 
-    pairs, differences = near_pairs(all_images, np.arange(len(all_images)))
+    pairs, differences = _near_pairs(all_images, np.arange(len(all_images)))
     assert {
         (first, second): pytest.approx(difference)
         for (first, second), difference in zip(pairs.tolist(), differences, strict=True)
@@ -157,7 +157,7 @@ SCENES = scenes(50)
 
 @pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
 def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarray):
-    assert len(near_pairs(images, np.arange(len(images)))[0]) == 0
+    assert len(_near_pairs(images, np.arange(len(images)))[0]) == 0
 
 
 def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
@@ -235,7 +235,7 @@ def test_copies_with_wrong_labels_are_near_duplicates(wrong_labels: float):
     random = np.random.default_rng(1)
     for _ in range(50):
         differences = random.normal(3, 0.8, 400).clip(0.1, 5)
-        assert copy_levels(differences, random.random(400) < wrong_labels, 0.9) == 5
+        assert _copy_levels(differences, random.random(400) < wrong_labels, 0.9) == 5
 
 
 def test_the_difference_of_copies_separates_copies_from_similar_pictures():
@@ -244,5 +244,5 @@ def test_the_difference_of_copies_separates_copies_from_similar_pictures():
     differences = np.concatenate([random.uniform(0, 2, 300), random.uniform(2, 5, 3_000)])
     for chance in (0.9, 0.5, 0.04):
         has_other_class = (differences > 2) & (random.random(3_300) < chance)
-        assert copy_levels(differences, has_other_class, chance) == 2
-        assert copy_levels(differences[300:], has_other_class[300:], chance) == 0
+        assert _copy_levels(differences, has_other_class, chance) == 2
+        assert _copy_levels(differences[300:], has_other_class[300:], chance) == 0

@@ -79,15 +79,6 @@ def test_images_of_subfolders_and_further_frames_are_reported(tmp_path: Path):
     assert "1 further frame" in " ".join(spec.remarks)
 
 
-def test_class_may_have_name_of_part(tmp_path: Path):
-    folder = as_folder(tmp_path / "a", IMAGES, np.array(["bus", "car", "train"])[NUMBERS])
-    assert own.Data.read(folder).class_names == ("bus", "car", "train")
-    (folder / "train" / "0.png").mkdir()  # a folder with the ending of an image
-    as_folder(folder / "test", FEW, FEW_LABELS)
-    with pytest.raises(DataError, match=r"test/, train/ .* beside bus/, car/"):
-        own.Data.read(folder)
-
-
 def _tree(folder: Path, paths: str) -> Path:
     """Write a picture for each path; braces list alternatives, as in a shell."""
     remaining = paths.split()
@@ -202,11 +193,6 @@ def test_pictures_of_test_part_are_locked(tmp_path: Path):
     assert own.Data.read(tmp_path / "a") == expected
 
 
-def test_part_without_a_class_is_refused_with_name_of_class(tmp_path: Path):
-    with pytest.raises(DataError, match=r"train part that the test part lacks: 'dog'"):
-        own.Data.read(_tree(tmp_path / "a", "cat/{train,test}/1.png dog/train/1.png"))
-
-
 def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path):
     folder = tmp_path / "a"
     composed = [unicodedata.normalize("NFC", name) for name in ("café", "①", "m²")]
@@ -219,45 +205,6 @@ def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path)
 
     assert spec.class_names == ("café", "m²", "①")
     assert len(spec.duplicates) == 2
-
-
-def _ambiguous_folder(folder: Path, kind: str) -> Path:
-    """Return an ambiguous or incomplete folder."""
-    match kind:
-        case "two names of a part":
-            for part in ("train", "val", "valid"):
-                as_folder(folder / part, IMAGES, LABELS)
-        case "no part to train on":
-            as_folder(folder / "test", IMAGES, LABELS)
-        case "a part without classes":
-            as_folder(folder / "train", IMAGES, LABELS)
-            as_folder(folder, FEW, np.repeat("test", 15))
-        case "an empty class":
-            (as_folder(folder, IMAGES, LABELS) / "yak").mkdir()
-        case "8 and 16 bits":
-            as_folder(folder / "ox", FEW.astype(np.uint16) * 99, np.repeat("ox", 15))
-            as_folder(folder, IMAGES, LABELS)
-        case "a link out":
-            os.symlink(
-                as_folder(folder.parent / "b", FEW, FEW_LABELS) / "ox", as_folder(folder, IMAGES, LABELS) / "yak"
-            )
-    return folder
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "two names of a part",
-        "no part to train on",
-        "a part without classes",
-        "an empty class",
-        "a link out",
-        "8 and 16 bits",
-    ],
-)
-def test_ambiguous_or_incomplete_folder_is_rejected(kind: str, tmp_path: Path):
-    with pytest.raises(DataError):
-        own.Data.read(_ambiguous_folder(tmp_path / "a", kind))
 
 
 # IDX -------------------------------------------------------------------------------------------------------------
@@ -452,14 +399,9 @@ def test_reading_of_series_needs_little_more_memory_than_array(ending: str, tmp_
     assert peak < 1.5 * 400 * 500 * 8
 
 
-def test_series_without_class_or_value_are_rejected(tmp_path: Path):
+def test_series_without_class_is_rejected(tmp_path: Path):
     with pytest.raises(DataError, match="1,2"):
         own.Data.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
-    text = _ts(tmp_path / "a.ts", [*SERIES], SIDES).read_text()
-    for marker in ("?", "NaN", "x", "1_000"):
-        (tmp_path / "a.ts").write_text(text.replace(repr(SERIES[0, 0, 0].item()), marker))
-        with pytest.raises(DataError):
-            own.Data.read(tmp_path / "a.ts")
 
 
 def test_error_for_series_of_different_lengths_suggests_input_shape(tmp_path: Path):
@@ -638,13 +580,6 @@ def test_torch_data_set_with_random_items_is_refused(kind: str):
 
     with pytest.raises(DataError, match="differs when read twice"):
         own.Data.from_torch("a", RandomSet(zip(IMAGES, NUMBERS.tolist(), strict=True)))
-
-
-def test_palette_images_of_torch_data_set_are_colour_images():
-    spec = own.Data.from_torch(
-        "a", _list_dataset(lambda image: Image.fromarray(np.dstack([image] * 2 + [image // 2])).quantize(), NUMBERS)
-    )
-    assert spec.image_shape == (3, 5, 7)
 
 
 @pytest.mark.parametrize(
