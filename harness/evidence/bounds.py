@@ -80,13 +80,8 @@ def standing_of(
 
     Args:
         errors: Number of wrong test images by seed index.
-        images: Number of test images.
-        target_pct: Target test accuracy, per cent.
         declarations: Seed indices of each declaration, in order. Seeds of no declaration were run before declarations
             existed.
-        confidence: Confidence of the bound, between 0 and 1.
-        fewest: Fewest seeds for a verdict.
-        groups: Errors by group of the test images.
     """
     samples = [{index: errors[index] for index in sample} for sample in _samples(errors, declarations, fewest)]
     bound = finite(min(row_bound_pct(sample, images, confidence, groups) for sample in samples))
@@ -135,8 +130,6 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
 
     Args:
         errors: Number of wrong test images of each seed.
-        images: Number of test images.
-        confidence: Confidence of the bound, between 0 and 1.
     """
     if len(errors) < 2:
         return -math.inf
@@ -201,7 +194,6 @@ def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequen
 
     Args:
         wrong: Indices of the wrong images of each seed.
-        images: Number of test images.
         group_sizes: Number of images in each group of the test set, which may be right or wrong together; ``n`` is then
             at most ``independent_cases``. Empty if the images are independent.
     """
@@ -225,10 +217,7 @@ def is_futile(
 
     Args:
         errors: Number of wrong test images of each seed that has been run.
-        images: Number of test images.
         seed_count: Number of declared seeds. After all have been run the bound decides, and the result is False.
-        target_pct: Target test accuracy, per cent.
-        confidence: Confidence of the bound, between 0 and 1.
     """
     if len(errors) >= seed_count:
         return False
@@ -267,7 +256,6 @@ def image_effects(wrong: Sequence[Sequence[int]], images: int) -> CrossedEffects
 
     Args:
         wrong: Indices of the wrong images of each seed.
-        images: Number of test images.
     """
     seeds = len(wrong)
     if seeds < 2 or images < 2:

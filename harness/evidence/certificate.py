@@ -34,9 +34,7 @@ class Certificate:
         input_shape: (channels, rows, columns) of an image.
         indices: Consecutive seed indices, declared together before the first seed was run.
         seeds: Random seeds, derived from network, recipe and index.
-        test_errors: Number of wrong test images of each seed.
         alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
-        mean_pct: Mean test accuracy over seeds, per cent.
         lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
             ``bounds.certifying_confidence(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
@@ -111,10 +109,6 @@ class Certificate:
 
     def is_declared(self, path: Path, workspace: Workspace) -> bool:
         """Return whether the ledger of a workspace contains the declaration of the certificate.
-
-        Args:
-            path: File of the certificate, for messages.
-            workspace: Workspace of the ledger and the records.
 
         Raises:
             ContentError: A stated value differs from the declaration, or from the record of the declared seeds.

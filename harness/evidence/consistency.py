@@ -50,7 +50,6 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     Shipped evidence and the evidence of the workspace are checked.
 
     Args:
-        workspace: Workspace to check.
         anchor: Published commit. Must be part of the history, and the lines of this commit in the records must still
             exist. None to check no commit.
     """

@@ -74,8 +74,6 @@ class LeaderboardRow:
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
         diverged: Number of diverged seeds; the errors of these seeds count.
         attempts: Number of certification attempts at the target on the data set, over all networks.
-        validation_accuracy_pct: Mean over the validation seeds of the search, per cent.
-        train_seconds: Mean training time of a seed, seconds.
         teacher_seconds: Always 0 or None; a column of schema 3 from a removed feature.
         search_seconds: Wall-clock time of the search that found the network.
     """
@@ -249,10 +247,7 @@ class Survey(NamedTuple):
     """Sources of the leaderboard.
 
     Attributes:
-        records: Valid records.
-        rows: Ranked rows.
         damage: Faults of documents that are left out, and lacking declarations.
-        entries: Entries of the ledger.
     """
 
     records: tuple[Record, ...]
@@ -266,7 +261,6 @@ class Rerun:
     """A recorded seed that was run again.
 
     Attributes:
-        index: Index of the seed.
         identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
             a different machine, torch or build of the engine made the recorded weights.
     """
@@ -283,7 +277,6 @@ class Verification:
 
     Attributes:
         runs: Seeds of a verification in order, as run now or as recorded.
-        reruns: Seeds that were run again.
         is_contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
         attempt: Certification attempt as ended; None without a certification.
@@ -430,8 +423,6 @@ def _columns_of_errors(errors: Sequence[int], fewest: Sequence[int], size: int, 
     Args:
         errors: Wrong test images of each seed after the last epoch.
         fewest: Wrong test images of each seed after the best epoch; empty if not known.
-        size: Number of test images.
-        target_pct: Target accuracy, per cent.
     """
     accuracies = [Errors(wrong, size).accuracy_pct for wrong in errors]
     return {
@@ -515,7 +506,6 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
     Of rows with equal cost and errors, the first hash remains.
 
     Args:
-        rows: Rows of any type.
         order: Function that returns the cost, the errors (or another number that falls with the quality) and the hash
             of a row.
     """
@@ -559,7 +549,6 @@ class _Measured:
     Attributes:
         test_errors: Wrong test images of each seed after the last epoch.
         best_test_errors: Wrong test images of each seed after the epoch with the fewest wrong test images.
-        test_size: Number of test images.
     """
 
     test_errors: tuple[int, ...]
@@ -642,7 +631,6 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     Rows of searches whose studies are not shipped are taken from the shipped table.
 
     Args:
-        workspace: Workspace to read.
         known_study: Study of the workspace that has been read, such as the study of a running search; its log, which
             grows between two pages, is not read again.
     """

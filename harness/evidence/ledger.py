@@ -236,9 +236,7 @@ class Registration(_LedgerEntry):
     """Evaluation of recorded seeds on further labelled images, registered before a network reads the images.
 
     Attributes:
-        on: Name of the images.
         on_sha256: Digest of the image bytes.
-        images: Number of images.
         errors: Number of wrong images of each seed; empty while open.
         lower_bound_pct: One-sided 99 % lower bound over seeds, per cent.
         lower_bound_images_pct: One-sided 99 % lower bound over seeds and images, per cent.
@@ -424,9 +422,6 @@ def declare_attempt(
     """Enter a new attempt and return the attempt, which counts from then on.
 
     Args:
-        path: The ledger.
-        key: Row to certify.
-        first_index: First seed index.
         seeds: Number of seeds, with consecutive indices.
         commit: Commit of the code; None if unknown.
         test_sketch: Digests of the test images; empty if this machine does not have the images.
@@ -515,8 +510,6 @@ def close(path: Path, entry: _ClosableEntry, **end: Any) -> _ClosableEntry:
     """Append the end of an attempt or a registration and return the ended entry; the line of the declaration remains.
 
     Args:
-        path: The ledger.
-        entry: Open entry.
         end: Fields of the result: outcome and bound of an attempt, errors and bounds of a registration.
     """
     return _append(path, replace(entry, ended_utc=_now(), **end))

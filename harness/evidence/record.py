@@ -46,8 +46,6 @@ class SeedRun:
     """A recorded seed of a verification.
 
     Attributes:
-        index: Index of the seed.
-        seed: Random seed of the training.
         wrong: (index of the test image, predicted class) of each wrong test image.
         best_test_errors: Fewest test errors after any epoch; None unless the recipe reads the test set after each
             epoch.
@@ -402,7 +400,6 @@ class WeightFile:
     """Weights and BN statistics of a trained network.
 
     Attributes:
-        path: Path of the file.
         arrays: float32 arrays by torch's names; a tied kernel is stored under the name of its first user.
         about: Metadata in the file (``harness.training.run.properties``).
         tied: Stored name by each further name of a tied kernel.

@@ -45,7 +45,6 @@ class VerifyPlan:
     Attributes:
         indices: Seed indices in order; ``run_seeds`` replaces the indices of a certification by the seeds of
             ``attempt``.
-        device: Device of the training.
         engine: ``native``, ``torch`` or ``auto``; ``auto`` repeats a seed of torch with torch.
         workers: Number of seeds trained at once.
         certify: Whether to run the open certification attempt of the row.
@@ -216,10 +215,6 @@ def run_seeds(
     Each seed enters the record as soon as the training ends, so an interrupted call does not repeat finished seeds.
 
     Args:
-        plan: Network, recipe and seeds.
-        workspace: Workspace of the record and the ledger.
-        source: Location of the data set.
-        limits: Time and memory limits of a training.
         on_event: Called with each event of a training.
         make_executor: Factory of the executor.
         on_verdict: Called with the verdict, before the lock on the folder is released.

@@ -124,15 +124,11 @@ class Candidate:
     """A proposed network with all runs.
 
     Attributes:
-        proposal: Proposal of the network.
         cost: Value of the minimised metric; if two are minimised, the geometric mean of both values.
         first_run: Run in the search; None until this run has ended.
         fresh_runs: Ended runs on fresh seeds, in the order of the seeds.
         repeats: Number of repeated proposals of the network.
         confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
-        threshold_pct: Validation accuracy to reach, per cent.
-        costs: Value of each minimised metric.
-        classes: Number of classes of the data.
         groups: Numbers of groups if each fresh seed validates on a separate fold of groups; None without such folds.
         cases_of_a_run: Largest effective number of validation images of a run; infinite without copies.
         shorter_epochs: Epochs of a training that replaces the first run, which ended at a rung because it suffices;
@@ -344,8 +340,6 @@ def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
 
     Args:
         wrong: Errors of the run, counted or predicted.
-        images: Validation images of the run.
-        threshold_pct: Validation accuracy to reach, per cent.
     """
     return statistics.reaches(100 * (1 - (wrong - _CONTINUITY) / images), threshold_pct)
 
@@ -418,8 +412,6 @@ def needed_share(
     between folds and of the test groups are computed from all networks of the study.
 
     Args:
-        seeds: Number of fresh seeds.
-        groups: Numbers of groups; None without folds of groups.
         errors: Error rates by network and fold of groups.
     """
     if groups is None:
@@ -438,9 +430,7 @@ def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> st
     """Return the rule that ended the confirmation of a network, as text for users.
 
     Args:
-        fresh_seeds: Number of fresh seeds of the network.
         most_seeds: Largest number of fresh seeds (``Candidate.most_seeds``).
-        was_confirmed: Whether the network was confirmed before.
     """
     if was_confirmed:
         return "confirmation withdrawn after a further seed"
@@ -493,12 +483,9 @@ class NearestMiss:
     """Figures of the unconfirmed candidate with the fewest errors (``nearest_miss``).
 
     Attributes:
-        epochs: Epochs of the training recipe.
         errors: Number of wrong validation images: mean over the fresh seeds, or of the first run if there are none.
         runs: Number of runs behind ``errors``.
         allowed: Most errors of ``size`` images that reach the threshold.
-        size: Number of validation images.
-        cost: Value of the first minimised metric.
         rung: Epoch of the rung at which the only run was pruned or shortened; None for a complete run.
     """
 

@@ -39,16 +39,11 @@ class StudyConfig:
     """Settings that decide the outcome of a search; a study never changes these settings.
 
     Attributes:
-        dataset: Name of the data set.
         data_hash: Hash of the images and labels.
-        budget: Largest allowed number of parameters.
-        target_pct: Test accuracy to reach, per cent.
         threshold_pct: Validation accuracy that corresponds to the target, per cent (``bounds.ErrorRatio``).
-        space: Name of the search space.
         space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
         sampler: Name in ``optuna_sampler.SAMPLERS``, or ``MODULE:FUNCTION``.
         recipe: Training recipe; ``lengths`` may replace the number of epochs.
-        recipe_name: Name of the recipe.
         rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales the
             rungs to different lengths.
         seed: Seed of all random choices of the search; ``run_seed`` is the seed of the trainings.
@@ -184,8 +179,6 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     """Write the configuration of a new study, or check the existing configuration.
 
     Args:
-        folder: Folder of the study.
-        config: Configuration of the study.
         origins: Source of each value by key: an option, the environment, a call or a default.
 
     Returns:
@@ -250,7 +243,6 @@ def locked_folder(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]
     A folder that had files before is kept.
 
     Args:
-        folder: The folder.
         removable: Files and folders that do not count as written.
 
     Raises:

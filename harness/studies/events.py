@@ -48,8 +48,6 @@ class SessionBegan(Event, word="session"):
 
     Attributes:
         command: Command line, the path of the program first.
-        workers: Number of parallel trainings.
-        device: Device of the trainings.
         seconds: Time limit of all sessions together, seconds; None for no limit.
     """
 
@@ -73,9 +71,7 @@ class SessionEnded(Event, word="ended"):
 
     Attributes:
         reason: An ``EndReason``; logs of other versions may have other texts.
-        message: Explanation of the reason.
         seconds: Time limit of all sessions together, seconds; None for no limit.
-        trials: Limit of the trials; None for no limit.
     """
 
     reason: str = "unknown"
@@ -152,7 +148,6 @@ class RungReached(Event, word="rung"):
     Attributes:
         ratio: 10 % quantile over earlier runs of (final errors / errors at this rung); None in older logs.
         predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
-        pruned: Whether the run was pruned.
         exempt: Whether the run would have been pruned and was spared.
         shorter_epochs: Epochs of a training that replaces the run, which already suffices; None if there is none.
     """
@@ -285,7 +280,6 @@ class Entry(Generic[_E]):
 
     Attributes:
         elapsed: Working time on the study so far, all sessions together, seconds.
-        event: The event.
         utc: Time of writing, ISO 8601; empty if unknown.
     """
 

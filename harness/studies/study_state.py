@@ -49,11 +49,9 @@ class StudyVerdict(NamedTuple):
     """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
 
     Attributes:
-        outcome: The verdict.
         tier: Of the verification; before a verification CONFIRMED, or SEARCHED for a network that is not confirmed;
             MISSED if the target is not reached; NONE without a verdict.
         network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
-        verdict: Verification of the network; None without a verification.
     """
 
     outcome: Outcome
@@ -67,11 +65,6 @@ class StateDecision(NamedTuple):
 
     Attributes:
         elapsed: Working time on the study at the decision, seconds.
-        hash: Hash of the network.
-        cost: Value of the first minimised metric.
-        state: State of the network after the decision.
-        fresh_seeds: Number of fresh seeds of the network.
-        was_confirmed: Whether the network was confirmed before the decision.
         max_cost: Largest allowed value of the first minimised metric for further networks.
     """
 
@@ -93,8 +86,6 @@ class StudyState:
         entries: Events with the times of the events, oldest first.
         seconds: Working time on the study up to the last event, all sessions together, seconds.
         session: Last event that began or ended a session; None before the first session.
-        proposals: Networks that were chosen for training, by trial.
-        candidates: Proposed networks with all runs, by trial.
         rejected: Number of networks that were rejected before the first training, by reason: single proposals
             (``Rejected``), and draws and mutations (``DrawsRejected``).
         repeat_count: Number of proposals of known networks.
@@ -102,12 +93,10 @@ class StudyState:
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
-        incumbent: Confirmed contender with the lowest cost.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
             last, or all if two costs are minimised.
         decisions: Confirmations and refutations, oldest first.
         last_decisions: Last decision on each network, by hash, the choice of the winner included.
-        network_states: Progress of each network, by hash.
         verdicts: Verification of each winner, by trial, in the order of the winners.
     """
 
@@ -117,8 +106,6 @@ class StudyState:
         """Start without events.
 
         Args:
-            folder: Folder of the study.
-            config: Configuration of the study.
             confirm_seeds: Fewest fresh seeds before a network can be confirmed; None for ``confirm_seeds_of``.
             counts_repeats: Whether a repeated proposal earns the network a further fresh seed.
         """
@@ -164,13 +151,12 @@ class StudyState:
                 self._on_proposal(event)
             case events.Repeated():
                 self._on_repeated(event)
-            case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
+            case events.RungReached(purpose=Purpose.SEARCH):
                 self._advance_network(self.proposals[event.trial].hash, NetworkState.TRAINING)
                 self.candidates[event.trial].shorter_epochs = event.shorter_epochs
             case events.RunEnded(run=run) if run.trial is not None:
                 self.ended_runs[run.trial, run.purpose, run.seed_index] = run
-                if run.trial in self.candidates:
-                    self._on_run_ended(self.candidates[run.trial], run)
+                self._on_run_ended(self.candidates[run.trial], run)
             case events.Confirmed():
                 self._on_confirmed(entry.elapsed, event)
             case events.FailedConfirmation():
@@ -182,8 +168,7 @@ class StudyState:
             case events.Verified() if self._winners:
                 trial = self._winners[0].trial
                 self.verdicts[trial] = event
-                if trial in self.proposals:
-                    self._advance_network(self.proposals[trial].hash, _STATE_OF_VERDICT[event.passed])
+                self._advance_network(self.proposals[trial].hash, _STATE_OF_VERDICT[event.passed])
                 self._drop_missed()
             case _:
                 pass
@@ -207,11 +192,10 @@ class StudyState:
 
     def _on_repeated(self, event: events.Repeated) -> None:
         self.repeat_count += 1
-        if event.trial in self.candidates:
-            candidate = self.candidates[event.trial]
-            if self._counts_repeats:
-                candidate.repeats += 1
-            self._update_contender(candidate)
+        candidate = self.candidates[event.trial]
+        if self._counts_repeats:
+            candidate.repeats += 1
+        self._update_contender(candidate)
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
@@ -266,9 +250,7 @@ class StudyState:
         max_cost: int,
     ) -> StateDecision:
         """Advance a network to the next state, if any; store and return the decision, the last on this network."""
-        candidate = self.candidates.get(event.trial)
-        # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
-        cost = event.parameters if candidate is None else candidate.costs[0]
+        cost = self.candidates[event.trial].costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
         if next_state is not None:
             self._advance_network(event.hash, next_state)
@@ -337,9 +319,7 @@ class StudyState:
         The network is the cheapest that met the target on the test images, else the winner of the last session, else
         the incumbent, else the winner chosen last; networks that missed the target come last.
         """
-        # The proposal of a winner is missing in damaged logs only.
-        winners = [winner for winner in self._winners if winner.trial in self.candidates]
-        open_winners = [winner for winner in winners if winner.trial not in self.missed_trials]
+        open_winners = [winner for winner in self._winners if winner.trial not in self.missed_trials]
         met = [
             each for trial, each in self.candidates.items() if trial in self.verdicts and self.verdicts[trial].passed
         ]
@@ -348,7 +328,7 @@ class StudyState:
             best = self.incumbent
         if best is not None:
             return events.WinnerChosen(**best.on_fresh_seeds)
-        return next(iter(open_winners or winners), None)
+        return next(iter(open_winners or self._winners), None)
 
     def standing(self, later: events.Verified | None = None) -> StudyVerdict:
         """Return the verdict on the study and its network.
