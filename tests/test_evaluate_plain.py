@@ -21,7 +21,7 @@ from harness.evidence.evaluation import evaluated, probabilities
 from harness.evidence.record import read_weights
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_network
-from harness.spaces.rotated import RotatedLinear
+from harness.spaces.posed import PosedLinear
 from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
 from tests.conftest import REPOSITORY, example
@@ -60,7 +60,7 @@ def random_network(text: str) -> TorchNetwork:
         elif name.endswith(("running_mean", "bias")):
             tensor.normal_(0, 0.3)
     for module in network.modules():
-        if isinstance(module, RotatedLinear):
+        if isinstance(module, PosedLinear):
             nn.init.normal_(module.weight)
     head = list(network.parameters())[-1]
     if head.shape == (10,):

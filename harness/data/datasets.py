@@ -46,39 +46,34 @@ class DataFile:
 class Dataset:
     """A known data set or a user data set; the fields from ``sha256`` on apply to user data sets only.
 
-    A group is a set of images that are not independent, such as all pictures of a person (option ``--group-by``) or
-    copies of a picture.
+    A group is a set of images that are not independent (option ``--group-by``), such as copies of a picture.
 
     Attributes:
         target_pct: Default target accuracy in per cent; zero without a usual target.
         mean: Mean of the pixels of each channel over all training and validation images, on a scale from 0 to 1;
             ``std`` is the standard deviation.
-        licence: One sentence; empty for user data sets.
         image_shape: (channels, rows, columns).
-        train_size: Number of training images of the search split; ``validation_size`` for validation. If folds have
-            different sizes, both numbers are those of the first fold.
-        folder: Folder of the files below a data folder, as in torchvision; the first component is the name of the
-            torchvision class. Empty for ``mnist-5k`` and for user data sets.
-        all_files: Training images, training labels, test images and test labels, in the order in which the hashes are
-            combined. Empty for ``mnist-5k``; for a user data set one file per part.
+        train_size: Number of training images of the search split, in the first fold; so is ``validation_size``.
+        folder: Folder of the files below a data folder, as in torchvision; begins with the name of the torchvision
+            class. Empty for ``mnist-5k`` and for user data sets.
+        all_files: Training images, training labels, test images and test labels, in the order of the combined hash.
+            Empty for ``mnist-5k``; for a user data set one file per part.
         class_names: Empty if classes are numbers.
         sha256: ``training_images.content_digest``; empty for known data sets.
         folds: Number of folds that take turns in validating (``run.validation_fold``).
-        balanced: Whether every class has equally many validation images and equally many test images, so that the
-            accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
+        balanced: Whether every class has equally many validation images and equally many test images. Training images
+            of small classes are repeated within an epoch.
         overlap: Description of images or groups that belong to two parts; empty without overlap.
-        low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Both are empty for known
-            data sets, whose numbers are the pixel values.
-        validation_group_sizes: Number of images of each validation group, of all folds together; ``test_group_sizes``
-            of each test group. Empty without groups.
+        low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Empty for known data
+            sets, whose numbers are the pixel values.
+        validation_group_sizes: Number of images of each validation group, of all folds together; empty without groups.
         test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if an earlier
             version of the program stored the data set.
-        test_pictures: Effective number of test images if all copies of an image count as a single image; 0 if an
-            earlier version of the program stored the data set.
+        test_pictures: Effective number of test images if all copies of an image count as a single image.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
-        input: Option ``--input`` with which the source was read, as text; empty if not given. So are ``group_by``,
-            ``channels`` and ``allow_overlap``.
+        input: Option ``--input`` with which the source was read; empty if not given. So are ``group_by``, ``channels``
+            and ``allow_overlap``.
         facts_sha256: SHA-256 of all further fields (`sealed`); empty if an earlier version stored the data set.
     """
 
@@ -235,8 +230,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     """Return the data set ``name``.
 
     Args:
-        name: A known data set, or a user data set stored in the workspace or in ``folder``.
-        folder: Folder with the files of a user data set, on a node of a cluster.
+        name: A known data set, or a user data set stored in the workspace or in ``folder`` (on a node of a cluster).
 
     Raises:
         UsageError: The data set is unknown.
@@ -264,7 +258,6 @@ def _facts_digest(document: Mapping[str, Any]) -> str:
 
 
 def _rules(spec: Dataset) -> dict[str, bool]:
-    """Return whether the value of each field agrees with the other fields."""
     channels = spec.image_shape[0]
     numbers = (*spec.image_shape, spec.train_size, spec.validation_size, spec.test_size, spec.folds, spec.classes - 1)
     is_indexed = {*spec.test_groups} <= {*range(len(spec.test_group_sizes))}

@@ -42,7 +42,6 @@ def description(data: ImageData) -> dict[str, Any]:
 
 
 def _fewest_right(target_pct: float, images: int) -> int | None:
-    """Return the least number of correct answers that proves an accuracy; None if not even all ``images`` do."""
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     interval_confidence = 2 * _CONFIDENCE - 1
     # The lower bound is below the observed accuracy, so the search begins at the target itself.

@@ -34,8 +34,6 @@ _INK = 0.3  # of the brightest pixel, least value of ink; darker pixels are pape
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LabelledImages:
-    """Labelled images to evaluate a network on: uint8 (images, channels, rows, columns), and int64 (images,)."""
-
     name: str
     pixels: Tensor
     labels: Tensor
@@ -47,9 +45,9 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     """Return the images that ``--on`` names.
 
     Args:
-        name: ``qmnist-50k``, or the path of data with one part, in any form that `own.Data.read` accepts.
+        name: ``qmnist-50k``, or the path of data with one part.
         spec: Data set of the network, which defines shape, range and classes.
-        folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched; None for the cache.
+        folder: Folder of ``--data`` for QMNIST; None for the cache.
 
     Raises:
         UsageError: ``name`` is no data, or the network was not trained on MNIST digits.
@@ -82,8 +80,8 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
         # and Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). The first of a label's 8 columns is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
-    if not path.is_dir() and not (path.is_file() and sources.is_data_file(path)):
-        allowed_sources = f"{_QMNIST}, folders, {sources.endings_text()} files"
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in sources.DATA_ENDINGS):
+        allowed_sources = f"{_QMNIST}, folders, {', '.join(sources.DATA_ENDINGS)} files"
         raise UsageError(f"--on {name!r} is not a data set; allowed: {allowed_sources}")
     parts = sources.source_at(path, shape).parts
     if len(parts) != 1:
@@ -215,7 +213,6 @@ def _border(grey: Array) -> float:
 
 
 def _centred(grey: Array) -> Array:
-    """Return a digit brighter than the paper, 0 to 255, scaled to a side of ``_BOX`` and centred by mass."""
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
         paper = _border(grey)  # the digit fills most of the picture, so the median is ink
@@ -237,7 +234,6 @@ def _centred(grey: Array) -> Array:
 
 
 def _start(digit: Array, axis: int) -> int:
-    """Return the first row (axis 0) or column (axis 1) of a digit, by the centre of mass of the shades."""
     extent = digit.shape[axis]
     centre = float((digit.sum(axis=1 - axis) * np.arange(extent)).sum() / digit.sum())
     return int(min(max(round(_EDGE / 2 - 0.5 - centre), 0), _EDGE - extent))

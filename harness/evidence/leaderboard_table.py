@@ -42,7 +42,6 @@ from harness.training.result import (
     Result,
     Status,
     finite,
-    same_bits_due,
 )
 
 _SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
@@ -313,11 +312,11 @@ class Verification:
     def machines(self) -> list[tuple[str, int]]:
         """Kinds of machines that trained the seeds, each with the number of seeds.
 
-        Two machines are of the same kind if equal seeds must give equal bits on both (``same_bits_due``).
+        Two machines are of the same kind if equal seeds must give equal bits on both (``Environment.gives_bits_of``).
         """
         counts = Counter[Environment]()
         for run in self.runs:
-            kind = next((each for each in counts if same_bits_due(each, run.environment)), run.environment)
+            kind = next((each for each in counts if each.gives_bits_of(run.environment)), run.environment)
             counts[kind] += 1
         return [
             (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)

@@ -27,17 +27,8 @@ from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
-from harness.training.recipe import Recipe, catalog_hash, recipe_document
-from harness.training.result import (
-    PROTOCOL_VERSION,
-    Environment,
-    Errors,
-    Purpose,
-    Result,
-    Status,
-    derive_seed,
-    same_bits_due,
-)
+from harness.training.recipe import Recipe, catalog_hash
+from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, derive_seed
 
 
 @strict_json
@@ -248,7 +239,7 @@ def match(result: Result, recorded_run: SeedRun | None) -> str:
         return "not on record"
     if recorded_run.weights_sha256 == result.weights_sha256:
         return "identical"
-    return "different" if same_bits_due(result.environment, recorded_run.environment) else "made elsewhere"
+    return "different" if result.environment.gives_bits_of(recorded_run.environment) else "made elsewhere"
 
 
 def write(folder: Path, record: Record) -> None:
@@ -267,7 +258,7 @@ def write(folder: Path, record: Record) -> None:
                     f"{path} contains the row {(*old_record.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
             record = _joined(old_record, record)
-        files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
+        files.write_text(path, _text(document_of(record) | {"recipe": record.recipe.document}))
 
 
 def _joined(old_record: Record, record: Record) -> Record:
@@ -414,7 +405,7 @@ class WeightFile:
 
     @property
     def sha256(self) -> str:
-        """Digest of all weights and statistics, equal to ``harness.training.training_loop.weights_digest``."""
+        """Digest of all weights and statistics, equal to ``harness.training.training_loop.Training.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
             digest.update(self.arrays[self.tied.get(name, name)].tobytes())

@@ -402,7 +402,7 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
         original = record.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
         identical: bool | None = run.weights_sha256 == original.weights_sha256
-        if not identical and not result.same_bits_due(run.environment, original.environment):
+        if not identical and not run.environment.gives_bits_of(original.environment):
             identical = None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     return tuple(reruns)

@@ -10,7 +10,6 @@ from harness.exports.c_folder import c_files
 from harness.exports.onnx import ONNX_LIBRARIES, check_onnx, onnx_files
 from harness.exports.pytorch_folder import check_pytorch, pytorch_files
 from harness.exports.trained_network import Files, TrainedNetwork
-from harness.spaces.integer_plan import check_integer_form
 from harness.spaces.network import Architecture, Task, analyse
 from harness.training.recipe import Recipe
 from harness.training.run import to_safetensors
@@ -34,7 +33,7 @@ class Format:
 
 # By name of the command-line option, which takes the path: ``--c FOLDER``, ``--onnx FILE`` and so on.
 FORMATS = {
-    "c": Format(c_files, check=lambda network, task, recipe: check_integer_form(analyse(network, task).plan)),
+    "c": Format(c_files, check=lambda network, task, recipe: analyse(network, task).plan.check()),
     "onnx": Format(onnx_files, ONNX_LIBRARIES, check_onnx),
     "pytorch": Format(pytorch_files, check=check_pytorch),
     "safetensors": Format(

@@ -20,7 +20,6 @@ from harness.data.datasets import Dataset
 from harness.exports.onnx_integers import integer_model
 from harness.exports.pixels import RawInputNetwork, by_channel
 from harness.exports.trained_network import Files, TrainedNetwork
-from harness.spaces.integer_plan import check_integer_form
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, refused
 from harness.training.integer import IntegerNetwork, integer_logits, integers_of
@@ -46,7 +45,7 @@ _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conve
 def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
     """Raise NoIntegerFormError if a recipe ends with integers and an op has no integer form."""
     if recipe.precision == "int8":
-        check_integer_form(analyse(architecture, task).plan)
+        analyse(architecture, task).plan.check()
 
 
 def onnx_files(network: TrainedNetwork, path: Path) -> Files:

@@ -3,7 +3,7 @@
 If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images.
 
 The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
-``harness/spaces/rotated.py``, and the rest of the files is in the templates. The files compute as ``harness.load``
+``harness/spaces/posed.py``, and the rest of the files is in the templates. The files compute as ``harness.load``
 does, bit for bit; ``tests/harness/exports/test_pytorch_folder.py`` compares the logits.
 """
 
@@ -31,7 +31,7 @@ from harness.evidence.record import Record
 from harness.exports.c_library import rendered
 from harness.exports.pixels import takes_bytes
 from harness.exports.trained_network import Files, TrainedNetwork
-from harness.spaces import rotated
+from harness.spaces import posed
 from harness.spaces.network import Architecture, Task, analyse, walk
 from harness.spaces.ops import Op, Residual, Role, Shape, kernels
 from harness.system.errors import ContentError
@@ -202,11 +202,11 @@ def _assignment(target: str, source: str) -> str:
 
 
 def _helpers(sources: Iterable[str]) -> str:
-    """Return the definitions in ``harness/spaces/rotated.py`` that expressions need, in the order of the file."""
+    """Return the definitions in ``harness/spaces/posed.py`` that expressions need, in the order of the file."""
     definitions = {
         name: inspect.getsource(value).rstrip()
-        for name, value in vars(rotated).items()
-        if getattr(value, "__module__", None) == rotated.__name__
+        for name, value in vars(posed).items()
+        if getattr(value, "__module__", None) == posed.__name__
     }
     closure: set[str] = set()
     queue = list(sources)

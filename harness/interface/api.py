@@ -20,7 +20,7 @@ from harness.searching.request import SearchRequest
 from harness.spaces.catalog import NOTES, network_names
 from harness.spaces.chips import Chip, Fit, fastest, fitting
 from harness.spaces.fast_kernels import Optimisation
-from harness.spaces.integer_plan import WIDE_BITS, check_integer_form
+from harness.spaces.integer_plan import WIDE_BITS
 from harness.spaces.network import MNIST, Task, analyse
 from harness.system import files
 from harness.system.document import document_of
@@ -104,7 +104,7 @@ def explain(
     analysis = analyse(architecture, task, budget, weight_bits)
     fit = None
     if chip is not None:
-        check_integer_form(analysis.plan)
+        analysis.plan.check()
         fit = Fit(cast(Chip, chip), analysis)
     checks = None
     if torch:
@@ -169,7 +169,6 @@ def train(
     from harness.interface.weights import train_here
     from harness.training.result import Purpose
     from harness.training.run import Job
-    from harness.training.training_loop import final_network
 
     images = load(dataset, Path(data) if data else None)
     job = Job(
@@ -183,7 +182,7 @@ def train(
         weights=None if out is None else Path(out),
     )
     result, training = train_here(job, images)
-    return Trained(result, RawInputNetwork(final_network(training), images.dataset, architecture))
+    return Trained(result, RawInputNetwork(training.final_network(), images.dataset, architecture))
 
 
 # Export ----------------------------------------------------------------------------------------------------------
@@ -271,7 +270,7 @@ def export(
     from harness.data.training_images import load
     from harness.exports.formats import FORMATS
     from harness.exports.pytorch_folder import tensor_names
-    from harness.training.recipe import check_batch, check_network
+    from harness.training.recipe import check_network
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
@@ -279,7 +278,7 @@ def export(
     fit = None if chip is None else _fit_on(cast(Chip, chip), source, optimise, recipe)
     variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
     images = load(source.dataset, Path(data) if data else None)
-    check_batch(source.recipe.recipe, len(images.train_labels))
+    source.recipe.recipe.check_batch(len(images.train_labels))
     check_network(source.recipe.recipe, source.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
         # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).

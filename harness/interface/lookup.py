@@ -28,7 +28,7 @@ from harness.searching.start_networks import leaderboard_rows
 from harness.spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from harness.spaces.network import Architecture, Task
 from harness.spaces.notation import parse_network
-from harness.spaces.ops import op_names
+from harness.spaces.ops.op import op_names
 from harness.spaces.space_errors import NotationError, SearchSpaceError, nearest
 from harness.studies.config import read_config
 from harness.studies.log import read_state

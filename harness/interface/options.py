@@ -253,10 +253,8 @@ def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None
     if choice.why:
         say(f"training with torch instead of the native engine: {choice.why}")
     if recipe.starts > 1:
-        from harness.training.recipe import halvings, start_overhead
-
-        last_halving_epoch = halvings(recipe, recipe.epochs)[-1].epochs
-        overhead = counted(start_overhead(recipe, recipe.epochs), "epoch")
+        last_halving_epoch = recipe.start_stages(recipe.epochs)[-1].epochs
+        overhead = counted(recipe.start_overhead(recipe.epochs), "epoch")
         say(
             f"{recipe.starts} starts per training: after epoch {last_halving_epoch} of {recipe.epochs}, only the start "
             f"with the lowest training loss is left; the dropped starts take {overhead}"

@@ -20,7 +20,7 @@ from harness.system.machine import choose_device, worker_count
 from harness.system.option import converted
 from harness.system.terminal import counted, duration_text, say
 from harness.system.user_code import function_of
-from harness.training.recipe import check_batch, check_network
+from harness.training.recipe import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -83,7 +83,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
         dataset = row.dataset
     images = load(dataset, request.data)
     image_count = len(images.train_labels)
-    check_batch(recipe_choice.recipe, image_count)
+    recipe_choice.recipe.check_batch(image_count)
     options.say_training(choice, recipe_choice.recipe, image_count)
     target_pct = request.target_pct
     if target_pct is None and row is not None:

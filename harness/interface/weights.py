@@ -129,7 +129,6 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
     from harness.evidence.evaluation import network_of
     from harness.exports.trained_network import TrainedNetwork
     from harness.training.run import properties
-    from harness.training.training_loop import final_network
 
     recorded_run = seed.recorded_run
     if seed.record is not None and recorded_run is not None and not seed.retrain:
@@ -141,7 +140,7 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         epochs = None
     else:
         run, training = _trained_again(seed, images, device=device, engine=engine)
-        model = final_network(training)
+        model = training.final_network()
         about = properties(run, images.dataset)
         match = record_files.match(run, recorded_run)
         epochs = run.trained_epochs
@@ -184,12 +183,12 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     from harness.data.training_images import split
     from harness.training.native.engine import choose_engine
     from harness.training.progress import Reporter
-    from harness.training.run import TrainingData, train_job, validation_fold
+    from harness.training.run import TrainingData, train_job
 
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     has_validation = job.purpose is Purpose.TRAIN
-    parts = split(images, validation_fold(job, images.dataset)) if has_validation else None
+    parts = split(images, job.validation_fold(images.dataset)) if has_validation else None
     options.say_training(choice, job.recipe, len(images.train_labels) if parts is None else len(parts.train))
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)

@@ -38,7 +38,6 @@ from harness.system import files, statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.training.recipe import recipe_document
 from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
 
 # Number of networks that are named and drawn, best first; limited because a running search rewrites its report often.
@@ -434,7 +433,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
 
 def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
     """Return the fields of the training recipe as pairs of name and text."""
-    recipe = recipe_document(config.recipe)
+    recipe = config.recipe.document
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
     return [(name, shown(value)) for name, value in recipe.items()]

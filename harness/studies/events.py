@@ -17,7 +17,6 @@ from harness.studies.standing import Outcome, Standing
 from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
 from harness.system.errors import ContentError, as_command
-from harness.training.recipe import recipe_document
 from harness.training.result import Result
 
 # Event class by the value of the key ``event`` in a log, with the words of earlier versions.
@@ -294,7 +293,7 @@ def line(entry: Entry[Event]) -> str:
     document = document_of(entry.event)
     if isinstance(entry.event, RunEnded):
         # Recipe fields that were added later are omitted at their defaults, as in all documents.
-        document["run"]["recipe"] = recipe_document(entry.event.run.recipe)
+        document["run"]["recipe"] = entry.event.run.recipe.document
     if document.get("shorter_epochs", 0) is None:
         del document["shorter_epochs"]  # most runs at a rung go on
     return json.dumps(head | document, allow_nan=False)

@@ -32,8 +32,6 @@ _LONG_NUMBER = re.compile(rf"\d{{{_MAX_DIGITS + 1}}}")
 
 
 class _Notation:
-    """Pydantic annotation of a network that a document holds as text."""
-
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import PydanticCustomError, core_schema
 

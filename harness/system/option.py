@@ -39,18 +39,15 @@ class Option(Generic[_Accepted, _Value]):
     The annotation ``Option[A, V]`` names the type A of accepted values and the type V of the checked value.
 
     Attributes:
-        default: Default value, as a user states it.
         help: Help text, also used in the docstring of a function.
         kind: Type of click that checks and converts the value.
-        group: Section of the help text; None for an argument of Python that is no option of the command line.
+        group: Section of the help text; None for an argument of Python alone.
         flags: By default the name of the field with hyphens, as in ``--name``.
-        metavar: Placeholder of the value in the help text.
         envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
         known_values: Function that returns the known values, for completion in a shell.
         source_key: Key under which a study records the source of the value (option, environment, call or default), by
             default the name; None for an option that does not change the outcome of a study.
-        name: Name of the field, set by the class of the field.
     """
 
     default: _Accepted
@@ -87,11 +84,7 @@ class Option(Generic[_Accepted, _Value]):
         vars(instance)[self.name] = self.checked(value)
 
     def checked(self, value: Any) -> Any:
-        """Return a value converted as on the command line; None stands for the default.
-
-        Raises:
-            UsageError: The value is not allowed.
-        """
+        """Return a value converted as on the command line; None stands for the default. Raises UsageError."""
         if value is None:
             # An empty environment variable counts as a missing one.
             environment_value = "" if self.envvar is None else os.environ.get(self.envvar, "")
@@ -113,11 +106,7 @@ def options_of(dataclass_type: type) -> dict[str, Option[Any, Any]]:
 
 
 def converted(name: str, kind: _Kind, value: Any) -> Any:
-    """Return a value of Python converted by a click type.
-
-    Raises:
-        UsageError: The value is not allowed.
-    """
+    """Return a value of Python converted by a click type; raise UsageError, about ``name``, if not allowed."""
     is_text = isinstance(value, str | os.PathLike)
     is_device = type(value).__name__ == "device"  # of torch, which is not imported here
     try:

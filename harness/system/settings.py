@@ -84,7 +84,6 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
 
 @cache
 def _settings() -> list[_Setting]:
-    """Return the settings of torch for the whole process; a setting precedes the settings that inherit its value."""
     import torch
 
     internal = torch._C
@@ -112,8 +111,6 @@ def _settings() -> list[_Setting]:
 
 
 class _ProcessSettings:
-    """Context of ``_settings``, for any number of threads."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks = 0

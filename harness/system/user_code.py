@@ -137,7 +137,6 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
 
 
 def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the package of a module and all imports in the source, split at the dots."""
     yield package
     with suppress(SyntaxError, ValueError):  # not Python source, or of another version of Python
         for node in ast.walk(ast.parse(content)):
@@ -158,7 +157,6 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return the last frame of the user's code, as ``mine.py:3: ``."""
     frames = [each for each in traceback.extract_tb(error.__traceback__) if is_users_file(each.filename)]
     if frames:
         return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: "
@@ -250,7 +248,6 @@ class Listener:
     """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
-        name: Name of the function, for messages.
         function: Function of the user, not called again after an exception.
         say: Function that prints a message.
         end: Called after the last event, unless ``function`` has failed.

@@ -19,14 +19,13 @@ import torch
 
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
-from harness.training import recipe as recipe_module
 from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.torch_network import Images
-from harness.training.training_loop import Training, finish_average, start, train_epoch, weights_digest
+from harness.training.training_loop import Training, start
 
-RATE = recipe_module._learning_rate
+RATE = Recipe._learning_rate
 GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(
     epochs=2, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
@@ -115,12 +114,12 @@ def training_digest(name: str, engine: str) -> str:
         images = make_images(20 * recipe.batch_size)
         for _ in range(recipe.epochs):
             change_as_recorded(name, run)
-            train_epoch(run, images)
-        finish_average(run, images)
+            run.train(images)
+        run.finish_average(images)
     buffers = [value for state in run.optimizer.state.values() for value in state.values()]
     tensors = [*run.state, *(run.average or []), *(value for value in buffers if value is not None)]
     digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)).hexdigest()
-    return f"{digest[:16]}, weights {weights_digest(run)[:16]}, loss {run.history[-1].train_loss!r}"
+    return f"{digest[:16]}, weights {run.weights_digest()[:16]}, loss {run.history[-1].train_loss!r}"
 
 
 @contextmanager
@@ -138,7 +137,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_gives_recorded_bits(name: str, engine: str, monkeypatch: pytest.MonkeyPatch):
     if name == "pairs":
-        monkeypatch.setattr(recipe_module, "_learning_rate", rate_to_a_tenth)
+        monkeypatch.setattr(Recipe, "_learning_rate", rate_to_a_tenth)
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     try:
         machine = machine_properties(engine)

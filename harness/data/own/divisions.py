@@ -33,7 +33,7 @@ ALWAYS_TRAINED = 255  # fold number of images that never validate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
+class _Units:
     """Units of images that must not be divided.
 
     Attributes:
@@ -70,12 +70,11 @@ def least_keys(keys: Array, components: Array) -> Array:
     return least
 
 
-def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
+def connected_units(keys: Sequence[Array], tag: str = "") -> _Units:
     """Return the connected components of images that share a key of any kind.
 
     Args:
-        keys: For each kind of key an array with the key of each image, bytes (images,); the first kind determines the
-            ranks.
+        keys: Keys of each kind, bytes (images,); the first kind determines the ranks.
         tag: Prefix of the hashed keys, so that ranks for different purposes are independent.
     """
     # A graph with a node for each image and for each distinct key; an edge joins an image with each of its keys.
@@ -90,7 +89,7 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
     components = components_of(image_nodes, np.concatenate(key_nodes), node_count)[:image_count]
     unit_keys = least_keys(keys[0], components)
     ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in unit_keys.tolist()]
-    return Units(np.unique(components, return_inverse=True)[1], unit_keys, ranks)
+    return _Units(np.unique(components, return_inverse=True)[1], unit_keys, ranks)
 
 
 def group_sizes(keys: Array, *, has_groups: bool = False) -> tuple[int, ...]:
@@ -103,7 +102,7 @@ def group_sizes(keys: Array, *, has_groups: bool = False) -> tuple[int, ...]:
     return () if has_few_copies and not has_groups else sizes
 
 
-def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequence[str], *, has_groups: bool) -> Array:
+def choose_fifth(labels: Array, units: _Units, is_barred: Array, classes: Sequence[str], *, has_groups: bool) -> Array:
     """Return a mask of the images set aside: a fifth of each class, or more if whole units demand so.
 
     Args:
@@ -137,8 +136,7 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
     return is_chosen
 
 
-def _add_units(is_chosen: Array, labels: Array, units: Units, is_free: Array) -> None:
-    """Add free units by rank to the mask ``is_chosen``, unless some class would lose its last image elsewhere."""
+def _add_units(is_chosen: Array, labels: Array, units: _Units, is_free: Array) -> None:
     members = units.members(np.flatnonzero(is_free).tolist())
     count = sum(bool(is_chosen[images[0]]) for images in members.values())
     least_count = min(_MIN_GROUPS, len(members) // 3)
@@ -153,7 +151,7 @@ def _add_units(is_chosen: Array, labels: Array, units: Units, is_free: Array) ->
 
 
 def choose_validation(
-    labels: Array, units: Units, validation: Array | None, classes: Sequence[str], *, has_groups: bool, balanced: bool
+    labels: Array, units: _Units, validation: Array | None, classes: Sequence[str], *, has_groups: bool, balanced: bool
 ) -> tuple[Array, Array]:
     """Choose the validation images.
 
@@ -162,12 +160,11 @@ def choose_validation(
     than ``_FIXED_GROUPS`` groups, up to ``_FOLDS`` folds of whole groups take turns instead.
 
     Args:
-        labels: Classes, int64 (images,).
-        validation: Mask of the validation images if the source defines a validation part, else None.
+        validation: Mask of the validation images if the source defines a validation part.
         classes: Names of the classes, for messages.
         has_groups: Whether units are groups.
-        balanced: Whether equally many images of each class validate. Without groups, surplus units are always trained
-            on. With groups, single surplus images are left out, as a group must not be divided.
+        balanced: Whether equally many images of each class validate. Surplus units are always trained on; single
+            surplus images of groups are left out.
 
     Returns:
         Fold in which each image validates, uint8 (images,), or ``ALWAYS_TRAINED``; mask of the images that are used.
@@ -215,7 +212,7 @@ def _trains_all_classes(labels: Array, fold: Array, is_used: Array) -> bool:
     return all(len(np.setdiff1d(labels, each)) == 0 for each in training_labels)
 
 
-def _folds(labels: Array, units: Units, fold_count: int, *, balanced: bool) -> Array:
+def _folds(labels: Array, units: _Units, fold_count: int, *, balanced: bool) -> Array:
     """Return the fold of each image; if ``balanced``, units with images of several classes are always trained on."""
     fold: Array = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
     members = units.members(range(len(labels)))

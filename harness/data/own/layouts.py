@@ -91,7 +91,6 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
 
 
 def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> _Folder:
-    """Return the content of a folder without linked folders; links to places outside ``root`` are refused."""
     if not levels:
         raise DataError(f"{root} has more than {_MAX_LEVELS} levels of folders; pass the folder with the classes")
     folder = _Folder(path)
@@ -130,7 +129,6 @@ def kind_of(path: Path) -> str:
 
 
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
     # Words end at digits, at other characters than letters, and between a small and a capital letter.
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"hold[\W_]out", "holdout", text))
@@ -168,7 +166,6 @@ def _inner(folder: _Folder, part: str | None = None) -> _Folder:
 
 
 def _by_part(top: _Folder, parts: Mapping[_Folder, str]) -> dict[str, _Folder]:
-    """Return the folder of each part; raise DataError if ``top`` contains anything else, or a part twice."""
     strangers = [folder.name + "/" for folder in top.full if folder not in parts]
     strangers += [picture.name for picture in top.pictures]
     if strangers:
@@ -221,7 +218,6 @@ def _classes_of_part(folder: _Folder, part: str) -> _Classes:
 
 
 def _classes_in(top: _Folder) -> _Classes:
-    """Return the folders in ``top``; raise DataError if these are not clearly the folders of classes."""
     if top.pictures:
         example = top.pictures[0].name
         raise DataError(f"{top.path} contains {example}; every picture must be in the folder of a class")

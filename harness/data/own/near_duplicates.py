@@ -15,7 +15,7 @@ import numpy as np
 from harness.data.own.divisions import components_of, least_keys
 from harness.data.own.values import Array, chunks
 
-NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
+_NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
 # Shares of pairs with different classes, as factors of the share among all pairs of pictures (diary 168).
 _COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
 _SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
@@ -23,7 +23,7 @@ _NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these a
 _MAX_WRONG_LABELS = 10  # number of near pairs with different classes up to which all near pairs count as copies
 _MIN_PAIRS = 50  # pairs from which a share is computed
 _MIN_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
-_MIN_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
+_MIN_CONTRAST = 3  # times _NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
 _TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates
 _HIGHEST_FREQUENCY = 8  # periods per side of a picture
 _NEIGHBOURS = 8  # candidates per picture
@@ -39,7 +39,7 @@ class NearKeys(NamedTuple):
     Attributes:
         keys: Key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
         levels: Largest root mean square of the difference of a pair, in grey levels of 256 (``_copy_levels``).
-        dropped_pairs: Pairs within ``NEAR_LEVELS`` with a larger difference.
+        dropped_pairs: Pairs within ``_NEAR_LEVELS`` with a larger difference.
     """
 
     keys: Array
@@ -48,13 +48,7 @@ class NearKeys(NamedTuple):
 
 
 def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
-    """Return a key per picture, which near-duplicates share.
-
-    Args:
-        pixels: Pictures, uint8 (images, channels, rows, columns).
-        digests: Digests of the pictures, bytes (images,); equal pictures have equal digests.
-        labels: Classes of the pictures, (images,).
-    """
+    """Return a key per picture, which near-duplicates share, given pixels, digests and classes of all pictures."""
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
     class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = 1 - float((class_shares**2).sum())
@@ -77,36 +71,35 @@ def _have_other_class(pairs: Array, labels: Array) -> Array:
 
 
 def _copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
-    """Return the largest difference of copies, in grey levels: at most ``NEAR_LEVELS``, 0 if no pairs are copies.
+    """Return the largest difference of copies, in grey levels: at most ``_NEAR_LEVELS``, 0 if no pairs are copies.
 
     The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the other
     pairs (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
 
     Args:
         differences: Root mean square of the difference of each near pair, (pairs,).
-        chance: Share of all pairs of pictures that have different classes.
+        chance: Share of different classes among all pairs of pictures.
     """
     if has_other_class.sum() <= _MAX_WRONG_LABELS:
-        return NEAR_LEVELS
-    for levels in range(NEAR_LEVELS - 1, 0, -1):
+        return _NEAR_LEVELS
+    for levels in range(_NEAR_LEVELS - 1, 0, -1):
         is_near = differences <= levels
         if min(is_near.sum(), (~is_near).sum()) < _MIN_PAIRS:
             continue
         is_copy = has_other_class[is_near].mean() <= _COPIES_SHARE * chance
         if is_copy and has_other_class[~is_near].mean() >= _SIMILAR_SHARE * chance:
             return levels
-    return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
+    return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else _NEAR_LEVELS
 
 
 def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None = None) -> tuple[Array, Array]:
     """Return pairs of similar pictures, int64 (pairs, 2), the lower index first, and their differences, (pairs,).
 
     The difference is the least root mean square over shifts by at most a pixel along each axis; similar pictures differ
-    by at most ``NEAR_LEVELS`` grey levels. Pairs among more than ``_MAX_NEIGHBOURS`` similar pictures may be missed.
+    by at most ``_NEAR_LEVELS`` grey levels. Pairs among more than ``_MAX_NEIGHBOURS`` similar pictures may be missed.
     Series and pictures without contrast have no near-duplicates.
 
     Args:
-        pixels: Pictures, uint8 (images, channels, rows, columns).
         indices: Indices of the pictures to compare, without two equal pictures.
         unchanged_pairs: Pairs to leave out, while all others are compared after the best change of brightness and
             contrast, mirrored and turned, but not shifted. None compares pictures without such changes.
@@ -119,14 +112,14 @@ def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None 
     index_blocks = [indices[block] for block in chunks(len(indices), pixels[0].size)]
     deviations = np.concatenate([pixels[block].std((2, 3)) for block in index_blocks])
     contrast = np.sqrt((deviations**2).mean(1)) if changed else deviations.max(1)
-    has_contrast = contrast >= _MIN_CONTRAST * NEAR_LEVELS
+    has_contrast = contrast >= _MIN_CONTRAST * _NEAR_LEVELS
     picture_indices = indices[has_contrast]
     features = np.concatenate([_features(pixels[block], changed=changed) for block in index_blocks])[has_contrast]
     # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.
-    radii = np.full(len(features), 1.2 * NEAR_LEVELS)
+    radii = np.full(len(features), 1.2 * _NEAR_LEVELS)
     compare = _differences
     if changed:
-        radii = NEAR_LEVELS / np.concatenate([pixels[block].std((1, 2, 3)) for block in index_blocks])[has_contrast]
+        radii = _NEAR_LEVELS / np.concatenate([pixels[block].std((1, 2, 3)) for block in index_blocks])[has_contrast]
         compare = _changed_differences
     tree = cKDTree(features[:, :_TREE_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
@@ -145,8 +138,8 @@ def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None 
             for block in chunks(len(near_pictures), pixels[0].size):
                 candidates = near_pictures[block]
                 pair_differences = compare(*pixels[candidates.T])
-                pairs.append(candidates[pair_differences <= NEAR_LEVELS])
-                differences.append(pair_differences[pair_differences <= NEAR_LEVELS])
+                pairs.append(candidates[pair_differences <= _NEAR_LEVELS])
+                differences.append(pair_differences[pair_differences <= _NEAR_LEVELS])
             crowded_rows.append(rows[is_crowded])
         # The second pass compares only the rows for which the first pass may have missed neighbours.
         rows_to_compare = np.concatenate(crowded_rows)
@@ -155,7 +148,6 @@ def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None 
 
 
 def _near_rows(tree: Any, features: Array, radii: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """Return pairs of rows with features within both radii, and a mask of ``rows`` with ``count`` neighbours."""
     # Each row is the nearest neighbour of itself; missing neighbours have the number of rows.
     neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radii[rows].max())[1]
     positions, columns = np.nonzero(neighbours < len(features))
@@ -205,7 +197,6 @@ def _features(images: Array, *, changed: bool) -> Array:
 
 
 def _differences(images: Array, partners: Array) -> Array:
-    """Return the least root mean square of ``images[i]`` - ``partners[i]`` over the shifts, (pairs,)."""
     rows, columns = images.shape[2:]
     least_squares = np.full(len(images), np.inf)  # least mean square over the shifts
     for down in (-1, 0, 1):

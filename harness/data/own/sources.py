@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from harness.spaces.ops import Shape
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 
+DATA_ENDINGS = (".npz", ".ts", ".tsv")  # of files that `source_at` reads
 # Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
@@ -87,10 +88,11 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
         elif not root.is_file():
             raise DataError(f"{root} must be a file or a folder, not a device or a pipe")
-        elif is_data_file(root):
-            source = _FILES[root.suffix.lower()](root, group_by)
+        elif root.suffix.lower() in DATA_ENDINGS:
+            read = _npz if root.suffix.lower() == ".npz" else _series
+            source = read(root, group_by)
         else:
-            allowed_sources = f"folders of pictures or IDX files, {endings_text()} files"
+            allowed_sources = f"folders of pictures or IDX files, {', '.join(DATA_ENDINGS)} files"
             raise DataError(f"{root} is not a data set; allowed: {allowed_sources}")
     except HarnessError:
         raise
@@ -103,25 +105,13 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     return source
 
 
-def is_data_file(path: Path) -> bool:
-    """Return whether the ending of a file is a supported data format."""
-    return path.suffix.lower() in _FILES
-
-
-def endings_text() -> str:
-    """Return the endings of the supported data formats."""
-    *further_endings, last_ending = _FILES
-    return f"{', '.join(further_endings)} and {last_ending}"
-
-
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
     """Return images and labels as a part.
 
     Args:
         images: Array, tensor or data frame, or a list with an array per image.
         labels: Class of each image (``read_labels``); so are ``groups``.
-        part: Name of the part for messages.
-        channels: Position of the channel axis; None if unknown. Tensors with four axes have the channels first.
+        channels: Position of the channel axis; tensors with four axes have the channels first.
 
     Raises:
         DataError: The numbers of images, labels and groups differ, or the labels or groups are not allowed.
@@ -193,7 +183,6 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 
 def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return, for each part with images and labels, the names of both arrays by kind; raise DataError if none has."""
     keys = _by_role(path, {key: key.lower().split("_") for key in names}, "array")
     complete = {part: keys_of_part for part, keys_of_part in keys.items() if len(keys_of_part) == 2}
     if not complete:
@@ -218,7 +207,6 @@ def _by_role(source: Path, words_of: Mapping[str, list[str]], noun: str) -> dict
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
-    """Return the part (by default train) and kind that the words of a name state; None if unknown or ambiguous."""
     parts = [PART_OF_WORD[word] for word in words if word in PART_OF_WORD]
     kinds = [_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD]
     if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
@@ -236,7 +224,6 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 
 
 def _idx_folder(folder: Path) -> Source | None:
-    """Read IDX files named as by torchvision, EMNIST, QMNIST or Kaggle; return None if the folder has none."""
     parts = {}
     unused_paths = set(folder.iterdir())
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
@@ -275,7 +262,6 @@ def _idx(path: Path) -> values.Array:
 
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
-    """Read a folder of pictures in a layout of `read_layout`; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
@@ -366,7 +352,6 @@ def _series(root: Path, _group_by: str | None) -> Source:
 
 
 def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]]:
-    """Return the numbers, by series (dimensions, steps), and the classes, from the format of aeon and sktime."""
     header: dict[str, str] = {}
     rows: list[values.Array] = []
     labels: list[str] = []
@@ -396,7 +381,6 @@ def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]
 
 
 def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
-    """Raise DataError if a header, values by key in lower case without ``@``, states data without classes or times."""
     first_words = {key: value.lower().split(" ")[0] for key, value in header.items()}
     if first_words.get("targetlabel") == "true" or first_words.get("classlabel") == "false":
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
@@ -405,7 +389,6 @@ def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
 
 
 def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[int, ...]]) -> None:
-    """Raise DataError if the shapes of the series, (dimensions, steps), differ from the header or in the dimensions."""
     dimension_counts = sorted({shape[0] for shape in shapes})
     lengths = sorted({shape[-1] for shape in shapes})
     is_univariate = header.get("univariate", "").lower() == "true"
@@ -481,7 +464,6 @@ def _number(text: str) -> float | None:
 
 
 def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
-    """Return the numbers of series ``number``, counted from 1, or raise DataError at the first that is not finite."""
     numbers = np.array([*map(_number, texts)], float)  # None becomes NaN
     is_finite = np.isfinite(numbers)
     if not is_finite.all():
@@ -489,10 +471,6 @@ def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
         position = f"{path}: series {number}, step {step + 1}"
         raise DataError(f"{position}: expected a finite number, got {texts[step].strip()[:40]!r}")
     return numbers
-
-
-# Functions that read a file, given ``group_by``, by ending of the file.
-_FILES: Mapping[str, Callable[[Path, str | None], Source]] = {".npz": _npz, ".ts": _series, ".tsv": _series}
 
 
 # torch -----------------------------------------------------------------------------------------------------------
@@ -530,7 +508,6 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
 
 
 def _torch_item(data: Any, index: int, part: str) -> tuple[str, values.Array, Any]:
-    """Return the kind (picture, tensor or array), the numbers and the class of an item."""
     item = data[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
@@ -581,7 +558,6 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
 
 
 def _are_indices(data: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
-    """Return whether ``labels`` equal the labels that a data set stores at ``indices``, as indices of all classes."""
     with suppress(Exception):  # attributes of these names may contain anything
         stored = [getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)]
         stored += [

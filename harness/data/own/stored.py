@@ -21,10 +21,10 @@ from harness.data.datasets import DataFile, Dataset, dataset, plain_name
 from harness.data.groups import independent_cases
 from harness.data.own import divisions, values
 from harness.data.own.layouts import PARTS
-from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
+from harness.data.own.near_duplicates import NearKeys, near_keys
 from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array, Scale
-from harness.data.training_images import OWN_FILES, content_digest
+from harness.data.training_images import USER_FILES, content_digest
 from harness.spaces.ops import Shape, shape_text
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
@@ -78,11 +78,8 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     """Return the name of the data set ``text``, after reading and storing the source if ``text`` is a path.
 
     Args:
-        options: Options of ``data describe``, which are remembered for the path. None uses the remembered options.
+        options: Options of ``data describe``, which are remembered for the path; None uses the remembered options.
         name: Name for the data set in place of the name of the path.
-
-    Returns:
-        The name of a known data set, or ``NAME-HASH``.
 
     Raises:
         UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
@@ -291,11 +288,9 @@ class _ImageTable:
     Attributes:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
         part: Index of the part in ``PARTS``.
-        index_in_part: Index of the image in ``numbers`` of the part.
         labels: Index of the class in ``classes``.
-        digests: SHA-256 of the unscaled image, 32 bytes.
+        digests: SHA-256 of the unscaled image.
         groups: Name of the group, bytes; None if the source has no groups.
-        names: Names of the images for messages, by part and index in the part.
     """
 
     numbers: dict[int, Array]
@@ -333,14 +328,9 @@ class _ImageTable:
 
 
 class _ScaledImages(NamedTuple):
-    """All images, scaled to pixels, with the choice of the test images.
+    """All images in the order of `_ImageTable`, scaled to pixels, with a mask of the test images.
 
-    Attributes:
-        is_test: Mask of the locked test images.
-        pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
-        pixel_digests: SHA-256 of the pixels of each image.
-        near_duplicates: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
-        near_stays_together: Whether splits do not divide near-duplicates.
+    If ``near_stays_together``, splits do not divide near-duplicates.
     """
 
     is_test: Array
@@ -356,7 +346,6 @@ class _ScaledImages(NamedTuple):
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
-    """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
     remarks = _scale_remarks(table)
     images, fold, is_used = _divided(table, balanced=options.balanced)
@@ -398,7 +387,6 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
 
 
 def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images: _ScaledImages) -> str:
-    """Return the overlap of the parts in words; raise DataError if ``options`` do not allow the overlap."""
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
     overlap = divisions.overlap(indices, images.pixel_digests, images.near_duplicates.keys, table.groups)
     if overlap and not options.allow_overlap:
@@ -408,7 +396,6 @@ def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images:
 
 
 def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
-    """Return all images of a source; raise DataError if the parts do not fit together."""
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts) or 'none'}")
@@ -432,7 +419,6 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
-    """Raise DataError if a part and the training part have different classes, or only one of both has groups."""
     train_only = {*train.classes} - {*part.classes}
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
@@ -540,7 +526,6 @@ def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) 
 def _parts_to_write(
     table: _ImageTable, images: _ScaledImages, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Any]]:
-    """Return the arrays of the training and validation images, of the test images, and the fields of the groups."""
     image_indices = np.flatnonzero(~images.is_test)[is_used]
     fold = fold[is_used]
     test = np.flatnonzero(images.is_test)
@@ -591,7 +576,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
         if not images.near_stays_together:
             stays = "lie on BOTH SIDES of splits, because too many are connected; define groups if possible"
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
-    if duplicates.levels < NEAR_LEVELS:
+    if duplicates.dropped_pairs:
         limit = counted(duplicates.levels, "grey level")
         remarks.append(
             f"{counted(duplicates.dropped_pairs, 'pair')} of similar images that differ by more than {limit} are not"
@@ -603,7 +588,6 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
 
 
 def _squeezed(numbers: Array, pixels: Array) -> bool:
-    """Return whether outliers leave few of the 256 pixel values for the median channel of an image."""
     planes = np.ndindex(pixels.shape[:2])  # image and channel
     counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
     pixel_values, source_values = np.median(counts, axis=0)
@@ -611,7 +595,6 @@ def _squeezed(numbers: Array, pixels: Array) -> bool:
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
-    """Return texts "A = B" of at most ``_MAX_NAMED`` images B that repeat an image A, then the number of the rest."""
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
     originals = firsts[inverse]  # for each image the first equal image
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
@@ -624,7 +607,7 @@ def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
 def check_facts(spec: Dataset) -> None:
     """Raise DataError if the facts in ``data.json`` of a user data set contradict the stored images."""
     folder = workspace().data(spec.name)
-    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
+    with np.load(folder / USER_FILES[0]) as train, np.load(folder / USER_FILES[1]) as test:
         expected_facts = _computed_facts(train, test, spec.name)
     if spec.test_groups:
         expected_facts["test_group_sizes"] = divisions.group_sizes(np.array(spec.test_groups), has_groups=True)
@@ -634,13 +617,6 @@ def check_facts(spec: Dataset) -> None:
 
 
 def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name: str) -> dict[str, Any]:
-    """Return the fields of a `Dataset` that follow from the arrays of the two files; ``name`` is for messages.
-
-    Mean and standard deviation of each channel are rounded to 6 digits.
-
-    Raises:
-        DataError: All pixels of a channel are equal.
-    """
     pixels = train["pixels"]
     fold = train["fold"]
     shades = np.arange(256) / 255
@@ -666,16 +642,11 @@ def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name:
 
 
 def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
-    """Write a data set unless already stored, update the facts about the source, and return the facts as stored.
-
-    Args:
-        parts: Arrays by name, for each file of ``OWN_FILES``.
-    """
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
     is_new = not os.path.isfile(folder / "data.json")
     if is_new:
-        for file, arrays in zip(OWN_FILES, parts, strict=True):
+        for file, arrays in zip(USER_FILES, parts, strict=True):
             buffer = io.BytesIO()
             np.savez(buffer, allow_pickle=False, **arrays)
             files[file] = buffer.getvalue()

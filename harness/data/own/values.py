@@ -183,9 +183,8 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
             - (series, channels, steps) with ``first``, (series, steps, channels) with ``last``
             - (series, steps) with any value of ``channels``
         names: Names of the images for messages; empty if the index identifies an image.
-        channels: Position of the channel axis: ``first``, ``last`` or ``none``; None stands for the only possible
-            layout. With None, three axes are images without channels, but long and narrow images, which may be series
-            with channels, raise DataError.
+        channels: Position of the channel axis; None stands for the only possible layout, and for three axes that
+            cannot be series with channels for ``none``.
         shape: (channels, rows, columns) to resize to; None keeps the size.
 
     Raises:

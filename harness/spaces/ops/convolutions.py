@@ -27,11 +27,8 @@ class Kernel(Op):
     """Base class of convolutions; convolutions with the same ``tie`` share the kernel, but not the bias.
 
     Attributes:
-        stride: Stride in rows and columns.
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
-        tie: Name of the tie; None for a kernel that is not shared.
-        poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.rotated``).
-        edges: Rows and columns of the kernel.
+        poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
         paddings: Zeros on each side, (above and below, left and right).
     """
 
@@ -89,16 +86,8 @@ def kernel_signature(rows: int, columns: int) -> Signature:
     return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
 
 
-_WINDOWS = (
-    (1, 1),
-    (3, 3),
-    (5, 5),
-    (3, 1),
-    (1, 3),
-    (1, 5),
-    (1, 7),
-    (1, 9),
-)  # rows and columns of kernels
+# Rows and columns of kernels.
+_WINDOWS = ((1, 1), (3, 3), (5, 5), (3, 1), (1, 3), (1, 5), (1, 7), (1, 9))
 
 
 @register(**{f"conv{rows}x{columns}": kernel_signature(rows, columns) for rows, columns in _WINDOWS})
@@ -107,17 +96,11 @@ class Conv(Kernel):
     """A convolution over all channels, or over groups of channels.
 
     Attributes:
-        kernel_size: Rows of the kernel.
-        out_channels: Number of output channels, all poses counted.
-        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column
-            is padded along its length only.
-        stride: Stride in rows and columns.
-        bias: Whether the outputs have a learned bias.
-        tie: Name of the tie; None for a kernel that is not shared.
+        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column is
+            padded along its length only.
         kernel_width: Columns of the kernel; None means ``kernel_size``.
         groups: Number of groups of channels, each convolved separately.
-        poses: Number of neighbouring outputs that use the same learned kernel, rotated and mirrored
-            (``harness.spaces.modules``).
+        poses: Number of neighbouring outputs that use the same learned kernel in different poses.
     """
 
     kernel_size: int
@@ -176,7 +159,7 @@ class Conv(Kernel):
         return self.out_channels // self.poses, before[0] // self.groups, *self.edges
 
     def layer_call(self, before: Shape) -> LayerCall:
-        layer = "nn.Conv2d" if self.poses == 1 else "RotatedConv2d"
+        layer = "nn.Conv2d" if self.poses == 1 else "PosedConv2d"
         return self._call(layer, before[0], self.out_channels, number_or_pair(self.edges), groups=self.groups)
 
 
@@ -186,12 +169,8 @@ class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
-        padding: Zeros on each side.
-        stride: Stride in rows and columns.
-        bias: Whether the outputs have a learned bias.
-        tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
-            van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).
+            van Gemert, arXiv 2106.04914).
     """
 
     padding: int = 1
@@ -220,7 +199,7 @@ class DepthwiseConv(Kernel):
         channels = before[0]
         if self.poses == 1:
             return self._call("nn.Conv2d", channels, channels, 3, groups=channels)
-        return self._call("RotatedDepthwiseConv2d", channels, 3)
+        return self._call("PosedDepthwiseConv2d", channels, 3)
 
 
 def kernels(ops: Iterable[Op]) -> list[Kernel]:

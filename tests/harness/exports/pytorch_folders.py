@@ -21,7 +21,7 @@ from harness.data.datasets import DATASETS, Dataset
 from harness.exports.pytorch_folder import pytorch_files
 from harness.exports.trained_network import TrainedNetwork
 from harness.spaces.network import Architecture
-from harness.spaces.rotated import RotatedLinear
+from harness.spaces.posed import PosedLinear
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.torch_network import build
 from tests.factories import make_data
@@ -45,7 +45,7 @@ def trained(
                     nn.init.normal_(values, generator=generator)
             assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.5, 2, generator=generator)
-        if isinstance(module, RotatedLinear):
+        if isinstance(module, PosedLinear):
             nn.init.normal_(module.weight, generator=generator)
     about = {"hash": architecture.hash, "recipe": "small", "seed_index": "0"}
     return TrainedNetwork(architecture, network.eval(), about, replace(make_data(), dataset=spec), recipe, **facts)

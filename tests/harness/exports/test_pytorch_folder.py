@@ -31,13 +31,13 @@ from harness.evidence.evaluation import network_of
 from harness.evidence.record import read_all, read_recorded
 from harness.exports.trained_network import TrainedNetwork
 from harness.pytorch.translate import translate
-from harness.spaces import rotated
+from harness.spaces import posed
 from harness.spaces.catalog import SPACES, space
 from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import draw_uniform
 from harness.system.files import Workspace
-from harness.training.recipe import RECIPES, Recipe, epoch_steps
+from harness.training.recipe import RECIPES, Recipe
 from harness.training.torch_network import augment
 from tests.conftest import REPOSITORY
 from tests.factories import NETWORK, idx, make_data, make_record
@@ -123,13 +123,13 @@ def test_only_required_modules_are_copied(tmp_path: Path):
     assert classes("conv1x1(4) bn(poses=4, shared) gap poselinear(10, poses=4)", "head") == [
         "SharedBatchNorm",
         "pose_matrix",
-        "RotatedLinear",
+        "PosedLinear",
         "Net",
     ]
     assert classes("dwconv3x3 conv3x3(8, poses=8) gap linear(10)", "kernels") == [
         "learned_channel",
-        "rotated",
-        "RotatedConv2d",
+        "posed_filters",
+        "PosedConv2d",
         "Net",
     ]
 
@@ -169,8 +169,8 @@ def test_drawn_networks_can_be_imported(name: str, count: int, tmp_path: Path):
 
 
 def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
-    first = rotated.RotatedConv2d(1, 8, 3, poses=4, padding=1).double()
-    second = rotated.RotatedConv2d(8, 8, 3, poses=4, padding=1).double()
+    first = posed.PosedConv2d(1, 8, 3, poses=4, padding=1).double()
+    second = posed.PosedConv2d(8, 8, 3, poses=4, padding=1).double()
     images = torch.randn(2, 1, 9, 9, dtype=torch.float64)
 
     maps_of_rotated_images = second(first(torch.rot90(images, 1, (2, 3))))
@@ -182,8 +182,8 @@ def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
 
 def test_poses_share_scales_and_in_shared_norm_statistics():
     values = torch.randn(6, 8, 5, 5)
-    norm = rotated.RotatedBatchNorm(8, poses=4)
-    shared = rotated.SharedBatchNorm(8, poses=4)
+    norm = posed.PosedBatchNorm(8, poses=4)
+    shared = posed.SharedBatchNorm(8, poses=4)
     with torch.no_grad():
         norm.weight[0] = 3.0
 
@@ -193,11 +193,11 @@ def test_poses_share_scales_and_in_shared_norm_statistics():
     shared_output = shared(values).view(6, 2, -1)
     assert shared_output.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
     assert shared_output.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
-    assert rotated.unscaled(shared).weight is None
+    assert posed.unscaled(shared).weight is None
 
 
 def test_weight_of_rotated_linear_layer_is_product_of_channel_and_pose():
-    layer = rotated.RotatedLinear(8, 3, poses=4)
+    layer = posed.PosedLinear(8, 3, poses=4)
     nn.init.normal_(layer.weight)
     values = torch.randn(5, 8)
 
@@ -357,7 +357,7 @@ def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
 )
 def test_rates_and_averages_equal_recipe(recipe: Recipe, tmp_path: Path):
     steps = 7
-    epochs = [epoch_steps(recipe, epoch * steps, steps) for epoch in range(recipe.epochs)]
+    epochs = [recipe.epoch_steps(epoch * steps, steps) for epoch in range(recipe.epochs)]
     rates = [rate for epoch in epochs for rate in epoch.rates]
     shares = [share for epoch in epochs for share in epoch.shares]
 

@@ -24,7 +24,7 @@ from harness.spaces.notation import parse_network
 from harness.system.errors import DataError
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
-from harness.training.run import Job, TrainingData, validation_fold
+from harness.training.run import Job, TrainingData
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures(40)
@@ -377,7 +377,7 @@ def test_fresh_seeds_validate_on_each_group_once_starting_after_fold_of_first_ru
     data = load(spec.name)
 
     def validation_images(purpose: Purpose, index: int) -> set[int]:
-        return {*split(data, validation_fold(job(purpose, index), data.dataset)).validation.tolist()}
+        return {*split(data, job(purpose, index).validation_fold(data.dataset)).validation.tolist()}
 
     images_by_seed = [validation_images(Purpose.CONFIRM, index) for index in range(spec.group_folds)]
     assert spec.group_folds > 1
@@ -392,7 +392,7 @@ def test_first_runs_rotate_over_folds_of_images_but_not_of_groups(sizes: tuple[i
     shift = 0 if group_by else trial
 
     def folds_of(purpose: Purpose) -> list[int]:
-        return [validation_fold(replace(job(purpose, index), trial=trial), data) for index in range(5)]
+        return [replace(job(purpose, index), trial=trial).validation_fold(data) for index in range(5)]
 
     assert folds_of(Purpose.SEARCH) == [(shift + index) % 5 for index in range(5)]
     assert folds_of(Purpose.CONFIRM) == [(shift + index + 1) % 5 for index in range(5)]

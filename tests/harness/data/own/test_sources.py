@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from harness.data import own
-from harness.data.own.sources import _FILES, endings_text, part_of_torch, source_at
+from harness.data.own.sources import DATA_ENDINGS, part_of_torch, source_at
 from harness.data.training_images import import_torchvision
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
@@ -613,10 +613,10 @@ def test_digits_of_scikit_learn_keep_their_pixels(tmp_path: Path):
 
 def test_file_endings_are_listed_in_error_and_docs(tmp_path: Path):
     (tmp_path / "a.csv").write_text("1,2")
-    with pytest.raises(DataError, match=re.escape(endings_text())):
+    with pytest.raises(DataError, match=re.escape(", ".join(DATA_ENDINGS))):
         own.Data.read(tmp_path / "a.csv")
     page = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
-    assert [ending for ending in _FILES if f"`{ending}`" not in page] == []
+    assert [ending for ending in DATA_ENDINGS if f"`{ending}`" not in page] == []
 
 
 def test_pipe_is_rejected_and_text_is_read_as_path(tmp_path: Path):
