@@ -14,8 +14,8 @@ PACKAGES = ("harness",)
 # A package imports only packages to the left.
 ORDER = (
     "harness.spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
-    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.exports", "harness.pages",
-    "harness.interface", "harness.commands", "harness.cli", "harness.__main__",
+    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.pages",
+    "harness.interface", "harness.exports", "harness.commands", "harness.cli", "harness.__main__",
 )  # fmt: skip
 # ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.
 FRONT = "harness"

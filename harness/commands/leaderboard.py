@@ -180,19 +180,19 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     """
     from harness.evidence import consistency, ledger
     from harness.evidence.leaderboard_table import shipped_table
-    from harness.interface.lookup import is_hash_or_name, read_network
+    from harness.interface.lookup import may_be_known, network_argument
 
     # A fault begins with the path of the file. Faults of the table do not matter, as publishing rewrites the table.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
     if faults:
         raise ContentError(faults[0])
-    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``read_network``.
+    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``network_argument``.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    # All other texts, hashes and names with a record included, are networks for ``read_network``.
-    if is_hash_or_name(name) and len(hashes) == 1:
+    # All other texts, hashes and names with a record included, are networks for ``network_argument``.
+    if may_be_known(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = read_network(name, workspace, datasets.dataset_of_option(dataset).task).architecture.hash
+        network_hash = network_argument(name, workspace, datasets.dataset_of_option(dataset).task).architecture.hash
     consistency.publish(workspace, network_hash)
 
 

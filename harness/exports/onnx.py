@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.exports.onnx_integers import integer_model
-from harness.exports.pixels import RawInputNetwork, by_channel
-from harness.exports.trained_network import Files, TrainedNetwork
+from harness.interface.formats import Files, Format
+from harness.interface.weights import TrainedNetwork
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, refused
 from harness.training.integer import IntegerNetwork, integer_logits, integers_of
+from harness.training.pixels import RawInputNetwork, raw_numbers
 from harness.training.recipe import Recipe
 
-ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
 _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
 _CHECKED_INTEGER_IMAGES = 10_000  # training images for the same comparison of an integer network, as for C
 _BATCH = 1_000  # images per call of onnxruntime
@@ -42,49 +42,54 @@ _MAX_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
 
-def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
-    """Raise NoIntegerFormError if a recipe ends with integers and an op has no integer form."""
-    if recipe.precision == "int8":
-        analyse(architecture, task).plan.check()
-
-
-def onnx_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the ONNX file of a network, checked on training images.
-
-    Raises:
-        ContentError: ONNX cannot express a PyTorch module of the user.
-        AssertionError: The logits differ, which is a bug of this program.
-    """
-    images = network.images
-    if network.recipe.precision == "int8":
-        integers = integers_of(network.model, network.architecture, images.dataset)
-        pixels = images.train_images[images.sample(_CHECKED_INTEGER_IMAGES)]
-        content, check = integers_to_onnx(integers, images.dataset, pixels, network.about)
-        return Files({path: content}, {"check": check})
-    pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
-    try:
-        content, check = to_onnx(network.model, images.dataset, pixels, network.about)
-    except Exception as error:
-        module = network.architecture.user_module
-        if module is None or refused(error) is not None:
-            raise
-        if isinstance(error, _DifferentLogits):
-            raise ContentError(f"ONNX cannot express {module.name}: its logits differ from those of torch") from error
-        cause = " ".join(str(error.__cause__ or error).split())
-        raise ContentError(f"{module.name} cannot be exported as ONNX: {cause[:200]}") from error
-    return Files({path: content}, {"check": check})
-
-
 class _DifferentLogits(AssertionError):
     """The exported network has other logits than the network."""
 
 
-def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
-    """Return raw numbers that correspond to ``pixels``, uint8: the same if the data set has bytes, else float64."""
-    if network.takes_bytes:
-        return pixels
-    low, high = (by_channel(limits, pixels.double()) for limits in (network.low, network.high))
-    return low + pixels / 255 * (high - low)
+class _Onnx(Format):
+    libraries = ("onnx", "onnxruntime", "onnxscript")
+
+    def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
+        if recipe.precision == "int8":
+            analyse(architecture, task).plan.check()
+
+    def files(self, network: TrainedNetwork, path: Path) -> Files:
+        """Return the ONNX file of a network, checked on training images.
+
+        Raises:
+            ContentError: ONNX cannot express a PyTorch module of the user.
+            AssertionError: The logits differ, which is a bug of this program.
+        """
+        images = network.images
+        if network.recipe.precision == "int8":
+            integers = integers_of(network.model, network.architecture, images.dataset)
+            pixels = images.train_images[images.sample(_CHECKED_INTEGER_IMAGES)]
+            content, check = integers_to_onnx(integers, images.dataset, pixels, network.about)
+            differing = f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
+            return Files({path: content}, {"check": check}, _text(check, "the integers") + differing)
+        pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
+        try:
+            content, check = to_onnx(network.model, images.dataset, pixels, network.about)
+        except Exception as error:
+            module = network.architecture.user_module
+            if module is None or refused(error) is not None:
+                raise
+            if isinstance(error, _DifferentLogits):
+                message = f"ONNX cannot express {module.name}: its logits differ from those of torch"
+                raise ContentError(message) from error
+            cause = " ".join(str(error.__cause__ or error).split())
+            raise ContentError(f"{module.name} cannot be exported as ONNX: {cause[:200]}") from error
+        return Files({path: content}, {"check": check}, _text(check, "torch"))
+
+
+FORMAT = _Onnx()
+
+
+def _text(check: Mapping[str, Any], reference: str) -> str:
+    return (
+        f"onnxruntime and {reference} on {check['images']:,} training images: logits differ by at most "
+        f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
+    )
 
 
 def _fix_shapes(graph: Any) -> None:
@@ -109,13 +114,8 @@ def to_onnx(
     """Return the content of an ONNX file and the results of a comparison with torch.
 
     The input of the model is called ``pixels``: raw numbers of the data set, (batch, channels, rows, columns), uint8 if
-    the data set consists of bytes, else float64. The output is called ``logits``.
-
-    Args:
-        network: Network in evaluation mode, on a CPU.
-        dataset: Data set of the network.
-        pixels: Images for the comparison, uint8 pixels of the data set.
-        about: Metadata of the model.
+    the data set consists of bytes, else float64. The output is called ``logits``. ``network`` is in evaluation mode on
+    a CPU; ``pixels``, uint8, are the images of the comparison; ``about`` is the metadata of the model.
 
     Raises:
         AssertionError: The logits differ, which is a bug of this program.
@@ -125,7 +125,7 @@ def to_onnx(
 
     raw_network = RawInputNetwork(network, dataset).eval()
     # With a batch of a single image, the exporter would fix the batch size at 1.
-    example = _raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network)
+    example = raw_numbers(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), dataset)
     with warnings.catch_warnings(action="ignore"):  # warnings about code inside torch
         shapes = ({0: torch.export.Dim("batch")},)
         torch_program = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
@@ -162,7 +162,7 @@ def to_onnx(
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString(deterministic=True)
 
-    theirs = _session_logits(content, _raw(pixels, raw_network))
+    theirs = _session_logits(content, raw_numbers(pixels, dataset))
     with torch.inference_mode():
         ours = raw_network.logits(pixels)
     return content, _compared(ours, theirs, _TOLERANCE)
@@ -177,8 +177,7 @@ def integers_to_onnx(
     file state the counts. Arguments and errors as for ``to_onnx``; ``network`` is the integer network.
     """
     model = integer_model(network, dataset, _OPSET, about)
-    raw_network = RawInputNetwork(torch.nn.Identity(), dataset)  # only for the scale of the raw numbers
-    theirs = _session_logits(model.SerializeToString(), _raw(pixels, raw_network), is_optimised=False)
+    theirs = _session_logits(model.SerializeToString(), raw_numbers(pixels, dataset), is_optimised=False)
     ours = torch.from_numpy(network.logit_scale * integer_logits(network, pixels.numpy()))
     check = _compared(ours, theirs, _INTEGER_TOLERANCE)
     check["logits"] = ours.numel()
@@ -206,12 +205,10 @@ def _session_logits(content: bytes, numbers: Tensor, *, is_optimised: bool = Tru
 
 
 def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
-    """Return the results of a comparison of logits, (images, classes); raise _DifferentLogits beyond the tolerance.
+    """Compare the logits of this program with the logits of onnxruntime, both (images, classes).
 
-    Args:
-        ours: Logits of this program.
-        theirs: Logits of onnxruntime.
-        tolerance: Largest allowed difference, relative to the largest logit of this program.
+    Raises:
+        _DifferentLogits: A difference, relative to the largest logit of this program, is above ``tolerance``.
     """
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.

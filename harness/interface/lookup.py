@@ -12,12 +12,11 @@ import copy
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.data.datasets import AUTO, dataset_of_option
 from harness.evidence import leaderboard_table
@@ -53,8 +52,6 @@ from harness.training.recipe import (
 from harness.training.result import Result
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from harness.training.user_module import Description, ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
@@ -77,6 +74,11 @@ class KnownRow:
     recipe_name: str
     dataset: str | None
     target_pct: float | None
+
+    @classmethod
+    def of(cls, source: Record | Trial) -> KnownRow:
+        """Return the row of a record, or of a network of a study."""
+        return cls(source.recipe, source.recipe_name, source.dataset, source.target_pct)
 
     @property
     def recipe_hash(self) -> str:
@@ -126,11 +128,9 @@ def only_row(
     candidates = with_recipe(candidates, recipe) or candidates
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
-    row_by_key: dict[tuple[str, str | None, float | None], KnownRow] = {}
-    for row in rows:
-        row_by_key["" if recipe else row.recipe_hash, row.dataset, row.target_pct] = row
-    _check_single(argument.architecture.hash, list(row_by_key.values()))
-    return next(iter(row_by_key.values()), None)
+    differing_rows = {(recipe or row.recipe_hash, row.dataset, row.target_pct): row for row in rows}
+    _check_single(argument.architecture.hash, [*differing_rows.values()])
+    return next(iter(differing_rows.values()), None)
 
 
 _R = TypeVar("_R", "KnownRow", Record)
@@ -198,12 +198,7 @@ def _recipes_of(workspace: Workspace) -> dict[str, tuple[Recipe, str]]:
     return recipes
 
 
-def row_of(record: Record) -> KnownRow:
-    """Return the row of a record."""
-    return KnownRow(record.recipe, record.recipe_name, record.dataset, record.target_pct)
-
-
-def is_hash_or_name(argument: str) -> bool:
+def may_be_known(argument: str) -> bool:
     """Return whether a text is a preset, or has the form of a network's hash or name."""
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
@@ -211,7 +206,7 @@ def is_hash_or_name(argument: str) -> bool:
 def network_argument(
     network: object, workspace: Workspace, task: Task, *, only_notation: bool = False
 ) -> NetworkArgument:
-    """Return the network of an argument: an architecture, a trial, a study's answer, or a text for ``read_network``.
+    """Return the network of an argument: a text, an architecture, a PyTorch module, a trial, or the answer of a study.
 
     Args:
         network: The argument.
@@ -223,10 +218,8 @@ def network_argument(
         UsageError: The type of the value is wrong, the study has no answer, a file or module cannot be read, or
             ``only_notation`` refuses the module.
         ContentError: No network, or several networks, have this hash or name.
-        SearchSpaceError: The notation is invalid, or the ops do not fit together.
+        SearchSpaceError: The notation is invalid, or the ops of a text do not fit together.
     """
-    if isinstance(network, str):
-        return read_network(network, workspace, task, only_notation=only_notation)
     if isinstance(network, Study):
         answer = network.answer
         if answer is None or network.tier == Standing.MISSED:
@@ -234,55 +227,60 @@ def network_argument(
             raise UsageError(message, hint="use a trial of study.trials")
         network = answer
     if isinstance(network, Trial):
-        row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
-        return NetworkArgument(network.architecture, rows=(row,))
+        return NetworkArgument(network.architecture, rows=(KnownRow.of(network),))
+    if isinstance(network, Architecture):
+        return NetworkArgument(network)
+    if isinstance(network, str):
+        return _network_of_text(network, workspace, task, only_notation)
     if module_source.is_module(network):
-        module_class = network if isinstance(network, type) else type(network)
-        describe = partial(_description, cast(Any, network), task)
-        return _module_argument(network, module_class.__name__, describe, task, only_notation)
-    if not isinstance(network, Architecture):
-        forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
-        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
-    return NetworkArgument(network)
+        return _module_argument(network, "", task, only_notation)
+    forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
+    raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
 
 
-def read_network(argument: str, workspace: Workspace, task: Task, *, only_notation: bool = False) -> NetworkArgument:
-    """Return the network that a text names; the ops fit together for the task. Errors: see ``network_argument``."""
-    if argument == "-":
+def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation: bool) -> NetworkArgument:
+    if text == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MAX_TYPED), task))
-    if argument.startswith("@"):
+    if text.startswith("@"):
         try:
-            text = files.read_typed(Path(argument[1:]))
+            content = files.read_typed(Path(text[1:]))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
-        return NetworkArgument(_parsed(text, task))
-    if argument in PRESETS:
-        return NetworkArgument(parse_network(PRESETS[argument], task), argument)
-    if module_source.names_module(argument):
-        describe = partial(_named_description, argument, task)
-        return _module_argument(module_source.load_value(argument), argument, describe, task, only_notation)
-    if is_hash_or_name(argument):
-        return _known_network(argument, workspace)
+            raise UsageError(f"cannot read the network file {text[1:]}: {reason(error)}") from error
+        return NetworkArgument(_parsed(content, task))
+    if text in PRESETS:
+        return NetworkArgument(parse_network(PRESETS[text], task), text)
+    if module_source.names_module(text):
+        return _module_argument(module_source.load_value(text), text, task, only_notation)
+    if may_be_known(text):
+        known_networks = _known(text, workspace)
+        if not known_networks:
+            raise ContentError(f"no network of this workspace is named {text!r}", hint=_hint_of_name(text, workspace))
+        return _only_network(text, known_networks, workspace)
     try:
-        return NetworkArgument(_parsed(argument, task))
+        return NetworkArgument(_parsed(text, task))
     except SearchSpaceError as error:
-        if next(_known(argument, workspace), None) is not None:
-            return _known_network(argument, workspace)
-        if not isinstance(error, NotationError):
-            raise
-        if os.path.isfile(argument):  # False for text that cannot be a file name
-            raise NotationError(f"{argument!r} is a file", hint=_hint_of_file(argument)) from error
-        if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", argument):
-            hint = "a PyTorch module is FILE.py:NAME or package.module:NAME"
-            raise UsageError(f"no file {argument!r}", hint=hint) from error
-        if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
-            raise UsageError(f"{argument}: the path of a module must not contain | ( ) {{ }} < > or '") from error
-        if re.fullmatch(r"[0-9a-f]{1,5}", argument):
-            raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
-        if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
-            message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
-            raise NotationError(message, hint=_hint_of_name(argument, workspace, *op_names())) from error
+        # The name of a record may be any text.
+        if known_networks := _known(text, workspace):
+            return _only_network(text, known_networks, workspace)
+        if isinstance(error, NotationError):
+            _raise_hint(text, workspace, error)
         raise
+
+
+def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
+    """Raise an error with a hint for a text that was probably not meant as notation."""
+    if os.path.isfile(text):  # False for text that cannot be a file name
+        raise NotationError(f"{text!r} is a file", hint=_hint_of_file(text)) from error
+    if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", text):
+        hint = "a PyTorch module is FILE.py:NAME or package.module:NAME"
+        raise UsageError(f"no file {text!r}", hint=hint) from error
+    if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", text) and not text.startswith("module("):
+        raise UsageError(f"{text}: the path of a module must not contain | ( ) {{ }} < > or '") from error
+    if re.fullmatch(r"[0-9a-f]{1,5}", text):
+        raise ContentError(f"{text!r} is too short for a hash: give at least 6 digits") from error
+    if re.fullmatch(r"[\w-]+", text) and text not in op_names():
+        message = f"{text!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
+        raise NotationError(message, hint=_hint_of_name(text, workspace, *op_names())) from error
 
 
 def _hint_of_file(path: str) -> str:
@@ -303,82 +301,73 @@ def _definitions(path: Path) -> list[str]:
     return []
 
 
-def _module_argument(
-    module: object, name: str, describe: Callable[[], Description], task: Task, only_notation: bool
-) -> NetworkArgument:
+def _module_argument(value: Any, argument: str, task: Task, only_notation: bool) -> NetworkArgument:
     """Return the network of a PyTorch module, and print the hash, or the reason why the module is not translated.
 
     Args:
-        module: The module, or a class or function that makes the module.
-        name: Name of the module in messages.
-        describe: Returns the description of the module, if the notation cannot express it.
+        value: The module, or a class or function that makes the module.
+        argument: Text that names the value; empty for a value of Python.
         task: Shape of the images and number of classes.
-        only_notation: Raise UsageError instead of a description.
+        only_notation: Raise UsageError instead of keeping the module as an op.
     """
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import tensor_names, translate
 
-    instance = module_source.made_module(module, name)
+    name = argument or (value if isinstance(value, type) else type(value)).__name__
+    instance = module_source.made_module(value, name)
     try:
         translation = translate(instance, task, name)
     except Untranslatable as error:
         if only_notation:
             raise UsageError(f"{name} has no notation: {error.message}") from error
-        description = describe()
+        description = _description(value, argument, task)
         say(f"{name} stays a PyTorch module, and the weights of the module are not used: {error.message}")
         say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
         names = {f"ops.0.module.{tensor}": tensor for tensor in instance.state_dict()}
-        argument = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
+        network = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
     else:
         notes = translation.notes
         names = tensor_names(translation, task)
-        argument = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
-        say(f"{name} is {argument.architecture.hash} in the notation, and the weights of the module are not used")
+        network = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
+        say(f"{name} is {network.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")
-    return argument
+    return network
 
 
-def _named_description(name: str, task: Task) -> Description:
-    from harness.training.user_module import described
+def _description(value: Any, argument: str, task: Task) -> Description:
+    """Return the description of a module, or of a class or function that makes the module.
 
-    return described(name, module_source.code_of(name), task)
-
-
-def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
-    """Return the description of a module or class; with the name if code of this name makes the same module.
-
-    Only a module with a name can be built again, for a training.
+    A value without ``argument`` gets the name of the class if code of this name makes the same module: only a module
+    with a name can be built again, for a training.
     """
-    from harness.training.user_module import describe
+    from harness.training.user_module import describe, described
 
-    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(module), "the module"))
-    name = module_source.name_of(module)
-    if name:
+    if argument:
+        return described(argument, module_source.code_of(argument), task)
+    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(value), "the module"))
+    if class_name := module_source.name_of(value):
         with suppress(HarnessError):
-            named_network = _named_description(name, task)
+            named_network = described(class_name, module_source.code_of(class_name), task)
             if named_network.op.graph == nameless_network.op.graph:
                 return named_network
     return nameless_network
 
 
-def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
-    """Return the known network with this name or with a hash that begins with this text, with all rows.
+def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Workspace) -> NetworkArgument:
+    """Return the network of ``matches``, which have this name or a hash that begins with this text, with all rows.
 
     If several networks share a name, the first of these networks on the leaderboard that reached the target is
     returned, or else the first, with a warning.
     """
-    matches = list(_known(name, workspace))
     hashes = sorted({match.architecture.hash for match in matches})
-    if not hashes:
-        raise ContentError(f"no network of this workspace is named {name!r}", hint=_hint_of_name(name, workspace))
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
         # Networks of the same form and size share a name.
         rows = [row for row in leaderboard_rows(workspace) if row.hash in hashes]
-        best = min(rows, key=lambda row: not row.reached, default=None)  # the first of equals
+        best = next((row for row in rows if row.reached), None) or next(iter(rows), None)
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
         further = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
@@ -416,15 +405,17 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     records = [each for each in read_all(workspace.records) if each.hash == network_hash]
     matches = with_recipe([each for each in records if dataset in (AUTO, each.dataset)], recipe)
     if not matches:
-        row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in records}))
-        other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
+        message = f"{network_hash} has no record"
+        if records:
+            rows = sorted({f"{each.recipe_name} on {each.dataset}" for each in records})
+            message += f" for this recipe or data set; existing records: {'; '.join(rows)}"
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
         hint = f"recipes: {', '.join(RECIPES)}, or @FILE.toml"
         if recipe is None or catalog_hash(recipe) or recipe in _recipes_of(workspace):
             hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
-        raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
-    _check_single(network_hash, [replace(row_of(each), target_pct=None) for each in matches])
+        raise ContentError(message, hint=hint)
+    _check_single(network_hash, [replace(KnownRow.of(each), target_pct=None) for each in matches])
     return max(matches, key=lambda each: len(each.seeds))
 
 
@@ -454,38 +445,38 @@ def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
     return is_hash or is_named(row.architecture, row.parameters, name)
 
 
-def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
-    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources.
+def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
+    """Return the known networks with this name or beginning of a hash: of records, else of all remaining sources.
 
     A network is repeated for each row.
     """
     records = read_all(workspace.records)
     matches = [record for record in records if _matches(name, record)]
-    for record in matches:
-        yield NetworkArgument(record.architecture, record.name, rows=(row_of(record),))
-    if not matches:
-        yield from _without_record(name, workspace, {record.recipe_hash: record.recipe for record in records})
+    if matches:
+        return [NetworkArgument(record.architecture, record.name, rows=(KnownRow.of(record),)) for record in matches]
+    return list(_without_record(name, workspace, {record.recipe_hash: record.recipe for record in records}))
 
 
 def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:
     """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
-    hashes = set()
+    hashes = set[str]()
     for study in read_studies(workspace):
         for run in study.results:
             if _matches(name, run):
                 hashes.add(run.hash)
-                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
-                yield NetworkArgument(run.architecture, rows=(row_of_run,))
+                row = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
+                yield NetworkArgument(run.architecture, rows=(row,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)
     claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Standing.CLAIMED]
-    for rows in (recipe_rows, claims):
-        new_rows = [row for row in rows if row.hash not in hashes and _matches(name, row)]
-        hashes |= {row.hash for row in new_rows}
-        for row in new_rows:
-            known_row = KnownRow(recipe=None, recipe_name="", dataset=None, target_pct=None)  # of a claim
-            if row.recipe_hash:
-                recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
-                known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
-            yield NetworkArgument(row.architecture, rows=(known_row,))
+    new_rows = [each for each in recipe_rows if each.hash not in hashes and _matches(name, each)]
+    for entry in new_rows:
+        recipe = recipes.get(entry.recipe_hash)
+        if entry.epochs:
+            recipe = recipe_by_hash(entry.recipe_hash, entry.epochs) or recipe
+        yield NetworkArgument(entry.architecture, rows=(KnownRow(recipe, entry.recipe, entry.dataset, None),))
+    hashes |= {entry.hash for entry in new_rows}
+    for claim in claims:
+        if claim.hash not in hashes and _matches(name, claim):
+            yield NetworkArgument(claim.architecture, rows=(KnownRow(None, "", None, None),))

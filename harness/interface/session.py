@@ -219,15 +219,15 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
-    from harness.exports.c_folder import recorded_page
+    from harness.interface.formats import format_names, format_of
     from harness.pages.study_page import tryout_page_path
-    from harness.pages.tryout_page import render
 
     indices = record.kept_indices(plan.workspace.records)
-    if record.recipe.precision != "int8" or not indices:
+    if record.recipe.precision != "int8" or not indices or "c" not in format_names():
         return
-    document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))
-    write_text(tryout_page_path(plan.folder, record), render(document))
+    images = load(plan.source.dataset, plan.source.folder)
+    page = format_of("c").tryout_page(record, indices[0], plan.workspace, images)
+    write_text(tryout_page_path(plan.folder, record), page)
 
 
 @contextmanager
