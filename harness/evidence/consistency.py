@@ -28,7 +28,7 @@ from harness.system.files import Workspace
 from harness.system.machine import git
 
 
-class _History(NamedTuple):
+class _FolderHistory(NamedTuple):
     """Content of a folder that was ever committed.
 
     Attributes:
@@ -106,7 +106,7 @@ def _module_faults(record: Record) -> Iterator[str]:
             yield f"{record.hash}: {error.one_line}"
 
 
-def _history_of(folder: Path) -> _History:
+def _history_of(folder: Path) -> _FolderHistory:
     """Return the committed content of a folder; empty outside a repository."""
     # ``-m`` shows both sides of each merge: by default git omits a branch of which a merge has kept nothing.
     options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
@@ -128,7 +128,7 @@ def _history_of(folder: Path) -> _History:
             path = folder / line[4:].removesuffix("\t")
         elif line.startswith("+"):
             lines[path][_line_of(line[1:])] = commit
-    return _History(lines, blobs)
+    return _FolderHistory(lines, blobs)
 
 
 def _line_of(text: str) -> str:
@@ -136,7 +136,7 @@ def _line_of(text: str) -> str:
     return text.strip().rstrip(",")
 
 
-def _lost(history: _History) -> Iterator[str]:
+def _lost(history: _FolderHistory) -> Iterator[str]:
     """Yield a fault for each committed file that is missing or changed, and for each committed line that is lost."""
     weights = [path for path in history.blobs if path.suffix == ".safetensors" and path.is_file()]
     digests = git(weights[0].parent, "hash-object", "--", *map(str, weights)) if weights else None
@@ -203,7 +203,7 @@ def _table_faults() -> Iterator[str]:
         yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
 
 
-def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _History) -> Iterator[str]:
+def _ledger_faults(path: Path, standings: Survey, shipped: _FolderHistory, history: _FolderHistory) -> Iterator[str]:
     """Yield the faults of a ledger and the shipped ledger; ``history`` is of the records of the workspace."""
     record_of = {record.key: record for record in standings.records}
     yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
@@ -230,7 +230,11 @@ def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _H
 
 
 def _attempt_faults(
-    path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped_history: _History, own_history: _History
+    path: Path,
+    entries: ledger.Ledger,
+    record_of: _RecordsByKey,
+    shipped_history: _FolderHistory,
+    own_history: _FolderHistory,
 ) -> Iterator[str]:
     """Yield a fault for each attempt without a record or end, or with seeds of a beacon that is not the declaration."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
@@ -280,7 +284,7 @@ def declaring_commit(workspace: Workspace, attempt: Attempt) -> str | None:
     return _declared_in(map(_history_of, ((files.SHIPPED / "records").resolve(), workspace.records)), attempt)
 
 
-def _declared_in(histories: Iterable[_History], attempt: Attempt) -> str | None:
+def _declared_in(histories: Iterable[_FolderHistory], attempt: Attempt) -> str | None:
     for history in histories:
         for path, commit_of_line in history.lines.items():
             for line, commit in commit_of_line.items():

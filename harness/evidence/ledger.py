@@ -430,14 +430,12 @@ def declare_attempt(
         ContentError: Nothing is left to spend on these test images.
     """
     with files.locked(path.with_suffix(".lock")):
-        alpha = _next_alpha_or_raise(path, key.dataset, test_sketch)
+        row = _new_row(path, key, commit, test_sketch) | {"alpha": _alpha_left(path, key.dataset, test_sketch)}
         number = max((attempt.number for attempt in read(path).attempts), default=0) + 1
-        row = _common_fields(path, key, commit, test_sketch)
-        return _append(path, Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row))
+        return _append(path, Attempt(number=number, first_index=first_index, seeds=seeds, rules=4, **row))
 
 
-def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
-    """Return ``next_alpha`` of a ledger; raise ContentError if nothing is left to spend on these test images."""
+def _alpha_left(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
     damage: list[ContentError] = []
     entries = read(path, damage)
     alpha = next_alpha(entries.spending_entries, dataset, test_sketch, len(damage))
@@ -463,32 +461,23 @@ def declare_seeds(
         ContentError: Nothing is left to spend on these test images.
     """
     with files.locked(path.with_suffix(".lock")):
-        row = _common_fields(path, key, commit, test_sketch)
+        row = _new_row(path, key, commit, test_sketch)
         if certified_data is not None:
             row |= {"data_hash": certified_data.sha256, "test_size": certified_data.test_size}
-            row["alpha"] = _next_alpha_or_raise(path, key.dataset, test_sketch)
+            row["alpha"] = _alpha_left(path, key.dataset, test_sketch)
         return _append(path, Declaration(indices=tuple(indices), **row))
 
 
-def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> float:
-    """Return ``look_alpha`` of a new declaration of a row; 0 if the row has been declared before.
-
-    Raises:
-        ContentError: Nothing is left to spend on these test images.
-    """
-    if any(item.key == key for item in read(path).seed_declarations):
-        return 0.0
-    look_alpha = next_look_alpha(path, key.dataset, test_sketch)
-    if look_alpha <= 0:
-        raise ContentError(
-            f"verifications on the test images of {key.dataset} have spent the total error probability; "
-            "new test images are required"
-        )
-    return look_alpha
-
-
-def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    look_alpha = _look_alpha_of(path, key, test_sketch)
+def _new_row(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of a new declaration of a row; ``look_alpha`` is 0 if the row has been declared before."""
+    look_alpha = 0.0
+    if all(item.key != key for item in read(path).seed_declarations):
+        look_alpha = next_look_alpha(path, key.dataset, test_sketch)
+        if look_alpha <= 0:
+            raise ContentError(
+                f"verifications on the test images of {key.dataset} have spent the total error probability; "
+                "new test images are required"
+            )
     fields = {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch, "look_alpha": look_alpha}
     return key._asdict() | fields
 

@@ -316,20 +316,22 @@ class _SeedCollector:
         """End a futile attempt at once, so that running seeds or a later call cannot improve the outcome."""
         attempt = self.plan.attempt
         runs = [run for index in self.plan.indices if (run := self.record.seed(index)) is not None]
-        if attempt is None or self.ended_attempt is not None or not runs:
+        if attempt is None or not runs:
             return
         errors = [run.test_errors for run in runs]
-        confidence = attempt.confidence
-        if bounds.is_futile(errors, runs[0].test_size, len(self.plan.indices), self.plan.target_pct, confidence):
-            bound = attempt.bound_pct(self.record)
-            outcome = AttemptResult.FUTILE
-            self.ended_attempt = ledger.close(self._workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
+        seeds = len(self.plan.indices)
+        if bounds.is_futile(errors, runs[0].test_size, seeds, self.plan.target_pct, attempt.confidence):
+            self._close(AttemptResult.FUTILE, attempt.bound_pct(self.record))
 
     def close(self) -> None:
-        attempt = self.plan.attempt
-        if attempt is not None and self.ended_attempt is None:
-            outcome, bound = attempt.result(self.record)
-            self.ended_attempt = ledger.close(self._workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
+        if self.plan.attempt is not None:
+            self._close(*self.plan.attempt.result(self.record))
+
+    def _close(self, outcome: AttemptResult, bound_pct: float | None) -> None:
+        if self.plan.attempt is not None and self.ended_attempt is None:
+            self.ended_attempt = ledger.close(
+                self.evidence.workspace.ledger, self.plan.attempt, outcome=outcome, lower_bound_pct=bound_pct
+            )
 
 
 def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job]:

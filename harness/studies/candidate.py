@@ -217,9 +217,8 @@ class Candidate:
         """Number of fresh seeds that the candidate shall have by now: ended, in training and due.
 
         A candidate that passed the first run gets ``confirm_seeds`` fresh seeds at once, then single seeds, while
-        ``chance_to_confirm`` is at least ``_REFUTED_BELOW``. The first fresh seed does not depend on this chance: a
-        network that has passed once is confirmed more often than a new network of equal size (diary 141). A candidate
-        whose first run was trained to the end and missed the threshold gets a seed for each repeated proposal.
+        ``chance_to_confirm`` is at least ``_REFUTED_BELOW``; the first fresh seed does not depend on this chance
+        (diary 141). A candidate whose complete first run missed the threshold gets a seed for each repeated proposal.
         """
         if self.passed_first:
             if self.chance_to_confirm >= _REFUTED_BELOW:
@@ -244,8 +243,7 @@ class Candidate:
 
         ``T((log(e) - log(m)) / sqrt(v / n + _VERIFY_SQUARE))`` with Student's distribution function ``T``
         (``_SEED_FREEDOM + n - 1`` degrees of freedom), the allowed error rate ``e``, and the mean error rate ``m`` and
-        the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). ``_VERIFY_SQUARE`` covers the
-        seeds of the verification and the differences between networks on further images. With folds of groups, ``v`` is
+        the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). With folds of groups, ``v`` is
         the deviation between folds, and the deviation of the test groups is added (``GroupCounts``).
         """
         errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
@@ -297,13 +295,8 @@ class Candidate:
         """Return the expected final validation errors, on as many images as the first run validated on.
 
         This is the mean over the runs with an error count or, for a first run that ended at a rung, the errors times
-        the ratio of the nearest rung.
-
-        Args:
-            ratios: Final errors per error at a rung, by share of the epochs (``rung_ratios``).
-
-        Returns:
-            The errors; None if the first run has no error count, diverged, or has not ended.
+        the ratio of the nearest rung (``rung_ratios``). None if the first run has no error count, diverged, or has not
+        ended.
         """
         first = self.first_run
         if first is None or first.validation_errors is None:
@@ -427,11 +420,7 @@ def _log_ratio(allowed_errors: float, errors: float) -> float:
 
 
 def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> str:
-    """Return the rule that ended the confirmation of a network, as text for users.
-
-    Args:
-        most_seeds: Largest number of fresh seeds (``Candidate.most_seeds``).
-    """
+    """Return the rule that ended the confirmation of a network, as text for users."""
     if was_confirmed:
         return "confirmation withdrawn after a further seed"
     if fresh_seeds >= most_seeds:
@@ -460,9 +449,7 @@ def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candidate]:
     """Return candidates whose mean validation accuracy on fresh seeds reaches the target, likeliest to verify first.
 
-    Args:
-        candidates: Candidates to choose from, confirmed or not.
-        target_pct: Test accuracy to reach, per cent; the threshold, which a confirmation requires, may differ.
+    The candidates need not be confirmed, as the threshold of a confirmation may differ from the target.
     """
     contenders = [each for each in candidates if each.fresh_runs and statistics.mean(each.fresh_pct) >= target_pct]
     return sorted(contenders, key=lambda each: (-each.chance_to_verify, each.order))
@@ -511,10 +498,9 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
 
 
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
-    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors.
+    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors; None if there is none.
 
-    A candidate whose run ended at a rung is returned only if no unconfirmed candidate has a complete run. None if no
-    first run of an unconfirmed candidate has a count of errors without a failure.
+    A candidate whose run ended at a rung is returned only if no unconfirmed candidate has a complete run.
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:

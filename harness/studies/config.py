@@ -47,14 +47,12 @@ class StudyConfig:
         rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales the
             rungs to different lengths.
         seed: Seed of all random choices of the search; ``run_seed`` is the seed of the trainings.
-        lengths: Epochs that a network may be trained for, ascending; empty for the epochs of the recipe.
+        lengths: Epochs that a network may be trained for, ascending; empty for ``recipe.epochs``.
         prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
         protocol_version: Version of the rules for splits and seeds (``result.PROTOCOL_VERSION``).
-        minimise: Metric to minimise; the first, if there are two.
         most: Largest allowed value of ``minimise``; None only for parameters, whose limit is the budget.
         second: Second metric to minimise, for a Pareto front; None for a single metric.
-        second_most: Largest allowed value of ``second``.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these start networks, in the notation; a continued study keeps the first list.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.

@@ -84,18 +84,14 @@ class StudyState:
     Attributes:
         folder: Folder of the study; this class neither reads nor writes files.
         entries: Events with the times of the events, oldest first.
-        seconds: Working time on the study up to the last event, all sessions together, seconds.
+        seconds: Working time on the study, all sessions together, seconds.
         session: Last event that began or ended a session; None before the first session.
-        rejected: Number of networks that were rejected before the first training, by reason: single proposals
-            (``Rejected``), and draws and mutations (``DrawsRejected``).
-        repeat_count: Number of proposals of known networks.
-        ended_runs: Results of the ended runs, by (trial, purpose, index of the seed).
+        rejected: Number of networks that were rejected before the first training, by reason.
+        ended_runs: Results by (trial, purpose, index of the seed).
         ratios: ``Ratios`` of the complete runs.
-        contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial; each event
-            needs only these few among thousands of candidates.
+        contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
             last, or all if two costs are minimised.
-        decisions: Confirmations and refutations, oldest first.
         last_decisions: Last decision on each network, by hash, the choice of the winner included.
         verdicts: Verification of each winner, by trial, in the order of the winners.
     """
