@@ -95,7 +95,6 @@ def write_weights(path: Path, text: str) -> Path:
 
 
 def write_record(folder: Path, text: str, wrong: Sequence[Any], **changes: str) -> Path:
-    """Write a record of a network, with the wrong images of seed 3, and return the path."""
     path = folder / "record.json"
     seeds = [{"index": 0, "wrong": []}, {"index": 3, "wrong": wrong}]
     network = parse_network(text)
@@ -107,7 +106,6 @@ def write_record(folder: Path, text: str, wrong: Sequence[Any], **changes: str) 
 
 @pytest.fixture(scope="module")
 def plain() -> ModuleType:
-    """The example program as a module."""
     return example("evaluate_plain")
 
 

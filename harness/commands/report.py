@@ -22,7 +22,7 @@ from harness.system.terminal import busy, say
 @click.option("--figures", is_flag=True, help="Also write the figures, as SVG and PNG.")
 @click.option("--tables", is_flag=True, help="Also write the networks, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
-@options.option("storage", help="Also update the study in this database; see docs/storage.md.")
+@options.option("storage", help="Also update the study in this database; see docs/use/storage.md.")
 @options.as_json
 def report(
     name: str | None,

@@ -47,8 +47,8 @@ def toy(
 
     Print each quantity as a formula, with the numbers inserted, and as a value; then a table of learning rates. --out
     writes toy.html (an interactive page), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG. These files
-    always show the default learning rates; --figure draws the rates given by --learning-rate. docs/backprop.md derives
-    every line.
+    always show the default learning rates; --figure draws the rates given by --learning-rate.
+    docs/evidence/backprop.md derives every line.
 
     \b
     harness toy

@@ -33,7 +33,7 @@ _BATCH = 1_000  # images per call of onnxruntime
 # differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
 # The same for an integer network, whose maps may differ by 1. Records differ by at most 2.9 % on training images of
-# MNIST (docs/deployment.md) and by less than 10 % on random images (tests/harness/exports/test_onnx.py).
+# MNIST (docs/use/deployment.md) and by less than 10 % on random images (tests/harness/exports/test_onnx.py).
 _INTEGER_TOLERANCE = 0.2
 _FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
 # Numbers of a constant up to which equal constants are merged, to store a tied kernel once. Some kernels exceed the

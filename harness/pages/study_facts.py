@@ -59,7 +59,7 @@ class NetworkFacts:
             alone.
         trial: Trial of the proposal.
         trials: All trials of the network, with other numbers of epochs included.
-        origin: Source of the proposal, such as ``ladder``, ``surrogate`` or the name of a sampler (docs/glossary.md).
+        origin: Source of the proposal, such as ``ladder`` (docs/project/glossary.md), or the name of a sampler.
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
             accuracy of a pruned network comes from the epoch at which the run was stopped. Empty after a shortened run,
             until the shorter training has ended.

@@ -303,7 +303,7 @@ def longest_training(seconds_left: float, workers: int, images: int, seeds: int)
 def least_seconds(images: int) -> float:
     """Return the seconds in which a search on ``images`` training images usually has an answer on two cores.
 
-    Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/search.md).
+    Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/use/search.md).
     """
     return 180.0 if images < FEW_IMAGES else 600.0
 

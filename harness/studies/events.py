@@ -85,8 +85,8 @@ class Proposal(Event, word="proposed"):
     Attributes:
         trial: Number of the proposal in the study, from 0.
         origin: Source of the proposal: ``baseline``, ``ladder``, ``shorter``, ``surrogate`` or ``doubt``
-            (docs/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no new
-            network.
+            (docs/project/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no
+            new network.
         decisions: Decisions that derive the network from the search space; empty for networks that were not drawn.
         epochs: Number of epochs; None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.
@@ -117,7 +117,7 @@ class Rejected(Event, word="rejected"):
 
     Attributes:
         reason: Reason of ``harness.spaces.space.Feasibility``, or ``NO_TIME``.
-        origin: ``baseline`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
+        origin: ``baseline`` or ``ladder`` (docs/project/glossary.md), or ``sampler`` for every sampler.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
         indices: Index of the option of each decision, by name, so that a later session can report the rejection again;
             empty if nothing was reported.
@@ -189,7 +189,7 @@ class Confirmed(_OnFreshSeeds, word="confirmed", earlier_word="standing"):
 
 
 class FailedConfirmation(_OnFreshSeeds, word="refuted"):
-    """A network was refuted by its fresh seeds (docs/glossary.md: refuted)."""
+    """A network was refuted by its fresh seeds (docs/project/glossary.md: refuted)."""
 
 
 class WinnerChosen(_OnFreshSeeds, word="winner"):

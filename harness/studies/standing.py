@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """Verdict on a target; pages, terminal and documents use no other words (docs/glossary.md, verdicts)."""
+    """Verdict on a target; pages, terminal and documents use no other words (docs/project/glossary.md, verdicts)."""
 
     PROVED = "proved"
     PROBABLE = "probable"

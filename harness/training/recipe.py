@@ -290,7 +290,7 @@ _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
 
-# docs/recipes.md says when to use which recipe.
+# docs/use/recipes.md says when to use which recipe.
 _CATALOG = (
     NamedRecipe("fast", Recipe()),
     NamedRecipe("small", _SMALL),

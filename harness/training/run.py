@@ -84,7 +84,7 @@ class Job:
         The index is ``(trial + seed_index) % folds`` for the first run of a trial, and one higher for a fresh seed, so
         that a confirmation and the first run begin with different images. If all first runs validated on the same fold,
         an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes, and for folds of
-        groups, which differ so much that only runs on the same groups can be compared (docs/decisions.md#30).
+        groups, which differ so much that only runs on the same groups can be compared (docs/project/decisions.md#30).
         """
         number = self.seed_index
         if self.purpose is Purpose.CONFIRM:

@@ -75,7 +75,6 @@ def make_images(count: int) -> Images:
 
 
 def machine_properties(engine: str) -> dict[str, str]:
-    """Return the properties of this machine on which the bits of an engine depend."""
     facts = {"instructions": instructions(), "torch": torch.__version__}
     if engine == "native":
         facts |= {"level": level().name, "compiler": compiler_version().splitlines()[0]}
@@ -98,14 +97,12 @@ def change_as_recorded(name: str, run: Training) -> None:
 
 
 def rate_to_a_tenth(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of ``pairs``."""
     rate = RATE(recipe, step, steps_per_epoch)
     is_rising = step / (steps_per_epoch * recipe.epochs) < recipe.warmup
     return rate if is_rising else 0.1 * recipe.learning_rate + (1 - 0.1) * rate
 
 
 def training_digest(name: str, engine: str) -> str:
-    """Return digests of the weights and of the optimizer state after two epochs, and the last training loss."""
     text, recipe = TRAININGS[name]
     with one_thread():
         run = start(

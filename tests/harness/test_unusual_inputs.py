@@ -1,6 +1,6 @@
 """Unusual inputs: the result equals the result of NumPy, Pillow, csv, json or tomllib, or is an error in one line.
 
-The inputs follow docs/data.md and published bug reports; they were written without knowledge of the readers.
+The inputs follow docs/use/data.md and published bug reports; they were written without knowledge of the readers.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Source:
 
 
 def scaled(numbers: np.ndarray) -> np.ndarray:
-    """Return the pixels of images x rows x columns x channels by the rule of docs/data.md."""
+    """Return the pixels of images x rows x columns x channels by the rule of docs/use/data.md."""
     values = np.asarray(numbers, np.float64)
     is_whole = bool((values == np.rint(values)).all())
     if is_whole and values.min() >= 0 and 127 < values.max() <= 255:

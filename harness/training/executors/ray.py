@@ -1,4 +1,4 @@
-"""Executor on the nodes of a Ray cluster: a Ray task per job (``docs/decisions.md#25``).
+"""Executor on the nodes of a Ray cluster: a Ray task per job (``docs/project/decisions.md#25``).
 
 Ray never retries a task. The coordinator gives a job to a node with free slots; if the node is lost, the job waits for
 a free slot and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
@@ -39,7 +39,7 @@ from harness.training.native.engine import load as load_engine
 from harness.training.result import Environment, Status, environment
 from harness.training.run import Job
 
-_HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/cluster.md"
+_HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/use/cluster.md"
 _CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
