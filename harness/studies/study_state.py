@@ -147,12 +147,13 @@ class StudyState:
                 self._on_proposal(event)
             case events.Repeated():
                 self._on_repeated(event)
-            case events.RungReached(purpose=Purpose.SEARCH):
+            case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
                 self._advance_network(self.proposals[event.trial].hash, NetworkState.TRAINING)
                 self.candidates[event.trial].shorter_epochs = event.shorter_epochs
             case events.RunEnded(run=run) if run.trial is not None:
                 self.ended_runs[run.trial, run.purpose, run.seed_index] = run
-                self._on_run_ended(self.candidates[run.trial], run)
+                if run.trial in self.candidates:
+                    self._on_run_ended(self.candidates[run.trial], run)
             case events.Confirmed():
                 self._on_confirmed(entry.elapsed, event)
             case events.FailedConfirmation():
@@ -164,7 +165,8 @@ class StudyState:
             case events.Verified() if self._winners:
                 trial = self._winners[0].trial
                 self.verdicts[trial] = event
-                self._advance_network(self.proposals[trial].hash, _STATE_OF_VERDICT[event.passed])
+                if trial in self.proposals:
+                    self._advance_network(self.proposals[trial].hash, _STATE_OF_VERDICT[event.passed])
                 self._drop_missed()
             case _:
                 pass
@@ -246,7 +248,9 @@ class StudyState:
         max_cost: int,
     ) -> StateDecision:
         """Advance a network to the next state, if any; store and return the decision, the last on this network."""
-        cost = self.candidates[event.trial].costs[0]
+        candidate = self.candidates.get(event.trial)
+        # Without the proposal, use the parameters of the event, whatever the metric is.
+        cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
         if next_state is not None:
             self._advance_network(event.hash, next_state)
@@ -315,7 +319,8 @@ class StudyState:
         The network is the cheapest that met the target on the test images, else the winner of the last session, else
         the incumbent, else the winner chosen last; networks that missed the target come last.
         """
-        open_winners = [winner for winner in self._winners if winner.trial not in self.missed_trials]
+        winners = [winner for winner in self._winners if winner.trial in self.candidates]
+        open_winners = [winner for winner in winners if winner.trial not in self.missed_trials]
         met = [
             each for trial, each in self.candidates.items() if trial in self.verdicts and self.verdicts[trial].passed
         ]
@@ -324,7 +329,7 @@ class StudyState:
             best = self.incumbent
         if best is not None:
             return events.WinnerChosen(**best.on_fresh_seeds)
-        return next(iter(open_winners or self._winners), None)
+        return next(iter(open_winners or winners), None)
 
     def standing(self, later: events.Verified | None = None) -> StudyVerdict:
         """Return the verdict on the study and its network.
