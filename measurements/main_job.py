@@ -37,7 +37,7 @@ from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import ErrorRatio
 from harness.searching.augmentation import CHOICES
-from harness.searching.resolve import usual_space
+from harness.searching.limited_space import usual_space
 from harness.spaces.catalog import space
 from harness.system import files
 from harness.system.files import Workspace
@@ -241,7 +241,7 @@ def _processor_seconds() -> float:
 
 def current() -> str:
     """Return the table of the results file."""
-    from harness.searching.surrogate.past import shipped
+    from harness.searching.surrogate.prior import shipped
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
     return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.evidence.leaderboard_table import Verification
     from harness.evidence.record import Record
     from harness.searching.ending import Ending
-    from harness.searching.probes import Curve, Probed
+    from harness.searching.probes import Curve, ProbeForecast
     from harness.studies.candidate import Candidate
     from harness.studies.config import StudyConfig
     from harness.studies.events import Verified as VerifiedEvent
@@ -229,17 +229,17 @@ class Quote(TextResult):
         probed: The plan, the forecast, and the results of the trained networks.
     """
 
-    probed: Probed
+    probed: ProbeForecast
 
     @property
     def parameters(self) -> tuple[int | None, int | None, int | None]:
         """Parameters of the answer: quantiles of 5, 50 and 95 %; None if no network is expected to reach the target."""
-        return self.probed.quote.parameters
+        return self.probed.forecast.parameters
 
     @property
     def seconds(self) -> tuple[float, float, float]:
         """Seconds of the search, verification included: low, usual and high estimate."""
-        return self.probed.quote.seconds
+        return self.probed.forecast.seconds
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
@@ -252,7 +252,7 @@ class Quote(TextResult):
                 field: getattr(config, field) for field in ("dataset", "budget", "target_pct", "threshold_pct", "space")
             },
             "recipe": config.recipe_name,
-            **document_of(probed.quote),
+            **document_of(probed.forecast),
             "linear": linear_document(probed.linear),
             "curve": None if probed.curve is None else asdict(probed.curve),
             "trained": probed.trained,
@@ -261,14 +261,14 @@ class Quote(TextResult):
 
     def __str__(self) -> str:
         from harness.searching.baselines import linear_lines
-        from harness.searching.forecast import quote_lines
+        from harness.searching.forecast import forecast_lines
 
         probed = self.probed
         config = probed.plan.config
-        low, median, high = probed.quote.accuracy_pct
+        low, median, high = probed.forecast.accuracy_pct
         lines = [
             f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_text} on validation)",
-            *quote_lines(probed.quote, config.budget),
+            *forecast_lines(probed.forecast, config.budget),
             f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
         lines += [*linear_lines(probed.linear), _curve_line(probed.curve)]

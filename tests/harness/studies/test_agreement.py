@@ -68,7 +68,7 @@ class Step:
         kind: ``session``, ``winner``, ``ended``, ``verified``, ``postponed`` or ``advised``.
         network: Index of the chosen network.
         reason: Reason of the end.
-        passed: Verdict.
+        passed: Verification.
         test_errors: Test errors of the seeds of the record; empty for a deleted record.
     """
 
