@@ -388,7 +388,7 @@ ENDS = [Status.COMPLETE] * 38
 @pytest.fixture
 def make_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchAnswer]:
     """Return a function that builds an answer from the reason and time of the session's end and further facts."""
-    monkeypatch.setattr(ending.ErrorRatio, "of", lambda *_: OFFSET)
+    monkeypatch.setattr(ErrorRatio, "of", lambda *_: OFFSET)
 
     def build(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> SearchAnswer:
         text = f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}"
