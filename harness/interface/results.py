@@ -319,24 +319,27 @@ class Exported(TextResult):
 
     def __str__(self) -> str:
         # By the value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training.
+        facts = self.facts
         comparison = {
             "identical": "identical to the record, bit for bit",
             "repeated": "from a repeated training on a different processor: recorded errors, different last bits",
             "different": "NOT identical to the record, although machine and engine are equal: please report this",
-            "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
+            "made elsewhere": f"not comparable, the recorded weights are from {facts['recorded_engine']}",
             "not on record": "not compared, no record has this seed",
         }
-        epochs = counted(self.facts.get("epochs", 0), "epoch")
-        training_text = f"{epochs} in {{train_seconds:.0f}} s ({{engine}})"
-        source = training_text.format(**self.facts) if self.facts["trained"] else "weights of the record"
-        test_set = "copied, a logged read" if any("test_images" in file for file in self.facts["files"]) else "not read"
-        network = "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers)".format(**self.facts)
-        training = "recipe {recipe} on {dataset}, seed {seed_index}".format(**self.facts)
+        source = "weights of the record"
+        if facts["trained"]:
+            source = f"{counted(facts['epochs'], 'epoch')} in {facts['train_seconds']:.0f} s ({facts['engine']})"
+        test_set = "not read"
+        if any("test_images" in file for file in facts["files"]):
+            test_set = "copied, a logged read"
+        network = "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers)".format(**facts)
+        training = "recipe {recipe} on {dataset}, seed {seed_index}".format(**facts)
         lines = [
             f"{network}, {training}: {source}; the test set was {test_set}",
-            f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
+            f"weights {facts['weights_sha256'][:12]}: {comparison[facts['match']]}",
         ]
-        for file, text in zip(self.facts["files"], self.texts, strict=True):
+        for file, text in zip(facts["files"], self.texts, strict=True):
             line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
             lines.append("; ".join(filter(None, [line, text])))
         return "\n".join(lines)
