@@ -17,7 +17,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from harness.system import clock
 from harness.system.errors import ContentError, HarnessError, UsageError
@@ -66,10 +66,9 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
 
 
 def source_sha256(name: str, purpose: str) -> str:
-    """Return the SHA-256 of the code of ``module:function``.
+    """Return the SHA-256 of the file of ``module:function``, or of the list of all hashes (``sha256sum``).
 
-    The hash covers the file of the module. If the module imports files of the same folder or package, the hash covers
-    the list of all hashes, as printed by ``sha256sum``. Installed packages and this program are not covered.
+    The list has the files of the same folder or package that the module imports, without this program.
 
     Raises:
         UsageError: The function cannot be imported, or the file is missing or has changed since the import.
@@ -282,6 +281,14 @@ class Listener:
 
     def on_tick(self, moment: object) -> None:
         """Do nothing: snapshots are not events."""
+
+    def __enter__(self) -> Self:
+        """Return the observer."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Wait until all events are processed, for at most 30 s."""
+        self.close()
 
     def close(self, seconds: float = 30.0) -> None:
         """Wait until all events are processed, for at most ``seconds`` seconds."""
