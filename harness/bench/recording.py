@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.bench.table import Machine, Row, Sample, Table, TableFacts
 from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
@@ -54,7 +54,7 @@ _DRAWS_FACTOR = 500
 _MIN_DRAWS = 10_000  # lower limit of the number of draws
 
 
-class Near(NamedTuple):
+class _Near(NamedTuple):
     """Rule for further runs of networks near the target, which decide the result of a comparison.
 
     After the first runs of all networks, a network gets ``seeds`` runs in total if the mean validation accuracy at the
@@ -124,12 +124,12 @@ def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class TableRecording:
     """Study from which a table is made.
 
     Attributes:
         state: State of the study.
-        facts: Facts of the table, with this machine.
+        facts: TableFacts of the table, with this machine.
         subset: Networks to record; a run is identified by the index of its network in ``subset.networks``.
         seeds: Number of first runs per network.
         near: Rule for further runs, None for no further runs.
@@ -140,10 +140,10 @@ class Recording:
     """
 
     state: StudyState
-    facts: Facts
+    facts: TableFacts
     subset: _Subset
     seeds: int
-    near: Near | None
+    near: _Near | None
     origins: dict[str, str]
     source: DataLocation
     device: torch.device
@@ -220,7 +220,7 @@ class TableRequest:
             raise UsageError(f"near_seeds {self.near_seeds} must be larger than seeds {self.seeds}")
 
 
-def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
+def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
     """Return the recording: choose networks, load data and read the state in ``folder``; no file is written.
 
     Args:
@@ -235,7 +235,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     """
     recipe = _recipe_of(request)
     rungs = _rungs_of(request, recipe.recipe.epochs)
-    near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
+    near = None if request.near is None else _Near(request.near, request.within, request.near_seeds)
     space = space_of(request.space, task_of_option(request.dataset))
     subset = _choose(space, request.networks, request.seed, request.budget)
     for network in subset.networks:
@@ -248,7 +248,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     check_batch(recipe.recipe, data.dataset.train_size)
     trainer = choice.engine.name if choice.engine else choice.kind
     machine = Machine.here(device, data.data_hash, trainer, worker_count(request.workers, device))
-    facts = Facts(
+    facts = TableFacts(
         name=name,
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -272,7 +272,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     }
     state = _state_in(folder, config, origins)
     source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, subset, request.seeds, near, origins, source, device, choice)
+    return TableRecording(state, facts, subset, request.seeds, near, origins, source, device, choice)
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
@@ -314,7 +314,7 @@ def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> 
     return state
 
 
-def plan_document(recording: Recording) -> dict[str, Any]:
+def recording_json(recording: TableRecording) -> dict[str, Any]:
     """Return the plan of a recording with the estimated time left, scaled by the measured time of finished runs."""
     facts = recording.facts
     finished_runs = recording.finished_runs
@@ -358,7 +358,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """Return the plan (``plan_document``) as text."""
+    """Return the plan (``recording_json``) as text."""
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
@@ -374,7 +374,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
+def record(recording: TableRecording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
     """Train the remaining runs of a recording, from rung to rung, and return the table.
 
     Raises:
@@ -416,7 +416,7 @@ def _add(state: StudyState, event: Proposal | RunEnded) -> None:
     state.apply(entry)
 
 
-def _add_proposals(recording: Recording) -> None:
+def _add_proposals(recording: TableRecording) -> None:
     """Log the proposals of all networks that have none yet."""
     state = recording.state
     for number, (network, cost) in enumerate(recording.subset.networks.items()):
@@ -432,7 +432,7 @@ def _add_proposals(recording: Recording) -> None:
             _add(state, proposal)
 
 
-def _first_job(recording: Recording, network: Architecture, number: int, seed: int) -> Job:
+def _first_job(recording: TableRecording, network: Architecture, number: int, seed: int) -> Job:
     """Return the job that trains the network with index ``number`` to the first rung."""
     facts = recording.facts
     return Job(
@@ -450,7 +450,7 @@ def _first_job(recording: Recording, network: Architecture, number: int, seed: i
     )
 
 
-def _table_of(recording: Recording) -> Table:
+def _table_of(recording: TableRecording) -> Table:
     """Return the table of the finished runs; a diverged run keeps the last accuracy at all later rungs."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}

@@ -67,7 +67,7 @@ _TRAINED_SHARE = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
-class RunOutcome:
+class Replayed:
     """Outcome of a run.
 
     Attributes:
@@ -86,7 +86,7 @@ class RunOutcome:
     status: Status
 
 
-_Read = Callable[[Job, int], RunOutcome]  # (job, seed of the repeat) -> outcome, the same for equal arguments
+_Read = Callable[[Job, int], Replayed]  # (job, seed of the repeat) -> outcome, the same for equal arguments
 
 
 class _TableRuns:
@@ -131,7 +131,7 @@ class _TableRuns:
     def _whole(self, errors: float) -> int:
         return min(self.size, max(0, round(errors)))
 
-    def read(self, job: Job, repeat: int) -> RunOutcome:
+    def read(self, job: Job, repeat: int) -> Replayed:
         """Return the outcome of a job; ``repeat`` is the seed of the repeat.
 
         Raises:
@@ -152,7 +152,7 @@ class _TableRuns:
             _, deviations = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
             errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in row_by_rung}
         seconds = {rung: each.seconds for rung, each in row_by_rung.items()}
-        return RunOutcome(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
+        return Replayed(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
 
 
 class _RunningJob(NamedTuple):
@@ -163,7 +163,7 @@ class _RunningJob(NamedTuple):
 
 
 class SimulatedExecutor(Executor):
-    """Executor on a simulated clock: a job takes the seconds of its ``RunOutcome``.
+    """Executor on a simulated clock: a job takes the seconds of its ``Replayed``.
 
     Attributes:
         read: Function that returns the outcome of a job.
@@ -219,7 +219,7 @@ class SimulatedExecutor(Executor):
         return self.clock
 
 
-def _result_of(job: Job, outcome: RunOutcome) -> Result:
+def _result_of(job: Job, outcome: Replayed) -> Result:
     """Return the result of a job; fields that no search reads are empty or 0."""
     last_epoch = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []

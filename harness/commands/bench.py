@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from harness.bench import METHODS
 from harness.data.datasets import dataset
 from harness.interface import options
 from harness.searching.option_types import EPOCHS, PER_CENT
@@ -137,7 +138,7 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
     """Record a table, or print the plan if ``only_plan``; return exit code 0."""
-    from harness.bench.recording import plan_document, plan_text, prepare, record
+    from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
     from harness.studies.config import owned
     from harness.training.executors.ray import Kinds, Nodes, executor_at
@@ -150,7 +151,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         message = f"the table {table_folder} exists without a recording"
         raise UsageError(f"{message}; record under a new name and merge the tables")
     recording = prepare(recording_folder, name, request)
-    plan = plan_document(recording)
+    plan = recording_json(recording)
     if only_plan:
         options.print_result(as_json, plan, plan_text(plan))
         return 0
@@ -180,7 +181,8 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     "--method",
     "names",
     multiple=True,
-    help="Name of a method, or your own function as MODULE:NAME; may be repeated [default: the ten methods above].",
+    help=f"Name of a method ({', '.join(METHODS)}), or your own function as MODULE:NAME; may be repeated "
+    "[default: all these methods].",
 )
 @_option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="Your own method as a program.")
 @_option("--ablations", is_flag=True, help="Also compare variants of the method default with a single change.")
@@ -220,7 +222,6 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     by the mean over seeds in the table, which is hidden from the methods. Several tables are compared separately, then
     the methods are ranked over all tables.
 
-    Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
     The method default is harness search itself. The aided methods use its rungs and its falling budget. Your own method
     is a Python function or a program; see measurements/methods/README.md.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from harness.pages.study_facts import NetworkFacts, StudyFacts
+from harness.pages.study_facts import PageNetwork, StudyFacts
 from harness.searching.baselines import best_linear, linear_document
 from harness.spaces.counting import clopper_pearson
 from harness.studies import candidate
@@ -121,7 +121,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 class _SeedRow(NamedTuple):
     """Network with the validation accuracies of fresh seeds and the test accuracies of verification seeds."""
 
-    network: NetworkFacts
+    network: PageNetwork
     fresh_pct: tuple[float, ...]
     test_pct: tuple[float, ...]
 

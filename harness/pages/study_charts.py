@@ -12,7 +12,7 @@ import altair as alt
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, pareto_front
 from harness.pages import charts, history
 from harness.pages.charts import Colour, Row
-from harness.pages.study_facts import DIGITS, NetworkFacts, StudyFacts, front_of
+from harness.pages.study_facts import DIGITS, PageNetwork, StudyFacts, front_of
 from harness.spaces.catalog import network_name
 from harness.spaces.integer_plan import WIDE_BITS
 from harness.spaces.space import OBJECTIVES, Metric
@@ -199,7 +199,7 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
 _FATES = {"trained": (Colour.GREY, "circle"), "confirmed": (Colour.BLUE, "square"), "tested": (Colour.GREEN, "diamond")}
 
 
-def _fate(network: NetworkFacts) -> str | None:
+def _fate(network: PageNetwork) -> str | None:
     """Return a key of ``_FATES``, or None; a network that missed the target on the test images is ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"

@@ -40,7 +40,7 @@ DIGITS = 6  # digits of the hash that are shown after the name of a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkFacts:
+class PageNetwork:
     """Network of a study; unknown values are None.
 
     The *deciding* number of epochs is the number with which the network was confirmed or refuted, else the largest with
@@ -110,7 +110,7 @@ class NetworkFacts:
         return self.first_run.validation_accuracy_pct if self.first_run and self.is_complete else None
 
 
-def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[NetworkFacts, ...]:
+def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[PageNetwork, ...]:
     """Return all proposed networks of a study, best first.
 
     The order is: target reached, threshold met (both by lower cost), trained, pruned (both by higher accuracy), no
@@ -135,7 +135,7 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     return tuple(networks)
 
 
-def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
+def front_of(networks: Iterable[PageNetwork]) -> list[PageNetwork]:
     """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
     rivals = [network for network in networks if network.is_complete and network.accuracy_pct is not None]
     return pareto_front(
@@ -162,7 +162,7 @@ def _network(
     decision: StateDecision | None,
     row: LeaderboardRow | None,
     predicted_pct_by_trial: Mapping[int, float | None],
-) -> NetworkFacts:
+) -> PageNetwork:
     """Return the facts of a network from its proposals, its ended runs and its last decision."""
     deciding_runs, other_length_runs = _by_length(results, decision)
     # The latest proposal if no run has ended.
@@ -177,7 +177,7 @@ def _network(
     costs = costs_of(proposal, study.config)
     first_run = next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None)
     validation_sizes = [run.validation_size for run in deciding_runs if run.validation_size]
-    return NetworkFacts(
+    return PageNetwork(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
@@ -248,7 +248,7 @@ def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) 
     return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {prediction}"
 
 
-def _sort_key(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, float, str]:
+def _sort_key(network: PageNetwork, threshold_pct: float) -> tuple[int, float, float, str]:
     """Return the key for the order that ``_networks`` describes."""
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
@@ -368,7 +368,7 @@ def read_study(
     measurements = []
     for item in evidence.records:
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct):
-            inspections = inspections_of(item, workspace) if item.hash in trained_hashes else ()
+            inspections = _inspections_of(item, workspace) if item.hash in trained_hashes else ()
             measurements.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
     past = read_prior(folder)
     past_count = None if past is None else len(alike(past, config.recipe))
@@ -385,14 +385,14 @@ def read_study(
     )
 
 
-def inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in record.seeds}
     inspections = read_inspections(workspace.runs, path_of(workspace.records, record).stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 
-def shown(value: object) -> str:
+def _shown(value: object) -> str:
     """Return the value of a setting as text; the members of a sequence are separated by spaces."""
     if isinstance(value, tuple | list):
         return " ".join(map(str, value)) or DASH
@@ -411,7 +411,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         del values["second"], values["second_most"]
     if config.rungs:
         # With a different number of epochs, the rungs are at the same fractions of the training.
-        rungs = shown(config.rungs)
+        rungs = _shown(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, the same fractions for all numbers of epochs"
     rows = []
     for name, value in values.items():
@@ -420,7 +420,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         origin = info.origins.get(name, info.origins.get(option, "derived"))
         # The origins are names of click's ``ParameterSource``.
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
-        rows.append((name, f"{shown(value)} ({origin})"))
+        rows.append((name, f"{_shown(value)} ({origin})"))
     return rows
 
 
@@ -429,7 +429,7 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
     recipe = recipe_document(config.recipe)
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
-    return [(name, shown(value)) for name, value in recipe.items()]
+    return [(name, _shown(value)) for name, value in recipe.items()]
 
 
 def _code_text(environment: Environment) -> str:

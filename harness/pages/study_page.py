@@ -79,8 +79,8 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         caveats=_caveats(info),
         weights=_weights(info),
         tryout_page=_tryout_page(info),
-        commands=commands(info),
-        mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
+        commands=_commands(info),
+        mistakes=_mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
         analysis=analyse(info.network.architecture, task) if info.network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
@@ -118,7 +118,7 @@ def _margin(info: StudyFacts) -> str:
 # Commands, links and caveats ------------------------------------------------------------------------------------------
 
 
-def commands(info: StudyFacts) -> list[str]:
+def _commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
     commands = []
     if info.sessions and info.sessions[0].event.command:
@@ -187,7 +187,7 @@ def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, floa
     ``among`` are the errors on these images, ``outside`` the errors on the remaining images, ``outside_pct`` is the
     accuracy on the remaining images in per cent. None without seeds or without a list of wrong labels.
     """
-    label_errors = CONFIRMED_LABEL_ERRORS.get(dataset_name)
+    label_errors = _CONFIRMED_LABEL_ERRORS.get(dataset_name)
     if not seeds or not label_errors:
         return None
     outside = statistics.mean([sum(image not in label_errors for image, _ in seed.wrong) for seed in seeds])
@@ -204,7 +204,7 @@ def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, floa
 
 def study_summary(info: StudyFacts) -> str:
     """Return the Markdown summary of a study, short enough for the description of a pull request."""
-    facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
+    facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": _commands(info)}
     return render.markdown("summary.md", study=info, **facts)
 
 
@@ -217,7 +217,7 @@ _COLUMNS = (
 )
 
 
-def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
+def _table_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return a row per network, best first, with the keys ``_COLUMNS``; unknown values are None."""
     task = dataset(info.config.dataset).task
     rows = []
@@ -248,7 +248,7 @@ def _writable(text: str) -> str:
 
 def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     """Write ``networks.csv`` and ``networks.json`` and return their paths."""
-    rows = table_rows(info)
+    rows = _table_rows(info)
     goal = {field: getattr(info.config, field) for field in ("dataset", "target_pct", "threshold_pct")}
     document = {"study": _writable(info.name), **goal, "networks": rows, "schema_version": 1}
     contents = {
@@ -279,7 +279,7 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
 
 # Indices of MNIST test images whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021
 # (arXiv 2103.14749), data cleanlab/label-errors, mnist_mturk. The correct labels are not listed.
-CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
+_CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
     "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
 }
 
@@ -324,7 +324,7 @@ class _Mistakes(NamedTuple):
     roc_auc: float | None
 
 
-def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
+def _mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     """Return the mistakes of a record; ``inspections`` of the recorded seeds may be empty."""
     predictions_of_image: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
@@ -334,7 +334,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     missed_images = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
     labels = {index: image.label for index, image in missed_images.items()}
     pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}
-    label_errors = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
+    label_errors = _CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     items = [
         _Mistake(
             image=image,
