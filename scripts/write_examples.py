@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tarfile
 import tempfile
@@ -15,7 +16,7 @@ sys.path.insert(0, str(REPOSITORY))
 from harness.bench.bench_page import write_bench_page  # noqa: E402
 from harness.bench.comparison import Comparison, Judged, Trace, findings  # noqa: E402
 from harness.data.training_images import load  # noqa: E402
-from harness.evidence.leaderboard_table import survey  # noqa: E402
+from harness.evidence.leaderboard_table import PROVEN, Tier, survey  # noqa: E402
 from harness.evidence.record import kept_indices, read  # noqa: E402
 from harness.exports import tryout_page  # noqa: E402
 from harness.exports.c_folder import recorded_page  # noqa: E402
@@ -36,7 +37,9 @@ def pages() -> dict[str, str]:
     """Return the example pages by file name."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        leaderboard = write_leaderboard(workspace, survey(workspace))
+        evidence = survey(workspace)
+        rows = tuple(row for row in evidence.rows if row.tier in PROVEN or row.tier is Tier.CLAIMED)
+        leaderboard = write_leaderboard(workspace, evidence._replace(rows=rows))
         return {
             "study.html": _study(Workspace(Path(folder) / "archive")),
             "leaderboard.html": leaderboard.read_text(encoding="utf-8"),
@@ -51,7 +54,9 @@ def _study(workspace: Workspace) -> str:
         archive.extractall(workspace.root, filter="data")
     # The archived studies have an old layout with the records beside the runs.
     (workspace.root / "records").rename(workspace.records)
-    return study_page.page(read_study(workspace.study(_STUDY), workspace))
+    # The archive has no ledger. Without the messages about undeclared seeds, which name the folder of the workspace:
+    evidence = survey(workspace)._replace(damage=())
+    return study_page.page(read_study(workspace.study(_STUDY), workspace, evidence))
 
 
 def _bench(folder: Path) -> str:
@@ -65,7 +70,7 @@ def _bench(folder: Path) -> str:
 def _tryout(workspace: Workspace) -> str:
     record = read(_INTEGER_RECORD)
     index = kept_indices(workspace.records, record)[0]
-    return tryout_page.render(recorded_page(record, index, workspace, load("mnist")))
+    return tryout_page.render(recorded_page(record, index, workspace, load("mnist", Path(os.environ["HARNESS_DATA"]))))
 
 
 if __name__ == "__main__":

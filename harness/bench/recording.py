@@ -181,20 +181,7 @@ class TableRecording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """Options of ``harness bench table`` with ``--space``, with the same names.
-
-    Attributes:
-        networks: Number of networks to choose.
-        seeds: Number of first runs per network.
-        near: Validation accuracy in per cent near which networks get ``near_seeds`` runs; None for no further runs.
-        within: Largest distance from ``near`` in percentage points.
-        near_seeds: Number of runs in total of a network near ``near``.
-        rungs: Epochs after which runs are validated; None for the default.
-        epochs: Number of epochs; None for the epochs of the recipe.
-        budget: Most parameters of a network; None for the conditions of the space only.
-        seed: Seed that chooses the networks.
-        workers: Training processes, per node on a cluster; None for the number of cores.
-    """
+    """Options of ``harness bench table`` with ``--space``, with the same names; None for the default."""
 
     space: str
     networks: int

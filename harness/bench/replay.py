@@ -256,26 +256,7 @@ def _result_of(job: Job, outcome: Replayed) -> Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """Options of ``harness bench run``, with the same names.
-
-    Attributes:
-        tables: Names or folders of tables; may be empty for live runs.
-        names: Methods, built in or ``MODULE:NAME``.
-        programs: Methods as ``NAME=COMMAND``.
-        ablations: Whether to add all variants of the default method.
-        repeats: Number of repeats of each method.
-        seed: Seed of the comparison.
-        target: Validation accuracy in per cent; None for the default of the table.
-        budget: Most parameters of a network; None for the default of the table, or of a search without a table.
-        seconds: Time limit of a repeat; None for the default of the table.
-        workers: Number of runs at the same time within a repeat.
-        answer_seconds: Time limit for an answer of a user-defined method.
-        processes: Number of repeats at the same time on a table.
-        live: Whether to train the runs instead of drawing them from a table.
-        space: Space of live runs without a table; ``recipe`` and ``dataset`` likewise.
-        judge_seeds: Fresh seeds per answer in live comparisons.
-        out: Folder of the results; None for the default.
-    """
+    """Options of ``harness bench run``, with the same names; None for the default of the table or of a search."""
 
     tables: tuple[str, ...] = ()
     names: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from harness.toy.backprop import (
     train,
     with_numbers,
 )
-from harness.toy.toy_page import _COLUMNS, _FIRST_ROW, _INPUT_CELLS, _UPDATES
+from harness.toy.toy_page import _COLUMNS, _FIRST_ROW, _INPUT_CELLS, _UPDATES, _workbook
 from tests import axe, browser
 
 
