@@ -220,7 +220,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Replace worker processes by a simulated trainer."""
     trainer = Trainer(by_size)
     replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
-    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
+    monkeypatch.setattr("harness.storage.mirror.Mirror.write_file", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # The errors of simulated runs decrease to 0.35 and 0.6 times the errors at the rungs, unlike measured runs.
     monkeypatch.setattr(scheduler, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})

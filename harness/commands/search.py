@@ -12,9 +12,9 @@ from harness.interface.results import Study
 from harness.searching.request import SearchRequest
 from harness.spaces.counting import count_text
 from harness.spaces.space import Metric
-from harness.studies.mirror import without_passwords
 from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
+from harness.system.passwords import without_passwords
 from harness.system.terminal import busy, console, counted, duration_text, show_table
 
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.data.datasets import DATASETS
 from harness.interface import options
-from harness.interface.logs import logger_of
 from harness.searching.baselines import baseline_networks, trials_beside_baselines
 from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
@@ -25,12 +23,13 @@ from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.mirror import check_driver, check_url, without_passwords
 from harness.studies.study_state import StudyState
-from harness.system import clock, statistics
-from harness.system.errors import ContentError, HarnessError, require
+from harness.system import clock, doors, statistics
+from harness.system.doors import Door
+from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
 from harness.system.option import options_of
+from harness.system.passwords import without_passwords
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
 
 # Files of a study without a log. If the start of a user's sampler or of a logger fails, the new study is removed.
 _BEFORE_EVENTS = ("config.json", "prior.csv", "tensorboard")
+
+_STORAGE = "storage"  # observer that copies a study to a database
 
 
 @contextmanager
@@ -66,14 +67,13 @@ def planned_search(
         Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
+    from harness.training.executors.clusters import ClusterOptions, connected
     from harness.training.executors.processes import kept_processes
-    from harness.training.executors.ray import Nodes, executor_at
 
-    require("logs", request.log, f"the log {' and '.join(request.log)}")
+    for name in request.log:
+        _observer(name)
     if request.storage is not None:
-        check_url(request.storage)
-        if not only_plan:
-            check_driver(request.storage)
+        _observer(_STORAGE).check(request.storage, with_driver=not only_plan)
     home = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
     with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [home.root])):
@@ -90,11 +90,11 @@ def planned_search(
         if integer_metrics & metrics and plan.training.named_recipe.recipe.precision != "int8":
             recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
             say(f"bytes and instructions refer to the integer network, but {recipes}")
-        nodes = partial(Nodes, device=plan.effort.device, engine=plan.effort.engine)
-        with executor_at(request.cluster, request.workers, nodes) as make_executor:
+        cluster_options = ClusterOptions(request.workers, plan.effort.device, plan.effort.engine)
+        with connected(request.cluster, cluster_options) as cluster:
             options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
             # Without a cluster, the plan already has the executor of this machine.
-            yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
+            yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
 
 
 def probe_forecast(request: SearchRequest) -> Probed:
@@ -132,7 +132,6 @@ def run_search_with_progress(
     from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
-    from harness.studies.mirror import Mirror, write_database
 
     stated_options = _command_options(request, origins)
     # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
@@ -145,10 +144,9 @@ def run_search_with_progress(
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
-            _listening(state, request.on_event, request.log, progress) as listeners,
             ExitStack() as stack,
         ):
-            observers: list[Observer] = [progress, *listeners]
+            observers = [progress, *_listeners(state, request, progress, stack)]
             search = open_search(
                 state,
                 plan.effort,
@@ -162,8 +160,7 @@ def run_search_with_progress(
             # Last, so that the database gets no study if the sampler or the logger cannot be made.
             if request.storage is not None:
                 progress.show("opening the database")
-                mirror = Mirror(plan.folder.name, plan.config, request.storage, progress.say)
-                observers.append(stack.enter_context(mirror))  # the search has the same list
+                search.observe(stack.enter_context(_observer(_STORAGE)(state, progress.say, request.storage)))
             verdict = None
             run_search(search, ["harness", *search_arguments(stated_options)])
             try:
@@ -175,7 +172,7 @@ def run_search_with_progress(
             finally:
                 if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
-                    write_database(state, plan.folder / "study.db")
+                    _observer(_STORAGE).write_file(state, plan.folder / "study.db")
             # Within the block, because the advice is an event, too.
             outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
@@ -224,25 +221,22 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     write_text(tryout_page_path(plan.folder, record), render(document))
 
 
-@contextmanager
-def _listening(
-    state: StudyState, on_event: Callable[[events.Event], object] | None, log_kinds: Sequence[str], progress: Reporter
-) -> Iterator[list[Listener]]:
-    """Yield observers that pass events to ``on_event`` and to the loggers ``log_kinds``: tensorboard, mlflow.
+def _observer(name: str) -> Any:
+    """Return the factory of an observer: a function of the state, a function that prints a line, and an address."""
+    return doors.load(Door.OBSERVERS, name, f"the log {name}")
 
-    At the end of the block, wait up to 30 s for the delivery of the last events to each (``Listener.close``).
+
+def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:
+    """Yield the observers of ``--log`` and of ``on_event``, which ``stack`` closes.
+
+    Closing waits up to 30 s for the delivery of the last events to each (``Listener.close``).
     """
-    listeners = []
-    try:
-        for kind in dict.fromkeys(log_kinds):
-            listeners.append(logger_of(kind, state.folder, progress, [entry.event for entry in state.entries]))
-        if on_event is not None:
-            name = getattr(on_event, "__name__", type(on_event).__name__)
-            listeners.append(Listener(f"on_event {name}", on_event, progress.say))
-        yield listeners
-    finally:
-        for listener in listeners:
-            listener.close()
+    for name in dict.fromkeys(request.log):
+        progress.show(f"opening the log {name}")
+        yield stack.enter_context(_observer(name)(state, progress.say, ""))
+    if request.on_event is not None:
+        name = getattr(request.on_event, "__name__", type(request.on_event).__name__)
+        yield stack.enter_context(Listener(f"on_event {name}", request.on_event, progress.say))
 
 
 def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -47,8 +47,8 @@ from harness.system.option import options_of
 from harness.system.terminal import busy
 from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorFactory
+from harness.training.executors.clusters import Cluster, NodeInfo
 from harness.training.executors.processes import Processes
-from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.recipe import check_batch, for_few, named_recipe
 
 
@@ -240,23 +240,23 @@ def _config(
     )
 
 
-def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, cluster: Cluster, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of the processes of this machine.
 
     Args:
         plan: Plan for this machine.
-        make_executor: Factory of the executor of the cluster.
+        cluster: Connected cluster.
         processes: Training processes per node; None for all cores or GPUs.
 
     Raises:
         DeviceError: No node has a core or, if the plan requires a GPU, no node has a GPU.
     """
     device = plan.effort.device
-    nodes = tuple(node for node in nodes_now() if node.room(device, processes))
+    nodes = tuple(node for node in cluster.nodes if node.room(device, processes))
     if not nodes:
         raise DeviceError(f"no node of the cluster has {'a GPU' if device.startswith('cuda') else 'a core'}")
     effort = replace(plan.effort, workers=sum(node.room(device, processes) for node in nodes))
-    return replace(plan, effort=effort, make_executor=make_executor, nodes=nodes)
+    return replace(plan, effort=effort, make_executor=cluster.make_executor, nodes=nodes)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Pa
 
 
 def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.interface.logs._TensorBoard", lambda *_: [].pop())
+    monkeypatch.setattr("harness.loggers.tensorboard._TensorBoard", lambda *_: [].pop())
     command = [*SEARCH, "--study", "failing"]
     Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
 
@@ -396,7 +396,7 @@ def test_verified_winner_has_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_database_is_written_if_verification_fails(monkeypatch: pytest.MonkeyPatch):
     names: list[str] = []
-    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: names.append(path.name))
+    monkeypatch.setattr("harness.storage.mirror.Mirror.write_file", lambda state, path: names.append(path.name))
 
     def fail(*_: object) -> None:
         raise DataError("the images have changed")

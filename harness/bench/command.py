@@ -141,7 +141,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
     from harness.studies.config import owned
-    from harness.training.executors.ray import Kinds, Nodes, executor_at
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -160,17 +160,17 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     files.check_writable(table_folder.parent)
     say(plan_text(plan))
     options.say_training(recording.choice, facts.recipe, dataset(facts.dataset).train_size)
-    nodes = partial(Nodes, device=str(recording.device), engine=machine.engine, kinds=Kinds.OURS)
+    cluster_options = ClusterOptions(machine.workers, str(recording.device), machine.engine, kinds=Kinds.OURS)
     with (
         options.resumable(),
         owned(recording_folder),
         # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
         # this machine join a cluster, with the same number of workers.
-        executor_at(request.cluster, machine.workers, nodes) as make_executor,
+        connected(request.cluster, cluster_options) as cluster,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(len(recording.finished_runs))
-        recorded_table = record(recording, reporter, make_executor)
+        recorded_table = record(recording, reporter, cluster.make_executor)
     write_table(table_folder, recorded_table)
     return _show_table(recorded_table, as_json, table_folder)
 
@@ -351,16 +351,17 @@ def _run_live(
     """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
-    from harness.training.executors.ray import Kinds, Nodes, executor_at
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
 
     effort = contest.effort
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
     # machine join a cluster, and no additional workers.
     workers = effort.workers
-    nodes = partial(Nodes, device=effort.device, engine=effort.engine, slot_limit=workers, kinds=Kinds.OURS)
-    with executor_at(request.cluster, workers, nodes) as make_executor:
-        return run_live(contest, partial(make_executor, source, effort.limits), folder, earlier_traces, say)
+    cluster_options = ClusterOptions(workers, effort.device, effort.engine, slot_limit=workers, kinds=Kinds.OURS)
+    with connected(request.cluster, cluster_options) as cluster:
+        make_executor = partial(cluster.make_executor, source, effort.limits)
+        return run_live(contest, make_executor, folder, earlier_traces, say)
 
 
 def _replay(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.interface import options
-from harness.interface.plots import rates_figure, write_figure
+from harness.interface.plots import empty_figure, write_figure
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
 from harness.system.terminal import aligned
 from harness.toy import backprop
 from harness.toy.rates import RateCurve, checked_gradients, largest_difference, rate_curve, remarks, shortest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -85,6 +88,23 @@ def toy(
         document["files"] = [str(path) for path in paths]
         paragraphs.append("\n".join(document["files"]))
     options.print_result(as_json, document, "\n\n".join(paragraphs))
+
+
+def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
+    """Return the loss of the toy network over the updates, with one curve per learning rate.
+
+    Args:
+        curves: Losses of each learning rate.
+        target: Loss to mark with a horizontal line.
+    """
+    figure, axes = empty_figure()
+    for curve in curves:
+        axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")
+    axes.axhline(target, linestyle="--", color="grey", label=f"target {target:g}")
+    # The first point is at 0 updates, which a logarithmic axis cannot show.
+    axes.set(xscale="symlog", yscale="log", xlabel="updates", ylabel="loss")
+    axes.legend()
+    return figure
 
 
 def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mapping[str, float]) -> str:

@@ -1,0 +1,71 @@
+"""Doors: groups of entry points by which optional features and packages of third parties enter (docs/extending.md).
+
+An entry point is loaded on first use. If the module of an entry point imports a library that is not required, the entry
+point states the extra with this library, as in ``onnx = harness.exports.onnx:FORMAT [export]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from harness.spaces.space_errors import nearest
+from harness.system.errors import DeviceError, UsageError, install_command, reason
+
+_ROOT = __name__.partition(".")[0]
+
+
+class Door(StrEnum):
+    """A group of entry points."""
+
+    COMMANDS = "harness.commands"  # Click commands
+    FORMATS = "harness.formats"  # formats of `harness export`
+    OBSERVERS = "harness.observers"  # observers of a search, chosen by --log and --storage
+    EXECUTORS = "harness.executors"  # clusters, chosen by --cluster
+
+
+@cache
+def _entry_points(door: Door) -> dict[str, EntryPoint]:
+    """Return the entry points by name; the names of this package cannot be replaced."""
+    points = sorted(entry_points(group=door), key=lambda point: (_is_own(point), point.name))
+    return {point.name: point for point in points}
+
+
+def _is_own(point: EntryPoint) -> bool:
+    return point.module.partition(".")[0] == _ROOT
+
+
+def names(door: Door) -> Set[str]:
+    """Return the names of the entry points of a door."""
+    return _entry_points(door).keys()
+
+
+def load(door: Door, name: str, purpose: str) -> Any:
+    """Return the object of an entry point.
+
+    Args:
+        door: Group of the entry point.
+        name: Name of the entry point.
+        purpose: Use of the object, for error messages, such as ``--onnx``.
+
+    Raises:
+        UsageError: No entry point has this name.
+        DeviceError: The import failed; the hint names a missing library, or the command that installs the library.
+    """
+    points = _entry_points(door)
+    if name not in points:
+        raise UsageError(f"{purpose}: {name!r} is not one of {', '.join(sorted(points))}", hint=nearest(name, points))
+    point = points[name]
+    package = point.module.partition(".")[0]
+    try:
+        return point.load()
+    except Exception as error:
+        library = (getattr(error, "name", None) or "").partition(".")[0]
+        if not isinstance(error, ModuleNotFoundError) or library == package:
+            line = f"{type(error).__name__}: {reason(error)}"
+            raise DeviceError(f"{purpose}: the package {package} cannot be imported: {line}") from error
+        hint = install_command(point.extras[0]) if point.extras and _is_own(point) else f"install {library}"
+        raise DeviceError(f"{purpose} requires {library}, which is not installed", hint=hint) from error
