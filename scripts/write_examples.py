@@ -16,7 +16,7 @@ sys.path.insert(0, str(REPOSITORY))
 from harness.bench.bench_page import write_bench_page  # noqa: E402
 from harness.bench.comparison import Comparison, Judged, Trace, findings  # noqa: E402
 from harness.data.training_images import load  # noqa: E402
-from harness.evidence.leaderboard_table import PROVEN, Tier, survey  # noqa: E402
+from harness.evidence.leaderboard_table import PROVEN, survey  # noqa: E402
 from harness.evidence.record import kept_indices, read  # noqa: E402
 from harness.exports import tryout_page  # noqa: E402
 from harness.exports.c_folder import recorded_page  # noqa: E402
@@ -38,7 +38,7 @@ def pages() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
         evidence = survey(workspace)
-        rows = tuple(row for row in evidence.rows if row.tier in PROVEN or row.tier is Tier.CLAIMED)
+        rows = tuple(row for row in evidence.rows if row.tier in PROVEN)
         leaderboard = write_leaderboard(workspace, evidence._replace(rows=rows))
         return {
             "study.html": _study(Workspace(Path(folder) / "archive")),

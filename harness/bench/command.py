@@ -24,8 +24,9 @@ from harness.system.terminal import DURATION, counted, say
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings, Judged, Trace
     from harness.bench.recording import TableRequest
-    from harness.bench.replay import Contest, LiveContest, ReplayedContest, RunRequest
+    from harness.bench.replay import Contest, RunRequest
     from harness.bench.table import Table
+    from harness.searching.time_budget import Effort
 
 _option = click.option  # a short name, because these commands have many options
 # Options that are refused with a table, which determines them.
@@ -284,15 +285,15 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
     """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
     from harness.bench.bench_page import write_bench_page
-    from harness.bench.replay import LiveContest
+    from harness.bench.table import Table
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
         say(f"resuming with {counted(len(earlier_traces), 'finished repeat')}; delete {folder} to start again")
-    if isinstance(contest, LiveContest):
-        traces, judged = _run_live(request, contest, folder, earlier_traces)
+    if isinstance(contest.source, Table):
+        traces, judged = _replay(request, contest, contest.source, folder, earlier_traces)
     else:
-        traces, judged = _replay(request, contest, folder, earlier_traces)
+        traces, judged = _run_live(request, contest, contest.source, folder, earlier_traces)
     comparison.write_end(folder, traces, judged)
     findings = comparison.findings(contest.comparison, traces, judged)
     page = write_bench_page(folder, contest.comparison, findings)
@@ -346,14 +347,13 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
 
 
 def _run_live(
-    request: RunRequest, contest: LiveContest, folder: Path, earlier_traces: Sequence[Trace]
+    request: RunRequest, contest: Contest, effort: Effort, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
     """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
 
-    effort = contest.effort
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
     # machine join a cluster, and no additional workers.
@@ -361,11 +361,11 @@ def _run_live(
     cluster_options = ClusterOptions(workers, effort.device, effort.engine, slot_limit=workers, kinds=Kinds.OURS)
     with connected(request.cluster, cluster_options) as cluster:
         make_executor = partial(cluster.make_executor, source, effort.limits)
-        return run_live(contest, make_executor, folder, earlier_traces, say)
+        return run_live(contest, effort, make_executor, folder, earlier_traces, say)
 
 
 def _replay(
-    request: RunRequest, contest: ReplayedContest, folder: Path, earlier_traces: Sequence[Trace]
+    request: RunRequest, contest: Contest, table: Table, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
     """Replay the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.comparison import Judged, append_trace
@@ -383,5 +383,5 @@ def _replay(
         traces = run_repeats(contest, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study
     # No method may answer with the networks of the table above the budget.
-    sizes = {key: size for key, size in contest.table.sizes.items() if size <= study.budget}
-    return traces, Judged.of(contest.table.true_accuracies_pct, sizes, study.target_pct)
+    sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
+    return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

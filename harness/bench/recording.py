@@ -54,7 +54,7 @@ _DRAWS_FACTOR = 500
 _MIN_DRAWS = 10_000  # lower limit of the number of draws
 
 
-class _Near(NamedTuple):
+class Near(NamedTuple):
     """Rule for further runs of networks near the target, which decide the result of a comparison.
 
     After the first runs of all networks, a network gets ``seeds`` runs in total if the mean validation accuracy at the
@@ -143,7 +143,7 @@ class TableRecording:
     facts: TableFacts
     subset: _Subset
     seeds: int
-    near: _Near | None
+    near: Near | None
     origins: dict[str, str]
     source: DataLocation
     device: torch.device
@@ -222,7 +222,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
     """
     recipe = _recipe_of(request)
     rungs = _rungs_of(request, recipe.recipe.epochs)
-    near = None if request.near is None else _Near(request.near, request.within, request.near_seeds)
+    near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
     space = space_of(request.space, task_of_option(request.dataset))
     subset = _choose(space, request.networks, request.seed, request.budget)
     for network in subset.networks:

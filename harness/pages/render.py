@@ -146,7 +146,7 @@ def _environment(package: str) -> jinja2.Environment:
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
     environment.globals["seed_condition"] = statistics.SEED_CONDITION
-    environment.globals.update(as_command=as_command, known_datasets=DATASETS, zip=zip)
+    environment.globals.update(as_command=as_command, known_datasets=DATASETS)
     return environment
 
 

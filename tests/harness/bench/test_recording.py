@@ -18,7 +18,7 @@ from harness.bench.recording import (
     TableRecording,
     TableRequest,
     _choose,
-    _Near,
+    Near,
     _Subset,
     _table_of,
     prepare,
@@ -52,7 +52,7 @@ COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
 CONFIG = FACTS.config(100, 100.0)
 
 
-def recording(folder: Path, near: _Near | None = None) -> TableRecording:
+def recording(folder: Path, near: Near | None = None) -> TableRecording:
     """Return the recording of the three networks, two seeds each, in the state stored in a folder."""
     state = StudyLog(folder).fold_into(StudyState(folder, CONFIG))
     sample = _Subset(FACTS.samples[0], COSTS, 3, True)
@@ -61,7 +61,7 @@ def recording(folder: Path, near: _Near | None = None) -> TableRecording:
     )
 
 
-def recording_with_runs(folder: Path, runs: Iterable[Result], near: _Near | None = None) -> TableRecording:
+def recording_with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> TableRecording:
     recorder = recording(folder, near)
     for run in runs:
         entry: Entry[Any] = Entry(0.0, RunEnded(run=run))
@@ -93,7 +93,7 @@ def test_networks_near_target_are_due_after_first_runs_of_all_networks(tmp_path:
     errors = {(0, 0): 20, (0, 1): 20, (1, 0): 16, (1, 1): 20, (2, 0): 25, (2, 1): 25}
     *runs, last_run = (run_result(network, seed, (9, 9, 9, count)) for (network, seed), count in errors.items())
 
-    recorder = recording_with_runs(tmp_path, runs, _Near(target_pct=98.0, within_pct=0.25, seeds=4))
+    recorder = recording_with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
     assert recorder.due_runs == first_runs
     recorder.state.apply(Entry(0.0, RunEnded(run=last_run)))
     assert recorder.due_runs == first_runs + [(network, seed) for seed in (2, 3) for network in (0, 1)]
@@ -266,7 +266,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return fake
 
 
-def run_session(trainer: Trainer, folder: Path, near: _Near | None = None) -> Table:
+def run_session(trainer: Trainer, folder: Path, near: Near | None = None) -> Table:
     with Reporter(6, "runs") as reporter:
         executor = InstantExecutor(trainer.answer)
         return record(recording(folder, near), reporter, lambda *arguments: executor)
@@ -287,7 +287,7 @@ def test_recording_trains_all_seeds_and_reads_all_rungs(trainer: Trainer, tmp_pa
 
 def test_networks_near_target_get_further_seeds_after_first_runs(trainer: Trainer, tmp_path: Path):
     # Mean accuracies of the first two seeds: 96.5, 86.5 and 76.5 % on a thousand images.
-    table = run_session(trainer, tmp_path, _Near(target_pct=90.0, within_pct=7.0, seeds=4))
+    table = run_session(trainer, tmp_path, Near(target_pct=90.0, within_pct=7.0, seeds=4))
 
     seeds = {HASHES.index(network): sorted(runs) for network, runs in table.runs.items()}
     assert seeds == {0: [0, 1, 2, 3], 1: [0, 1, 2, 3], 2: [0, 1]}

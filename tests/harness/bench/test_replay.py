@@ -29,9 +29,8 @@ from harness.bench.comparison import (
 )
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
-    LiveContest,
+    Contest,
     Replayed,
-    ReplayedContest,
     RunRequest,
     SimulatedExecutor,
     _judged,
@@ -338,7 +337,7 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
 
     comparison = replace(made_up.comparison_of(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
-        run_repeats(ReplayedContest([_BUILT_IN["random"]], comparison, TINY), 1, (), keep_and_kill)
+        run_repeats(Contest([_BUILT_IN["random"]], comparison, TINY), 1, (), keep_and_kill)
 
     assert traces[0].repeat == 0
     assert len(traces) < 200
@@ -365,7 +364,8 @@ def test_live_runs_with_table_take_only_task_from_table(tmp_path: Path):
     design = contest.comparison
 
     assert design.task == _table_task(digits_table(), REQUEST)
-    assert (design.table, design.judge_seeds, contest.effort.engine) == (None, 3, "torch")
+    assert isinstance(contest.source, Effort)
+    assert (design.table, design.judge_seeds, contest.source.engine) == (None, 3, "torch")
     machine = design.machine
     assert machine is not None
     assert (machine.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
@@ -485,9 +485,9 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
 def test_live_runs_keep_files_of_user(tmp_path: Path):
     (tmp_path / "work").mkdir()
     trace = Trace(method="random", repeat=0, seed=0, answers=(), networks=0, runs=0, rejected=0, ended=1.0)
-    contest = LiveContest([_BUILT_IN["random"]], live_design(1.0), EFFORT)
+    contest = Contest([_BUILT_IN["random"]], live_design(1.0), EFFORT)
 
-    run_live(contest, lambda: Processes(SOURCE, EFFORT.limits), tmp_path, [trace], print)
+    run_live(contest, EFFORT, lambda: Processes(SOURCE, EFFORT.limits), tmp_path, [trace], print)
 
     assert (tmp_path / "work").exists()
 
