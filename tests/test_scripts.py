@@ -358,7 +358,7 @@ WITH_NIGHTLY = f"{ALL_TESTS} -m not slow and not gpu"
 @pytest.mark.parametrize(
     ("changed_file", "runs"),
     [
-        ("harness/pages/page.py", [ALL_TESTS, f"{NIGHTLY} tests/harness/pages"]),
+        ("search_spaces/mine.space", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/measurements"]),
         ("harness/searching/loop.py", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/measurements"]),
         ("docs/usage.md", [ALL_TESTS]),
         ("pyproject.toml", [WITH_NIGHTLY]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,3 +80,34 @@ def test_wheel_inside_a_git_repository_trains_without_compiler(wheel: Path, tmp_
     assert "no C++ compiler" in stderr
     # The commit of the surrounding project must not be recorded as the commit of the harness.
     assert training["environment"]["commit"] is None
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["wheel", "clone"])
+def test_modules_of_the_user_do_not_replace_modules_of_the_program(wheel: Path, tmp_path: Path, kind: str):
+    packages = REPOSITORY
+    if kind == "wheel":
+        packages = tmp_path / "packages"
+        zipfile.ZipFile(wheel).extractall(packages)
+    project = tmp_path / "project"
+    (project / "reports").mkdir(parents=True)
+    for name in ("reports/__init__.py", "reports.py", "search_spaces.py", "measurements.py"):
+        (project / name).write_text("MEANING = 'of the user'\n", encoding="utf-8")
+    (project / "script.py").write_text(
+        "import harness, reports, search_spaces\n"
+        "if __name__ == '__main__':\n"
+        "    harness.search('mnist-5k', time='20s', trials=1, target_pct=60, recipe='smoke', workers=1, study='x')\n"
+        "    print(harness.__file__, reports.MEANING, search_spaces.MEANING)\n",
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(packages)}
+    runs = [
+        subprocess.run(
+            [sys.executable, *words], cwd=project, env=environment, capture_output=True, text=True, timeout=300
+        )
+        for words in (["script.py"], ["-m", "harness", "report", "x"])
+    ]
+
+    assert [(run.returncode, "Traceback" in run.stderr) for run in runs] == [(0, False)] * 2
+    assert runs[0].stdout.split()[0] == str(packages / "harness" / "__init__.py")
+    assert list(project.glob("runs/x/*.html"))

@@ -47,7 +47,7 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     VERIFY = "verify"
     TRAIN = "train"  # no evidence: by the user, for the choice of a recipe, for the comparisons of ``harness quote``
-    REFERENCE = "reference"  # by ``benchmarks``
+    REFERENCE = "reference"  # by ``measurements``
     BENCH = "bench"  # for a table of the bench
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from harness.bench.recording import (
     _BANDS,
+    Near,
     TableRecording,
     TableRequest,
     _choose,
-    Near,
     _Subset,
     _table_of,
     prepare,
