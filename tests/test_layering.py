@@ -14,13 +14,13 @@ PACKAGES = ("harness",)
 # The core: a package imports only packages to the left.
 CORE = (
     "harness.spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
-    "harness.evidence", "harness.searching", "harness.pages", "harness.exports", "harness.interface",
-    "harness.commands", "harness.cli", "harness.__main__",
+    "harness.evidence", "harness.searching", "harness.pages", "harness.interface", "harness.commands", "harness.cli",
+    "harness.__main__",
 )  # fmt: skip
 # Optional features, which enter through entry points (``harness.system.doors``). The core never imports these folders;
 # a feature imports the core, and no other feature.
 FEATURES = (
-    "harness.bench", "harness.cluster", "harness.loggers", "harness.publication", "harness.storage",
+    "harness.bench", "harness.cluster", "harness.exports", "harness.loggers", "harness.publication", "harness.storage",
     "harness.toy",
 )  # fmt: skip
 # ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.

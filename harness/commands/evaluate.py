@@ -233,12 +233,13 @@ def _seed_line(seed: Evaluation) -> str:
 
 def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
     """Compile each seed, compare the logits of the test images with the reference, and return the exit code."""
-    from harness.exports.c_folder import compare_seed
+    from harness.interface.formats import format_of
 
+    c_format = format_of("c")
     comparisons = []
     for index in indices:
         with busy(f"comparing seed {index}"):
-            comparisons.append(compare_seed(record, index, workspace, data))
+            comparisons.append(c_format.compare(record, index, workspace, data))
     lines = [
         f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
         f"{counted(item.errors, 'error')} in {counted(item.images, 'image')}"

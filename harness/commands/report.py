@@ -86,10 +86,10 @@ def report(
 
 def _study_folder(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study, by default of the latest study; raise UsageError if the name is of a network."""
-    from harness.interface.lookup import is_hash_or_name
+    from harness.interface.lookup import may_be_known
     from harness.studies.names import find_study, studies, study_folder
 
-    if name is not None and is_hash_or_name(name) and find_study(name, workspace) is None:
+    if name is not None and may_be_known(name) and find_study(name, workspace) is None:
         raise UsageError(f"{name!r} is a network: a report requires a study")
     folder = study_folder(name, workspace)
     if name is None and len(studies(workspace)) > 1:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from harness.exports.c_library import EXAMPLES, Library, c_name, files_of
 from harness.exports.compiled import ForeignProgram, compile_runner, find_compiler, run_logits, write_files
 from harness.exports.emulated import chip_costs
 from harness.exports.plan_document import page_document
-from harness.exports.trained_network import Files, TrainedNetwork
-from harness.spaces.integer_plan import integer_plan
-from harness.spaces.network import analyse
+from harness.exports.tryout_page import render
+from harness.interface.formats import Files, Format, LogitComparison
+from harness.interface.weights import TrainedNetwork
+from harness.spaces.integer_plan import check_integer_form, integer_plan
+from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, DeviceError, HarnessError, as_command
 from harness.system.files import Workspace
-from harness.system.terminal import say
+from harness.system.terminal import counted, say
 from harness.training.integer import MAP_SCALES, IntegerNetwork, integer_logits, integers_of, map_scales, warn_of_few
+from harness.training.recipe import Recipe
 from harness.training.result import Errors
 from harness.training.torch_network import Images, normalised
 
@@ -36,68 +40,143 @@ _BATCH = 500  # images per forward pass of the float network
 _FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
 
 
-def c_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the files of a folder of C, checked on training images.
+class _C(Format):
+    is_folder = True
 
-    A network that was trained to end with integers keeps the integers of the training. A float network is quantised
-    here, with ranges from training images; the scales become a buffer of ``network.model``.
+    def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
+        check_integer_form(analyse(architecture, task).plan)
 
-    Raises:
-        NoIntegerFormError: An op has no integer form.
-        ContentError: A number does not fit into 16 or 32 bits.
-        DeviceError: The local compiler fails.
-        HarnessError: The logits of the compiled network differ from the reference, which is a bug of this program.
-    """
-    images = network.images
-    spec = images.dataset
-    images_to_check = images.sample(_CHECKED_IMAGES)
-    pixels = images.train_images[images_to_check]
-    labels = torch.as_tensor(images.train_labels)[images_to_check]
-    ends_with_integers = MAP_SCALES in network.model.state_dict()
-    check: dict[str, Any] = {"images": len(pixels), "quantised": "in training" if ends_with_integers else "afterwards"}
-    if not ends_with_integers:
-        all_images = Images(images.train_images, torch.as_tensor(images.train_labels).long(), spec.mean, spec.std)
-        warn_of_few(len(all_images))
-        plan = integer_plan(network.architecture.ops, spec.task.input_shape)
-        scales = map_scales(network.model, plan, all_images)
-        check["float_errors"] = _float_errors(network, pixels, labels)
-        network.model.register_buffer(MAP_SCALES, scales)
-    integers = integers_of(network.model, network.architecture, spec)
-    logits = integer_logits(integers, pixels.numpy())
-    check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
-    analysis = analyse(network.architecture, spec.task)
-    facts: dict[str, Any] = {name: network.about[name] for name in _FACTS}
-    facts |= {name: int(facts[name]) for name in ("seed_index", "seed")}
-    # The results of the compiled program are added to ``check`` below.
-    facts |= {"data_sha256": images.data_hash, "check": check}
-    if network.fit is not None:
-        facts["chip"] = network.fit.document()
-    library = Library(
-        name=c_name(path.name),
-        title=_title(analysis.parameters, spec),
-        origin=_origin(network.about["hash"], network.about["recipe"], network.about["seed_index"]),
-        network=integers,
-        dataset=spec,
-        examples=images.train_images[images.examples(EXAMPLES)].numpy(),
-        facts=facts,
-        optimise=network.optimise,
-    )
-    check |= _compiled_check(library, pixels.numpy(), logits)
-    library = replace(library, chips=chip_costs(library))
-    contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
-    chip = {"chip": facts["chip"]} if network.fit is not None else {}
-    export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
-    accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
-    accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
-    return Files(contents, export_facts, page_document(library, accuracy))
+    def files(self, network: TrainedNetwork, path: Path) -> Files:
+        """Return the files of a folder of C, checked on training images.
+
+        A network that was trained to end with integers keeps the integers of the training. A float network is quantised
+        here, with ranges from training images; the scales become a buffer of ``network.model``.
+
+        Raises:
+            NoIntegerFormError: An op has no integer form.
+            ContentError: A number does not fit into 16 or 32 bits.
+            DeviceError: The local compiler fails.
+            HarnessError: The logits of the compiled network differ from the reference, which is a bug of this program.
+        """
+        images = network.images
+        spec = images.dataset
+        images_to_check = images.sample(_CHECKED_IMAGES)
+        pixels = images.train_images[images_to_check]
+        labels = torch.as_tensor(images.train_labels)[images_to_check]
+        ends_with_integers = MAP_SCALES in network.model.state_dict()
+        check: dict[str, Any] = {
+            "images": len(pixels),
+            "quantised": "in training" if ends_with_integers else "afterwards",
+        }
+        if not ends_with_integers:
+            all_images = Images(images.train_images, torch.as_tensor(images.train_labels).long(), spec.mean, spec.std)
+            warn_of_few(len(all_images))
+            plan = integer_plan(network.architecture.ops, spec.task.input_shape)
+            scales = map_scales(network.model, plan, all_images)
+            check["float_errors"] = _float_errors(network, pixels, labels)
+            network.model.register_buffer(MAP_SCALES, scales)
+        integers = integers_of(network.model, network.architecture, spec)
+        logits = integer_logits(integers, pixels.numpy())
+        check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
+        about = network.about
+        facts: dict[str, Any] = {name: about[name] for name in _FACTS}
+        facts |= {name: int(facts[name]) for name in ("seed_index", "seed")}
+        # The results of the compiled program are added to ``check`` below.
+        facts |= {"data_sha256": images.data_hash, "check": check}
+        chip = {} if network.fit is None else {"chip": network.fit.document()}
+        library = Library(
+            name=c_name(path.name),
+            title=_title(analyse(network.architecture, spec.task).parameters, spec),
+            about=_about(about["hash"], about["recipe"], about["seed_index"]),
+            network=integers,
+            dataset=spec,
+            examples=images.train_images[images.examples(EXAMPLES)].numpy(),
+            facts=facts | chip,
+            optimise=network.optimise,
+        )
+        check |= _compiled_check(library, pixels.numpy(), logits)
+        library = replace(library, chips=chip_costs(library))
+        contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
+        accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
+        accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
+        contents[path / "try.html"] = render(page_document(library, accuracy)).encode()
+        export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
+        return Files(contents, export_facts, _text(export_facts))
+
+    def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
+        """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
+
+        Raises:
+            ContentError: The record has no integer network, or the weights are not kept.
+            DeviceError: No C compiler is available, or the compiler or the program fails.
+        """
+        if record.recipe.precision != "int8":
+            export = as_command(*record.key.arguments("export", record.recipe_name, "--c", "FOLDER"))
+            raise ContentError(
+                f"{record.hash} with recipe {record.recipe_name} is not an integer network",
+                hint=f"'{export}' quantises the network and counts the errors",
+            )
+        command = find_compiler()
+        if command is None:
+            raise DeviceError("no C compiler was found; install a compiler or set CC")
+        integers = _recorded_integers(record, index, workspace)
+        purpose = f"evaluate {record.hash} {record.recipe_name} seed {index} in C"
+        pixels, labels = read_test_set(load(record.dataset, folder), purpose=purpose, log=workspace.test_log)
+        logits = integer_logits(integers, pixels.numpy())
+        library = Library(network=integers, dataset=dataset(record.dataset), examples=pixels[:1].numpy())
+        run = record.seed(index)
+        return LogitComparison(
+            index=index,
+            images=len(labels),
+            logits=logits.size,
+            differing=_count_differing(library, pixels.numpy(), logits, command),
+            errors=int((logits.argmax(1) != labels.numpy()).sum()),
+            recorded_errors=None if run is None else run.test_errors,
+            compiler=command,
+        )
+
+    def tryout_page(self, record: Record, index: int, workspace: Workspace, images: ImageData) -> str:
+        """Return the page that runs the integer network of a recorded seed.
+
+        Raises:
+            ContentError: The weights are not kept, or differ from the weights of the record.
+        """
+        library = Library(
+            network=_recorded_integers(record, index, workspace),
+            dataset=images.dataset,
+            examples=images.train_images[images.examples(EXAMPLES)].numpy(),
+            title=_title(record.parameters, images.dataset),
+            about=_about(record.hash, record.recipe_name, index),
+        )
+        run = record.seed(index)
+        accuracy = "" if run is None else f"Accuracy of this seed on the test images: {run.accuracy_pct:.2f} %."
+        return render(page_document(library, accuracy))
+
+
+FORMAT = _C()
 
 
 def _title(parameters: int, spec: Dataset) -> str:
     return f"A network of {parameters:,} parameters for {spec.title}"
 
 
-def _origin(network_hash: str, recipe_name: str, seed_index: int | str) -> str:
+def _about(network_hash: str, recipe_name: str, seed_index: int | str) -> str:
     return f"{network_hash}, recipe {recipe_name}, seed {seed_index}."
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    """Return the sizes, the estimated time and the comparison of a folder of C."""
+    check = facts["check"]
+    text = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**facts)
+    text += f"; optimised for {facts['optimise']}"
+    if "chip" in facts:
+        text += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**facts["chip"])
+    text += f"; {counted(check['integer_errors'], 'error')} on {check['images']:,} training images"
+    if "float_errors" in check:
+        text += f" ({check['float_errors']:,} in floating point)"
+    if check["compiler"] is None:
+        return f"{text}; not compared, no C compiler was found"
+    return f"{text}; all {check['logits']:,} logits equal with {check['compiler']}"
 
 
 def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:
@@ -114,7 +193,7 @@ def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.T
 def _compiled_check(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32]
 ) -> dict[str, str | int | None]:
-    """Return the results of the comparison of the compiled C code with the reference ``logits``, int32 (n, classes).
+    """Compare the compiled C code with the reference ``logits``, int32 (n, classes).
 
     Returns:
         ``compiler``, the command with which all logits were equal, and ``logits``, their number; or ``compiler`` None
@@ -150,86 +229,6 @@ def _count_differing(
         write_files(library, Path(folder))
         program = compile_runner(Path(folder), library.name, command)
         return int((run_logits(program, pixels, library.dataset.classes) != logits).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class LogitComparison:
-    """Comparison of the C code and the reference for a recorded seed, on the test images.
-
-    Attributes:
-        index: Index of the seed.
-        images: Number of test images.
-        logits: Number of compared logits.
-        differing: Number of logits that differ.
-        errors: Number of images that the reference classifies wrongly.
-        recorded_errors: The same number in the record; None if the seed is not in the record.
-        compiler: Command of the compiler.
-    """
-
-    index: int
-    images: int
-    logits: int
-    differing: int
-    errors: int
-    recorded_errors: int | None
-    compiler: str
-
-
-def compare_seed(record: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
-    """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
-
-    Args:
-        record: Record of the network.
-        index: Index of the seed.
-        workspace: Workspace with the weights and the log of test set reads.
-        folder: Folder of the data set, or None for the default.
-
-    Raises:
-        ContentError: The record has no integer network, or the weights are not kept.
-        DeviceError: No C compiler is available, or the compiler or the program fails.
-    """
-    if record.recipe.precision != "int8":
-        export = as_command(*record.key.arguments("export", record.recipe_name, "--c", "FOLDER"))
-        raise ContentError(
-            f"{record.hash} with recipe {record.recipe_name} is not an integer network",
-            hint=f"'{export}' quantises the network and counts the errors",
-        )
-    command = find_compiler()
-    if command is None:
-        raise DeviceError("no C compiler was found; install a compiler or set CC")
-    integers = _recorded_integers(record, index, workspace)
-    purpose = f"evaluate {record.hash} {record.recipe_name} seed {index} in C"
-    pixels, labels = read_test_set(load(record.dataset, folder), purpose=purpose, log=workspace.test_log)
-    logits = integer_logits(integers, pixels.numpy())
-    library = Library(network=integers, dataset=dataset(record.dataset), examples=pixels[:1].numpy())
-    run = record.seed(index)
-    return LogitComparison(
-        index=index,
-        images=len(labels),
-        logits=logits.size,
-        differing=_count_differing(library, pixels.numpy(), logits, command),
-        errors=int((logits.argmax(1) != labels.numpy()).sum()),
-        recorded_errors=None if run is None else run.test_errors,
-        compiler=command,
-    )
-
-
-def recorded_page(record: Record, index: int, workspace: Workspace, images: ImageData) -> dict[str, Any]:
-    """Return the data of the interactive page for the integer network of a recorded seed.
-
-    Raises:
-        ContentError: The weights are not kept, or differ from the weights of the record.
-    """
-    library = Library(
-        network=_recorded_integers(record, index, workspace),
-        dataset=images.dataset,
-        examples=images.train_images[images.examples(EXAMPLES)].numpy(),
-        title=_title(record.parameters, images.dataset),
-        origin=_origin(record.hash, record.recipe_name, index),
-    )
-    run = record.seed(index)
-    accuracy = "" if run is None else f"Accuracy of this seed on the test images: {run.accuracy_pct:.2f} %."
-    return page_document(library, accuracy)
 
 
 def _recorded_integers(record: Record, index: int, workspace: Workspace) -> IntegerNetwork:

@@ -13,7 +13,6 @@ from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -21,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
-from harness.exports.pixels import takes_bytes
 from harness.spaces import fast_kernels
 from harness.spaces.fast_kernels import Optimisation, block_sizes
 from harness.spaces.integer_plan import WIDE_BITS, IntegerMap, IntegerStep, StepKind
 from harness.spaces.ops.integer_form import KernelForm, Reduction
-from harness.system.errors import DISTRIBUTION, UsageError
+from harness.system.errors import DISTRIBUTION
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
+from harness.training.pixels import takes_bytes
 
 EXAMPLES = 10  # images for the test in the folder
 _NUMBERS_A_LINE = 20  # numbers per line of an array in C
@@ -82,7 +81,7 @@ class Library:
         examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
         title: Title, a single line of text.
-        origin: Hash, recipe and seed, a single line of text.
+        about: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
         chips: Costs of the network on a chip of each family, from ``chip_costs``.
         optimise: Optimisation of the C code.
@@ -93,7 +92,7 @@ class Library:
     examples: npt.NDArray[np.uint8]
     name: str = "network"
     title: str = "A network"
-    origin: str = ""
+    about: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
     optimise: Optimisation = Optimisation.SIZE
@@ -116,12 +115,6 @@ def c_name(text: str) -> str:
     """
     name = re.sub(r"\W", "_", text, flags=re.ASCII).lower()
     return name if name[:1].isalpha() and name not in _HEADERS else f"net_{name}"
-
-
-def check_folder(folder: Path) -> None:
-    """Raise UsageError unless ``folder`` is missing or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not an empty folder; choose a new folder")
 
 
 def files_of(library: Library) -> dict[str, str]:
@@ -215,7 +208,7 @@ def _context(library: Library) -> dict[str, Any]:
         "program": _program(),
         "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
         "title": c_comment(library.title),
-        "origin": c_comment(library.origin),
+        "about": c_comment(library.about),
         **_data_context(library),
         **plan.sizes,
         "uses_arena": plan.arena_bytes > 0,

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.exports.onnx_integers import integer_model
-from harness.exports.pixels import RawInputNetwork, by_channel
-from harness.exports.trained_network import Files, TrainedNetwork
+from harness.interface.formats import Files, Format
+from harness.interface.weights import TrainedNetwork
 from harness.spaces.integer_plan import check_integer_form
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, refused
 from harness.training.integer import IntegerNetwork, integer_logits, integers_of
+from harness.training.pixels import RawInputNetwork, by_channel
 from harness.training.recipe import Recipe
 
-ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
 _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
 _CHECKED_INTEGER_IMAGES = 10_000  # training images for the same comparison of an integer network, as for C
 _BATCH = 1_000  # images per call of onnxruntime
@@ -43,41 +43,54 @@ _MAX_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
 
-def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
-    """Raise NoIntegerFormError if a recipe ends with integers and an op has no integer form."""
-    if recipe.precision == "int8":
-        check_integer_form(analyse(architecture, task).plan)
-
-
-def onnx_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the ONNX file of a network, checked on training images.
-
-    Raises:
-        ContentError: ONNX cannot express a PyTorch module of the user.
-        AssertionError: The logits differ, which is a bug of this program.
-    """
-    images = network.images
-    if network.recipe.precision == "int8":
-        integers = integers_of(network.model, network.architecture, images.dataset)
-        pixels = images.train_images[images.sample(_CHECKED_INTEGER_IMAGES)]
-        content, check = integers_to_onnx(integers, images.dataset, pixels, network.about)
-        return Files({path: content}, {"check": check})
-    pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
-    try:
-        content, check = to_onnx(network.model, images.dataset, pixels, network.about)
-    except Exception as error:
-        module = network.architecture.user_module
-        if module is None or refused(error) is not None:
-            raise
-        if isinstance(error, _DifferentLogits):
-            raise ContentError(f"ONNX cannot express {module.name}: its logits differ from those of torch") from error
-        cause = " ".join(str(error.__cause__ or error).split())
-        raise ContentError(f"{module.name} cannot be exported as ONNX: {cause[:200]}") from error
-    return Files({path: content}, {"check": check})
-
-
 class _DifferentLogits(AssertionError):
     """The exported network has other logits than the network."""
+
+
+class _Onnx(Format):
+    libraries = ("onnx", "onnxruntime", "onnxscript")
+
+    def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
+        if recipe.precision == "int8":
+            check_integer_form(analyse(architecture, task).plan)
+
+    def files(self, network: TrainedNetwork, path: Path) -> Files:
+        """Return the ONNX file of a network, checked on training images.
+
+        Raises:
+            ContentError: ONNX cannot express a PyTorch module of the user.
+            AssertionError: The logits differ, which is a bug of this program.
+        """
+        images = network.images
+        if network.recipe.precision == "int8":
+            integers = integers_of(network.model, network.architecture, images.dataset)
+            pixels = images.train_images[images.sample(_CHECKED_INTEGER_IMAGES)]
+            content, check = integers_to_onnx(integers, images.dataset, pixels, network.about)
+            differing = f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
+            return Files({path: content}, {"check": check}, _text(check, "the integers") + differing)
+        pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
+        try:
+            content, check = to_onnx(network.model, images.dataset, pixels, network.about)
+        except Exception as error:
+            module = network.architecture.user_module
+            if module is None or refused(error) is not None:
+                raise
+            if isinstance(error, _DifferentLogits):
+                message = f"ONNX cannot express {module.name}: its logits differ from those of torch"
+                raise ContentError(message) from error
+            cause = " ".join(str(error.__cause__ or error).split())
+            raise ContentError(f"{module.name} cannot be exported as ONNX: {cause[:200]}") from error
+        return Files({path: content}, {"check": check}, _text(check, "torch"))
+
+
+FORMAT = _Onnx()
+
+
+def _text(check: Mapping[str, Any], reference: str) -> str:
+    return (
+        f"onnxruntime and {reference} on {check['images']:,} training images: logits differ by at most "
+        f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
+    )
 
 
 def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
-from harness.exports.pixels import takes_bytes
 from harness.spaces.integer_plan import IntegerStep, StepKind
 from harness.spaces.ops.integer_form import PoolingForm, Reduction
 from harness.training.integer import IntegerNetwork, StepNumbers, kernel_in_poses, product_weights
+from harness.training.pixels import takes_bytes
 
 _IR_VERSION = 8  # oldest version of the file format that has opset 18
 _UNIT_WEIGHT = 64  # weight of a step without a kernel; a power of two, so that the scale is exact

@@ -27,7 +27,7 @@ def page_document(library: Library, accuracy: str = "") -> dict[str, Any]:
     convolved_maps = [step.target for step in plan.steps if step.kind is StepKind.CONVOLUTION]
     return {
         "title": library.title,
-        "origin": library.origin,
+        "about": library.about,
         "accuracy": accuracy,
         **plan.sizes,
         "image_shape": dataset.image_shape,

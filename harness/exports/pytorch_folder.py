@@ -29,13 +29,14 @@ from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
 from harness.evidence.record import Record
 from harness.exports.c_library import rendered
-from harness.exports.pixels import takes_bytes
-from harness.exports.trained_network import Files, TrainedNetwork
+from harness.interface.formats import Files, Format
+from harness.interface.weights import TrainedNetwork
 from harness.spaces import rotated
 from harness.spaces.network import Architecture, Task, analyse, walk
 from harness.spaces.ops import Op, Residual, Role, Shape, kernels
 from harness.system.errors import ContentError
 from harness.system.files import workspace
+from harness.training.pixels import takes_bytes
 from harness.training.recipe import Recipe
 
 _WIDTH = 100  # largest number of characters in a line of the files
@@ -49,59 +50,64 @@ _ATTRIBUTES = {
 }
 
 
-def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> None:
-    """Raise an exception if a network or recipe cannot be written as plain PyTorch.
+class _PyTorch(Format):
+    is_folder = True
 
-    Raises:
-        ContentError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
-        SearchSpaceError: An op has no PyTorch source.
-    """
-    if recipe.precision == "int8":
-        raise ContentError("an integer network cannot be exported as PyTorch, only as C")
-    settings = {"trainer": recipe.trainer, "dirac": recipe.initialisation == "dirac"}
-    for name, value in settings.items():
-        if value:
-            raise ContentError(f"the recipe setting {name} cannot be exported as PyTorch, only as safetensors")
-    for op, before in walk(architecture.ops, task.input_shape):
-        if not isinstance(op, Residual):
-            op.source(before)  # raises SearchSpaceError
+    def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
+        """Raise an exception if a network or recipe cannot be written as plain PyTorch.
+
+        Raises:
+            ContentError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
+            SearchSpaceError: An op has no PyTorch source.
+        """
+        if recipe.precision == "int8":
+            raise ContentError("an integer network cannot be exported as PyTorch, only as C")
+        settings = {"trainer": recipe.trainer, "dirac": recipe.initialisation == "dirac"}
+        for name, value in settings.items():
+            if value:
+                raise ContentError(f"the recipe setting {name} cannot be exported as PyTorch, only as safetensors")
+        for op, before in walk(architecture.ops, task.input_shape):
+            if not isinstance(op, Residual):
+                op.source(before)  # raises SearchSpaceError
+
+    def tensor_names(self, network: TrainedNetwork) -> dict[str, str]:
+        """Return the names of the tensors in ``Net.state_dict()`` of ``model.py``."""
+        names = {tensor.data_ptr(): name for name, tensor in reversed(_net_of(network).state.items())}
+        return {name: names[tensor.data_ptr()] for name, tensor in network.model.state_dict().items()}
+
+    def files(self, network: TrainedNetwork, path: Path) -> Files:
+        """Return the files of a folder of PyTorch.
+
+        If torchvision has no class for the data set, the images are among the files; the read of the test images is
+        logged.
+
+        Raises:
+            DataError: The test images are missing or damaged.
+        """
+        net = _net_of(network)
+        buffer = io.BytesIO()
+        torch.save(net.state, buffer)
+        context = _context(network, net)
+        texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
+        contents = {path / name: text.encode() for name, text in texts.items()}
+        contents[path / "weights.pt"] = buffer.getvalue()
+        spec = network.images.dataset
+        if spec.folder:  # torchvision downloads the data set
+            return Files(contents)
+        purpose = f"export {network.architecture.hash} --pytorch"
+        pixels, labels = read_test_set(network.images, purpose=purpose, log=workspace().test_log)
+        contents[path / "train.npz"] = _npz(spec, network.images.train_images, network.images.train_labels)
+        contents[path / "test.npz"] = _npz(spec, pixels, labels)
+        return Files(contents, {"test_images": len(labels)})
 
 
-def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the files of a folder of PyTorch.
-
-    If torchvision has no class for the data set, the images are among the files; the read of the test images is logged.
-
-    Raises:
-        ContentError: See ``check_pytorch``.
-        SearchSpaceError: See ``check_pytorch``.
-        DataError: The test images are missing or damaged.
-    """
-    spec = network.images.dataset
-    check_pytorch(network.architecture, spec.task, network.recipe)
-    net = _Net()
-    net.add(network.architecture.ops, spec.task.input_shape, network.model.ops)
-    buffer = io.BytesIO()
-    torch.save(net.state, buffer)
-    context = _context(network, net)
-    texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
-    contents = {path / name: text.encode() for name, text in texts.items()}
-    contents[path / "weights.pt"] = buffer.getvalue()
-    if spec.folder:  # torchvision downloads the data set
-        return Files(contents)
-    purpose = f"export {network.architecture.hash} --pytorch"
-    pixels, labels = read_test_set(network.images, purpose=purpose, log=workspace().test_log)
-    contents[path / "train.npz"] = _npz(spec, network.images.train_images, network.images.train_labels)
-    contents[path / "test.npz"] = _npz(spec, pixels, labels)
-    return Files(contents, {"test_images": len(labels)})
+FORMAT = _PyTorch()
 
 
-def tensor_names(network: TrainedNetwork) -> dict[str, str]:
-    """Return the names of the tensors in ``Net.state_dict()`` of ``model.py``, by names in the state of the network."""
+def _net_of(network: TrainedNetwork) -> _Net:
     net = _Net()
     net.add(network.architecture.ops, network.images.dataset.task.input_shape, network.model.ops)
-    names = {tensor.data_ptr(): name for name, tensor in reversed(net.state.items())}
-    return {name: names[tensor.data_ptr()] for name, tensor in network.model.state_dict().items()}
+    return net
 
 
 def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
@@ -236,7 +242,7 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "names": _names_in("\n".join([helpers, *net.sources, *net.steps])),
         "parameters": analysis.parameters,
         "macs": analysis.macs,
-        "mean_accuracy": _mean_accuracy(network.record),
+        "mean_accuracy": _mean_accuracy(network.seed.record),
         "recorded_run": network.recorded_run,
         "has_bias": any(kernel.bias for kernel in kernels(network.architecture.ops)),
         "notation": textwrap.fill(f"Notation of harness: {network.architecture}", _WIDTH - 4).splitlines(),

@@ -8,7 +8,6 @@ functions, so that invalid arguments are refused without a delay.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,16 +17,15 @@ from harness.interface.results import Explanation, Exported, Quote, Study, Train
 from harness.searching.option_types import FILE
 from harness.searching.request import SearchRequest
 from harness.spaces.catalog import NOTES, network_names
-from harness.spaces.chips import Chip, Fit, fastest, fitting
-from harness.spaces.fast_kernels import Optimisation
+from harness.spaces.chips import Chip, Fit
 from harness.spaces.integer_plan import WIDE_BITS, check_integer_form
 from harness.spaces.network import MNIST, Task, analyse
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, as_command, option_words, require
-from harness.system.files import check_writable, write_together
+from harness.system.errors import UsageError
+from harness.system.files import check_file, write_together
 from harness.system.machine import check_may_start
-from harness.system.option import converted, options_of
+from harness.system.option import converted
 from harness.system.terminal import say
 
 if TYPE_CHECKING:
@@ -36,10 +34,8 @@ if TYPE_CHECKING:
     from harness.data.datasets import Dataset
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
-    from harness.exports.pixels import RawInputNetwork
-    from harness.exports.trained_network import TrainedNetwork
     from harness.interface.results import NetworkLike
-    from harness.interface.weights import SeedOfNetwork, Weights
+    from harness.training.pixels import RawInputNetwork
 
     _Recorded: TypeAlias = NetworkLike | VerificationResult | Record
 
@@ -162,11 +158,11 @@ def train(
     choice = named_recipe(recipe, epochs=epochs)
     check_network(choice.recipe, architecture, task)
     if out is not None:
-        _check_file("out", Path(out))
+        check_file("out", Path(out))
 
     from harness.data.training_images import load
-    from harness.exports.pixels import RawInputNetwork
     from harness.interface.weights import train_here
+    from harness.training.pixels import RawInputNetwork
     from harness.training.result import Purpose
     from harness.training.run import Job
     from harness.training.training_loop import final_network
@@ -189,13 +185,6 @@ def train(
 # Export ----------------------------------------------------------------------------------------------------------
 
 
-def _check_file(option: str, path: Path) -> None:
-    """Raise UsageError if the file that an option names cannot be written."""
-    if path.is_dir():
-        raise UsageError(f"--{option} {path} is a folder; a file is required")
-    check_writable(path.parent, make=False)
-
-
 @options.takes(recipe=_ROW_RECIPE)
 def export(
     network: NetworkLike,
@@ -214,6 +203,7 @@ def export(
     engine: str = "auto",
     data: str | Path | None = None,
     retrain: bool = False,
+    formats: Mapping[str, str | Path] | None = None,
 ) -> Exported:
     """Write a trained network as ONNX, as safetensors, or as a folder of C or PyTorch.
 
@@ -234,6 +224,7 @@ def export(
         network: Network to export: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
             ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
             ``Study`` (the answer).
+        formats: Paths by name of further formats, from installed packages (docs/extending.md).
 
     Raises:
         UsageError: No file is named, a file cannot be written, options contradict each other, or the weights of the
@@ -252,117 +243,22 @@ def export(
     >>> result.facts["files"][0]["format"]
     'safetensors'
     """
-    targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch})
-    if chip is not None and c is None:
-        raise UsageError("the option chip requires the option c: only the C code runs on chips")
-    if optimise is not None and c is None:
-        raise UsageError("the option optimise requires the option c: only the C code has variants for size and speed")
-    if chip is not None and optimise == Optimisation.SPEED and cast(Chip, chip).core.speed is None:
-        raise UsageError(f"the core of {chip} has no table speed, which optimise speed requires")
-    from harness.interface.lookup import network_argument
-    from harness.interface.weights import seed_of_network, weights_of
+    from harness.interface.export import export_network
 
-    workspace = files.workspace()
-    argument = network_argument(network, workspace, datasets.task_of_option(dataset))
-    source = seed_of_network(
-        argument, workspace, seed=seed, dataset=dataset, recipe=recipe, epochs=epochs, retrain=retrain
+    return export_network(
+        network,
+        {"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch} | dict(formats or {}),
+        chip=cast("Chip | None", chip),
+        optimise=optimise,
+        seed=seed,
+        recipe=recipe,
+        epochs=epochs,
+        dataset=dataset,
+        device=device,
+        engine=engine,
+        data=data,
+        retrain=retrain,
     )
-
-    from harness.data.training_images import load
-    from harness.exports.formats import FORMATS
-    from harness.exports.pytorch_folder import tensor_names
-    from harness.training.recipe import check_batch, check_network
-
-    for name in targets:
-        require("export", FORMATS[name].libraries, f"--{name}")
-        FORMATS[name].check(source.architecture, datasets.task_of_option(source.dataset), source.recipe.recipe)
-    fit = None if chip is None else _fit_on(cast(Chip, chip), source, optimise, recipe)
-    variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
-    images = load(source.dataset, Path(data) if data else None)
-    check_batch(source.recipe.recipe, len(images.train_labels))
-    check_network(source.recipe.recipe, source.architecture, images.dataset.task)
-    if "pytorch" in targets and not images.dataset.folder:
-        # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
-        check_writable(workspace.test_log.parent, make=False)
-    weights = weights_of(source, images, workspace, device=device, engine=engine)
-    # All files of a call have the same names of tensors.
-    names = tensor_names(weights.network) if "pytorch" in targets else argument.tensor_names
-    trained = replace(weights.network, fit=fit, optimise=variant, names=names)
-    return _exported(weights, trained, targets)
-
-
-def _fit_on(chip: Chip, source: SeedOfNetwork, optimise: str | None, recipe: str | None) -> Fit:
-    """Return the needs of a network on a chip, in the variant ``optimise``; None selects the fastest that fits.
-
-    Raises:
-        ContentError: The network does not fit; the hint names sufficient chips and a search command.
-    """
-    analysis = analyse(source.architecture, datasets.task_of_option(source.dataset))
-    analysis = replace(analysis, weight_bits=source.recipe.recipe.weight_bits)
-    fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
-    if fit.lack:
-        chips = ", ".join(map(str, fitting(analysis, fit.optimise)))
-        hint = f"chips with enough memory: {chips}; " if chips else ""
-        if not Fit(chip, analysis).lack:
-            hint = f"optimised for size, it fits; {hint}"
-        target = None if source.record is None else f"{source.record.target_pct:g}"
-        search_options = option_words({"--dataset": source.dataset, "--target": target, "--recipe": recipe})
-        raise ContentError(
-            f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many",
-            hint=f"{hint}'{as_command('search', '--chip', str(chip), *search_options)}' searches for networks that fit",
-        )
-    return fit
-
-
-def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
-    """Return the path to write for each format, or raise UsageError if a path is unsuitable."""
-    from harness.exports.c_library import check_folder
-
-    targets = {name: Path(path) for name, path in paths.items() if path is not None}
-    if not targets:
-        raise UsageError(f"no file to export: set one of the options {', '.join(paths)}")
-    if len({path.absolute() for path in targets.values()}) < len(targets):
-        raise UsageError("two options name the same file")
-    for name, path in targets.items():
-        if name in ("c", "pytorch"):
-            check_folder(path)
-            check_writable(path.parent, make=False)
-        else:
-            _check_file(name, path)
-    return targets
-
-
-def _exported(weights: Weights, network: TrainedNetwork, targets: Mapping[str, Path]) -> Exported:
-    """Write all files or none, and return the facts about the files; ``network`` has the options of the formats."""
-    from harness.exports.formats import FORMATS
-
-    run = weights.run
-    recorded_run = weights.seed.recorded_run
-    contents: dict[Path, bytes] = {}
-    facts_of_formats = []
-    for name, path in targets.items():
-        export_files = FORMATS[name].files(network, path)
-        contents_of_format = dict(export_files.contents)
-        if export_files.page is not None:
-            from harness.exports.tryout_page import render
-
-            contents_of_format[path / "try.html"] = render(export_files.page).encode()
-        contents |= contents_of_format
-        size_bytes = sum(map(len, contents_of_format.values()))
-        facts_of_formats.append({"file": str(path), "format": name, **export_files.facts, "size_bytes": size_bytes})
-    write_together(contents)
-    analysis = analyse(network.architecture, network.images.dataset.task)
-    facts: dict[str, Any] = {"architecture": str(network.architecture), "hash": network.architecture.hash}
-    facts |= {name: getattr(analysis, name) for name in ("parameters", "stored_numbers")}
-    facts |= {"trained": weights.epochs is not None, "match": weights.match}
-    if weights.epochs is not None:
-        facts["epochs"] = weights.epochs
-    facts |= {name: network.about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")}
-    facts |= {"seed_index": weights.seed.index, "seed": run.seed, "train_seconds": run.train_seconds}
-    facts["engine"] = run.environment.engine if run.environment else None
-    facts["recorded_weights_sha256"] = recorded_run.weights_sha256 if recorded_run else None
-    facts["recorded_engine"] = recorded_run.environment.engine if recorded_run else None
-    return Exported(facts | {"files": facts_of_formats})
 
 
 # Search ----------------------------------------------------------------------------------------------------------
@@ -392,11 +288,9 @@ def search(request: SearchRequest) -> Study:
     """
     from harness.interface.session import planned_search, run_search_with_progress
 
-    stated_names = request.changed()
-    origins = {name: "call" if name in stated_names else "default" for name in options_of(type(request))}
     check_may_start()
-    with planned_search(request, origins) as plan:
-        run_search_with_progress(plan, request, origins)
+    with planned_search(request) as plan:
+        run_search_with_progress(plan, request)
     return Study(plan.folder, plan.workspace)
 
 
@@ -533,7 +427,7 @@ def load(
     """
     from harness.evidence.evaluation import network_of
     from harness.evidence.record import kept_indices, read_recorded
-    from harness.exports.pixels import RawInputNetwork
+    from harness.training.pixels import RawInputNetwork
 
     workspace = files.workspace()
     record = _record(network, dataset, recipe)

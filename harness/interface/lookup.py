@@ -12,12 +12,11 @@ import copy
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.data.datasets import AUTO, task_of_option
 from harness.evidence import leaderboard_table
@@ -52,8 +51,6 @@ from harness.training.recipe import (
 from harness.training.result import Result
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from harness.training.user_module import Description, ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
@@ -76,6 +73,11 @@ class KnownRow:
     recipe_name: str
     dataset: str | None
     target_pct: float | None
+
+    @classmethod
+    def of(cls, source: Record | Trial) -> KnownRow:
+        """Return the row of a record, or of a network of a study."""
+        return cls(source.recipe, source.recipe_name, source.dataset, source.target_pct)
 
     @property
     def recipe_hash(self) -> str:
@@ -197,12 +199,7 @@ def _recipes_of(workspace: Workspace) -> dict[str, tuple[Recipe, str]]:
     return recipes
 
 
-def row_of(record: Record) -> KnownRow:
-    """Return the row of a record."""
-    return KnownRow(record.recipe, record.recipe_name, record.dataset, record.target_pct)
-
-
-def is_hash_or_name(argument: str) -> bool:
+def may_be_known(argument: str) -> bool:
     """Return whether a text is a preset, or has the form of a network's hash or name."""
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
@@ -210,7 +207,7 @@ def is_hash_or_name(argument: str) -> bool:
 def network_argument(
     network: object, workspace: Workspace, task: Task, *, only_notation: bool = False
 ) -> NetworkArgument:
-    """Return the network of an argument: an architecture, a trial, a study's answer, or a text for ``read_network``.
+    """Return the network of an argument: a text, an architecture, a PyTorch module, a trial, or the answer of a study.
 
     Args:
         network: The argument.
@@ -222,10 +219,8 @@ def network_argument(
         UsageError: The type of the value is wrong, the study has no answer, a file or module cannot be read, or
             ``only_notation`` refuses the module.
         ContentError: No network, or several networks, have this hash or name.
-        SearchSpaceError: The notation is invalid, or the ops do not fit together.
+        SearchSpaceError: The notation is invalid, or the ops of a text do not fit together.
     """
-    if isinstance(network, str):
-        return read_network(network, workspace, task, only_notation=only_notation)
     if isinstance(network, Study):
         answer = network.answer
         if answer is None or network.tier == "missed":
@@ -233,55 +228,60 @@ def network_argument(
             raise UsageError(message, hint="use a trial of study.trials")
         network = answer
     if isinstance(network, Trial):
-        row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
-        return NetworkArgument(network.architecture, rows=(row,))
+        return NetworkArgument(network.architecture, rows=(KnownRow.of(network),))
+    if isinstance(network, Architecture):
+        return NetworkArgument(network)
+    if isinstance(network, str):
+        return _network_of_text(network, workspace, task, only_notation)
     if module_source.is_module(network):
-        module_class = network if isinstance(network, type) else type(network)
-        describe = partial(_description, cast(Any, network), task)
-        return _module_argument(network, module_class.__name__, describe, task, only_notation)
-    if not isinstance(network, Architecture):
-        forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
-        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
-    return NetworkArgument(network)
+        return _module_argument(network, "", task, only_notation)
+    forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
+    raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
 
 
-def read_network(argument: str, workspace: Workspace, task: Task, *, only_notation: bool = False) -> NetworkArgument:
-    """Return the network that a text names; the ops fit together for the task. Errors: see ``network_argument``."""
-    if argument == "-":
+def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation: bool) -> NetworkArgument:
+    if text == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MAX_TYPED), task))
-    if argument.startswith("@"):
+    if text.startswith("@"):
         try:
-            text = files.read_typed(Path(argument[1:]))
+            content = files.read_typed(Path(text[1:]))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
-        return NetworkArgument(_parsed(text, task))
-    if argument in PRESETS:
-        return NetworkArgument(parse_network(PRESETS[argument], task), argument)
-    if module_source.names_module(argument):
-        describe = partial(_named_description, argument, task)
-        return _module_argument(module_source.load_value(argument), argument, describe, task, only_notation)
-    if is_hash_or_name(argument):
-        return _known_network(argument, workspace)
+            raise UsageError(f"cannot read the network file {text[1:]}: {reason(error)}") from error
+        return NetworkArgument(_parsed(content, task))
+    if text in PRESETS:
+        return NetworkArgument(parse_network(PRESETS[text], task), text)
+    if module_source.names_module(text):
+        return _module_argument(module_source.load_value(text), text, task, only_notation)
+    if may_be_known(text):
+        known_networks = _known(text, workspace)
+        if not known_networks:
+            raise ContentError(f"no network of this workspace is named {text!r}", hint=_hint_of_name(text, workspace))
+        return _only_network(text, known_networks, workspace)
     try:
-        return NetworkArgument(_parsed(argument, task))
+        return NetworkArgument(_parsed(text, task))
     except SearchSpaceError as error:
-        if next(_known(argument, workspace), None) is not None:
-            return _known_network(argument, workspace)
-        if not isinstance(error, NotationError):
-            raise
-        if os.path.isfile(argument):  # False for text that cannot be a file name
-            raise NotationError(f"{argument!r} is a file", hint=_hint_of_file(argument)) from error
-        if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", argument):
-            hint = "a PyTorch module is FILE.py:NAME or package.module:NAME"
-            raise UsageError(f"no file {argument!r}", hint=hint) from error
-        if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
-            raise UsageError(f"{argument}: the path of a module must not contain | ( ) {{ }} < > or '") from error
-        if re.fullmatch(r"[0-9a-f]{1,5}", argument):
-            raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
-        if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
-            message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
-            raise NotationError(message, hint=_hint_of_name(argument, workspace, *op_names())) from error
+        # The name of a record may be any text.
+        if known_networks := _known(text, workspace):
+            return _only_network(text, known_networks, workspace)
+        if isinstance(error, NotationError):
+            _raise_hint(text, workspace, error)
         raise
+
+
+def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
+    """Raise an error with a hint for a text that was probably not meant as notation."""
+    if os.path.isfile(text):  # False for text that cannot be a file name
+        raise NotationError(f"{text!r} is a file", hint=_hint_of_file(text)) from error
+    if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", text):
+        hint = "a PyTorch module is FILE.py:NAME or package.module:NAME"
+        raise UsageError(f"no file {text!r}", hint=hint) from error
+    if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", text) and not text.startswith("module("):
+        raise UsageError(f"{text}: the path of a module must not contain | ( ) {{ }} < > or '") from error
+    if re.fullmatch(r"[0-9a-f]{1,5}", text):
+        raise ContentError(f"{text!r} is too short for a hash: give at least 6 digits") from error
+    if re.fullmatch(r"[\w-]+", text) and text not in op_names():
+        message = f"{text!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
+        raise NotationError(message, hint=_hint_of_name(text, workspace, *op_names())) from error
 
 
 def _hint_of_file(path: str) -> str:
@@ -302,82 +302,73 @@ def _definitions(path: Path) -> list[str]:
     return []
 
 
-def _module_argument(
-    module: object, name: str, describe: Callable[[], Description], task: Task, only_notation: bool
-) -> NetworkArgument:
+def _module_argument(value: Any, argument: str, task: Task, only_notation: bool) -> NetworkArgument:
     """Return the network of a PyTorch module, and print the hash, or the reason why the module is not translated.
 
     Args:
-        module: The module, or a class or function that makes the module.
-        name: Name of the module in messages.
-        describe: Returns the description of the module, if the notation cannot express it.
+        value: The module, or a class or function that makes the module.
+        argument: Text that names the value; empty for a value of Python.
         task: Shape of the images and number of classes.
-        only_notation: Raise UsageError instead of a description.
+        only_notation: Raise UsageError instead of keeping the module as an op.
     """
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import tensor_names, translate
 
-    instance = module_source.made_module(module, name)
+    name = argument or (value if isinstance(value, type) else type(value)).__name__
+    instance = module_source.made_module(value, name)
     try:
         translation = translate(instance, task, name)
     except Untranslatable as error:
         if only_notation:
             raise UsageError(f"{name} has no notation: {error.message}") from error
-        description = describe()
+        description = _description(value, argument, task)
         say(f"{name} stays a PyTorch module, and the weights of the module are not used: {error.message}")
         say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
         names = {f"ops.0.module.{tensor}": tensor for tensor in instance.state_dict()}
-        argument = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
+        network = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
     else:
         notes = translation.notes
         names = tensor_names(translation, task)
-        argument = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
-        say(f"{name} is {argument.architecture.hash} in the notation, and the weights of the module are not used")
+        network = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
+        say(f"{name} is {network.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")
-    return argument
+    return network
 
 
-def _named_description(name: str, task: Task) -> Description:
-    from harness.training.user_module import described
+def _description(value: Any, argument: str, task: Task) -> Description:
+    """Return the description of a module, or of a class or function that makes the module.
 
-    return described(name, module_source.code_of(name), task)
-
-
-def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
-    """Return the description of a module or class; with the name if code of this name makes the same module.
-
-    Only a module with a name can be built again, for a training.
+    A value without ``argument`` gets the name of the class if code of this name makes the same module: only a module
+    with a name can be built again, for a training.
     """
-    from harness.training.user_module import describe
+    from harness.training.user_module import describe, described
 
-    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(module), "the module"))
-    name = module_source.name_of(module)
-    if name:
+    if argument:
+        return described(argument, module_source.code_of(argument), task)
+    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(value), "the module"))
+    if class_name := module_source.name_of(value):
         with suppress(HarnessError):
-            named_network = _named_description(name, task)
+            named_network = described(class_name, module_source.code_of(class_name), task)
             if named_network.op.graph == nameless_network.op.graph:
                 return named_network
     return nameless_network
 
 
-def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
-    """Return the known network with this name or with a hash that begins with this text, with all rows.
+def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Workspace) -> NetworkArgument:
+    """Return the network of ``matches``, which have this name or a hash that begins with this text, with all rows.
 
     If several networks share a name, the first of these networks on the leaderboard that reached the target is
     returned, or else the first, with a warning.
     """
-    matches = list(_known(name, workspace))
     hashes = sorted({match.architecture.hash for match in matches})
-    if not hashes:
-        raise ContentError(f"no network of this workspace is named {name!r}", hint=_hint_of_name(name, workspace))
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
         # Networks of the same form and size share a name.
         rows = [row for row in leaderboard_rows(workspace) if row.hash in hashes]
-        best = min(rows, key=lambda row: not row.reached, default=None)  # the first of equals
+        best = next((row for row in rows if row.reached), None) or next(iter(rows), None)
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
         further = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
@@ -423,7 +414,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         if recipe is None or catalog_hash(recipe) or recipe in _recipes_of(workspace):
             hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
-    _check_single(network_hash, [replace(row_of(each), target_pct=None) for each in matches])
+    _check_single(network_hash, [replace(KnownRow.of(each), target_pct=None) for each in matches])
     return max(matches, key=lambda each: len(each.seeds))
 
 
@@ -453,17 +444,16 @@ def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
     return is_hash or is_named(row.architecture, row.parameters, name)
 
 
-def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
-    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources.
+def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
+    """Return the known networks with this name or beginning of a hash: of records, else of all remaining sources.
 
     A network is repeated for each row.
     """
     records = read_all(workspace.records)
     matches = [record for record in records if _matches(name, record)]
-    for record in matches:
-        yield NetworkArgument(record.architecture, record.name, rows=(row_of(record),))
-    if not matches:
-        yield from _without_record(name, workspace, {record.recipe_hash: record.recipe for record in records})
+    if matches:
+        return [NetworkArgument(record.architecture, record.name, rows=(KnownRow.of(record),)) for record in matches]
+    return list(_without_record(name, workspace, {record.recipe_hash: record.recipe for record in records}))
 
 
 def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from harness.evidence.leaderboard_table import Verdict
     from harness.evidence.record import Record
-    from harness.exports.pixels import RawInputNetwork
     from harness.searching.ending import Ending
     from harness.searching.probes import Curve, Probed
     from harness.studies.candidate import Candidate
     from harness.studies.config import StudyConfig
     from harness.studies.events import Verified as VerifiedEvent
     from harness.training.crosscheck import Counts
+    from harness.training.pixels import RawInputNetwork
     from harness.training.recipe import Recipe
     from harness.training.result import Result
     from harness.training.user_module import ModulePart
@@ -311,9 +311,11 @@ class Exported(TextResult):
 
     Attributes:
         facts: The JSON document that ``harness export --json`` prints.
+        texts: For each format the results of the check of the files, such as "3 errors on 100 training images".
     """
 
     facts: Mapping[str, Any]
+    texts: tuple[str, ...]
 
     def __str__(self) -> str:
         # By the value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training.
@@ -334,36 +336,10 @@ class Exported(TextResult):
             f"{network}, {training}: {source}; the test set was {test_set}",
             f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
         ]
-        for file in self.facts["files"]:
+        for file, text in zip(self.facts["files"], self.texts, strict=True):
             line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
-            if file["format"] == "c":
-                line += f"; {_c_text(file)}"
-            elif check := file.get("check"):  # of an ONNX file
-                is_integer = "logits_differ" in check
-                reference = "the integers" if is_integer else "torch"
-                line += (
-                    f"; onnxruntime and {reference} on {check['images']:,} training images: logits differ by at most "
-                    f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
-                )
-                if is_integer:
-                    line += f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
-            lines.append(line)
+            lines.append("; ".join(filter(None, [line, text])))
         return "\n".join(lines)
-
-
-def _c_text(file: Mapping[str, Any]) -> str:
-    """Return the sizes, the estimated time and the comparison of an exported folder of C."""
-    check = file["check"]
-    text = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**file)
-    text += f"; optimised for {file['optimise']}"
-    if "chip" in file:
-        text += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**file["chip"])
-    text += f"; {counted(check['integer_errors'], 'error')} on {check['images']:,} training images"
-    if "float_errors" in check:
-        text += f" ({check['float_errors']:,} in floating point)"
-    if check["compiler"] is None:
-        return f"{text}; not compared, no C compiler was found"
-    return f"{text}; all {check['logits']:,} logits equal with {check['compiler']}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ from harness.system import clock, doors, statistics
 from harness.system.doors import Door
 from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
-from harness.system.option import options_of
 from harness.system.passwords import without_passwords
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
@@ -51,16 +50,13 @@ _STORAGE = "storage"  # observer that copies a study to a database
 
 
 @contextmanager
-def planned_search(
-    request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
-) -> Iterator[SearchPlan]:
+def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterator[SearchPlan]:
     """Plan a search, and print notes and warnings about the plan.
 
     Within the block, idle worker processes and the connection to the cluster of the search are kept.
 
     Args:
         request: Checked arguments of the search.
-        origins: Origin of each argument by name: command line, environment, call or default.
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
@@ -77,7 +73,7 @@ def planned_search(
     home = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
     with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [home.root])):
-        plan = plan_search(request, home, origins, recipe_choice="left open" if only_plan else "by training")
+        plan = plan_search(request, home, recipe_choice="left open" if only_plan else "by training")
         for name in plan.space.unused_names:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
         shortest_time = least_seconds(plan.data.train_size)
@@ -109,15 +105,14 @@ def probe_forecast(request: SearchRequest) -> Probed:
 
 
 def run_search_with_progress(
-    plan: SearchPlan, request: SearchRequest, origins: Mapping[str, str], *, verbose: bool = False
+    plan: SearchPlan, request: SearchRequest, *, verbose: bool = False
 ) -> tuple[SearchOutcome | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
     Args:
         plan: The plan of the search.
-        request: The request of the plan.
-        origins: Origin of each argument by name; arguments of the command line or of the call are part of the logged
-            command and of the advice.
+        request: The request of the plan; options of the command line or of the call are part of the logged command
+            and of the advice.
         verbose: Print a line for every run.
 
     Returns:
@@ -133,7 +128,7 @@ def run_search_with_progress(
     from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
 
-    stated_options = _command_options(request, origins)
+    stated_options = _command_options(request)
     # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
@@ -210,15 +205,15 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
     from harness.evidence.record import kept_indices
-    from harness.exports.c_folder import recorded_page
-    from harness.exports.tryout_page import render
+    from harness.interface.formats import format_names, format_of
     from harness.pages.study_page import tryout_page_path
 
     indices = kept_indices(plan.workspace.records, record)
-    if record.recipe.precision != "int8" or not indices:
+    if record.recipe.precision != "int8" or not indices or "c" not in format_names():
         return
-    document = recorded_page(record, indices[0], plan.workspace, load(plan.source.dataset, plan.source.folder))
-    write_text(tryout_page_path(plan.folder, record), render(document))
+    images = load(plan.source.dataset, plan.source.folder)
+    page = format_of("c").tryout_page(record, indices[0], plan.workspace, images)
+    write_text(tryout_page_path(plan.folder, record), page)
 
 
 def _observer(name: str) -> Any:
@@ -239,17 +234,17 @@ def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, st
         yield stack.enter_context(Listener(f"on_event {name}", request.on_event, progress.say))
 
 
-def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _command_options(request: SearchRequest) -> dict[str, tuple[str, ...]]:
     """Return the stated arguments of a request: values as text by flag, several values for a repeated option.
 
     Values of environment variables are left out, because the variables are set for the repeated command too.
     """
     stated_options: dict[str, tuple[str, ...]] = {}
-    for name, option in options_of(type(request)).items():
-        if option.group is None or origins[name] not in ("commandline", "call"):
+    for option, source in request.sources.items():
+        if option.group is None or source not in ("commandline", "call"):
             continue
         flag = option.flags[0]
-        value = getattr(request, name)
+        value = getattr(request, option.name)
         if value is None:
             value = option.default  # such as ``auto``, which stands for None
         if value is None:

@@ -3,74 +3,105 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.data import datasets
 from harness.evidence import record as record_files
 from harness.evidence.record import Record, SeedRun
 from harness.interface import options
-from harness.interface.lookup import NetworkArgument, only_row, recipe_of, row_of
+from harness.interface.lookup import KnownRow, NetworkArgument, only_row, recipe_of
+from harness.spaces.chips import Fit
+from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import Architecture
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
-from harness.training.recipe import NamedRecipe
+from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import Epoch, Errors, Purpose, Result, Status
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
-    from harness.exports.trained_network import TrainedNetwork
     from harness.training.run import Job
+    from harness.training.torch_network import TorchNetwork
     from harness.training.training_loop import Training
 
 _MAX_EPOCH_LINES = 50  # lines of progress of a training; longer trainings leave out epochs
 
 
 @dataclass(frozen=True, slots=True)
-class SeedOfNetwork:
-    """A seed of a network and recipe whose weights are requested.
+class NetworkSeed:
+    """A seed of a network, with the recipe, the data set and the record that an argument selects.
 
     Attributes:
-        architecture: The network.
+        argument: The network.
         recipe: Recipe of the training.
         dataset: Name of the data set of the network's row, else the requested data set, which may be ``auto``.
         index: Index of the seed.
         record: Record of the network; None without a record.
-        recorded_run: Run of the seed in the record; None if the seed is not recorded.
         retrain: Train again, even if weights are kept.
     """
 
-    architecture: Architecture
+    argument: NetworkArgument
     recipe: NamedRecipe
     dataset: str
     index: int
-    record: Record | None
-    recorded_run: SeedRun | None
-    retrain: bool
+    record: Record | None = None
+    retrain: bool = False
+
+    @property
+    def run(self) -> SeedRun | None:
+        """Run of the seed in the record; None if the seed is not recorded."""
+        return None if self.record is None else self.record.seed(self.index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weights:
-    """A trained network and its run, compared with the record.
+class TrainedNetwork:
+    """A trained network with the training images: the input of an export format.
 
     Attributes:
-        seed: The requested seed.
-        network: The trained network.
+        seed: The seed of the network.
+        model: Torch module in evaluation mode, on a CPU.
+        about: Metadata for the exported files: hash, recipe, seed and so on as text.
+        images: Data with which the network was trained.
         run: Result of the training, or the recorded run.
         match: Comparison with the recorded weights: a value of ``harness.evidence.record.match``, or ``repeated`` for
             kept weights of a repeated training whose last bits differ.
         epochs: Number of epochs trained now; None for kept weights.
+        fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
+        optimise: Optimisation of the exported C.
+        names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for the same names.
     """
 
-    seed: SeedOfNetwork
-    network: TrainedNetwork
+    seed: NetworkSeed
+    model: TorchNetwork
+    about: Mapping[str, str]
+    images: ImageData
     run: Result | SeedRun
     match: str
     epochs: int | None = None
+    fit: Fit | None = None
+    optimise: Optimisation = Optimisation.SIZE
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network without weights."""
+        return self.seed.argument.architecture
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe of the training."""
+        return self.seed.recipe.recipe
+
+    @property
+    def recorded_run(self) -> SeedRun | None:
+        """Recorded run with these weights; None if no record has these weights."""
+        return self.seed.run if self.match in ("identical", "repeated") else None
 
 
-def seed_of_network(
+def network_seed(
     argument: NetworkArgument,
     workspace: Workspace,
     *,
@@ -79,8 +110,8 @@ def seed_of_network(
     recipe: str | None,
     epochs: int | None,
     retrain: bool,
-) -> SeedOfNetwork:
-    """Return the requested seed of a network, with the recipe, data set and record that fit the options.
+) -> NetworkSeed:
+    """Return a seed of a network, with the recipe, data set and record that fit the options.
 
     Args:
         argument: The network, with its rows.
@@ -95,31 +126,36 @@ def seed_of_network(
         UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.
         ContentError: Several rows fit.
     """
-    architecture = argument.architecture
-    records = [each for each in record_files.read_all(workspace.records) if each.hash == architecture.hash]
+    records = [each for each in record_files.read_all(workspace.records) if each.hash == argument.architecture.hash]
     # Weights do not depend on the target of a row.
-    rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
-    argument = replace(argument, rows=tuple(rows))
-    row = only_row(argument, dataset=dataset, target_pct=None, recipe=recipe)
+    rows = tuple(replace(row, target_pct=None) for row in argument.rows or map(KnownRow.of, records))
+    row = only_row(replace(argument, rows=rows), dataset=dataset, target_pct=None, recipe=recipe)
     recipe_choice = recipe_of(row, recipe, epochs, workspace)
     if row is not None and row.dataset is not None:
         dataset = row.dataset
-    same_recipe = [each for each in records if each.recipe_hash == recipe_choice.recipe.hash]
-    fitting_records = [each for each in same_recipe if dataset in (datasets.AUTO, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
-    record = max(fitting_records, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    record = max(
+        (
+            each
+            for each in records
+            if each.recipe_hash == recipe_choice.recipe.hash and dataset in (datasets.AUTO, each.dataset)
+        ),
+        key=lambda each: (each.seed(seed) is not None, len(each.seeds)),
+        default=None,
+    )
     if record is not None and not retrain:
         kept_seeds = record_files.kept_indices(workspace.records, record)
         if seed not in kept_seeds:
             seeds_text = ", ".join(map(str, kept_seeds)) or "none"
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
             raise UsageError(f"{message}; the option retrain trains the seed again")
-    recorded_run = None if record is None else record.seed(seed)
-    return SeedOfNetwork(architecture, recipe_choice, dataset, seed, record, recorded_run, retrain)
+    return NetworkSeed(argument, recipe_choice, dataset, seed, record, retrain)
 
 
-def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
-    """Return the kept weights of a seed, or train the network on all training images.
+def trained_network(
+    seed: NetworkSeed, images: ImageData, workspace: Workspace, *, device: str, engine: str
+) -> TrainedNetwork:
+    """Return the network with the kept weights of a seed, or train the network on all training images.
 
     Raises:
         ContentError: The kept weights differ from the record.
@@ -127,37 +163,29 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
         TargetMissed: The training did not complete.
     """
     from harness.evidence.evaluation import network_of
-    from harness.exports.trained_network import TrainedNetwork
     from harness.training.run import properties
     from harness.training.training_loop import final_network
 
-    recorded_run = seed.recorded_run
-    if seed.record is not None and recorded_run is not None and not seed.retrain:
-        weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
-        run: Result | SeedRun = recorded_run
-        model = network_of(weights, images.dataset.task)
-        about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
-        match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
-        epochs = None
-    else:
-        run, training = _trained_again(seed, images, device=device, engine=engine)
-        model = final_network(training)
-        about = properties(run, images.dataset)
-        match = record_files.match(run, recorded_run)
-        epochs = run.trained_epochs
-        recorded_run = recorded_run if match == "identical" else None
-    network = TrainedNetwork(seed.architecture, model, about, images, seed.recipe.recipe, seed.record, recorded_run)
-    return Weights(seed, network, run, match, epochs)
+    recorded_run = seed.run
+    if seed.record is None or recorded_run is None or seed.retrain:
+        result, training = _trained_again(seed, images, device=device, engine=engine)
+        about = properties(result, images.dataset)
+        match = record_files.match(result, recorded_run)
+        return TrainedNetwork(seed, final_network(training), about, images, result, match, result.trained_epochs)
+    weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
+    about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+    match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
+    return TrainedNetwork(seed, network_of(weights, images.dataset.task), about, images, recorded_run, match)
 
 
-def _trained_again(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> tuple[Result, Training]:
+def _trained_again(seed: NetworkSeed, images: ImageData, *, device: str, engine: str) -> tuple[Result, Training]:
     """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
     from harness.training.native.engine import engine_of_repeat
     from harness.training.run import Job
 
-    recorded_run = seed.recorded_run
+    recorded_run = seed.run
     job = Job(
-        architecture=seed.architecture,
+        architecture=seed.argument.architecture,
         recipe=seed.recipe.recipe,
         recipe_name=seed.recipe.name,
         purpose=Purpose.VERIFY,

@@ -48,7 +48,7 @@ def publish_network(network: str, dataset: str) -> None:
     """Copy the evidence of NETWORK, a hash, name or notation, into the clone of the repository."""
     from harness.evidence import ledger
     from harness.evidence.leaderboard_table import shipped_table
-    from harness.interface.lookup import is_hash_or_name, read_network
+    from harness.interface.lookup import may_be_known, network_argument
     from harness.publication.evidence import publish
 
     workspace = files.workspace()
@@ -56,11 +56,11 @@ def publish_network(network: str, dataset: str) -> None:
     messages = [message for message in _faults(workspace, None) if not message.startswith(f"{shipped_table()}: ")]
     if messages:
         raise ContentError(messages[0])
-    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``read_network``.
+    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``network_argument``.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(network)}
-    # All other texts, hashes and names with a record included, are networks for ``read_network``.
-    if is_hash_or_name(network) and len(hashes) == 1:
+    # All other texts, hashes and names with a record included, are networks for ``network_argument``.
+    if may_be_known(network) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = read_network(network, workspace, datasets.task_of_option(dataset)).architecture.hash
+        network_hash = network_argument(network, workspace, datasets.task_of_option(dataset)).architecture.hash
     publish(workspace, network_hash)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
@@ -43,7 +42,6 @@ from harness.system import clock
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
-from harness.system.option import options_of
 from harness.system.terminal import busy
 from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorFactory
@@ -92,7 +90,6 @@ class SearchPlan:
 def plan_search(
     request: SearchRequest,
     workspace: Workspace,
-    origins: Mapping[str, str] = MappingProxyType({}),
     *,
     recipe_choice: Literal["by training", "left open", "as in short searches"] = "by training",
 ) -> SearchPlan:
@@ -101,7 +98,6 @@ def plan_search(
     Args:
         request: Request for the search.
         workspace: Workspace of the study.
-        origins: Source of each argument of the request (command line, environment, call or default), by name.
         recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` trains a network
             with each recipe, for up to minutes; ``left open`` lists the choices in the plan; ``as in short searches``
             takes ``SHORT_CHOICE``, the recipe of searches that are too short for a choice.
@@ -142,7 +138,6 @@ def plan_search(
     config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
     with busy("reading past runs"):
         past, faults = _past(config, images, workspace, folder)
-    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``origin_key``
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -156,7 +151,9 @@ def plan_search(
         past=past,
         left_out=tuple(error.message for error in faults),
         chip=request.chip,
-        recorded_origins={key: origins[name] for name in origins if (key := options[name].origin_key) is not None},
+        recorded_origins={
+            option.origin_key: source for option, source in request.sources.items() if option.origin_key is not None
+        },
     )
 
 

@@ -329,6 +329,13 @@ def workspace() -> Workspace:
     return Workspace(root)
 
 
+def check_file(option: str, path: Path) -> None:
+    """Raise UsageError or StorageError if the file that an option names cannot be written."""
+    if path.is_dir():
+        raise UsageError(f"--{option} {path} is a folder; a file is required")
+    check_writable(path.parent, make=False)
+
+
 def check_writable(folder: Path, *, make: bool = True) -> None:
     """Raise StorageError unless files can be created in a folder.
 

@@ -22,7 +22,7 @@ from harness.data.datasets import dataset
 from harness.data.own.sources import source_at
 from harness.data.own.stored import descriptions
 from harness.evidence import certificate, leaderboard_table, ledger, record
-from harness.interface.lookup import read_network
+from harness.interface.lookup import network_argument
 from harness.searching import option_types
 from harness.searching.surrogate.past import read_prior
 from harness.spaces.catalog import space
@@ -307,7 +307,7 @@ def test_too_long_file_is_refused_without_reading(kind: str, workspace: Path):
         "space": lambda: space(f"@{path}"),
         "recipe": lambda: named_recipe(f"@{path}"),
         "chip": lambda: option_types._chip(f"@{path}"),
-        "network": lambda: read_network(f"@{path}", Workspace(workspace), MNIST),
+        "network": lambda: network_argument(f"@{path}", Workspace(workspace), MNIST),
     }
 
     with pytest.raises((HarnessError, SearchSpaceError, click.BadParameter), match="more than 1,000,000 bytes"):

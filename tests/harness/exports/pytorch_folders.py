@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -18,20 +17,22 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS, Dataset
-from harness.exports.pytorch_folder import pytorch_files
-from harness.exports.trained_network import TrainedNetwork
+from harness.evidence.record import Record
+from harness.exports.pytorch_folder import FORMAT
+from harness.interface.lookup import NetworkArgument
+from harness.interface.weights import NetworkSeed, TrainedNetwork
 from harness.spaces.network import Architecture
 from harness.spaces.rotated import RotatedLinear
-from harness.training.recipe import RECIPES, Recipe
+from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.torch_network import build
-from tests.factories import make_data
+from tests.factories import make_data, make_result
 
 
 def trained(
     architecture: Architecture,
     recipe: Recipe = RECIPES["small"].recipe,
     spec: Dataset = DATASETS["mnist"],
-    **facts: Any,
+    record: Record | None = None,
 ) -> TrainedNetwork:
     """Return a network with random tensors, statistics included, so that a missing op changes the outputs."""
     with torch.random.fork_rng(devices=[]):
@@ -48,7 +49,9 @@ def trained(
         if isinstance(module, RotatedLinear):
             nn.init.normal_(module.weight, generator=generator)
     about = {"hash": architecture.hash, "recipe": "small", "seed_index": "0"}
-    return TrainedNetwork(architecture, network.eval(), about, replace(make_data(), dataset=spec), recipe, **facts)
+    seed = NetworkSeed(NetworkArgument(architecture), NamedRecipe("small", recipe), spec.name, 0, record)
+    match = "not on record" if record is None else "identical"
+    return TrainedNetwork(seed, network.eval(), about, replace(make_data(), dataset=spec), make_result(), match)
 
 
 def write(network: TrainedNetwork, folder: Path) -> Path:
@@ -57,7 +60,7 @@ def write(network: TrainedNetwork, folder: Path) -> Path:
     images = network.images
     copies = images.train_images, images.train_labels
     with patch("harness.exports.pytorch_folder.read_test_set", lambda *_, **__: copies):
-        files = pytorch_files(network, folder)
+        files = FORMAT.files(network, folder)
     for path, content in files.contents.items():
         path.write_bytes(content)
     return folder

@@ -20,14 +20,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS, Dataset
-from harness.exports.c_library import Library, c_comment, c_name, c_text, check_folder, files_of
+from harness.exports.c_library import Library, c_comment, c_name, c_text, files_of
 from harness.exports.compiled import compile_runner, run_logits, write_files
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import integer_plan
 from harness.spaces.network import MNIST, Architecture, Task, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space_errors import NoIntegerFormError
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales, maps_of
 from harness.training.torch_network import Images, build, normalised
 from tests.conftest import REPOSITORY
@@ -362,7 +362,7 @@ def test_non_finite_weights_are_refused():
         integer_network(network, plan, images.mean, images.deviation, torch.ones(len(plan.maps), dtype=torch.float64))
 
 
-def test_names_and_texts_are_valid_in_c(tmp_path: Path):
+def test_names_and_texts_are_valid_in_c():
     assert (c_name("posed-1462"), c_name("7é")) == ("posed_1462", "net_7_")
     # Headers with these names would be included instead of system headers.
     assert [c_name(name) for name in ("time", "String", "stdint", "fts", "examples")] == [
@@ -370,10 +370,6 @@ def test_names_and_texts_are_valid_in_c(tmp_path: Path):
     ]  # fmt: skip
     assert c_comment("a\r\n*/\x1b[2Jb") == "a??* /?[2Jb"
     assert c_text('a"b\\?é') == '"a\\"b\\\\\\?\\303\\251"'
-    check_folder(tmp_path / "new")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="not an empty folder"):
-        check_folder(tmp_path)
 
 
 @pytest.mark.parametrize("optimise", Optimisation)

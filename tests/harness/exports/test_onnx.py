@@ -34,8 +34,7 @@ from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, match
-from harness.exports.onnx import integers_to_onnx, onnx_files, to_onnx
-from harness.exports.pixels import RawInputNetwork
+from harness.exports.onnx import FORMAT, integers_to_onnx, to_onnx
 from harness.spaces.network import MNIST, Architecture, Task, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.ops import UserModule
@@ -43,6 +42,7 @@ from harness.system import errors
 from harness.system.errors import DataError
 from harness.system.files import Workspace
 from harness.training.integer import StepNumbers, integer_logits, integers_of
+from harness.training.pixels import RawInputNetwork
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
@@ -180,7 +180,7 @@ def test_memory_error_is_not_reported_as_fault_of_user_module(monkeypatch: pytes
 
     monkeypatch.setattr("harness.exports.onnx.to_onnx", raise_memory_error)
     with pytest.raises(MemoryError):
-        onnx_files(network, Path("net.onnx"))
+        FORMAT.files(network, Path("net.onnx"))
 
 
 RECORDS = REPOSITORY / "records"

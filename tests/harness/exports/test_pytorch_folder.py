@@ -29,7 +29,8 @@ from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import kept_indices, read_all, read_recorded
-from harness.exports.trained_network import TrainedNetwork
+from harness.interface.lookup import NetworkArgument
+from harness.interface.weights import NetworkSeed, TrainedNetwork
 from harness.pytorch.translate import translate
 from harness.spaces import rotated
 from harness.spaces.catalog import SPACES, space
@@ -37,7 +38,7 @@ from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import draw_uniform
 from harness.system.files import Workspace
-from harness.training.recipe import RECIPES, Recipe, epoch_steps
+from harness.training.recipe import RECIPES, NamedRecipe, Recipe, epoch_steps
 from harness.training.torch_network import augment
 from tests.conftest import REPOSITORY
 from tests.factories import NETWORK, idx, make_data, make_record
@@ -217,7 +218,7 @@ def test_code_is_formatted_and_training_has_at_most_150_lines(tmp_path: Path):
     recipes = {name: entry.recipe for name, entry in RECIPES.items() if entry.recipe.precision != "int8"}
     for name, recipe in recipes.items():
         record = make_record([60, 61], PLAIN, recipe=recipe)
-        write(trained(parse_network(PLAIN), recipe, record=record, recorded_run=record.seeds[0]), tmp_path / name)
+        write(trained(parse_network(PLAIN), recipe, record=record), tmp_path / name)
     write(trained(parse_network(PLAIN), VARIED), tmp_path / "varied")
     for number, text in enumerate((*FORMS, f"conv5x5(1024, poses=8, pad=0, stride=2, bias) {SHARED}")):
         write(trained(parse_network(text)), tmp_path / f"form{number}")
@@ -253,7 +254,7 @@ def test_help_of_program_describes_each_option(
 
 def test_docstring_states_costs_and_recorded_accuracy(tmp_path: Path):
     record = make_record([60, 64], PLAIN)
-    network = trained(parse_network(PLAIN), record=record, recorded_run=record.seeds[0])
+    network = trained(parse_network(PLAIN), record=record)
     with program(write(network, tmp_path / "net"), "model") as model:
         text = model.Net.__doc__
 
@@ -284,8 +285,8 @@ def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: py
     labels[:7] = (labels[:7] + 1) % 10
     record = make_record([7], PLAIN)
     sha256 = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    network = replace(network, images=replace(network.images, test_sha256=sha256))
-    folder = write(replace(network, record=record, recorded_run=record.seeds[0]), tmp_path / "net")
+    images = replace(network.images, test_sha256=sha256)
+    folder = write(replace(trained(parse_network(PLAIN), record=record), images=images), tmp_path / "net")
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     (raw / "t10k-images-idx3-ubyte").write_bytes(idx(pixels))
@@ -528,7 +529,10 @@ def test_float_records_have_logits_of_load_and_recorded_errors(
         model = network_of(weights, spec.task)
         images = replace(make_data(), dataset=spec)
         seed_run = record.seed(index)
-        network = TrainedNetwork(record.architecture, model, weights.about, images, record.recipe, record, seed_run)
+        assert seed_run is not None
+        recipe = NamedRecipe(record.recipe_name, record.recipe)
+        seed = NetworkSeed(NetworkArgument(record.architecture), recipe, spec.name, index, record)
+        network = TrainedNetwork(seed, model, weights.about, images, seed_run, "identical")
         folder = write(network, tmp_path / f"{record.hash}-{record.recipe_hash}")
         net = net_of(folder)
         original = harness.load(record, index)
@@ -538,5 +542,4 @@ def test_float_records_have_logits_of_load_and_recorded_errors(
             with torch.inference_mode():
                 assert torch.equal(net(evaluate.normalise(pixels[:500])), original.logits(pixels[:500])), record.hash
             if record.dataset == "mnist" and record.recipe.precision == "fp32" and record.macs < 800_000:
-                assert seed_run is not None
                 assert evaluate.report(net, pixels, labels) == seed_run.test_errors

@@ -21,7 +21,6 @@ from harness.interface.lookup import (
     NetworkArgument,
     network_argument,
     only_row,
-    read_network,
     read_studies,
     recipe_of,
 )
@@ -66,7 +65,7 @@ def test_leaderboard_of_auto_is_leaderboard_of_mnist(home: Workspace):
 def test_row_name_selects_network(home: Workspace, name: str):
     record.write(home.records, make_record([60] * 5, str(NETWORK), name=name))
 
-    assert read_network(name, home, MNIST).architecture == NETWORK
+    assert network_argument(name, home, MNIST).architecture == NETWORK
 
 
 def test_shared_name_selects_best_ranked_network(home: Workspace, capsys: pytest.CaptureFixture[str]):
@@ -77,7 +76,7 @@ def test_shared_name_selects_best_ranked_network(home: Workspace, capsys: pytest
         record.write(home.records, make_record(errors, str(network)))
     refresh(home)
 
-    assert read_network(name, home, MNIST).architecture == networks[1]
+    assert network_argument(name, home, MNIST).architecture == networks[1]
     assert networks[0].hash[:6] in capsys.readouterr().err
 
 
@@ -115,7 +114,7 @@ def test_network_is_read_from_stdin_file_preset_or_text(
     monkeypatch.setattr(sys, "stdin", io.StringIO("gap |\n linear(10)\n"))
     (home.root / "net.txt").write_text("gap linear(10)", encoding="utf-8-sig")
 
-    result = read_network(argument, home, MNIST)
+    result = network_argument(argument, home, MNIST)
 
     assert (result.architecture.hash, result.name, result.rows) == (parse_network(text).hash, name, ())
 
@@ -128,7 +127,7 @@ def test_leakyrelu_without_slope_prints_note_and_bom_is_ignored(
 ):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"\ufeffconv3x3(4) {text}\n gap linear(10)"))
 
-    read_network("-", home, MNIST)
+    network_argument("-", home, MNIST)
 
     assert capsys.readouterr().err.count("PyTorch") == notes
 
@@ -138,7 +137,7 @@ def test_unreadable_file_is_usage_error(argument: str, home: Workspace):
     (home.root / "bytes.txt").write_bytes(b"\xff\xfe")
 
     with pytest.raises(UsageError):
-        read_network(argument, home, MNIST)
+        network_argument(argument, home, MNIST)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_unknown_word_gets_hint(word: str, hint: str, home: Workspace):
     (home.root / "net.txt").touch()
 
     with pytest.raises(NotationError) as caught:
-        read_network(word, home, MNIST)
+        network_argument(word, home, MNIST)
     assert hint in (caught.value.hint or "")
 
 
@@ -156,21 +155,21 @@ def test_python_file_without_name_lists_public_definitions(workspace: Path):
     (workspace / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
 
     with pytest.raises(NotationError) as caught:
-        read_network("net.py", Workspace(workspace), MNIST)
+        network_argument("net.py", Workspace(workspace), MNIST)
     assert re.findall(r"net\.py:(\w+)", caught.value.hint or "") == ["Net", "small"]
 
 
 @pytest.mark.parametrize("argument", ["nb.ipynb:Net", "my folder/nb.ipynb:Net"])
 def test_notebook_is_refused_with_conversion_command(argument: str, workspace: Path):
     with pytest.raises(UsageError) as caught:
-        read_network(argument, Workspace(workspace), MNIST)
+        network_argument(argument, Workspace(workspace), MNIST)
     assert "jupyter nbconvert --to script" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])
 def test_short_or_unknown_hash_and_unknown_name_are_content_errors(text: str, home: Workspace):
     with pytest.raises(ContentError):
-        read_network(text, home, MNIST)
+        network_argument(text, home, MNIST)
 
 
 # Sources of known networks ------------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ def test_short_or_unknown_hash_and_unknown_name_are_content_errors(text: str, ho
 def test_hash_is_looked_up_in_records(digits: int, home: Workspace):
     record.write(home.records, make_record([55], name="mine"))
 
-    argument = read_network(NETWORK.hash[:digits], home, MNIST)
+    argument = network_argument(NETWORK.hash[:digits], home, MNIST)
 
     assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
@@ -192,9 +191,9 @@ def test_network_is_selected_by_generated_name(home: Workspace):
     name = network_name(evidence.architecture, evidence.parameters)
 
     for argument in (name, f"{name}-{evidence.hash[:4]}"):
-        assert read_network(argument, home, MNIST).architecture.hash == evidence.hash
+        assert network_argument(argument, home, MNIST).architecture.hash == evidence.hash
     with pytest.raises(ContentError) as caught:
-        read_network(f"{name}9", home, MNIST)
+        network_argument(f"{name}9", home, MNIST)
     assert caught.value.hint == f"did you mean {name!r}?"
 
 
@@ -204,7 +203,7 @@ def test_hash_without_record_is_looked_up_in_studies(ranked: bool, home: Workspa
     if ranked:
         assert NETWORK.hash in {row.hash for row in refresh(home)}
 
-    argument = read_network(NETWORK.hash, home, MNIST)
+    argument = network_argument(NETWORK.hash, home, MNIST)
 
     assert (argument.architecture, argument.rows) == (
         NETWORK,
@@ -220,7 +219,7 @@ def test_hash_of_claim_selects_network_without_recipe(measured: dict[str, Any] |
     (home.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     refresh(home)
 
-    argument = read_network(parse_network(OTHER).hash, home, MNIST)
+    argument = network_argument(parse_network(OTHER).hash, home, MNIST)
 
     assert (argument.architecture, argument.rows) == (parse_network(OTHER), (EMPTY_ROW,))
 
@@ -250,7 +249,7 @@ def test_row_of_missing_study_has_recipe_of_recorded_name(
     refresh(home)
     (home.runs / "a-study" / "config.json").unlink()
 
-    rows = read_network(NETWORK.hash, home, MNIST).rows
+    rows = network_argument(NETWORK.hash, home, MNIST).rows
 
     assert rows == (KnownRow(recipe if is_known else None, name, "mnist", None),)
 
@@ -261,7 +260,7 @@ def test_shared_name_of_unranked_networks_lists_hashes(home: Workspace):
         record.write(home.records, make_record([55], text))
 
     with pytest.raises(ContentError) as caught:
-        read_network("plain-178", home, MNIST)
+        network_argument("plain-178", home, MNIST)
     assert all(parse_network(text).hash in caught.value.message for text in texts)
 
 
@@ -347,7 +346,7 @@ def test_damaged_study_is_skipped(home: Workspace, capsys: pytest.CaptureFixture
     log = home.study("damaged") / "log.jsonl"
     log.write_text("{}\n" + log.read_text())
 
-    assert read_network(NETWORK.hash, home, MNIST).architecture == NETWORK
+    assert network_argument(NETWORK.hash, home, MNIST).architecture == NETWORK
     assert [study_.folder.name for study_ in read_studies(home)] == ["a-study"]
     assert {row.study for row in refresh(home) if row.study} == {"a-study"}
     assert capsys.readouterr().err.count("left out: line 1 of") == 1

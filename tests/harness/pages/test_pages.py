@@ -17,7 +17,7 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
-from harness.interface.lookup import only_row, read_network
+from harness.interface.lookup import network_argument, only_row
 from harness.pages.board import _groups, write_leaderboard
 from harness.pages.charts import svg
 from harness.pages.study_charts import charts_of, networks_rows
@@ -213,7 +213,7 @@ def test_commands_of_row_select_that_row(home: Workspace):
             words = shlex.split(next(command for command, _ in entry.commands if " verify " in command))
             options = dict(zip(words[3::2], words[4::2], strict=True))
             row = only_row(
-                read_network(words[2], home, MNIST),
+                network_argument(words[2], home, MNIST),
                 dataset=options.get("--dataset"),
                 target_pct=float(options["--target"]),
                 recipe=options["--recipe"],

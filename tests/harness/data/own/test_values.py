@@ -16,9 +16,9 @@ from PIL import Image
 from harness.data import own
 from harness.data.other_images import labelled_images
 from harness.data.own import values
-from harness.exports.pixels import RawInputNetwork
 from harness.spaces.notation import parse_network
 from harness.system.errors import DataError
+from harness.training.pixels import RawInputNetwork
 from harness.training.torch_network import build
 from tests.harness.data.own.pictures import all_images, as_folder, as_npz, pictures
 

@@ -1,0 +1,120 @@
+"""The interface of an export format, and the installed formats.
+
+A package adds a format as an entry point of the group ``harness.formats`` that names an object of a subclass of
+``Format``. The name of the entry point is the name of the option that takes the path: ``--c FOLDER``, ``--onnx FILE``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from harness.system import doors
+from harness.system.doors import Door
+from harness.system.errors import ContentError
+
+if TYPE_CHECKING:
+    from harness.data.training_images import ImageData
+    from harness.evidence.record import Record
+    from harness.interface.weights import TrainedNetwork
+    from harness.spaces.network import Architecture, Task
+    from harness.system.files import Workspace
+    from harness.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files of an export format, not written yet.
+
+    Attributes:
+        contents: Contents of the files, by path.
+        facts: Sizes and results of the check of the files, for ``--json``.
+        text: The same for people.
+    """
+
+    contents: Mapping[Path, bytes]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogitComparison:
+    """Comparison of exported code and reference for a recorded seed, on the test images.
+
+    Attributes:
+        index: Index of the seed.
+        images: Number of test images.
+        logits: Number of compared logits.
+        differing: Number of logits that differ.
+        errors: Number of images that the reference classifies wrongly.
+        recorded_errors: The same number in the record; None if the seed is not in the record.
+        compiler: Command of the compiler.
+    """
+
+    index: int
+    images: int
+    logits: int
+    differing: int
+    errors: int
+    recorded_errors: int | None
+    compiler: str
+
+
+class Format:
+    """An export format.
+
+    Attributes:
+        libraries: Optional libraries that the format needs.
+        is_folder: Whether the format writes a new folder, not a file.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    is_folder: ClassVar[bool] = False
+
+    def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
+        """Raise ContentError or SearchSpaceError, before any training, if the format cannot hold the network."""
+
+    def tensor_names(self, network: TrainedNetwork) -> Mapping[str, str]:
+        """Return the names of the tensors in the files, by names in the state of the network; empty for equal names.
+
+        A safetensors file of the same export has these names too.
+        """
+        return {}
+
+    def files(self, network: TrainedNetwork, path: Path) -> Files:
+        """Return the files for a path, which is a file or a folder."""
+        raise NotImplementedError
+
+    def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
+        """Compare the code of a recorded seed with the reference; ``folder`` has the images, None for the default."""
+        raise ContentError("this format has no code to compare")
+
+    def tryout_page(self, record: Record, index: int, workspace: Workspace, images: ImageData) -> str:
+        """Return the HTML page that runs the network of a recorded seed; empty if the format has no such page."""
+        return ""
+
+
+class _Safetensors(Format):
+    def files(self, network: TrainedNetwork, path: Path) -> Files:
+        from harness.training.run import to_safetensors
+
+        return Files({path: to_safetensors(network.model, network.about, network.names)})
+
+
+_CORE_FORMATS = {"safetensors": _Safetensors()}
+
+
+def format_names() -> list[str]:
+    """Return the names of the installed formats."""
+    return [*_CORE_FORMATS, *doors.names(Door.FORMATS)]
+
+
+def format_of(name: str) -> Format:
+    """Return an installed format.
+
+    Raises:
+        UsageError: No installed package has a format of this name.
+    """
+    return _CORE_FORMATS.get(name) or cast(Format, doors.load(Door.FORMATS, name, f"--{name}"))
