@@ -18,8 +18,7 @@ from harness.bench.comparison import Comparison, Judged, Trace, findings  # noqa
 from harness.data.training_images import load  # noqa: E402
 from harness.evidence.leaderboard_table import PROVEN, survey  # noqa: E402
 from harness.evidence.record import kept_indices, read  # noqa: E402
-from harness.exports import tryout_page  # noqa: E402
-from harness.exports.c_folder import recorded_page  # noqa: E402
+from harness.interface.formats import format_of  # noqa: E402
 from harness.pages import study_page  # noqa: E402
 from harness.pages.board import write_leaderboard  # noqa: E402
 from harness.pages.study_facts import read_study  # noqa: E402
@@ -70,7 +69,8 @@ def _bench(folder: Path) -> str:
 def _tryout(workspace: Workspace) -> str:
     record = read(_INTEGER_RECORD)
     index = kept_indices(workspace.records, record)[0]
-    return tryout_page.render(recorded_page(record, index, workspace, load("mnist", Path(os.environ["HARNESS_DATA"]))))
+    images = load("mnist", Path(os.environ["HARNESS_DATA"]))
+    return format_of("c").tryout_page(record, index, workspace, images)
 
 
 if __name__ == "__main__":
