@@ -24,7 +24,7 @@ docs: install ## build the documentation into site/
 	.venv/bin/pip install --quiet 'mkdocs>=1.6,<2'
 	.venv/bin/mkdocs build --strict
 
-commands: install ## regenerate docs/commands.md from the help texts
+commands: install ## regenerate docs/use/commands.md from the help texts
 	.venv/bin/python scripts/write_commands.py
 
 examples: install ## regenerate the example pages in reports/

@@ -1,7 +1,7 @@
 """Find the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
 
-A function with the name of a command does the main task of this command; docs/api.md has examples. ``load`` returns a
-recorded network, and ``study`` the results of a search. ``bench.problem`` returns a table of recorded trainings as an
+A function with the name of a command does the main task of this command; docs/use/api.md has examples. ``load`` returns
+a recorded network, and ``study`` the results of a search. ``bench.problem`` returns a table of recorded trainings as an
 optimisation problem. ``Data`` creates data sets from arrays, and ``SmallestClassifier`` is an estimator with
 scikit-learn's interface.
 """

@@ -168,7 +168,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _as_harness_error(error: BaseException) -> HarnessError | None:
-    """Return an error as the HarnessError that is reported in one line; None for an internal error."""
     match error:
         case HarnessError():
             return error
@@ -194,7 +193,6 @@ def _as_harness_error(error: BaseException) -> HarnessError | None:
 
 
 def _report(error: HarnessError, *, as_json: bool) -> int:
-    """Print an error, as text on stderr or as JSON on stdout, and return the exit code."""
     if as_json:
         document = {"code": error.exit_code, "kind": error.kind, "message": error.message}
         click.echo(json.dumps({"error": document | {"position": error.position, "hint": error.hint}}))

@@ -4,8 +4,9 @@
     python -m measurements.chaos --table
 
 Each search gets several faults, runs to its end and is compared with an undisturbed search. The results of a kind of
-fault replace the earlier results of this kind in measurements/results/chaos.json. The table for docs/measurements.md is
-printed. Kinds that are not possible on this machine are reported and skipped. Requires Linux.
+fault replace the earlier results of this kind in measurements/results/chaos.json. The table for
+docs/evidence/measurements.md is printed. Kinds that are not possible on this machine are reported and skipped.
+Requires Linux.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write docs/claims.md and the chart of this page, and the rows of the public networks on the leaderboard.
+"""Write docs/evidence/claims.md and the chart of this page, and the rows of the public networks on the leaderboard.
 
     python -m measurements.claims_page
 
@@ -217,7 +217,7 @@ def _excess_text(excess: Sequence[float]) -> str:
 
 
 def page(claims: Sequence[Claim]) -> str:
-    """Return the text of docs/claims.md."""
+    """Return the text of docs/evidence/claims.md."""
     figures = summary(claims)
     mean, low, high = figures["optimism"]
     share_low, share_high = figures["reaching_interval_pct"]
@@ -245,7 +245,7 @@ network 3 as `claim3`. `python -m measurements.claims_page` writes this page and
 Seeds per network: {seeds}. The accuracy of a single seed varies by about 0.05 points, so the figures of single networks
 are rough; the intervals of the means over networks include this variation.
 
-![Claimed against measured accuracy]({_CHART})
+![Claimed against measured accuracy](../images/{_CHART})
 
 The dashed line marks equal accuracies. A vertical line joins the seeds of a network.
 
@@ -254,7 +254,7 @@ The dashed line marks equal accuracies. A vertical line joins the seeds of a net
 - **Choice of networks**: public repositories with a PyTorch network below 20,000 parameters for MNIST, found by a
   search for code before any network was trained. Only facts are stored: repository, commit, layers, recipe and claim.
 - **Network**: the class of the repository, executed and translated by
-  [`harness explain FILE.py:NAME`](grammar.md#networks-in-pytorch), with the initial weights that the class draws.
+  [`harness explain FILE.py:NAME`](../use/grammar.md#networks-in-pytorch), with initial weights drawn by the class.
 - **Modules**: three networks with a stated accuracy (16, 20 and 28) cannot be translated, remain PyTorch modules and
   were not trained. For 16 and 28 the hash of the code is the hash of the cells of the notebook that define the network,
   because notebooks are not loaded.
@@ -314,8 +314,8 @@ def main() -> None:
     files.write_text(ROWS, leaderboard_claims(claims))
     rows = leaderboard_table.collect(files.Workspace(files.SHIPPED))
     files.write_text(leaderboard_table.shipped_table(), leaderboard_table.to_csv(rows))
-    files.write_text(ROOT / "docs" / _PAGE, page(claims))
-    files.write_text(ROOT / "docs" / _CHART, charts.svg(chart(claims), 480) + "\n")
+    files.write_text(ROOT / "docs" / "evidence" / _PAGE, page(claims))
+    files.write_text(ROOT / "docs" / "images" / _CHART, charts.svg(chart(claims), 480) + "\n")
     print(json.dumps(summary(claims), indent=1))
 
 

@@ -7,7 +7,7 @@ Its workers are simulated: a training takes about a minute of a simulated clock,
 parameters and epochs. To save time, the first ``--drawn`` networks are drawn at random, without the surrogate model.
 Then the networks are measured that all workers train in ``--rounds`` rounds. Results go to
 measurements/results/coordinator.json and replace earlier results of the same numbers. The table for
-docs/measurements.md is printed.
+docs/evidence/measurements.md is printed.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from harness.exports.emulated import Emulation, Family, emulate
 from harness.exports.onnx import integers_to_onnx, to_onnx
 from harness.spaces.integer_plan import WIDE_BITS, integer_plan
 from harness.spaces.network import Architecture
-from harness.spaces.rotated import RotatedBatchNorm, RotatedConv2d, SharedBatchNorm, rotated
+from harness.spaces.posed import PosedBatchNorm, PosedConv2d, SharedBatchNorm, posed_filters
 from harness.system.errors import HarnessError
 from harness.training.integer import MAP_SCALES, WEIGHT_BITS, integer_logits, integers_of, map_scales
 from harness.training.torch_network import Images, TorchNetwork, build
@@ -121,11 +121,11 @@ def _plain(network: Any) -> nn.Module:
     """Return a copy of the layers in which kernels and scales of all poses are written out."""
     plain: nn.Module = deepcopy(network.ops)  # without the view at the end, which bakenn refuses
     for module in plain.modules():
-        if isinstance(module, RotatedConv2d):
-            module.weight = nn.Parameter(rotated(module.weight, module.poses))
+        if isinstance(module, PosedConv2d):
+            module.weight = nn.Parameter(posed_filters(module.weight, module.poses))
             module.groups = module.in_channels // module.weight.shape[1]
             module.__class__ = nn.Conv2d  # type: ignore[assignment]  # the kernel is an ordinary kernel now
-        elif isinstance(module, RotatedBatchNorm | SharedBatchNorm):
+        elif isinstance(module, PosedBatchNorm | SharedBatchNorm):
             statistics = ("running_mean", "running_var") if isinstance(module, SharedBatchNorm) else ()
             for name in ("weight", "bias", *statistics):
                 repeated = getattr(module, name).repeat_interleave(module.poses)

@@ -9,7 +9,7 @@ not drawn: they cannot verify a network, because the bound of the seeds declared
 Further studies read the same test set and share the error budget of the ledger. A certification has twenty seeds. For
 grouped data the groups are drawn as well, and the true mean is that of all groups; copies of a picture are a group that
 is right or wrong as a whole. Writes ``measurements/results/false-answers.json`` and the figures
-``docs/false-answers-light.svg`` and ``docs/false-answers-dark.svg``; ``--figure`` writes the figures only.
+``false-answers-light.svg`` and ``false-answers-dark.svg`` in docs/images/; ``--figure`` writes the figures only.
 """
 
 from __future__ import annotations
@@ -430,7 +430,7 @@ def main() -> None:
         }
         RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for name, content in themes("false-answers", charts.svg(figure(), 720)).items():
-        files.write_text(ROOT / "docs" / name, content + "\n")
+        files.write_text(ROOT / "docs" / "images" / name, content + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m measurements.frontier
 
-writes docs/frontier-light.svg and docs/frontier-dark.svg.
+writes docs/images/frontier-light.svg and docs/images/frontier-dark.svg.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def pictures() -> dict[str, str]:
-    """Return the SVG texts by file name in docs/."""
+    """Return the SVG texts by file name in docs/images/."""
     return themes("frontier", charts.svg(frontier(rows(), 99.4, height=420), 820))
 
 
@@ -95,4 +95,4 @@ def themes(name: str, light: str) -> dict[str, str]:
 
 if __name__ == "__main__":
     for name, content in pictures().items():
-        files.write_text(ROOT / "docs" / name, content + "\n")
+        files.write_text(ROOT / "docs" / "images" / name, content + "\n")

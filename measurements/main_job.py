@@ -5,8 +5,8 @@
 
 Each search is ``harness search`` with the default options in a new workspace. The result is written immediately to
 measurements/results/main-job.json, replacing an earlier search of the same case and seed; the reads of the test set go
-to main-job-reads.jsonl. The table for docs/measurements.md is printed. Searches that miss a requirement stay in the
-file. All searches of the file have the same configuration: after a change of the defaults, the first new search
+to main-job-reads.jsonl. The table for docs/evidence/measurements.md is printed. Searches that miss a requirement stay
+in the file. All searches of the file have the same configuration: after a change of the defaults, the first new search
 replaces all.
 
 No other program should run at the same time: a search with less than 90 % of the cores does not count and ends the

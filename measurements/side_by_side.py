@@ -1,6 +1,6 @@
 """Compare the exported C with other tools for the same trained networks, compilers and emulated chips.
 
-The measured rows of the table in docs/deployment.md are printed as Markdown. Requires MNIST, the development
+The measured rows of the table in docs/use/deployment.md are printed as Markdown. Requires MNIST, the development
 environment (onnx), and the cross compilers and emulators that CONTRIBUTING lists. The other tools are optional; a
 missing tool, or a tool that refuses a network, gets a row with the reason. onnx2c is built from commit ea045cc1 of
 github.com/kraiskil/onnx2c; the remaining tools are packages:

@@ -15,7 +15,7 @@ measures how close a training step comes to the limits of a core: peak multiply-
 (measurements/peak.cpp), and the engine's images per second. A step counts three times the multiply-adds of the forward
 pass, minus the unused input gradient of the first layer. BN, ReLU, pooling, augmentation and the update count as
 overhead. Results go to measurements/results/roofline.json, a line per kind of machine. The table for
-docs/measurements.md is printed.
+docs/evidence/measurements.md is printed.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
 from harness.training.native.engine import choose_engine
-from harness.training.recipe import Recipe, StepSettings, epoch_steps, named_recipe, recipe_document, recipe_from
+from harness.training.recipe import Recipe, StepSettings, named_recipe, recipe_from
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import TrainingData
 from harness.training.torch_network import Images, epoch_maps
@@ -158,14 +158,14 @@ def constant_runs(
     """Train once at a constant rate, with a branch per length; yield variant, length and validation errors."""
     longest = lengths[-1]
     constant = {"learning_rate": rate, "schedule": "constant", "warmup": _WARMUP_EPOCHS / longest}
-    recipe = recipe_from(recipe_document(named_recipe("small", epochs=longest).recipe) | constant)
+    recipe = recipe_from(named_recipe("small", epochs=longest).recipe.document | constant)
     run = new_run(architecture, recipe, seed, images)
     count = len(images) // recipe.batch_size
     # Equal weights for the steps of an epoch; averages over several epochs are means of these averages.
     shares = [1 / step for step in range(1, count + 1)]
     epoch_means: list[list[Tensor]] = []
     while len(run.history) < longest:
-        _train_epoch(run, images, StepSettings(epoch_steps(recipe, run.step, count).rates, shares, 1), None)
+        _train_epoch(run, images, StepSettings(recipe.epoch_steps(run.step, count).rates, shares, 1), None)
         assert run.average is not None
         epoch_means.append(run.average)
         done = len(run.history)

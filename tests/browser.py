@@ -58,7 +58,6 @@ class Page:
         self.complaints: list[str] = []
 
     def open(self, path: Path, *, dark: bool = False) -> None:
-        """Load a file in a new tab, close the previous tab, and wait for the load event."""
         self._session, previous = None, self._target
         self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
         if previous is not None:
@@ -72,21 +71,18 @@ class Page:
         self.go(path.resolve().as_uri())
 
     def go(self, address: str) -> None:
-        """Load an address in the open tab and wait for the load event."""
         # Late events of previous pages have different loader ids.
         loader = self.send("Page.navigate", url=address)["loaderId"]
         while loader not in self._loaded:
             self._read()
 
     def reload(self) -> None:
-        """Reload the page and wait for the load event."""
         loads = len(self._loaded)
         self.send("Page.reload")
         while len(self._loaded) == loads:
             self._read()
 
     def evaluate(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression; a promise is awaited."""
         parameters = {"expression": expression, "returnByValue": True, "awaitPromise": True}
         # The page of a running search reloads by script; a reload interrupts the evaluation, which is then repeated.
         while (answer := self._answer("Runtime.evaluate", parameters)).get("error", {}).get("message") == _RELOADED:
@@ -96,7 +92,6 @@ class Page:
         return answer["result"].get("value")
 
     def press(self, key: str, text: str = "") -> None:
-        """Send the events of a key that is pressed and released."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36}
         codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         common = {"key": key, "code": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
@@ -104,7 +99,6 @@ class Page:
         self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result."""
         return self._result(method, self._answer(method, parameters))
 
     def _result(self, method: str, answer: dict[str, Any]) -> dict[str, Any]:

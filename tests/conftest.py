@@ -72,7 +72,6 @@ LONGEST_FILES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the longest files to the front."""
     position = {REPOSITORY / "tests" / name: number for number, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: position.get(item.path, len(position)))
 
@@ -86,7 +85,6 @@ def pytest_runtest_setup() -> None:
 
 
 def example(name: str) -> ModuleType:
-    """Return a program in ``examples`` as a module."""
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / "examples" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -156,7 +154,6 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty workspace, which is also the current folder."""
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -164,7 +161,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def home(workspace: Path) -> Workspace:
-    """The empty workspace as a ``Workspace`` object."""
     return Workspace(workspace)
 
 

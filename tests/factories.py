@@ -46,13 +46,11 @@ CONFIG = StudyConfig(
 
 
 def network_of_width(width: int) -> str:
-    """Return the text of a network whose first convolution has this width."""
     return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
 
 
 @cache
 def analysed(network: str) -> tuple[Architecture, Analysis]:
-    """Return the network of a text, with the analysis of the network."""
     architecture = parse_network(network)
     return architecture, analyse(architecture, MNIST)
 
@@ -111,7 +109,6 @@ def make_job_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: 
 
 
 def make_proposal(trial: int = 0, network: str = NETWORK, **fields: Any) -> Proposal:
-    """Return a network that has been proposed."""
     architecture, analysis = analysed(network)
     proposal = Proposal(
         trial=trial,
@@ -133,7 +130,6 @@ def make_candidate(*fresh: int | None, first: int | None = 100, trial: int = 0, 
 
 
 def make_seed_run(network_hash: str, index: int, errors: int, recipe: Recipe, beacon: str = "") -> SeedRun:
-    """Return a seed of a verification with this number of test errors of 10,000."""
     return SeedRun(
         index=index,
         seed=derive_seed(network_hash, recipe.hash, Purpose.VERIFY, index, beacon=beacon),
@@ -175,7 +171,6 @@ def make_record(errors: list[int], network: str = NETWORK, first: int = 0, beaco
 
 
 def make_summary(study: str = "elsewhere") -> SearchSummary:
-    """Return the summary of a search that found a network."""
     return SearchSummary(
         study=study,
         study_seed=0,

@@ -36,7 +36,6 @@ PATIENCE = 600.0  # seconds; a test of seconds may take minutes on cores shared 
 
 
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; fail if the process ends before."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -110,7 +109,6 @@ class InstantExecutor(Executor):
 
 
 def replace_processes(executor: InstantExecutor, monkeypatch: pytest.MonkeyPatch) -> InstantExecutor:
-    """Let all new ``Processes`` use this executor."""
     for name in ("start", "slots", "submit", "wait", "stop"):
         replacement = getattr(executor, name)
         monkeypatch.setattr(Processes, name, lambda self, *arguments, replacement=replacement: replacement(*arguments))
@@ -180,13 +178,11 @@ class Trainer:
     tears: bool = True
 
     def point(self) -> None:
-        """Raise ``Killed`` at the fault point ``kill_at``."""
         self.points += 1
         if self.points == self.kill_at:
             raise Killed
 
     def answer(self, job: Job) -> WorkerEvent:
-        """Return the report of a worker, at once."""
         self.jobs.append(job)
         if (event := self.special(job)) is not None:
             return event
@@ -214,7 +210,6 @@ def by_size(parameters: int, seed: int, *, reached_at: int = 3_000, noise: float
 
 
 def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """Replace worker processes by a simulated trainer."""
     trainer = Trainer(by_size)
     replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
     monkeypatch.setattr("harness.storage.mirror.Mirror.write_file", lambda state, path: None)
@@ -293,11 +288,9 @@ class Seeds:
 
     @property
     def indices(self) -> list[int]:
-        """Seed indices of the jobs, in order."""
         return [job.seed_index for job in self.jobs]
 
     def answer(self, job: Job, dataset_name: str) -> Result:
-        """Return the result of a job."""
         self.jobs.append(job)
         self.watch(job)
         count, number = self.errors(job.seed_index), len(self.jobs)
@@ -315,7 +308,6 @@ class Seeds:
         )
 
     def run_all(self, waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[JobEnded]:
-        """Stand in for ``run_all``."""
         launched: list[Job] = []
         while waiting or launched:
             while waiting and len(launched) < self.in_flight:
@@ -324,7 +316,6 @@ class Seeds:
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    """Replace trainings by simulated seeds."""
     seeds = Seeds()
     monkeypatch.setattr(verification_runs, "run_all", seeds.run_all)
     # The kernel's cache is enough for a test, and many times as fast.

@@ -39,13 +39,11 @@ class Outline(HTMLParser):
             self.texts.append((self.open[-1], data.replace("\N{NO-BREAK SPACE}", " ")))
 
     def text(self, tag: str | None = None) -> str:
-        """Return the text of all elements with a tag; by default the whole visible text."""
         return "".join(
             text for parent, text in self.texts if parent == tag or (tag is None and parent not in ("style", "script"))
         )
 
     def all(self, tag: str) -> list[dict[str, str]]:
-        """Return the attributes of all elements with a tag."""
         return [attributes for name, attributes in self.elements if name == tag]
 
 

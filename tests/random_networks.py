@@ -75,7 +75,6 @@ def norms(draw: st.DrawFn, channels: int) -> Op:
 
 @st.composite
 def residuals(draw: st.DrawFn, channels: int) -> Op:
-    """Return a residual sum, which keeps the shape."""
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (1, 3)]))
     tie = draw(st.sampled_from([None, f"k{rows}_{columns}_{channels}_{channels}"]))
     inner: list[Op] = [Conv(rows, channels, tie=tie, kernel_width=columns)]
@@ -87,7 +86,6 @@ def residuals(draw: st.DrawFn, channels: int) -> Op:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Architecture:
-    """Return a network with matching shapes and ten outputs."""
     ops: list[Op] = []
     shape: Shape = MNIST.input_shape
     for _ in range(draw(st.integers(0, 8))):

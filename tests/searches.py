@@ -48,7 +48,6 @@ RECIPE_HASH = RECIPE.hash
 
 
 def first_job(proposal: Proposal) -> Job:
-    """Return the job of the first run of a network, over all epochs."""
     return Job(
         architecture=proposal.architecture,
         recipe=RECIPE,
@@ -61,7 +60,6 @@ def first_job(proposal: Proposal) -> Job:
 
 
 def config(**fields: Any) -> StudyConfig:
-    """Return the configuration of a small study."""
     defaults = replace(
         CONFIG,
         target_pct=TARGET_PCT,
@@ -82,13 +80,11 @@ def effort(**fields: Any) -> Effort:
 
 
 def resume(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
-    """Return a search that resumes the study in a folder, or starts a new study."""
     state = StudyLog(folder).recover_into(StudyState(folder, config))
     return loop.open_search(state, effort, DataLocation("mnist", None), observers=observers)
 
 
 def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
-    """Run a session of a search."""
     study.open_study(folder, config, {})
     search = resume(folder, config, effort, *observers)
     loop.run_search(search, ["harness"])
@@ -135,7 +131,6 @@ def add_run(search: Search, trial: int, purpose: Purpose, index: int, accuracy_p
 
 
 def slow_down(search: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
-    """Set the training time of all runs of a network."""
     candidate = search.state.candidates[trial]
     assert candidate.first_run is not None
     candidate.first_run = replace(candidate.first_run, train_seconds=seconds)
@@ -146,27 +141,23 @@ def slow_down(search: Search, trial: int, seconds: float = 1_000.0) -> Candidate
 def trained_candidate(
     trial: int, text: str, errors: int, origin: str = BASELINE, status: Status = Status.COMPLETE
 ) -> Candidate:
-    """Return a candidate whose first run ended with ``errors`` of 10,000 validation images."""
     proposal = make_proposal(trial, text, origin=origin)
     run = make_job_result(first_job(proposal), lambda parameters, seed: 100 - errors / 100, RECIPE.epochs)
     return Candidate(proposal, proposal.parameters, replace(run, status=status), threshold_pct=TARGET_PCT)
 
 
 def proposer_of(search: Search) -> Proposer:
-    """Return the proposer of a search."""
     assert isinstance(search.proposer, Proposer)
     return search.proposer
 
 
 def sampler_trials(search: Search) -> list[FrozenTrial]:
-    """Return the trials of the Optuna study of a search with a sampler."""
     study = proposer_of(search).sampler_study
     assert study is not None
     return study.study.trials
 
 
 def results(folder: Path) -> list[Result]:
-    """Return the results of all ended runs of a study."""
     return read_state(folder).results if (folder / "config.json").exists() else []
 
 
@@ -189,7 +180,6 @@ LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 
 def finished(folder: Path, **fields: Any) -> tuple[SearchPlan, Search]:
-    """Return the plan and the search of two networks, which has ended."""
     search_plan = plan(folder, **fields)
     return search_plan, run(search_plan.folder, search_plan.config, search_plan.effort)
 

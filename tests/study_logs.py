@@ -40,19 +40,16 @@ BLANKS: dict[str, dict[str, Any]] = {
 
 
 def event_fields(event_name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an event, with defaults for missing required fields."""
     return BLANKS.get(event_name, {}) | values
 
 
 def make_entry(event_name: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
-    """Return an entry from the event name and the fields in the file."""
     entry = read_line(json.dumps({"event": event_name, "elapsed": elapsed, **event_fields(event_name, values)}))
     assert entry is not None, f"no event {event_name} with {values}"
     return entry
 
 
 def write_event(folder: Path, event_name: str, elapsed: float, **values: Any) -> None:
-    """Append an event to a study's log."""
     write_entry(folder, make_entry(event_name, elapsed, **values))
 
 
@@ -68,7 +65,6 @@ def write_runs(folder: Path, *runs: Result) -> None:
 
 
 def write_entry(folder: Path, entry: Entry[Event]) -> None:
-    """Append an entry to a study's log."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     files.append_line(folder / "log.jsonl", line(replace(entry, utc=entry.utc or now)))
 

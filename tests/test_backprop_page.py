@@ -1,4 +1,4 @@
-"""The figures of docs/backprop.md equal recomputed values."""
+"""The figures of docs/evidence/backprop.md equal recomputed values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from harness.toy.backprop import BACKWARD, FORWARD, START, forward_and_backward,
 from harness.toy.rates import central_differences, rate_curve
 from tests.conftest import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "backprop.md"
+PAGE = REPOSITORY / "docs" / "evidence" / "backprop.md"
 KNOWN = forward_and_backward(START)
 WIDTH = 1e-5
 
 
 def rows(head: str) -> list[list[str]]:
-    """Return the cells of the table whose header begins with ``head``."""
     text = PAGE.read_text(encoding="utf-8")
     block = text[text.index(f"| {head} |") :].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block]

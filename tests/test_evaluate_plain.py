@@ -21,7 +21,7 @@ from harness.evidence.evaluation import evaluated, probabilities
 from harness.evidence.record import read_weights
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_network
-from harness.spaces.rotated import RotatedLinear
+from harness.spaces.posed import PosedLinear
 from harness.training.run import to_safetensors
 from harness.training.torch_network import TorchNetwork, build
 from tests.conftest import REPOSITORY, example
@@ -60,7 +60,7 @@ def random_network(text: str) -> TorchNetwork:
         elif name.endswith(("running_mean", "bias")):
             tensor.normal_(0, 0.3)
     for module in network.modules():
-        if isinstance(module, RotatedLinear):
+        if isinstance(module, PosedLinear):
             nn.init.normal_(module.weight)
     head = list(network.parameters())[-1]
     if head.shape == (10,):
@@ -95,7 +95,6 @@ def write_weights(path: Path, text: str) -> Path:
 
 
 def write_record(folder: Path, text: str, wrong: Sequence[Any], **changes: str) -> Path:
-    """Write a record of a network, with the wrong images of seed 3, and return the path."""
     path = folder / "record.json"
     seeds = [{"index": 0, "wrong": []}, {"index": 3, "wrong": wrong}]
     network = parse_network(text)
@@ -107,7 +106,6 @@ def write_record(folder: Path, text: str, wrong: Sequence[Any], **changes: str) 
 
 @pytest.fixture(scope="module")
 def plain() -> ModuleType:
-    """The example program as a module."""
     return example("evaluate_plain")
 
 

@@ -22,7 +22,6 @@ LIMITS = {
 
 
 def project_files() -> list[Path]:
-    """Return all files under version control, and new files that git does not ignore."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -72,7 +71,6 @@ def public_names(path: Path) -> int:
 
 
 def code_lines(text: str) -> set[int]:
-    """Return the numbers of lines with code, which exclude blank lines, comments and docstrings."""
     code = {number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*[^\s#]", line)}
     docstrings: set[int] = set()
     for node in ast.walk(ast.parse(text)):

@@ -26,7 +26,7 @@ FEATURES = (
 # ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.
 FRONT = "harness"
 # Libraries that are too slow to import at the start of a command.
-TORCH_MODULES = ("harness.spaces.modules", "harness.spaces.rotated")  # imported by ops when a torch module is built
+TORCH_MODULES = ("harness.spaces.modules", "harness.spaces.posed")  # imported by ops when a torch module is built
 LAZY_LIBRARIES = {
     "altair", "jinja2", "onnx", "onnxruntime", "optuna", "pandas", "psycopg", "pyarrow", "pydantic",
     "ray", "scipy", "sqlalchemy", "torch", "torchvision", "vl_convert", "xlsxwriter",

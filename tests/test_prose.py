@@ -1,6 +1,6 @@
 """Docstrings, comments and pages are written in plain technical English: counts of words that replace nouns.
 
-``python tests/test_prose.py harness/data docs/data.md`` lists the rates of folders and pages, and the worst files.
+``python tests/test_prose.py harness/data docs/use/data.md`` lists the rates of folders and pages, and the worst files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PAGES = (
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
-    *(path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "docs").glob("*.md"))),
+    *(path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "docs").rglob("*.md"))),
 )
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
-DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
+DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.(?!md\b)[a-z]\w*)+(?:\.[A-Z]\w*)?")
 # Example files of a user.
-EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
+EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py", "guest_tools.py"}
+EXAMPLES |= {"search_spaces.py", "reports/__init__.py"}
 # Headers of C, a file of a shell, and files in exported folders.
 OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish", "model.py", "weights.pt"}
-HISTORY = re.compile(r"CHANGELOG\.md|research/")  # mention files and names of earlier versions
+OUTSIDE |= {"harness.formats", "harness.observers", "harness.executors"}  # groups of entry points
+HISTORY = re.compile(r"CHANGELOG\.md|research/|findings/")  # mention names of earlier versions and of other projects
 
 
 def prose(path: Path) -> Iterator[str]:
@@ -49,7 +51,6 @@ def names_of(path: Path) -> frozenset[str]:
 
 
 def is_defined(name: str) -> bool:
-    """Return whether a dotted name is a module or folder of the repository, or a name in a module."""
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         path = REPOSITORY.joinpath(*parts[:count])

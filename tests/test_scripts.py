@@ -109,7 +109,6 @@ class Checkout:
 
 @pytest.fixture
 def bare_checkout(tmp_path: Path) -> Checkout:
-    """Checkout on a machine without Python."""
     root = tmp_path / "a clone"
     for name in ("scripts", ".ci"):
         shutil.copytree(REPOSITORY / name, root / name)
@@ -124,7 +123,6 @@ def bare_checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture
 def checkout(bare_checkout: Checkout) -> Checkout:
-    """Checkout on a machine whose only Python is the stub."""
     bare_checkout.add_program("python3", STUB)
     return bare_checkout
 
@@ -225,26 +223,17 @@ def test_interrupted_or_failed_installation_is_repeated(checkout: Checkout):
 
 
 @pytest.mark.parametrize("script", ["scripts/harness", "scripts/test", "scripts/check"])
-def test_missing_python_is_reported_with_required_version(bare_checkout: Checkout, script: str):
+def test_missing_or_unsuitable_python_is_reported(bare_checkout: Checkout, script: str):
     code, stdout, stderr = bare_checkout.run(script)
-
     assert (code, stdout) == (ENVIRONMENT_ERROR, "")
     assert "3.11" in stderr
     assert not (bare_checkout.root / ".venv").exists()
 
-
-@pytest.mark.parametrize("variables", [{"VERSION": "(3, 10, 14)"}, {"NO_VENV": "1"}])
-def test_unsuitable_python_is_named(checkout: Checkout, variables: dict[str, str]):
-    code, _, stderr = checkout.run("scripts/harness", **variables)
-
-    assert code == ENVIRONMENT_ERROR
-    assert f"{checkout.path}/python3" in stderr
-
-
-def test_broken_python_shim_is_skipped(checkout: Checkout):
-    checkout.add_program("python3.12", "#!/usr/bin/env bash\nexit 127\n")
-
-    assert checkout.run("scripts/harness")[0] == 0
+    bare_checkout.add_program("python3", STUB)
+    for variables in ({"VERSION": "(3, 10, 14)"}, {"NO_VENV": "1"}):
+        code, _, stderr = bare_checkout.run(script, **variables)
+        assert code == ENVIRONMENT_ERROR
+        assert f"{bare_checkout.path}/python3" in stderr
 
 
 @pytest.mark.parametrize("obstacle", [".venv", ".venv/lock/x"])
@@ -268,19 +257,15 @@ def test_test_script_checks_style_and_compiles_before_tests_and_checks_types(che
     assert without_types == ["venv", "pip .[dev]", "ruff check .", "ruff format --check .", COMPILED, ALL_TESTS]
 
 
-def test_style_error_prevents_tests(checkout: Checkout):
-    code, _, _ = checkout.run("scripts/test", CHECK_FAILS="ruff")
+@pytest.mark.parametrize(("tool", "are_tests_run"), [("ruff", False), ("mypy", True)])
+def test_style_error_prevents_tests_and_type_error_is_reported_after_tests(
+    tool: str, are_tests_run: bool, checkout: Checkout
+):
+    code, _, stderr = checkout.run("scripts/test", CHECK_FAILS=tool, HARNESS_DATA="printed by the stub")
 
     assert code != 0
-    assert not {"mypy", COMPILED, ALL_TESTS} & set(checkout.calls)
-
-
-def test_type_error_fails_test_script_after_tests(checkout: Checkout):
-    code, _, stderr = checkout.run("scripts/test", CHECK_FAILS="mypy", HARNESS_DATA="printed by the stub")
-
-    assert code == 1
-    assert ALL_TESTS in checkout.calls
-    assert "printed by the stub" in stderr
+    assert (ALL_TESTS in checkout.calls, COMPILED in checkout.calls) == (are_tests_run, are_tests_run)
+    assert not are_tests_run or "printed by the stub" in stderr
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -303,18 +288,17 @@ def test_signal_ends_script_and_child_processes(checkout: Checkout, phase: str, 
     assert (ALL_TESTS in checkout.calls) == (call == ALL_TESTS)
 
 
-def test_command_reuses_environment_of_tests_and_test_arguments_run_only_pytest(checkout: Checkout):
+def test_command_reuses_environment_of_tests_but_checks_no_environment_of_command(checkout: Checkout):
+    # A broken shim of Python is skipped.
+    checkout.add_program("python3.12", "#!/usr/bin/env bash\nexit 127\n")
     checkout.run("scripts/test", "-m", "slow")
-    checkout.run("scripts/harness")
-
+    assert checkout.run("scripts/harness")[0] == 0
     assert checkout.calls == ["venv", "pip .[dev]", "pytest -m slow"]
 
-
-def test_checks_do_not_reuse_environment_of_command(checkout: Checkout):
+    shutil.rmtree(checkout.root / ".venv")
     checkout.run("scripts/harness")
     checkout.run("scripts/check")
-
-    assert checkout.calls[:4] == ["venv", "pip .", "venv", "pip .[dev]"]
+    assert checkout.calls[3:7] == ["venv", "pip .", "venv", "pip .[dev]"]
 
 
 @pytest.mark.parametrize("code", ["0", "1"])

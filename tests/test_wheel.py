@@ -23,7 +23,6 @@ MAX_BYTES = 6_000_000  # size of the wheel
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy of the files from which a wheel is built."""
     folder = tmp_path_factory.mktemp("wheel") / "source"
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):

@@ -22,7 +22,6 @@ LIMITS = {"tests": 19}
 
 
 def nodes_of(function: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a function, without the nodes of nested functions."""
     for node in ast.iter_child_nodes(function):
         if not isinstance(node, ast.FunctionDef):
             yield node
@@ -68,7 +67,6 @@ def is_flagged(node: ast.AST) -> bool:
 
 
 def survey(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the kind of each violation in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and (names := banned_names(node)):
             yield node.lineno, f"{node.name}: {', '.join(sorted(names))}"
@@ -81,7 +79,6 @@ def files() -> list[Path]:
 
 
 def package_of(path: Path) -> str:
-    """Return the package of a file, or the folder within ``harness``."""
     parts = path.relative_to(REPOSITORY).parts[:-1]
     return "/".join(parts[:2]) if parts[0] == "harness" else parts[0]
 

@@ -38,14 +38,12 @@ def make_plan(indices: range | list[int] = range(5), **fields: Any) -> VerifyPla
 
 
 def declare_in_git(workspace: Workspace, plan: VerifyPlan, seeds: int) -> Attempt:
-    """Declare a certification and commit the ledger."""
     attempt = verification_runs.declare_attempt(plan, workspace, seeds)
     commit_evidence(workspace)
     return attempt
 
 
 def commit_evidence(workspace: Workspace, date: str = "2026-11-20T07:30:00+00:00") -> None:
-    """Commit all evidence of a workspace; create the git repository if necessary."""
     if not (workspace.root / ".git").exists():
         git(workspace, "init", "--quiet")
     git(workspace, "add", "--all", "runs/records")
@@ -61,7 +59,6 @@ def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
 
 
 def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verdict:
-    """Run a verification."""
     return verification_runs.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
 
 
@@ -108,31 +105,26 @@ def create_evidence(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def delete_git(workspace: Workspace) -> None:
-    """Delete the git repository."""
     shutil.rmtree(workspace.root / ".git")
 
 
 def record_of(workspace: Workspace, target: str = "99_4") -> Path:
-    """Return the path of the record for a target."""
     [path] = workspace.records.glob(f"*-{target}.json")
     return path
 
 
 def weights(workspace: Workspace, index: int) -> Path:
-    """Return the path of the weights of a seed."""
     [path] = workspace.records.glob(f"weights/*/seed-{index:04d}.safetensors")
     return path
 
 
 def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Apply ``change`` to the seeds of a record."""
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document["seeds"])
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def delete_line(path: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
-    """Delete the only line of a log that satisfies ``condition``."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     remaining = [line for line in lines if not condition(json.loads(line))]
     assert len(remaining) == len(lines) - 1

@@ -126,7 +126,6 @@ def table(
 
 
 def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
-    """Print the summary of a table, and ``folder`` if the table was just written there; return exit code 0."""
     from harness.bench.table import summary_text
 
     facts = table.summary()
@@ -282,7 +281,6 @@ def _folder_name(contests: Sequence[Contest]) -> str:
 
 
 def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
-    """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
     from harness.bench.bench_page import write_bench_page
     from harness.bench.table import Table
@@ -303,7 +301,6 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
-    """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.bench_page import write_ranks_page
     from harness.bench.comparison import ranks_of, ranks_text
     from harness.studies.config import owned
@@ -329,7 +326,6 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
-    """Raise UsageError if a request has no task, or an option without effect."""
     has_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
         raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
@@ -349,7 +345,6 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
 def _run_live(
     request: RunRequest, contest: Contest, effort: Effort, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
-    """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
@@ -367,7 +362,6 @@ def _run_live(
 def _replay(
     request: RunRequest, contest: Contest, table: Table, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
-    """Replay the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter

@@ -592,7 +592,7 @@ def figures_text(comparison: Comparison, document: Mapping[str, Any]) -> str:
 def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
 
-    Methods are ranked in two ways (docs/bench.md, "Several tables"):
+    Methods are ranked in two ways (docs/evidence/bench.md, "Several tables"):
 
     1. By the mean score over the repeats of a table: ``tables`` has these ranks, ``over_time`` and ``at_the_end`` the
        means over the tables.

@@ -43,7 +43,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, JobFa
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.progress import Reporter
-from harness.training.recipe import NamedRecipe, check_batch, check_network, named_recipe
+from harness.training.recipe import NamedRecipe, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 
@@ -232,7 +232,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
     data = load(request.dataset, request.data)
     if data.dataset.group_folds:
         raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
-    check_batch(recipe.recipe, data.dataset.train_size)
+    recipe.recipe.check_batch(data.dataset.train_size)
     trainer = choice.engine.name if choice.engine else choice.kind
     machine = Machine.here(device, data.data_hash, trainer, worker_count(request.workers, device))
     facts = TableFacts(

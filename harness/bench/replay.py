@@ -55,7 +55,7 @@ from harness.system.machine import WorkerContext, choose_device, sigint_blocked
 from harness.system.terminal import duration_text
 from harness.training.executors.base import Executor, JobEnded, Limits, Slot, WorkerEvent, run_all
 from harness.training.native.engine import choose_engine
-from harness.training.recipe import check_batch, named_recipe
+from harness.training.recipe import named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 
@@ -341,7 +341,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
             raise ContentError(f"the data in {data.source} differ from the data of the table {table.facts.name!r}")
         task = _table_task(table, request)
     recipe = task.study.recipe
-    check_batch(recipe, data.dataset.train_size)
+    recipe.check_batch(data.dataset.train_size)
     device = choose_device(request.device)
     engine = choose_engine(request.engine, recipe, device, study_space(task.study, task.data.task).op_types)
     effort = _effort(task.workers, str(device), engine.kind)

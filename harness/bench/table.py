@@ -28,7 +28,7 @@ from harness.system.files import Workspace
 from harness.system.machine import core_count, device_name, processor_name
 from harness.system.statistics import pooled_deviation
 from harness.system.terminal import counted, duration_text
-from harness.training.recipe import Recipe, recipe_document
+from harness.training.recipe import Recipe
 from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ def _contents(table: Table) -> dict[str, bytes]:
     facts_file = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
     document = asdict(facts_file)
     # The form that leaves out recipe fields with default values, so that new fields change no table.
-    document["facts"]["recipe"] = recipe_document(table.facts.recipe)
+    document["facts"]["recipe"] = table.facts.recipe.document
     contents = {_ROWS: table.content, _FACTS: files.json_text(document).encode()}
     if table.own_data is not None:
         contents[_DATA] = files.json_text(document_of(table.own_data)).encode()

@@ -1,7 +1,8 @@
 """A table as an optimisation problem for other libraries: minimise the parameters under a constraint on the accuracy.
 
 A configuration maps the name of each decision of the space to the index of an option. Decisions of the space that a
-network does not have are ignored, so flat and conditional configurations are both accepted. docs/bench.md has examples.
+network does not have are ignored, so flat and conditional configurations are both accepted.
+docs/evidence/bench.md has examples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Executor on the nodes of a Ray cluster: a Ray task per job (``docs/decisions.md#25``).
+"""Executor on the nodes of a Ray cluster: a Ray task per job (``docs/project/decisions.md#25``).
 
 Ray never retries a task. The coordinator gives a job to a node with free slots; if the node is lost, the job waits for
 a free slot and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
@@ -38,7 +38,7 @@ from harness.training.native.engine import load as load_engine
 from harness.training.result import Environment, Status, environment, same_bits_due
 from harness.training.run import Job, purpose_of_read
 
-_HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/cluster.md"
+_HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/use/cluster.md"
 _CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
@@ -47,8 +47,6 @@ _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for outp
 
 
 class _Facts(NamedTuple):
-    """Facts of a machine."""
-
     source: DataLocation
     environment: Environment  # as in results
     processor: str  # name of the processor
@@ -158,7 +156,6 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
 
 
 def _cause(error: Exception) -> HarnessError | None:
-    """Return the exception of a function on a node, with a message in a single line; None if the node is lost."""
     cause = getattr(error, "cause", None)
     if cause is None or isinstance(cause, HarnessError):
         return cause
@@ -276,7 +273,6 @@ class Nodes(base.Executor):
                 self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *arguments))
 
     def _introduce(self, node: _Node) -> None:
-        """Give slots to a node that has answered, or refuse the node."""
         ref = node.facts_ref
         node.facts_ref = None
         try:
@@ -298,7 +294,6 @@ class Nodes(base.Executor):
         say(f"node {node.info.name} joined with {counted(node.room, 'slot')}")
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
-        """Remove a lost node, or mark a refused node, which is not asked again; jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
             say(f"node {node.info.name} is {fate}")

@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from harness.interface import api, options
+from harness.interface.formats import format_names
+from harness.searching.option_types import FILE
 
 
 @click.command(short_help="Write a network as PyTorch, ONNX, safetensors or C.")
@@ -40,6 +42,12 @@ def export(as_json: bool, **arguments: Any) -> int:
     harness export eab8ff --c digits --chip RP2040
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
-    result = api.export(**arguments)
+    formats = {name: arguments.pop(name) for name in _guest_formats}
+    result = api.export(**arguments, formats=formats)
     options.print_result(as_json, dict(result.facts), str(result))
     return 0
+
+
+_guest_formats = sorted({*format_names()} - {parameter.name for parameter in export.params})
+for _name in _guest_formats:
+    export.params.append(click.Option([f"--{_name}", _name], type=FILE, help=f"Path for the format {_name}."))

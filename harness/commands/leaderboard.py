@@ -196,10 +196,6 @@ def _title(dataset_name: str) -> str:
 
 
 def _smallest_and_others(proven_rows: Sequence[LeaderboardRow]) -> _Tables:
-    """Return the smallest network for each target of a data set, and the rest at the default target.
-
-    The default target of a data set without a known target is the first target.
-    """
     name = proven_rows[0].dataset
     default_pct = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven_rows[0].target_pct
     by_target = sorted(proven_rows, key=lambda row: (row.target_pct, row.parameters))
@@ -245,7 +241,6 @@ def _field_text(value: object) -> str:
 
 
 def _cells(row: LeaderboardRow, name: str, is_ranking: bool) -> tuple[str, ...]:
-    """Return the cells of a row in the order of the columns of ``_print_tables``."""
     seeds = row.validation_seeds if row.tier == "searched" else row.seeds
     return (
         str(row.rank) if is_ranking else f"{row.target_pct:g} %",

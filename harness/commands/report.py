@@ -23,7 +23,7 @@ from harness.system.terminal import busy, say
 @click.option("--figures", is_flag=True, help="Also write the figures, as SVG and PNG.")
 @click.option("--tables", is_flag=True, help="Also write the networks, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
-@options.option("storage", help="Also update the study in this database; see docs/storage.md.")
+@options.option("storage", help="Also update the study in this database; see docs/use/storage.md.")
 @options.as_json
 def report(
     name: str | None,
@@ -85,7 +85,6 @@ def report(
 
 
 def _study_folder(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study, by default of the latest study; raise UsageError if the name is of a network."""
     from harness.interface.lookup import may_be_known
     from harness.studies.names import find_study, studies, study_folder
 
@@ -98,7 +97,6 @@ def _study_folder(name: str | None, workspace: Workspace) -> Path:
 
 
 def _mirror(folder: Path, storage: str) -> None:
-    """Update the copy of a study in a database."""
     from harness.studies.config import owned
     from harness.studies.log import read_state
 

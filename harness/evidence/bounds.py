@@ -34,7 +34,7 @@ VERIFIED_SEEDS = 5  # fewest seeds of a verified row
 # (measurements/results/false-answers.json).
 VERIFIED_CONFIDENCE = 1 - ledger.FIRST_LOOK_ALPHA
 _SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many times as often as stated
-# A share of worse groups of test images that too few groups often miss (docs/decisions.md, 30); smaller than
+# A share of worse groups of test images that too few groups often miss (docs/project/decisions.md, 30); smaller than
 # ``statistics.WORST_SHARE``, because all looks read the same groups.
 _WORST_GROUPS = 0.45
 _MIN_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile

@@ -29,7 +29,7 @@ from harness.system.errors import ContentError
 DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
 MIN_SEEDS = 20  # fewest seeds of an attempt or a certificate
 CONFIDENCE = 0.99  # confidence of displayed bounds; attempts are decided by ``bounds.attempt_confidence``
-# Probability that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
+# Probability that any success on a data set is false, over all attempts at all targets (docs/project/decisions.md#20).
 ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
@@ -313,7 +313,7 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     """Return the probability of a false verification that the next look of a workspace at test images spends.
 
     ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Each damaged line of the ledger
-    counts as a look. Shipped looks do not count; docs/results.md corrects for the number of shipped looks.
+    counts as a look. Shipped looks do not count; docs/evidence/results.md corrects for the number of shipped looks.
     """
     damage: list[ContentError] = []
     declarations = read(path, damage, with_shipped=False).seed_declarations

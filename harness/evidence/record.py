@@ -25,7 +25,7 @@ from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
-from harness.training.recipe import Recipe, catalog_hash, recipe_document
+from harness.training.recipe import Recipe, catalog_hash
 from harness.training.result import (
     PROTOCOL_VERSION,
     Environment,
@@ -224,7 +224,7 @@ def write(folder: Path, record: Record) -> None:
                     f"{path} contains the row {(*old_record.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
             record = _joined(old_record, record)
-        files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
+        files.write_text(path, _text(document_of(record) | {"recipe": record.recipe.document}))
 
 
 def _joined(old_record: Record, record: Record) -> Record:

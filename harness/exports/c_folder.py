@@ -32,10 +32,10 @@ from harness.system.terminal import counted, say
 from harness.training.integer import MAP_SCALES, IntegerNetwork, integer_logits, integers_of, map_scales, warn_of_few
 from harness.training.recipe import Recipe
 from harness.training.result import Errors
-from harness.training.torch_network import Images, normalised
+from harness.training.torch_network import Images
+from harness.training.training_loop import class_probabilities
 
 _CHECKED_IMAGES = 10_000  # training images for error counts and for the comparison of C and reference
-_BATCH = 500  # images per forward pass of the float network
 # Keys of ``TrainedNetwork.about`` that ``manifest.json`` contains.
 _FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
 
@@ -73,7 +73,8 @@ class _C(Format):
             warn_of_few(len(all_images))
             plan = integer_plan(network.architecture.ops, spec.task.input_shape)
             scales = map_scales(network.model, plan, all_images)
-            check["float_errors"] = _float_errors(network, pixels, labels)
+            classes = class_probabilities(network.model, network.architecture, pixels, spec, "fp32").argmax(1)
+            check["float_errors"] = int((classes != labels).sum())
             network.model.register_buffer(MAP_SCALES, scales)
         integers = integers_of(network.model, network.architecture, spec)
         logits = integer_logits(integers, pixels.numpy())
@@ -179,25 +180,13 @@ def _text(facts: Mapping[str, Any]) -> str:
     return f"{text}; all {check['logits']:,} logits equal with {check['compiler']}"
 
 
-def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:
-    spec = network.images.dataset
-    errors = 0
-    batches = zip(torch.split(pixels, _BATCH), torch.split(labels, _BATCH), strict=True)
-    with torch.inference_mode():
-        for images, classes in batches:
-            answers = network.model(normalised(images.float() / 255, spec.mean, spec.std)).argmax(1)
-            errors += int((answers != classes).sum())
-    return errors
-
-
 def _compiled_check(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32]
 ) -> dict[str, str | int | None]:
     """Compare the compiled C code with the reference ``logits``, int32 (n, classes).
 
-    Returns:
-        ``compiler``, the command with which all logits were equal, and ``logits``, their number; or ``compiler`` None
-        if this machine has no compiler or cannot run the program.
+    Return ``compiler``, the command, and ``logits``, the number of compared logits; or ``compiler`` None if this
+    machine has no compiler or cannot run the program.
 
     Raises:
         HarnessError: The logits of the C code differ.
@@ -221,10 +210,7 @@ def _compiled_check(
 def _count_differing(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
 ) -> int:
-    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes).
-
-    ``pixels`` are uint8 (n, channels, rows, columns), ``command`` is from ``find_compiler``.
-    """
+    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes)."""
     with tempfile.TemporaryDirectory() as folder:
         write_files(library, Path(folder))
         program = compile_runner(Path(folder), library.name, command)

@@ -10,10 +10,10 @@ import importlib.metadata
 import json
 import re
 from collections import namedtuple
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 import numpy as np
@@ -49,6 +49,11 @@ _HEADER_NAMES = """
     examples
 """
 _HEADERS = frozenset(_HEADER_NAMES.split())
+# Files of the folder with fixed names; the template has the file name.
+_FILES = (
+    "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
+    "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
+)  # fmt: skip
 _ALL_BITS = 15  # right shift that maps every channel index to 0, so that all channels use the same number
 # Macro that compilers define for each family of chips in ``harness.exports.emulated``.
 _CHIP_MACROS = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
@@ -119,36 +124,26 @@ def c_name(text: str) -> str:
 
 def files_of(library: Library) -> dict[str, str]:
     """Return the text of each file, by path relative to the folder."""
-    context = _context(library)
-    texts = {path: rendered(template, context) for path, template in _templates(library.name)}
-    texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
+    context = context_of(library)
+    paths = {f"src/{library.name}.c": "network.c", f"src/{library.name}.h": "network.h"}
+    paths |= {path: path.rpartition("/")[2] for path in _FILES}
+    texts = {path: rendered(template, context) for path, template in paths.items()}
+    manifest = {
+        "program": context["program"],
+        **library.facts,
+        **library.network.plan.sizes,
+        "optimise": library.optimise,
+        "largest_value": max(numbers.largest for numbers in library.network.numbers),
+        "chips": library.chips,
+        "schema_version": 1,
+    }
+    texts["manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     return texts
 
 
-def runner_of(library: Library) -> str:
-    """Return a C program that reads images from stdin and writes logits to stdout, both as bytes."""
-    return rendered("run.c.jinja", _context(library))
-
-
-def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int) -> str:
-    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
-    images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
-    return rendered("emulated.c.jinja", {**_context(library), "images": images, "passes": passes})
-
-
-def _templates(name: str) -> Iterator[tuple[str, str]]:
-    yield f"src/{name}.c", "network.c.jinja"
-    yield f"src/{name}.h", "network.h.jinja"
-    for path in (
-        "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
-        "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
-    ):  # fmt: skip
-        yield path, f"{path.rpartition('/')[2]}.jinja"
-
-
-def rendered(template: str, context: Mapping[str, Any]) -> str:
-    """Return the text of a template in ``harness/exports/templates``."""
-    return _environment().get_template(template).render(context)
+def rendered(name: str, context: Mapping[str, Any]) -> str:
+    """Return the text of the template of a file, in ``harness/exports/templates``."""
+    return _environment().get_template(f"{name}.jinja").render(context)
 
 
 @cache
@@ -177,41 +172,25 @@ def c_text(text: str) -> str:
     return f'"{"".join(literals[byte] for byte in text.encode("utf-8"))}"'
 
 
-def _manifest(library: Library) -> dict[str, Any]:
-    return {
-        "program": _program(),
-        **library.facts,
-        **library.network.plan.sizes,
-        "optimise": library.optimise,
-        "largest_value": max(numbers.largest for numbers in library.network.numbers),
-        "chips": library.chips,
-        "schema_version": 1,
-    }
-
-
-def _program() -> str:
-    return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
-
-
-def _context(library: Library) -> dict[str, Any]:
+def context_of(library: Library) -> dict[str, Any]:
     """Return the variables of the templates."""
     network = library.network
     plan = network.plan
     is_fast = library.optimise is Optimisation.SPEED
-    steps = [_CStep(network, index, is_fast) for index in range(len(plan.steps))]
+    step_class = _FastStep if is_fast else _CStep
+    steps = [step_class(network, index) for index in range(len(plan.steps))]
     logits = integer_logits(network, library.examples).tolist()
     # Channels are innermost.
     pixels = library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist()
-    return {
+    context = {
         "name": library.name,
         "macro": library.name.upper(),
-        "program": _program(),
+        "program": f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}",
         "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
         "title": c_comment(library.title),
         "about": c_comment(library.about),
         **_data_context(library),
         **plan.sizes,
-        "uses_arena": plan.arena_bytes > 0,
         "kernels": [_kernel_text(network, index, is_fast) for index in range(len(network.kernels))],
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
@@ -224,14 +203,14 @@ def _context(library: Library) -> dict[str, Any]:
         "weight_type": "int8_t" if plan.weight_bits == WIDE_BITS else "uint8_t",
         "compiler_flag": library.compiler_flag,
         "orders": [],
-        # Replaces ``used``, ``buffers`` and ``orders``.
-        **(_fast_context(steps) if is_fast else {}),
         "examples": [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)],
-        "facts": library.facts,
         "chips": library.chips,
         # Families of chips with a measured stack: name, macro of the compiler and costs.
         "stacks": [(chip, _CHIP_MACROS[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
     }
+    if is_fast:
+        context |= _fast_context(steps)  # replaces ``used``, ``buffers`` and ``orders``
+    return context
 
 
 def _data_context(library: Library) -> dict[str, Any]:
@@ -332,12 +311,12 @@ def _packed(kernel: Integers, bits: int) -> list[int]:
     return np.packbits(flags.astype(np.uint8), bitorder="little").tolist()
 
 
-def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
+def _fast_context(steps: Sequence[Any]) -> dict[str, Any]:
     """Return the variables of the templates in code that is optimised for speed."""
     convolutions = [step for step in steps if step.planned.kind is StepKind.CONVOLUTION]
     plan = steps[0].network.plan
-    planes = [step for step in convolutions if fast_kernels.reads_planes(plan, step.planned)]
-    blocks = [step for step in convolutions if not fast_kernels.reads_planes(plan, step.planned)]
+    planes = [step for step in convolutions if step.reads_planes]
+    blocks = [step for step in convolutions if not step.reads_planes]
     with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
     is_expanded = fast_kernels.is_expanded(plan)
     with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded]
@@ -352,7 +331,7 @@ def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
         "skip": [step for step in steps if step.planned.skip is not None],
         "slope": [step for step in steps if step.constants.slope is not None],
     }
-    orders = {step.order: _order(step.planned.form, step in blocks) for step in steps if step.order != "0"}
+    orders = {step.order: _order(step.planned.form, step in blocks) for step in steps if step.order}
     return {
         "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
         "buffers": fast_kernels.fast_buffers(plan),
@@ -380,27 +359,27 @@ class _CStep:
 
     Attributes:
         network: The integer network.
+        index: Index of the step.
         planned: The step in the plan of the network.
         constants: The constants of the step.
-        index: Index of the step.
-        is_fast: Whether the code is optimised for speed.
+        source: Input map.
+        target: Output map; None for the logits.
+        skip: Map that a residual sum adds; None without a sum.
     """
 
-    def __init__(self, network: IntegerNetwork, index: int, is_fast: bool) -> None:
+    pointers: ClassVar[tuple[str, ...]] = ("kernel", "multipliers", "biases")  # members of the C structure ``step``
+
+    def __init__(self, network: IntegerNetwork, index: int) -> None:
+        def map_of(number: int | None) -> IntegerMap | None:
+            return None if number is None else network.plan.maps[number]
+
         self.network = network
+        self.index = index
         self.planned: IntegerStep = network.plan.steps[index]
         self.constants: StepNumbers = network.numbers[index]
-        self.index = index
-        self.is_fast = is_fast
-
-    @property
-    def source(self) -> IntegerMap:
-        return self.network.plan.maps[self.planned.source]
-
-    @property
-    def target(self) -> IntegerMap | None:
-        """Output map; None for the logits."""
-        return None if self.planned.target is None else self.network.plan.maps[self.planned.target]
+        self.source = network.plan.maps[self.planned.source]
+        self.target = map_of(self.planned.target)
+        self.skip = map_of(self.planned.skip)
 
     @property
     def text(self) -> str:
@@ -419,22 +398,20 @@ class _CStep:
         ]
 
     @property
+    def function(self) -> str:
+        """Function in C that computes the step."""
+        return _FUNCTIONS[self.planned.kind]
+
+    @property
     def call(self) -> str:
         """Call of the function in C that computes the step."""
-        function = _FUNCTIONS[self.planned.kind]
-        if self.is_fast and fast_kernels.reads_planes(self.network.plan, self.planned):
-            function = "convolve_planes"
-        arguments = [f"STEP({self.index})", self._place(self.planned.source)]
-        if self.planned.target is None:
-            return f"{function}({', '.join([*arguments, 'logits'])})"
-        arguments.append(self._place(self.planned.target))
+        arguments = [f"STEP({self.index})", _place(self.source)]
+        if self.target is None:
+            return f"{self.function}({', '.join([*arguments, 'logits'])})"
+        arguments.append(_place(self.target))
         if self.planned.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
-            arguments.append("0" if self.planned.skip is None else self._place(self.planned.skip))
-        return f"{function}({', '.join(arguments)})"
-
-    def _place(self, index: int) -> str:
-        offset = self.network.plan.maps[index].offset
-        return "pixels" if offset is None else f"arena + {offset}"
+            arguments.append("0" if self.skip is None else _place(self.skip))
+        return f"{self.function}({', '.join(arguments)})"
 
     @property
     def extents(self) -> _Extents:
@@ -450,7 +427,9 @@ class _CStep:
         if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
             shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
         channels, rows, columns = shape
-        output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
+        output_channels = output_rows = output_columns = 1
+        if self.target is not None:
+            output_channels, output_rows, output_columns = self.target.shape
         filters, group_channels, kernel_rows, kernel_columns = form.shape
         inner_columns = columns  # of the map before pooling
         if not form.is_global:
@@ -462,18 +441,86 @@ class _CStep:
         )  # fmt: skip
 
     @property
+    def members(self) -> list[str | int]:
+        """Members of the C structure ``step``, in order."""
+        constants = self.constants
+        *counts, _ = self.counts
+        outputs = self.counts.output_channels
+        takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
+        low, high = -127, 127
+        if self.target is not None and not self.target.is_signed:
+            low, high = 0, 255
+        # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
+        if constants.slope == 0:
+            low = 0
+        places = self.places
+        pointers = [f"IN_TABLE({places[member]})" if member in places else "0" for member in self.pointers]
+        return [
+            *pointers, *self.extents, int(takes_mean), *self._byte_codes(),
+            _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
+            constants.sum_bits, constants.bias_bits, constants.output_bits,
+            *counts, *self.blocks,
+            constants.skip_multiplier, constants.slope or 0, low, high,
+        ]  # fmt: skip
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Names of the tables that the step reads, by member."""
+        places = {array["name"].partition("_")[0]: array["name"] for array in self.arrays}
+        if self.planned.kernel is not None:
+            places = {"kernel": f"kernel_{self.planned.kernel}"} | places
+        return places
+
+    @property
+    def blocks(self) -> list[int]:
+        """Members of code for speed."""
+        return []
+
+    def _byte_codes(self) -> tuple[int, int, int]:
+        """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
+        flip = base = skip_flip = 0
+        if self.planned.source == 0 and self.planned.kernel is not None:
+            base = self.network.offset
+        if self.source.is_signed:
+            flip = base = 128
+        if self.skip is not None and self.skip.is_signed:
+            skip_flip = 128
+        return flip, base, skip_flip
+
+
+class _FastStep(_CStep):
+    """A step in code that is optimised for speed."""
+
+    pointers = (*_CStep.pointers, "order")
+
+    @property
+    def reads_planes(self) -> bool:
+        """Whether the step is a depthwise convolution that reads each channel as a plane."""
+        return fast_kernels.reads_planes(self.network.plan, self.planned)
+
+    @property
+    def function(self) -> str:
+        return "convolve_planes" if self.reads_planes else super().function
+
+    @property
     def order(self) -> str:
-        """Name of the table with the orders of the poses, in code for speed; 0, the null pointer, without a table."""
+        """Name of the table with the orders of the poses; empty without a table."""
         form = self.planned.form
-        plan = self.network.plan
-        is_ordered = form.poses > 1 or fast_kernels.is_expanded(plan) or fast_kernels.reads_planes(plan, self.planned)
+        is_ordered = form.poses > 1 or fast_kernels.is_expanded(self.network.plan) or self.reads_planes
         if self.planned.kind is not StepKind.CONVOLUTION or not is_ordered:
-            return "0"
+            return ""
         _, channels, rows, columns = form.shape
-        prefix = "single" if channels == 1 else "order"
-        if fast_kernels.reads_planes(plan, self.planned):
+        prefix = "order"
+        if self.reads_planes:
             prefix = "plane"
+        elif channels == 1:
+            prefix = "single"
         return f"{prefix}_{form.poses}_{rows}_{columns}"
+
+    @property
+    def places(self) -> dict[str, str]:
+        order = {"order": self.order} if self.order else {}
+        return super().places | order
 
     @property
     def block_filters(self) -> int:
@@ -481,53 +528,12 @@ class _CStep:
         return fast_kernels.block_filters(self.network.plan, self.planned)
 
     @property
-    def members(self) -> list[str | int]:
-        """Members of the C structure ``step``, in order."""
-        constants = self.constants
-        *counts, _ = self.counts
-        outputs = self.counts.output_channels
-        blocks: list[int] = []
-        if self.is_fast:
-            blocks = [self.block_filters, fast_kernels.tile_columns(self.network.plan, self.planned)]
-        takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
-        is_signed = self.target is None or self.target.is_signed
-        low, high = (-127, 127) if is_signed else (0, 255)
-        # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
-        if constants.slope == 0:
-            low = 0
-        return [
-            *self._pointers, *self.extents, int(takes_mean), *self._byte_codes(),
-            _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
-            constants.sum_bits, constants.bias_bits, constants.output_bits,
-            *counts, *blocks,
-            constants.skip_multiplier, constants.slope or 0, low, high,
-        ]  # fmt: skip
+    def blocks(self) -> list[int]:
+        return [self.block_filters, fast_kernels.tile_columns(self.network.plan, self.planned)]
 
-    @property
-    def places(self) -> dict[str, str]:
-        arrays = {
-            "kernel": (f"kernel_{self.planned.kernel}", self.planned.kernel is not None),
-            "multipliers": (f"multipliers_{self.index}", len(self.constants.multipliers) > 0),
-            "biases": (f"biases_{self.index}", len(self.constants.biases) > 0),
-            "order": (self.order, self.is_fast and self.order != "0"),
-        }
-        return {member: name for member, (name, is_present) in arrays.items() if is_present}
 
-    @property
-    def _pointers(self) -> list[str]:
-        members = ("kernel", "multipliers", "biases", "order") if self.is_fast else ("kernel", "multipliers", "biases")
-        return [f"IN_TABLE({self.places[member]})" if member in self.places else "0" for member in members]
-
-    def _byte_codes(self) -> tuple[int, int, int]:
-        """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
-        reads_image = self.planned.source == 0 and self.planned.kernel is not None
-        base = self.network.offset if reads_image else 0
-        flip = 0
-        if self.source.is_signed:
-            flip = base = 128
-        skip = None if self.planned.skip is None else self.network.plan.maps[self.planned.skip]
-        skip_flip = 128 if skip is not None and skip.is_signed else 0
-        return flip, base, skip_flip
+def _place(of_map: IntegerMap) -> str:
+    return "pixels" if of_map.offset is None else f"arena + {of_map.offset}"
 
 
 def _place_bits(channels: int, count: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.exports.c_library import Library, files_of, runner_of
+from harness.exports.c_library import Library, context_of, files_of, rendered
 from harness.system.errors import DeviceError, reason
 from harness.system.machine import compiler_words, run_program
 
@@ -23,28 +23,28 @@ class ForeignProgram(DeviceError):
 
 
 def find_compiler() -> str | None:
-    """Return the command of the C compiler, CC or, without CC, the first installed compiler; None if not installed."""
+    """Return the command of the C compiler: CC, else the first installed compiler; None without a compiler."""
     return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 
 def write_files(library: Library, folder: Path) -> None:
     """Write the files of a library and ``test/run.c``, the program that runs the network on many images."""
-    for path, text in {**files_of(library), "test/run.c": runner_of(library)}.items():
+    for path, text in {**files_of(library), "test/run.c": rendered("run.c", context_of(library))}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 
 
 def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile ``test/run.c`` of a library; return the program's path.
+    """Compile ``test/run.c`` in a folder from ``write_files``, and return the path of the program.
 
     Args:
-        folder: Folder with the files from ``write_files``.
+        folder: Folder of the files.
         name: Name of the library in C.
         command: Command of the compiler, from ``find_compiler``.
-        flags: Flags of the compiler in addition to the warnings, all of which are errors.
+        flags: Flags in addition to the warnings, all of which are errors.
 
     Raises:
-        DeviceError: The compiler cannot be run, does not build the program, or writes no program.
+        DeviceError: The compiler cannot be run, or builds no program.
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]

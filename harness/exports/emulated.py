@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.exports.c_library import Library, emulated_program
+from harness.exports.c_library import Library, context_of, rendered
 from harness.exports.compiled import write_files
 from harness.system.errors import DeviceError, HarnessError
 from harness.system.machine import run_program
@@ -118,6 +118,12 @@ class Emulation:
     loop_ticks: int
 
 
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int) -> str:
+    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
+    images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
+    return rendered("emulated.c", context_of(library) | {"images": images, "passes": passes})
+
+
 def emulate(
     library: Library,
     pixels: npt.NDArray[np.uint8],
@@ -125,14 +131,14 @@ def emulate(
     optimisation: str | None = None,
     write: Callable[[Library, Path], None] = write_files,
 ) -> Emulation:
-    """Run a network on an emulated chip.
+    """Run a network on an emulated chip, for images, uint8 (n, channels, rows, columns).
 
     Args:
         library: Network as a C library.
-        pixels: Images, uint8 (n, channels, rows, columns).
+        pixels: The images.
         family: Family of the chip.
-        optimisation: Optimisation flag of the compiler; None for the flag of the family, else of the Makefile.
-        write: Writes source and header to the folder ``src`` of a folder; other than the default for comparisons.
+        optimisation: Flag of the compiler; None for the flag of the family, else of the Makefile.
+        write: Writes source and header to ``src`` in a folder.
 
     Raises:
         DeviceError: A tool is missing, the network does not fit, or the program fails.
@@ -201,11 +207,10 @@ def _output(command: Sequence[str], folder: Path) -> str:
 
 
 def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
-    """Return the costs of a network on each family of chips, measured with the examples of the library.
+    """Return the costs of a network by family of chips, measured with the examples of the library.
 
-    Returns:
-        For each name of a family: ``compiler``, ``code_bytes``, ``stack_bytes``, and the work per image under the name
-        of its unit; or, if not measurable, the reason under the key ``unknown``.
+    The keys are ``compiler``, ``code_bytes``, ``stack_bytes``, and the unit of the work per image; or ``unknown``, the
+    reason why nothing was measured.
 
     Raises:
         HarnessError: The logits of a chip differ from the reference, which is a bug of this program.

@@ -24,7 +24,7 @@ from harness.spaces.integer_plan import check_integer_form
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, refused
 from harness.training.integer import IntegerNetwork, integer_logits, integers_of
-from harness.training.pixels import RawInputNetwork, by_channel
+from harness.training.pixels import RawInputNetwork, raw_numbers
 from harness.training.recipe import Recipe
 
 _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
@@ -34,7 +34,7 @@ _BATCH = 1_000  # images per call of onnxruntime
 # differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
 # The same for an integer network, whose maps may differ by 1. Records differ by at most 2.9 % on training images of
-# MNIST (docs/deployment.md) and by less than 10 % on random images (tests/harness/exports/test_onnx.py).
+# MNIST (docs/use/deployment.md) and by less than 10 % on random images (tests/harness/exports/test_onnx.py).
 _INTEGER_TOLERANCE = 0.2
 _FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
 # Numbers of a constant up to which equal constants are merged, to store a tied kernel once. Some kernels exceed the
@@ -93,14 +93,6 @@ def _text(check: Mapping[str, Any], reference: str) -> str:
     )
 
 
-def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
-    """Return raw numbers that correspond to ``pixels``, uint8: the same if the data set has bytes, else float64."""
-    if network.takes_bytes:
-        return pixels
-    low, high = (by_channel(limits, pixels.double()) for limits in (network.low, network.high))
-    return low + pixels / 255 * (high - low)
-
-
 def _fix_shapes(graph: Any) -> None:
     """Replace computed shapes of ``Reshape`` by constants, with -1 for the batch; code generators refuse ``Shape``."""
     import onnx_ir
@@ -123,13 +115,8 @@ def to_onnx(
     """Return the content of an ONNX file and the results of a comparison with torch.
 
     The input of the model is called ``pixels``: raw numbers of the data set, (batch, channels, rows, columns), uint8 if
-    the data set consists of bytes, else float64. The output is called ``logits``.
-
-    Args:
-        network: Network in evaluation mode, on a CPU.
-        dataset: Data set of the network.
-        pixels: Images for the comparison, uint8 pixels of the data set.
-        about: Metadata of the model.
+    the data set consists of bytes, else float64. The output is called ``logits``. ``network`` is in evaluation mode on
+    a CPU; ``pixels``, uint8, are the images of the comparison; ``about`` is the metadata of the model.
 
     Raises:
         AssertionError: The logits differ, which is a bug of this program.
@@ -139,7 +126,7 @@ def to_onnx(
 
     raw_network = RawInputNetwork(network, dataset).eval()
     # With a batch of a single image, the exporter would fix the batch size at 1.
-    example = _raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network)
+    example = raw_numbers(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), dataset)
     with warnings.catch_warnings(action="ignore"):  # warnings about code inside torch
         shapes = ({0: torch.export.Dim("batch")},)
         torch_program = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
@@ -176,7 +163,7 @@ def to_onnx(
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString(deterministic=True)
 
-    theirs = _session_logits(content, _raw(pixels, raw_network))
+    theirs = _session_logits(content, raw_numbers(pixels, dataset))
     with torch.inference_mode():
         ours = raw_network.logits(pixels)
     return content, _compared(ours, theirs, _TOLERANCE)
@@ -191,8 +178,7 @@ def integers_to_onnx(
     file state the counts. Arguments and errors as for ``to_onnx``; ``network`` is the integer network.
     """
     model = integer_model(network, dataset, _OPSET, about)
-    raw_network = RawInputNetwork(torch.nn.Identity(), dataset)  # only for the scale of the raw numbers
-    theirs = _session_logits(model.SerializeToString(), _raw(pixels, raw_network), is_optimised=False)
+    theirs = _session_logits(model.SerializeToString(), raw_numbers(pixels, dataset), is_optimised=False)
     ours = torch.from_numpy(network.logit_scale * integer_logits(network, pixels.numpy()))
     check = _compared(ours, theirs, _INTEGER_TOLERANCE)
     check["logits"] = ours.numel()
@@ -220,12 +206,10 @@ def _session_logits(content: bytes, numbers: Tensor, *, is_optimised: bool = Tru
 
 
 def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
-    """Return the results of a comparison of logits, (images, classes); raise _DifferentLogits beyond the tolerance.
+    """Compare the logits of this program with the logits of onnxruntime, both (images, classes).
 
-    Args:
-        ours: Logits of this program.
-        theirs: Logits of onnxruntime.
-        tolerance: Largest allowed difference, relative to the largest logit of this program.
+    Raises:
+        _DifferentLogits: A difference, relative to the largest logit of this program, is above ``tolerance``.
     """
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.

@@ -96,15 +96,10 @@ class _Graph:
 
 
 def integer_model(network: IntegerNetwork, dataset: Dataset, opset: int, about: Mapping[str, str]) -> Any:
-    """Return an integer network as an ONNX model; input and output as in ``to_onnx``.
+    """Return an integer network as an ONNX model; input, output and ``about`` as in ``to_onnx``.
 
-    The logits are real numbers, the integers of the reference times ``logit_scale``.
-
-    Args:
-        network: Network to write.
-        dataset: Data set of the network, with the scale of the raw numbers.
-        opset: Version of the operators.
-        about: Metadata of the model.
+    The logits are real numbers, the integers of the reference times ``logit_scale``. ``opset`` is the version of the
+    operators.
     """
     from onnx import TensorProto, helper
 
@@ -165,16 +160,7 @@ def _convolved(
 ) -> str:
     """Add the convolution of a step, or a depthwise 1x1 convolution for a step without a kernel.
 
-    Args:
-        graph: Graph to extend.
-        network: The integer network.
-        step: A step of the kind CONVOLUTION or SCALING.
-        numbers: Constants of the step.
-        source: Input map.
-        scale: Scale of the output map.
-
-    Returns:
-        The name of the sums with biases, as real values.
+    ``scale`` is the scale of the output map. Return the name of the sums with biases, as real values.
     """
     form = step.form
     channels = network.plan.maps[step.source].shape[0]

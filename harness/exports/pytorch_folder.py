@@ -3,7 +3,7 @@
 If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images.
 
 The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
-``harness/spaces/rotated.py``, and the rest of the files is in the templates. The files compute as ``harness.load``
+``harness/spaces/posed.py``, and the rest of the files is in the templates. The files compute as ``harness.load``
 does, bit for bit; ``tests/harness/exports/test_pytorch_folder.py`` compares the logits.
 """
 
@@ -31,12 +31,12 @@ from harness.evidence.record import Record
 from harness.exports.c_library import rendered
 from harness.interface.formats import Files, Format
 from harness.interface.weights import TrainedNetwork
-from harness.spaces import rotated
+from harness.spaces import posed
 from harness.spaces.network import Architecture, Task, analyse, walk
 from harness.spaces.ops import Op, Residual, Role, Shape, kernels
 from harness.system.errors import ContentError
 from harness.system.files import workspace
-from harness.training.pixels import takes_bytes
+from harness.training.pixels import raw_numbers, takes_bytes
 from harness.training.recipe import Recipe
 
 _WIDTH = 100  # largest number of characters in a line of the files
@@ -88,7 +88,7 @@ class _PyTorch(Format):
         buffer = io.BytesIO()
         torch.save(net.state, buffer)
         context = _context(network, net)
-        texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
+        texts = {name: rendered(name, context) for name in ("model.py", "evaluate.py", "train.py")}
         contents = {path / name: text.encode() for name, text in texts.items()}
         contents[path / "weights.pt"] = buffer.getvalue()
         spec = network.images.dataset
@@ -113,15 +113,9 @@ def _net_of(network: TrainedNetwork) -> _Net:
 def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
     """Return an ``.npz`` file of images on the scale of the data set, which ``read_arrays`` in ``evaluate.py`` reads.
 
-    Args:
-        spec: Data set.
-        pixels: uint8 (n, channels, rows, columns).
-        labels: Class of each image, (n,).
+    ``pixels`` are uint8 (n, channels, rows, columns), ``labels`` are the classes, (n,).
     """
-    numbers = pixels.numpy()
-    if not takes_bytes(spec):
-        low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (spec.low, spec.high))
-        numbers = low + numbers * (high - low) / 255
+    numbers = raw_numbers(pixels, spec).numpy()
     if spec.image_shape[0] == 1:
         numbers = numbers[:, 0]
     buffer = io.BytesIO()
@@ -208,11 +202,11 @@ def _assignment(target: str, source: str) -> str:
 
 
 def _helpers(sources: Iterable[str]) -> str:
-    """Return the definitions in ``harness/spaces/rotated.py`` that expressions need, in the order of the file."""
+    """Return the definitions in ``harness/spaces/posed.py`` that expressions need, in the order of the file."""
     definitions = {
         name: inspect.getsource(value).rstrip()
-        for name, value in vars(rotated).items()
-        if getattr(value, "__module__", None) == rotated.__name__
+        for name, value in vars(posed).items()
+        if getattr(value, "__module__", None) == posed.__name__
     }
     closure: set[str] = set()
     queue = list(sources)

@@ -224,7 +224,7 @@ def export(
         network: Network to export: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
             ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
             ``Study`` (the answer).
-        formats: Paths by name of further formats, from installed packages (docs/extending.md).
+        formats: Paths by name of further formats, from installed packages (docs/use/extending.md).
 
     Raises:
         UsageError: No file is named, a file cannot be written, options contradict each other, or the weights of the

@@ -18,7 +18,7 @@ from harness.spaces.network import analyse
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, as_command, option_words, require
 from harness.system.files import check_file, check_writable, write_together
-from harness.training.recipe import check_batch, check_network
+from harness.training.recipe import check_network
 
 
 def export_network(
@@ -35,16 +35,9 @@ def export_network(
 ) -> Exported:
     """Write a network in the formats of ``paths``, as ``harness.export`` documents; all files are written, or none.
 
-    Args:
-        network: Network, as for ``network_argument``.
-        paths: File or folder by name of the format; None for formats that are not requested.
-        chip: Chip that the C must fit.
-        optimise: Optimisation of the C; None for the fastest that fits ``chip``, else for size.
-        dataset: Name of the data set.
-        device: Device of a training.
-        engine: Engine of a training.
-        data: Folder of the images; None for the default.
-        selection: The arguments ``seed``, ``recipe``, ``epochs`` and ``retrain`` of ``network_seed``.
+    ``paths`` has a file or folder by name of the format, None for formats that are not requested. The C must fit
+    ``chip``; ``optimise`` None stands for the fastest code that fits ``chip``, else for size. ``selection`` has the
+    arguments ``seed``, ``recipe``, ``epochs`` and ``retrain`` of ``network_seed``.
     """
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
@@ -61,20 +54,20 @@ def export_network(
     seed = network_seed(argument, workspace, dataset=dataset, **selection)
     task = datasets.task_of_option(seed.dataset)
     recipe = seed.recipe.recipe
-    for name, each in formats.items():
-        require("export", each.libraries, f"--{name}")
-        each.check(argument.architecture, task, recipe)
+    for name, export_format in formats.items():
+        require("export", export_format.libraries, f"--{name}")
+        export_format.check(argument.architecture, task, recipe)
     fit = None if chip is None else _fit_on(chip, seed, optimise, selection["recipe"])
     images = training_images.load(seed.dataset, Path(data) if data else None)
-    check_batch(recipe, len(images.train_labels))
+    recipe.check_batch(len(images.train_labels))
     check_network(recipe, argument.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
         # The folder gets a copy of the test images, whose read is logged.
         check_writable(workspace.test_log.parent, make=False)
     trained = trained_network(seed, images, workspace, device=device, engine=engine)
     names = argument.tensor_names
-    for each in formats.values():
-        names = each.tensor_names(trained) or names
+    for export_format in formats.values():
+        names = export_format.tensor_names(trained) or names
     variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
     return _written(replace(trained, fit=fit, optimise=variant, names=names), formats, targets)
 

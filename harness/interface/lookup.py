@@ -127,11 +127,9 @@ def only_row(
     candidates = with_recipe(candidates, recipe) or candidates
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
-    row_by_key: dict[tuple[str, str | None, float | None], KnownRow] = {}
-    for row in rows:
-        row_by_key["" if recipe else row.recipe_hash, row.dataset, row.target_pct] = row
-    _check_single(argument.architecture.hash, list(row_by_key.values()))
-    return next(iter(row_by_key.values()), None)
+    differing_rows = {(recipe or row.recipe_hash, row.dataset, row.target_pct): row for row in rows}
+    _check_single(argument.architecture.hash, [*differing_rows.values()])
+    return next(iter(differing_rows.values()), None)
 
 
 _R = TypeVar("_R", "KnownRow", Record)
@@ -406,14 +404,16 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     records = [each for each in read_all(workspace.records) if each.hash == network_hash]
     matches = with_recipe([each for each in records if dataset in (AUTO, each.dataset)], recipe)
     if not matches:
-        row_texts = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in records}))
-        other_rows = f" for this recipe or data set; existing records: {row_texts}" if records else ""
+        message = f"{network_hash} has no record"
+        if records:
+            rows = sorted({f"{each.recipe_name} on {each.dataset}" for each in records})
+            message += f" for this recipe or data set; existing records: {'; '.join(rows)}"
         options = option_words({"--dataset": dataset, "--recipe": recipe})
         name = network if isinstance(network, str) else network_hash
         hint = f"recipes: {', '.join(RECIPES)}, or @FILE.toml"
         if recipe is None or catalog_hash(recipe) or recipe in _recipes_of(workspace):
             hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
-        raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
+        raise ContentError(message, hint=hint)
     _check_single(network_hash, [replace(KnownRow.of(each), target_pct=None) for each in matches])
     return max(matches, key=lambda each: len(each.seeds))
 
@@ -458,23 +458,24 @@ def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
 
 def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:
     """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
-    hashes = set()
+    hashes = set[str]()
     for study in read_studies(workspace):
         for run in study.results:
             if _matches(name, run):
                 hashes.add(run.hash)
-                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
-                yield NetworkArgument(run.architecture, rows=(row_of_run,))
+                known_row = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
+                yield NetworkArgument(run.architecture, rows=(known_row,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)
     claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
-    for rows in (recipe_rows, claims):
-        new_rows = [row for row in rows if row.hash not in hashes and _matches(name, row)]
-        hashes |= {row.hash for row in new_rows}
-        for row in new_rows:
-            known_row = KnownRow(recipe=None, recipe_name="", dataset=None, target_pct=None)  # of a claim
-            if row.recipe_hash:
-                recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
-                known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
-            yield NetworkArgument(row.architecture, rows=(known_row,))
+    new_rows = [row for row in recipe_rows if row.hash not in hashes and _matches(name, row)]
+    for row in new_rows:
+        recipe = recipes.get(row.recipe_hash)
+        if row.epochs:
+            recipe = recipe_by_hash(row.recipe_hash, row.epochs) or recipe
+        yield NetworkArgument(row.architecture, rows=(KnownRow(recipe, row.recipe, row.dataset, None),))
+    hashes |= {row.hash for row in new_rows}
+    for row in claims:
+        if row.hash not in hashes and _matches(name, row):
+            yield NetworkArgument(row.architecture, rows=(KnownRow(None, "", None, None),))

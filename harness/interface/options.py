@@ -38,8 +38,6 @@ _Result = TypeVar("_Result")
 
 
 class _GroupedOption(click.Option):
-    """An option with a section of the help text."""
-
     def __init__(self, *arguments: Any, group: Group, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.group = group
@@ -89,7 +87,6 @@ def _click_option(declaration: Option[Any, Any], **changes: Any) -> Callable[[_F
 
 
 def _completed(declaration: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
-    """Return the function that completes a value in a shell; None if no values are known."""
     known_values = declaration.known_values
     if known_values is None:
         return None
@@ -253,10 +250,8 @@ def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None
     if choice.why:
         say(f"training with torch instead of the native engine: {choice.why}")
     if recipe.starts > 1:
-        from harness.training.recipe import halvings, start_overhead
-
-        last_halving_epoch = halvings(recipe, recipe.epochs)[-1].epochs
-        overhead = counted(start_overhead(recipe, recipe.epochs), "epoch")
+        last_halving_epoch = recipe.start_stages(recipe.epochs)[-1].epochs
+        overhead = counted(recipe.start_overhead(recipe.epochs), "epoch")
         say(
             f"{recipe.starts} starts per training: after epoch {last_halving_epoch} of {recipe.epochs}, only the start "
             f"with the lowest training loss is left; the dropped starts take {overhead}"

@@ -372,7 +372,7 @@ class VerificationResult(TextResult):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided lower bound of the mean that decides the tier, per cent; None for one seed (docs/results.md)."""
+        """One-sided lower bound of the mean that decides the tier, per cent; None for one seed."""
         return self.verdict.row.lower_bound_pct
 
     @property

@@ -202,7 +202,6 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 
 
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
-    """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
     from harness.evidence.record import kept_indices
     from harness.interface.formats import format_names, format_of
@@ -261,7 +260,6 @@ def _command_options(request: SearchRequest) -> dict[str, tuple[str, ...]]:
 
 
 def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
-    """Print the goal of a search; ``seconds_used`` is the time used by a resumed study, None for a new study."""
     from harness.evidence.bounds import group_warning
 
     config = plan.config
@@ -386,7 +384,6 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
-        """Print the end of a run; of a run without a failure only if ``verbose``."""
         if not self.verbose and run.status.ended_without_failure:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
@@ -417,7 +414,6 @@ class SearchReporter(Reporter):
         self._write_report()
 
     def _write_report(self) -> None:
-        """Write the live report if due, and set the time of the next report."""
         before = time.monotonic()
         if self.workspace is None or self._moment is None or before < self._report_due:
             return

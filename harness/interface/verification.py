@@ -20,7 +20,7 @@ from harness.system.machine import choose_device, worker_count
 from harness.system.option import converted
 from harness.system.terminal import counted, duration_text, say
 from harness.system.user_code import function_of
-from harness.training.recipe import check_batch, check_network
+from harness.training.recipe import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -82,7 +82,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
         dataset = row.dataset
     images = load(dataset, request.data)
     image_count = len(images.train_labels)
-    check_batch(recipe_choice.recipe, image_count)
+    recipe_choice.recipe.check_batch(image_count)
     options.say_training(choice, recipe_choice.recipe, image_count)
     target_pct = request.target_pct
     if target_pct is None and row is not None:
@@ -164,7 +164,6 @@ def run_verification(
 
 
 def _forecast(plan: VerifyPlan, count: int) -> str:
-    """Return the expected duration of ``count`` trainings as the end of a sentence; empty for a trainer of the user."""
     from harness.searching.time_budget import pace_of, rounds, work
     from harness.training.native.engine import choose_engine
 

@@ -113,14 +113,7 @@ def network_seed(
 ) -> NetworkSeed:
     """Return a seed of a network, with the recipe, data set and record that fit the options.
 
-    Args:
-        argument: The network, with its rows.
-        workspace: Workspace of the records.
-        seed: Index of the seed.
-        dataset: Name of a data set, or ``auto``.
-        recipe: Name or ``@FILE.toml``; None for the recipe of the row, else ``fast``.
-        epochs: Replaces the number of epochs of a named recipe; None keeps the number.
-        retrain: Train again, even if weights are kept.
+    ``dataset`` may be ``auto``; ``recipe`` and ``epochs`` as in ``recipe_of``.
 
     Raises:
         UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.

@@ -31,7 +31,6 @@ from harness.system import files, statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.training.recipe import recipe_document
 from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
 
 # Number of networks that are named and drawn, best first; limited because a running search rewrites its report often.
@@ -53,7 +52,7 @@ class PageNetwork:
             alone.
         trial: Trial of the proposal.
         trials: All trials of the network, with other numbers of epochs included.
-        origin: Source of the proposal, such as ``ladder``, ``surrogate`` or the name of a sampler (docs/glossary.md).
+        origin: Source of the proposal, such as ``ladder`` (docs/project/glossary.md), or the name of a sampler.
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
             accuracy of a pruned network comes from the epoch at which the run was stopped. Empty after a shortened run,
             until the shorter training has ended.
@@ -426,7 +425,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
 
 def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
     """Return the fields of the training recipe as pairs of name and text."""
-    recipe = recipe_document(config.recipe)
+    recipe = config.recipe.document
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
     return [(name, _shown(value)) for name, value in recipe.items()]

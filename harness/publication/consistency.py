@@ -65,7 +65,6 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
 
 
 def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
-    """Yield a fault for each stated hash of a data set that is not the hash of the data set."""
     stated_hashes = {
         (f"{workspace.ledger}: seeds of {item.hash}", item.dataset, item.data_hash or "")
         for item in standings.entries.declarations
@@ -81,7 +80,6 @@ def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
 
 
 def _module_faults(record: Record) -> Iterator[str]:
-    """Yield a fault if the code of a PyTorch module of the user has changed since the record."""
     module = record.architecture.user_module
     if module is not None:
         from harness.training.user_module import check_code
@@ -93,7 +91,6 @@ def _module_faults(record: Record) -> Iterator[str]:
 
 
 def _lost(history: History) -> Iterator[str]:
-    """Yield a fault for each committed file that is missing or changed, and for each committed line that is lost."""
     weights = [path for path in history.blobs if path.suffix == ".safetensors" and path.is_file()]
     digests = git(weights[0].parent, "hash-object", "--", *map(str, weights)) if weights else None
     # Not strict, because there are no digests if the command fails.
@@ -119,7 +116,6 @@ def _lost_lines(path: Path, commit_of_line: dict[str, str]) -> Iterator[str]:
 
 
 def _since(records: Path, anchor: str) -> Iterator[str]:
-    """Yield a fault for each loss since the commit ``anchor``, or if this commit is not part of the history."""
     if git(records, "merge-base", "--is-ancestor", anchor, "HEAD") is None:
         yield f"{records}: anchor: {anchor} stated, no such commit in the history"
         return
@@ -134,7 +130,6 @@ def _since(records: Path, anchor: str) -> Iterator[str]:
 
 
 def _table_faults() -> Iterator[str]:
-    """Yield a fault for each difference between the shipped leaderboard table and the table computed from the files."""
     path = leaderboard_table.shipped_table()
     if not path.exists():
         return
@@ -160,7 +155,6 @@ def _table_faults() -> Iterator[str]:
 
 
 def _ledger_faults(path: Path, standings: Survey, shipped: History, history: History) -> Iterator[str]:
-    """Yield the faults of a ledger and the shipped ledger; ``history`` is of the records of the workspace."""
     record_of = {record.key: record for record in standings.records}
     yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
     yield from _spending_faults(path, standings.entries)
@@ -217,7 +211,6 @@ def _seeds_of(declaration: Attempt | Declaration, record_of: _RecordsByKey) -> l
 
 
 def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
-    """Yield a fault for each entry that spends more than was due, and if the sum exceeds ``ledger.ALPHA``."""
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entries.spending_entries, key=lambda entry: entry.declared_utc):

@@ -31,7 +31,7 @@ from harness.spaces.modules import FastDropout
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
-from harness.spaces.rotated import pose_matrix, rotated
+from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
 from harness.training.module_source import quiet
@@ -283,7 +283,7 @@ class _Reader:
         name = f"conv{rows}x{columns}"
         if name not in SIGNATURES:
             raise _lacks(node, f"a kernel of {rows}x{columns}")
-        poses = self._poses_of(weight, rotated)
+        poses = self._poses_of(weight, posed_filters)
         if bias is not None and self._poses_of(bias, torch.repeat_interleave) != poses:
             raise _lacks(node, "a bias with other poses than the kernel")
         paddings = _paddings(node, arguments["padding"], (rows, columns))

@@ -165,8 +165,8 @@ SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] =
     "random": _random,
     SURROGATE: _random,
 }
-# Sampler for `--sampler auto`, the best in `harness bench run` (docs/decisions.md#12): test_bench_results.py fails if
-# measurements/results/bench-parts.json shows a better sampler.
+# Sampler for `--sampler auto`, the best in `harness bench run` (docs/project/decisions.md#12): test_bench_results.py
+# fails if measurements/results/bench-parts.json shows a better sampler.
 DEFAULT = SURROGATE
 
 

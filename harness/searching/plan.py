@@ -47,7 +47,7 @@ from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorFactory
 from harness.training.executors.clusters import Cluster, NodeInfo
 from harness.training.executors.processes import Processes
-from harness.training.recipe import check_batch, for_few, named_recipe
+from harness.training.recipe import named_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +124,8 @@ def plan_search(
         goal = resolve.goal_of(images.dataset, request.target_pct)
     # Only a default recipe is adapted to few images.
     if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
-        training = replace(training, named_recipe=for_few(training.named_recipe, goal.data.train_size))
-    check_batch(training.named_recipe.recipe, goal.data.train_size)
+        training = replace(training, named_recipe=training.named_recipe.with_feasible_batch(goal.data.train_size))
+    training.named_recipe.recipe.check_batch(goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
     training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
@@ -170,7 +170,7 @@ def _with_recipe(
     if recipe_choice == "left open" or not training.recipe_choices:
         return training
     if recipe_choice == "as in short searches":
-        recipe = for_few(named_recipe(SHORT_CHOICE), data.train_size)
+        recipe = named_recipe(SHORT_CHOICE).with_feasible_batch(data.train_size)
         return replace(training, named_recipe=recipe, recipe_choices=())
     began = clock.now()
     executor = Processes(source, effort.limits)

@@ -1,8 +1,8 @@
 """The request for a search: each field declares an option of ``harness search`` and an argument of ``harness.search``.
 
 A field states name, types, default, help text, checks, section of the help text and known values of its option. The
-command, the Python function, the completion in a shell and docs/commands.md are derived from the fields, so that a new
-option is a field here and the code that reads the field.
+command, the Python function, the completion in a shell and docs/use/commands.md are derived from the fields, so that a
+new option is a field here and the code that reads the field.
 
 ``Option[A, V](default, help, kind)``: A are the types of accepted values, V is the type of the checked value, and
 ``kind`` is the click type that checks and converts. ``group`` is the section of the help text; a field with
@@ -128,8 +128,8 @@ class SearchRequest:
         option_types.WORKERS, group=Group.EFFORT)
     cluster: Option[str | None, str | None] = Option(
         None, "Train on the nodes of a Ray cluster: local starts a cluster, auto uses the cluster of this machine, "
-        "HOST:PORT names the head node; --workers then counts per node (docs/cluster.md). NAME://ADDRESS selects a "
-        "cluster of a package (docs/extending.md).",
+        "HOST:PORT names the head node; --workers then counts per node (docs/use/cluster.md). NAME://ADDRESS selects a "
+        "cluster of a package (docs/use/extending.md).",
         option_types.ADDRESS, group=Group.EFFORT)
     device: Option[str, str] = Option("auto", "Device: auto, cpu, cuda or cuda:N.", group=Group.EFFORT)
     engine: Option[str, str] = Option(
@@ -142,7 +142,7 @@ class SearchRequest:
         metavar="URL", origin_key=None)
     log: Option[str | Sequence[str] | None, tuple[str, ...]] = Option(
         (), "Log runs to tensorboard (in the folder of the study), mlflow, or an observer of a package "
-        "(docs/extending.md); requires the extra 'logs'; may be repeated.",
+        "(docs/use/extending.md); requires the extra 'logs'; may be repeated.",
         metavar="NAME", multiple=True, origin_key=None, known_values=lambda: doors.names(Door.OBSERVERS) - {"storage"})
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "

@@ -19,8 +19,8 @@ from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
 from harness.training.result import Result, Status
 
-# Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
-# verification, which reads the test set.
+# Largest number of verifications per study that do not reach tier ``verified`` (docs/project/decisions.md#28). A look
+# is a verification, which reads the test set.
 MAX_LOOKS = 2
 # Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half (``loop.py``).
 LIKELY = 0.5

@@ -14,7 +14,7 @@ from harness.spaces.network import Analysis, Architecture, Task, analyse
 from harness.studies.events import EndReason, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
-from harness.training.recipe import Recipe, start_overhead
+from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 
 # Costs of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
@@ -75,7 +75,7 @@ class Pace:
 
     def seconds(self, epochs: int, images: int, network_work: float) -> float:
         """Return the seconds of a training of ``epochs`` epochs over ``images`` images, without evaluations."""
-        overhead = 0 if self.recipe is None else start_overhead(self.recipe, epochs)
+        overhead = 0 if self.recipe is None else self.recipe.start_overhead(epochs)
         return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
 
     def of_recipe(self, recipe: Recipe) -> Pace:
@@ -303,7 +303,7 @@ def longest_training(seconds_left: float, workers: int, images: int, seeds: int)
 def least_seconds(images: int) -> float:
     """Return the seconds in which a search on ``images`` training images usually has an answer on two cores.
 
-    Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/search.md).
+    Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/use/search.md).
     """
     return 180.0 if images < FEW_IMAGES else 600.0
 

@@ -1,4 +1,4 @@
-"""Torch modules of ops that ``torch.nn`` lacks, except exported modules (``rotated.py``).
+"""Torch modules that only this program uses; modules of exported code are in ``posed.py``.
 
 Ops import this file inside ``module`` only, because it loads torch.
 """
@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.spaces import rotated as rotated_layers
-from harness.spaces.rotated import RotatedConv2d, RotatedDepthwiseConv2d, rotated
+from harness.spaces import posed
 
 
 class FlatLinear(nn.Linear):
@@ -59,49 +58,30 @@ class FastDropout(nn.Module):
         return values * factors.as_strided(values.shape, values.stride())
 
 
-class _GpuFilters(RotatedConv2d):
-    """Filters in all poses as an index look-up in trainings on a GPU.
-
-    Only on a GPU: on a CPU the gradients of tied kernels would be summed in a different order than in the existing
-    records. ``rotated`` consists of ops that exporters support.
-    """
-
-    def filters(self) -> Tensor:
-        if not (self.weight.is_cuda and self.training):
-            return super().filters()
-        orders = _orders(self.poses, *self.weight.shape[1:], self.weight.device)
-        filters: Tensor = _Posed.apply(self.weight, *orders)  # type: ignore[no-untyped-call]
-        return filters
-
-
-class PosedConv2d(_GpuFilters, RotatedConv2d):
-    """``RotatedConv2d`` for trainings."""
-
-
-class PosedDepthwiseConv2d(_GpuFilters, RotatedDepthwiseConv2d):
-    """``RotatedDepthwiseConv2d`` for trainings."""
-
-
-# Variants of layers for trainings, by the name of the layer in exported code.
-_FOR_TRAINING: dict[str, Callable[..., nn.Module]] = {
-    "RotatedConv2d": PosedConv2d,
-    "RotatedDepthwiseConv2d": PosedDepthwiseConv2d,
+# Layers of this program, by the name of the layer in exported code.
+_LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "nn.Linear": FlatLinear,
     "nn.Dropout": FastDropout,
     "nn.Dropout2d": partial(FastDropout, channels=True),
 }
 
 
 def layer_class(name: str) -> Callable[..., nn.Module]:
-    """Return the class or function of ``LayerCall.name`` that makes the layer for a training."""
-    return _FOR_TRAINING.get(name) or attrgetter(name)(rotated_layers)
+    """Return the class that makes the layer ``LayerCall.name``."""
+    return _LAYERS.get(name) or attrgetter(name)(posed)
 
 
-class _Posed(torch.autograd.Function):
-    """``rotated`` as an index look-up: a single GPU kernel instead of about forty.
+def indexed_filters(kernel: Tensor, poses: int) -> Tensor:
+    """Return the same as ``posed_filters`` by an index look-up: a single GPU kernel instead of about forty.
 
-    ``order`` and ``inverse`` are the results of ``_orders``.
+    On a CPU, the gradients of tied kernels would be summed in a different order than in the existing records.
     """
+    orders = _orders(poses, *kernel.shape[1:], kernel.device)
+    filters: Tensor = _IndexedFilters.apply(kernel, *orders)  # type: ignore[no-untyped-call]
+    return filters
 
+
+class _IndexedFilters(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, kernel: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         context.save_for_backward(inverse)
@@ -119,5 +99,5 @@ class _Posed(torch.autograd.Function):
 @cache
 def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
     places = torch.arange(channels * rows * columns, dtype=torch.float64).view(1, channels, rows, columns)
-    order = rotated(places, poses).view(poses, -1).long()
+    order = posed.posed_filters(places, poses).view(poses, -1).long()
     return order.to(device), order.argsort(1).to(device)

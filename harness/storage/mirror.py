@@ -165,7 +165,6 @@ class Mirror:
         return self._is_current and not self._thread.is_alive()
 
     def _serve(self) -> None:
-        """Update the database until the end; the body of the thread."""
         study: optuna.Study | None = None
         state = StudyState(Path(self._name), self._config)
         is_last = False
@@ -273,7 +272,6 @@ def _error_pct(errors: Errors) -> float:
 
 
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
-    """Return the Optuna trial of an ended first run; failed runs and runs without accuracy have the state FAIL."""
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 

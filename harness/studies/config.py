@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, StorageError
-from harness.training.recipe import Recipe, recipe_document
+from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import PROTOCOL_VERSION
 
 _OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
@@ -153,9 +153,8 @@ class StudyConfig:
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
         """Return recipe and recipe name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
-        if epochs is None or epochs == self.recipe.epochs:
-            return self.recipe, self.recipe_name
-        return replace(self.recipe, epochs=epochs), f"{self.recipe_name}-{epochs}ep"
+        entry = NamedRecipe(self.recipe_name, self.recipe).at(epochs)
+        return entry.recipe, entry.name
 
 
 def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
@@ -195,7 +194,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
     """Return a configuration as JSON values; unused keys are omitted, so that older studies keep the same names."""
-    document = asdict(config) | {"recipe": recipe_document(config.recipe)}
+    document = asdict(config) | {"recipe": config.recipe.document}
     if config.minimised[0] is Metric.PARAMETERS:
         del document["minimise"], document["most"]
     if not config.is_front:

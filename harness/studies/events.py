@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 from harness.spaces.space import Decision
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
 from harness.system.errors import ContentError, as_command
-from harness.training.recipe import recipe_document
 from harness.training.result import Result
 
 # Event class by the value of the key ``event`` in a log, with the words of earlier versions.
@@ -89,8 +88,8 @@ class Proposal(Event, word="proposed"):
     Attributes:
         trial: Number of the proposal in the study, from 0.
         origin: Source of the proposal: ``baseline``, ``ladder``, ``shorter``, ``surrogate`` or ``doubt``
-            (docs/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no new
-            network.
+            (docs/project/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no
+            new network.
         decisions: Decisions that derive the network from the search space; empty for networks that were not drawn.
         epochs: Number of epochs; None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.
@@ -121,7 +120,7 @@ class Rejected(Event, word="rejected"):
 
     Attributes:
         reason: Reason of ``harness.spaces.space.Feasibility``, or ``NO_TIME``.
-        origin: ``baseline`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
+        origin: ``baseline`` or ``ladder`` (docs/project/glossary.md), or ``sampler`` for every sampler.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
         indices: Index of the option of each decision, by name, so that a later session can report the rejection again;
             empty if nothing was reported.
@@ -194,7 +193,7 @@ class Confirmed(_OnFreshSeeds, word="confirmed", earlier_word="standing"):
 
 
 class FailedConfirmation(_OnFreshSeeds, word="refuted"):
-    """A network was refuted by its fresh seeds (docs/glossary.md: refuted)."""
+    """A network was refuted by its fresh seeds (docs/project/glossary.md: refuted)."""
 
 
 class WinnerChosen(_OnFreshSeeds, word="winner"):
@@ -290,7 +289,7 @@ def line(entry: Entry[Event]) -> str:
     document = document_of(entry.event)
     if isinstance(entry.event, RunEnded):
         # Recipe fields that were added later are omitted at their defaults, as in all documents.
-        document["run"]["recipe"] = recipe_document(entry.event.run.recipe)
+        document["run"]["recipe"] = entry.event.run.recipe.document
     if document.get("shorter_epochs", 0) is None:
         del document["shorter_epochs"]  # most runs at a rung go on
     return json.dumps(head | document, allow_nan=False)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from harness.system import statistics
 
 # Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch,
-# 0.5 to 0.64 for engines and fonts (docs/decisions.md#30).
+# 0.5 to 0.64 for engines and fonts (docs/project/decisions.md#30).
 _GROUP_SHARE = 0.5
 _GROUP_FREEDOM = 4  # degrees of freedom of ``_GROUP_SHARE`` as a prior (simulation, diary 151)
 GROUP_CONFIDENCE = 0.9  # probability to pass from which a network is confirmed on folds of groups (diary 151)

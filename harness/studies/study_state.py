@@ -47,7 +47,7 @@ _REPLACEMENT_SECONDS = 1.0
 
 
 class Outcome(StrEnum):
-    """Verdict on a target; pages, terminal and documents use no other words (docs/glossary.md, verdicts)."""
+    """Verdict on a target; pages, terminal and documents use no other words (docs/project/glossary.md, verdicts)."""
 
     PROVED = "proved"
     PROBABLE = "probable"

@@ -1,4 +1,4 @@
-"""Doors: groups of entry points by which optional features and packages of third parties enter (docs/extending.md).
+"""Doors: groups of entry points by which optional features and packages of third parties enter (docs/use/extending.md).
 
 An entry point is loaded on first use. If the module of an entry point imports a library that is not required, the entry
 point states the extra with this library, as in ``onnx = harness.exports.onnx:FORMAT [export]``.

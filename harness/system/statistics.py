@@ -13,7 +13,8 @@ from itertools import product
 
 MAX_SKEWNESS = 0.5  # largest skewness of the errors of seeds for which the error rates of verdicts are stated
 WORST_SHARE = 0.5  # smallest share of a separate group of worse seeds for which these rates are stated
-# Condition of the stated error rates (docs/results.md, "How often answers are false"), as in all texts for users.
+# Condition of the stated error rates, as in all texts for users (docs/evidence/results.md, "How often answers are
+# false").
 SEED_CONDITION = (
     f"the errors of the seeds have a skewness of at most {MAX_SKEWNESS:g} and no separate group of worse seeds is "
     f"smaller than {100 * WORST_SHARE:g} % of the seeds"

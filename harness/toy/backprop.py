@@ -7,8 +7,8 @@ r"""A toy network with backpropagation written by hand: two inputs, two hidden a
 
 All units are sigmoids without biases. The loss is half the squared error of a single example. Names follow the five
 documents from which this project started: ``h1`` is the input of a unit, ``a_h1`` the output, and ``dE_dw1`` the
-partial derivative of ``E_total`` with respect to ``w1``. docs/backprop.md derives each line. The module uses neither
-torch nor NumPy, so that every computation is visible.
+partial derivative of ``E_total`` with respect to ``w1``. docs/evidence/backprop.md derives each line. The module uses
+neither torch nor NumPy, so that every computation is visible.
 
     >>> round(forward_and_backward(START)["E_total"], 9)
     0.242519857

@@ -50,8 +50,8 @@ def toy(
 
     Print each quantity as a formula, with the numbers inserted, and as a value; then a table of learning rates. --out
     writes toy.html (an interactive page), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG. These files
-    always show the default learning rates; --figure draws the rates given by --learning-rate. docs/backprop.md derives
-    every line.
+    always show the default learning rates; --figure draws the rates given by --learning-rate.
+    docs/evidence/backprop.md derives every line.
 
     \b
     harness toy
@@ -116,7 +116,6 @@ def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mappi
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
-    """Return the quantities of the network by name as formulas, with the numbers inserted, and as values."""
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += [
         "  " + "  ".join(f"{name} {numbers[name]:g}" for name in names)
@@ -139,7 +138,6 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 
 
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
-    """Return the table of learning rates, followed by remarks on unusual curves."""
     updates = len(curves[0].losses) - 1
     # Columns: after 1, 10, 100 ... updates and after all.
     columns = sorted({*(10**power for power in range(len(str(updates)))), updates})

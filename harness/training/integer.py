@@ -30,7 +30,7 @@ from harness.spaces import integer_plan as plans
 from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, OpPath, PlannedOp, StepKind
 from harness.spaces.network import Architecture
 from harness.spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
-from harness.spaces.rotated import rotated
+from harness.spaces.posed import posed_filters
 from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.torch_network import Images, normalised
@@ -546,7 +546,7 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
 
 def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
     """Return learned filters in all poses, (filters * poses, rows, columns, channels)."""
-    kernels = rotated(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
+    kernels = posed_filters(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
     return kernels.numpy().transpose(0, 2, 3, 1)
 
 

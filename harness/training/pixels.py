@@ -69,7 +69,7 @@ class RawInputNetwork(nn.Module):
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
         numbers = numbers.double()
-        low, high = (by_channel(limits, numbers) for limits in (self.low, self.high))
+        low, high = (_by_channel(limits, numbers) for limits in (self.low, self.high))
         levels = 255 * (numbers - low) / (high - low)
         rounded_levels = levels.round()
         if levels.requires_grad:
@@ -94,6 +94,14 @@ def takes_bytes(dataset: Dataset) -> bool:
     return set(dataset.low) <= {0.0} and set(dataset.high) <= {255.0}
 
 
-def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+def raw_numbers(pixels: Tensor, dataset: Dataset) -> Tensor:
+    """Return the raw numbers of ``pixels``, uint8: the same if the data set has bytes, else float64."""
+    if takes_bytes(dataset):
+        return pixels
+    low, high = (_by_channel(limits, pixels.double()) for limits in dataset.number_range)
+    return low + pixels * (high - low) / 255
+
+
+def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
     """Return values per channel as a tensor (channels, 1, 1) with the type and device of ``like``."""
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)

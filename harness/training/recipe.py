@@ -1,7 +1,7 @@
 """Training recipes: every setting of a training except the network, the images and the seed.
 
 ``Recipe`` validates all fields and is identified by ``Recipe.hash``. ``RECIPES`` is the catalog of named recipes, which
-``named_recipe`` extends by TOML files. ``epoch_steps`` gives the learning rates and averaging weights of an epoch.
+``named_recipe`` extends by TOML files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from harness.system.user_code import source_sha256
 # trains in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the
 # integers.
 Precision = Literal["fp32", "bf16", "int8"]
-_Share = Annotated[float, Field(ge=0, le=1)]  # number from 0 to 1
+_ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
@@ -44,21 +44,21 @@ class Recipe:
     learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1  # maximum of the schedule
     momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # momentum of SGD, beta1 of Adam
     nesterov: bool = True  # Nesterov momentum; SGD only
-    weight_decay: _Share = 1e-4  # L2 coefficient of kernels and matrices
+    weight_decay: _ZeroToOne = 1e-4  # L2 coefficient of kernels and matrices
     # Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to
     # 0, ``step`` multiplies by ``step_factor``, ``constant`` does not change.
     schedule: Literal["linear", "constant", "step", "cosine"] = "linear"
-    warmup: _Share = 0.2  # share of all steps in which the rate rises linearly from a tenth
+    warmup: _ZeroToOne = 0.2  # share of all steps in which the rate rises linearly from a tenth
     step_epochs: tuple[int, ...] = ()  # epochs after which schedule ``step`` drops the rate
-    step_factor: _Share = 0.1  # factor on the rate at each drop
-    label_smoothing: _Share = 0.0  # share of the target probability that is spread over all classes
-    augmented_share: _Share = 0.7  # probability that an image is augmented at all
+    step_factor: _ZeroToOne = 0.1  # factor on the rate at each drop
+    label_smoothing: _ZeroToOne = 0.0  # share of the target probability that is spread over all classes
+    augmented_share: _ZeroToOne = 0.7  # probability that an image is augmented at all
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle, in both directions
     shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # largest shift along each axis, in pixels
     scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # largest relative change of each axis
     shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # largest shear of the horizontal axis, a slope
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
-    average_start: _Share = 0.1  # share of all steps before averaging begins
+    average_start: _ZeroToOne = 0.1  # share of all steps before averaging begins
     # First weights: the defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv
     # 1502.01852). ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as
     # identity maps (Zagoruyko and Komodakis, arXiv 1706.00388).
@@ -75,7 +75,7 @@ class Recipe:
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     # Number of trainings with different first weights. After ``start_epochs`` epochs the half with the smallest
     # training loss continues. The number is halved again after each doubling of the epochs, until 1 is left, at the
-    # latest after the last epoch (``halvings``).
+    # latest after the last epoch (``start_stages``).
     starts: Annotated[int, Field(ge=1, le=1_000)] = 1
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
     # Bits of a weight of an integer network. Below 8, each step rounds the weights for the forward and backward pass,
@@ -100,10 +100,90 @@ class Recipe:
             raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{self.schedule}'")
 
     @property
+    def document(self) -> dict[str, Any]:
+        """Fields as plain JSON values, by name, without the fields of ``_LATER_DEFAULTS`` at the defaults."""
+        document = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name, default in _LATER_DEFAULTS.items():
+            if document[name] == default:
+                del document[name]
+        return document
+
+    @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of ``recipe_document`` as canonical JSON."""
-        text = json.dumps(recipe_document(self), sort_keys=True, separators=(",", ":"))
+        """First 12 hex digits of the SHA-256 of ``document`` as canonical JSON."""
+        text = json.dumps(self.document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def start_stages(self, epochs: int) -> list[StartStage]:
+        """Return the stages of a training of ``epochs`` epochs with several starts; empty for a single start."""
+        stages: list[StartStage] = []
+        starts = self.starts
+        stage_epochs = self.start_epochs
+        while starts > 1:
+            starts = starts // 2 if stage_epochs < epochs else 1
+            stages.append(StartStage(min(stage_epochs, epochs), starts))
+            stage_epochs *= 2
+        return stages
+
+    def start_overhead(self, epochs: int) -> int:
+        """Return the total number of epochs of all dropped starts in a training of ``epochs`` epochs."""
+        overhead = 0
+        starts = self.starts
+        for stage in self.start_stages(epochs):
+            overhead += (starts - stage.survivors) * stage.epochs
+            starts = stage.survivors
+        return overhead
+
+    def decay(self, *, kernel: bool) -> float:
+        """Return the L2 coefficient of kernels and matrices or, if not ``kernel``, of scales, shifts and biases."""
+        return self.weight_decay if kernel or self.decay_all else 0.0
+
+    def epoch_steps(self, steps_before: int, steps_per_epoch: int) -> StepSettings:
+        """Return the settings of the steps of an epoch, after ``steps_before`` steps in earlier epochs."""
+        average_step = self._average_step(steps_per_epoch)
+        rates = []
+        shares = []
+        for number in range(steps_before + 1, steps_before + steps_per_epoch + 1):
+            rates.append(self._learning_rate(number - 1, steps_per_epoch))
+            share = 1.0
+            if number > max(1, average_step):
+                # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets the beginning
+                # faster (TensorFlow's ExponentialMovingAverage).
+                age = number - average_step
+                share -= min(self.average_decay, (1 + age) / (10 + age))
+            shares.append(share)
+        return StepSettings(rates, shares, self.first_averaged_step(steps_per_epoch))
+
+    def _average_step(self, steps_per_epoch: int) -> int:
+        return math.ceil(self.average_start * steps_per_epoch * self.epochs)
+
+    def first_averaged_step(self, steps_per_epoch: int) -> float:
+        """Return the step of a run, counted from 1, at which averaging begins; infinity without averaging."""
+        return max(1, self._average_step(steps_per_epoch)) if self.average_decay else math.inf
+
+    def _learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of a step of the run, counted from 0."""
+        progress = step / (steps_per_epoch * self.epochs)  # share of the steps of the run that are done
+        if progress < self.warmup:
+            return self.learning_rate * (0.1 + 0.9 * progress / self.warmup)
+        match self.schedule:
+            case "constant":
+                return self.learning_rate
+            case "step":
+                drops = sum(step >= epoch * steps_per_epoch for epoch in self.step_epochs)
+                return self.learning_rate * self.step_factor**drops
+            case "linear":
+                return self.learning_rate * (1 - progress) / (1 - self.warmup)
+            case "cosine":
+                angle = math.pi * (progress - self.warmup) / (1 - self.warmup)
+                return self.learning_rate * (1 + math.cos(angle)) / 2
+
+    def check_batch(self, images: int) -> None:
+        """Raise ContentError if a batch is larger than the number of training images."""
+        if self.batch_size > images:
+            message = f"recipe: batch_size is {self.batch_size}, but only {images} training images are available"
+            hint = f"use a recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file"
+            raise ContentError(message, hint=hint)
 
 
 # Fields after ``precision``, added after the first records; documents and hashes omit these fields at the defaults.
@@ -113,55 +193,12 @@ _LATER_DEFAULTS = {
 }
 
 
-def recipe_document(recipe: Recipe) -> dict[str, Any]:
-    """Return the fields as plain JSON values, by name.
-
-    Fields that were added after the first records are omitted at the defaults, so that older documents and hashes
-    stay the same.
-    """
-    document = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
-    for name, default in _LATER_DEFAULTS.items():
-        if document[name] == default:
-            del document[name]
-    return document
-
-
 @dataclass(frozen=True, slots=True)
-class Halving:
+class StartStage:
     """A stage of successive halving: the remaining starts train up to an epoch, and some continue."""
 
     epochs: int  # number of epochs at the end of the stage
     survivors: int  # number of starts that continue, by smallest training loss
-
-
-def halvings(recipe: Recipe, epochs: int) -> list[Halving]:
-    """Return the halving stages of a training of ``epochs`` epochs; the last stage leaves a single start.
-
-    The list is empty for a recipe with a single start.
-    """
-    stages: list[Halving] = []
-    starts = recipe.starts
-    stage_epochs = recipe.start_epochs
-    while starts > 1:
-        starts = starts // 2 if stage_epochs < epochs else 1
-        stages.append(Halving(min(stage_epochs, epochs), starts))
-        stage_epochs *= 2
-    return stages
-
-
-def start_overhead(recipe: Recipe, epochs: int) -> int:
-    """Return the total number of epochs of all dropped starts in a training of ``epochs`` epochs."""
-    overhead = 0
-    starts = recipe.starts
-    for halving in halvings(recipe, epochs):
-        overhead += (starts - halving.survivors) * halving.epochs
-        starts = halving.survivors
-    return overhead
-
-
-def decay_of(recipe: Recipe, *, kernel: bool) -> float:
-    """Return the L2 coefficient of kernels and matrices, or of scales, shifts, biases and slopes if not ``kernel``."""
-    return recipe.weight_decay if kernel or recipe.decay_all else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,62 +210,10 @@ class StepSettings:
     first_averaged_step: float  # step of the run, counted from 1, at which averaging begins; inf: never
 
 
-def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> StepSettings:
-    """Return the settings of the steps of an epoch.
-
-    Args:
-        recipe: Recipe of the run.
-        steps_before: Number of steps that the run took in earlier epochs.
-        steps_per_epoch: Number of steps of each epoch.
-    """
-    average_step = _average_step(recipe, steps_per_epoch)
-    rates = []
-    shares = []
-    for number in range(steps_before + 1, steps_before + steps_per_epoch + 1):
-        rates.append(_learning_rate(recipe, number - 1, steps_per_epoch))
-        share = 1.0
-        if number > max(1, average_step):
-            # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets the beginning
-            # faster (TensorFlow's ExponentialMovingAverage).
-            age = number - average_step
-            share -= min(recipe.average_decay, (1 + age) / (10 + age))
-        shares.append(share)
-    return StepSettings(rates, shares, first_averaged_step(recipe, steps_per_epoch))
-
-
-def _average_step(recipe: Recipe, steps_per_epoch: int) -> int:
-    return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
-
-
-def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> float:
-    """Return the step of a run, counted from 1, at which averaging begins; infinity for a recipe without averaging."""
-    return max(1, _average_step(recipe, steps_per_epoch)) if recipe.average_decay else math.inf
-
-
-def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step of the run, counted from 0."""
-    progress = step / (steps_per_epoch * recipe.epochs)  # share of the steps of the run that are done
-    if progress < recipe.warmup:
-        return recipe.learning_rate * (0.1 + 0.9 * progress / recipe.warmup)
-    match recipe.schedule:
-        case "constant":
-            return recipe.learning_rate
-        case "step":
-            drops = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
-            return recipe.learning_rate * recipe.step_factor**drops
-        case "linear":
-            return recipe.learning_rate * (1 - progress) / (1 - recipe.warmup)
-        case "cosine":
-            angle = math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)
-            return recipe.learning_rate * (1 + math.cos(angle)) / 2
-
-
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
     """Return the recipe of a JSON or TOML table; missing fields take the defaults.
 
-    Args:
-        document: Fields by name.
-        where: Source of the table for messages.
+    ``where`` names the source of the table in messages.
 
     Raises:
         ContentError: A field is unknown or has a value that is not allowed, or fields are contradictory.
@@ -245,9 +230,34 @@ class NamedRecipe:
     assumed_fields: tuple[str, ...] = ()  # fields that the source document does not state; values are our assumptions
     test_each_epoch: bool = False  # read the test set after each epoch; recipes of source documents only
 
+    def at(self, epochs: int | None) -> NamedRecipe:
+        """Return the recipe with a number of epochs, which is appended to the name; unchanged for None.
+
+        Raises:
+            ContentError: The number is not allowed.
+        """
+        if epochs is None or epochs == self.recipe.epochs:
+            return self
+        return self._changed(f"{epochs}ep", epochs=epochs)
+
+    def with_batch(self, size: int) -> NamedRecipe:
+        """Return the recipe with a batch size, which is appended to the name; raise ContentError if not allowed."""
+        return self._changed(f"batch{size}", batch_size=size)
+
+    def with_feasible_batch(self, images: int) -> NamedRecipe:
+        """Return the recipe, with a batch that allows two steps per epoch if the batch exceeds the number of images."""
+        if self.recipe.batch_size <= images:
+            return self
+        # The largest power of two up to half of the images; at least two images, because BN needs a variance.
+        return self.with_batch(max(2, 1 << (max(1, images // 2).bit_length() - 1)))
+
+    def _changed(self, suffix: str, **changes: int) -> NamedRecipe:
+        recipe = recipe_from(self.recipe.document | changes)
+        return replace(self, name=f"{self.name}-{suffix}", recipe=recipe)
+
 
 # Settings of the source documents, which describe the networks ``seed0`` to ``seed4``. A document states only a few
-# settings of a training (``_document``); the remaining values are our assumptions.
+# settings of a training (``_of_document``); the remaining values are our assumptions.
 _DOCUMENTS = Recipe(
     epochs=20,
     batch_size=128,
@@ -269,7 +279,7 @@ _DOCUMENTS = Recipe(
 )
 
 
-def _document(name: str, **document_fields: Any) -> NamedRecipe:
+def _of_document(name: str, **document_fields: Any) -> NamedRecipe:
     # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
     assumed_fields = tuple(item.name for item in fields(Recipe) if item.name not in document_fields | _LATER_DEFAULTS)
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
@@ -283,7 +293,7 @@ _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
 
-# docs/recipes.md says when to use which recipe.
+# docs/use/recipes.md says when to use which recipe.
 _CATALOG = (
     NamedRecipe("fast", Recipe()),
     NamedRecipe("small", _SMALL),
@@ -295,12 +305,12 @@ _CATALOG = (
     NamedRecipe("small-int8-starts", replace(_SMALL, precision="int8", starts=16)),
     NamedRecipe("small-int5", replace(_SMALL, precision="int8", weight_bits=5)),
     NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
-    _document("documents"),
-    _document(
+    _of_document("documents"),
+    _of_document(
         "seed1", epochs=19, batch_size=128, learning_rate=0.01, schedule="step", step_epochs=(10,), step_factor=0.1
     ),
-    _document("seed2", epochs=20),
-    _document("seed4", optimizer="sgd", learning_rate=0.04, batch_size=128, epochs=20),
+    _of_document("seed2", epochs=20),
+    _of_document("seed4", optimizer="sgd", learning_rate=0.04, batch_size=128, epochs=20),
 )
 RECIPES: dict[str, NamedRecipe] = {entry.name: entry for entry in _CATALOG}
 
@@ -310,14 +320,13 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
     Args:
         text: Name, with optional suffixes ``-batch<size>`` and ``-<epochs>ep``, or ``@FILE``.
-        epochs: Number of epochs that replaces the number of the recipe and is appended to the name; None for the number
-            of the recipe.
+        epochs: Number of epochs, also appended to the name (``NamedRecipe.at``); None for the number of the recipe.
 
     Raises:
         UsageError: The name is unknown, or the file does not exist.
         ContentError: A field in the file, or the number of epochs, is not allowed.
     """
-    # The suffixes are written by ``_in_batches`` and at the end of this function.
+    # ``NamedRecipe`` writes the suffixes.
     match = re.fullmatch(r"(?P<name>.+?)(-batch(?P<batch>[1-9]\d{0,5}))?(-(?P<epochs>[1-9]\d{0,5})ep)?", text)
     if text.startswith("@"):
         path = Path(text[1:])
@@ -331,7 +340,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     elif match is not None and match["name"] in RECIPES:
         entry = RECIPES[match["name"]]
         if match["batch"] is not None:
-            entry = _in_batches(entry, int(match["batch"]))
+            entry = entry.with_batch(int(match["batch"]))
         if epochs is None and match["epochs"] is not None:
             epochs = int(match["epochs"])
     else:
@@ -340,24 +349,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         if os.path.isfile(text):
             hint = f"write @{text} to read the recipe from the file"
         raise UsageError(f"unknown recipe {text!r}; available: {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
-    if epochs is None or epochs == entry.recipe.epochs:
-        return entry
-    changed_recipe = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
-    return replace(entry, name=f"{entry.name}-{epochs}ep", recipe=changed_recipe)
-
-
-def _in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
-    """Return the recipe with batch size ``size`` and a suffix of the name. Raises ContentError if not allowed."""
-    recipe = recipe_from(recipe_document(entry.recipe) | {"batch_size": size})
-    return replace(entry, name=f"{entry.name}-batch{size}", recipe=recipe)
-
-
-def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
-    """Return the recipe; if the batch exceeds the training images, with a batch that allows two steps per epoch."""
-    if entry.recipe.batch_size <= images:
-        return entry
-    # The largest power of two up to half of the images; at least two images, because BN needs a variance.
-    return _in_batches(entry, max(2, 1 << (max(1, images // 2).bit_length() - 1)))
+    return entry.at(epochs)
 
 
 def length_factor(images: int) -> int:
@@ -367,14 +359,6 @@ def length_factor(images: int) -> int:
     images, up to a factor of ``_MAX_FACTOR``.
     """
     return min(_MAX_FACTOR, max(1, round(_REFERENCE_IMAGES / images)))
-
-
-def check_batch(recipe: Recipe, images: int) -> None:
-    """Raise ContentError if a batch is larger than the number of training images."""
-    if recipe.batch_size > images:
-        message = f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available"
-        hint = f"use a recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file"
-        raise ContentError(message, hint=hint)
 
 
 def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> None:
@@ -415,7 +399,7 @@ def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:
     """Return the entry of the catalog with this name and recipe, or else a plain ``NamedRecipe``."""
     for entry in RECIPES.values():
-        candidate = named_recipe(entry.name, epochs=recipe.epochs)
+        candidate = entry.at(recipe.epochs)
         if (candidate.name, candidate.recipe) == (name, recipe):
             return candidate
     return NamedRecipe(name, recipe)

@@ -39,7 +39,7 @@ from harness.system.user_code import function_of, guarding_user_code
 from harness.training import result as results
 from harness.training import training_loop
 from harness.training.native.engine import TORCH, choose_engine
-from harness.training.recipe import Recipe, start_overhead
+from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Inspection, Miss, Purpose, Result, Status, derive_seed
 from harness.training.torch_network import Images
 from harness.training.training_loop import Training
@@ -215,7 +215,7 @@ def validation_fold(job: Job, data: Dataset) -> int:
     for a fresh seed, so that a confirmation and the first run begin with different images. If all first runs validated
     on the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes,
     and for folds of groups, which differ so much that only runs on the same groups can be compared
-    (docs/decisions.md#30).
+    (docs/project/decisions.md#30).
     """
     number = job.seed_index
     if job.purpose is Purpose.CONFIRM:
@@ -365,7 +365,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     if validation_set is not None:
         errors = run.history[-1].validation_errors
         result = replace(result, validation_errors=errors, validation_size=len(validation_set))
-    trained_epochs = len(run.history) + start_overhead(run.recipe, run.recipe.epochs)
+    trained_epochs = len(run.history) + run.recipe.start_overhead(run.recipe.epochs)
     image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(
         result,

@@ -15,10 +15,10 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.spaces.modules import FastDropout
+from harness.spaces.modules import FastDropout, indexed_filters
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.ops import Op, Residual, Role, Shape, UserModule
-from harness.spaces.rotated import RotatedConv2d
+from harness.spaces.posed import PosedConv2d
 from harness.spaces.space_errors import SearchSpaceError
 from harness.training.recipe import Recipe
 from harness.training.user_module import SeededModule, built
@@ -156,7 +156,7 @@ def _draw_first_weights(network: TorchNetwork, recipe: Recipe) -> None:
             nn.init.zeros_(bias)
     if recipe.initialisation == "dirac":
         for module in convolutions:
-            poses = module.poses if isinstance(module, RotatedConv2d) else 1
+            poses = module.poses if isinstance(module, PosedConv2d) else 1
             if module.in_channels == poses * module.out_channels:
                 nn.init.zeros_(module.weight)
                 # The first pose of a kernel copies the first pose of the input, so each pose copies the same pose.
@@ -194,6 +194,8 @@ def network_on(
     for module in network.modules():
         if isinstance(module, FastDropout | SeededModule):
             module.generator = generator
+        if isinstance(module, PosedConv2d) and device.type == "cuda":
+            module.in_poses = indexed_filters
     if architecture.user_module is not None:
         # ``view`` in the code of users requires the usual order of the numbers.
         return network.to(device)

@@ -26,11 +26,10 @@ from harness.spaces.integer_plan import integer_plan
 from harness.spaces.network import Architecture, Task
 from harness.system import clock
 from harness.training import integer, torch_network
-from harness.training import recipe as recipes
 from harness.training.native import driver
 from harness.training.native.driver import NativeProgram
 from harness.training.native.engine import Engine
-from harness.training.recipe import Precision, Recipe, StepSettings, check_batch, check_network, decay_of, epoch_steps
+from harness.training.recipe import Precision, Recipe, StepSettings, check_network
 from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
 from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
@@ -107,7 +106,7 @@ def start(
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
-        {"params": parameters, "weight_decay": decay_of(recipe, kernel=parameters is kernels)}
+        {"params": parameters, "weight_decay": recipe.decay(kernel=parameters is kernels)}
         for parameters in (kernels, vectors)
         if parameters
     ]
@@ -131,8 +130,8 @@ def start(
 def best_start(first_start: Training, new_start: Callable[[int], Training], images: Images) -> Training:
     """Return the best start of a run by successive halving on the training loss (arXiv 1502.07943).
 
-    The best start has trained for the epochs of the last stage (``halvings``). The training time of all dropped starts
-    is added to the best start at its last epoch.
+    The best start has trained for the epochs of the last stage (``Recipe.start_stages``). The training time of all
+    dropped starts is added to the best start at its last epoch.
 
     Args:
         first_start: Start 0, untrained.
@@ -147,14 +146,14 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     overhead = 0.0
     # All starts share a program of the native engine, which holds no state of a run, only buffers for a batch.
     native = None
-    for halving in recipes.halvings(recipe, recipe.epochs):
+    for stage in recipe.start_stages(recipe.epochs):
         for run in runs:
             run.native = native
-            train_epochs(run, images, halving.epochs)
+            train_epochs(run, images, stage.epochs)
             native = run.native
         runs.sort(key=lambda run: run.last_loss)
-        overhead += sum(run.seconds for run in runs[halving.survivors :])
-        runs = runs[: halving.survivors]
+        overhead += sum(run.seconds for run in runs[stage.survivors :])
+        runs = runs[: stage.survivors]
     best_run = runs[0]
     best_run.seconds += overhead
     best_run.history[-1] = replace(best_run.history[-1], train_seconds=best_run.seconds)
@@ -176,7 +175,7 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         ContentError: There are fewer images than a batch needs.
     """
     recipe = run.recipe
-    check_batch(recipe, len(images))
+    recipe.check_batch(len(images))
     assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
     began_seconds = clock.now()
@@ -190,7 +189,7 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         ranges = driver.rounded_ranges(run.network, run.rounded_kernels)
     while len(run.history) < last_epoch and not run.has_diverged:
         order = torch.randperm(len(images), generator=run.generator, device=run.device)
-        settings = epoch_steps(recipe, run.step, steps)
+        settings = recipe.epoch_steps(run.step, steps)
         if flat is None:
             loss_sum = _train_steps(run, images, order, settings)
         else:
@@ -199,7 +198,7 @@ def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
         began_seconds = clock.now()
     if flat is not None:
         driver.restore(run.network, run.optimizer, flat, run.step)
-        if run.step >= recipes.first_averaged_step(recipe, steps):
+        if run.step >= recipe.first_averaged_step(steps):
             run.average = driver.restored_average(run.network, flat)
 
 

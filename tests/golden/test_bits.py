@@ -19,14 +19,13 @@ import torch
 
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
-from harness.training import recipe as recipe_module
 from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.torch_network import Images
 from harness.training.training_loop import Training, finish_average, start, train_epoch, weights_digest
 
-RATE = recipe_module._learning_rate
+RATE = Recipe._learning_rate
 GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(
     epochs=2, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
@@ -76,7 +75,6 @@ def make_images(count: int) -> Images:
 
 
 def machine_properties(engine: str) -> dict[str, str]:
-    """Return the properties of this machine on which the bits of an engine depend."""
     facts = {"instructions": instructions(), "torch": torch.__version__}
     if engine == "native":
         facts |= {"level": level().name, "compiler": compiler_version().splitlines()[0]}
@@ -99,14 +97,12 @@ def change_as_recorded(name: str, run: Training) -> None:
 
 
 def rate_to_a_tenth(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of ``pairs``."""
     rate = RATE(recipe, step, steps_per_epoch)
     is_rising = step / (steps_per_epoch * recipe.epochs) < recipe.warmup
     return rate if is_rising else 0.1 * recipe.learning_rate + (1 - 0.1) * rate
 
 
 def training_digest(name: str, engine: str) -> str:
-    """Return digests of the weights and of the optimizer state after two epochs, and the last training loss."""
     text, recipe = TRAININGS[name]
     with one_thread():
         run = start(
@@ -138,7 +134,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_gives_recorded_bits(name: str, engine: str, monkeypatch: pytest.MonkeyPatch):
     if name == "pairs":
-        monkeypatch.setattr(recipe_module, "_learning_rate", rate_to_a_tenth)
+        monkeypatch.setattr(Recipe, "_learning_rate", rate_to_a_tenth)
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     try:
         machine = machine_properties(engine)

@@ -49,7 +49,6 @@ EARLIER_COMMANDS = (
 
 
 def run_command(line: str) -> tuple[int, str]:
-    """Run a command line in this process, and return the exit code and stdout."""
     with CliRunner().isolation() as streams:
         code = cli.run(shlex.split(line))
         stdout = streams[0].getvalue().decode()
@@ -95,7 +94,6 @@ def fill_folder(folder: Path, kind: str) -> None:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Complete folders by kind, of which tests use copies."""
     return {}
 
 
@@ -128,7 +126,6 @@ def command_folder(
 
 
 def files(folder: Path) -> set[Path]:
-    """Return all files except locks."""
     return {path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 

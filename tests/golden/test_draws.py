@@ -23,7 +23,6 @@ FIRST, BLOCK, DRAWS = 5, 100, 2_000
 
 
 def summary_of_draws(name: str, count: int) -> dict[str, Any]:
-    """Return a summary of the first ``count`` draws from a space, in the form of ``draws.json``."""
     search_space, rng = space(name), random.Random(42)
     lines: list[str] = []
     reasons: Counter[str] = Counter()

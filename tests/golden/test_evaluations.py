@@ -24,7 +24,6 @@ QUICK = "c5cf23574b69"
 
 
 def evaluation(network: str, recipe: str, seed: str) -> dict[str, Any]:
-    """Return the document of ``harness evaluate`` for stored weights, with a digest of the wrong images per seed."""
     command = ["evaluate", network, "--recipe", recipe, "--seed", seed, "--json"]
     answer = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert answer.exit_code == 0

@@ -20,7 +20,6 @@ CASES: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text(enc
 
 
 def explanation(argument: str) -> dict[str, Any]:
-    """Return the line of a network in the form of ``networks.jsonl``."""
     answer = CliRunner().invoke(cli, ["explain", argument, "--json"], catch_exceptions=False)
     document = json.loads(answer.stdout)
     # These fields were added after the golden file was written; tests/harness/spaces has tests of the values.

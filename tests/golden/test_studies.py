@@ -23,7 +23,6 @@ STUDIES = Path(__file__).with_name("studies.tar.xz")
 
 
 def facts(workspace: Path) -> dict[str, Any]:
-    """Return the first network and digests of the tables of each study, and a digest of the leaderboard rows."""
     with tarfile.open(STUDIES) as archive:
         archive.extractall(workspace, filter="data")
     # In the older layout of the archive, the user's records are beside the runs.

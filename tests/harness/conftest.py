@@ -26,7 +26,6 @@ class Toy:
     packed: dict[str, bytes]
 
     def write(self, folder: Path, *, packed: bool = True) -> Path:
-        """Write the files in the layout of torchvision, and return the folder of the files."""
         target = folder / self.spec.folder
         target.mkdir(parents=True)
         for name in self.unpacked:
@@ -72,7 +71,6 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "harness"
 

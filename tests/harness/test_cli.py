@@ -46,8 +46,6 @@ def failure_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int
 
 
 def let_explain_raise(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseException]) -> None:
-    """Let ``explain`` raise an error."""
-
     def raise_error(*arguments: Any) -> None:
         raise error
 

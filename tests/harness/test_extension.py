@@ -1,4 +1,4 @@
-"""The package of docs/extending.md, installed: command, format, observer and cluster; broken packages."""
+"""The package of docs/use/extending.md, installed: command, format, observer and cluster; broken packages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {facts['name']}\nVersion: {facts['version']}")
         lines = []
         for group, points in facts["entry-points"].items():
-            lines += [f"[{group}]", *(f"{name} = {place}" for name, place in points.items())]
+            lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
         (metadata / "entry_points.txt").write_text("\n".join(lines))
 
     folder = tmp_path / "site"

@@ -229,7 +229,6 @@ def changed_fields(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """Return content with changed fields or bytes."""
     return rng.choice([changed_fields, changed_bytes])(content, rng)
 
 

@@ -1,6 +1,6 @@
 """Unusual inputs: the result equals the result of NumPy, Pillow, csv, json or tomllib, or is an error in one line.
 
-The inputs follow docs/data.md and published bug reports; they were written without knowledge of the readers.
+The inputs follow docs/use/data.md and published bug reports; they were written without knowledge of the readers.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Source:
 
 
 def scaled(numbers: np.ndarray) -> np.ndarray:
-    """Return the pixels of images x rows x columns x channels by the rule of docs/data.md."""
+    """Return the pixels of images x rows x columns x channels by the rule of docs/use/data.md."""
     values = np.asarray(numbers, np.float64)
     is_whole = bool((values == np.rint(values)).all())
     if is_whole and values.min() >= 0 and 127 < values.max() <= 255:
@@ -92,7 +92,6 @@ def images_of(numbers: Any, kinds: Any = KINDS) -> Images:
 
 
 def series_of(numbers: Any) -> Images:
-    """Return class and pixels of series x steps [x dimensions]: pictures with a single row."""
     array = np.asarray(numbers, np.float64)
     return images_of(array.reshape(len(array), 1, array.shape[1], -1))
 
@@ -127,7 +126,6 @@ def npy_bytes(array: Any) -> bytes:
 
 
 def zipped(expected: Images | None = REFUSED, **members: bytes) -> Source:
-    """Return an ``.npz`` file of X and y with added or replaced members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in ({"X": npy_bytes(GREY), "y": npy_bytes(KINDS)} | members).items():
@@ -206,8 +204,6 @@ def encoded(picture: np.ndarray, form: str = "PNG") -> bytes:
 
 
 def file_writer(name: bytes, content: bytes) -> Callable[[Path], Any]:
-    """Return a step that writes a file into a folder."""
-
     def step(folder: Path) -> None:
         target = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -224,8 +220,6 @@ def save_all(folder: Path, pictures: Any = GREY, names: Any = TEXTS, ending: str
 
 
 def folder(expected: Images | None, step: Callable[[Path], Any] = lambda path: None, **options: Any) -> Source:
-    """Return a folder ``CLASS/*`` that a step changes."""
-
     def write(path: Path) -> None:
         save_all(path, **options)
         step(path)
@@ -248,8 +242,6 @@ def upright(picture: np.ndarray) -> np.ndarray:
 
 
 def idx(content: bytes, kinds: Any = KINDS, expected: Images | None = REFUSED) -> Source:
-    """Return a folder of IDX files whose images are replaced."""
-
     def write(path: Path) -> None:
         as_idx(path, GREY, kinds, "train", "{}-{}-{}-ubyte")
         (path / "train-images-idx3-ubyte").write_bytes(content)
@@ -308,7 +300,6 @@ def ts(rows: Any = STEPS, head: str = "@problemName x\n@classLabel true 0 1 2\n@
 
 
 def series_with(row: int, step: int, value: str) -> np.ndarray:
-    """Return the series with a text in place of a number."""
     rows = STEPS.astype(object)
     rows[row, step] = value
     return rows
@@ -425,96 +416,69 @@ def saved_certificate(folder: Path) -> str:
 
 
 def with_field(key: str, value: str) -> Callable[[str], str]:
-    """Return a function that replaces the value of a key of a JSON document by a text."""
     return lambda text: json.dumps(json.loads(text) | {key: "VALUE"}).replace('"VALUE"', value)
 
 
-CERTIFICATES: dict[str, tuple[Callable[[str], str | bytes], tuple[int, ...]]] = {
-    "unchanged, in another layout": (lambda text: json.dumps(json.loads(text), indent=7, sort_keys=True), (0,)),
-    "UTF-16": (lambda text: text.encode("utf-16"), (4,)),
-    "a list": (lambda text: f"[{text}]", (4,)),
-    "a half of a surrogate pair": (with_field("verdict", '"\\ud800"'), (4,)),
-    "escapes": (with_field("verdict", '"\\u001b[31m\\u0000"'), (4,)),
-    "no number": (with_field("mean_pct", "NaN"), (4,)),
-    "thousands of brackets": (with_field("test_errors", NESTED), (4,)),
-    "hundreds of digits": (with_field("test_size", "9" * 5000), (4,)),
-    "a truth value as a number": (with_field("test_size", "true"), (4,)),
-    "a negative size": (with_field("test_size", "-200"), (4,)),
-    "an empty list of seeds": (with_field("seeds", "[]"), (4,)),
-    "a second document": (lambda text: text + text, (4,)),
+CHECK = ["check", "{}"]
+EXPLAIN = ["explain", "@{}"]
+SPACE = ["spaces", "check", "{}"]
+TRAIN = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@{}"]
+CHIP = ["explain", NETWORK, "--chip", "@{}"]
+CHIP_OF_SIZE = 'core = "avr"\nflash_bytes = {}\nram_bytes = 9\nclock_hz = 1\n'
+# Commands, and the content of a file; a function changes a valid certificate.
+REFUSED_FILES: dict[str, tuple[list[str], str | bytes | Callable[[str], str | bytes]]] = {
+    "certificate in UTF-16": (CHECK, lambda text: text.encode("utf-16")),
+    "certificate in a list": (CHECK, lambda text: f"[{text}]"),
+    "certificate with half of a surrogate pair": (CHECK, with_field("verdict", '"\\ud800"')),
+    "certificate with escapes": (CHECK, with_field("verdict", '"\\u001b[31m\\u0000"')),
+    "certificate without a number": (CHECK, with_field("mean_pct", "NaN")),
+    "certificate with thousands of brackets": (CHECK, with_field("test_errors", NESTED)),
+    "certificate with hundreds of digits": (CHECK, with_field("test_size", "9" * 5000)),
+    "certificate with a truth value as a number": (CHECK, with_field("test_size", "true")),
+    "certificate of negative size": (CHECK, with_field("test_size", "-200")),
+    "certificate without seeds": (CHECK, with_field("seeds", "[]")),
+    "certificate, twice": (CHECK, lambda text: text + text),
+    "recipe with a field twice": (TRAIN, "epochs = 5\nepochs = 5\n"),
+    "recipe of an infinite rate": (TRAIN, "learning_rate = inf\n"),
+    "recipe without a number": (TRAIN, "learning_rate = nan\n"),
+    "recipe with hundreds of digits": (TRAIN, f"epochs = {'9' * 5000}\n"),
+    "recipe with a date": (TRAIN, "epochs = 2026-11-27\n"),
+    "recipe with a table": (TRAIN, "[epochs]\na = 1\n"),
+    "recipe with thousands of brackets": (TRAIN, f"epochs = {NESTED}\n"),
+    "recipe with escapes in a name": (TRAIN, '"\\u001b[31m" = 1\n'),
+    "recipe in UTF-16": (TRAIN, "epochs = 5\n".encode("utf-16")),
+    "recipe with a zero byte": (TRAIN, "epochs = 5\n\x00"),
+    "recipe with lines of old Macs": (TRAIN, "epochs = 5\rbatch_size = 32\r"),
+    "space of brackets": (SPACE, "net = " + "<" * 20_000),
+    "space without a network": (SPACE, "\x1b[31m"),
+    "space with many digits": (SPACE, f"net = conv3x3({'9' * 5000}) | gap | linear(10);"),
+    "network of brackets": (EXPLAIN, "res(" * 20_000),
+    "network in UTF-16": (EXPLAIN, NETWORK.encode("utf-16")),
+    "chip of negative size": (CHIP, CHIP_OF_SIZE.format("-1")),
+    "chip of infinite size": (CHIP, CHIP_OF_SIZE.format("inf")),
 }
 
 
-@pytest.mark.parametrize("name", CERTIFICATES)
-def test_certificates_are_recomputed_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    change, codes = CERTIFICATES[name]
-    content = change(saved_certificate(workspace))
-    path = workspace / "changed.json"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    code = run(["check", str(path)])
-
-    assert code in codes
-    if code != 0:
-        assert_one_line(capsys, code)
-
-
-RECIPES: dict[str, tuple[str | bytes, bool]] = {
-    "other spellings": ('epochs = 0x5\n"learning_rate" = 5e-2\n', True),
-    "a field twice": ("epochs = 5\nepochs = 5\n", False),
-    "an infinite rate": ("learning_rate = inf\n", False),
-    "no number": ("learning_rate = nan\n", False),
-    "hundreds of digits": (f"epochs = {'9' * 5000}\n", False),
-    "a date": ("epochs = 2026-11-27\n", False),
-    "a table": ("[epochs]\na = 1\n", False),
-    "thousands of brackets": (f"epochs = {NESTED}\n", False),
-    "escapes in a name": ('"\\u001b[31m" = 1\n', False),
-    "UTF-16": ("epochs = 5\n".encode("utf-16"), False),
-    "a zero byte": ("epochs = 5\n\x00", False),
-    "lines of old Macs": ("epochs = 5\rbatch_size = 32\r", False),
-}
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_are_read_like_tomllib_or_refused(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    content, is_valid = RECIPES[name]
-    path = workspace / "mine.toml"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    if is_valid:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        recipe = named_recipe(f"@{path}").recipe
-        assert {key: getattr(recipe, key) for key in fields} == fields
-        return
-
-    assert_one_line(capsys, run(["train", NETWORK, "--dataset", "mnist-5k", "--recipe", f"@{path}"]))
-
-
-OTHER_FILES: dict[str, tuple[list[str], str | bytes]] = {
-    "space of brackets": (["spaces", "check"], "net = " + "<" * 20_000),
-    "space without a network": (["spaces", "check"], "\x1b[31m"),
-    "space with many digits": (["spaces", "check"], f"net = conv3x3({'9' * 5000}) | gap | linear(10);"),
-    "network of brackets": (["explain"], "res(" * 20_000),
-    "network in UTF-16": (["explain"], NETWORK.encode("utf-16")),
-    "chip of negative size": (
-        ["explain", NETWORK, "--chip"],
-        'core = "avr"\nflash_bytes = -1\nram_bytes = 9\nclock_hz = 1\n',
-    ),
-    "chip of infinite size": (
-        ["explain", NETWORK, "--chip"],
-        'core = "avr"\nflash_bytes = inf\nram_bytes = 9\nclock_hz = 1\n',
-    ),
-}
-
-
-@pytest.mark.parametrize("name", OTHER_FILES)
-def test_invalid_spaces_networks_and_chips_are_refused_in_one_line(
-    name: str, workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    words, content = OTHER_FILES[name]
+@pytest.mark.parametrize("name", REFUSED_FILES)
+def test_invalid_file_is_refused_in_one_line(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+    words, content = REFUSED_FILES[name]
+    if callable(content):
+        content = content(saved_certificate(workspace))
     path = workspace / "mine"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    assert_one_line(capsys, run([*words, f"@{path}" if words[0] == "explain" else str(path)]))
+    assert_one_line(capsys, run([word.format(path) for word in words]))
+
+
+def test_certificate_and_recipe_in_other_spellings_are_read(workspace: Path):
+    text = saved_certificate(workspace)
+    (workspace / "mine.json").write_text(json.dumps(json.loads(text), indent=7, sort_keys=True))
+    (workspace / "mine.toml").write_text('epochs = 0x5\n"learning_rate" = 5e-2\n')
+
+    assert run(["check", "mine.json"]) == 0
+    recipe = named_recipe("@mine.toml").recipe
+    fields = tomllib.loads((workspace / "mine.toml").read_text())
+    assert {key: getattr(recipe, key) for key in fields} == fields
 
 
 LINES = {

@@ -1,4 +1,4 @@
-"""The committed comparisons of search methods support the statements in docs/measurements.md."""
+"""The committed comparisons of search methods support the statements in docs/evidence/measurements.md."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_intervals_equal_scipy():
 def test_committed_page_and_rows_equal_results():
     claims = claims_page.read_claims()
 
-    assert (REPOSITORY / "docs/claims.md").read_text(encoding="utf-8") == claims_page.page(claims)
+    assert (REPOSITORY / "docs/evidence/claims.md").read_text(encoding="utf-8") == claims_page.page(claims)
     assert claims_page.ROWS.read_text(encoding="utf-8") == claims_page.leaderboard_claims(claims)
 
 

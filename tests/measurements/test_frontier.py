@@ -9,7 +9,7 @@ import pytest
 from measurements import frontier
 from tests.conftest import REPOSITORY
 
-DOCS = REPOSITORY / "docs"
+PICTURES = REPOSITORY / "docs" / "images"
 
 
 def test_best_rows_are_the_smallest_proven_networks_and_claims_are_included():
@@ -28,7 +28,7 @@ def test_best_rows_are_the_smallest_proven_networks_and_claims_are_included():
 
 @pytest.mark.parametrize("name", ["frontier-light.svg", "frontier-dark.svg"])
 def test_committed_picture_labels_the_sizes_of_best_networks(name: str):
-    words = re.findall(r">([\d,]+)</text>", (DOCS / name).read_text(encoding="utf-8"))
+    words = re.findall(r">([\d,]+)</text>", (PICTURES / name).read_text(encoding="utf-8"))
 
     sizes = {f"{row['parameters']:,}" for row in frontier.rows() if row["best"]}
     assert sizes <= set(words), "run python -m measurements.frontier"

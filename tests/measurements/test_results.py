@@ -1,4 +1,4 @@
-"""The committed results were measured with the present code, and docs/measurements.md contains the results."""
+"""The committed results were measured with the present code, and docs/evidence/measurements.md contains the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from measurements import chaos, coordinator, main_job, throughput
 from tests.conftest import REPOSITORY
 from tests.study_logs import write_event
 
-PAGE = (REPOSITORY / "docs" / "measurements.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "evidence" / "measurements.md").read_text(encoding="utf-8")
 MAIN_JOB = json.loads(main_job.RESULTS.read_text(encoding="utf-8"))
 
 

@@ -30,7 +30,7 @@ class Kernel(Op):
         stride: Stride in rows and columns.
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
         tie: Name of the tie; None for a kernel that is not shared.
-        poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.rotated``).
+        poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
         edges: Rows and columns of the kernel.
         paddings: Zeros on each side, (above and below, left and right).
     """
@@ -89,16 +89,8 @@ def kernel_signature(rows: int, columns: int) -> Signature:
     return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
 
 
-_WINDOWS = (
-    (1, 1),
-    (3, 3),
-    (5, 5),
-    (3, 1),
-    (1, 3),
-    (1, 5),
-    (1, 7),
-    (1, 9),
-)  # rows and columns of kernels
+# Rows and columns of kernels.
+_WINDOWS = ((1, 1), (3, 3), (5, 5), (3, 1), (1, 3), (1, 5), (1, 7), (1, 9))
 
 
 @register(**{f"conv{rows}x{columns}": kernel_signature(rows, columns) for rows, columns in _WINDOWS})
@@ -176,7 +168,7 @@ class Conv(Kernel):
         return self.out_channels // self.poses, before[0] // self.groups, *self.edges
 
     def layer_call(self, before: Shape) -> LayerCall:
-        layer = "nn.Conv2d" if self.poses == 1 else "RotatedConv2d"
+        layer = "nn.Conv2d" if self.poses == 1 else "PosedConv2d"
         return self._call(layer, before[0], self.out_channels, number_or_pair(self.edges), groups=self.groups)
 
 
@@ -220,7 +212,7 @@ class DepthwiseConv(Kernel):
         channels = before[0]
         if self.poses == 1:
             return self._call("nn.Conv2d", channels, channels, 3, groups=channels)
-        return self._call("RotatedDepthwiseConv2d", channels, 3)
+        return self._call("PosedDepthwiseConv2d", channels, 3)
 
 
 def kernels(ops: Iterable[Op]) -> list[Kernel]:

@@ -222,7 +222,7 @@ class Op:
     def layer_call(self, before: Shape) -> LayerCall | None:
         """Return the call that creates the layer of torch, the default for ``module`` and ``source``; None if unknown.
 
-        The name is ``nn.`` and a class of torch, or a name in ``harness/spaces/rotated.py``.
+        The name is ``nn.`` and a class of torch, or a name in ``harness/spaces/posed.py``.
         """
         # Every subclass is a dataclass.
         return LayerCall(f"nn.{self.layer}", astuple(cast(Any, self))) if self.layer else None
@@ -243,7 +243,7 @@ class Op:
     def source(self, before: Shape) -> str:
         """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
 
-        The expression may use ``torch``, ``nn`` and the names of ``harness/spaces/rotated.py``. The layer
+        The expression may use ``torch``, ``nn`` and the names of ``harness/spaces/posed.py``. The layer
         has the same tensors as ``module``, under the same names. The input of a linear layer is flattened before.
 
         Raises:

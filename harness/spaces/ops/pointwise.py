@@ -61,7 +61,7 @@ class BatchNorm(Op):
         layer = "nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d"
         if self.poses == 1:
             return LayerCall(layer, (before[0],))
-        layer = "SharedBatchNorm" if self.shared else "RotatedBatchNorm"
+        layer = "SharedBatchNorm" if self.shared else "PosedBatchNorm"
         return LayerCall(layer, (before[0],), {"poses": self.poses})
 
     def module(self, before: Shape) -> nn.Module:
@@ -136,11 +136,13 @@ class Swish(Op):
     layer: ClassVar[str] = "SiLU"
 
 
-class _Dropout(Op):
-    """Base class of dropout with the probability ``p``."""
+@register(dropout=_DROPOUT_SIGNATURE)
+@dataclass(frozen=True, slots=True)
+class Dropout(Op):
+    """Dropout: in training, set single values to zero with probability ``p``."""
 
-    __slots__ = ()
     role: ClassVar[Role] = Role.DROPOUT
+    layer: ClassVar[str] = "Dropout"
     p: float
 
     @property
@@ -148,22 +150,12 @@ class _Dropout(Op):
         return self.p
 
 
-@register(dropout=_DROPOUT_SIGNATURE)
-@dataclass(frozen=True, slots=True)
-class Dropout(_Dropout):
-    """Dropout: in training, set single values to zero with probability ``p``."""
-
-    layer: ClassVar[str] = "Dropout"
-    p: float
-
-
 @register(dropout2d=_DROPOUT_SIGNATURE)
 @dataclass(frozen=True, slots=True)
-class Dropout2d(_Dropout):
+class Dropout2d(Dropout):
     """Dropout of channels: in training, set whole channels to zero with probability ``p``."""
 
     layer: ClassVar[str] = "Dropout2d"
-    p: float
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from harness.spaces.ops import op
 from harness.spaces.ops.convolutions import Conv, kernel_signature
@@ -13,9 +13,6 @@ from harness.spaces.ops.op import ArgumentKind, LayerCall, Op, Parameter, Role, 
 from harness.spaces.ops.pointwise import BatchNorm
 from harness.spaces.ops.windows import Linear, Pool
 from harness.spaces.space_errors import ShapeError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _BARE = "no learned scale and shift"
 
@@ -137,13 +134,8 @@ class UnbiasedLinear(Linear):
         weights = math.prod(before) * self.out_features
         return weights, weights
 
-    def module(self, before: Shape) -> nn.Module:
-        from harness.spaces.modules import FlatLinear
-
-        return FlatLinear(math.prod(before), self.out_features, bias=False)
-
-    def source(self, before: Shape) -> str:
-        return op.call_text("nn.Linear", math.prod(before), self.out_features, bias=False)
+    def layer_call(self, before: Shape) -> LayerCall:
+        return Linear.layer_call(self, before)._replace(options={"bias": False})
 
     def integer(self, before: Shape) -> KernelForm:
         return replace(Linear.integer(self, before), has_bias=False)

@@ -13,7 +13,7 @@ from harness.spaces.ops.op import ArgumentKind, LayerCall, Op, Parameter, Role, 
 from harness.spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 _POOL_SIGNATURE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size"))
 _UNSHUFFLE_SIGNATURE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size", minimum=2))
@@ -103,13 +103,8 @@ class GlobalAvgPool(Op):
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)[0], 1, 1
 
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.AdaptiveAvgPool2d(1)
-
-    def source(self, before: Shape) -> str:
-        return "nn.AdaptiveAvgPool2d(1)"
+    def layer_call(self, before: Shape) -> LayerCall:
+        return LayerCall("nn.AdaptiveAvgPool2d", (1,))
 
     def integer(self, before: Shape) -> PoolingForm:
         _, rows, columns = before
@@ -132,13 +127,8 @@ class Linear(Op):
         features = math.prod(before)
         return (features + 1) * self.out_features, features * self.out_features
 
-    def module(self, before: Shape) -> nn.Module:
-        from harness.spaces.modules import FlatLinear
-
-        return FlatLinear(math.prod(before), self.out_features)
-
-    def source(self, before: Shape) -> str:
-        return op.call_text("nn.Linear", math.prod(before), self.out_features)
+    def layer_call(self, before: Shape) -> LayerCall:
+        return LayerCall("nn.Linear", (math.prod(before), self.out_features))
 
     def integer(self, before: Shape) -> KernelForm:
         channels, rows, columns = before  # a vector has the shape (features, 1, 1) here
@@ -174,13 +164,8 @@ class PoseLinear(Op):
         weights = before[0] // self.poses + self.poses
         return (weights + 1) * self.out_features, before[0] * self.out_features
 
-    def module(self, before: Shape) -> nn.Module:
-        from harness.spaces.rotated import RotatedLinear
-
-        return RotatedLinear(before[0], self.out_features, poses=self.poses)
-
-    def source(self, before: Shape) -> str:
-        return op.call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)
+    def layer_call(self, before: Shape) -> LayerCall:
+        return LayerCall("PosedLinear", (before[0], self.out_features), {"poses": self.poses})
 
     def integer(self, before: Shape) -> KernelForm:
         shape = (self.out_features, before[0] // self.poses + self.poses, 1, 1)

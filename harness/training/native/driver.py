@@ -23,7 +23,7 @@ from harness.spaces.network import Architecture, Task
 from harness.training.integer import largest_weight
 from harness.training.native.engine import Engine, load, training_struct_type
 from harness.training.native.instruction import Program, program
-from harness.training.recipe import Recipe, StepSettings, decay_of
+from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
 
 # Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
@@ -73,7 +73,7 @@ class NativeProgram:
             largest_weight=largest_weight(recipe.weight_bits),
         )
         # ``torch.cat`` needs the empty tensor if there are no parameters.
-        decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
+        decays = [torch.full((size,), recipe.decay(kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.number_type)
 
     def _opened(self, flat: Program, images: Images) -> int:

@@ -98,7 +98,7 @@ class Program:
 
     values: list[_Value] = field(default_factory=list)
     instructions: list[_Instruction] = field(default_factory=list)
-    # Size of each parameter, in torch's order, and whether the parameter is a kernel or a matrix (``decay_of``).
+    # Size of each parameter, in torch's order, and whether the parameter is a kernel or a matrix (``Recipe.decay``).
     parameters: list[tuple[int, bool]] = field(default_factory=list)
     statistics: int = 0  # number of running statistics: for each BN the means, then the variances
     tied: dict[str, int] = field(default_factory=dict)  # offsets of tied parameters by name of the tie
@@ -185,7 +185,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
             item = replace(item, after=_ACTIVATIONS[type(op)], after_slope=_slope(flat, op))
         elif isinstance(op, spec.BatchNorm) and stage == 1:
             item = _with_norm(flat, item, op, shape[0])
-        elif isinstance(op, spec.Dropout | spec.Dropout2d) and stage == 3:
+        elif isinstance(op, spec.Dropout) and stage == 3:
             rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)  # below 1, as kept values are divided by 1 - rate
             item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
         else:

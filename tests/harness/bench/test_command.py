@@ -34,14 +34,12 @@ SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", 
 
 @pytest.fixture
 def folder(workspace: Path) -> str:
-    """Return the path of a stored table as an argument of the command."""
     write_table(workspace / "made-up", made_up.table())
     return f"{workspace}/made-up"
 
 
 @pytest.fixture
 def repeats(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the list of repeats, which run in this process."""
     return replay_in_this_process(monkeypatch)
 
 
@@ -273,7 +271,6 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads c
 
 
 def children(pid: int) -> list[str]:
-    """Return the command lines of the child processes of a process."""
     pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [Path(f"/proc/{child}/cmdline").read_text() for child in pids]
 

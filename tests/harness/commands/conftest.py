@@ -34,7 +34,6 @@ class Trainer:
         self.shift = 0
 
     def run_all(self, waiting: list[Job], *_: Any) -> Iterator[JobEnded]:
-        """Replace ``run_all``."""
         while waiting:
             job = waiting.pop(0)
             result = execute(replace(job, seed_index=job.seed_index + self.shift), self.bench)
@@ -74,8 +73,6 @@ def evidence(home: Workspace) -> Record:
 
 @pytest.fixture
 def evaluated(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs ``harness evaluate`` and returns the JSON document."""
-
     def evaluate(*arguments: str, code: int = 0) -> dict[str, Any]:
         assert run(["evaluate", NETWORK, "--json", *arguments]) == code
         document: dict[str, Any] = json.loads(capsys.readouterr().out)

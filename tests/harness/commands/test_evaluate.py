@@ -34,7 +34,6 @@ from tests.harness.exports.pytorch_folders import evaluation_of
 
 
 def refusal_of(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
-    """Return the single line of a refusal."""
     assert run(["evaluate", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -312,7 +311,6 @@ def test_pictures_are_classified_with_mean_confidence_of_seeds(
 
 @pytest.fixture
 def further_images(home: Workspace) -> Path:
-    """Folder with sixty labelled images: training images upside down."""
     return write_images(home.root / "other", np.flip(load("mnist-5k").train_images[:600:10, 0].numpy(), axis=1))
 
 

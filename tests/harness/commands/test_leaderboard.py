@@ -35,7 +35,6 @@ def board(workspace: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the output the output on a terminal."""
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
 
 
@@ -52,7 +51,6 @@ def test_piped_output_has_rows_of_json(
 
 
 def plain(text: str) -> str:
-    """Return a text without colour codes."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
@@ -152,7 +150,6 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def replace_by_broken_link(path: Path) -> None:
-    """Replace a file by a link to a missing file, as in a checkout without its large files."""
     path.unlink()
     path.symlink_to(path.with_suffix(".gone"))
 

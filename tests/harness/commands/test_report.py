@@ -27,8 +27,6 @@ from tests.study_logs import write_event, write_runs
 
 @pytest.fixture
 def begin_studies(workspace: Path) -> Callable[..., Path]:
-    """Create studies; the study that is named last is the latest."""
-
     def create(*names: str, dataset: str = CONFIG.dataset) -> Path:
         for position, name in enumerate(names):
             folder = workspace / "runs" / name

@@ -54,14 +54,12 @@ def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 
 def document_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 3) -> dict[str, Any]:
-    """Return the JSON document that a search prints."""
     assert run([*arguments, "--json"]) == code
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
 
 def plan_of(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
-    """Return the plan of a command from a message of the harness."""
     program, *arguments = shlex.split(command)
     assert program == "harness"
     return document_of(capsys, *arguments, "--plan", code=0)

@@ -46,7 +46,7 @@ def test_explain_states_fit_of_network_on_chip(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.usefixtures("shipped")
 def test_explain_counts_recorded_network_with_bits_of_recipe(capsys: pytest.CaptureFixture[str]):
-    # The recipe of this record has weights of 5 bits (docs/deployment.md); a text is counted with 8 bits.
+    # The recipe of this record has weights of 5 bits (docs/use/deployment.md); a text is counted with 8 bits.
     recorded = document_of(capsys, "explain", "5f42dd")
     as_text = document_of(capsys, "explain", recorded["architecture"])
     assert (recorded["weight_bytes"], as_text["weight_bytes"]) == (1_341, 1_972)

@@ -46,7 +46,6 @@ def verify(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
 
 
 def declare(home: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """Declare a certification, commit the declaration, and return the attempt."""
     attempt: dict[str, Any] = verify(capsys, "--certify", "--declare-only", *arguments)["attempt"]
     commit_evidence(home)
     return attempt
@@ -120,7 +119,6 @@ def test_rerun_that_contradicts_record_has_exit_code_3(seeds: Seeds, capsys: pyt
 
 
 def forecast_seconds(text: str) -> int:
-    """Return the seconds of the forecast in a text."""
     [words] = re.findall(r"about ((?:\d+ (?:h|min|s) ?)+)", text)
     units = {"h": 3600, "min": 60, "s": 1}
     return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (h|min|s)", words))

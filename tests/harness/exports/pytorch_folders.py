@@ -22,7 +22,7 @@ from harness.exports.pytorch_folder import FORMAT
 from harness.interface.lookup import NetworkArgument
 from harness.interface.weights import NetworkSeed, TrainedNetwork
 from harness.spaces.network import Architecture
-from harness.spaces.rotated import RotatedLinear
+from harness.spaces.posed import PosedLinear
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.torch_network import build
 from tests.factories import make_data, make_result
@@ -46,7 +46,7 @@ def trained(
                     nn.init.normal_(values, generator=generator)
             assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.5, 2, generator=generator)
-        if isinstance(module, RotatedLinear):
+        if isinstance(module, PosedLinear):
             nn.init.normal_(module.weight, generator=generator)
     about = {"hash": architecture.hash, "recipe": "small", "seed_index": "0"}
     seed = NetworkSeed(NetworkArgument(architecture), NamedRecipe("small", recipe), spec.name, 0, record)

@@ -22,13 +22,11 @@ from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import harness
 from harness.cli import run
 from harness.data import own
-from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
@@ -50,6 +48,7 @@ from harness.training.torch_network import build
 from tests.conftest import REPOSITORY
 from tests.factories import make_data, make_record, make_result
 from tests.fakes import train_in_this_process
+from tests.harness.exports import pytorch_folders
 from tests.harness.exports.test_c_library import CASES, dataset_of, trained
 from tests.harness.training.native.networks import EVERY_OP
 
@@ -67,34 +66,10 @@ def _single_table_of_operators() -> Iterator[None]:
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 
 
-@pytest.fixture
-def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
-    """A data set of 100 images in place of every data set, and a recipe file ``quick.toml`` with two epochs."""
-    images = make_data()
-    monkeypatch.setattr(data, "load", lambda name, folder: images)
-    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
-    return images
-
-
 def export(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     assert run(["export", *arguments, "--json"]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
-
-
-@pytest.mark.parametrize(
-    ("network", "precision", "option", "code"),
-    [("conv3x3(4) swish gap linear(10)", "int8", "--onnx", 4), ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4)],
-)
-def test_unsupported_network_is_refused_before_training(
-    network: str, precision: str, option: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch,
-    small_data: ImageData,
-):  # fmt: skip
-    (workspace / "own.toml").write_text(f'batch_size = 16\nprecision = "{precision}"\n', encoding="utf-8")
-    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
-
-    assert run(["export", network, "--recipe", "@own.toml", option, "net"]) == code
-    assert not (workspace / "net").exists()
 
 
 # The model ----------------------------------------------------------------------------------------------------
@@ -113,22 +88,9 @@ SHARED = (
 
 
 def check_against_torch(architecture: Architecture) -> onnx.ModelProto:
-    """Compare an exported network with PyTorch, and return the ONNX model.
-
-    Weights and statistics are random, because with initial values some ops have no effect.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        network = build(architecture, MNIST)
-        for module in network.modules():
-            if isinstance(module, _BatchNorm):
-                for values in (module.weight, module.bias, module.running_mean):
-                    if values is not None:  # an unscaled BN has no weight
-                        nn.init.normal_(values)
-                assert module.running_var is not None
-                nn.init.uniform_(module.running_var, 0.5, 2)
-        pixels = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
-    network.eval()
+    """Compare an exported network with PyTorch, and return the ONNX model."""
+    network = pytorch_folders.trained(architecture).model
+    pixels = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     content, comparison = to_onnx(network, DATASETS["mnist"], pixels, {"hash": architecture.hash})
     assert (comparison["images"], comparison["classes_differ"]) == (5, 0)
     with torch.inference_mode():

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 import harness
 from harness.cli import run
 from harness.data import own
-from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
 from harness.evidence.evaluation import network_of
@@ -32,13 +31,13 @@ from harness.evidence.record import kept_indices, read_all, read_recorded
 from harness.interface.lookup import NetworkArgument
 from harness.interface.weights import NetworkSeed, TrainedNetwork
 from harness.pytorch.translate import translate
-from harness.spaces import rotated
+from harness.spaces import posed
 from harness.spaces.catalog import SPACES, space
 from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import draw_uniform
 from harness.system.files import Workspace
-from harness.training.recipe import RECIPES, NamedRecipe, Recipe, epoch_steps
+from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.torch_network import augment
 from tests.conftest import REPOSITORY
 from tests.factories import NETWORK, idx, make_data, make_record
@@ -115,24 +114,19 @@ def test_layers_are_named_in_order_and_tied_kernels_share_a_parameter(tmp_path: 
     assert net.get_parameter("conv2.weight") is net.get_parameter("conv3.weight")
 
 
-def test_only_required_modules_are_copied(tmp_path: Path):
-    def classes(text: str, name: str) -> list[str]:
-        code = (write(trained(parse_network(text)), tmp_path / name) / "model.py").read_text()
-        return [node.name for node in ast.parse(code).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (PLAIN, ""),
+        ("conv1x1(4) bn(poses=4, shared) gap poselinear(10, poses=4)", "SharedBatchNorm pose_matrix PosedLinear "),
+        ("dwconv3x3 conv3x3(8, poses=8) gap linear(10)", "learned_channel posed_filters PosedConv2d "),
+    ],
+)
+def test_only_required_modules_are_copied(text: str, names: str, tmp_path: Path):
+    code = (write(trained(parse_network(text)), tmp_path / "net") / "model.py").read_text()
 
-    assert classes(PLAIN, "plain") == ["Net"]
-    assert classes("conv1x1(4) bn(poses=4, shared) gap poselinear(10, poses=4)", "head") == [
-        "SharedBatchNorm",
-        "pose_matrix",
-        "RotatedLinear",
-        "Net",
-    ]
-    assert classes("dwconv3x3 conv3x3(8, poses=8) gap linear(10)", "kernels") == [
-        "learned_channel",
-        "rotated",
-        "RotatedConv2d",
-        "Net",
-    ]
+    definitions = [node for node in ast.parse(code).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    assert " ".join(node.name for node in definitions) == f"{names}Net"
 
 
 def hash_of_import(architecture: Architecture, folder: Path, spec: Dataset = DATASETS["mnist"]) -> str:
@@ -170,8 +164,8 @@ def test_drawn_networks_can_be_imported(name: str, count: int, tmp_path: Path):
 
 
 def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
-    first = rotated.RotatedConv2d(1, 8, 3, poses=4, padding=1).double()
-    second = rotated.RotatedConv2d(8, 8, 3, poses=4, padding=1).double()
+    first = posed.PosedConv2d(1, 8, 3, poses=4, padding=1).double()
+    second = posed.PosedConv2d(8, 8, 3, poses=4, padding=1).double()
     images = torch.randn(2, 1, 9, 9, dtype=torch.float64)
 
     maps_of_rotated_images = second(first(torch.rot90(images, 1, (2, 3))))
@@ -183,8 +177,8 @@ def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
 
 def test_poses_share_scales_and_in_shared_norm_statistics():
     values = torch.randn(6, 8, 5, 5)
-    norm = rotated.RotatedBatchNorm(8, poses=4)
-    shared = rotated.SharedBatchNorm(8, poses=4)
+    norm = posed.PosedBatchNorm(8, poses=4)
+    shared = posed.SharedBatchNorm(8, poses=4)
     with torch.no_grad():
         norm.weight[0] = 3.0
 
@@ -194,11 +188,11 @@ def test_poses_share_scales_and_in_shared_norm_statistics():
     shared_output = shared(values).view(6, 2, -1)
     assert shared_output.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
     assert shared_output.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
-    assert rotated.unscaled(shared).weight is None
+    assert posed.unscaled(shared).weight is None
 
 
 def test_weight_of_rotated_linear_layer_is_product_of_channel_and_pose():
-    layer = rotated.RotatedLinear(8, 3, poses=4)
+    layer = posed.PosedLinear(8, 3, poses=4)
     nn.init.normal_(layer.weight)
     values = torch.randn(5, 8)
 
@@ -231,25 +225,6 @@ def test_code_is_formatted_and_training_has_at_most_150_lines(tmp_path: Path):
         assert result.returncode == 0, result.stdout
     lengths = {path.parent.name: len(path.read_text().splitlines()) for path in tmp_path.glob("*/train.py")}
     assert {name: lines for name, lines in lengths.items() if lines > 150 and name in recipes} == {}
-
-
-@pytest.mark.parametrize("source", ["MNIST/raw", ""])
-@pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_help_of_program_describes_each_option(
-    source: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    spec = replace(DATASETS["mnist"], folder=source)
-    folder = write(trained(parse_network("gap linear(10)"), spec=spec), tmp_path / "net")
-    monkeypatch.setattr(sys, "argv", [name, "--help"])
-
-    with program(folder, name) as module, pytest.raises(SystemExit, match=r"^0$"):
-        module.main()
-
-    # A description on the line below the option belongs to the option.
-    lines = re.findall(r"^  \S.*$", re.sub(r"\n {8,}", "  ", capsys.readouterr().out), re.MULTILINE)
-    assert len(lines) >= 3
-    # The description begins after two spaces; a default alone describes no option.
-    assert [line for line in lines if not re.fullmatch(r"  \S+( \S+)*  +(?!default)\w.*", line)] == []
 
 
 def test_docstring_states_costs_and_recorded_accuracy(tmp_path: Path):
@@ -307,13 +282,14 @@ def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: py
     assert "as recorded" not in from_arrays
 
 
+def own_data(low: tuple[float, ...], high: tuple[float, ...]) -> Dataset:
+    spec = replace(DATASETS["mnist"], name="own", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3))
+    return replace(spec, low=low, high=high)
+
+
 @pytest.mark.parametrize("low", [(), (0.0, 0.0), (-1.0, 1e6)])
 def test_images_of_own_data_are_copied_unchanged(low: tuple[float, ...], tmp_path: Path):
-    high = tuple(3.1 * (edge + 1) for edge in low)
-    spec = replace(
-        DATASETS["mnist"], name="own", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3), low=low,
-        high=high,
-    )  # fmt: skip
+    spec = own_data(low, tuple(3.1 * (edge + 1) for edge in low))
     network = trained(parse_network("conv3x3(4) gap linear(10)", spec.task), spec=spec)
     pixels = torch.arange(84 * 6).remainder(256).to(torch.uint8).view(6, 2, 6, 7)
     images = replace(network.images, train_images=pixels, train_labels=torch.arange(6))
@@ -326,15 +302,12 @@ def test_images_of_own_data_are_copied_unchanged(low: tuple[float, ...], tmp_pat
 
 
 def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
-    spec = replace(
-        DATASETS["mnist"], name="own", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3),
-        low=(-1.0, 0.0), high=(1.0, 4.0),
-    )  # fmt: skip
-    folder = write(trained(parse_network("conv3x3(4) gap linear(10)", spec.task), spec=spec), tmp_path / "net")
+    spec = own_data((-1.0, 0.0), (1.0, 4.0))
+    network = trained(parse_network("conv3x3(4) gap linear(10)", spec.task), spec=spec)
     numbers = np.stack([np.linspace(-1.2, 1, 42), np.linspace(0, 4, 42)]).reshape(1, 2, 6, 7)
     np.savez(tmp_path / "own.npz", x=numbers, y=[3])
 
-    with program(folder, "evaluate") as evaluate:
+    with program(write(network, tmp_path / "net"), "evaluate") as evaluate:
         pixels, labels = evaluate.read_arrays(tmp_path / "own.npz")
         inputs = evaluate.normalise(pixels)
 
@@ -358,7 +331,7 @@ def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
 )
 def test_rates_and_averages_equal_recipe(recipe: Recipe, tmp_path: Path):
     steps = 7
-    epochs = [epoch_steps(recipe, epoch * steps, steps) for epoch in range(recipe.epochs)]
+    epochs = [recipe.epoch_steps(epoch * steps, steps) for epoch in range(recipe.epochs)]
     rates = [rate for epoch in epochs for rate in epoch.rates]
     shares = [share for epoch in epochs for share in epoch.shares]
 
@@ -449,15 +422,6 @@ def test_training_learns_classes_and_equal_seeds_give_equal_weights(
 # The command ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
-    """A hundred images, and a recipe of a single epoch."""
-    images = make_data()
-    monkeypatch.setattr(data, "load", lambda name, folder: images)
-    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 1\n", encoding="utf-8")
-    return images
-
-
 def test_trained_network_is_written_as_folder(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -469,28 +433,6 @@ def test_trained_network_is_written_as_folder(
     assert facts["files"][0]["size_bytes"] == sum(path.stat().st_size for path in Path("new/digits").iterdir())
     counted = sum(parameter.numel() for parameter in net_of(Path("new/digits")).parameters())
     assert counted == facts["parameters"]
-
-
-@pytest.mark.parametrize(
-    ("recipe", "folder", "code"),
-    [
-        ('precision = "int8"', "digits", 4),
-        ('initialisation = "dirac"', "digits", 4),
-        ("epochs = 1", "full", 2),
-    ],
-)
-def test_unsupported_recipe_and_full_folder_are_refused_before_training(
-    recipe: str, folder: str, code: int, small_data: ImageData, workspace: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (workspace / "own.toml").write_text(f"batch_size = 16\n{recipe}\n", encoding="utf-8")
-    (workspace / "full").mkdir()
-    (workspace / "full" / "notes.txt").write_text("mine")
-    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
-
-    assert run(["export", NETWORK, "--recipe", "@own.toml", "--pytorch", folder]) == code
-
-    assert not (workspace / "digits").exists()
-    assert [path.name for path in (workspace / "full").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(("obstacle", "code"), [("no test images", 5), ("no log of reads", 2)])

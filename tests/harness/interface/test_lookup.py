@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -132,44 +131,28 @@ def test_leakyrelu_without_slope_prints_note_and_bom_is_ignored(
     assert capsys.readouterr().err.count("PyTorch") == notes
 
 
-@pytest.mark.parametrize("argument", ["@none.txt", "@bytes.txt", "@/dev/zero"])
-def test_unreadable_file_is_usage_error(argument: str, home: Workspace):
-    (home.root / "bytes.txt").write_bytes(b"\xff\xfe")
-
-    with pytest.raises(UsageError):
-        network_argument(argument, home, MNIST)
-
-
 @pytest.mark.parametrize(
-    ("word", "hint"), [("sed4", "'seed4'"), ("quux", "leaderboard --all"), ("net.txt", "@net.txt")]
+    ("argument", "error", "hint"),
+    [
+        *((argument, UsageError, "") for argument in ("@none.txt", "@bytes.txt", "@/dev/zero")),
+        ("sed4", NotationError, "'seed4'"),
+        ("quux", NotationError, "leaderboard --all"),
+        ("net.txt", NotationError, "@net.txt"),
+        ("net.py", NotationError, "net.py:Net or net.py:small"),
+        ("nb.ipynb:Net", UsageError, "jupyter nbconvert --to script"),
+        ("my folder/nb.ipynb:Net", UsageError, "jupyter nbconvert --to script"),
+        *((argument, ContentError, "") for argument in ("2f6e0", "abc", "7", "abcdef", "plain-77")),
+    ],
 )
-def test_unknown_word_gets_hint(word: str, hint: str, home: Workspace):
+def test_text_that_names_no_network_is_refused_with_hint(argument: str, error: Any, hint: str, home: Workspace):
+    (home.root / "bytes.txt").write_bytes(b"\xff\xfe")
     (home.root / "net.txt").touch()
+    text = "import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n"
+    (home.root / "net.py").write_text(text, encoding="utf-8")
 
-    with pytest.raises(NotationError) as caught:
-        network_argument(word, home, MNIST)
+    with pytest.raises(error) as caught:
+        network_argument(argument, home, MNIST)
     assert hint in (caught.value.hint or "")
-
-
-def test_python_file_without_name_lists_public_definitions(workspace: Path):
-    (workspace / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
-
-    with pytest.raises(NotationError) as caught:
-        network_argument("net.py", Workspace(workspace), MNIST)
-    assert re.findall(r"net\.py:(\w+)", caught.value.hint or "") == ["Net", "small"]
-
-
-@pytest.mark.parametrize("argument", ["nb.ipynb:Net", "my folder/nb.ipynb:Net"])
-def test_notebook_is_refused_with_conversion_command(argument: str, workspace: Path):
-    with pytest.raises(UsageError) as caught:
-        network_argument(argument, Workspace(workspace), MNIST)
-    assert "jupyter nbconvert --to script" in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])
-def test_short_or_unknown_hash_and_unknown_name_are_content_errors(text: str, home: Workspace):
-    with pytest.raises(ContentError):
-        network_argument(text, home, MNIST)
 
 
 # Sources of known networks ------------------------------------------------------------------------------------

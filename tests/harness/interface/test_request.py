@@ -57,7 +57,7 @@ def test_request_field_defines_option_argument_completion_and_help():
     run = CliRunner().invoke(paint, ["--colour", "1"])
     assert (run.exit_code, run.stdout) == (0, "1\n")
     assert CliRunner().invoke(paint, ["--colour", "blue"]).exit_code == 2
-    # docs/commands.md contains this text.
+    # docs/use/commands.md contains this text.
     method = paint.get_help(click.Context(paint)).partition("\nMethod:")[2].partition("\nEffort:")[0]
     assert "--colour [red|1]" in method
     completed = ShellComplete(paint, {}, "paint", "_PAINT_COMPLETE").get_completions(["--colour"], "ro")

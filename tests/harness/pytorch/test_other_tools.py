@@ -1,4 +1,4 @@
-"""Modules that third-party tools miscount or change (docs/other-tools.md) are counted and exported correctly."""
+"""Modules that third-party tools miscount or change (docs/evidence/other-tools.md) are counted and exported right."""
 
 from __future__ import annotations
 

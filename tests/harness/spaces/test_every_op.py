@@ -43,7 +43,7 @@ from tests.harness.exports import pytorch_folders
 from tests.harness.exports.test_c_library import c_logits, trained
 from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 
-GRAMMAR = REPOSITORY / "docs" / "grammar.md"
+GRAMMAR = REPOSITORY / "docs" / "use" / "grammar.md"
 
 
 def test_every_op_with_a_kernel_is_compared_with_torch_and_documented():

@@ -12,17 +12,18 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.spaces.modules import (
-    FastDropout,
-    PosedConv2d,
-    PosedDepthwiseConv2d,
-    _orders,
-    _Posed,
-)
+from harness.spaces.modules import FastDropout, indexed_filters
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.spaces.ops import BatchNorm
-from harness.spaces.rotated import RotatedBatchNorm, RotatedLinear, learned_channel, rotated
+from harness.spaces.posed import (
+    PosedBatchNorm,
+    PosedConv2d,
+    PosedDepthwiseConv2d,
+    PosedLinear,
+    learned_channel,
+    posed_filters,
+)
 from harness.training.recipe import Recipe
 from harness.training.torch_network import _draw_first_weights, build
 
@@ -87,7 +88,7 @@ def test_turned_image_does_not_give_turned_maps_without_poses():
 
 
 def test_poses_of_a_single_channel_kernel_are_turned_and_mirrored():
-    kernels = rotated(torch.arange(9.0).view(1, 1, 3, 3), 8)
+    kernels = posed_filters(torch.arange(9.0).view(1, 1, 3, 3), 8)
     assert kernels.shape == (8, 1, 3, 3)
     assert kernels[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
     assert kernels[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
@@ -97,7 +98,7 @@ def test_gradient_of_a_kernel_is_the_sum_over_all_poses():
     layer = PosedConv2d(8, 8, 3, poses=4, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda kernel: functional.conv2d(images, rotated(kernel, 4), padding=1), layer.weight
+        lambda kernel: functional.conv2d(images, posed_filters(kernel, 4), padding=1), layer.weight
     )
     layer(images).sum().backward()
     # Four outputs share a bias, which receives the gradients of two images with 36 positions.
@@ -149,7 +150,7 @@ def test_training_step_copies_no_index_from_the_host(poses: int):
 
 @pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
 def test_bn_in_poses_equals_bn_with_repeated_scales_and_shifts(shape: tuple[int, ...]):
-    norm = RotatedBatchNorm(8, poses=4)
+    norm = PosedBatchNorm(8, poses=4)
     plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(8)
     with torch.no_grad():
         for name, numbers in (("weight", [2.0, 3.0]), ("bias", [0.5, -1.0])):
@@ -210,7 +211,7 @@ def test_dirac_kernel_in_poses_is_the_identity(op: str):
 
 
 def test_poselinear_sums_all_channels_in_all_poses():
-    layer = RotatedLinear(12, 2, poses=4).double()
+    layer = PosedLinear(12, 2, poses=4).double()
     values = np.random.default_rng(0).normal(size=(5, 12))
     with torch.no_grad():
         layer.weight.normal_()
@@ -288,9 +289,8 @@ def test_dropout_passes_gradients_of_kept_values_only():
 def test_index_based_poses_equal_rotated_kernels_with_gradient(poses: int, window: int):
     kernel = torch.randn(3, poses, window, window, dtype=torch.float64, requires_grad=True)
     factors = torch.randn(3 * poses, poses, window, window, dtype=torch.float64)
-    orders = _orders(poses, poses, window, window, kernel.device)
-    kernels = _Posed.apply(kernel, *orders)  # type: ignore[no-untyped-call]
-    assert torch.equal(kernels, rotated(kernel, poses))
-    assert torch.autograd.gradcheck(lambda values: _Posed.apply(values, *orders), kernel)  # type: ignore[no-untyped-call]
-    expected = torch.autograd.grad((rotated(kernel, poses) * factors).sum(), kernel)
+    kernels = indexed_filters(kernel, poses)
+    assert torch.equal(kernels, posed_filters(kernel, poses))
+    assert torch.autograd.gradcheck(lambda values: indexed_filters(values, poses), kernel)
+    expected = torch.autograd.grad((posed_filters(kernel, poses) * factors).sum(), kernel)
     torch.testing.assert_close(torch.autograd.grad((kernels * factors).sum(), kernel), expected)

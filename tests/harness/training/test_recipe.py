@@ -15,15 +15,7 @@ from hypothesis import strategies as st
 
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError
-from harness.training.recipe import (
-    _LATER_DEFAULTS,
-    RECIPES,
-    Recipe,
-    named_recipe,
-    recipe_document,
-    recipe_from,
-    recipe_named_like,
-)
+from harness.training.recipe import _LATER_DEFAULTS, RECIPES, Recipe, named_recipe, recipe_from, recipe_named_like
 from tests.conftest import REPOSITORY
 
 
@@ -99,10 +91,10 @@ def test_hash_and_document_omit_later_fields_with_defaults(name: str):
     prerequisites |= {"starts": 4} if name == "start_epochs" else {}
     prerequisites |= {"precision": "int8"} if name == "weight_bits" else {}
     base, changed = Recipe(**prerequisites), Recipe(**prerequisites | {name: LATER_CHANGES[name]})
-    assert list(recipe_document(base)) == list(dict.fromkeys([*FIRST_FIELDS, *prerequisites]))
-    assert set(recipe_document(changed)) == {*FIRST_FIELDS, *prerequisites, name}
+    assert list(base.document) == list(dict.fromkeys([*FIRST_FIELDS, *prerequisites]))
+    assert set(changed.document) == {*FIRST_FIELDS, *prerequisites, name}
     assert changed.hash != base.hash
-    text = json.dumps(recipe_document(changed))
+    text = json.dumps(changed.document)
     assert recipe_from(json.loads(text)) == changed
     assert read_as(Recipe, text, "a recipe") == changed
 

@@ -27,7 +27,7 @@ from harness.training.crosscheck import cross_check
 from harness.training.integer import integers_of, rounded_kernels
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
-from harness.training.recipe import Recipe, _learning_rate, start_overhead
+from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, normalised
 from harness.training.training_loop import (
     Training,
@@ -291,7 +291,7 @@ def test_best_start_counts_seconds_of_all_starts(monkeypatch: pytest.MonkeyPatch
     assert best.seconds == best.history[-1].train_seconds == sum(len(run.history) for run in runs)
     # ``start_overhead`` predicts the epochs of the dropped starts.
     further_seconds = sum(len(run.history) for run in runs if run is not best)
-    assert further_seconds == start_overhead(STARTS, STARTS.epochs) == 5 * 1 + 2 * 2 + 1 * 4
+    assert further_seconds == STARTS.start_overhead(STARTS.epochs) == 5 * 1 + 2 * 2 + 1 * 4
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_starts_train_at_most_epochs_of_recipe(epochs: int, start_epochs: int, o
     recipe = replace(STARTS, epochs=epochs, start_epochs=start_epochs)
     new_start = partial(start, NETWORK, recipe, device=CPU, task=MNIST)
     assert len(best_start(new_start(0), new_start, make_squares(64)).history) == epochs
-    assert start_overhead(recipe, epochs) == overhead
+    assert recipe.start_overhead(epochs) == overhead
 
 
 def test_best_start_has_not_diverged():
@@ -361,7 +361,7 @@ CONSTANT = Recipe(epochs=10, learning_rate=0.3, warmup=0.1, schedule="constant")
     ids=["linear", "step", "constant"],
 )
 def test_schedules_give_expected_rates(recipe: Recipe, rates: dict[int, float]):
-    assert {step: _learning_rate(recipe, step, steps_per_epoch=10) for step in rates} == pytest.approx(rates)
+    assert {step: recipe._learning_rate(step, steps_per_epoch=10) for step in rates} == pytest.approx(rates)
 
 
 def test_cosine_schedule_equals_torch_schedule():
@@ -370,7 +370,7 @@ def test_cosine_schedule_equals_torch_schedule():
     oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
     for step in range(50):
         rate = oracle.get_last_lr()[0]
-        assert _learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate, rel=1e-9, abs=1e-12)
+        assert recipe._learning_rate(step, steps_per_epoch=10) == pytest.approx(rate, rel=1e-9, abs=1e-12)
         optimizer.step()
         oracle.step()
 
@@ -380,7 +380,7 @@ def test_optimizer_and_history_have_rates_of_schedule():
     run.optimizer.register_step_post_hook(lambda *_: rates.append(run.optimizer.param_groups[0]["lr"]))
     for _ in range(2):
         train_epoch(run, make_noise(64))
-    assert rates == [_learning_rate(RECIPE, step, 4) for step in range(8)]
+    assert rates == [RECIPE._learning_rate(step, 4) for step in range(8)]
     assert [epoch.learning_rate for epoch in run.history] == [rates[3], rates[7]]
     assert [group["lr"] for group in run.optimizer.param_groups] == [rates[7]] * 2
 

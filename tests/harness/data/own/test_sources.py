@@ -678,7 +678,7 @@ def test_file_endings_are_listed_in_error_and_docs(tmp_path: Path):
     (tmp_path / "a.csv").write_text("1,2")
     with pytest.raises(DataError, match=re.escape(endings_text())):
         own.read(tmp_path / "a.csv")
-    page = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "use" / "data.md").read_text(encoding="utf-8")
     assert [ending for ending in _FILES if f"`{ending}`" not in page] == []
 
 

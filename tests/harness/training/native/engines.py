@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.spaces.modules import FastDropout
 from harness.spaces.network import MNIST, Architecture
-from harness.spaces.rotated import RotatedLinear
+from harness.spaces.posed import PosedLinear
 from harness.system.machine import processor_flags
 from harness.training.native import engine as engine_module
 from harness.training.native.driver import NativeProgram, _check_images, _engine_tensors, _flat
@@ -55,7 +55,7 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.p = 0.0
-        elif isinstance(module, RotatedLinear):
+        elif isinstance(module, PosedLinear):
             # The weights of poses are zero at first.
             module.weight.data = torch.randn_like(module.weight)
         elif isinstance(module, _BatchNorm):

@@ -1,4 +1,4 @@
-"""Torch modules of rotated kernels; ``harness export --pytorch`` copies the definitions into ``model.py``.
+"""Torch modules of kernels in poses; ``harness export --pytorch`` copies the definitions into ``model.py``.
 
 Ops import this file inside ``module`` only, because it loads torch. The definitions become code of users, so this file
 imports torch only, and a line has at most 100 characters.
@@ -34,7 +34,7 @@ def learned_channel(channel: int, pose: int, poses: int) -> int:
     return turns % 4 + 4 if is_mirrored else turns % 4
 
 
-def rotated(kernel: Tensor, poses: int) -> Tensor:
+def posed_filters(kernel: Tensor, poses: int) -> Tensor:
     """Return filters, (out, in, rows, rows), in all poses, (out * poses, in, rows, rows).
 
     Two poses are upright and upside down, four are quarter turns counterclockwise. Poses 4 to 7 of
@@ -56,25 +56,24 @@ def rotated(kernel: Tensor, poses: int) -> Tensor:
     return torch.stack(filters, 1).flatten(0, 1)
 
 
-class RotatedConv2d(nn.Conv2d):
+class PosedConv2d(nn.Conv2d):
     """A convolution with a learned kernel and bias for each ``poses`` neighbouring outputs."""
+
+    in_poses = staticmethod(posed_filters)
 
     def __init__(self, inputs: int, outputs: int, size: int, *, poses: int, **options: Any) -> None:
         super().__init__(inputs, outputs // poses, size, **options)
         self.poses = poses
 
-    def filters(self) -> Tensor:
-        """Return the filters of all outputs, (outputs, inputs / groups, size, size)."""
-        return rotated(self.weight, self.poses)
-
     def forward(self, input: Tensor) -> Tensor:
         """Return maps, (batch, outputs, rows, columns)."""
         bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
         groups = self.in_channels // self.weight.shape[1]
-        return F.conv2d(input, self.filters(), bias, self.stride, self.padding, groups=groups)
+        filters = self.in_poses(self.weight, self.poses)
+        return F.conv2d(input, filters, bias, self.stride, self.padding, groups=groups)
 
 
-class RotatedDepthwiseConv2d(RotatedConv2d):
+class PosedDepthwiseConv2d(PosedConv2d):
     """A depthwise convolution with a learned kernel for each ``poses`` neighbouring channels."""
 
     def __init__(self, channels: int, size: int, *, poses: int, **options: Any) -> None:
@@ -83,7 +82,7 @@ class RotatedDepthwiseConv2d(RotatedConv2d):
         self.in_channels = channels  # nn.Conv2d gets a channel for each learned kernel
 
 
-class RotatedBatchNorm(nn.BatchNorm2d):
+class PosedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation with a scale and a shift for each ``poses`` neighbouring channels.
 
     Each channel has a mean and a variance of its own.
@@ -135,7 +134,7 @@ def pose_matrix(weight: Tensor, poses: int) -> Tensor:
     return matrix.flatten(1)
 
 
-class RotatedLinear(nn.Linear):
+class PosedLinear(nn.Linear):
     """A linear layer whose weight of channel c in pose p is a[c] * (1 + b[p]), for each output.
 
     The learned ``weight``, (outputs, channels + poses), holds a, then b.
