@@ -139,8 +139,8 @@ def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Replay the repeats of a comparison in this process; return the list of the replayed repeats."""
     repeats: list[int] = []
 
-    def run_repeats(contest, processes, earlier_traces, on_trace):
-        readings = replay._TableRuns(contest.source, contest.comparison.spread)
+    def run_repeats(contest, table, processes, earlier_traces, on_trace):
+        readings = replay._TableRuns(table, contest.comparison.spread)
         traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
         for method, repeat in contest.due_repeats(traces):
             repeats.append(repeat)

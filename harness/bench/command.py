@@ -374,7 +374,7 @@ def _replay(
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(contest, request.processes or core_count(), earlier_traces, store)
+        traces = run_repeats(contest, table, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study
     # No method may answer with the networks of the table above the budget.
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}

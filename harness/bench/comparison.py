@@ -234,8 +234,10 @@ class _StepFunction(NamedTuple):
     def of(cls, trace: Trace, hashes_at_target: Container[str | None]) -> _StepFunction:
         sizes = [math.inf]
         for answer in trace.answers:
-            is_valid = answer.hash in hashes_at_target and answer.parameters is not None
-            sizes.append(float(answer.parameters) if is_valid else math.inf)
+            size = math.inf
+            if answer.parameters is not None and answer.hash in hashes_at_target:
+                size = float(answer.parameters)
+            sizes.append(size)
         return cls((0.0, *(answer.seconds for answer in trace.answers)), tuple(sizes))
 
     def at(self, seconds: float) -> float:

@@ -603,12 +603,17 @@ def _replayed(method: Method, repeat: int) -> Trace:
 
 
 def run_repeats(
-    contest: Contest, processes: int, earlier_traces: Sequence[Trace], on_trace: Callable[[Trace], None]
+    contest: Contest,
+    table: Table,
+    processes: int,
+    earlier_traces: Sequence[Trace],
+    on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
     """Return the traces of all repeats on a table, by method, then by repeat.
 
     Args:
-        contest: Methods, in the order of the comparison, comparison and table.
+        contest: Methods and comparison.
+        table: Table of recorded runs.
         processes: Number of repeats at the same time.
         earlier_traces: Traces of finished repeats, which are not run again.
         on_trace: Called with each new trace.
@@ -617,7 +622,7 @@ def run_repeats(
         HarnessError: A process was killed.
     """
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
-    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (contest.comparison, contest.source)) as pool:
+    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (contest.comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():

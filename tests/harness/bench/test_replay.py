@@ -337,7 +337,7 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
 
     comparison = replace(made_up.comparison_of(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
-        run_repeats(Contest([_BUILT_IN["random"]], comparison, TINY), 1, (), keep_and_kill)
+        run_repeats(Contest([_BUILT_IN["random"]], comparison, TINY), TINY, 1, (), keep_and_kill)
 
     assert traces[0].repeat == 0
     assert len(traces) < 200
