@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tarfile
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -17,12 +19,13 @@ from harness.bench.bench_page import write_bench_page  # noqa: E402
 from harness.bench.comparison import Comparison, Judged, Trace, findings  # noqa: E402
 from harness.data.training_images import load  # noqa: E402
 from harness.evidence.leaderboard_table import PROVEN, survey  # noqa: E402
-from harness.evidence.record import kept_indices, read  # noqa: E402
+from harness.evidence.ledger import FIRST_LOOK_ALPHA, Declaration  # noqa: E402
+from harness.evidence.record import Record, kept_indices, read  # noqa: E402
 from harness.interface.formats import format_of  # noqa: E402
 from harness.pages import study_page  # noqa: E402
 from harness.pages.board import write_leaderboard  # noqa: E402
 from harness.pages.study_facts import read_study  # noqa: E402
-from harness.system.document import read_as  # noqa: E402
+from harness.system.document import document_of, read_as  # noqa: E402
 from harness.system.files import Workspace  # noqa: E402
 from harness.toy import toy_page  # noqa: E402
 
@@ -53,9 +56,18 @@ def _study(workspace: Workspace) -> str:
         archive.extractall(workspace.root, filter="data")
     # The archived studies have an old layout with the records beside the runs.
     (workspace.root / "records").rename(workspace.records)
-    # The archive has no ledger. Without the messages about undeclared seeds, which name the folder of the workspace:
-    evidence = survey(workspace)._replace(damage=())
-    return study_page.page(read_study(workspace.study(_STUDY), workspace, evidence))
+    # The archive has no ledger, so declare the seeds.
+    lines = [_declaration(read(path)) for path in sorted(workspace.records.glob("*-*.json"))]
+    workspace.ledger.write_text("".join(lines), encoding="utf-8")
+    return study_page.page(read_study(workspace.study(_STUDY), workspace))
+
+
+def _declaration(record: Record) -> str:
+    """Return the line of the ledger that declares the seeds of a record an hour before the first seed."""
+    indices = tuple(run.index for run in record.seeds)
+    declared_utc = datetime.fromisoformat(record.seeds[0].started_utc) - timedelta(hours=1)
+    fields = {"declared_utc": declared_utc.isoformat(), "look_alpha": FIRST_LOOK_ALPHA}
+    return json.dumps(document_of(Declaration(indices=indices, **record.key._asdict(), **fields))) + "\n"
 
 
 def _bench(folder: Path) -> str:
