@@ -50,13 +50,11 @@ class PageNetwork:
         second: Cost in the second metric, None if the study has a single metric.
         label: Name from form and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
             alone.
-        trial: Trial of the proposal.
         trials: All trials of the network, with other numbers of epochs included.
         origin: Source of the proposal, such as ``ladder`` (docs/project/glossary.md), or the name of a sampler.
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
             accuracy of a pruned network comes from the epoch at which the run was stopped. Empty after a shortened run,
             until the shorter training has ended.
-        validation_size: Number of validation images.
         is_fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
         fresh_pct: Validation accuracies of fresh seeds in per cent.
         first_run: First run, by whose accuracy the search selected the network.
@@ -281,7 +279,6 @@ class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 
     Attributes:
-        evidence: Records, rows and ledger of the workspace.
         test_reads: Data set and purpose of each read of a test set.
         measured: Networks with a record for this data set and target, found by any study.
         origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
@@ -292,7 +289,6 @@ class StudyFacts:
         results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
         elapsed: Seconds of all sessions together.
         last_utc: Time of the last event; empty without events.
-        sessions: Events that began a session.
         time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if there is no
             limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
@@ -350,14 +346,7 @@ def _test_read(line: str) -> tuple[str, str]:
 def read_study(
     folder: Path, workspace: Workspace, evidence: Survey | None = None, state: StudyState | None = None
 ) -> StudyFacts:
-    """Read a study and the evidence about its networks.
-
-    Args:
-        folder: Folder of the study.
-        workspace: Workspace with the records and the leaderboard.
-        evidence: Evidence of the workspace, if already read.
-        state: State of the study, if already read.
-    """
+    """Read a study and the evidence about its networks; ``evidence`` and ``state`` are not read again if given."""
     study = state or read_state(folder)
     config = study.config
     evidence = evidence or survey(workspace, study)

@@ -32,13 +32,9 @@ _MIN_NETWORKS = 50  # networks of a study from which the estimate of wrong pruni
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
-    """Write the report of the study in ``folder`` and return its path.
+    """Write the report of the study in ``folder`` and return the path; a ``live`` page reloads itself.
 
-    Args:
-        folder: Folder of the study.
-        workspace: Workspace with the records and the leaderboard.
-        live: Whether the page reloads itself, for a running search.
-        state: State of the study, if already read.
+    ``state`` is the state of the study, if already read.
     """
     path = folder / "report.html"
     files.write_text(path, page(read_study(folder, workspace, state=state), live=live))
@@ -285,15 +281,13 @@ _CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
 
 
 class _Mistake(NamedTuple):
-    """Test image that at least one seed classified wrongly.
+    """Test image that ``seeds`` seeds classified wrongly.
 
     Attributes:
         image: Index in the test set.
-        label: Label, None without an inspection.
         predictions: Pairs (predicted class, number of seeds), most frequent first.
-        seeds: Number of seeds that classified the image wrongly.
         is_mislabelled: Whether the label is a confirmed label error.
-        pixels: Grey values of the first channel, row by row; None without an inspection.
+        pixels: Grey values of the first channel, row by row; None, as ``label``, without an inspection.
     """
 
     image: int
@@ -308,7 +302,6 @@ class _Mistakes(NamedTuple):
     """Mistakes of a network on the test set over all recorded seeds.
 
     Attributes:
-        seeds: Number of recorded seeds.
         mistakes: Images, by number of wrong seeds, largest first, then by index.
         confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
