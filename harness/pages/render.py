@@ -176,9 +176,14 @@ def _vega() -> str:
 # infinite number as an en dash.
 
 
+def _number(value: float | None, number_format: str) -> str:
+    if value is None or not math.isfinite(value):
+        return DASH
+    return format(value, number_format)
+
+
 def _decimal(value: float | None, digits: int) -> str:
-    """Return a number with ``digits`` decimals and a thousands separator."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+    return _number(value, f",.{digits}f")
 
 
 def count(value: float | None) -> str:
@@ -187,12 +192,12 @@ def count(value: float | None) -> str:
 
 
 def _pct(value: float | None, digits: int = 2) -> str:
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
+    text = _number(value, f".{digits}f")
+    return text if text == DASH else f"{text} %"
 
 
 def _short(value: float | None) -> str:
-    """Return a number with at most six significant digits, without trailing zeros."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.6g}"
+    return _number(value, ".6g")  # at most six significant digits, without trailing zeros
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> str:
