@@ -257,10 +257,12 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
+    text = "no data yet"
+    no_data = charts.finished(charts.chart_of([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
     chart_of_name = study_charts.charts_of(info, study_charts.networks_rows(info))
     contents: dict[Path, bytes] = {}
     for file_name, name in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
-        chart = chart_of_name[name] or charts.text_chart("no data yet")
+        chart = chart_of_name[name] or no_data
         contents[folder / f"{file_name}.svg"] = charts.svg(chart).encode()
         contents[folder / f"{file_name}.png"] = charts.png(chart)
     files.write_together(contents)
