@@ -35,7 +35,7 @@ from harness.data.training_images import idx_array
 from harness.pytorch.translate import Translation, translate, with_weights
 from harness.spaces.network import MNIST
 from harness.system.errors import HarnessError
-from harness.training.native.driver import NativeProgram, flat_state, restore
+from harness.training.native.driver import FlatState, NativeProgram
 from harness.training.native.engine import choose_engine, load
 from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
@@ -304,7 +304,7 @@ class ClaimTraining:
             span = _CYCLE_STEPS
         if self.recipe["optimizer"] == "adamw":
             span = _DECAY_STEPS
-        flat = flat_state(self.network, self.optimizer, None, self.native.number_type)
+        flat = FlatState.of(self.network, self.optimizer, None, self.native.number_type)
         loss = 0.0
         for first in range(0, len(rates), span):
             span_rates = rates[first : first + span]
@@ -315,7 +315,7 @@ class ClaimTraining:
             if self.recipe["optimizer"] == "adamw":
                 # AdamW (Loshchilov and Hutter, arXiv 1711.05101): weights shrink by rate times decay in each step.
                 flat.state[: self.native.program.parameter_count] *= 1 - sum(span_rates) * self.recipe["weight_decay"]
-        restore(self.network, self.optimizer, flat, self.step)
+        flat.restore(self.network, self.optimizer, self.step)
         self.schedule.end_epoch(loss / len(rates))
 
     def errors(self, images: Images) -> int:

@@ -29,7 +29,7 @@ from scipy.optimize import nnls
 from harness.exports.c_library import Library
 from harness.exports.emulated import FAMILIES
 from harness.spaces.catalog import space
-from harness.spaces.cores import CORES, Repetitions, repetitions_of
+from harness.spaces.cores import CORES, Repetitions
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
@@ -126,7 +126,7 @@ def rows_of(name: str, core: str) -> list[dict[str, Any]]:
 def _fit(core: str, optimise: Optimisation) -> str:
     """Return the coefficients of a core as a line of ``chips.toml``, and print the errors."""
     rows = rows_of("fit", core)
-    works = [astuple(repetitions_of(analyse(parse_network(row["architecture"]), MNIST).plan, optimise)) for row in rows]
+    works = [astuple(Repetitions.of(analyse(parse_network(row["architecture"]), MNIST).plan, optimise)) for row in rows]
     # Rows are divided by the measured number, so that the relative error is minimised; columns by the largest value.
     shares = np.array(works) / np.array([[row[optimise.value]] for row in rows])
     scales = np.maximum(shares.max(0), np.finfo(float).tiny)
@@ -175,7 +175,7 @@ def measure_packed(core: str) -> None:
             except DeviceError as error:
                 print(f"{core}, {bits} bits, {architecture}: {error.message}")
                 continue
-            unpacked = repetitions_of(library.network.plan, Optimisation.SIZE).unpacked
+            unpacked = Repetitions.of(library.network.plan, Optimisation.SIZE).unpacked
             extra.append((result.work - row[Optimisation.SIZE.value]) / unpacked)
             print(f"{core}, {bits} bits, {unpacked:,} weights: {extra[-1]:.2f} per weight; code {result.code_bytes}")
     print(f"{core}: median {np.median(extra):.4g} per weight", flush=True)

@@ -49,7 +49,7 @@ from harness.training.native.engine import OPTIONS, compiler, level
 from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, build
-from harness.training.training_loop import start, train_epoch
+from harness.training.training_loop import start
 from measurements.machine_facts import machine
 
 HERE = Path(__file__).resolve().parent
@@ -150,9 +150,9 @@ def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
     recipe = replace(Recipe(), batch_size=batch, average_start=0.0)
     native = load_engine() if engine == "native" else None
     run = start(parse_network(text), recipe, 0, torch.device("cpu"), native, task=MNIST)
-    train_epoch(run, replace(images, pixels=images.pixels[: 10 * batch], labels=images.labels[: 10 * batch]))
+    run.train(replace(images, pixels=images.pixels[: 10 * batch], labels=images.labels[: 10 * batch]))
     before = run.seconds
-    train_epoch(run, images)
+    run.train(images)
     return count // batch * batch / (run.seconds - before)
 
 

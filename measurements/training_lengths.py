@@ -40,22 +40,13 @@ from torch import Tensor
 from harness.data.training_images import load
 from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
-from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
+from harness.training.native.driver import FlatState, NativeProgram
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, StepSettings, named_recipe, recipe_from
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import TrainingData
 from harness.training.torch_network import Images, epoch_maps
-from harness.training.training_loop import (
-    Training,
-    checkpoint,
-    count_errors,
-    end_epoch,
-    finish_average,
-    resume,
-    start,
-    train_epoch,
-)
+from harness.training.training_loop import Training, start
 
 _BLOCK = "res(dwconv3x3 conv1x1(20) bn) relu"
 _POSED = "conv1x1(12, poses=4{tie}) conv3x3(32, poses=4, tie=t1) bn(poses=4)"
@@ -91,7 +82,7 @@ def new_run(architecture: Architecture, recipe: Recipe, seed: int, images: Image
 
 
 def _train_epoch(run: Training, images: Images, settings: StepSettings, average: list[Tensor] | None) -> None:
-    """Train an epoch as ``train_epoch`` of the product, with the rates and averaging weights of ``settings``.
+    """Train an epoch as ``Training.train`` of the product, with the rates and averaging weights of ``settings``.
 
     ``average`` is the average at the beginning of the epoch; None begins a new average.
     """
@@ -99,12 +90,12 @@ def _train_epoch(run: Training, images: Images, settings: StepSettings, average:
     order = torch.randperm(len(images), generator=run.generator)
     steps = len(settings.rates)
     maps = epoch_maps(run.recipe, run.generator, steps, run.task)
-    flat = flat_state(run.network, run.optimizer, average, run.native.number_type)
+    flat = FlatState.of(run.network, run.optimizer, average, run.native.number_type)
     loss = run.native.train(flat, images, order, maps, settings, run.step)
     run.step += steps
-    restore(run.network, run.optimizer, flat, run.step)
-    run.average = restored_average(run.network, flat)
-    end_epoch(run, loss / steps, settings.rates[-1], 0.0)
+    flat.restore(run.network, run.optimizer, run.step)
+    run.average = flat.restored_average(run.network)
+    run.end_epoch(loss / steps, settings.rates[-1], 0.0)
 
 
 def validation_errors(run: Training, average: list[Tensor], images: Images, validation: Images) -> int:
@@ -118,14 +109,14 @@ def validation_errors(run: Training, average: list[Tensor], images: Images, vali
     """
     epochs = len(run.history)
     finished = replace(run, recipe=replace(run.recipe, epochs=epochs), average=average, finished_average=None)
-    finish_average(finished, images)
-    return count_errors(finished, validation)
+    finished.finish_average(images)
+    return finished.count_errors(validation)
 
 
 def decayed_branch(run: Training, length: int, images: Images) -> Training:
     """Return a copy of ``run``, trained up to ``length`` epochs with a linear decay of the rate to 0."""
     branch = start(run.architecture, run.recipe, 0, _CPU, run.engine, task=MNIST)
-    resume(branch, copy.deepcopy(checkpoint(run)))
+    branch.resume(copy.deepcopy(run.checkpoint()))
     branch.native = run.native
     count = len(images) // run.recipe.batch_size
     total = count * DECAY_EPOCHS[length]
@@ -147,7 +138,7 @@ def cosine_runs(
     for length in lengths:
         run = new_run(architecture, named_recipe("small", epochs=length).recipe, seed, images)
         while len(run.history) < length:
-            train_epoch(run, images)
+            run.train(images)
         assert run.average is not None
         yield "cosine", length, validation_errors(run, run.average, images, validation)
 

@@ -284,7 +284,7 @@ def sketches(paths: Sequence[Path]) -> dict[str, list[str]]:
     for origin in {item.origin for item in elsewhere(DATASET) if item.origin is not None}:
         [path] = (path for path in paths if path.stem == origin.dataset.partition("-")[0])
         # Since the trainings were made, parts with nearly equal images are refused; the images are the same.
-        names[origin.dataset] = own.read(path, channels="first", allow_overlap=True).name
+        names[origin.dataset] = own.Data.read(path, channels="first", allow_overlap=True).name
     digests = {key: sorted(image_digests(load(name).train_images.numpy())) for key, name in sorted(names.items())}
     return {key: of_set[:SKETCH_SIZE] for key, of_set in digests.items()}
 

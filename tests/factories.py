@@ -22,7 +22,7 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
-from harness.training.run import Job, initial_result
+from harness.training.run import Job
 from harness.training.torch_network import Images
 
 NETWORK = "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
@@ -83,7 +83,7 @@ def make_result(network: str = NETWORK, errors: int | None = 60, **fields: Any) 
 
 
 # Kill tests ask for the same jobs thousands of times.
-_initial_result = cache(initial_result)
+_initial_result = cache(Job.initial_result)
 
 
 def make_job_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int) -> Result:

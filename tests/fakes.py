@@ -27,7 +27,7 @@ from harness.training.executors import processes
 from harness.training.executors.base import Executor, JobEnded, Slot, WorkerEvent
 from harness.training.executors.processes import Processes
 from harness.training.result import Environment, Result, Status
-from harness.training.run import Job, initial_result
+from harness.training.run import Job
 from tests.factories import ENVIRONMENT, make_job_result
 
 # Processes ------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class Seeds:
         self.watch(job)
         count, number = self.errors(job.seed_index), len(self.jobs)
         return replace(
-            initial_result(job, dataset(dataset_name)),
+            job.initial_result(dataset(dataset_name)),
             status=self.status(job.seed_index),
             test_errors=count,
             test_size=dataset(dataset_name).test_size,

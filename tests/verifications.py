@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.data import datasets
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
 from harness.evidence.leaderboard_table import Verdict
 from harness.evidence.ledger import Attempt
@@ -33,7 +34,11 @@ NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
 
 def make_plan(indices: range | list[int] = range(5), **fields: Any) -> VerifyPlan:
     """Return the plan of a verification of a small network on MNIST; the target is 99.4 %."""
-    defaults: dict[str, Any] = {"architecture": NETWORK, "named_recipe": RECIPES["fast"], "dataset": "mnist"}
+    defaults: dict[str, Any] = {
+        "architecture": NETWORK,
+        "named_recipe": RECIPES["fast"],
+        "data": datasets.dataset("mnist"),
+    }
     return VerifyPlan(indices=tuple(indices), **defaults | {"target_pct": 99.4} | fields)
 
 
@@ -59,7 +64,9 @@ def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
 
 
 def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verdict:
-    return verification_runs.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
+    return verification_runs.run_seeds(
+        plan, workspace, DataLocation(plan.data.name, None), Limits(), lambda event: None
+    )
 
 
 def create_evidence(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:

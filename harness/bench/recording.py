@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.bench.table import Machine, Row, Sample, Table, TableFacts
-from harness.data.datasets import dataset, task_of_option
+from harness.data.datasets import dataset, dataset_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
 from harness.searching.time_budget import Timing, pace_of, work
@@ -223,7 +223,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
     recipe = _recipe_of(request)
     rungs = _rungs_of(request, recipe.recipe.epochs)
     near = None if request.near is None else Near(request.near, request.within, request.near_seeds)
-    space = space_of(request.space, task_of_option(request.dataset))
+    space = space_of(request.space, dataset_of_option(request.dataset).task)
     subset = _choose(space, request.networks, request.seed, request.budget)
     for network in subset.networks:
         check_network(recipe.recipe, network, space.task)
@@ -454,4 +454,4 @@ def _table_of(recording: TableRecording) -> Table:
             seconds = round(epoch.train_seconds, 3)
             rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index))
     data = dataset(recording.facts.dataset)
-    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_own else None)
+    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_user_data else None)

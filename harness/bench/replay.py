@@ -423,7 +423,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         seed=0,
         image_folds=data.dataset.image_folds,
     )
-    own_data = data.dataset if data.dataset.is_own else None
+    own_data = data.dataset if data.dataset.is_user_data else None
     return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=own_data)
 
 

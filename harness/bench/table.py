@@ -29,7 +29,7 @@ from harness.system.machine import core_count, device_name, processor_name
 from harness.system.statistics import pooled_deviation
 from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe
-from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
+from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite
 
 if TYPE_CHECKING:
     import torch
@@ -451,7 +451,7 @@ def merged(tables: Sequence[Table], name: str) -> Table:
             earlier_machine = machines[earlier_run[0].machine]
             pairs = zip(run, earlier_run, strict=True)
             differs = any(row.validation_accuracy_pct != earlier.validation_accuracy_pct for row, earlier in pairs)
-            if differs and same_bits_due(machine.environment, earlier_machine.environment):
+            if differs and machine.environment.gives_bits_of(earlier_machine.environment):
                 raise ContentError(
                     f"seed {seed} of network {network_hash} has different accuracies in {table.facts.name!r} and in an "
                     "earlier table, although the machines give equal bits"

@@ -35,8 +35,8 @@ from harness.training.executors.clusters import Cluster, ClusterOptions, Kinds, 
 from harness.training.executors.processes import settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
 from harness.training.native.engine import load as load_engine
-from harness.training.result import Environment, Status, environment, same_bits_due
-from harness.training.run import Job, purpose_of_read
+from harness.training.result import Environment, Status, environment
+from harness.training.run import Job
 
 _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/use/cluster.md"
 _CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
@@ -148,7 +148,7 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
         their_value = getattr(theirs.environment, field_name)
         if our_value != their_value:
             return f"{name}: {their_value}, and {our_value} on this machine"
-    if like is None or (like.processor == theirs.processor and same_bits_due(like.environment, theirs.environment)):
+    if like is None or (like.processor == theirs.processor and like.environment.gives_bits_of(theirs.environment)):
         return ""
     # Equal seeds give equal bits, in about equal time, only on machines of the same kind.
     kind = f"{theirs.processor}, {theirs.environment.instructions}"
@@ -316,7 +316,7 @@ class Nodes(base.Executor):
                 return
             job = work.job
             if job.test_log is not None:
-                note_read(self.source.dataset, self.data_hash, purpose=purpose_of_read(job), log=job.test_log)
+                note_read(self.source.dataset, self.data_hash, purpose=job.purpose_of_read, log=job.test_log)
             state = job.checkpoint.read_bytes() if job.checkpoint is not None and job.checkpoint.exists() else None
             work.node = node
             work.attempt += 1

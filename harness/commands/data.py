@@ -56,7 +56,7 @@ def _fetch(dataset: str, data: Path | None, as_json: bool, mirror_seconds: float
 
     spec = datasets.dataset(dataset)
     names = training_images.fetch(spec, data, mirror_seconds)
-    _show(training_images.check(spec, data) | {"fetched": names}, as_json)
+    _show(training_images.check_files(spec, data) | {"fetched": names}, as_json)
 
 
 @data.command("check", short_help="Check every file by its hash.")
@@ -67,7 +67,7 @@ def _check_files(dataset: str, data: Path | None, as_json: bool) -> None:
     from harness.data import own, training_images
 
     spec = datasets.dataset(dataset)
-    document = training_images.check(spec, data)
+    document = training_images.check_files(spec, data)
     if spec.sha256:
         own.check_facts(spec)
     _show(document, as_json)

@@ -153,7 +153,7 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Finding:
     from harness.data import training_images
 
     try:
-        report = training_images.check(spec, folder)
+        report = training_images.check_files(spec, folder)
     except training_images.MissingData as error:
         if folder is not None:
             raise

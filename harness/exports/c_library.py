@@ -427,9 +427,10 @@ class _CStep:
         if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
             shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
         channels, rows, columns = shape
-        output_channels = output_rows = output_columns = 1
+        output_shape = (1, 1, 1)
         if self.target is not None:
-            output_channels, output_rows, output_columns = self.target.shape
+            output_shape = self.target.shape
+        output_channels, output_rows, output_columns = output_shape
         filters, group_channels, kernel_rows, kernel_columns = form.shape
         inner_columns = columns  # of the map before pooling
         if not form.is_global:

@@ -20,7 +20,6 @@ from harness.data.datasets import Dataset
 from harness.exports.onnx_integers import integer_model
 from harness.interface.formats import Files, Format
 from harness.interface.weights import TrainedNetwork
-from harness.spaces.integer_plan import check_integer_form
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, refused
 from harness.training.integer import IntegerNetwork, integer_logits, integers_of
@@ -52,7 +51,7 @@ class _Onnx(Format):
 
     def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
         if recipe.precision == "int8":
-            check_integer_form(analyse(architecture, task).plan)
+            analyse(architecture, task).plan.check()
 
     def files(self, network: TrainedNetwork, path: Path) -> Files:
         """Return the ONNX file of a network, checked on training images.

@@ -18,7 +18,7 @@ from harness.searching.option_types import FILE
 from harness.searching.request import SearchRequest
 from harness.spaces.catalog import NOTES, network_names
 from harness.spaces.chips import Chip, Fit
-from harness.spaces.integer_plan import WIDE_BITS, check_integer_form
+from harness.spaces.integer_plan import WIDE_BITS
 from harness.spaces.network import MNIST, Task, analyse
 from harness.system import files
 from harness.system.document import document_of
@@ -100,7 +100,7 @@ def explain(
     analysis = analyse(architecture, task, budget, weight_bits)
     fit = None
     if chip is not None:
-        check_integer_form(analysis.plan)
+        analysis.plan.check()
         fit = Fit(cast(Chip, chip), analysis)
     checks = None
     if torch:
@@ -152,7 +152,7 @@ def train(
     from harness.interface.lookup import network_argument
     from harness.training.recipe import check_network, named_recipe
 
-    task = datasets.task_of_option(dataset)
+    task = datasets.dataset_of_option(dataset).task
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     choice = named_recipe(recipe, epochs=epochs)
@@ -165,7 +165,6 @@ def train(
     from harness.training.pixels import RawInputNetwork
     from harness.training.result import Purpose
     from harness.training.run import Job
-    from harness.training.training_loop import final_network
 
     images = load(dataset, Path(data) if data else None)
     job = Job(
@@ -179,7 +178,7 @@ def train(
         weights=None if out is None else Path(out),
     )
     result, training = train_here(job, images)
-    return Trained(result, RawInputNetwork(final_network(training), images.dataset, architecture))
+    return Trained(result, RawInputNetwork(training.final_network(), images.dataset, architecture))
 
 
 # Export ----------------------------------------------------------------------------------------------------------

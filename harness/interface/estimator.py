@@ -135,7 +135,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
+            self.data_ = own.Data.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
             self.classes_ = np.unique(labels)
             self._given = numbers, labels  # pickles of earlier versions contain this name
             self._groups = groups
@@ -264,7 +264,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 raise DataError(f"{repetitions} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.
             groups_of_parts = {"groups": getattr(self, "_groups", None), "groups_test": groups}
-            data = own.from_arrays("certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels)
+            data = own.Data.from_arrays(
+                "certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels
+            )
             target_pct = round(100 * self.target, 10)
             with self._output():
                 return verification.certificate(

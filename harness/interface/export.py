@@ -50,13 +50,13 @@ def export_network(
     _check_options(chip, optimise, targets)
 
     workspace = files.workspace()
-    argument = network_argument(network, workspace, datasets.task_of_option(dataset))
+    argument = network_argument(network, workspace, datasets.dataset_of_option(dataset).task)
     seed = network_seed(argument, workspace, dataset=dataset, **selection)
-    task = datasets.task_of_option(seed.dataset)
+    task = datasets.dataset_of_option(seed.dataset).task
     recipe = seed.recipe.recipe
-    for name, export_format in formats.items():
-        require("export", export_format.libraries, f"--{name}")
-        export_format.check(argument.architecture, task, recipe)
+    for name, format_ in formats.items():
+        require("export", format_.libraries, f"--{name}")
+        format_.check(argument.architecture, task, recipe)
     fit = None if chip is None else _fit_on(chip, seed, optimise, selection["recipe"])
     images = training_images.load(seed.dataset, Path(data) if data else None)
     recipe.check_batch(len(images.train_labels))
@@ -66,8 +66,8 @@ def export_network(
         check_writable(workspace.test_log.parent, make=False)
     trained = trained_network(seed, images, workspace, device=device, engine=engine)
     names = argument.tensor_names
-    for export_format in formats.values():
-        names = export_format.tensor_names(trained) or names
+    for format_ in formats.values():
+        names = format_.tensor_names(trained) or names
     variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
     return _written(replace(trained, fit=fit, optimise=variant, names=names), formats, targets)
 
@@ -96,7 +96,7 @@ def _fit_on(chip: Chip, seed: NetworkSeed, optimise: str | None, recipe: str | N
     Raises:
         ContentError: The network does not fit; the hint names sufficient chips and a search command.
     """
-    analysis = analyse(seed.argument.architecture, datasets.task_of_option(seed.dataset))
+    analysis = analyse(seed.argument.architecture, datasets.dataset_of_option(seed.dataset).task)
     analysis = replace(analysis, weight_bits=seed.recipe.recipe.weight_bits)
     fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
     if fit.lack:

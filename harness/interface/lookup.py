@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.data.datasets import AUTO, task_of_option
+from harness.data.datasets import AUTO, dataset_of_option
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record, read_all, report_damage
@@ -27,7 +27,7 @@ from harness.searching.start_networks import leaderboard_rows
 from harness.spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from harness.spaces.network import Architecture, Task
 from harness.spaces.notation import parse_network
-from harness.spaces.ops import op_names
+from harness.spaces.ops.op import op_names
 from harness.spaces.space_errors import NotationError, SearchSpaceError, nearest
 from harness.studies.config import read_config
 from harness.studies.log import read_state
@@ -395,7 +395,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     Raises:
         ContentError: No record fits, or records with different recipes or data sets fit.
     """
-    argument = network_argument(network, workspace, task_of_option(dataset))
+    argument = network_argument(network, workspace, dataset_of_option(dataset).task)
     network_hash = argument.architecture.hash
     if isinstance(network, Study | Trial):
         [row] = argument.rows
@@ -469,13 +469,13 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)
     claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
-    new_rows = [row for row in recipe_rows if row.hash not in hashes and _matches(name, row)]
-    for row in new_rows:
-        recipe = recipes.get(row.recipe_hash)
-        if row.epochs:
-            recipe = recipe_by_hash(row.recipe_hash, row.epochs) or recipe
-        yield NetworkArgument(row.architecture, rows=(KnownRow(recipe, row.recipe, row.dataset, None),))
-    hashes |= {row.hash for row in new_rows}
-    for row in claims:
-        if row.hash not in hashes and _matches(name, row):
-            yield NetworkArgument(row.architecture, rows=(KnownRow(None, "", None, None),))
+    new_rows = [each for each in recipe_rows if each.hash not in hashes and _matches(name, each)]
+    for entry in new_rows:
+        recipe = recipes.get(entry.recipe_hash)
+        if entry.epochs:
+            recipe = recipe_by_hash(entry.recipe_hash, entry.epochs) or recipe
+        yield NetworkArgument(entry.architecture, rows=(KnownRow(recipe, entry.recipe, entry.dataset, None),))
+    hashes |= {entry.hash for entry in new_rows}
+    for claim in claims:
+        if claim.hash not in hashes and _matches(name, claim):
+            yield NetworkArgument(claim.architecture, rows=(KnownRow(None, "", None, None),))

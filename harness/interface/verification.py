@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import VerifyPlan
     from harness.interface.results import NetworkLike
+    from harness.spaces.network import Task
     from harness.training.executors.base import ExecutorFactory
 
 _DEFAULT_SEEDS = 10  # seeds of a verification
@@ -60,8 +61,8 @@ class VerifyRequest:
 
 def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPlan:
     """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
-    task = datasets.task_of_option(request.dataset)
-    argument, row = _network_and_row(request, workspace)
+    task = datasets.dataset_of_option(request.dataset).task
+    argument, row = _network_and_row(request, task, workspace)
     recipe_choice = recipe_of(row, request.recipe, request.epochs, workspace)
     check_network(recipe_choice.recipe, argument.architecture, task)
     if recipe_choice.recipe.trainer:
@@ -90,8 +91,8 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     plan = VerifyPlan(
         architecture=argument.architecture,
         named_recipe=recipe_choice,
-        dataset=images.dataset.name,
-        target_pct=datasets.target_of(images.dataset, target_pct),
+        data=images.dataset,
+        target_pct=images.dataset.target(target_pct),
         indices=(),
         device=str(device),
         engine=request.engine if request.engine == "auto" else choice.kind,
@@ -107,9 +108,11 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     return replace(plan, indices=due_indices(plan, workspace, request.seeds or _DEFAULT_SEEDS))
 
 
-def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
+def _network_and_row(
+    request: VerifyRequest, task: Task, workspace: Workspace
+) -> tuple[NetworkArgument, KnownRow | None]:
     """Return the network, and the row that sets options which the request leaves open; None without such a row."""
-    argument = network_argument(request.network, workspace, datasets.task_of_option(request.dataset))
+    argument = network_argument(request.network, workspace, task)
     if isinstance(request.network, Trial | Study):
         # A trial keeps the recipe of the study, even if the test data set differs.
         return argument, argument.rows[0]
@@ -133,10 +136,10 @@ def run_verification(
     from harness.training.executors.processes import Processes
     from harness.training.progress import Reporter
 
-    spec = datasets.dataset(plan.dataset)
+    spec = plan.data
     if warning := group_warning(spec):
         say(warning, "warning")
-    source = DataLocation(plan.dataset, folder)
+    source = DataLocation(plan.data.name, folder)
     limits = Limits(seconds=_MAX_SECONDS_A_SEED)
     with Reporter(None, "seeds") as reporter:
 
@@ -170,7 +173,7 @@ def _forecast(plan: VerifyPlan, count: int) -> str:
     recipe = plan.named_recipe.recipe
     if recipe.trainer:
         return ""
-    spec = datasets.dataset(plan.dataset)
+    spec = plan.data
     choice = choose_engine(plan.engine, recipe, choose_device(plan.device), plan.architecture.op_types)
     images = spec.train_size + spec.validation_size
     pace = pace_of(choice.kind, plan.device).of_recipe(recipe)

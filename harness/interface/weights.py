@@ -157,16 +157,15 @@ def trained_network(
     """
     from harness.evidence.evaluation import network_of
     from harness.training.run import properties
-    from harness.training.training_loop import final_network
 
     recorded_run = seed.run
     if seed.record is None or recorded_run is None or seed.retrain:
         result, training = _trained_again(seed, images, device=device, engine=engine)
         about = properties(result, images.dataset)
         match = record_files.match(result, recorded_run)
-        return TrainedNetwork(seed, final_network(training), about, images, result, match, result.trained_epochs)
+        return TrainedNetwork(seed, training.final_network(), about, images, result, match, result.trained_epochs)
     weights = record_files.read_recorded(workspace.records, seed.record, seed.index)
-    about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+    about = dict(weights.about) | {"weights_sha256": weights.sha256} | images.dataset.number_properties
     match = "identical" if weights.sha256 == recorded_run.weights_sha256 else "repeated"
     return TrainedNetwork(seed, network_of(weights, images.dataset.task), about, images, recorded_run, match)
 
@@ -205,12 +204,12 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     from harness.data.training_images import split
     from harness.training.native.engine import choose_engine
     from harness.training.progress import Reporter
-    from harness.training.run import TrainingData, train_job, validation_fold
+    from harness.training.run import TrainingData, train_job
 
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     has_validation = job.purpose is Purpose.TRAIN
-    parts = split(images, validation_fold(job, images.dataset)) if has_validation else None
+    parts = split(images, job.validation_fold(images.dataset)) if has_validation else None
     options.say_training(choice, job.recipe, len(images.train_labels) if parts is None else len(parts.train))
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)

@@ -62,5 +62,5 @@ def publish_network(network: str, dataset: str) -> None:
     if may_be_known(network) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = network_argument(network, workspace, datasets.task_of_option(dataset)).architecture.hash
+        network_hash = network_argument(network, workspace, datasets.dataset_of_option(dataset).task).architecture.hash
     publish(workspace, network_hash)

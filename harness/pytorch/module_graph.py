@@ -52,7 +52,6 @@ class Recognised:
     """An op that one or several operators without parameters compute, such as ``x * sigmoid(x)``.
 
     Attributes:
-        node: The last operator.
         op: The op, which gives the same values for random inputs; None if the values and their order stay the same.
     """
 
@@ -63,30 +62,25 @@ class Recognised:
 Step = Node | Recognised | Sum
 
 
-class Recording:
+class ModuleGraph:
     """The recorded operators of a module.
 
     Attributes:
-        name: Name of the module in messages.
         steps: Operators from the images to the logits, in order of execution.
-        notes: Sentences about operators that were left out or are computed differently, for the user.
-        final: Function that the module applies to the logits, such as a softmax; the identity if there is none.
-        position: Index of the logits, or of ``final`` of the logits, among all tensors that the module returns.
+        notes: Sentences for the user about operators that were left out or are computed differently.
+        final: Function that the module applies to the logits, such as a softmax, or the identity.
+        position: Index of the logits among all tensors that the module returns.
     """
 
     def __init__(self, module: nn.Module, task: Task, name: str, layers: Container[str]) -> None:
         """Record a module in evaluation mode.
 
-        Args:
-            module: The module.
-            task: Shape of the images and number of classes.
-            name: Name of the module in messages.
-            layers: Names of operators that become an op each; other operators are recognised by their values.
+        ``layers`` names the operators that become an op each; other operators are recognised by their values.
 
         Raises:
             ContentError: The module cannot be run or recorded.
-            Untranslatable: The operators are not a sequence with residual sums, or the module changes a
-                parameter or buffer, or returns no tensor with a value per class.
+            Untranslatable: The operators are not a sequence with residual sums, or the module changes a tensor, or
+                returns no tensor with a value per class.
         """
         self.name = name
         self._module = module
@@ -158,7 +152,6 @@ class Recording:
 
         Args:
             node: A node for which ``sources`` is not empty.
-            tensors: Value of each source, by name.
         """
         name = self.name_of(node)
         if name is not None:
@@ -292,7 +285,6 @@ def _ops_like(samples: Sequence[Tensor], results: Sequence[Any], *, reduces: boo
     Args:
         samples: Inputs with the deviations ``_SCALES``, (batch, channels, rows, columns) or (batch, features); the
             first value is -1 in units of the deviation.
-        results: Result of the operators of the user for each input.
         reduces: Whether an op comes before None, such as ``gap`` for a map of a single value per channel.
     """
     first = results[0]
@@ -352,8 +344,7 @@ def shape_of(node: Node) -> tuple[int, ...]:
 def place_of(node: Node) -> str:
     """Return the place of an operator in the user's code as the begin of a message.
 
-    The place is file and line with the text of the line, or with path and class of the layer; unknown parts are left
-    out. Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``.
+    Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``. Unknown parts are left out.
     """
     # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION; then the text of the line.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]

@@ -1,12 +1,11 @@
 """Translation of PyTorch modules into the notation of networks.
 
-``torch.export`` records the module in evaluation mode as a graph of ATen operators, in which layers, functions and
-methods have the same form (``module_graph.py``). Each operator becomes an op of the notation. A kernel or a scale that
-is computed from a parameter is compared with the kernels and scales of ``harness.spaces.modules`` on random values, so
-that kernels in poses are recognised.
+``torch.export`` records the module in evaluation mode as a graph of ATen operators, which become an op each. A kernel
+or a scale that is computed from a parameter is compared with the kernels and scales of ``harness.spaces.posed`` on
+random values.
 
-The translation is checked: the network gets the weights of the module, and must have the same number of parameters, the
-same outputs and the same gradients, in evaluation and in training mode, and the same running statistics afterwards.
+The translation is checked: module and network must have equal numbers of parameters, equal outputs and gradients in
+evaluation and training mode, and equal running statistics afterwards.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from harness.pytorch import module_graph
-from harness.pytorch.module_graph import Recording, Step, Sum, Untranslatable, operator, place_of, shape_of
+from harness.pytorch.module_graph import ModuleGraph, Step, Sum, Untranslatable, operator, place_of, shape_of
 from harness.spaces import ops as spec
 from harness.spaces.modules import FastDropout
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.notation import parse_network
-from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
+from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text, torch_only
 from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
@@ -52,9 +51,8 @@ class Translation:
     """A module in the notation.
 
     Attributes:
-        architecture: The network.
-        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names of
-            the tensors in the torch module of the op. A joint layer, which is called several times, has one entry.
+        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names in
+            the torch module of the op. A joint layer has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
     """
 
@@ -66,15 +64,12 @@ class Translation:
 def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:
     """Return a module in the notation, with equal parameters, outputs and gradients, to rounding.
 
-    Args:
-        module: Maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms,
-            (batch, classes) or (batch, classes, 1, 1). The module is not changed.
-        task: Shape of the images and number of classes.
-        name: Name of the module in messages.
+    ``module`` maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms, (batch,
+    classes) or (batch, classes, 1, 1), and is not changed.
 
     Raises:
-        Untranslatable: The notation lacks an operator of the module, or the module is not a sequence with residual
-            sums, or the check of the translation failed.
+        Untranslatable: The notation lacks an operator of the module, the module is not a sequence with residual sums,
+            or the check of the translation failed.
         ContentError: The module cannot be run or recorded.
     """
     with quiet(name):
@@ -82,9 +77,9 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         frozen_names = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)
-    recording = Recording(module, task, name, _TRANSLATORS)
-    reader = _Reader(recording, task)
-    ops = reader.ops_of(recording.steps)
+    graph = ModuleGraph(module, task, name, _TRANSLATORS)
+    reader = _Reader(graph, task)
+    ops = reader.ops_of(graph.steps)
     try:
         architecture = Architecture(ops)
         analyse(architecture, task)
@@ -95,14 +90,14 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         raise Untranslatable(f"the text {architecture} is another network")
     names_in_use = {name for names in reader.weights for name in names.values()}
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in names_in_use}
-    notes = list(recording.notes)
+    notes = list(graph.notes)
     if frozen_names:
         notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen_names)}")
     if sizes:
         count = counted(sum(sizes.values()), "parameter")
         notes.append(f"left out, without an effect on the output: {count} ({', '.join(sizes)})")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
-    _Check(module, translation, recording, reader.momenta, task).run()
+    _Check(module, translation, graph, reader.momenta, task).run()
     return translation
 
 
@@ -122,7 +117,6 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
     """Return the network of a translation with the weights of the module.
 
     Args:
-        translation: The translation of the module.
         tensors: Parameters and buffers of the module, by name.
         task: Shape of the images and number of classes.
     """
@@ -155,21 +149,21 @@ class _Reader:
     """Translator of recorded operators to ops, in order of execution.
 
     Attributes:
-        weights: Names of the tensors of each op so far, see ``Translation``.
+        weights: See ``Translation``.
         momenta: Momentum of each batch normalisation so far, by the name of its running mean.
     """
 
-    def __init__(self, recording: Recording, task: Task) -> None:
+    def __init__(self, graph: ModuleGraph, task: Task) -> None:
         self.weights: list[Mapping[str, str]] = []
         self.momenta: dict[str, float] = {}
-        self._recording = recording
+        self._graph = graph
         self._shape: Shape = task.input_shape  # output shape of the latest op, without the batch
         # Number of operators that use each parameter and buffer, by name.
         self._uses = Counter(
             source
-            for node in module_graph.operators(recording.steps)
+            for node in module_graph.operators(graph.steps)
             for each in node.all_input_nodes
-            for source in recording.sources(each)
+            for source in graph.sources(each)
         )
 
     def ops_of(self, steps: Sequence[Step]) -> tuple[Op, ...]:
@@ -212,27 +206,18 @@ class _Reader:
     def _add_weights(
         self, node: Node, tensors: Mapping[str, Any], *, shared_names: Sequence[str] = (), is_joint: bool = False
     ) -> Mapping[str, str]:
-        """Append the tensors of an op to ``weights``.
+        """Append the tensors of an op to ``weights``; return the names of the parameters from which these are computed.
 
-        Args:
-            node: Operator of the op.
-            tensors: Nodes of the tensors, by names of the tensors in the torch module of the op; None if missing.
-            shared_names: Names, in the torch module, of the tensors that other ops may use too.
-            is_joint: Whether the op may be the same layer as an earlier op, which gets a single entry.
-
-        Returns:
-            Names of the parameters and buffers from which the tensors are computed, by the names of the tensors.
-
-        Raises:
-            Untranslatable: A tensor is computed in a way or used more often than the notation allows.
+        ``tensors`` has the nodes of the tensors, by names in the torch module of the op. Raises Untranslatable if a
+        tensor is computed in a way or used more often than the notation allows.
         """
         names = {}
         for name, value in tensors.items():
             if value is None:
                 continue
-            sources = self._recording.sources(value)
+            sources = self._graph.sources(value)
             is_statistic = name.startswith("running")
-            if len(sources) != 1 or (is_statistic and self._recording.name_of(value) is None):
+            if len(sources) != 1 or (is_statistic and self._graph.name_of(value) is None):
                 raise _lacks(node, f"{operator(node)} with a computed {name}")
             names[name] = sources[0]
             if not is_joint and name not in shared_names and self._uses[sources[0]] > 1:
@@ -242,20 +227,12 @@ class _Reader:
         return names
 
     def _poses_of(self, value: Node, in_poses: Callable[[Tensor, int], Tensor]) -> int:
-        """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself.
-
-        Args:
-            value: The tensor, which has a single source.
-            in_poses: Returns the values of such a tensor for a parameter and a number of poses.
-
-        Raises:
-            Untranslatable: The tensor is computed from the parameter in another way.
-        """
-        (source,) = self._recording.sources(value)
-        if self._recording.name_of(value) is not None:
+        """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself."""
+        (source,) = self._graph.sources(value)
+        if self._graph.name_of(value) is not None:
             return 1
-        kernel = torch.randn(self._recording.shapes[source], generator=torch.Generator().manual_seed(0))
-        recorded_value = self._recording.value(value, {source: kernel})
+        kernel = torch.randn(self._graph.shapes[source], generator=torch.Generator().manual_seed(0))
+        recorded_value = self._graph.value(value, {source: kernel})
         for poses in _POSES:
             try:
                 expected_value = in_poses(kernel, poses)
@@ -310,14 +287,14 @@ class _Reader:
             raise _lacks(node, "batch normalisation with a scale and without a shift")
         if arguments["momentum"] != norm.momentum:
             average = f"{arguments['momentum']:g}"
-            if self._recording.is_cumulative(arguments["running_mean"]):
+            if self._graph.is_cumulative(arguments["running_mean"]):
                 average = "a cumulative average"
             note = f"batch normalisation has the momentum {norm.momentum} in place of {average}"
-            if note not in self._recording.notes:
-                self._recording.notes.append(note)
+            if note not in self._graph.notes:
+                self._graph.notes.append(note)
         names = ("weight", "bias", "running_mean", "running_var")
         tensors = {name: arguments[name] for name in names if arguments[name] is not None}
-        uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
+        uses = {self._uses[source] for value in tensors.values() for source in self._graph.sources(value)}
         # A module that is called several times uses each of its learned tensors and statistics equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
         weight_names = self._add_weights(node, tensors, shared_names=("weight", "bias"), is_joint=is_joint)
@@ -331,7 +308,7 @@ class _Reader:
         if has_eps and (is_joint or arguments["bias"] is None or not 0 < arguments["eps"] < 1):
             raise _lacks(node, f"such a batch normalisation with eps={arguments['eps']:g}")
         if arguments["bias"] is None:
-            return spec.BareBatchNorm()
+            return torch_only.BareBatchNorm()
         poses = self._poses_of(arguments["bias"], torch.repeat_interleave)
         if scale is not None and self._poses_of(scale, torch.repeat_interleave) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
@@ -339,9 +316,9 @@ class _Reader:
         poses = max(poses, channels // statistics)
         tie = self._tie_of(weight_names["bias"])
         if is_joint:
-            return spec.JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
+            return torch_only.JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
         if has_eps:
-            return spec.EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
+            return torch_only.EpsBatchNorm(scale is None, poses, is_shared, tie, arguments["eps"])
         return spec.BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
@@ -361,7 +338,7 @@ class _Reader:
         if arguments.get("running_mean") is not None:
             raise _lacks(node, "instance normalisation with running statistics")
         groups = shape[0] if operator(node) == "instance_norm" else arguments.get("num_groups", 1)
-        return spec.GroupNorm(groups, bare=scale is None)
+        return torch_only.GroupNorm(groups, bare=scale is None)
 
     def pool(self, node: Node) -> Op:
         """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
@@ -384,7 +361,9 @@ class _Reader:
             raise _lacks(node, "a mean that leaves out the padding")
         is_maximum = operator(node) == "max_pool2d"
         if padding or (stride != size and not covers_map):
-            return (spec.OverlappingMaxPool if is_maximum else spec.OverlappingAvgPool)(size, stride, padding)
+            return (torch_only.OverlappingMaxPool if is_maximum else torch_only.OverlappingAvgPool)(
+                size, stride, padding
+            )
         return spec.MaxPool(size) if is_maximum else spec.AvgPool(size)
 
     def dropout(self, node: Node) -> Op:
@@ -413,13 +392,13 @@ class _Reader:
         if bias is None:
             if poses > 1:
                 raise _lacks(node, "a rotated linear layer without biases")
-            return spec.UnbiasedLinear(out)
+            return torch_only.UnbiasedLinear(out)
         return spec.Linear(out) if poses == 1 else spec.PoseLinear(out, poses)
 
     def prelu(self, node: Node) -> Op:
         weight = arguments_of(node)["weight"]
         self._add_weights(node, {"weight": weight})
-        return spec.PReLU() if math.prod(shape_of(weight)) == 1 else spec.ChannelPReLU()
+        return spec.PReLU() if math.prod(shape_of(weight)) == 1 else torch_only.ChannelPReLU()
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
@@ -495,19 +474,12 @@ class _WithoutDropout(TorchFunctionMode):
 class _Check:
     """Comparison of a module, in which all parameters have gradients, with its translation.
 
-    The tensors of the module get random values, so that no difference is hidden by initial values such as the scale 1
-    and the shift 0 of batch normalisation.
-
-    Attributes:
-        module: The module, with usual dropout.
-        translation: Translation to check.
-        recording: Recording of the module.
-        momenta: Momentum of each batch normalisation of the module, by the name of its running mean.
+    The tensors get random values, so that no difference is hidden by initial values such as the scale 1.
     """
 
     module: nn.Module
     translation: Translation
-    recording: Recording
+    graph: ModuleGraph
     momenta: Mapping[str, float]
     task: Task
 
@@ -552,28 +524,17 @@ class _Check:
     def _compare(
         self, network: TorchNetwork, images: Tensor, factors: Tensor, output_tolerance: float, gradient_tolerance: float
     ) -> list[float]:
-        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts.
-
-        Args:
-            network: Network of the translation, in evaluation or training mode.
-            images: Images of the batch.
-            factors: Gradient of the loss with respect to the outputs, (images, classes).
-            output_tolerance: Largest relative difference of the outputs.
-            gradient_tolerance: Largest relative difference of the gradients of a parameter.
-
-        Raises:
-            Untranslatable: A difference exceeds its tolerance.
-        """
+        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts."""
         for part in network.modules():
             part.train(network.training and not isinstance(part, FastDropout))
         network.zero_grad()
         self.module.zero_grad()
         dropout = _WithoutDropout()
-        with quiet(self.recording.name), dropout:
+        with quiet(self.graph.name), dropout:
             self.module.train(network.training)
-            module_tensor = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
+            module_tensor = torch.flatten(tree_leaves(self.module(images))[self.graph.position], 1)
             (module_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
-        network_tensor = self.recording.final(network(images))
+        network_tensor = self.graph.final(network(images))
         _check_equal("outputs", network_tensor, module_tensor, output_tolerance)
         (network_tensor * factors).sum().backward()  # type: ignore[no-untyped-call]
         tensors = self._tensors

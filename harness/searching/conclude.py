@@ -105,7 +105,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
         architecture=proposal.architecture,
         # Keep ``assumed_fields`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
         named_recipe=replace(plan.training.named_recipe, recipe=recipe, name=recipe_name),
-        dataset=config.dataset,
+        data=plan.data,
         target_pct=config.target_pct,
         repeat=False,
         indices=(),

@@ -34,7 +34,7 @@ from harness.system.interruption import asked
 from harness.training.executors.base import DataLocation, ExecutorFactory, JobEnded, JobFailed, WorkerEvent, feed
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
-from harness.training.run import Job, initial_result
+from harness.training.run import Job
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MAX_CRASHES = 10
@@ -162,7 +162,7 @@ def _retry_or_fail(search: Search, failure: JobFailed) -> None:
     if failure.status is Status.CRASHED and search.failures[run] == 1:
         search.waiting.append(job)
     else:
-        result = replace(initial_result(job, search.data), status=failure.status, message=failure.message)
+        result = replace(job.initial_result(search.data), status=failure.status, message=failure.message)
         _end_run(search, job, result, failure.error_type)
 
 

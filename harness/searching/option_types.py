@@ -150,7 +150,7 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.own import SourceOptions, data_name, described_options, parts_text
+        from harness.data.own import SourceOptions, data_name, described_options
 
         try:
             name = data_name(str(value))
@@ -164,7 +164,7 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             options = described_options(str(value))
             remarks = "".join(f"; {remark}" for remark in spec.remarks)
             options_text = "" if options == SourceOptions() else f", read with {options} as described before"
-            say(f"{value} is the data set {name}{options_text}: {spec.classes} classes, {parts_text(spec)}{remarks}")
+            say(f"{value} is the data set {name}{options_text}: {spec.classes} classes, {spec.parts_text}{remarks}")
         return name
 
 

@@ -152,7 +152,7 @@ def plan_search(
         left_out=tuple(error.message for error in faults),
         chip=request.chip,
         recorded_origins={
-            option.origin_key: source for option, source in request.sources.items() if option.origin_key is not None
+            option.source_key: source for option, source in request.sources.items() if option.source_key is not None
         },
     )
 

@@ -7,7 +7,7 @@ new option is a field here and the code that reads the field.
 ``Option[A, V](default, help, kind)``: A are the types of accepted values, V is the type of the checked value, and
 ``kind`` is the click type that checks and converts. ``group`` is the section of the help text; a field with
 ``group=None`` is an argument of Python only. ``known_values`` returns values for the completion in a shell.
-``origin_key`` is the key of the origin of the value in ``config.json``, by default the name; None for options that are
+``source_key`` is the key of the source of the value in ``config.json``, by default the name; None for options that are
 not recorded.
 """
 
@@ -80,17 +80,17 @@ class SearchRequest:
     # The limits of a chip are part of the text of the space, so their origin is not recorded.
     chip: Option[str | Chip | None, Chip | None] = Option(
         None, f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
-        option_types.CHIP, group=Group.GOAL, known_values=lambda: CHIPS, origin_key=None)
+        option_types.CHIP, group=Group.GOAL, known_values=lambda: CHIPS, source_key=None)
     target_pct: Option[float | None, float | None] = Option(
         None, "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
-        option_types.PER_CENT, group=Group.GOAL, flags=("--target",), origin_key="target")
+        option_types.PER_CENT, group=Group.GOAL, flags=("--target",), source_key="target")
     minimise: Option[str | Sequence[str], tuple[str, ...]] = Option(
         ("parameters",),
         "Objective to minimise; bytes and instructions refer to an int8 deployment. Two give a Pareto front.",
         click.Choice(list(map(str, OBJECTIVES))), group=Group.GOAL, flags=("--minimise", "--minimize"), multiple=True)
     data: Option[str | Path | None, Path | None] = Option(
         None, "Folder of the data, in the layout of torchvision [env HARNESS_DATA; default: the user's cache].",
-        option_types.FILE, group=Group.DATA, envvar="HARNESS_DATA", origin_key="folder")
+        option_types.FILE, group=Group.DATA, envvar="HARNESS_DATA", source_key="folder")
     space: Option[str, str] = Option(
         "auto", "Search space: a name, or @FILE; auto selects a space by the shape of the images.",
         group=Group.METHOD, known_values=lambda: ("auto", *SPACES))
@@ -115,7 +115,7 @@ class SearchRequest:
         group=Group.METHOD, flags=("--from",), metavar="STUDY", known_values=_known_studies)
     seed: Option[int, int] = Option(0, "Random seed of the search.", click.IntRange(0, 2**32 - 1), group=Group.METHOD)
     time: Option[str | float, float] = Option(
-        "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, origin_key="seconds")
+        "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, source_key="seconds")
     trials: Option[int | None, int | None] = Option(
         None, "Maximum number of trials, without the baselines [default: unlimited].",
         click.IntRange(1), group=Group.EFFORT)
@@ -139,15 +139,15 @@ class SearchRequest:
         None, "Name of the study [default: derived from the configuration].", known_values=_known_studies)
     storage: Option[str | None, str | None] = Option(
         None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
-        metavar="URL", origin_key=None)
+        metavar="URL", source_key=None)
     log: Option[str | Sequence[str] | None, tuple[str, ...]] = Option(
         (), "Log runs to tensorboard (in the folder of the study), mlflow, or an observer of a package "
         "(docs/use/extending.md); requires the extra 'logs'; may be repeated.",
-        metavar="NAME", multiple=True, origin_key=None, known_values=lambda: doors.names(Door.OBSERVERS) - {"storage"})
+        metavar="NAME", multiple=True, source_key=None, known_values=lambda: doors.names(Door.OBSERVERS) - {"storage"})
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",
-        option_types.CALLBACK, group=None, origin_key=None)
+        option_types.CALLBACK, group=None, source_key=None)
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.data.datasets import AUTO, Dataset, target_of
+from harness.data.datasets import AUTO, Dataset
 from harness.searching.augmentation import CHOICES, recipe_for
 from harness.searching.request import SearchRequest
 from harness.searching.time_budget import Effort
@@ -117,7 +117,7 @@ def goal_of(data: Dataset, target_pct: float | None) -> Goal:
     Raises:
         UsageError: The target allows less than one error on the test images, or the data set has no default target.
     """
-    target_pct = target_of(data, target_pct)
+    target_pct = data.target(target_pct)
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(
@@ -176,7 +176,7 @@ def usual_space(data: Dataset, chip: Chip | None = None) -> str:
     if min(rows, columns) < _SMALL_EDGE:
         return "small"
     # The shipped prior and measurements/main_job.py use the space ``all``; a user's own data have no such prior.
-    name = "pictures" if data.is_own else "all"
+    name = "pictures" if data.is_user_data else "all"
     bytes_a_pixel = _USUAL_BYTES_A_PIXEL
     if max(rows, columns) > _USUAL_EDGE:
         name = "large"

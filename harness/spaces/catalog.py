@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import tomllib
@@ -12,12 +11,11 @@ from importlib import resources
 from pathlib import Path
 
 from harness.spaces.network import FORMS, MNIST, Architecture, Task
-from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.notation import MAX_TEXT, parse_network, parse_space
 from harness.spaces.space import SearchSpace
 from harness.spaces.space_errors import NotationError, UnknownNameError, nearest, reason
 
 _FILES = resources.files("harness.spaces").joinpath("declared")
-_MAX_BYTES = 1_000_000  # bytes, largest file of a search space
 _CATALOG = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
 SPACES: Mapping[str, str] = _CATALOG["spaces"]  # description of each search space, by name
 PRESETS: Mapping[str, str] = _CATALOG["networks"]  # text of each network, by name
@@ -31,22 +29,10 @@ def name_of(network_hash: str) -> str | None:
     return _names().get(network_hash)
 
 
-def _text_of_file(path: Path) -> str:
-    """Return the text of a user's file; raise OSError if the file is too large."""
-    with open(path, "rb") as file:
-        content = file.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise OSError(errno.EFBIG, f"the file has more than {_MAX_BYTES:,} bytes", str(path))
-    return content.decode("utf-8-sig")
-
-
 def space(name: str, task: Task = MNIST) -> SearchSpace:
     """Return a search space for a task.
 
-    Args:
-        name: Name of a space of the catalog, or ``@PATH`` for the space in a file, which gets the name of the file.
-        task: Shape of the images and number of classes. Spaces of the catalog with ten outputs get the classes of the
-            task.
+    ``name`` is a space of the catalog, whose ten outputs become the classes of the task, or ``@PATH`` for a file.
 
     Raises:
         UnknownNameError: No space has this name, or the file cannot be read.
@@ -55,7 +41,9 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
     if name.startswith("@"):
         path = Path(name[1:])
         try:
-            return parse_space(_text_of_file(path), path.stem, task)
+            with open(path, encoding="utf-8-sig") as file:
+                text = file.read(MAX_TEXT + 1)
+            return parse_space(text, path.stem, task)
         except UnicodeDecodeError as error:
             message = f"{path} is not UTF-8 text: invalid byte at offset {error.start:,}"
             raise NotationError(message) from None

@@ -1,7 +1,4 @@
-"""Chips by name: limits of flash and RAM for a network, and the estimated time per image.
-
-The figures are in ``chips.toml``, with the data sheets and with the method of measuring the exported program.
-"""
+"""Chips of ``chips.toml``: limits of flash and RAM for a network, and the estimated time per image."""
 
 from __future__ import annotations
 
@@ -17,9 +14,8 @@ from harness.spaces.network import Analysis, Task
 from harness.spaces.space import Condition, Metric
 from harness.spaces.space_errors import UnknownNameError, counted, nearest
 
-# ``Chip.limits`` does not know the network, and reserves this many bytes of stack for the buffers of convolutions: as
-# many as network eab8ff needs (``chips.toml``). A network with larger buffers may meet the limits without fitting on
-# the chip; ``Fit`` uses the buffers of the network itself.
+# ``Chip.limits`` does not know the network, and reserves as many bytes of stack for the buffers of convolutions as
+# network eab8ff needs (``chips.toml``). ``Fit`` uses the buffers of the network itself.
 _ALLOWED_BUFFER_BYTES = 588
 
 
@@ -28,13 +24,6 @@ class Chip:
     """A chip that runs only the exported network.
 
     Attributes:
-        name: Name of the chip.
-        core: Type of the processor.
-        flash_bytes: Bytes of flash.
-        ram_bytes: Bytes of RAM.
-        clock_hz: Clock frequency in Hz.
-        title: Description for people.
-        source: Data sheets of the figures.
         file: Path of the user's chip file; empty for chips in ``chips.toml``.
     """
 
@@ -58,8 +47,7 @@ class Chip:
     def limits(self, task: Task) -> tuple[Condition, Condition]:
         """Return the limits of ``weight_bytes`` and ``ram_bytes`` for a network in C that is optimised for size.
 
-        A bound is negative if the chip is too small for program, stack and image. ``Metric.RAM_BYTES`` counts the maps
-        only, unlike ``Fit.total_ram_bytes``.
+        A bound is negative if the chip is too small for program, stack and image.
         """
         flash_left = self.flash_bytes - self.core.program_bytes
         ram_left = self.ram_bytes - self.core.stack_bytes - _ALLOWED_BUFFER_BYTES - math.prod(task.input_shape)
@@ -71,8 +59,6 @@ class Fit:
     """Resources that a network needs on a chip, with program, image and stack.
 
     Attributes:
-        chip: The chip.
-        analysis: Analysis of the network.
         optimise: Optimisation of the exported C; SPEED requires ``Core.speed``.
     """
 

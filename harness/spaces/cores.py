@@ -1,8 +1,7 @@
 """Cores of chips, and the estimated time per image of the exported C.
 
-The clock cycles per image are the sum of the repetitions of each kind of work, which follow from the plan of a
-network, times the cycles per repetition. ``measurements/instructions.py`` fits the cycles to emulated networks, and
-``chips.toml`` contains the cycles. An op without an integer form counts as a step without a convolution.
+The clock cycles per image are the sum of the repetitions of each kind of work times the cycles per repetition, which
+``measurements/instructions.py`` fits to emulated networks.
 """
 
 from __future__ import annotations
@@ -16,14 +15,8 @@ from dataclasses import astuple, dataclass
 from importlib import resources
 from typing import Any
 
-from harness.spaces.fast_kernels import (
-    Optimisation,
-    block_filters,
-    block_sizes,
-    is_expanded,
-    reads_planes,
-    tile_columns,
-)
+from harness.spaces import fast_kernels
+from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
 from harness.spaces.ops.integer_form import Reduction
 
@@ -78,51 +71,45 @@ class Repetitions:
     sums: float = 0
     unpacked: float = 0
 
-
-def repetitions_of(plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
-    """Return the repetitions per image.
-
-    Args:
-        plan: Integer form of the network.
-        optimise: Optimisation of the C.
-    """
-    total: Counter[str] = Counter()
-    for step in plan.steps:
-        source = plan.maps[step.source]
-        if step.target is None:
-            inputs = source.shape[0] if step.is_global else source.size
-            products = 0 if step.sums is None else step.form.shape[0] * inputs
-            total["sums"] += source.size + products
-            if step.form.factors is None:
-                total["unpacked"] += products
-            continue
-        target_size = plan.maps[step.target].size
-        if step.kind is StepKind.CONVOLUTION:
-            total.update(_convolution(plan, step, optimise))
-        else:
-            total["others"] += max(source.size, target_size)
-        if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
-            total["means"] += target_size
-    total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
-    is_shared = "plane_outputs" in total
-    if optimise is Optimisation.SIZE:
-        is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
-    return Repetitions(**total, shared_outputs=total["outputs"] if is_shared else 0)
+    @classmethod
+    def of(cls, plan: IntegerPlan, optimise: Optimisation) -> Repetitions:
+        """Return the repetitions per image."""
+        total: Counter[str] = Counter()
+        for step in plan.steps:
+            source = plan.maps[step.source]
+            if step.target is None:
+                inputs = source.shape[0] if step.is_global else source.size
+                products = 0 if step.sums is None else step.form.shape[0] * inputs
+                total["sums"] += source.size + products
+                if step.form.factors is None:
+                    total["unpacked"] += products
+                continue
+            target_size = plan.output(step).size
+            if step.kind is StepKind.CONVOLUTION:
+                total.update(_convolution(plan, step, optimise))
+            else:
+                total["others"] += max(source.size, target_size)
+            if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
+                total["means"] += target_size
+        total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
+        is_shared = "plane_outputs" in total
+        if optimise is Optimisation.SIZE:
+            is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
+        return cls(**total, shared_outputs=total["outputs"] if is_shared else 0)
 
 
 def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
     """Return the work of a convolution or linear layer before the last step, without the means of pooling."""
-    assert step.target is not None, "the last step is no convolution"
     channels = plan.maps[step.source].shape[0]
-    target = plan.maps[step.target]
+    target = plan.output(step)
     filters, depth, rows, columns = step.form.shape
     poses = step.form.poses
     pool_rows, pool_columns = step.pool_window
     outputs = target.size * pool_rows * pool_columns
     counts = {"skips": 0 if step.skip is None else outputs}
-    if optimise is Optimisation.SPEED and reads_planes(plan, step):
+    if optimise is Optimisation.SPEED and fast_kernels.reads_planes(plan, step):
         output_channels, output_rows, output_columns = target.shape
-        tiles = math.ceil(output_columns / tile_columns(plan, step))
+        tiles = math.ceil(output_columns / fast_kernels.tile_columns(plan, step))
         line_columns = output_columns * pool_columns * step.form.stride + tiles * (columns - step.form.stride)
         calls = output_channels * output_rows * pool_rows  # of ``fill``, per tile
         lines = calls * rows * line_columns
@@ -138,10 +125,10 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
         ordered = ordered_parts * depth if poses > 1 else 0
         counts |= {"rest": outputs * (weights % 4), "parts": places}
         return counts | {"ordered_parts": ordered_parts, "ordered": ordered}
-    passes = 1 if is_expanded(plan) else poses
+    passes = 1 if fast_kernels.is_expanded(plan) else poses
     groups = channels // depth
-    period = block_filters(plan, step)
-    dots = outputs // period * len(block_sizes(period))
+    period = fast_kernels.block_filters(plan, step)
+    dots = outputs // period * len(fast_kernels.block_sizes(period))
     counts |= {"parts": positions * rows, "dots": dots, "rest": dots * (weights % 4)}
     counts["weights"] = filters * weights * poses // passes
     if passes * groups > 1:
@@ -154,17 +141,12 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
 class Core:
     """A type of processor, with the costs of the exported C program that is optimised for size.
 
-    ``chips.toml`` names the networks with which the costs were measured.
-
     Attributes:
         program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        stack_bytes: Bytes of stack without the buffers of convolutions, whose ``size`` depends on the network:
-            ``IntegerPlan.buffers`` of the program for size, ``fast_buffers`` of the program for speed.
+        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
         cycles: Clock cycles per repetition; None if ``cycles_a_mac`` is given.
-        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; None if ``cycles`` is
-            given.
-        speed: A second set of costs, of the program that is optimised for speed; None if unknown. The name is also the
-            key in chip files.
+        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; else None.
+        speed: Costs of the program that is optimised for speed; None if unknown.
 
     Raises:
         ValueError: Neither or both of ``cycles`` and ``cycles_a_mac`` are given, a number is negative, or all are 0.
@@ -192,20 +174,11 @@ class Core:
         return costs
 
     def cycles_per_image(self, plan: IntegerPlan, macs: int, optimise: Optimisation) -> float:
-        """Return the estimated clock cycles per image.
-
-        Args:
-            plan: Integer form of the network.
-            macs: Multiply-adds of the network.
-            optimise: Optimisation of the C.
-
-        Raises:
-            ValueError: The costs of this optimisation are unknown.
-        """
+        """Return the estimated clock cycles per image; raise ValueError if the costs for ``optimise`` are unknown."""
         costs = self.costs(optimise)
         if costs.cycles is None:
             return (costs.cycles_a_mac or 0) * macs
-        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(repetitions_of(plan, optimise))))
+        cycles: float = sum(map(operator.mul, astuple(costs.cycles), astuple(Repetitions.of(plan, optimise))))
         return cycles
 
 

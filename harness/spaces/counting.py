@@ -10,20 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from harness.spaces import space as spaces
 from harness.spaces.network import Analysis
-from harness.spaces.space import (
-    Draw,
-    Feasibility,
-    SearchSpace,
-    by_configurations,
-    draw,
-    enumerate_draws,
-    judge,
-    replay,
-    uniform,
-)
+from harness.spaces.space import Draw, Feasibility, SearchSpace, judge
 
 MAX_EXACT = 5_000  # configurations; larger spaces are sampled instead of enumerated
+_CONFIDENCE = 0.95  # of the interval of a sampled space
 _DESCENTS = 12  # in a larger space, from as many draws; 1 to 4 s
 MAX_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
 
@@ -35,8 +27,6 @@ class _Rejection:
     Attributes:
         reason: ``shape`` or the metric that violates a limit or condition.
         times: Number of examined configurations that are rejected for this reason.
-        network: Text of the first rejected network.
-        message: Message for the first rejected network.
     """
 
     reason: str
@@ -47,20 +37,15 @@ class _Rejection:
 
 @dataclass(frozen=True, slots=True)
 class FeasibleCount:
-    """Confidence interval of the number of accepted configurations.
+    """Confidence interval of the number of accepted configurations, both ends included.
 
     Attributes:
-        low: Lower end of the interval, inclusive.
-        high: Upper end of the interval, inclusive.
         derivations: Number of all configurations; JSON documents use this name as a key.
         exact: Whether every configuration was examined, so that ``low`` equals ``high``.
         looked_at: Number of examined configurations; if not exact, a uniform random sample.
-        accepted: Number of examined configurations that were accepted.
         confidence: Confidence level of the interval; 1 if exact.
-        median_macs: Median multiply-adds of the accepted configurations; None without accepted configurations.
-        median_numbers: Median count of numbers in all maps of an image, for the same configurations.
-        median_parameters: Median number of parameters, for the same configurations.
-        rejected: Reasons of the rejections, most frequent first.
+        median_macs: Median multiply-adds of the accepted configurations, None without any; ``median_numbers`` are the
+            numbers in all maps of an image.
     """
 
     low: int
@@ -82,27 +67,16 @@ def feasible(
     *,
     rng: random.Random | None = None,
     samples: int = 2_000,
-    most_exact: int = MAX_EXACT,
-    confidence: float = 0.95,
 ) -> FeasibleCount:
     """Return the number of feasible configurations, with at most ``budget`` parameters.
 
-    Spaces of up to ``most_exact`` configurations are enumerated. For larger spaces, ``samples`` configurations are
-    drawn uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404), which contains
-    the true number with at least the probability ``confidence``.
-
-    Args:
-        space: The search space.
-        budget: Largest allowed number of parameters; None for no limit.
-        rng: Random generator of the samples; None for a generator with seed 0.
-        samples: Number of configurations to draw.
-        most_exact: Largest number of configurations that is enumerated.
-        confidence: Confidence level of the interval, between 0 and 1.
+    Spaces of up to ``MAX_EXACT`` configurations are enumerated. For larger spaces, ``samples`` configurations are drawn
+    uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404).
     """
     total = space.configurations
-    exact = total <= most_exact
-    chooser = by_configurations(rng or random.Random(0))
-    draws = enumerate_draws(space) if exact else (draw(space, chooser) for _ in range(samples))
+    exact = total <= MAX_EXACT
+    chooser = spaces.by_configurations(rng or random.Random(0))
+    draws = spaces.enumerate_draws(space) if exact else (spaces.draw(space, chooser) for _ in range(samples))
     analyses: list[Analysis] = []
     times: Counter[str] = Counter()  # rejections by reason
     first: dict[str, tuple[str, str]] = {}  # network and message of the first rejection, by reason
@@ -117,7 +91,7 @@ def feasible(
     low = count
     high = count
     if not exact:
-        low_share, high_share = clopper_pearson(count, samples, confidence)
+        low_share, high_share = clopper_pearson(count, samples, _CONFIDENCE)
         # An accepted draw proves that an accepted configuration exists, a rejected draw that a rejected one exists.
         low = max(math.floor(Fraction(low_share) * total), min(count, 1))
         high = min(math.ceil(Fraction(high_share) * total), total - min(samples - count, 1))
@@ -127,7 +101,7 @@ def feasible(
 
     return FeasibleCount(
         low=low, high=high, derivations=total, exact=exact, looked_at=total if exact else samples, accepted=count,
-        confidence=1.0 if exact else confidence, median_macs=median("macs"), median_numbers=median("map_numbers"),
+        confidence=1.0 if exact else _CONFIDENCE, median_macs=median("macs"), median_numbers=median("map_numbers"),
         median_parameters=median("parameters"),
         rejected=tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common()),
     )  # fmt: skip
@@ -136,12 +110,12 @@ def feasible(
 def smallest(space: SearchSpace, budget: int = 0) -> Feasibility:
     """Return the feasibility of the accepted network with the fewest parameters; if none is accepted, of the nearest.
 
-    All configurations of a space of up to ``MAX_EXACT`` are examined. A larger space is searched by local descents,
-    which may miss the smallest network, until a network has at most ``budget`` parameters.
+    Spaces of more than ``MAX_EXACT`` configurations are searched by local descents, which may miss the smallest
+    network, until a network has at most ``budget`` parameters.
     """
     if space.configurations > MAX_EXACT:
         return max(_descents(space, budget), key=_rank)
-    return max((judge(space, each.architecture) for each in enumerate_draws(space)), key=_rank)
+    return max((judge(space, each.architecture) for each in spaces.enumerate_draws(space)), key=_rank)
 
 
 def _rank(feasibility: Feasibility) -> tuple[bool, int, int]:
@@ -154,11 +128,11 @@ def _descents(space: SearchSpace, budget: int) -> Iterator[Feasibility]:
     """Yield the end of each descent: from a draw, single decisions are changed while the rank rises."""
     rng = random.Random(0)
     for _ in range(_DESCENTS):
-        proposal = draw(space, uniform(rng))
+        proposal = spaces.draw(space, spaces.uniform(rng))
         best = judge(space, proposal.architecture)
         changes = _single_changes(proposal, rng)
         while changes and _rank(best) < (True, -budget):
-            proposal = replay(space, changes.pop(), uniform(rng))
+            proposal = spaces.replay(space, changes.pop(), spaces.uniform(rng))
             feasibility = judge(space, proposal.architecture)
             if _rank(feasibility) > _rank(best):
                 best = feasibility

@@ -63,8 +63,7 @@ def _groups(plan: IntegerPlan, step: IntegerStep) -> int:
 def is_expanded(plan: IntegerPlan) -> bool:
     """Return whether each step in blocks first writes the weights of all poses to the stack (*expands* the kernel).
 
-    This applies to a network with poses and few weights. Otherwise each window is copied once per pose, in the order of
-    the weights of the pose.
+    This applies to a network with poses and few weights. Otherwise each window is copied once per pose.
     """
     blocks = [step for step in plan.steps if _reads_blocks(plan, step)]
     if all(step.form.poses == 1 for step in blocks):
@@ -77,8 +76,8 @@ def is_expanded(plan: IntegerPlan) -> bool:
 def block_filters(plan: IntegerPlan, step: IntegerStep) -> int:
     """Return the number of filters after which a new block must begin; 0 if a step has no blocks.
 
-    A block lies within a group of channels. Filters of an expanded kernel are counted once per pose. Steps with a tied
-    kernel may have different numbers of groups; the weights are stored once, so the blocks must suit all these steps.
+    A block lies within a group of channels. Filters of an expanded kernel are counted once per pose. The weights of a
+    tied kernel are stored once, so the blocks must suit all its steps.
     """
     if not _reads_blocks(plan, step):
         return 0
@@ -89,10 +88,10 @@ def block_filters(plan: IntegerPlan, step: IntegerStep) -> int:
 
 
 def block_sizes(filters: int) -> list[int]:
-    """Return the sizes of the blocks into which neighbouring filters are divided, in order.
+    """Return the sizes of the blocks into which neighbouring filters are divided, as ``next_block`` in the C code.
 
     A block has at most 4 filters, because more sums need further registers. Three filters at once are nearly as fast as
-    four, so 10 filters become 3, 3 and 4. ``next_block`` in the C code computes the same sizes.
+    four, so 10 filters become 3, 3 and 4.
     """
     sizes = []
     while filters:
@@ -108,7 +107,7 @@ def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
         return 0
     _, _, rows, columns = step.form.shape
     inner_columns = (_LINE_BYTES // rows - columns) // step.form.stride + 1
-    return min(max(1, inner_columns // step.pool_window[1]), plan.maps[step.target].shape[2])
+    return min(max(1, inner_columns // step.pool_window[1]), plan.output(step).shape[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +115,15 @@ class FastBuffers:
     """Sizes of the stack buffers of convolutions; by default the least sizes, because C has no empty arrays.
 
     Attributes:
-        window: Number of uint8 values in a window, all channels.
-        inputs: Number of uint8 values in a window in the order of a pose; 0 if no step orders a window.
-        results: Number of int32 output channels.
-        sums: Number of int32 output channels of a group.
-        filters: Number of filters, with an int32 start of the sum each; an expanded filter counts once per pose.
-        kernel: Number of expanded weights, uint8; 0 if weights are not expanded.
-        plane_places: Number of kernel positions of planes, with an int32 weight each.
-        lines: Number of uint8 values in the rows under the kernel, for a tile of output columns.
-        tile: Number of output columns of a tile, with an int32 sum and an int32 result each.
+        window: uint8 values in a window, all channels.
+        inputs: uint8 values in a window in the order of a pose; 0 if no step orders a window.
+        results: int32 output channels.
+        sums: int32 output channels of a group.
+        filters: Filters, with an int32 start of the sum each; an expanded filter counts once per pose.
+        kernel: Expanded weights, uint8; 0 if weights are not expanded.
+        plane_places: Kernel positions of planes, with an int32 weight each.
+        lines: uint8 values in the rows under the kernel, for a tile of output columns.
+        tile: Output columns of a tile, with an int32 sum and an int32 result each.
     """
 
     window: int = 1
@@ -160,7 +159,7 @@ def fast_buffers(plan: IntegerPlan) -> FastBuffers:
             sizes.append(FastBuffers(plane_places=places, lines=rows * width, tile=tile))
             continue
         groups = _groups(plan, step)
-        outputs = plan.maps[step.target].shape[0]
+        outputs = plan.output(step).shape[0]
         weights = places * channels  # of a filter
         sizes.append(FastBuffers(window=weights * groups, results=outputs, sums=outputs // groups, filters=filters))
         if has_expanded_kernels:

@@ -5,8 +5,7 @@ The plan is derived from the integer forms of the ops (``Op.integer``); no op cl
 A step is a single loop nest on a chip: a convolution or linear layer, fused with the normalisation, sum, rectifier and
 pooling that follow directly, or some of these without a layer. Maps hold 8-bit numbers, channels innermost: ``uint8``
 for images and after a ReLU, ``int8`` otherwise. The last step computes an int32 logit per class. The maps are stored in
-a common memory, the arena. ``harness/training/integer.py`` computes the numbers of a plan, ``harness/exports``
-writes the plan as C. The metrics ``weight_bytes`` and ``ram_bytes`` are sizes of a plan.
+a common memory, the arena.
 """
 
 from __future__ import annotations
@@ -42,11 +41,10 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IntegerMap:
-    """A map of 8-bit numbers.
+    """A map of 8-bit numbers, int8 if signed, else uint8.
 
     Attributes:
         shape: (channels, rows, columns).
-        is_signed: Whether the numbers are int8; False for uint8.
         offset: Offset of the first byte in the arena; None for the input image, which the caller owns.
     """
 
@@ -75,8 +73,6 @@ class PlannedOp(Generic[_Form]):
     """An op of a step.
 
     Attributes:
-        op: The op.
-        path: Path of the op in the network.
         form: Integer form of the op for its input.
     """
 
@@ -90,19 +86,14 @@ class IntegerStep:
     """A single loop nest of an integer network.
 
     Attributes:
-        kind: Computation before the multipliers.
-        source: Index of the input map.
         target: Index of the output map; None for the logits.
-        sums: Convolution or linear layer.
-        kernel: Index of the weights of ``sums`` in ``IntegerPlan.kernels``.
+        kernel: Index of the weights of ``sums``, a convolution or linear layer, in ``IntegerPlan.kernels``.
         norm: Normalisation that is folded into the multipliers and biases.
         skip: Index of the map that a residual sum adds.
-        rectifier: Activation after the sum.
         pool: Pooling after a convolution, or the pooling or unshuffle of a step without further ops.
         is_global: Whether the logits are computed from the channel means instead of the whole map.
-        missing: Op without an integer form.
-        multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels.
-        biases: Number of biases, shared by neighbouring channels in the same way.
+        multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels, as
+            ``biases``.
         other_bytes: Assumed bytes of constants of ``missing``.
     """
 
@@ -159,15 +150,13 @@ class IntegerStep:
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """Sizes of the stack buffers of convolutions in C that is optimised for size.
-
-    By default the least sizes, because C has no empty arrays.
+    """Sizes of the stack buffers of convolutions in C for size; by default the least sizes of an array.
 
     Attributes:
-        window: Number of uint8 values in a window, all channels.
-        inputs: Number of int16 values in a window, channels of a group.
-        places: Number of kernel positions, whose order is stored for each pose; 0 if no kernel has poses.
-        results: Number of int32 output channels.
+        window: uint8 values in a window, all channels.
+        inputs: int16 values in a window, channels of a group.
+        places: Kernel positions, whose order is stored for each pose; 0 if no kernel has poses.
+        results: int32 output channels.
     """
 
     window: int = 1
@@ -204,6 +193,18 @@ class IntegerPlan:
         """Ops without an integer form."""
         return tuple(step.missing for step in self.steps if step.missing is not None)
 
+    def check(self) -> None:
+        """Raise NoIntegerFormError if the network has an op without an integer form."""
+        if self.missing:
+            op = self.missing[0]
+            hint = "relu, leaky and prelu have an integer form" if op.role is Role.ACTIVATION else None
+            raise NoIntegerFormError(f"{op.title} has no integer form", hint=hint)
+
+    def output(self, step: IntegerStep) -> IntegerMap:
+        """Return the output map of a step; the last step has none."""
+        assert step.target is not None, "the logits are not stored in a map"
+        return self.maps[step.target]
+
     @property
     def kernel_bits(self) -> tuple[int, ...]:
         """Bits of a weight of each kernel; factors have 8 bits."""
@@ -229,7 +230,7 @@ class IntegerPlan:
                 places = rows * columns
                 window = places * self.maps[step.source].shape[0]
                 orders = places if has_poses else 0
-                sizes.append(Buffers(window, places * channels, orders, self.maps[step.target].shape[0]))
+                sizes.append(Buffers(window, places * channels, orders, self.output(step).shape[0]))
         return Buffers(*map(max, zip(*map(astuple, sizes), strict=True)))
 
     @property
@@ -241,8 +242,7 @@ class IntegerPlan:
     def sizes(self) -> dict[str, int]:
         """Sizes that are stated with an exported network.
 
-        ``calibrated_scales`` is the number of scales of maps, which were measured on training images. A file of weights
-        has these scales in addition to the parameters and statistics; C has constants computed from all these numbers.
+        ``calibrated_scales`` is the number of scales of maps, which were measured on training images.
         """
         return {
             "constant_bytes": self.constant_bytes,
@@ -255,9 +255,7 @@ def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int], weight_bi
     """Return the integer form of a network whose shapes fit together.
 
     Args:
-        ops: Ops in order of execution.
         input_shape: (channels, rows, columns) of an image.
-        weight_bits: Bits of a stored weight, except factors.
     """
     planner = _Planner(list(_items(ops, ())))
     planner.plan(input_shape)
@@ -290,11 +288,6 @@ class _Planner:
     """Reads the items in order and collects maps, kernels and steps.
 
     Attributes:
-        items: Items of the network.
-        position: Index of the next item.
-        maps: Maps so far, without offsets.
-        kernels: Ops whose weights are stored, so far.
-        steps: Steps so far.
         kernel_indices: Index in ``kernels`` by the tie of an op or, without a tie, by the path.
         skips: Index of the input map of each residual sum that has begun and not ended, outermost first.
     """
@@ -378,10 +371,6 @@ class _Planner:
     def with_tail(self, step: IntegerStep, shape: Shape) -> int:
         """Add a step fused with the normalisation, sum, rectifier and pooling that follow.
 
-        Args:
-            step: The step so far.
-            shape: Shape of the output of ``step``.
-
         Returns:
             The index of the output map.
         """
@@ -421,8 +410,8 @@ class _Planner:
     def add_logits(self, source: int) -> bool:
         """Add the last step if the remaining items fit into one step; return whether the step was added.
 
-        The last step is a linear layer of a map or of the channel means, or the channel means alone. The step adds up
-        the channels instead of the means; the division belongs to the scale of the logits.
+        The last step is a linear layer of a map or of the channel means, or the means alone. The step adds up the
+        channels; the division belongs to the scale of the logits.
         """
         items = self.items[self.position :]
         if len(items) > 2 or any(item.mark != "op" for item in items):
@@ -453,8 +442,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     """Return the maps with offsets in the arena.
 
     A network is a chain, so few maps are live at once. If possible, a map overwrites an input of the step. Otherwise
-    the map is placed at the bottom of the arena, at the top, or after a live map; after the last live map there is
-    always enough space.
+    the map is placed at the bottom of the arena, at the top, or after a live map.
     """
     placed_maps = list(maps)
     last_uses = [0] * len(maps)  # index of the last step that reads each map
@@ -505,11 +493,3 @@ def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
     # ``Op.integer`` returns None; a class with an integer form overrides this method.
     ops = [each for each in op_types if each.role not in _WITHOUT_STEP and each.integer is Op.integer]
     return sorted(each.__name__.lower() for each in ops)
-
-
-def check_integer_form(plan: IntegerPlan) -> None:
-    """Raise NoIntegerFormError if the network has an op without an integer form."""
-    if plan.missing:
-        op = plan.missing[0]
-        hint = "relu, leaky and prelu have an integer form" if op.role is Role.ACTIVATION else None
-        raise NoIntegerFormError(f"{op.title} has no integer form", hint=hint)

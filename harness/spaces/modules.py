@@ -28,10 +28,8 @@ class FastDropout(nn.Module):
     """Dropout that needs two random bytes per value; ``p`` is accurate to 1/65,536.
 
     ``torch.nn.Dropout`` draws a Bernoulli variable per value, which was 40 % of a training step of ``seed4`` on a CPU.
-    This class uses a 64-bit random number for four values.
 
     Attributes:
-        p: Probability of setting a value to zero.
         channels: Whether whole channels are dropped instead of single values.
         generator: Random generator, set by the training code; None for the default generator of torch.
     """

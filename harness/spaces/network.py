@@ -25,7 +25,8 @@ from typing import NamedTuple
 from harness.spaces.cores import CORES
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, integer_plan
-from harness.spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, ops_text, shape_text
+from harness.spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, shape_text
+from harness.spaces.ops.op import ops_text
 from harness.spaces.space_errors import SearchSpaceError, ShapeError
 
 
@@ -62,8 +63,8 @@ class Architecture:
     """A network; the constructor converts the ops to canonical form.
 
     Attributes:
-        ops: Ops in order of execution, without ``dropout(0)`` and without the names of ties that a single op uses; the
-            other ties are renamed t1, t2 ... in order of first use.
+        ops: Ops in order of execution, without ``dropout(0)`` and without ties that a single op uses; the other ties
+            are renamed t1, t2 ... in order of first use.
         bars: Indices of the ops with a preceding ``|``, a visual separator; no part of equality and ``hash``.
     """
 
@@ -133,13 +134,7 @@ def _is_squeezed(ops: tuple[Op, ...]) -> bool:
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    """Return ops and bars in canonical form, without bars at the ends and repeated bars.
-
-    Args:
-        ops: Ops in order of execution.
-        bars: Indices of the ops with a preceding bar.
-        ties: New name of each tie that is used more than once, by old name.
-    """
+    """Return ops and bars in canonical form, without bars at the ends and repeated bars."""
     canonical: list[Op] = []
     canonical_bars: set[int] = set()
     for index, op in enumerate(ops):
@@ -166,7 +161,6 @@ class CostedOp:
     """A top-level op with shape and costs.
 
     Attributes:
-        op: The op.
         output_shape: (channels, height, width) or (features,).
         parameters: Parameters stored at this op; a tied kernel counts at the first use only.
         macs: Multiply-adds per image.
@@ -194,10 +188,8 @@ class Analysis:
     """Shapes and costs of a network for a task.
 
     Attributes:
-        task: Input shape and number of classes.
-        costed_ops: Top-level ops, a residual sum as one op, each with its output shape and costs.
-        parameters: Total number of parameters.
-        macs: Total number of multiply-adds per image.
+        costed_ops: Top-level ops, a residual sum as one op.
+        macs: Multiply-adds per image.
         receptive_field: Receptive field before the first global op, in input pixels (see ``CostedOp``).
         weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
     """
@@ -228,8 +220,7 @@ class Analysis:
     def latency_us(self) -> int:
         """Estimated microseconds per image of the native engine on a single core, rounded up.
 
-        The linear formula was fitted by ``measurements/latency.py`` on AMD EPYC with AVX-512, which also reports the
-        error for networks held out from the fit.
+        ``measurements/latency.py`` fitted the linear formula on AMD EPYC with AVX-512, and reports its error.
         """
         op_count = len(list(flat([each.op for each in self.costed_ops])))
         return math.ceil(_OP_US * op_count + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
@@ -246,10 +237,7 @@ class Analysis:
 
     @property
     def stored_numbers(self) -> int:
-        """Number of parameters and running statistics, as in a file of weights: BN is not folded into the kernels.
-
-        BN has a mean and a variance per channel, or per group of channels with ``shared``.
-        """
+        """Number of parameters and running statistics, as in a file of weights."""
         statistics: dict[str | int | None, int] = {}
         ops = walk([each.op for each in self.costed_ops], self.task.input_shape)
         for index, (op, before) in enumerate(ops):
@@ -283,10 +271,6 @@ def _special_macs(op: Op, before: Shape) -> tuple[int, int]:
     """Return the multiply-adds of grouped and of 1x1 kernels, which have a pace of their own.
 
     Kernels inside a residual sum are included.
-
-    Args:
-        op: The op.
-        before: Input shape of the op.
     """
     grouped_macs = 0
     pointwise = 0
@@ -306,9 +290,8 @@ def analyse(
 
     Args:
         network: A network, or ops that need not be canonical, so that paths of errors match the text.
-        task: Input shape and number of classes.
         budget: Largest allowed number of parameters; None for no limit.
-        weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
+        weight_bits: Bits of a weight of the integer form.
 
     Raises:
         ShapeError: Two ops do not fit together, or the output is not a value per class.
@@ -335,8 +318,6 @@ class _Field(NamedTuple):
     """Receptive field of a position of a map, in input pixels and not clipped to the image.
 
     Attributes:
-        rows: Rows of the receptive field.
-        columns: Columns of the receptive field.
         distance: Distance of the receptive fields of neighbouring positions.
     """
 
@@ -350,8 +331,7 @@ class _Analyser:
     """Computes shapes and costs of the ops of a network, one op after another.
 
     Attributes:
-        shape: Shape of the map after the latest op.
-        receptive_field: Receptive field of a position of this map.
+        shape: Shape of the map after the latest op; ``receptive_field`` is the field of a position of this map.
         tied_shapes: ``tied_shape`` of the ops with a tie so far, by name of the tie.
     """
 
@@ -395,14 +375,7 @@ class _Analyser:
 
 
 class _Use(NamedTuple):
-    """An op for an input shape.
-
-    Attributes:
-        costed_op: The op with all its parameters.
-        without_tied_weights: The op without the weights that a tie shares, for the second and later uses of a tie.
-        receptive_field: Receptive field after the op.
-        tied_shape: Shape of the weights that a tie shares; None if the op has no such weights.
-    """
+    """An op for an input shape; ``without_tied_weights`` is for the second and later uses of a tie."""
 
     costed_op: CostedOp
     without_tied_weights: CostedOp
@@ -456,16 +429,3 @@ def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
         yield from walk(op.ops, before)
         yield op, before
         before = op.shape(before)
-
-
-def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
-    """Yield, for each op with running statistics, the number of values per image from which a mean is computed.
-
-    Args:
-        ops: Ops in order of execution.
-        shape: Input shape of the first op.
-    """
-    for op, before in walk(ops, shape):
-        statistics = op.statistics(before)  # a mean and a variance for each group of channels
-        if statistics:
-            yield math.prod(before) // (statistics // 2)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from harness.spaces import space as spaces
 from harness.spaces.network import MNIST, Architecture, Task, analyse
-from harness.spaces.ops import SIGNATURES, ArgumentKind, Op, Parameter, Signature, op_names, plain
+from harness.spaces.ops.op import SIGNATURES, ArgumentKind, Op, Parameter, Signature, op_names, plain
 from harness.spaces.space import Condition, Metric, SearchSpace, SpacePart, Value, ValueChoice, Variable
 from harness.spaces.space_errors import NotationError, ShapeError, counted, nearest
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # with the offset ``start_pos``.
 _Tree = Any
 
-_MAX_TEXT = 100_000  # characters
+MAX_TEXT = 100_000  # characters
 _MAX_NODES = 1_000  # parts visited by a draw (``SpacePart.max_nodes``)
 _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MAX_REPEATS = 100  # repetitions of a part
@@ -96,8 +96,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
 def parse_notation(text: str) -> Architecture:
     """Return the network that a stored text describes, without checking that the ops fit together.
 
-    Canonical texts are parsed op by op, and the result for each op is cached: stored networks consist of the same few
-    thousand ops.
+    Canonical texts are parsed op by op with a cache: stored networks consist of the same few thousand ops.
 
     Raises:
         NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
@@ -174,8 +173,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         limits = [limit for statement in tree.children if statement.data == "where" for limit in statement.children]
         conditions = tuple(map(_condition, limits))
         if clash := spaces.contradictory(conditions):
-            message = f"no network can satisfy {' and '.join(map(str, clash))}"
-            raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
+            raise _error(limits[conditions.index(clash[-1])], f"no network can satisfy {' and '.join(map(str, clash))}")
     return SearchSpace(
         name=name, text=text, hash=digest, net=net, let_values=values, conditions=conditions, task=task,
         unused_names=unused_names,
@@ -218,7 +216,7 @@ def _condition(limit: _Tree) -> Condition:
     metric, comparison = map(str, limit.children[:2])
     if metric not in list(Metric):
         message = f"unknown metric '{metric}'; known metrics: {', '.join(Metric)}"
-        raise NotationError(message, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
+        raise _error(limit, message, hint=nearest(metric, [each.value for each in Metric]))
     return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _MAX_BOUND))
 
 
@@ -227,9 +225,6 @@ class _Definition:
     """A named statement of a space.
 
     Attributes:
-        position: Offset in the text.
-        parameters: Names of the parameters of a rule.
-        body: Right side of the equals sign.
         is_let: Whether the statement is a ``let``, drawn once and shared, instead of a rule, drawn at each mention.
     """
 
@@ -249,9 +244,9 @@ def _definitions(tree: _Tree) -> dict[str, _Definition]:
         name, *arguments = [head] if statement.data == "let" else head.children
         name = str(name)
         if name in definitions:
-            raise NotationError(f"'{name}' is defined twice", position=_at(statement))
+            raise _error(statement, f"'{name}' is defined twice")
         if name in op_names():
-            raise NotationError(f"'{name}' is an op and cannot be redefined", position=_at(statement))
+            raise _error(statement, f"'{name}' is an op and cannot be redefined")
         is_let = statement.data == "let"
         definitions[name] = _Definition(_at(statement), _parameter_names(arguments), body, is_let)
     rules = {name: each for name, each in definitions.items() if not (each.is_let or each.parameters)}
@@ -270,7 +265,7 @@ def _parameter_names(arguments: list[_Tree]) -> tuple[str, ...]:
         parameter = _name(argument.children[-1])
         if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *parameters):
             rule = "the parameters of a rule must be distinct names and not ops"
-            raise NotationError(f"{rule}, not {_cited(argument)}", position=_at(argument))
+            raise _error(argument, f"{rule}, not {_cited(argument)}")
         parameters.append(parameter)
     return tuple(parameters)
 
@@ -305,7 +300,6 @@ class _Scope:
 
     Attributes:
         uses: Uses of each parameter of the rule, by name; each argument must suit all uses.
-        label_counts: Number of uses of each label.
     """
 
     uses: dict[str, list[_Use]] = field(default_factory=dict)
@@ -321,12 +315,8 @@ class _Scope:
 class _Resolver:
     """Resolver of statements into parts and numbers.
 
-    Statements are resolved on first use. This detects recursion, and puts each ``let`` behind the ``let`` statements
-    on which it depends. Without definitions the text is a network: only names of ops are allowed, and no choices.
-
-    Attributes:
-        let_values: Values and parts of the ``let`` statements, by name, in order of dependence.
-        parts: Parts of the resolved statements that define ops, by name.
+    Statements are resolved on first use. This detects recursion, and puts each ``let`` behind the ``let`` statements on
+    which it depends. Without definitions the text is a network: only names of ops are allowed, and no choices.
     """
 
     def __init__(self, definitions: dict[str, _Definition] | None, task: Task) -> None:
@@ -401,7 +391,7 @@ class _Resolver:
             kind = str(item.data)
             if self._is_network and kind not in ("bar", "call"):
                 subject = "an optional part" if kind == "maybe" else "a group or repetition"
-                raise NotationError(f"{subject} {_NOT_IN_A_NETWORK}", position=_at(item))
+                raise _error(item, f"{subject} {_NOT_IN_A_NETWORK}")
             match kind:
                 case "bar":
                     parts.append(SpacePart.bar())
@@ -426,7 +416,7 @@ class _Resolver:
         low = _whole(counts[0], "a number of repetitions", _MAX_REPEATS)
         high = _whole(counts[-1], "a number of repetitions", _MAX_REPEATS)  # ``counts[0]`` if there is a single number
         if low > high:
-            raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
+            raise _error(counts[0], f"the repetition {{{low}..{high}}} is empty")
         repetitions = [part.with_label(f"{label}[{number}]") for number in range(1, high + 1)]
         if low == high:
             return repetitions
@@ -445,8 +435,6 @@ class _Resolver:
         """Return the part of a group or call.
 
         Args:
-            atom: The group or call.
-            scope: Local names.
             label: Label of the part; None for a new label, empty if the path already has the name of the part.
         """
         if atom.data == "group":
@@ -458,7 +446,7 @@ class _Resolver:
             return SpacePart.either(scope.label("group") if label is None else label, branches, texts)
         name = str(atom.children[0])
         if not self._is_network and (name in scope.uses or self._is_number(name)):
-            raise NotationError(f"'{name}' is a number; expected ops", position=_at(atom))
+            raise _error(atom, f"'{name}' is a number; expected ops")
         if name in self._definitions:
             return self._mention(name, atom, scope, label)
         if name not in op_names():
@@ -476,14 +464,14 @@ class _Resolver:
         if len(parameters) != len(arguments):
             parameter_text = f" ({', '.join(parameters)})" if parameters else ""
             message = f"{name} takes {counted(len(parameters), 'argument')}{parameter_text}, not {len(arguments)}"
-            raise NotationError(message, position=_at(call))
+            raise _error(call, message)
         if statement.is_let:
             return part.let_mention(name)
         values: dict[str, Value] = {}
         for parameter, uses, argument in zip(parameters, self._uses[name], arguments, strict=True):
             *keywords, operand = argument.children
             if keywords:
-                raise NotationError("arguments of a rule must not have a keyword", position=_at(argument))
+                raise _error(argument, "arguments of a rule must not have a keyword")
             numbers = self._drawn(operand, scope)
             for op, op_parameter in uses:
                 _check_numbers(op, op_parameter, numbers, _at(operand), scope)
@@ -496,9 +484,9 @@ class _Resolver:
                 part = self.sequence(argument.children[0], scope)
             case arguments:
                 message = "res takes a single sequence of ops, as in res(conv3x3(8) bn)"
-                raise NotationError(message, position=_at(arguments[-1] if arguments else call))
+                raise _error(arguments[-1] if arguments else call, message)
         if self._is_network and not Architecture(*part.fixed_ops()).ops:
-            raise NotationError("res(...) contains no op with an effect", position=_at(call))
+            raise _error(call, "res(...) contains no op with an effect")
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
@@ -516,7 +504,7 @@ class _Resolver:
         for keyword in flags & values.keys():
             if values.pop(keyword) is not True:
                 hint = "write alternatives, as in <bn / bn(bare)>"
-                raise NotationError(f"{keyword} of {name} cannot be optional", position=_at(call), hint=hint)
+                raise _error(call, f"{keyword} of {name} cannot be optional", hint=hint)
         example: Any = signature.make_default()  # has the values of the fields that are not given
         if not any(isinstance(value, ValueChoice | Variable) for value in values.values()):
             example = signature.make(**values)
@@ -529,18 +517,17 @@ class _Resolver:
         word, is_optional = _word(operand)
         if self._is_network and (is_optional or operand.data in ("set", "range")):
             subject = "an optional part" if is_optional else "a choice of values"
-            raise NotationError(f"{subject} {_NOT_IN_A_NETWORK}", position=_at(operand))
+            raise _error(operand, f"{subject} {_NOT_IN_A_NETWORK}")
         if parameter.kind is ArgumentKind.TEXT:
             if not self._is_network or operand.data != "text":
-                message = f"the {parameter.meaning} of {name} is {parameter.kind}, in networks only"
-                raise NotationError(message, position=_at(operand))
+                raise _error(operand, f"the {parameter.meaning} of {name} is {parameter.kind}, in networks only")
             return str(operand.children[0])[1:-1]
         if parameter.kind is ArgumentKind.TOTAL and operand.data == "number":
             return _whole(operand.children[0], f"the {parameter.meaning} of {name}", _MAX_BOUND)
         if parameter.kind in (ArgumentKind.FLAG, ArgumentKind.TIE):
             value = True if parameter.kind is ArgumentKind.FLAG else word
             if value is None:
-                raise NotationError(f"tie= takes a name, not {_cited(operand)}", position=_at(argument))
+                raise _error(argument, f"tie= takes a name, not {_cited(operand)}")
             if not is_optional:
                 return value
             default = False if parameter.kind is ArgumentKind.FLAG else None
@@ -565,7 +552,7 @@ class _Resolver:
             self.resolve(name, _at(operand))
             return self._numbers[name]
         if name is None or name in op_names() or name in self._definitions:
-            raise NotationError(f"'{_normal(operand)}' is a sequence of ops; expected a number", position=_at(operand))
+            raise _error(operand, f"'{_normal(operand)}' is a sequence of ops; expected a number")
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
@@ -606,13 +593,13 @@ def _arguments_by_field(name: str, call: _Tree) -> dict[str, tuple[Parameter, _T
             takes = ", ".join(meanings) or "no arguments"
             word = _keyword(argument)
             hint = nearest(word, signature.options) if word else None
-            raise NotationError(f"{name} takes {takes}, not {_cited(argument)}", position=_at(argument), hint=hint)
+            raise _error(argument, f"{name} takes {takes}, not {_cited(argument)}", hint=hint)
         if parameter.field in arguments:
-            raise NotationError(f"the {parameter.meaning} of {name} is given twice", position=_at(argument))
+            raise _error(argument, f"the {parameter.meaning} of {name} is given twice")
         arguments[parameter.field] = parameter, argument
     if signature.required and number is not None and number.field not in arguments:
         example = 0.1 if number.kind is ArgumentKind.RATE else 8
-        raise NotationError(f"{name} requires the {number.meaning}, as in {name}({example})", position=_at(call))
+        raise _error(call, f"{name} requires the {number.meaning}, as in {name}({example})")
     return arguments
 
 
@@ -684,42 +671,42 @@ def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
     """Return the numbers of a number, range or set in ascending order, whole numbers as int."""
     values: set[int | float] = set()
     if tree.data == "text":
-        raise NotationError(f"expected a number, not the text {_normal(tree)}", position=_at(tree))
+        raise _error(tree, f"expected a number, not the text {_normal(tree)}")
     for part in tree.children if tree.data == "set" else (tree,):
         numbers = [_fraction(token) for token in part.children]
         for token, number in zip(part.children, numbers, strict=True):
             if number > _MAX_NUMBER:
-                raise NotationError(f"numbers must not exceed {_MAX_NUMBER:,}", position=_at(token))
+                raise _error(token, f"numbers must not exceed {_MAX_NUMBER:,}")
         if part.data == "range":
             low, high, step = (*numbers, Fraction(1))[:3]  # the step is 1 unless the range has a third number
             if step == 0 or low > high:
                 fault = "has the step 0" if step == 0 else "is empty; write the lower end first"
-                raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
+                raise _error(part, f"the range {_normal(part)} {fault}")
             if rest := (high - low) % step:
                 fault = f"misses the upper end by {plain(float(rest))}; write the last number as the upper end"
-                raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
+                raise _error(part, f"the range {_normal(part)} {fault}")
             # At most a single number too many, which is refused below.
             numbers = [low + step * index for index in range(min((high - low) // step, _MAX_VALUES) + 1)]
         for number in numbers:
             value = int(number) if number.denominator == 1 else float(number)
             if value in values:
-                raise NotationError(f"the set contains {plain(value)} twice", position=_at(part))
+                raise _error(part, f"the set contains {plain(value)} twice")
             values.add(value)
     if len(values) > _MAX_VALUES:
-        raise NotationError(f"a set may contain at most {_MAX_VALUES:,} numbers", position=_at(tree))
+        raise _error(tree, f"a set may contain at most {_MAX_VALUES:,} numbers")
     return tuple(sorted(values))
 
 
 def _fraction(token: Any) -> Fraction:
     if len(token) > _MAX_DIGITS:
-        raise NotationError(f"a number has {len(token):,} digits; the limit is {_MAX_DIGITS}", position=_at(token))
+        raise _error(token, f"a number has {len(token):,} digits; the limit is {_MAX_DIGITS}")
     return Fraction(token)
 
 
 def _whole(token: Any, subject: str, largest: int) -> int:
     number = _fraction(token)
     if number > largest or number.denominator != 1:
-        raise NotationError(f"{subject} must be a whole number from 0 to {largest:,}", position=_at(token))
+        raise _error(token, f"{subject} must be a whole number from 0 to {largest:,}")
     return int(number)
 
 
@@ -732,10 +719,7 @@ def _parser() -> lark.Lark:
 
 
 def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any:
-    """Return the syntax tree of a text.
-
-    The root is ``sequence`` for a network (choices are not rejected yet), ``definitions`` or a bare ``sequence`` for a
-    space, and ``limits`` for conditions as written after ``where``.
+    """Return the syntax tree of a text: ``sequence``, ``definitions`` of a space, or ``limits``.
 
     Raises:
         NotationError: The text does not follow the grammar, is too long or is nested too deep.
@@ -754,9 +738,9 @@ def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any
 
 def _check_size(text: str) -> None:
     """Raise NotationError if a text is too long or nested too deep, before the parser reads the text."""
-    if len(text) > _MAX_TEXT:
-        message = f"the text has {len(text):,} characters; the limit is {_MAX_TEXT:,}"
-        raise NotationError(message, position=_MAX_TEXT)
+    if len(text) > MAX_TEXT:
+        message = f"the text has {len(text):,} characters; the limit is {MAX_TEXT:,}"
+        raise NotationError(message, position=MAX_TEXT)
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
@@ -823,6 +807,10 @@ def _at(node: Any) -> int:
             return 0
         node = node.children[0]
     return int(node.start_pos)  # type: ignore[attr-defined]  # tokens have this attribute
+
+
+def _error(node: Any, message: str, hint: str | None = None) -> NotationError:
+    return NotationError(message, position=_at(node), hint=hint)
 
 
 # Format strings of trees with a fixed number of children.

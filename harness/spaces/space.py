@@ -40,7 +40,6 @@ class DecisionOptions:
     """Options of a choice, at least two.
 
     Attributes:
-        texts: Text of each option.
         ordered: Whether the options are numbers in ascending order.
         weights: Number of configurations of the parts that follow from each option.
     """
@@ -65,8 +64,6 @@ class Decision:
 
     Attributes:
         name: Path of the choice, such as ``stage.2/unit[3]/pad``.
-        index: Index of the chosen option.
-        size: Number of options.
         ordered: Whether the options are numbers in ascending order.
     """
 
@@ -98,8 +95,6 @@ class ValueChoice:
 
     Attributes:
         label: Last part of the name of the decision; empty for a choice that takes the name of its part.
-        values: Values of the options.
-        options: Options with the texts of the values.
     """
 
     label: str
@@ -122,12 +117,8 @@ class _DrawState:
     """State of a draw from a space.
 
     Attributes:
-        chooser: Function that makes the decisions.
-        decisions: Decisions so far.
         let_values: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
-        ops: Ops so far.
         bars: Indices of the ops with a preceding bar.
-        arguments: Values of the parameters of the current rule, by name.
         path: Path of the current part, empty or with a trailing slash.
     """
 
@@ -173,10 +164,8 @@ class SpacePart:
 
     Attributes:
         add_to: Function that makes the decisions of the part and adds its ops and bars to a draw.
-        op_types: Types of the ops.
         configurations: Number of configurations, without the choices of shared parts.
         max_nodes: Largest number of parts that a draw can visit.
-        height: Levels of nested sequences below this part.
     """
 
     add_to: Callable[[_DrawState], None]
@@ -330,10 +319,6 @@ class Weighted:
 
     Minimising scalarisations with alternating weights finds a Pareto front with the methods of single-objective search
     (ParEGO: Knowles, IEEE Transactions on Evolutionary Computation 10, 2006).
-
-    Attributes:
-        metrics: The two metrics.
-        weight: Weight of the first metric, from 0 to 1.
     """
 
     metrics: tuple[Metric, Metric]
@@ -360,8 +345,6 @@ def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]
     """Return the size of a network as text, such as ``20,480 multiply-adds, 178 parameters``.
 
     Args:
-        parameters: Number of parameters, named last.
-        costs: Values of the minimised metrics.
         minimised: Minimised metrics, in the order of ``costs``.
     """
     texts = [metric.counted(cost) for cost, metric in zip(costs, minimised, strict=True) if metric != Metric.PARAMETERS]
@@ -406,13 +389,8 @@ class SearchSpace:
     """A search space.
 
     Attributes:
-        name: Name of the space.
-        text: Text as written.
         hash: First 12 hex digits of the SHA-256 of the text in normal form.
-        net: Part that draws a network.
         let_values: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
-        conditions: Conditions of the ``where`` statements.
-        task: Task of the networks.
         unused_names: Names of the statements that ``net`` does not use, for a warning.
         weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
     """
@@ -446,8 +424,8 @@ class Feasibility:
 
     Attributes:
         analysis: Shapes and costs; None if the ops do not fit together.
-        reason: Reason of the rejection: ``shape``, ``module`` for a PyTorch module, the metric that violates a limit or
-            condition, or ``front`` if a scalarisation of two metrics exceeds the limit. None for an accepted network.
+        reason: ``shape``, ``module`` for a PyTorch module, the metric that violates a limit or condition, or ``front``
+            if a scalarisation of two metrics exceeds the limit. None for an accepted network.
         message: Reason as a single line, or empty.
         depth: Number of the first violated condition of the space, counted from 1; 0 if the limit is violated or the
             network is accepted; -1 for ``shape`` and ``module``.
@@ -476,11 +454,7 @@ def judge(
 ) -> Feasibility:
     """Return whether the ops of a network fit together and the network satisfies a limit and the conditions of a space.
 
-    Args:
-        space: Space with task and conditions.
-        architecture: Network, not necessarily drawn from the space.
-        limit: Largest allowed value of ``objective``; None for no limit.
-        objective: Metric, or scalarisation of two metrics, of the limit.
+    ``limit`` is the largest allowed value of ``objective``; None for no limit.
     """
     try:
         analysis = analyse(architecture, space.task, weight_bits=space.weight_bits)
@@ -585,15 +559,7 @@ def mutate(
 ) -> tuple[Draw, Feasibility]:
     """Return an accepted network that differs from ``parent`` by ``changes`` decisions and new decisions below these.
 
-    Args:
-        space: The search space.
-        parent: Draw to start from.
-        rng: Random generator.
-        attempts: Largest number of attempts.
-        changes: Number of decisions to change; all decisions if ``parent`` has fewer.
-
-    Returns:
-        The network and the feasibility, in which no limit is applied.
+    The feasibility is returned too; no limit is applied.
 
     Raises:
         DrawError: None of ``attempts`` mutations gave a different, accepted network.

@@ -1,14 +1,4 @@
-"""Exceptions of the package, and helpers for error messages.
-
-    SearchSpaceError
-    |- NotationError        the text does not follow the grammar, or uses an unknown name
-    |- ShapeError           the ops do not fit together
-    |- UnknownNameError     no preset, space or chip has the name, or the file of a space cannot be read
-    |- NoIntegerFormError   an op cannot be computed in integers
-    `- DrawError            drawing found no network that satisfies the conditions of the space
-
-Each message is a single line. ``caret`` shows the position of an error in the text.
-"""
+"""Exceptions of the package, each with a message in a single line, and helpers for error messages."""
 
 from __future__ import annotations
 
@@ -23,7 +13,6 @@ class SearchSpaceError(Exception):
     """Base class of all exceptions of this package.
 
     Attributes:
-        message: A single line with the input, the violated rule and the allowed values.
         position: Offset of the error in ``text``, in characters; None if unknown.
         hint: The nearest known name or a suggestion, or None.
         text: The text that was parsed; set by ``harness.spaces.notation``, else None.
@@ -49,7 +38,7 @@ class ShapeError(SearchSpaceError):
     """Raised if an op cannot take the input shape, or the network has the wrong output shape.
 
     Attributes:
-        path: Index of the op that caused the error, with a further index for each level of ``res(...)``. Empty if the
+        path: Index of the op that caused the error, with a further index for each level of ``res(...)``; empty if the
             output shape of the network is wrong.
     """
 
@@ -71,10 +60,7 @@ class NoIntegerFormError(SearchSpaceError):
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with question marks for characters that are not printable.
-
-    Line ends, escape sequences and marks of text direction could forge lines of messages or control the terminal.
-    """
+    """Return ``text`` with question marks for characters that are not printable, such as escape sequences."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -110,7 +96,7 @@ def nearest(name: str, known_names: Iterable[str]) -> str | None:
 def caret(text: str, position: int) -> str:
     """Return the line of ``text`` at ``position`` with a caret below, both indented by two spaces.
 
-    A text of several lines gets a line number. A position outside of the text is moved to the nearest end.
+    A text of several lines gets a line number.
     """
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1

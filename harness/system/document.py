@@ -1,7 +1,6 @@
 """Serialisation of frozen dataclasses as JSON, and of tables as CSV.
 
-A network is written as text and parsed while reading, so that documents hold an ``Architecture``. CSV is safe to open
-in a spreadsheet: numbers have the shortest exact form, and no text is a formula.
+A network is written as text and parsed while reading. CSV is safe to open in a spreadsheet: no text is a formula.
 """
 
 from __future__ import annotations
@@ -23,20 +22,16 @@ from harness.system.files import read_bytes, read_typed
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"  # type of the pydantic error of ``_Notation``
-# Hint for evidence that differs from the form in which this program writes evidence.
 BRING_BACK = "restore a committed file with 'git restore'; remove an uncommitted file and repeat the command"
-# Prefixes that make a spreadsheet read a text as a formula. An apostrophe in front prevents this. Texts that start with
-# an apostrophe get another apostrophe, so that the guard can be removed unambiguously.
+# Prefixes that make a spreadsheet read a text as a formula, which an apostrophe in front prevents.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
-_MAX_DIGITS = 64  # most digits of a number in a document, which may come from an untrusted source
-_MAX_DEPTH = 64  # most levels of nesting in such a document; documents of this program have at most 12
+_MAX_DIGITS = 64  # digits of a number in a document, which may come from an untrusted source
+_MAX_DEPTH = 64  # levels of nesting in such a document; documents of this program have at most 12
 _LONG_NUMBER = re.compile(rf"\d{{{_MAX_DIGITS + 1}}}")
 
 
 class _Notation:
-    """Pydantic annotation of a network that a document holds as text."""
-
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import PydanticCustomError, core_schema
 
@@ -55,7 +50,7 @@ WrittenNetwork = Annotated[Architecture, _Notation()]
 
 
 def strict_json(kind: type[_T]) -> type[_T]:
-    """Make the reading of a dataclass from a document strict: unknown fields, NaN and infinity are rejected."""
+    """Make documents of a dataclass strict: unknown fields, NaN and infinity are rejected."""
     kind.__pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # type: ignore[attr-defined]
     return kind
 
@@ -90,9 +85,8 @@ def read_as(
         kind: Dataclass or type to return.
         text: JSON text, or path of a file.
         source: Name of the document in messages.
-        hint: Hint of the error, which says how to repair the document.
-        is_table: Whether values are the cells of a table, which are texts and are converted. Otherwise no value is
-            converted.
+        hint: How to repair the document.
+        is_table: Whether values are texts, the cells of a table, to convert.
 
     Raises:
         ContentError: The file cannot be read, or a field is invalid; the message names the first invalid field.
@@ -112,7 +106,7 @@ def read_as(
     except OSError as error:
         raise ContentError(f"cannot read {source}: {reason(error)}") from error
     except ValidationError as error:
-        # Another schema version explains all other errors, so this error is reported first.
+        # Another schema version explains all other errors.
         fault = min(error.errors(include_url=False), key=lambda each: each["loc"] != ("schema_version",))
         key = ".".join(map(str, fault["loc"]))
         violation = fault["msg"]
@@ -136,7 +130,6 @@ def read_toml(path: Path, subject: str) -> dict[str, Any]:
     """Return the table of a TOML file that a user wrote.
 
     Args:
-        path: The file.
         subject: Description of the content in messages, such as ``recipe``.
 
     Raises:
@@ -159,8 +152,8 @@ def parse_json(content: str | bytes) -> Any:
     """Return the value of a JSON text from an untrusted source.
 
     Raises:
-        ValueError: The text is not JSON (``json.JSONDecodeError``), a key is repeated (readers would use the last
-            value), or a number or the nesting exceeds the limits.
+        ValueError: The text is not JSON (``json.JSONDecodeError``), a key is repeated, or a number or the nesting
+            exceeds the limits.
     """
     try:
         value = json.loads(content, object_pairs_hook=_unique)
@@ -173,7 +166,6 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the members of a JSON object; raise ValueError if a key is repeated."""
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
@@ -183,9 +175,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_limits(content: str | bytes, value: Any) -> None:
-    """Raise ValueError if a number or the nesting of a document exceeds the limits."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    # Fast path: most documents have fewer brackets and dots (of keys in TOML) than the limit, and no long number.
+    # Most documents have fewer brackets and dots (of keys in TOML) than the limit, and no long number.
     if sum(map(text.count, "[{.")) <= _MAX_DEPTH and _LONG_NUMBER.search(text) is None:
         return
     level = [value]
@@ -206,12 +197,11 @@ def _check_limits(content: str | bytes, value: Any) -> None:
 
 
 def _fault(error: Exception) -> str:
-    """Return the message of an error; parsers of JSON and TOML raise RecursionError for a deep nesting."""
     return f"the nesting is deeper than {_MAX_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:
-    """Return the documents that ``read`` returns, and the errors of the paths that cannot be read."""
+    """Return the documents at ``paths``, and the errors of the paths that cannot be read."""
     documents = []
     damage = []
     for path in paths:

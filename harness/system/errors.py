@@ -21,7 +21,6 @@ are internal errors with exit code 1.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shlex
 import sys
@@ -44,9 +43,8 @@ class HarnessError(Exception):
         exit_code: Exit code of the program.
         kind: Name of the error family in JSON output.
         message: The given value, the violated rule and the allowed values, in a single line.
-        hint: The next thing to try, or None.
-        position: Offset of the error in ``text``, in characters, or None.
-        text: Text that was parsed, or None.
+        hint: The next thing to try.
+        position: Offset of the error in the parsed ``text``, in characters.
     """
 
     exit_code: ClassVar[int] = 1
@@ -79,7 +77,7 @@ class UsageError(HarnessError):
 
 
 class StorageError(UsageError):
-    """A file cannot be written. Ends the operation that needs the file; never the recorded result of a training."""
+    """A file cannot be written."""
 
 
 class TargetMissed(HarnessError):
@@ -95,13 +93,7 @@ class ContentError(HarnessError):
 
 
 class MissingSubject(ContentError):
-    """The data set of a record or a study is missing or damaged; other records and studies remain usable."""
-
-
-class DamagedFacts(ContentError):
-    """The stored facts of a data set were changed."""
-
-    exit_code, kind = 5, "data"
+    """The data set of a record or a study is missing or damaged."""
 
 
 class DataError(HarnessError):
@@ -127,10 +119,9 @@ _NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
 
 
 def refused(error: BaseException) -> StorageError | DeviceError | None:
-    """Return a StorageError or DeviceError if ``error`` or a cause of ``error`` reports a lack of storage or memory."""
+    """Return a StorageError or DeviceError if ``error`` or its cause reports a lack of storage or memory."""
     if isinstance(error, StorageError):
         return error
-    # The disk is full, over quota, read-only or broken.
     storage_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in storage_errors:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
@@ -151,7 +142,7 @@ def as_command(*arguments: str) -> str:
 
 
 def option_words(values: Mapping[str, str | None]) -> list[str]:
-    """Return options and values as words of a command line; None and ``auto``, the defaults, are left out."""
+    """Return options as words of a command line, without the defaults None and ``auto``."""
     words = []
     for name, value in values.items():
         if value is not None and value != "auto":
@@ -168,36 +159,13 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra of this package in the current environment.
-
-    A checkout stays editable. The environments of ``uvx`` and ``pipx run`` are caches and are created anew, from the
-    same file or index as before.
-    """
-    package = f"{DISTRIBUTION}[{extra}]"
-    prefix = Path(sys.prefix)
+    """Return the command that installs an extra of this package in the environment; a checkout stays editable."""
     root = Path(__file__).resolve().parents[2]
-    has_pip = find_spec("pip") is not None
-    is_of_pipx = (prefix / "pipx_metadata.json").is_file()
-    is_cache = any((folder / "CACHEDIR.TAG").is_file() for folder in prefix.parents)
-    # Environments created by uv have no pip.
-    pip = [sys.executable, "-m", "pip"] if has_pip else ["uv", "pip"]
-    words = [*pip, "install", *([] if has_pip else ["--python", sys.executable])]
+    package = [f"{DISTRIBUTION}[{extra}]"]
     if (root / "pyproject.toml").is_file():
-        words += ["--editable", f"{root}[{extra}]"]
-    elif is_of_pipx and is_cache:
-        words = ["pipx", "run", "--spec", package + _source(), "harness"]
-    elif is_of_pipx:
-        words = ["pipx", "runpip", prefix.name, "install", package]
-    elif is_cache and not has_pip:
-        words = ["uvx", "--from", package + _source(), "harness"]
-    else:
-        words.append(package)
-    return shlex.join(words)
-
-
-def _source() -> str:
-    """Return `` @ URL`` if this package was not installed from an index, else an empty text (PEP 610)."""
-    from importlib.metadata import distribution
-
-    text = distribution(DISTRIBUTION).read_text("direct_url.json")
-    return "" if text is None else f" @ {json.loads(text)['url']}"
+        package = ["--editable", f"{root}[{extra}]"]
+    # Environments created by uv have no pip.
+    installer = ["uv", "pip", "install", "--python", sys.executable]
+    if find_spec("pip") is not None:
+        installer = [sys.executable, "-m", "pip", "install"]
+    return shlex.join([*installer, *package])

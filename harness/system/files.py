@@ -1,8 +1,7 @@
 """The workspace folder, atomic writes, reads with limits, and locks.
 
-A file is replaced by moving a temporary file into place; a line is appended under a lock. A write that fails raises
-StorageError and leaves the file unchanged. Permissions follow the umask. While folders are held (`held`), no write
-creates a moved or removed folder again.
+A write that fails raises StorageError and leaves the file unchanged. Permissions follow the umask. While folders are
+held (`held`), no write creates a moved or removed folder again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 
 # Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
-MAX_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
+MAX_TYPED = 1_000_000  # bytes, largest file of `read_typed`
 _TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
 _FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
 # Path, device and inode of the folders in use; per thread, as threads may work on different workspaces.
@@ -33,11 +32,7 @@ HELD: ContextVar[tuple[tuple[Path, int, int], ...]] = ContextVar("held", default
 
 @contextmanager
 def held(*folders: Path) -> Iterator[None]:
-    """Refuse all writes (StorageError) in the block if one of these folders is moved or removed.
-
-    Raises:
-        StorageError: A folder does not exist.
-    """
+    """Refuse all writes (StorageError) in the block if a folder does not exist, is moved or is removed."""
     identities = []
     for folder in folders:
         with _as_storage_error(folder):
@@ -62,17 +57,17 @@ def check_held() -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file ``path`` atomically; a reader sees either the old or the new content."""
+    """Replace a file atomically."""
     write_together({path: content})
 
 
 def write_text(path: Path, text: str) -> None:
-    """Same as `write_bytes`, for a text, encoded in UTF-8 with unchanged line ends."""
+    """Same as `write_bytes`, for a text in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Same as `write_bytes`, for a document, converted by `json_text`."""
+    """Same as `write_bytes`, for the `json_text` of a document."""
     write_text(path, json_text(document))
 
 
@@ -82,9 +77,7 @@ def json_text(document: Any) -> str:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Replace files after all contents are on the disk; if a content cannot be written, all files stay unchanged.
-
-    Folders are created. Directories and devices are not replaced.
+    """Replace files after all contents are on the disk; folders are created.
 
     Raises:
         StorageError: A file cannot be written.
@@ -96,7 +89,6 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             with _as_storage_error(path):
                 if path.is_dir() and not path.is_symlink():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                # Replacing a device by a file would affect all users of the machine.
                 refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # Not ``tempfile.mkstemp``, whose files are private in spite of the umask.
@@ -116,33 +108,25 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove temporary files of killed processes. Must not be called during a write to a file of this name.
+    """Remove temporary files of killed processes, for files whose name matches a glob pattern.
 
-    Args:
-        folder: Folder of the files.
-        name: Name of the files that were being written, as a glob pattern.
+    Must not be called during a write to a file of this name.
     """
-    # The random part of ``write_together`` has eight characters.
     for temporary in filter(Path.is_file, folder.glob(f"{_TEMPORARY}{name}.????????")):
         temporary.unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder.
-
-    Raises:
-        StorageError: The folder cannot be moved, or a file in the folder cannot be removed.
-    """
+    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder."""
     with _as_storage_error(folder), tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent) as holder:
         folder.rename(Path(holder, "folder"))
-    # The rest of a removal that was killed. A different process may be about to use a holder without a folder.
+    # Remnants of killed removals. A different process may be about to use a holder without a folder.
     for remnant in folder.parent.glob(".removed-*/folder"):
         shutil.rmtree(remnant.parent, ignore_errors=True)
 
 
 @contextmanager
 def _as_storage_error(path: Path) -> Iterator[None]:
-    """Raise StorageError with the path instead of an OSError of the block."""
     try:
         yield
     except OSError as error:
@@ -156,9 +140,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_typed(path: Path) -> str:
-    """Return the text of a file written by the user: a network, a recipe or a chip.
-
-    Pipes are allowed, so that process substitution of a shell works.
+    """Return the text of a file or pipe written by the user: a network, a recipe or a chip.
 
     Raises:
         OSError: The file cannot be read, or holds more than ``MAX_TYPED`` bytes.
@@ -172,11 +154,7 @@ def read_typed(path: Path) -> str:
 
 
 def log_text(path: Path) -> str:
-    """Return the text of a log, empty if the file does not exist; bytes that are not UTF-8 are replaced.
-
-    Raises:
-        ContentError: The file cannot be read.
-    """
+    """Return the text of a log, empty if missing; raise ContentError if the file cannot be read."""
     try:
         return read_bytes(path).decode("utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
@@ -187,13 +165,12 @@ def log_text(path: Path) -> str:
 
 def refuse_device(path: Path) -> None:
     """Raise OSError if ``path`` is a device or a pipe, which may be endless."""
-    # Not a comparison with ``exists``: another process may create or remove the file between two checks.
     if any((path.is_fifo(), path.is_socket(), path.is_char_device(), path.is_block_device())):
         raise OSError(errno.EINVAL, "the path is a device or a pipe, not a file", str(path))
 
 
 def file_state(path: Path) -> tuple[int, int] | None:
-    """Return the size in bytes and the time of the last change in ns; None if the file does not exist."""
+    """Return size in bytes and time of the last change in ns; None if the file does not exist."""
     with suppress(FileNotFoundError, NotADirectoryError):
         status = path.stat()
         return status.st_size, status.st_mtime_ns
@@ -201,17 +178,13 @@ def file_state(path: Path) -> tuple[int, int] | None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line under a lock, so that lines of concurrent processes stay whole; on failure the file is unchanged.
-
-    If a killed process has left an incomplete last line, a line end is added first, so that the new line stays intact.
-    """
+    """Append a line under a lock, after a line end if a killed process has left an incomplete last line."""
     check_held()
     with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            # Without the lock, a line that a concurrent process is writing would look incomplete, and the truncation
-            # below could remove lines of concurrent processes.
+            # Without the lock, a line that is being written looks incomplete, and ``ftruncate`` could remove lines.
             fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -237,7 +210,6 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
     """Hold an exclusive lock for the block; the kernel releases the lock if the process dies.
 
     Args:
-        path: Lock file.
         seconds: Time to wait for the lock; negative for no limit.
 
     Raises:
@@ -271,8 +243,7 @@ class Workspace:
         self.runs = root / "runs"
         # Tables of recorded trainings, with a folder per table.
         self.tables = root / "measurements" / "tables"
-        # The user's evidence, in addition to the shipped evidence: a JSON file per row of the leaderboard, the ledger
-        # with a JSON line per event, and the log with a JSON line per read of a test set.
+        # Evidence of the user: a JSON file per row, the ledger with a JSON line per event, and the log of test reads.
         self.records = self.runs / "records"
         self.ledger = self.records / "ledger.jsonl"
         self.test_log = self.records / "test_reads.jsonl"
@@ -284,11 +255,11 @@ class Workspace:
         return self.runs / ".data" / name.replace("/", "-")
 
     def data_sets(self) -> list[Path]:
-        """Return the folders of all user data sets, sorted by name; a data set is a folder with the file of facts."""
+        """Return the folders of all user data sets, sorted by name."""
         return sorted(path.parent for path in self.runs.glob(".data/*/data.json"))
 
     def studies(self) -> list[Path]:
-        """Return the folders of all studies, sorted by name; a study is a folder with a configuration."""
+        """Return the folders of all studies, sorted by name."""
         return sorted(path.parent for path in self.runs.glob("*/config.json"))
 
     def study(self, name: str) -> Path:
@@ -300,12 +271,11 @@ class Workspace:
         return _named(self.tables, "table", name)
 
     def recording(self, name: str) -> Path:
-        """Return the folder of the runs of a table, during and after recording; raise UsageError like `study`."""
+        """Return the folder of the runs of a table; raise UsageError like `study`."""
         return _named(self.runs / ".tables", "table", name)
 
 
 def _named(folder: Path, kind: str, name: str) -> Path:
-    """Return ``folder / name``; raise UsageError if ``name`` is no valid name of a ``kind`` (study or table)."""
     # Arguments in another encoding contain lone surrogates, which cannot be written to UTF-8 files.
     name_bytes = name.encode(errors="replace")
     is_utf8 = name_bytes.decode() == name
@@ -323,7 +293,6 @@ def _named(folder: Path, kind: str, name: str) -> Path:
 def workspace() -> Workspace:
     """Return the workspace ``HARNESS_WORKSPACE`` or the current folder; raise UsageError if not a folder."""
     root = Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd())
-    # os.path.exists and os.path.isdir raise no error for any path, unlike the methods of Path.
     if os.path.exists(root) and not os.path.isdir(root):
         raise UsageError(f"HARNESS_WORKSPACE is {root}, which is not a folder")
     return Workspace(root)
@@ -340,7 +309,6 @@ def check_writable(folder: Path, *, make: bool = True) -> None:
     """Raise StorageError unless files can be created in a folder.
 
     Args:
-        folder: Folder to check.
         make: Whether to create ``folder``; otherwise the nearest existing parent folder is checked.
     """
     check_held()

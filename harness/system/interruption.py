@@ -32,10 +32,7 @@ _CLICK = f"{os.sep}click{os.sep}"
 
 @contextmanager
 def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Install signal handlers, by signal, for the block, then restore the previous handlers.
-
-    No effect outside the main thread, in which alone Python allows to set handlers.
-    """
+    """Install signal handlers, by signal, for the block; without effect outside the main thread."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in handlers:
@@ -53,8 +50,6 @@ def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
 
 
 class _Interruption:
-    """State of the handlers."""
-
     signals = 0  # number of signals so far
     answer: Callable[[], None] | None = None  # function of ``asked``
     is_active = False  # whether a block of ``deferred`` is active
@@ -63,7 +58,7 @@ class _Interruption:
 
 
 def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
-    """Raise KeyboardInterrupt at the next line of this program that is called from ``base`` through no library."""
+    """Raise KeyboardInterrupt at the next line of this program that ``base`` calls through no library."""
     stack = []
     while frame is not None and frame is not base.f_back:
         stack.append(frame)
@@ -90,7 +85,7 @@ def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
 
 @contextmanager
 def deferred(at_second: Callable[[], None] | None = None) -> Iterator[None]:
-    """Handle the signals in the block as this module describes, and restore the handlers; inner blocks change nothing.
+    """Handle the signals in the block as this module describes; inner blocks change nothing.
 
     Without effect outside the main thread. The caller's own handlers of SIGTERM and SIGHUP stay, also of ``nohup``.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import re
@@ -30,7 +29,6 @@ _INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core; exists on 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
 _GIT_SECONDS = 30.0  # time limit of a git command
 _PROGRAM_WAIT_SECONDS = 0.1  # longest wait for a program without a look at signals
-_PR_SET_PDEATHSIG = 1  # option of prctl(2): signal to send to a process when the parent process dies
 
 
 def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
@@ -52,7 +50,7 @@ def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
 def process_group() -> Iterator[int]:
     """Yield the id of a process group whose processes are killed at the end of the block, and if this process dies.
 
-    A shell in the group waits until this process closes a pipe, which the kernel does for a process that was killed.
+    A shell in the group waits until this process, or the kernel, closes a pipe.
     """
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", "read line; kill -9 0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
@@ -76,11 +74,9 @@ def run_program(
     """Run a program with its child processes in a group that ends with this process (`process_group`).
 
     Args:
-        command: Program and arguments.
         seconds: Time limit.
         content: Standard input of the program.
         folder: Working folder; None for the present folder.
-        environment: Environment variables; None for those of this process.
 
     Raises:
         OSError: The program cannot be started.
@@ -107,7 +103,7 @@ def run_program(
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command in a folder, with replacement objects ignored; None if the command fails."""
+    """Return the output of a git command without replacement objects; None if the command fails."""
     command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
     try:
         answer = run_program(command, _GIT_SECONDS)
@@ -119,7 +115,6 @@ def git(folder: Path, *arguments: str) -> str | None:
 def core_count() -> int:
     """Return the number of cores that this process may use, within the quota of the container, at least 1."""
     count = os.cpu_count() or 1  # None if unknown
-    # sched_getaffinity is available only on Linux.
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     quota = cores_by_quota()
@@ -138,7 +133,7 @@ def cores_by_quota() -> float | None:
 
 
 def processor_flags() -> set[str]:
-    """Return the instruction sets by Linux names (``flags``, on ARM ``Features``); empty if unknown."""
+    """Return the instruction sets by Linux names; empty if unknown."""
     return set(" ".join(_facts("flags", "Features")).split())
 
 
@@ -177,14 +172,14 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the device name to store in results: the model of the GPU, or ``cpu``."""
+    """Return the model of the GPU, or ``cpu``."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def worker_count(workers: int | None, device: torch.device) -> int:
-    """Return the number of worker processes: ``workers``, or if None, the number of cores on a CPU and 1 on a GPU."""
+    """Return the number of worker processes; by default the number of cores on a CPU and 1 on a GPU."""
     if workers is not None:
         return workers
     return core_count() if device.type == "cpu" else 1
@@ -205,8 +200,8 @@ _STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is rep
 class _Process(SpawnProcess):
     """A spawned process that ends with its parent and knows neither main module nor start method of the caller.
 
-    Otherwise a script without a ``__main__`` guard would begin the search again in every process. The start method
-    ``loky`` of joblib's workers is unknown in a spawned process.
+    Otherwise a script without a ``__main__`` guard would begin the search again in every process, and the start method
+    ``loky`` of joblib's workers would be unknown.
     """
 
     @staticmethod
@@ -238,13 +233,13 @@ class WorkerContext(SpawnContext):
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT within the ``with`` block, so that processes started there begin with SIGINT blocked.
+    """Block SIGINT in the block, so that processes started there begin with SIGINT blocked.
 
-    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react. The coordinator
-    receives a SIGINT of that time at the end of the ``with`` block.
+    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react, at the end of
+    the block.
     """
-    # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked. The
-    # tracker gets the options of Python for warnings, and would warn of the semaphores of a killed program.
+    # The first start of the resource tracker unblocks SIGINT. The tracker gets the options of Python for warnings, and
+    # would warn of the semaphores of a killed program.
     sys.warnoptions.append("ignore:resource_tracker")
     try:
         resource_tracker.ensure_running()
@@ -255,15 +250,3 @@ def sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def die_with(parent: int) -> None:
-    """Kill this process when the parent process ends; outside Linux only if the parent has ended before this call.
-
-    ``parent`` is the id of the parent process.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # prctl has no effect if the parent has ended already.
-    if os.getppid() != parent:
-        os._exit(1)

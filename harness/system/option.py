@@ -39,18 +39,15 @@ class Option(Generic[_Accepted, _Value]):
     The annotation ``Option[A, V]`` names the type A of accepted values and the type V of the checked value.
 
     Attributes:
-        default: Default value, as a user states it.
         help: Help text, also used in the docstring of a function.
         kind: Type of click that checks and converts the value.
-        group: Section of the help text; None for an argument of Python that is no option of the command line.
-        flags: Flags; empty for the name of the field with hyphens, as in ``--name``.
-        metavar: Placeholder of the value in the help text.
+        group: Section of the help text; None for an argument of Python alone.
+        flags: By default the name of the field with hyphens, as in ``--name``.
         envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
-        known_values: Function that returns the known values, for completion in a shell; None without completion.
-        origin_key: Key under which a study records the origin of the value (option, environment, call or default);
-            empty for the name of the field; None for an option that does not change the outcome of a study.
-        name: Name of the field, set by the class of the field.
+        known_values: Function that returns the known values, for completion in a shell.
+        source_key: Key under which a study records the source of the value (option, environment, call or default), by
+            default the name; None for an option that does not change the outcome of a study.
     """
 
     default: _Accepted
@@ -63,21 +60,21 @@ class Option(Generic[_Accepted, _Value]):
     envvar: str | None = None
     multiple: bool = False
     known_values: Callable[[], Iterable[str]] | None = None
-    origin_key: str | None = ""
+    source_key: str | None = ""
     name: str = field(default="", init=False)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
         self.flags = self.flags or (f"--{name.replace('_', '-')}",)
-        if self.origin_key == "":
-            self.origin_key = name
+        if self.source_key == "":
+            self.source_key = name
 
     @overload
     def __get__(self, instance: None, owner: type) -> _Accepted: ...
     @overload
     def __get__(self, instance: object, owner: type) -> _Value: ...
     def __get__(self, instance: object | None, owner: type) -> _Accepted | _Value:
-        # A dataclass reads the default of a field from the class.
+        # A dataclass reads the default from the class.
         if instance is None:
             return self.default
         value: _Value = vars(instance)[self.name]
@@ -87,11 +84,7 @@ class Option(Generic[_Accepted, _Value]):
         vars(instance)[self.name] = self.checked(value)
 
     def checked(self, value: Any) -> Any:
-        """Return a value converted as on the command line; None stands for the default.
-
-        Raises:
-            UsageError: The value is not allowed.
-        """
+        """Return a value converted as on the command line; None stands for the default. Raises UsageError."""
         if value is None:
             # An empty environment variable counts as a missing one.
             environment_value = "" if self.envvar is None else os.environ.get(self.envvar, "")
@@ -113,16 +106,7 @@ def options_of(dataclass_type: type) -> dict[str, Option[Any, Any]]:
 
 
 def converted(name: str, kind: _Kind, value: Any) -> Any:
-    """Return a value of Python converted by a click type.
-
-    Args:
-        name: Name of the argument, for the error message.
-        kind: Type of the option.
-        value: Value that a caller passed.
-
-    Raises:
-        UsageError: The value is not allowed.
-    """
+    """Return a value of Python converted by a click type; raise UsageError, about ``name``, if not allowed."""
     is_text = isinstance(value, str | os.PathLike)
     is_device = type(value).__name__ == "device"  # of torch, which is not imported here
     try:

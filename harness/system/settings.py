@@ -27,12 +27,11 @@ _PRECISIONS = (
 def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
     """Run the block with fixed settings of NumPy and torch, and restore the settings of the caller afterwards.
 
-    The number of threads and the random state of torch and the verbosity of Optuna are restored, but not set. A library
-    that is not imported yet has no settings of the caller.
+    The number of threads and the random state of torch and the verbosity of Optuna are restored, but not set.
 
     Args:
-        of_guest: Whether the block is a part of a computation of the caller, such as the forward pass of a module.
-            Gradients, modes of torch and the random state are then left to the caller.
+        of_guest: Whether the block is a part of a computation of the caller, such as the forward pass of a module, to
+            which gradients, modes of torch and the random state are left.
     """
     with ExitStack() as stack:
         optuna = logging.getLogger("optuna")
@@ -48,7 +47,6 @@ def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
 
 
 def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
-    """Fix the settings of torch that belong to this thread; ``stack`` restores these settings."""
     import torch
     from torch import nn
     from torch.optim import optimizer
@@ -86,10 +84,6 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
 
 @cache
 def _settings() -> list[_Setting]:
-    """Return function to read, function to set, and fixed value of each setting of torch for the whole process.
-
-    A setting precedes the settings that inherit its value.
-    """
     import torch
 
     internal = torch._C
@@ -117,8 +111,6 @@ def _settings() -> list[_Setting]:
 
 
 class _ProcessSettings:
-    """Context of ``_settings``, for any number of threads."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks = 0

@@ -23,7 +23,6 @@ SEED_CONDITION = (
 
 def reaches(value: float, target: float) -> bool:
     """Return whether ``value`` is at or above ``target``, up to floating-point rounding."""
-    # Due to rounding, accuracies whose exact mean is 99.4 % may have a mean slightly below 99.4.
     return value >= target - 1e-9
 
 
@@ -65,9 +64,9 @@ def student_share(value: float, freedom: float) -> float:
 
 
 def welch_p_value(values: Sequence[float], earlier_values: Sequence[float]) -> float:
-    """Return the p value of the null hypothesis "the mean of ``values`` is not below the mean of ``earlier_values``".
+    """Return Welch's p value of the null hypothesis "the mean of ``values`` is not below the mean of the others".
 
-    Welch's test. Two samples without spread are compared directly. NaN if a sample has fewer than two values.
+    Two samples without spread are compared directly. NaN if a sample has fewer than two values.
     """
     if len(values) < 2 or len(earlier_values) < 2:
         return math.nan
@@ -90,14 +89,7 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Scores of the predictions of one class.
-
-    Attributes:
-        precision: Share of the predictions of this class that are right, from 0 to 1; 0 without a prediction.
-        recall: Share of the images of this class that are predicted right, from 0 to 1; 0 without an image.
-        f1: Harmonic mean of precision and recall; 0 if both are 0.
-        support: Number of images of this class.
-    """
+    """Precision, recall and F1 of one class, from 0 to 1, and the number of images (support); 0 where undefined."""
 
     precision: float
     recall: float
@@ -106,7 +98,7 @@ class ClassScores:
 
 
 def class_scores(confusion: Sequence[Sequence[int]], seeds: int = 1) -> tuple[ClassScores, ...]:
-    """Return the scores of each class, by ``precision_recall_fscore_support`` of scikit-learn.
+    """Return the scores of each class by scikit-learn.
 
     Args:
         confusion: Number of images by label (row) and predicted class (column), summed over the seeds.
@@ -124,14 +116,9 @@ def class_scores(confusion: Sequence[Sequence[int]], seeds: int = 1) -> tuple[Cl
 
 
 def roc_auc(labels: Sequence[int], shares: Sequence[float]) -> float | None:
-    """Return the area under the ROC curve of two classes, by ``roc_auc_score`` of scikit-learn.
+    """Return the area under the ROC curve of two classes by scikit-learn.
 
-    Args:
-        labels: True classes, 0 or 1.
-        shares: Probability of class 1 for each image.
-
-    Returns:
-        The area, from 0 to 1; None if all images have the same label or a probability is not finite.
+    None if all images have the same label (0 or 1) or a share, the probability of class 1, is not finite.
     """
     from sklearn.metrics import roc_auc_score
 

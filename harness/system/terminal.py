@@ -1,7 +1,4 @@
-"""Terminal output and option values: lines, tables and colours by rich, durations such as 1h30m.
-
-Output is plain text if the stream is not a terminal. NO_COLOR and FORCE_COLOR are handled by rich.
-"""
+"""Terminal output by rich, plain text if the stream is not a terminal; option values and durations such as 1h30m."""
 
 from __future__ import annotations
 
@@ -18,22 +15,22 @@ from typing import Any, NamedTuple
 
 import click
 
-# Re-exported, so that both packages count with the same words.
+# Re-exported.
 from harness.spaces.space_errors import counted as counted
 from harness.spaces.space_errors import message_line
 from harness.spaces.space_errors import printable as printable
 
-_LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
+_LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years)
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
-# Durations such as "1h30m", "1.5 h" and "90 sec"; the groups are hours, minutes and seconds.
+# Durations such as "1h30m", "1.5 h" and "90 sec".
 _DURATION_FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
-_SILENT = ContextVar("silent", default=False)  # per thread, so that a silent search silences no other search
-_PIPE_WIDTH = 400  # characters; output to a pipe is read by programs, so lines must not be cut or folded
+_SILENT = ContextVar("silent", default=False)  # per thread
+_PIPE_WIDTH = 400  # characters; programs read the output, so lines must not be cut or folded
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Return a rich console on stdout or stderr, with the width of the terminal, or ``_PIPE_WIDTH`` in a pipe."""
+    """Return a rich console on stdout or stderr."""
     from rich.console import Console
 
     # Both streams are None in a program without a console, such as a server.
@@ -46,7 +43,7 @@ def console(*, stderr: bool = False) -> Any:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Print nothing on stderr during the block, in this thread only: no notes, no warnings and no progress."""
+    """Print nothing on stderr during the block, in this thread only."""
     token = _SILENT.set(True)
     try:
         yield
@@ -75,10 +72,7 @@ def say(message: str, kind: str = "") -> None:
 
 
 def write(text: str, *, err: bool = False) -> None:
-    """Print lines on stdout or stderr; non-printable characters except tabs are replaced by question marks.
-
-    The stream is flushed, so that a full disk or a closed pipe raises here.
-    """
+    """Print lines; non-printable characters except tabs are replaced by question marks, and the stream is flushed."""
     lines = ["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")]
     if not (err and is_silent()):
         click.echo("\n".join(lines), err=err)
@@ -104,10 +98,9 @@ def show_table(
 
     Args:
         output: rich console to print on.
-        rows: Cells of each row.
         styles: For each row the style of all cells, or a list of the styles of the cells, as defined by rich.
-        columns: Columns with titles, of which text columns are folded on a narrow terminal. If left out, there are no
-            titles, and only the last column is folded.
+        columns: Columns, of which text columns are folded on a narrow terminal. By default there are no titles, and
+            only the last column is folded.
     """
     from rich.table import Table
     from rich.text import Text
@@ -128,7 +121,7 @@ def show_table(
         return
     with output.capture() as capture:
         output.print(table)
-    # click.echo flushes, so that a full disk or a closed pipe raises here and is handled by the caller.
+    # ``click.echo`` flushes, so that a full disk or a closed pipe raises here.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), file=output.file)
 
 
@@ -151,12 +144,11 @@ def aligned(rows: Sequence[Sequence[str]], marks: str = ">") -> list[str]:
 
 
 def text_of(value: Any, between: str = "") -> str:
-    """Return a Python value as the text of an option, so that Python and the command line share a parser.
+    """Return a number, text, collection or mapping as the text of an option.
 
     A NumPy number is converted from the displayed digits: 99.4, not 99.4000015 for a float32.
 
     Args:
-        value: Number, text, collection or mapping.
         between: Separator of the members of a collection; empty if no collection is allowed. The values of a mapping
             are upper limits, written ``name<=value``.
     """
@@ -176,10 +168,9 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     """Option type whose values are parsed from a text by a function.
 
     Args:
-        name: Name of the type.
         parse: Function that returns the value of a text, or raises ValueError with the message to show.
         between: Separator of the members of a collection; empty if no collection is allowed.
-        unit: Unit appended to a value of Python that is a number, such as ``s`` for seconds; not to texts.
+        unit: Unit appended to a number of Python, such as ``s`` for seconds.
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
@@ -189,7 +180,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         self._unit = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value of a text; values that are not texts are first converted by `text_of`."""
+        """Return the value of a text, or of the `text_of` a value of Python."""
         try:
             if isinstance(value, str):
                 return self._parse(value)

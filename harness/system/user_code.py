@@ -48,7 +48,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
         sys.path.insert(0, os.getcwd())
     declare_operators()
     try:
-        # Computed before the import: the file may change during the import, and the digest must be that of this code.
+        # Before the import, during which the file may change.
         imported_sha256 = _IMPORTED_SHA256.get(module) or sha256_of(module)
         with redirect_stdout(sys.stderr), fixed_settings():
             result: Any = getattr(import_module(module), function)
@@ -69,8 +69,7 @@ def source_sha256(name: str, purpose: str) -> str:
     """Return the SHA-256 of the code of ``module:function``.
 
     The hash covers the file of the module. If the module imports files of the same folder or package, the hash covers
-    the list of all hashes, as printed by ``sha256sum`` in the folder. Installed packages, this program and modules
-    imported by a computed name are not covered.
+    the list of all hashes, as printed by ``sha256sum``. Installed packages and this program are not covered.
 
     Raises:
         UsageError: The function cannot be imported, or the file is missing or has changed since the import.
@@ -86,7 +85,7 @@ def source_sha256(name: str, purpose: str) -> str:
 
 
 class OtherCode(ContentError):
-    """User code differs from the code of the recipe: no training began, so the operation ends without a result."""
+    """User code differs from the code of the recipe; no training began."""
 
 
 _IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` when this process imports the module
@@ -98,7 +97,7 @@ def sha256_of(module: str) -> str:
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
     origin = Path(spec.origin)
-    # The module ``a.b`` is the file or folder ``b`` in ``a``, and imports begin in the folder with ``a``.
+    # Imports of the module ``a.b`` begin in the folder with ``a``.
     module_path = origin.parent if origin.stem == "__init__" else origin
     import_root = module_path.parents[module.count(".")]
     is_installed = import_root.name.endswith("-packages")
@@ -109,7 +108,6 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
     """Return the SHA-256 of a file and of the files of the same folder that it imports (see ``source_sha256``).
 
     Args:
-        origin: The file.
         import_root: Folder from which the file imports.
         package: Only package whose imports are followed; empty for all.
     """
@@ -123,8 +121,7 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
         content = path.read_bytes()
         digests[name.as_posix()] = hashlib.sha256(content).hexdigest()
         for parts in _imported(content, name.parts[:-1]):
-            # In site-packages, follow only the package of the module itself. This program is left out, because all
-            # results state the version of the program.
+            # All results state the version of this program, which is left out.
             top = "".join(parts[:1])
             is_left_out = top != package if package else top == "harness"
             if is_left_out:
@@ -140,7 +137,6 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
 
 
 def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the package of a module, which is imported first, and all imports in the source, split at the dots."""
     yield package
     with suppress(SyntaxError, ValueError):  # not Python source, or of another version of Python
         for node in ast.walk(ast.parse(content)):
@@ -161,7 +157,6 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the last frame of the user's code, as ``mine.py:3: ``; empty if there is none."""
     frames = [each for each in traceback.extract_tb(error.__traceback__) if is_users_file(each.filename)]
     if frames:
         return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: "
@@ -187,8 +182,7 @@ def guarding_user_code(
 
     Args:
         name: Name of the code, for messages.
-        seconds: Time limit of the block, in which a proposal takes a few seconds; 0 for no limit.
-        error_type: Class of the raised exception.
+        seconds: Time limit of the block; 0 for no limit.
         clean: Returns a message without passwords.
     """
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
@@ -208,8 +202,8 @@ def guarding_user_code(
 def declare_operators() -> None:
     """Allow imports of torchvision even if the compiled extension of torchvision cannot be loaded.
 
-    pip may install a torchvision wheel built for CUDA beside a CPU-only torch. The compiled extension then fails to
-    load, and the import ends in "operator torchvision::nms does not exist" unless two operators are declared.
+    The extension of a torchvision wheel built for CUDA fails to load beside a CPU-only torch, and the import then ends
+    in "operator torchvision::nms does not exist" unless two operators are declared.
     """
     import torch
 
@@ -220,19 +214,16 @@ def declare_operators() -> None:
                 torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except OSError:
         _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
-        # The import of torchvision 0.28.0 beside torch 2.13.0+cpu fails without both operators.
         _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 class _TimeIsOver(BaseException):
-    """The time limit of a block. Not an ``Exception``, which libraries for networks catch to try again."""
+    """Not an ``Exception``, which libraries for networks catch to try again."""
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise ``_TimeIsOver`` in the block after ``seconds`` seconds; works in the main thread only."""
-
     def expire(number: int, frame: object) -> None:
         seconds_left = seconds + began - clock.now()
         if seconds_left > _EARLY_SECONDS:  # this process was stopped for a time
@@ -257,8 +248,7 @@ class Listener:
     """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
-        name: Name of the function, for messages.
-        function: Function of the user. After an exception the function is not called again.
+        function: Function of the user, not called again after an exception.
         say: Function that prints a message.
         end: Called after the last event, unless ``function`` has failed.
     """
@@ -287,7 +277,7 @@ class Listener:
             self._say(f"{self._name} failed and is not called again: {_line(error)}")
 
     def on_entry(self, state: object, entry: Any) -> None:
-        """Queue the event of a log entry for the function and return immediately."""
+        """Queue the event of a log entry."""
         self._events.put(entry.event)
 
     def on_tick(self, moment: object) -> None:

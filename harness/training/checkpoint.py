@@ -26,7 +26,6 @@ class _State:
 
     Attributes:
         location: Keys of the dictionaries that contain the tensors, and the prefix, such as ``state_dict.module.``.
-        tensors: Tensors by name.
         faults: Differences from the names and shapes of the module, by kind; empty if the tensors fit.
     """
 
@@ -40,11 +39,6 @@ def load_weights(module: nn.Module, path: Path, name: str) -> str:
 
     Accepted are safetensors files and files of ``torch.save`` without code (``weights_only``): a ``state_dict``, also
     within dictionaries such as ``{"model": ...}``, and with a common prefix of all names such as ``module.``.
-
-    Args:
-        module: The module, which is changed.
-        path: File with the weights.
-        name: Name of the module in messages.
 
     Raises:
         UsageError: There is no such file.

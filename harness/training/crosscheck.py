@@ -1,7 +1,7 @@
 """Comparison of a network's parameters and MACs with the counts of torchsummary and fvcore.
 
-The libraries count differently: torchsummary counts a shared kernel at each use, and fvcore's multiply-adds include
-batch normalisation and pooling. After correction all counts must be equal; a difference is a bug here or in a library.
+torchsummary counts a shared kernel at each use, and fvcore's multiply-adds include batch normalisation and pooling.
+After correction all counts must be equal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Counts:
         torch: Parameters stored in the built module, a shared kernel once.
         torchsummary: Total of torchsummary minus ``tied_repeats``.
         fvcore: Parameters counted by fvcore, a shared kernel once.
-        fvcore_macs: fvcore's multiply-adds of convolutions and linear layers for an image in evaluation mode.
+        fvcore_macs: Multiply-adds of convolutions and linear layers for an image in evaluation mode.
         tied_repeats: Parameters that torchsummary counts again at later uses of a shared kernel.
     """
 
@@ -44,9 +44,7 @@ class Counts:
 
 
 def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
-    """Build the network, count with every library, and compare the counts with ``analysis``, the counts of harness.
-
-    The random state of torch is preserved, and output of the libraries is suppressed.
+    """Build the network, count with every library, and compare the counts with ``analysis``.
 
     Raises:
         HarnessError: A library disagrees or cannot be used; both are internal errors.
@@ -92,11 +90,7 @@ def _summary_total(network: nn.Module, task: Task) -> int:
 
 
 def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
-    """Return fvcore's number of parameters, and its multiply-adds per image in convolutions and linear layers.
-
-    fvcore calls a multiply-add a flop. Its total includes batch normalisation (2 per value) and global pooling (1 per
-    value), which `Analysis` leaves out of ``macs``, but no other pooling and no additions.
-    """
+    """Return fvcore's number of parameters, and its multiply-adds per image in convolutions and linear layers."""
     # fvcore calls torch.jit, which warns of deprecation.
     with warnings.catch_warnings(action="ignore"):
         from fvcore.nn import FlopCountAnalysis, parameter_count

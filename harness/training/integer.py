@@ -53,14 +53,10 @@ _MAX_BITS = 30  # largest ``output_bits``
 
 @dataclass(frozen=True, slots=True)
 class StepNumbers:
-    """The integer constants of a step.
+    """The integer constants of a step, named in the formulas of this file.
 
     Attributes:
-        multipliers: int16 multipliers, each shared by a group of neighbouring channels.
-        biases: int16 biases, each shared by a group of neighbouring channels.
-        sum_bits: Bits dropped from a sum before the multiplication.
-        bias_bits: Left shift of the biases.
-        output_bits: Bits dropped from the value.
+        multipliers: int16 multipliers, each shared by a group of neighbouring channels, as ``biases``.
         skip_multiplier: Multiplier of the map that a residual sum adds; 0 without a sum.
         slope: Slope of the rectifier below zero, times 256; None without a slope.
         largest: Largest possible magnitude of a sum or value.
@@ -81,10 +77,8 @@ class IntegerNetwork:
     """An integer plan with its constants.
 
     Attributes:
-        plan: Steps and maps of the network.
         kernels: Weights of each learned kernel, with ``plan.kernel_bits`` bits, (filters, rows, columns, channels); for
             a kernel stored as factors (filters, 1, 1, factors per channel, then per pose), see ``product_weights``.
-        numbers: Constants of each step.
         offset: Number subtracted from the bytes of the image; 0 if a scaling normalises the image.
         logit_scale: Real value of the number 1 in the logits.
     """
@@ -135,9 +129,6 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
     """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns).
 
     Args:
-        network: Network that the plan describes.
-        step: Step to run.
-        values: Input map of the step, in the same layout as the output.
         skip: Map that a residual sum adds; None without a sum.
     """
     for op in (step.sums, step.norm):
@@ -155,19 +146,15 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
 
 
 def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
-    """Return the scale of each map, float64 (maps,), estimated from training images.
+    """Return the scale of each map, float64 (maps,), estimated from at most ``_CALIBRATION_IMAGES`` training images.
 
-    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes.
-
-    Args:
-        network: Network in evaluation mode, on the device of the images.
-        plan: Integer plan of the network.
-        images: Training images, of which at most ``_CALIBRATION_IMAGES`` are used.
+    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes. The network is in evaluation
+    mode.
 
     Raises:
         NoIntegerFormError: An op has no integer form.
     """
-    plans.check_integer_form(plan)
+    plan.check()
     samples: list[list[Tensor]] = [[] for _ in plan.maps]  # magnitudes by map, in batches
     count = min(len(images), _CALIBRATION_IMAGES)
     indices = torch.arange(count) * len(images) // count  # evenly spaced
@@ -207,8 +194,7 @@ def warn_of_few(count: int) -> None:
 def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm], bits: int) -> tuple[Integers, float]:
     """Return learned weights as integers of ``bits`` bits, (filters, rows, columns, channels), and their scale.
 
-    Factors per channel and per pose are rounded separately. The weights are the products of both
-    (``product_weights``), so the scale is the product of both scales.
+    Factors per channel and per pose are rounded separately, so the scale is the product of both scales.
     """
     module = _module_at(network, kernel.path)
     if kernel.form.factors is not None:
@@ -244,17 +230,14 @@ def integer_network(
     """Return a trained network in integers; equal weights and scales give equal integers on every machine.
 
     Args:
-        network: Trained network in evaluation mode.
-        plan: Integer plan of the network.
-        mean: Mean of each channel of the pixels, scaled to 0 to 1.
-        deviation: Standard deviation of each channel of the pixels, scaled to 0 to 1.
+        mean: Mean of each channel of the pixels, scaled to 0 to 1, as ``deviation``.
         scales: Result of ``map_scales``.
 
     Raises:
         NoIntegerFormError: An op has no integer form.
         ContentError: A weight is not finite, or a constant or sum has too many bits.
     """
-    plans.check_integer_form(plan)
+    plan.check()
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")
@@ -270,13 +253,7 @@ def integer_network(
 
 
 def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
-    """Return the integer form of a network that was trained with precision ``int8``.
-
-    Args:
-        network: Trained network in evaluation mode, with the buffer ``MAP_SCALES`` and, for weights of fewer than 8
-            bits, the buffer ``WEIGHT_BITS``.
-        architecture: Architecture of the network.
-        images: Images or data set, with the mean and standard deviation of the pixels.
+    """Return the integer form of a trained network with the buffers ``MAP_SCALES`` and, below 8 bits, ``WEIGHT_BITS``.
 
     Raises:
         NoIntegerFormError, ContentError: Same as for ``integer_network``.
@@ -290,16 +267,7 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Computes the constants of each step.
-
-    Attributes:
-        network: Trained network in evaluation mode.
-        plan: Integer plan of the network.
-        mean: Mean of each channel of the pixels, scaled to 0 to 1; ``deviation`` is the standard deviation.
-        kernels: Same as in `IntegerNetwork`; so is ``offset``.
-        kernel_scales: Scale of each kernel.
-        scales: Scale of each map.
-    """
+    """Computes the constants of each step from ``mean`` and ``deviation`` of the pixels, on the scale from 0 to 1."""
 
     network: nn.Module
     plan: IntegerPlan
@@ -311,22 +279,26 @@ class _Converter:
     offset: int
 
     def numbers(self, step: IntegerStep) -> StepNumbers:
-        """Return the constants of a step."""
         if step.kind is StepKind.LOGITS:
             return self.logit_numbers(step)
         if step.kind not in (StepKind.CONVOLUTION, StepKind.SCALING):
             return StepNumbers()
-        assert step.target is not None, "only logits have no target"
         largest_sums, sum_scale = self.largest_sums(step)
         multipliers, biases = self.real_numbers(step, sum_scale)
-        skip_multiplier = 0.0 if step.skip is None else self.scales[step.skip] / self.scales[step.target]
-        skip_largest = 0 if step.skip is None else self.plan.maps[step.skip].largest
+        skip_multiplier = 0.0
+        skip_largest = 0
+        if step.skip is not None:
+            skip_multiplier = self.scales[step.skip] / self.output_scale(step)
+            skip_largest = self.plan.maps[step.skip].largest
         return _fitted(multipliers, biases, skip_multiplier, self.slope(step), largest_sums, skip_largest)
 
+    def output_scale(self, step: IntegerStep) -> float:
+        assert step.target is not None, "the logits have a scale of their own"
+        return self.scales[step.target]
+
     def largest_sums(self, step: IntegerStep) -> tuple[Integers, float]:
-        assert step.target is not None, "logits have sums of their own"
         largest = self.largest_input(step)
-        channels = self.plan.maps[step.target].shape[0]
+        channels = self.plan.output(step).shape[0]
         scale = self.scales[step.source]
         if step.kernel is None:
             return np.full(channels, largest), scale
@@ -341,9 +313,8 @@ class _Converter:
 
     def real_numbers(self, step: IntegerStep, sum_scale: float) -> tuple[_Reals, _Reals]:
         """Return the multipliers and biases of a step before rounding, one per group of channels."""
-        assert step.target is not None, "logits have no multipliers"
-        scale = self.scales[step.target]
-        channels = self.plan.maps[step.target].shape[0]
+        scale = self.output_scale(step)
+        channels = self.plan.output(step).shape[0]
         biases = np.zeros(channels)
         if step.source == 0 and step.kernel is None:
             mean = np.array(self.mean)
@@ -368,8 +339,7 @@ class _Converter:
     def offset_biases(self, step: IntegerStep, sum_scale: float) -> _Reals:
         """Return the correction of the bias of each filter for the rounding of the image's mean to a whole byte.
 
-        The correction is exact inside the image. At the border an error of up to half a byte times the weights outside
-        the image remains, because padding has no mean.
+        At the border an error of up to half a byte times the weights outside the image remains.
         """
         assert step.kernel is not None, "a filter has weights"
         weights = self.kernels[step.kernel]
@@ -445,14 +415,6 @@ def _fitted(
 ) -> StepNumbers:
     """Return the integer constants of a step, with the finest resolution that 16 and 32 bits allow.
 
-    Args:
-        real_multipliers: Multipliers before rounding, one per group of channels.
-        biases: Biases before rounding, one per group of channels, in units of the output; empty without biases.
-        real_skip_multiplier: Multiplier of the map that a residual sum adds, before rounding; 0 without a sum.
-        slope: Factor of the rectifier on numbers below zero; None without a slope.
-        largest_sums: Largest magnitude of the sum of each channel.
-        skip_largest: Largest magnitude of the map that a residual sum adds.
-
     Raises:
         ContentError: No resolution fits into the bits.
     """
@@ -522,7 +484,6 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
     Args:
         values: Input map, (n, rows, columns, channels).
         kernel: Learned weights, (filters, rows, columns, channels / groups).
-        form: Integer form of the op.
     """
     if form.is_global:
         flat = values.reshape(len(values), -1) @ kernel.reshape(len(kernel), -1).T
@@ -566,7 +527,6 @@ def _output(
     network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
     """Apply multipliers, biases, residual sum, rectifier and clamping to the sums of a step."""
-    assert step.target is not None, "logits have no multipliers"
     channels = sums.shape[3]
     value = _shifted(sums, numbers.sum_bits) * _spread(numbers.multipliers, channels)
     value = value + (_spread(numbers.biases, channels) << numbers.bias_bits)
@@ -574,7 +534,7 @@ def _output(
         value = value + maps[step.skip] * numbers.skip_multiplier
     if numbers.slope is not None:
         value = np.where(value < 0, (value >> _SLOPE_BITS) * numbers.slope, value)
-    target = network.plan.maps[step.target]
+    target = network.plan.output(step)
     low = -target.largest if target.is_signed else 0
     return _shifted(value, numbers.output_bits).clip(low, target.largest)
 
@@ -584,10 +544,9 @@ def _shifted(values: Integers, bits: int) -> Integers:
 
 
 def _pooled(values: Integers, form: PoolingForm) -> Integers:
-    """Return maxima or rounded means of windows, or the numbers of each window as channels.
+    """Return maxima or rounded means of windows, or the numbers of each window as channels, in the order of torch.
 
-    The channels are in the order of torch: by channel, then row, then column of the window. Rows and columns that do
-    not fill a window are left out.
+    Rows and columns that do not fill a window are left out.
     """
     count, rows, columns, channels = values.shape
     height, width = form.window

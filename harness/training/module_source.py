@@ -60,11 +60,7 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def load_value(argument: str) -> Any:
-    """Return the value that a text names; the user's code is executed.
-
-    Args:
-        argument: ``FILE.py:NAME`` or ``package.module:NAME``. The name should belong to a module, or to a class or
-            function that makes a module; ``made_module`` checks the value.
+    """Return the value that a text (``FILE.py:NAME`` or ``package.module:NAME``) names; the user's code is executed.
 
     Raises:
         UsageError: The file or the name does not exist.
@@ -138,11 +134,7 @@ def name_of(value: object) -> str:
 def quiet(purpose: str) -> Iterator[StringIO]:
     """Run the user's module without output or warnings, and without an effect on torch's global random generator.
 
-    Args:
-        purpose: Subject of the error message.
-
-    Yields:
-        The standard output of the module.
+    Yields the standard output of the module.
 
     Raises:
         ContentError: The module failed; the message names file and line.
@@ -167,10 +159,6 @@ def quiet(purpose: str) -> Iterator[StringIO]:
 
 def made_module(value: object, purpose: str) -> nn.Module:
     """Return a value that is a module, or else the module that a class or function without required arguments makes.
-
-    Args:
-        value: Module, class or function.
-        purpose: Subject of error messages, such as the text that names the value.
 
     Raises:
         UsageError: The value is not a module, or requires arguments.

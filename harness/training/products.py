@@ -1,7 +1,7 @@
 """Multiply-adds of any module: torch dispatches each operator of a forward pass to a counter.
 
-All layers, functions and methods reach torch as few basic operators: ``tensordot``, ``einsum`` and a linear layer are
-``mm``, for example. Operators that multiply matrices in a way that this file has no formula for are refused.
+All layers reach torch as few basic operators: ``tensordot``, ``einsum`` and a linear layer are ``mm``, for example.
+Operators that multiply matrices in a way that this file has no formula for are refused.
 """
 
 from __future__ import annotations
@@ -57,9 +57,8 @@ _FORMULAS: dict[str, Callable[..., int]] = {
 def module_macs(module: nn.Module, task: Task) -> Mapping[str, int]:
     """Return the multiply-adds of each layer for an image, by path; the whole module has the path ``""``.
 
-    Products of matrices in any form are counted, also of vectors and of numbers that do not depend on the image, and
-    elementwise products whose results are summed directly or that have more axes than both factors (an outer product).
-    The module is left in evaluation mode.
+    Products of matrices in any form are counted, and elementwise products whose results are summed directly or that
+    have more axes than both factors (an outer product). The module is left in evaluation mode.
 
     Raises:
         ContentError: An operator multiplies matrices in a way that is not counted.

@@ -22,7 +22,7 @@ class Reporter:
 
     Args:
         total: Number of units or seconds; None if unknown.
-        unit: Name of the unit in lines and in the bar; for the unit ``s`` (seconds) the bar shows no count.
+        unit: Name of the unit; for the unit ``s`` (seconds) the bar shows no count.
 
     Attributes:
         is_drawn: Whether a bar is drawn; without a bar, ``tick`` and ``advance`` print a line from time to time.
@@ -101,10 +101,7 @@ class Reporter:
             write(printable(line), err=True)
 
     def on_worker_event(self, event: WorkerEvent) -> None:
-        """Show the result of a seed of a verification behind the bar, and advance the bar; print a failed job.
-
-        A verification trains each seed in a single job, so each ``JobEnded`` is the end of a run.
-        """
+        """Show the result of a seed of a verification, and advance the bar; print a failed job."""
         if isinstance(event, JobFailed):
             self.say(seed_line(event))
         else:

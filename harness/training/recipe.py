@@ -1,8 +1,4 @@
-"""Training recipes: every setting of a training except the network, the images and the seed.
-
-``Recipe`` validates all fields and is identified by ``Recipe.hash``. ``RECIPES`` is the catalog of named recipes, which
-``named_recipe`` extends by TOML files.
-"""
+"""Training recipes: every setting of a training except the network, the images and the seed."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +17,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from harness.spaces.integer_plan import WIDE_BITS, integer_plan
-from harness.spaces.network import Architecture, Task, normalised_values
+from harness.spaces.network import Architecture, Task, walk
+from harness.spaces.ops import Op, Shape
 from harness.spaces.space_errors import nearest
 from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
@@ -28,8 +26,7 @@ from harness.system.user_code import source_sha256
 
 # Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
 # the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. A run with ``int8``
-# trains in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the
-# integers.
+# trains in fp32 and converts the final network to integers (``integer.py``).
 Precision = Literal["fp32", "bf16", "int8"]
 _ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 
@@ -318,9 +315,7 @@ RECIPES: dict[str, NamedRecipe] = {entry.name: entry for entry in _CATALOG}
 def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     """Return a recipe of the catalog by name, or a recipe from a TOML file if ``text`` begins with ``@``.
 
-    Args:
-        text: Name, with optional suffixes ``-batch<size>`` and ``-<epochs>ep``, or ``@FILE``.
-        epochs: Number of epochs, also appended to the name (``NamedRecipe.at``); None for the number of the recipe.
+    The name may have the suffixes ``-batch<size>`` and ``-<epochs>ep``; ``epochs`` replaces the number of epochs.
 
     Raises:
         UsageError: The name is unknown, or the file does not exist.
@@ -353,10 +348,9 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
 
 def length_factor(images: int) -> int:
-    """Return the factor on the number of epochs for a training on ``images`` images.
+    """Return the factor on the number of epochs for a training on ``images`` images, because few images give few steps.
 
-    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_REFERENCE_IMAGES``
-    images, up to a factor of ``_MAX_FACTOR``.
+    The factor keeps epochs times images constant below ``_REFERENCE_IMAGES`` images, up to ``_MAX_FACTOR``.
     """
     return min(_MAX_FACTOR, max(1, round(_REFERENCE_IMAGES / images)))
 
@@ -377,9 +371,17 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
         ops = integer_plan(architecture.ops, task.input_shape).missing
         if ops:
             raise ContentError(f"{ops[0].title} has no integer form, which precision int8 requires")
-    if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
+    if recipe.batch_size == 1 and 1 in _normalised_values(architecture.ops, task.input_shape):
         message = "batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel"
         raise ContentError(f"recipe: {message}", hint="use batch_size = 2 or more")
+
+
+def _normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
+    """Yield, for each op with running statistics, the number of values per image from which a mean is computed."""
+    for op, before in walk(ops, shape):
+        statistics = op.statistics(before)  # a mean and a variance for each group of channels
+        if statistics:
+            yield math.prod(before) // (statistics // 2)
 
 
 def catalog_hash(name: str) -> str | None:

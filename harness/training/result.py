@@ -57,9 +57,6 @@ def derive_seed(
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
     Args:
-        network_hash: Hash of the network.
-        recipe_hash: Hash of the recipe.
-        purpose: Purpose of the run.
         index: Index of the seed among the seeds of the purpose, from 0.
         study_seed: Seed of the study, which changes the seeds of the purposes ``search`` and ``confirm`` only;
             verification seeds are the same for all users.
@@ -127,7 +124,6 @@ class Environment:
         python: Version of Python; ``torch`` is the version of torch.
         device: ``cpu``, or the model of the GPU (``device_name``).
         instructions: Instruction set, as returned by the function `instructions`.
-        threads: Number of threads of torch.
         data_hash: Hash of the data set (``ImageData.data_hash``).
         engine: ``torch``, or the name of the native engine with instruction set and digest of the build, followed by
             the user's trainer and a digest of its source if a recipe has a trainer.
@@ -143,10 +139,9 @@ class Environment:
     data_hash: str
     engine: str = "torch"
 
-
-def same_bits_due(ours: Environment, theirs: Environment) -> bool:
-    """Return whether equal seeds must give equal bits in both environments, regardless of the commit."""
-    return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
+    def gives_bits_of(self, other: Environment) -> bool:
+        """Return whether equal seeds must give equal bits in both environments, regardless of the commit."""
+        return replace(self, commit=None, dirty=None) == replace(other, commit=None, dirty=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +149,6 @@ class Errors:
     """Misclassified images of an evaluation.
 
     Attributes:
-        wrong: Number of misclassified images.
         images: Number of evaluated images, at least 1.
     """
 
@@ -320,7 +314,6 @@ class Miss:
 
     Attributes:
         image: Index of the image in the test set.
-        label: True class.
         prediction: Predicted class; the document key is ``said``.
         pixels: Pixels of the first channel as a text of `packed`.
     """

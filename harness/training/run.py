@@ -23,7 +23,7 @@ import torch
 from safetensors.numpy import save
 from torch import nn
 
-from harness.data.datasets import Dataset, number_properties, pixel_properties
+from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.spaces.network import Architecture, analyse
@@ -78,6 +78,50 @@ class Job:
         assert self.test_log is None or self.purpose is Purpose.VERIFY, "only a verification reads the test set"
         assert self.until_epoch is None or self.recipe.starts == 1, "several starts train to the end in one job"
 
+    def validation_fold(self, data: Dataset) -> int:
+        """Return the index of the fold on which the job validates; 0 for data with a single fold.
+
+        The index is ``(trial + seed_index) % folds`` for the first run of a trial, and one higher for a fresh seed, so
+        that a confirmation and the first run begin with different images. If all first runs validated on the same fold,
+        an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes, and for folds of
+        groups, which differ so much that only runs on the same groups can be compared (docs/project/decisions.md#30).
+        """
+        number = self.seed_index
+        if self.purpose is Purpose.CONFIRM:
+            number += 1
+        if data.image_folds and self.purpose in (Purpose.SEARCH, Purpose.CONFIRM):
+            number += self.trial or 0
+        return number % data.folds
+
+    @property
+    def purpose_of_read(self) -> str:
+        """Reason of the job to read the test set, for the log of reads."""
+        return f"{self.purpose} {self.architecture.hash} {self.recipe_name} seed {self.seed_index}"
+
+    def initial_result(self, data: Dataset) -> Result:
+        """Return the result of a job before its first epoch."""
+        architecture = self.architecture
+        recipe_hash = self.recipe.hash
+        analysis = analyse(architecture, data.task)
+        declared = architecture.hash, recipe_hash, self.purpose, self.seed_index, self.study_seed, self.beacon
+        return Result(
+            architecture=architecture,
+            hash=architecture.hash,
+            parameters=analysis.parameters,
+            macs=analysis.macs,
+            recipe=self.recipe,
+            recipe_name=self.recipe_name,
+            recipe_hash=recipe_hash,
+            dataset=data.name,
+            purpose=self.purpose,
+            seed_index=self.seed_index,
+            seed=derive_seed(*declared),
+            status=Status.RUNNING,
+            study=self.study,
+            trial=self.trial,
+            decisions=self.decisions,
+        )
+
 
 class TrainingData:
     """The data set in a worker process: loaded once, shared by all runs of the process."""
@@ -93,7 +137,6 @@ class TrainingData:
         Args:
             pixels: uint8 (n, channels, rows, columns).
             labels: int64 (n,).
-            device: Device of the result.
         """
         dataset = self.data.dataset
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
@@ -102,7 +145,6 @@ class TrainingData:
         """Return the training images and the validation images, a single copy for all runs of a process.
 
         Args:
-            device: Device of the images.
             fold: Index of the validation fold; None to train on all images, without validation images.
         """
         parts = self._parts.get((device, fold))
@@ -142,11 +184,6 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
     search split. Only verifications with a ``test_log`` read the test set: at the end of the run, and with
     ``test_each_epoch`` after each epoch.
 
-    Args:
-        job: Job to run.
-        data: Data set of the job.
-        on_epoch: Called with each finished epoch.
-
     Raises:
         ContentError: The recipe cannot train the network, or user code failed.
         DeviceError: The device or the engine is not available, or the memory is not sufficient.
@@ -179,11 +216,11 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         evaluate(run)
     has_passing_evaluations = job.evaluate_each_epoch or job.test_each_epoch or on_epoch is not None
     while len(run.history) < last_epoch and not run.has_diverged:
-        training_loop.train_epochs(run, train_set, len(run.history) + 1 if has_passing_evaluations else last_epoch)
+        run.train(train_set, 1 if has_passing_evaluations else last_epoch - len(run.history))
         evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
-    training_loop.finish_average(run, train_set)
-    training_loop.finish_integers(run, train_set)
+    run.finish_average(train_set)
+    run.finish_integers(train_set)
     if job.checkpoint is not None:
         _write_checkpoint(run, job.checkpoint)
     result = _with_training(result, run, len(train_set), validation_set)
@@ -192,14 +229,14 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
         result = _with_test(job, result, run, _test_set(job, data, device))
     if job.weights is not None and result.status is Status.COMPLETE:
         about = properties(result, data.data.dataset)
-        files.write_bytes(job.weights, to_safetensors(training_loop.final_network(run), about))
+        files.write_bytes(job.weights, to_safetensors(run.final_network(), about))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
 
 
 def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     fold = None
     if job.purpose is not Purpose.VERIFY:
-        fold = validation_fold(job, data.data.dataset)
+        fold = job.validation_fold(data.data.dataset)
     train_set, validation_set = data.parts(device, fold)
     if job.image_share < 1:
         # Shuffled, because images may be sorted by class; equal for equal seeds.
@@ -208,27 +245,10 @@ def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Ima
     return train_set, validation_set
 
 
-def validation_fold(job: Job, data: Dataset) -> int:
-    """Return the index of the fold on which a job validates; 0 for data with a single fold.
-
-    The index is ``(trial + seed_index) % folds`` for the first run of a trial, and ``(trial + seed_index + 1) % folds``
-    for a fresh seed, so that a confirmation and the first run begin with different images. If all first runs validated
-    on the same fold, an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes,
-    and for folds of groups, which differ so much that only runs on the same groups can be compared
-    (docs/project/decisions.md#30).
-    """
-    number = job.seed_index
-    if job.purpose is Purpose.CONFIRM:
-        number += 1
-    if data.image_folds and job.purpose in (Purpose.SEARCH, Purpose.CONFIRM):
-        number += job.trial or 0
-    return number % data.folds
-
-
 def _result_with_environment(job: Job, data: TrainingData, device: torch.device, engine: str) -> Result:
     engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
     return replace(
-        initial_result(job, data.data.dataset),
+        job.initial_result(data.data.dataset),
         environment=results.environment(device, data.data.data_hash, " ".join(filter(None, engine_words))),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -236,7 +256,7 @@ def _result_with_environment(job: Job, data: TrainingData, device: torch.device,
 
 def _write_checkpoint(run: Training, path: Path) -> None:
     buffer = io.BytesIO()
-    torch.save(training_loop.checkpoint(run), buffer)
+    torch.save(run.checkpoint(), buffer)
     content = buffer.getvalue()
     # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
     files.write_bytes(path, hashlib.sha256(content).digest() + content)
@@ -254,7 +274,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
         content = file_content[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("wrong checksum")
-        training_loop.resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
+        run.resume(torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
     except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
@@ -291,7 +311,7 @@ def _train_by_user(
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
             # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
-        training_loop.end_epoch(run, value, run.recipe.learning_rate, clock.now() - epoch_start)
+        run.end_epoch(value, run.recipe.learning_rate, clock.now() - epoch_start)
         evaluate(run)
         epoch_start = clock.now()
         if run.has_diverged or len(run.history) == last_epoch:
@@ -312,47 +332,18 @@ def _evaluate_epoch(
 ) -> None:
     job_is_done = len(run.history) == last_epoch or run.has_diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
-        training_loop.finish_average(run, train_set)
-        training_loop.finish_integers(run, train_set)
+        run.finish_average(train_set)
+        run.finish_integers(train_set)
     if validation_set is not None and (job_is_done or job.evaluate_each_epoch):
-        run.history[-1] = replace(run.history[-1], validation_errors=training_loop.count_errors(run, validation_set))
+        run.history[-1] = replace(run.history[-1], validation_errors=run.count_errors(validation_set))
     if job.test_each_epoch:
-        errors = training_loop.count_errors(run, _test_set(job, data, run.device))
+        errors = run.count_errors(_test_set(job, data, run.device))
         run.history[-1] = replace(run.history[-1], test_errors=errors)
-
-
-def purpose_of_read(job: Job) -> str:
-    """Return the reason of a job to read the test set, for the log of reads."""
-    return f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
 
 
 def _test_set(job: Job, data: TrainingData, device: torch.device) -> Images:
     assert job.test_log is not None, "a run that was given no log must not read the test set"
-    return data.images(*read_test_set(data.data, purpose=purpose_of_read(job), log=job.test_log), device)
-
-
-def initial_result(job: Job, data: Dataset) -> Result:
-    """Return the result of a job before its first epoch."""
-    architecture = job.architecture
-    recipe_hash = job.recipe.hash
-    analysis = analyse(architecture, data.task)
-    return Result(
-        architecture=architecture,
-        hash=architecture.hash,
-        parameters=analysis.parameters,
-        macs=analysis.macs,
-        recipe=job.recipe,
-        recipe_name=job.recipe_name,
-        recipe_hash=recipe_hash,
-        dataset=data.name,
-        purpose=job.purpose,
-        seed_index=job.seed_index,
-        seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed, job.beacon),
-        status=Status.RUNNING,
-        study=job.study,
-        trial=job.trial,
-        decisions=job.decisions,
-    )
+    return data.images(*read_test_set(data.data, purpose=job.purpose_of_read, log=job.test_log), device)
 
 
 def _with_training(result: Result, run: Training, train_size: int, validation_set: Images | None) -> Result:
@@ -369,7 +360,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(
         result,
-        weights_sha256=training_loop.weights_digest(run),
+        weights_sha256=run.weights_digest(),
         history=results.sampled(run.history),
         train_seconds=run.seconds,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
@@ -378,7 +369,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
 
 def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
     """Return the result with the errors on the test images; write the inspection if the job requests a file."""
-    classes = training_loop.predictions(run, test_set)
+    classes = run.predictions(test_set)
     indices = (classes != test_set.labels).nonzero().flatten()
     wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
@@ -388,7 +379,7 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
         if test_set.classes == 2:
             pixels = test_set.pixels.cpu()
             probabilities = training_loop.class_probabilities(
-                training_loop.final_network(run), run.architecture, pixels, test_set, run.recipe.precision
+                run.final_network(), run.architecture, pixels, test_set, run.recipe.precision
             )
             area = roc_auc(test_set.labels.tolist(), probabilities[:, 1].tolist())
         files.write_json(job.inspection, document_of(_inspection(result, test_set, area)))
@@ -425,8 +416,8 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
         "recipe_hash": result.recipe_hash,
         "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
         "dataset": result.dataset,
-        **pixel_properties(dataset),
-        **number_properties(dataset),
+        **dataset.pixel_properties,
+        **dataset.number_properties,
         "seed_index": str(result.seed_index),
         "seed": str(result.seed),
         "weights_sha256": result.weights_sha256 or "",
@@ -441,7 +432,6 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str], names: Mapping[
     A tied kernel is stored once, under the name of the first use; the metadata list the names of later uses.
 
     Args:
-        network: Network whose floating-point tensors are stored.
         about: Metadata, such as ``properties``.
         names: Names in the file, by names in the state of the network; other tensors keep their names.
     """

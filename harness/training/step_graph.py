@@ -31,11 +31,8 @@ class StepGraph:
     ) -> None:
         """Prepare a step for recording.
 
-        Args:
-            step: Trains on images given by indices, int64 (batch,), and returns the loss, a scalar on the device.
-            optimizer: Optimizer of ``step``, with ``fused=True``; the learning rate is replaced by a tensor.
-            generator: Generator of ``step``, on the GPU.
-            batch_size: Number of images per step.
+        ``step`` takes indices of images, int64 (batch,), and returns the loss, a scalar on the device. ``optimizer``
+        has ``fused=True``; its learning rate is replaced by a tensor.
         """
         device = generator.device
         self._step = step

@@ -39,8 +39,7 @@ class _ResidualModule(nn.Module):  # adds the input to the output of the ops
 def _sequence(ops: tuple[Op, ...], shape: Shape, module_of_tie: dict[str, nn.Module]) -> nn.Sequential:
     """Return the modules of ops for inputs of ``shape``, (channels, rows, columns) or (features,).
 
-    ``module_of_tie`` maps the name of a tie to the first module, whose weights all modules of the tie share; new ties
-    are added.
+    ``module_of_tie`` has the first module of each tie, whose weights all modules of the tie share; ties are added.
     """
     modules: list[nn.Module] = []
     for op in ops:
@@ -81,7 +80,7 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
     Raises:
         ShapeError: The ops do not fit together.
         AssertionError: torch counts a different number of parameters than ``analyse``: a fault of this program.
-        ContentError, UsageError: A user's module has changed or is missing (``user_module.built``).
+        ContentError, UsageError: A user's module has changed or is missing.
     """
     expected_count = analyse(architecture, task).parameters
     network = TorchNetwork(_sequence(architecture.ops, task.input_shape, {}))
@@ -128,10 +127,7 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
 
 
 def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool:
-    """Return whether two networks with equally many parameters have equal outputs for all draws of weights.
-
-    Equal seeds give both networks the same weights, as both have the same sequence of parameters.
-    """
+    """Return whether two networks with equally many parameters have equal outputs for all draws of weights."""
     images = torch.randn(4, *task.input_shape)
     for seed in range(_VAIN_DRAWS):
         outputs = []
@@ -175,9 +171,6 @@ def network_on(
     """Return a network on a device, in training mode; the state of torch's global generator is kept.
 
     Args:
-        architecture: Architecture of the network.
-        task: Input shape and number of classes.
-        device: Device of the weights.
         seed: Seed of the first weights, which are drawn on the CPU and thus equal on all devices.
         recipe: Recipe that sets the first weights; None for the defaults of torch.
         generator: Generator of the dropout masks; None for the global generator.
@@ -217,7 +210,6 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     evaluation mode.
 
     Args:
-        network: Network whose buffers are replaced.
         batches: Normalised images, (batch, channels, rows, columns), on the device of the network.
     """
     counts: dict[nn.Module, int] = {}
@@ -319,7 +311,6 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     Args:
         images: Images with background 0, not normalised yet, float32 (batch, channels, rows, columns).
         recipe: Recipe with the share of augmented images and the largest changes.
-        generator: Generator on the device of the images.
     """
     if recipe.augmented_share == 0:
         return images
@@ -331,10 +322,9 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
 
 def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
-    """Draw the affine maps of ``augment`` for all steps of an epoch at once, with the same numbers as step by step.
+    """Draw the affine maps of ``augment`` for all steps of an epoch at once, float32 (steps * batch, 2, 3).
 
-    Returns:
-        Affine maps of the images in the order of training, float32 (steps * batch, 2, 3); None without augmentation.
+    The numbers are the same as step by step. None without augmentation.
     """
     if recipe.augmented_share == 0:
         return None
@@ -350,8 +340,6 @@ def _affine_maps(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tens
 
     Args:
         draws: Seven uniform draws from 0 to 1 per image, (7, count).
-        rows: Height of the images, pixels; ``columns`` is the width.
-        recipe: Recipe with the share of augmented images and the largest changes.
     """
     is_augmented = (draws[6] < recipe.augmented_share).float()
     changes = (2 * draws[:6] - 1) * is_augmented  # (6, count), each from -1 to 1

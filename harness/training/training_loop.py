@@ -1,10 +1,8 @@
 """The training loop: trains a network with a recipe, images and a seed, and keeps the history of epochs.
 
-This module does not split data, choose networks or read the test set. The same code runs on CPU and GPU. On the same
-device, with the same version of torch and the same number of threads, equal seeds give equal bits.
-
-The steps of an epoch run in torch or in the native engine. After ``train_epochs`` the torch network and its
-optimizer hold the entire state, so the engine of a run may change.
+On the same device, with the same version of torch and the same number of threads, equal seeds give equal bits. The
+steps of an epoch run in torch or in the native engine; afterwards the torch network and its optimizer hold the entire
+state, so the engine of a run may change.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from harness.spaces.network import Architecture, Task
 from harness.system import clock
 from harness.training import integer, torch_network
 from harness.training.native import driver
-from harness.training.native.driver import NativeProgram
+from harness.training.native.driver import FlatState, NativeProgram
 from harness.training.native.engine import Engine
 from harness.training.recipe import Precision, Recipe, StepSettings, check_network
 from harness.training.result import Epoch
@@ -74,6 +72,264 @@ class Training:
         loss = self.history[-1].train_loss
         return math.inf if loss is None else loss
 
+    def train(self, images: Images, epochs: int = 1) -> Epoch:
+        """Train for a number of epochs, each a pass over ``images``; return the last epoch.
+
+        A loss that is not finite ends the run: ``has_diverged`` is set and the loss of the epoch is None.
+
+        Raises:
+            ContentError: There are fewer images than a batch needs.
+        """
+        recipe = self.recipe
+        recipe.check_batch(len(images))
+        assert self.task == images.task, "a network trains on images of its task"
+        steps = len(images) // recipe.batch_size
+        began_seconds = clock.now()
+        self.network.train()
+        flat = None
+        if self.engine is not None:
+            native = self._native(self.engine, images)
+            # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
+            recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
+            flat = FlatState.of(self.network, self.optimizer, self.average, native.number_type)
+            ranges = driver.rounded_ranges(self.network, self.rounded_kernels)
+        last_epoch = len(self.history) + epochs
+        while len(self.history) < last_epoch and not self.has_diverged:
+            order = torch.randperm(len(images), generator=self.generator, device=self.device)
+            settings = recipe.epoch_steps(self.step, steps)
+            if flat is None:
+                loss_sum = self._train_steps(images, order, settings)
+            else:
+                loss_sum = self._native_steps(images, flat, ranges, order, settings)
+            self.end_epoch(loss_sum / steps, settings.rates[-1], clock.now() - began_seconds)
+            began_seconds = clock.now()
+        if flat is not None:
+            flat.restore(self.network, self.optimizer, self.step)
+            if self.step >= recipe.first_averaged_step(steps):
+                self.average = flat.restored_average(self.network)
+        return self.history[-1]
+
+    def end_epoch(self, loss: float, rate: float, seconds: float) -> None:
+        """Append an epoch with a mean loss, which may be infinite or not a number, and set ``has_diverged``.
+
+        ``rate`` is the learning rate of the last step, ``seconds`` the training time of the epoch.
+        """
+        self.seconds += seconds
+        self.finished_average = None
+        self.has_diverged = not math.isfinite(loss)
+        self.history.append(Epoch(len(self.history) + 1, rate, None if self.has_diverged else loss, self.seconds))
+
+    def _native(self, engine: Engine, images: Images) -> NativeProgram:
+        # Made at first use, because the normalisation is known only with the images.
+        if self.native is None:
+            self.native = NativeProgram(engine, self.architecture, self.recipe, images)
+        return self.native
+
+    def _native_steps(
+        self, images: Images, flat: FlatState, ranges: Tensor, order: Tensor, settings: StepSettings
+    ) -> float:
+        """Train for the steps of ``settings`` in the native engine, and return the sum of the losses.
+
+        ``flat`` is updated and stays in the engine during several epochs: a copy to the torch network after each epoch
+        would take longer than an epoch of a few steps. A step takes the next ``batch_size`` indices of ``order``.
+        """
+        affine_maps = torch_network.epoch_maps(self.recipe, self.generator, len(settings.rates), self.task)
+        assert self.native is not None, "the program of the run has been made"
+        self.native.seed_masks(self.generator)
+        loss_sum = self.native.train(flat, images, order, affine_maps, settings, self.step, ranges)
+        self.step += len(settings.rates)
+        return loss_sum
+
+    def _train_steps(self, images: Images, order: Tensor, settings: StepSettings) -> float:
+        loss_sum = torch.zeros((), device=self.device)
+        size = self.recipe.batch_size
+        # Operators of a user's module may wait for the device, which a recorded step cannot.
+        has_graph = self.device.type == "cuda" and self.architecture.user_module is None
+        train_step: Callable[[Tensor, float], Tensor] = partial(self._train_step, images)
+        if has_graph:
+            train_step = self._step_graph(images)
+        for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
+            loss_sum += train_step(order[step * size : (step + 1) * size], rate)
+            self.step += 1
+            if self.average is not None:
+                torch._foreach_lerp_(self.average, self.state, share)
+            elif self.step >= settings.first_averaged_step:
+                self.average = [tensor.clone() for tensor in self.state]
+        # Reading the sum waits for the device, so only once per epoch.
+        return float(loss_sum)
+
+    def _train_step(self, images: Images, indices: Tensor, rate: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return self._descend(images, indices)
+
+    def _step_graph(self, images: Images) -> StepGraph:
+        if self.step_graph is None or self.step_graph_of is not images:
+            step = partial(self._descend, images)
+            self.step_graph = StepGraph(step, self.optimizer, self.generator, self.recipe.batch_size)
+            self.step_graph_of = images
+        return self.step_graph
+
+    def _descend(self, images: Images, indices: Tensor) -> Tensor:
+        """Do a step of the optimizer on the images at ``indices``; return the loss, a scalar on the device.
+
+        No operation here may wait for the device or copy to the device, because a GPU records this function.
+        """
+        batch = _batch(images, indices, self.recipe, self.generator)
+        labels = images.labels[indices]
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._rounded_weights():
+            with self._autocast():
+                logits = self.network(batch)
+            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.optimizer.step()
+        return loss.detach()
+
+    @contextlib.contextmanager
+    def _rounded_weights(self) -> Iterator[None]:
+        originals = [weights.detach().clone() for weights in self.rounded_kernels]
+        for weights in self.rounded_kernels:
+            integer.round_weights(weights, self.recipe.weight_bits)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for weights, original in zip(self.rounded_kernels, originals, strict=True):
+                    weights.copy_(original)
+
+    def finish_average(self, images: Images) -> None:
+        """Round the weights and recompute the BN statistics of the average as the recipe asks; call before evaluation.
+
+        The statistics come from a sample of the training images, augmented as in the last epoch. The call does not
+        affect further training. Without an average yet, only weights of fewer than 8 bits are rounded.
+        """
+        recomputes_statistics = self.average is not None and self.recipe.average_statistics == "recomputed"
+        if self.finished_average is not None or not (recomputes_statistics or self.rounded_kernels):
+            return
+        with self._holding(self.average or self.state), self._rounded_weights():
+            self.finished_average = [tensor.clone() for tensor in self.state]
+        if not recomputes_statistics:
+            return
+        # A separate generator, because evaluation must not affect further training.
+        generator = torch.Generator(device=self.device).manual_seed(self.step)
+        count = _STATISTICS_IMAGES if len(self.history) == self.recipe.epochs else _PASSING_STATISTICS_IMAGES
+        sample = torch.randperm(len(images), generator=generator, device=self.device)[:count]
+        index_batches = torch.split(sample, _EVALUATION_BATCH)
+        if len(index_batches[-1]) == 1:
+            # A batch of one image has no variance if maps are 1x1.
+            index_batches = torch.tensor_split(sample, len(index_batches))
+        batches = (_batch(images, indices, self.recipe, generator) for indices in index_batches)
+        with self._holding(self.finished_average), self._autocast():
+            torch_network.recompute_statistics(self.network, batches)
+            self.finished_average = [tensor.clone() for tensor in self.state]
+
+    def finish_integers(self, images: Images) -> None:
+        """Compute the scales of the integer network from training images, at the end of an ``int8`` run."""
+        has_ended = len(self.history) == self.recipe.epochs and not self.has_diverged
+        if self.recipe.precision == "int8" and has_ended:
+            plan = integer_plan(self.architecture.ops, self.task.input_shape, self.recipe.weight_bits)
+            with self._holding(self._predicting_state()):
+                self.map_scales = integer.map_scales(self.network.eval(), plan, images).cpu()
+
+    def predictions(self, images: Images) -> Tensor:
+        """Return the predicted class of each image, int64 (n,), by the averaged weights if the recipe averages.
+
+        An ``int8`` run predicts in fp32 before its end. ``finish_average`` must be called first, and
+        ``finish_integers`` at the end.
+        """
+        if self.map_scales is not None:
+            network = integer.integers_of(self.final_network(), self.architecture, images)
+            classes = integer.integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
+            return torch.from_numpy(classes).to(images.pixels.device)
+        if self.engine is not None:
+            return self._native(self.engine, images).predict(self.network, self._predicting_state(), images.pixels)
+        logits = []
+        with self._holding(self._predicting_state()), torch.inference_mode():
+            self.network.eval()
+            for first in range(0, len(images), _EVALUATION_BATCH):
+                batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
+                with self._autocast():
+                    logits.append(self.network(batch).float())
+        return torch.cat(logits).argmax(1)
+
+    def count_errors(self, images: Images) -> int:
+        """Return the number of misclassified images."""
+        return int((self.predictions(images) != images.labels).sum())
+
+    def _predicting_state(self) -> list[Tensor]:
+        is_recomputed = self.average is not None and self.recipe.average_statistics == "recomputed"
+        is_unfinished = self.finished_average is None and (self.rounded_kernels or is_recomputed)
+        assert not is_unfinished, "finish_average must be called before predictions"
+        return self.finished_average or self.average or self.state
+
+    def final_network(self) -> TorchNetwork:
+        """Return a copy of the network with the weights for predictions, in evaluation mode."""
+        with torch.random.fork_rng(devices=[]), self._holding(self._predicting_state()):
+            network = torch_network.build(self.architecture, self.task)
+            network.load_state_dict(self.network.state_dict())
+        if self.map_scales is not None:
+            network.register_buffer(integer.MAP_SCALES, self.map_scales)
+            if self.rounded_kernels:
+                # A real number, because only such buffers enter digests and files of weights.
+                network.register_buffer(integer.WEIGHT_BITS, torch.tensor(float(self.recipe.weight_bits)))
+        return network.eval()
+
+    def weights_digest(self) -> str:
+        """Return the SHA-256 of the weights and BN statistics for predictions, as 64 hex digits."""
+        digest = hashlib.sha256()
+        # Evaluation mode may change buffers of a user's module, so the digest is that of the network for predictions.
+        for tensor in state_tensors(self.final_network()):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the state needed to continue the run, for ``torch.save``."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "average": self.average,
+            "step": self.step,
+            "seconds": self.seconds,
+            "diverged": self.has_diverged,
+            "history": [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history],
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Restore the state of ``checkpoint`` in a run that was just made by ``start``."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        self.average = None if state["average"] is None else [tensor.to(self.device) for tensor in state["average"]]
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+        self.has_diverged = state["diverged"]
+        self.history = [Epoch(*values) for values in state["history"]]
+
+    @contextlib.contextmanager
+    def _holding(self, state: list[Tensor]) -> Iterator[None]:
+        """Use the weights and statistics ``state`` in the network within the block."""
+        if state is self.state:
+            yield
+            return
+        for module in self.network.ops:
+            if isinstance(module, SeededModule):
+                module.keep_buffers()
+        originals = [tensor.clone() for tensor in self.state]
+        with torch.no_grad():
+            torch._foreach_copy_(self.state, state)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self.state, originals)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.recipe.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
 
 def start(
     architecture: Architecture,
@@ -90,10 +346,7 @@ def start(
     differ.
 
     Args:
-        architecture: Network to train.
-        recipe: Recipe of the run.
         seed: Seed of all random numbers of the run.
-        device: Device of network and images.
         engine: Native engine; None to train with torch.
         task: Input shape and number of classes of the images.
 
@@ -136,7 +389,6 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     Args:
         first_start: Start 0, untrained.
         new_start: Makes the start with a number from 1 to ``recipe.starts - 1``.
-        images: Training images.
 
     Raises:
         ContentError: There are fewer images than a batch needs.
@@ -149,7 +401,7 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     for stage in recipe.start_stages(recipe.epochs):
         for run in runs:
             run.native = native
-            train_epochs(run, images, stage.epochs)
+            run.train(images, stage.epochs - len(run.history))
             native = run.native
         runs.sort(key=lambda run: run.last_loss)
         overhead += sum(run.seconds for run in runs[stage.survivors :])
@@ -160,225 +412,14 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     return best_run
 
 
-def train_epoch(run: Training, images: Images) -> Epoch:
-    """Same as ``train_epochs`` for a single epoch, which is returned."""
-    train_epochs(run, images, len(run.history) + 1)
-    return run.history[-1]
-
-
-def train_epochs(run: Training, images: Images, last_epoch: int) -> None:
-    """Train until the history has ``last_epoch`` epochs, each a pass over ``images``.
-
-    A loss that is not finite ends the run: ``has_diverged`` is set and the loss of the epoch is None.
-
-    Raises:
-        ContentError: There are fewer images than a batch needs.
-    """
-    recipe = run.recipe
-    recipe.check_batch(len(images))
-    assert run.task == images.task, "a network trains on images of its task"
-    steps = len(images) // recipe.batch_size
-    began_seconds = clock.now()
-    run.network.train()
-    flat = None
-    if run.engine is not None:
-        native = _native(run, run.engine, images)
-        # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
-        recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
-        flat = driver.flat_state(run.network, run.optimizer, run.average, native.number_type)
-        ranges = driver.rounded_ranges(run.network, run.rounded_kernels)
-    while len(run.history) < last_epoch and not run.has_diverged:
-        order = torch.randperm(len(images), generator=run.generator, device=run.device)
-        settings = recipe.epoch_steps(run.step, steps)
-        if flat is None:
-            loss_sum = _train_steps(run, images, order, settings)
-        else:
-            loss_sum = _native_steps(run, images, flat, ranges, order, settings)
-        end_epoch(run, loss_sum / steps, settings.rates[-1], clock.now() - began_seconds)
-        began_seconds = clock.now()
-    if flat is not None:
-        driver.restore(run.network, run.optimizer, flat, run.step)
-        if run.step >= recipe.first_averaged_step(steps):
-            run.average = driver.restored_average(run.network, flat)
-
-
-def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> None:
-    """Append an epoch to the history; set ``has_diverged``.
-
-    Args:
-        run: Run that has trained the epoch.
-        loss: Mean loss over the steps; may be infinite or not a number.
-        rate: Learning rate of the last step.
-        seconds: Training time of the epoch.
-    """
-    run.seconds += seconds
-    run.finished_average = None
-    run.has_diverged = not math.isfinite(loss)
-    run.history.append(Epoch(len(run.history) + 1, rate, None if run.has_diverged else loss, run.seconds))
-
-
-def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
-    """Return the program of the run, made at first use, because the normalisation is known only with the images."""
-    if run.native is None:
-        run.native = NativeProgram(engine, run.architecture, run.recipe, images)
-    return run.native
-
-
-def _native_steps(
-    run: Training, images: Images, flat: driver.FlatState, ranges: Tensor, order: Tensor, settings: StepSettings
-) -> float:
-    """Train for the steps of ``settings`` in the native engine, and return the sum of the losses.
-
-    Args:
-        run: Run to train.
-        images: Training images.
-        flat: State of the run, which is updated and stays in the engine during several epochs. A copy to the torch
-            network after each epoch would take longer than an epoch of a few steps.
-        ranges: Kernels that each step rounds (``rounded_ranges``).
-        order: Indices of the images, int64 (images,); a step takes the next ``batch_size`` indices.
-        settings: Learning rates and averaging weights.
-    """
-    affine_maps = torch_network.epoch_maps(run.recipe, run.generator, len(settings.rates), run.task)
-    assert run.native is not None, "the program of the run has been made"
-    run.native.seed_masks(run.generator)
-    loss_sum = run.native.train(flat, images, order, affine_maps, settings, run.step, ranges)
-    run.step += len(settings.rates)
-    return loss_sum
-
-
-def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSettings) -> float:
-    """Same as ``_native_steps``, but with torch."""
-    loss_sum = torch.zeros((), device=run.device)
-    size = run.recipe.batch_size
-    # Operators of a user's module may wait for the device, which a recorded step cannot.
-    has_graph = run.device.type == "cuda" and run.architecture.user_module is None
-    train_step: Callable[[Tensor, float], Tensor] = partial(_train_step, run, images)
-    if has_graph:
-        train_step = _step_graph(run, images)
-    for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
-        loss_sum += train_step(order[step * size : (step + 1) * size], rate)
-        run.step += 1
-        if run.average is not None:
-            torch._foreach_lerp_(run.average, run.state, share)
-        elif run.step >= settings.first_averaged_step:
-            run.average = [tensor.clone() for tensor in run.state]
-    # Reading the sum waits for the device, so only once per epoch.
-    return float(loss_sum)
-
-
-def _train_step(run: Training, images: Images, indices: Tensor, rate: float) -> Tensor:
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    return _descend(run, images, indices)
-
-
-def _step_graph(run: Training, images: Images) -> StepGraph:
-    """Return the step of this epoch; reuse the recording of the last epoch if the images are the same."""
-    if run.step_graph is None or run.step_graph_of is not images:
-        run.step_graph = StepGraph(partial(_descend, run, images), run.optimizer, run.generator, run.recipe.batch_size)
-        run.step_graph_of = images
-    return run.step_graph
-
-
-def _descend(run: Training, images: Images, indices: Tensor) -> Tensor:
-    """Do a step of the optimizer on the images at ``indices``; return the loss, a scalar on the device.
-
-    No operation here may wait for the device or copy to the device, because a GPU records this function.
-    """
-    batch = _batch(images, indices, run.recipe, run.generator)
-    labels = images.labels[indices]
-    run.optimizer.zero_grad(set_to_none=True)
-    with _rounded_weights(run):
-        with _autocast(run):
-            logits = run.network(batch)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    run.optimizer.step()
-    return loss.detach()
-
-
-@contextlib.contextmanager
-def _rounded_weights(run: Training) -> Iterator[None]:
-    originals = [weights.detach().clone() for weights in run.rounded_kernels]
-    for weights in run.rounded_kernels:
-        integer.round_weights(weights, run.recipe.weight_bits)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for weights, original in zip(run.rounded_kernels, originals, strict=True):
-                weights.copy_(original)
-
-
-def finish_average(run: Training, images: Images) -> None:
-    """Round the weights and recompute the BN statistics of the average as the recipe asks; call before evaluation.
-
-    The statistics come from a sample of the training images ``images``, augmented as in the last epoch. The call does
-    not affect further training. Without an average yet, only weights of fewer than 8 bits are rounded.
-    """
-    recomputes_statistics = run.average is not None and run.recipe.average_statistics == "recomputed"
-    if run.finished_average is not None or not (recomputes_statistics or run.rounded_kernels):
-        return
-    with _holding(run, run.average or run.state), _rounded_weights(run):
-        run.finished_average = [tensor.clone() for tensor in run.state]
-    if not recomputes_statistics:
-        return
-    # A separate generator, because evaluation must not affect further training.
-    generator = torch.Generator(device=run.device).manual_seed(run.step)
-    count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
-    sample = torch.randperm(len(images), generator=generator, device=run.device)[:count]
-    index_batches = torch.split(sample, _EVALUATION_BATCH)
-    if len(index_batches[-1]) == 1:
-        # A batch of one image has no variance if maps are 1x1.
-        index_batches = torch.tensor_split(sample, len(index_batches))
-    batches = (_batch(images, indices, run.recipe, generator) for indices in index_batches)
-    with _holding(run, run.finished_average), _autocast(run):
-        torch_network.recompute_statistics(run.network, batches)
-        run.finished_average = [tensor.clone() for tensor in run.state]
-
-
-def finish_integers(run: Training, images: Images) -> None:
-    """Compute the scales of the integer network from training images, at the end of a run with precision ``int8``."""
-    has_ended = len(run.history) == run.recipe.epochs and not run.has_diverged
-    if run.recipe.precision == "int8" and has_ended:
-        plan = integer_plan(run.architecture.ops, run.task.input_shape, run.recipe.weight_bits)
-        with _holding(run, _predicting_state(run)):
-            run.map_scales = integer.map_scales(run.network.eval(), plan, images).cpu()
-
-
-def predictions(run: Training, images: Images) -> Tensor:
-    """Return the predicted class of each image, int64 (n,), by the averaged weights if the recipe averages.
-
-    Predictions use a single forward pass without augmentation, in the precision of the recipe; an ``int8`` run predicts
-    in fp32 before its end. ``finish_average`` must be called first, and ``finish_integers`` at the end.
-    """
-    if run.map_scales is not None:
-        network = integer.integers_of(final_network(run), run.architecture, images)
-        classes = integer.integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
-        return torch.from_numpy(classes).to(images.pixels.device)
-    if run.engine is not None:
-        return _native(run, run.engine, images).predict(run.network, _predicting_state(run), images.pixels)
-    logits = []
-    with _holding(run, _predicting_state(run)), torch.inference_mode():
-        run.network.eval()
-        for first in range(0, len(images), _EVALUATION_BATCH):
-            batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
-            with _autocast(run):
-                logits.append(run.network(batch).float())
-    return torch.cat(logits).argmax(1)
-
-
 def class_probabilities(
     network: TorchNetwork, architecture: Architecture, pixels: Tensor, images: Images | Dataset, precision: Precision
 ) -> Tensor:
     """Return the class probabilities of each image, float32 (n, classes), computed by torch on the CPU.
 
     Args:
-        network: Network in evaluation mode, on the CPU.
-        architecture: Architecture of the network.
         pixels: Images, uint8 (n, channels, rows, columns).
         images: Images or data set, with the mean and standard deviation that normalise the pixels.
-        precision: Precision of the recipe.
     """
     if precision == "int8":
         integers = integer.integers_of(network, architecture, images)
@@ -391,70 +432,6 @@ def class_probabilities(
     return torch.cat(outputs).softmax(1)
 
 
-def count_errors(run: Training, images: Images) -> int:
-    """Return the number of misclassified images, by ``predictions``."""
-    return int((predictions(run, images) != images.labels).sum())
-
-
-def _predicting_state(run: Training) -> list[Tensor]:
-    """Return the weights and BN statistics for predictions: the average if present, else the present state.
-
-    The tensors are in the order of ``state_tensors``; they are not copies.
-    """
-    is_recomputed = run.average is not None and run.recipe.average_statistics == "recomputed"
-    is_unfinished = run.finished_average is None and (run.rounded_kernels or is_recomputed)
-    assert not is_unfinished, "finish_average must be called before predictions"
-    return run.finished_average or run.average or run.state
-
-
-def final_network(run: Training) -> TorchNetwork:
-    """Return a copy of the network with the weights for predictions, in evaluation mode."""
-    with torch.random.fork_rng(devices=[]), _holding(run, _predicting_state(run)):
-        network = torch_network.build(run.architecture, run.task)
-        network.load_state_dict(run.network.state_dict())
-    if run.map_scales is not None:
-        network.register_buffer(integer.MAP_SCALES, run.map_scales)
-        if run.rounded_kernels:
-            # A real number, because only such buffers enter digests and files of weights.
-            network.register_buffer(integer.WEIGHT_BITS, torch.tensor(float(run.recipe.weight_bits)))
-    return network.eval()
-
-
-def weights_digest(run: Training) -> str:
-    """Return the SHA-256 of the weights and BN statistics for predictions, as 64 hex digits."""
-    digest = hashlib.sha256()
-    # Evaluation mode may change buffers of a user's module, so the digest is that of the network for predictions.
-    for tensor in state_tensors(final_network(run)):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def checkpoint(run: Training) -> dict[str, Any]:
-    """Return the state needed to continue the run, for ``torch.save``."""
-    return {
-        "network": run.network.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "generator": run.generator.get_state(),
-        "average": run.average,
-        "step": run.step,
-        "seconds": run.seconds,
-        "diverged": run.has_diverged,
-        "history": [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in run.history],
-    }
-
-
-def resume(run: Training, state: dict[str, Any]) -> None:
-    """Restore the state of ``checkpoint`` in a run that was just made by ``start``."""
-    run.network.load_state_dict(state["network"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.generator.set_state(state["generator"].cpu())
-    run.average = None if state["average"] is None else [tensor.to(run.device) for tensor in state["average"]]
-    run.step = state["step"]
-    run.seconds = state["seconds"]
-    run.has_diverged = state["diverged"]
-    run.history = [Epoch(*values) for values in state["history"]]
-
-
 def _batch(
     images: Images, indices: Tensor | slice, recipe: Recipe | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -463,28 +440,3 @@ def _batch(
     if recipe is not None and generator is not None:
         pixels = augment(pixels, recipe, generator)
     return normalised(pixels, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
-
-
-@contextlib.contextmanager
-def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
-    """Use the weights and statistics ``state`` in the network within the block, and restore the network afterwards."""
-    if state is run.state:
-        yield
-        return
-    for module in run.network.ops:
-        if isinstance(module, SeededModule):
-            module.keep_buffers()
-    originals = [tensor.clone() for tensor in run.state]
-    with torch.no_grad():
-        torch._foreach_copy_(run.state, state)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            torch._foreach_copy_(run.state, originals)
-
-
-def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
-    if run.recipe.precision != "bf16":
-        return contextlib.nullcontext()
-    return torch.autocast(run.device.type, dtype=torch.bfloat16)

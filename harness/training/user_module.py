@@ -1,8 +1,4 @@
-"""PyTorch modules of users that the notation cannot express: identity, counts, checks, and the network for training.
-
-``describe`` runs a module on random images and refuses modules whose errors, once recorded, could not be reproduced.
-``built`` makes the network of a `UserModule`, an op as in a record, and refuses a module that has changed since.
-"""
+"""PyTorch modules of users that the notation cannot express: identity, counts, checks, and the network for training."""
 
 from __future__ import annotations
 
@@ -47,10 +43,9 @@ class ModulePart:
 
     Attributes:
         name: Path of the layer in the module, such as ``features.0``.
-        kind: Name of the class of the layer.
         output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
         parameters: Parameters; a shared tensor counts at the first use.
-        macs: Multiply-adds per image (``products.module_macs``).
+        macs: Multiply-adds per image.
     """
 
     name: str
@@ -66,8 +61,6 @@ class Description:
 
     Attributes:
         op: Name, counts, and hashes of code and operators.
-        parts: Layers in the order of the module.
-        notes: Sentences about unusual behaviour.
         fault: Why the module cannot be trained, as the end of a sentence; empty if it can.
         ends_in_softmax: Whether the outputs are probabilities, of which a training takes the logarithms.
     """
@@ -138,12 +131,7 @@ class SeededModule(nn.Module):
 
 
 def _logits(output: Any, classes: int) -> Tensor:
-    """Return the output of a module as (batch, classes); raise ValueError for a different form of output.
-
-    Args:
-        output: Tensor, or a list with a single tensor that has ``classes`` numbers per image; the rest is ignored.
-        classes: Number of classes.
-    """
+    """Return the output of a module as (batch, classes); raise ValueError for a different form of output."""
     values = output if isinstance(output, (tuple, list)) else [output]
     tensors = [each for each in values if isinstance(each, Tensor)]
     # The first axis is the batch, which a ``squeeze`` in the module removes for a single image.
@@ -236,11 +224,7 @@ def described(name: str, code: str, task: Task) -> Description:
 def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) -> Description:
     """Return a module as an op, after a check of the behaviour on random images.
 
-    Args:
-        name: Name of the module; empty if the module has none.
-        code: Hash of the source code (``code_of``).
-        task: Shape of the images and number of classes.
-        make: Make the module with new first weights.
+    ``name`` is empty if the module has none, ``code`` the hash of the source code (``code_of``).
 
     Raises:
         ContentError: The module cannot be run or recorded, the behaviour in evaluation mode is random or depends on
@@ -374,12 +358,8 @@ class _Examination:
     def _train(self) -> dict[str, int]:
         """Compute outputs and gradients of the module in training mode, and change all weights, as a training does.
 
-        Returns:
-            Buffers that the training mode changes, except for statistics of BN, with the number of values of each;
-            these values count as parameters.
-
-        Raises:
-            ContentError: Training is random, has no gradient, or changes values that the stored state lacks.
+        Return the number of values of each buffer that the training mode changes, except for statistics of BN; these
+        values count as parameters.
         """
         module = self.first.train()
         with quiet(self._subject):

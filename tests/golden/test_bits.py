@@ -23,7 +23,7 @@ from harness.training.native.engine import EngineUnavailable, compiler_version, 
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.torch_network import Images
-from harness.training.training_loop import Training, finish_average, start, train_epoch, weights_digest
+from harness.training.training_loop import Training, start
 
 RATE = Recipe._learning_rate
 GOLDEN = Path(__file__).with_name("bits.json")
@@ -111,12 +111,12 @@ def training_digest(name: str, engine: str) -> str:
         images = make_images(20 * recipe.batch_size)
         for _ in range(recipe.epochs):
             change_as_recorded(name, run)
-            train_epoch(run, images)
-        finish_average(run, images)
+            run.train(images)
+        run.finish_average(images)
     buffers = [value for state in run.optimizer.state.values() for value in state.values()]
     tensors = [*run.state, *(run.average or []), *(value for value in buffers if value is not None)]
     digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)).hexdigest()
-    return f"{digest[:16]}, weights {weights_digest(run)[:16]}, loss {run.history[-1].train_loss!r}"
+    return f"{digest[:16]}, weights {run.weights_digest()[:16]}, loss {run.history[-1].train_loss!r}"
 
 
 @contextmanager

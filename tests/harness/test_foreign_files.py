@@ -309,7 +309,8 @@ def test_too_long_file_is_refused_without_reading(kind: str, workspace: Path):
         "network": lambda: network_argument(f"@{path}", Workspace(workspace), MNIST),
     }
 
-    with pytest.raises((HarnessError, SearchSpaceError, click.BadParameter), match="more than 1,000,000 bytes"):
+    message = "the limit is 100,000" if kind == "space" else "more than 1,000,000 bytes"
+    with pytest.raises((HarnessError, SearchSpaceError, click.BadParameter), match=message):
         readers[kind]()
 
 

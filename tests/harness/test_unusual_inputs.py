@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import struct
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -92,6 +91,7 @@ def images_of(numbers: Any, kinds: Any = KINDS) -> Images:
 
 
 def series_of(numbers: Any) -> Images:
+    """Return class and pixels of series x steps [x dimensions]: pictures with a single row."""
     array = np.asarray(numbers, np.float64)
     return images_of(array.reshape(len(array), 1, array.shape[1], -1))
 
@@ -126,6 +126,7 @@ def npy_bytes(array: Any) -> bytes:
 
 
 def zipped(expected: Images | None = REFUSED, **members: bytes) -> Source:
+    """Return an ``.npz`` file of X and y with added or replaced members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in ({"X": npy_bytes(GREY), "y": npy_bytes(KINDS)} | members).items():
@@ -204,6 +205,8 @@ def encoded(picture: np.ndarray, form: str = "PNG") -> bytes:
 
 
 def file_writer(name: bytes, content: bytes) -> Callable[[Path], Any]:
+    """Return a step that writes a file into a folder."""
+
     def step(folder: Path) -> None:
         target = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -220,6 +223,8 @@ def save_all(folder: Path, pictures: Any = GREY, names: Any = TEXTS, ending: str
 
 
 def folder(expected: Images | None, step: Callable[[Path], Any] = lambda path: None, **options: Any) -> Source:
+    """Return a folder ``CLASS/*`` that a step changes."""
+
     def write(path: Path) -> None:
         save_all(path, **options)
         step(path)
@@ -242,6 +247,8 @@ def upright(picture: np.ndarray) -> np.ndarray:
 
 
 def idx(content: bytes, kinds: Any = KINDS, expected: Images | None = REFUSED) -> Source:
+    """Return a folder of IDX files whose images are replaced."""
+
     def write(path: Path) -> None:
         as_idx(path, GREY, kinds, "train", "{}-{}-{}-ubyte")
         (path / "train-images-idx3-ubyte").write_bytes(content)
@@ -300,6 +307,7 @@ def ts(rows: Any = STEPS, head: str = "@problemName x\n@classLabel true 0 1 2\n@
 
 
 def series_with(row: int, step: int, value: str) -> np.ndarray:
+    """Return the series with a text in place of a number."""
     rows = STEPS.astype(object)
     rows[row, step] = value
     return rows
@@ -348,7 +356,7 @@ def test_data_are_read_like_independent_programs_or_refused(
         assert code == 0, output.err
         assert (output.out + output.err).replace("\n", "").isprintable()
         assert (
-            all_images(own.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
+            all_images(own.Data.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
             == source.expected
         )
     assert not (workspace / "unpickled").exists()
@@ -408,6 +416,8 @@ def test_python_arguments_are_read_like_numpy_or_refused(name: str, workspace: P
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(10)"
 NESTED = "[" * 20_000 + "]" * 20_000
+TRAIN = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe"]
+CHIP = ["explain", NETWORK, "--chip"]
 
 
 def saved_certificate(folder: Path) -> str:
@@ -416,30 +426,24 @@ def saved_certificate(folder: Path) -> str:
 
 
 def with_field(key: str, value: str) -> Callable[[str], str]:
+    """Return a function that replaces the value of a key of a JSON document by a text."""
     return lambda text: json.dumps(json.loads(text) | {key: "VALUE"}).replace('"VALUE"', value)
 
 
-CHECK = ["check", "{}"]
-EXPLAIN = ["explain", "@{}"]
-SPACE = ["spaces", "check", "{}"]
-TRAIN = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@{}"]
-CHIP = ["explain", NETWORK, "--chip", "@{}"]
-CHIP_OF_SIZE = 'core = "avr"\nflash_bytes = {}\nram_bytes = 9\nclock_hz = 1\n'
-# Commands, and the content of a file; a function changes a valid certificate.
-REFUSED_FILES: dict[str, tuple[list[str], str | bytes | Callable[[str], str | bytes]]] = {
-    "certificate in UTF-16": (CHECK, lambda text: text.encode("utf-16")),
-    "certificate in a list": (CHECK, lambda text: f"[{text}]"),
-    "certificate with half of a surrogate pair": (CHECK, with_field("verdict", '"\\ud800"')),
-    "certificate with escapes": (CHECK, with_field("verdict", '"\\u001b[31m\\u0000"')),
-    "certificate without a number": (CHECK, with_field("mean_pct", "NaN")),
-    "certificate with thousands of brackets": (CHECK, with_field("test_errors", NESTED)),
-    "certificate with hundreds of digits": (CHECK, with_field("test_size", "9" * 5000)),
-    "certificate with a truth value as a number": (CHECK, with_field("test_size", "true")),
-    "certificate of negative size": (CHECK, with_field("test_size", "-200")),
-    "certificate without seeds": (CHECK, with_field("seeds", "[]")),
-    "certificate, twice": (CHECK, lambda text: text + text),
+DOCUMENTS: dict[str, tuple[list[str], str | bytes | Callable[[str], str | bytes]]] = {
+    "certificate in UTF-16": (["check"], lambda text: text.encode("utf-16")),
+    "certificate as a list": (["check"], lambda text: f"[{text}]"),
+    "certificate with a half of a surrogate pair": (["check"], with_field("verdict", '"\\ud800"')),
+    "certificate with escapes": (["check"], with_field("verdict", '"\\u001b[31m\\u0000"')),
+    "certificate without a number": (["check"], with_field("mean_pct", "NaN")),
+    "certificate with thousands of brackets": (["check"], with_field("test_errors", NESTED)),
+    "certificate with hundreds of digits": (["check"], with_field("test_size", "9" * 5000)),
+    "certificate with a truth value as a number": (["check"], with_field("test_size", "true")),
+    "certificate with a negative size": (["check"], with_field("test_size", "-200")),
+    "certificate with an empty list of seeds": (["check"], with_field("seeds", "[]")),
+    "certificate with a second document": (["check"], lambda text: text + text),
     "recipe with a field twice": (TRAIN, "epochs = 5\nepochs = 5\n"),
-    "recipe of an infinite rate": (TRAIN, "learning_rate = inf\n"),
+    "recipe with an infinite rate": (TRAIN, "learning_rate = inf\n"),
     "recipe without a number": (TRAIN, "learning_rate = nan\n"),
     "recipe with hundreds of digits": (TRAIN, f"epochs = {'9' * 5000}\n"),
     "recipe with a date": (TRAIN, "epochs = 2026-11-27\n"),
@@ -449,36 +453,36 @@ REFUSED_FILES: dict[str, tuple[list[str], str | bytes | Callable[[str], str | by
     "recipe in UTF-16": (TRAIN, "epochs = 5\n".encode("utf-16")),
     "recipe with a zero byte": (TRAIN, "epochs = 5\n\x00"),
     "recipe with lines of old Macs": (TRAIN, "epochs = 5\rbatch_size = 32\r"),
-    "space of brackets": (SPACE, "net = " + "<" * 20_000),
-    "space without a network": (SPACE, "\x1b[31m"),
-    "space with many digits": (SPACE, f"net = conv3x3({'9' * 5000}) | gap | linear(10);"),
-    "network of brackets": (EXPLAIN, "res(" * 20_000),
-    "network in UTF-16": (EXPLAIN, NETWORK.encode("utf-16")),
-    "chip of negative size": (CHIP, CHIP_OF_SIZE.format("-1")),
-    "chip of infinite size": (CHIP, CHIP_OF_SIZE.format("inf")),
+    "space of brackets": (["spaces", "check"], "net = " + "<" * 20_000),
+    "space without a network": (["spaces", "check"], "\x1b[31m"),
+    "space with many digits": (["spaces", "check"], f"net = conv3x3({'9' * 5000}) | gap | linear(10);"),
+    "network of brackets": (["explain"], "res(" * 20_000),
+    "network in UTF-16": (["explain"], NETWORK.encode("utf-16")),
+    "chip of negative size": (CHIP, 'core = "avr"\nflash_bytes = -1\nram_bytes = 9\nclock_hz = 1\n'),
+    "chip of infinite size": (CHIP, 'core = "avr"\nflash_bytes = inf\nram_bytes = 9\nclock_hz = 1\n'),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED_FILES)
-def test_invalid_file_is_refused_in_one_line(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    words, content = REFUSED_FILES[name]
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_invalid_documents_are_refused_in_one_line(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+    words, content = DOCUMENTS[name]
     if callable(content):
         content = content(saved_certificate(workspace))
     path = workspace / "mine"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
+    reads_typed = words[0] in ("train", "explain")
 
-    assert_one_line(capsys, run([word.format(path) for word in words]))
+    assert_one_line(capsys, run([*words, f"@{path}" if reads_typed else str(path)]))
 
 
-def test_certificate_and_recipe_in_other_spellings_are_read(workspace: Path):
-    text = saved_certificate(workspace)
-    (workspace / "mine.json").write_text(json.dumps(json.loads(text), indent=7, sort_keys=True))
-    (workspace / "mine.toml").write_text('epochs = 0x5\n"learning_rate" = 5e-2\n')
+def test_certificate_in_another_layout_and_recipe_in_other_spellings_are_read(workspace: Path):
+    layout = json.dumps(json.loads(saved_certificate(workspace)), indent=7, sort_keys=True)
+    (workspace / "certificate.json").write_text(layout, encoding="utf-8")
+    (workspace / "mine.toml").write_text('epochs = 0x5\n"learning_rate" = 5e-2\n', encoding="utf-8")
+    recipe = named_recipe(f"@{workspace / 'mine.toml'}").recipe
 
-    assert run(["check", "mine.json"]) == 0
-    recipe = named_recipe("@mine.toml").recipe
-    fields = tomllib.loads((workspace / "mine.toml").read_text())
-    assert {key: getattr(recipe, key) for key in fields} == fields
+    assert run(["check", str(workspace / "certificate.json")]) == 0
+    assert (recipe.epochs, recipe.learning_rate) == (5, 0.05)
 
 
 LINES = {

@@ -4,21 +4,7 @@
 `near_duplicates` and `divisions`.
 """
 
-from harness.data.own.stored import (
-    Data,
-    SourceOptions,
-    check_facts,
-    data_name,
-    described_options,
-    descriptions,
-    from_arrays,
-    from_torch,
-    parts_text,
-    read,
-)
+from harness.data.own.stored import Data, SourceOptions, check_facts, data_name, described_options, descriptions
 from harness.data.own.values import pixels_of
 
-__all__ = [
-    "Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "from_arrays",
-    "from_torch", "parts_text", "pixels_of", "read",
-]  # fmt: skip
+__all__ = ["Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "pixels_of"]

@@ -1,8 +1,7 @@
 """Division of images into training, validation and test parts without leakage.
 
-Images that share a key form a unit, and a unit is never divided. Keys are the digest of the image (equal images have
-equal digests, even in different classes), the group, and the key of near-duplicates. All choices use SHA-256 of images
-or groups, so that choices cannot be manipulated and do not depend on the order of images.
+Images that share a key form a unit, and a unit is never divided. Keys are the digest of the image, the group, and the
+key of near-duplicates. All choices use SHA-256 of images or groups, so that choices do not depend on the order.
 """
 
 from __future__ import annotations
@@ -21,21 +20,20 @@ from harness.system.errors import DataError
 from harness.system.terminal import counted
 
 _SHARE = Fraction(1, 5)  # share of each class that becomes the test or validation part if the source has no such part
-_FEW = 200  # independent images; if any class has fewer, a single split is too noisy and ``FOLDS`` folds are used
-FOLDS = 5  # number of folds that take turns in validating
-# Images divided by the effective number (design effect, Kish 1965) up to which images count although some are copies:
-# standard errors are at most 5 % too small. The effect of 10 % of the images in pairs is 1.1.
+_FEW = 200  # independent images; if any class has fewer, a single split is too noisy and folds are used
+_FOLDS = 5  # number of folds that take turns in validating
+# Images divided by the effective number (design effect, Kish 1965) up to which copies are neglected: standard errors
+# are at most 5 % too small. The effect of 10 % of the images in pairs is 1.1.
 _NEGLIGIBLE_EFFECT = 1.1
 _MIN_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
-# Least number of fixed validation groups: with relative deviations of 0.5 between groups and 0.08 between seeds, the
-# variance of the mean over 78 groups equals the variance of the mean over two seeds. Below, new groups show more than
-# new seeds, so folds of all groups take turns.
+# Least number of fixed validation groups, else folds of all groups take turns: with relative deviations of 0.5 between
+# groups and 0.08 between seeds, the variance of the mean over 78 groups equals the variance over two seeds.
 _FIXED_GROUPS = 78
 ALWAYS_TRAINED = 255  # fold number of images that never validate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
+class _Units:
     """Units of images that must not be divided.
 
     Attributes:
@@ -49,7 +47,7 @@ class Units:
     ranks: list[bytes]
 
     def members(self, images: Iterable[int]) -> dict[int, list[int]]:
-        """Return the indices ``images`` by index of the unit; units are ordered by rank."""
+        """Return the indices ``images`` by unit, in the order of the ranks."""
         members: dict[int, list[int]] = {}
         for image in images:
             members.setdefault(int(self.of_image[image]), []).append(image)
@@ -57,7 +55,7 @@ class Units:
 
 
 def components_of(nodes: Array, neighbours: Array, node_count: int) -> Array:
-    """Return the connected component of each node of a graph whose edges join ``nodes`` with ``neighbours``."""
+    """Return the connected component of each node of a graph with edges from ``nodes`` to ``neighbours``."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -66,18 +64,17 @@ def components_of(nodes: Array, neighbours: Array, node_count: int) -> Array:
 
 
 def least_keys(keys: Array, components: Array) -> Array:
-    """Return the least key of each component; both arguments have an entry per image."""
+    """Return the least key of each component, given key and component of each image."""
     order = np.lexsort((keys, components))
     least: Array = keys[order[np.unique(components[order], return_index=True)[1]]]
     return least
 
 
-def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
+def connected_units(keys: Sequence[Array], tag: str = "") -> _Units:
     """Return the connected components of images that share a key of any kind.
 
     Args:
-        keys: For each kind of key an array with the key of each image, bytes (images,); the first kind determines the
-            ranks.
+        keys: Keys of each kind, bytes (images,); the first kind determines the ranks.
         tag: Prefix of the hashed keys, so that ranks for different purposes are independent.
     """
     # A graph with a node for each image and for each distinct key; an edge joins an image with each of its keys.
@@ -90,34 +87,29 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> Units:
         key_nodes.append(node_count + indices)
         node_count += len(distinct)
     components = components_of(image_nodes, np.concatenate(key_nodes), node_count)[:image_count]
-    # The rank of a unit is the hash of its least key of the first kind.
     unit_keys = least_keys(keys[0], components)
     ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in unit_keys.tolist()]
-    return Units(np.unique(components, return_inverse=True)[1], unit_keys, ranks)
+    return _Units(np.unique(components, return_inverse=True)[1], unit_keys, ranks)
 
 
 def group_sizes(keys: Array, *, has_groups: bool = False) -> tuple[int, ...]:
-    """Return the number of images with each key, by ascending key; empty if all groups are copies, and few images are.
+    """Return the number of images with each key, by ascending key.
 
-    Args:
-        keys: Key of the group of each image.
-        has_groups: Whether groups are more than copies.
+    Empty if few images are copies, unless ``has_groups``: groups are more than copies.
     """
     sizes: tuple[int, ...] = tuple(np.unique(keys, return_counts=True)[1].tolist())
     has_few_copies = len(keys) <= _NEGLIGIBLE_EFFECT * independent_cases(sizes)
     return () if has_few_copies and not has_groups else sizes
 
 
-def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequence[str], *, has_groups: bool) -> Array:
+def choose_fifth(labels: Array, units: _Units, is_barred: Array, classes: Sequence[str], *, has_groups: bool) -> Array:
     """Return a mask of the images set aside: a fifth of each class, or more if whole units demand so.
 
     Args:
         labels: Classes, int64 (images,).
-        units: Units of the images.
         is_barred: Mask of images that must not be chosen, together with the units of these images.
         classes: Names of the classes, for messages.
-        has_groups: Whether units are groups. If so, at least ``_MIN_GROUPS`` units are chosen, or a third of the
-            units if that is less.
+        has_groups: Whether units are groups, of which at least ``_MIN_GROUPS`` or a third are chosen.
 
     Raises:
         DataError: A class would have no image on one of the sides.
@@ -144,11 +136,7 @@ def choose_fifth(labels: Array, units: Units, is_barred: Array, classes: Sequenc
     return is_chosen
 
 
-def _add_units(is_chosen: Array, labels: Array, units: Units, is_free: Array) -> None:
-    """Add free units to the mask ``is_chosen`` by rank, up to ``_MIN_GROUPS``, or a third of the free units if less.
-
-    A unit is left out if some class would lose its last image on the opposite side.
-    """
+def _add_units(is_chosen: Array, labels: Array, units: _Units, is_free: Array) -> None:
     members = units.members(np.flatnonzero(is_free).tolist())
     count = sum(bool(is_chosen[images[0]]) for images in members.values())
     least_count = min(_MIN_GROUPS, len(members) // 3)
@@ -163,24 +151,20 @@ def _add_units(is_chosen: Array, labels: Array, units: Units, is_free: Array) ->
 
 
 def choose_validation(
-    labels: Array, units: Units, validation: Array | None, classes: Sequence[str], *, has_groups: bool, balanced: bool
+    labels: Array, units: _Units, validation: Array | None, classes: Sequence[str], *, has_groups: bool, balanced: bool
 ) -> tuple[Array, Array]:
     """Choose the validation images.
 
     A validation part of the source is kept. Else a fixed fifth validates if the data have groups or at least ``_FEW``
-    independent images of each class; otherwise ``FOLDS`` folds of equal size take turns. If the fixed fifth has fewer
-    than ``_FIXED_GROUPS`` groups, up to ``FOLDS`` folds of whole groups take turns instead, so that all groups
-    validate; these folds have different sizes if the groups have.
+    independent images of each class; otherwise ``_FOLDS`` folds of equal size take turns. If the fixed fifth has fewer
+    than ``_FIXED_GROUPS`` groups, up to ``_FOLDS`` folds of whole groups take turns instead.
 
     Args:
-        labels: Classes, int64 (images,).
-        units: Units of the images.
-        validation: Mask of the validation images if the source defines a validation part, else None.
+        validation: Mask of the validation images if the source defines a validation part.
         classes: Names of the classes, for messages.
         has_groups: Whether units are groups.
-        balanced: Whether equally many images of each class validate. Without groups, surplus units are always trained
-            on. With groups, a fixed fifth validates, and single surplus images are left out, as a group must not be
-            divided.
+        balanced: Whether equally many images of each class validate. Surplus units are always trained on; single
+            surplus images of groups are left out.
 
     Returns:
         Fold in which each image validates, uint8 (images,), or ``ALWAYS_TRAINED``; mask of the images that are used.
@@ -194,15 +178,15 @@ def choose_validation(
     if validation is None and (has_groups or least_cases >= _FEW):
         validation = choose_fifth(labels, units, np.zeros(len(labels), bool), classes, has_groups=has_groups)
         if has_groups and not balanced and len(np.unique(units.of_image[validation])) < _FIXED_GROUPS:
-            fold = _folds(labels, units, min(FOLDS, len(units.ranks)), balanced=False)
+            fold = _folds(labels, units, min(_FOLDS, len(units.ranks)), balanced=False)
             if _trains_all_classes(labels, fold, is_used):
                 return fold, is_used
     if validation is None:
-        fold = _folds(labels, units, FOLDS, balanced=balanced)
+        fold = _folds(labels, units, _FOLDS, balanced=balanced)
     else:
         fold = np.where(validation, 0, ALWAYS_TRAINED).astype(np.uint8)
     validation_indices = np.flatnonzero(fold != ALWAYS_TRAINED)
-    # All cells get equally many images. A cell is a fold, or a class in a fold if the classes must be balanced.
+    # All cells get equally many images. A cell is a fold, or if balanced a class in a fold.
     cells = fold[validation_indices].astype(int)
     cell_count = int(cells.max()) + 1
     unit_of_image = units.of_image[validation_indices]
@@ -224,16 +208,12 @@ def choose_validation(
 
 
 def _trains_all_classes(labels: Array, fold: Array, is_used: Array) -> bool:
-    # With fewer than ``FOLDS`` folds, no image has one of the last numbers, and the comparison holds for all images.
-    training_labels = [labels[is_used & (fold != number)] for number in range(FOLDS)]
+    training_labels = [labels[is_used & (fold != number)] for number in range(_FOLDS)]
     return all(len(np.setdiff1d(labels, each)) == 0 for each in training_labels)
 
 
-def _folds(labels: Array, units: Units, fold_count: int, *, balanced: bool) -> Array:
-    """Return the fold of each image, uint8 (images,); units stay whole, classes and sizes are about equal.
-
-    If ``balanced``, units with images of several classes are always trained on.
-    """
+def _folds(labels: Array, units: _Units, fold_count: int, *, balanced: bool) -> Array:
+    """Return the fold of each image; if ``balanced``, units with images of several classes are always trained on."""
     fold: Array = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
     members = units.members(range(len(labels)))
     classes = {unit: np.unique(labels[images]) for unit, images in members.items()}
@@ -242,7 +222,7 @@ def _folds(labels: Array, units: Units, fold_count: int, *, balanced: bool) -> A
     for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(classes[unit][0]))):
         if balanced and len(classes[unit]) > 1:
             continue
-        # The fold with the fewest images of the unit's classes, then with the fewest images; the first of equal folds.
+        # The fold with the fewest images of the unit's classes, then with the fewest images.
         in_classes = counts[:, classes[unit]].sum(axis=1)
         number = int(np.lexsort((counts.sum(axis=1), in_classes))[0])
         fold[members[unit]] = number
@@ -251,15 +231,10 @@ def _folds(labels: Array, units: Units, fold_count: int, *, balanced: bool) -> A
 
 
 def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
-    """Return a mask of the images to keep, such that all cells have equally many images.
+    """Return a mask of the images to keep, such that all cells, given for each image, have equally many images.
 
     A unit is kept or dropped as a whole; units that belong to several cells are dropped. The common size is the largest
     for which ``_whole_units`` finds the images to drop in each cell; if there is none, all images are dropped.
-
-    Args:
-        cells: Cell of each image, 0 to ``cell_count - 1``.
-        unit_of_image: Index of the unit of each image.
-        cell_count: Number of cells.
     """
     first_cell = np.full(unit_of_image.max() + 1, cell_count)
     last_cell = np.full(unit_of_image.max() + 1, -1)
@@ -303,7 +278,6 @@ def overlap(parts: Mapping[str, Array], equal_keys: Array, near_keys: Array, gro
     Args:
         parts: Indices of the images by name of the part, training part first.
         equal_keys: Key of each image that equal images share; near-duplicates share ``near_keys`` as well.
-        groups: Group of each image; None without groups.
     """
     sentences = []
     for earlier, part in combinations(parts, 2):

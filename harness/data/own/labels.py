@@ -20,8 +20,6 @@ _MAX_CHARACTERS = 40  # of a label in a message
 def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     """Return the name of each label, and the names of all classes in order.
 
-    Names are texts: the name of a number consists of the decimal digits, a truth value 0 or 1.
-
     Args:
         values: Integers, whole numbers, truth values or texts, (images,) or (images, 1); groups are read alike.
         subject: Description of ``values`` in messages.
@@ -39,7 +37,9 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
             array = np.array([*array])
             kind = array.dtype.kind
     if kind not in "iubfU":
-        raise DataError(f"{subject} must be an integer or a string per image, got {_strange_text(array)}")
+        others = [i for i, value in enumerate(array.tolist()) if not isinstance(value, str | numbers.Real)]
+        example = f"{array[others[0]]!r:.{_MAX_CHARACTERS}} for image {others[0]}" if others else "numbers and strings"
+        raise DataError(f"{subject} must be an integer or a string per image, got {example}")
     if kind == "f" and not (is_whole := np.isfinite(array) & (array == np.round(array))).all():
         first = int(np.argmin(is_whole))
         raise DataError(f"{subject} must be integers or strings, got {array[first]} for image {first}")
@@ -55,7 +55,6 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
 
 
 def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
-    """Return labels as an array (images,); raise DataError for a different shape, with a hint for one-hot labels."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -71,15 +70,6 @@ def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
         is_one_hot = array.ndim == 2 and array.dtype.kind in "biuf" and (np.sort(array)[:, :-1] == 0).all()
         raise DataError(message, hint="convert one-hot labels with y.argmax(1)" if is_one_hot else None)
     return array
-
-
-def _strange_text(array: np.ndarray[Any, Any]) -> str:
-    if array.dtype.kind != "O":
-        return f"{array.dtype}"
-    for index, value in enumerate(array):
-        if not isinstance(value, str | numbers.Real):
-            return f"{value!r:.{_MAX_CHARACTERS}} for image {index}"
-    return "numbers and strings"
 
 
 def text_label(text: str, subject: str) -> str:

@@ -36,7 +36,7 @@ PART_OF_WORD = {_TEST_FILES: "test"} | {
 
 
 @dataclass(slots=True, eq=False)
-class Folder:
+class _Folder:
     """A folder, with the pictures and the visible folders directly inside, both sorted by name.
 
     Attributes:
@@ -46,30 +46,28 @@ class Folder:
 
     path: Path
     pictures: list[Path] = field(default_factory=list)
-    full: list[Folder] = field(default_factory=list)
-    bare: list[Folder] = field(default_factory=list)
+    full: list[_Folder] = field(default_factory=list)
+    bare: list[_Folder] = field(default_factory=list)
     has_others: bool = False
 
     @property
     def name(self) -> str:
-        """Name of the folder."""
         return self.path.name
 
     def below(self) -> Iterator[Path]:
-        """Yield all pictures, in subfolders too."""
         yield from self.pictures
         for folder in self.full:
             yield from folder.below()
 
 
-_Classes: TypeAlias = list[tuple[str, Folder]]  # name and folder of each class
+_Classes: TypeAlias = list[tuple[str, _Folder]]  # name and folder of each class
 
 
 def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes], str]:
     """Return name and folder of each class, by part, and a remark on the layout, empty for ``CLASS``.
 
     Args:
-        root: Folder of the data.
+        root: _Folder of the data.
         left_out: Counter to which the paths left out are added, by kind (`kind_of`).
 
     Raises:
@@ -92,11 +90,10 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
     return {"train": _classes_in(top)}, "" if top.path == root else f"classes in {top.path.relative_to(root)}/"
 
 
-def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Folder:
-    """Return the content of a folder; links to places outside ``root`` are refused, linked folders left out."""
+def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> _Folder:
     if not levels:
         raise DataError(f"{root} has more than {_MAX_LEVELS} levels of folders; pass the folder with the classes")
-    folder = Folder(path)
+    folder = _Folder(path)
     with os.scandir(path) as entries:
         sorted_entries = sorted(entries, key=lambda entry: entry.name)
     for entry in sorted_entries:
@@ -118,7 +115,7 @@ def _scanned(path: Path, root: Path, left_out: Counter[str], levels: int) -> Fol
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a path that is left out, a singular noun for `counted`."""
+    """Return the kind of a path that is left out, a singular noun."""
     if path.name.startswith("."):
         return "hidden file"
     if path.is_dir():
@@ -132,7 +129,6 @@ def kind_of(path: Path) -> str:
 
 
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the part that a name states, and the words that are not usual in names of parts; None without a part."""
     # Words end at digits, at other characters than letters, and between a small and a capital letter.
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"hold[\W_]out", "holdout", text))
@@ -142,7 +138,7 @@ def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
     return parts.pop(), tuple(word for word in words if word not in PART_OF_WORD and word not in _PLAIN_WORDS)
 
 
-def _parts_among(folders: Sequence[Folder]) -> dict[Folder, str]:
+def _parts_among(folders: Sequence[_Folder]) -> dict[_Folder, str]:
     """Return the folders that are parts by their names.
 
     Either a name has usual words only, such as ``Train Images``, or the names of several parts have equal further
@@ -155,7 +151,7 @@ def _parts_among(folders: Sequence[Folder]) -> dict[Folder, str]:
     return {folder: part for folder, (part, stem) in named_folders.items() if not stem or len(parts_by_stem[stem]) > 1}
 
 
-def _inner(folder: Folder, part: str | None = None) -> Folder:
+def _inner(folder: _Folder, part: str | None = None) -> _Folder:
     """Return the first folder, at or below ``folder``, that is not the only folder with pictures in its folder.
 
     A folder with the name of a part other than ``part`` is not entered. Folders without pictures must contain other
@@ -169,8 +165,7 @@ def _inner(folder: Folder, part: str | None = None) -> Folder:
     return folder
 
 
-def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
-    """Return the folder of each part; raise DataError if ``top`` contains anything else, or a part twice."""
+def _by_part(top: _Folder, parts: Mapping[_Folder, str]) -> dict[str, _Folder]:
     strangers = [folder.name + "/" for folder in top.full if folder not in parts]
     strangers += [picture.name for picture in top.pictures]
     if strangers:
@@ -179,24 +174,21 @@ def _by_part(top: Folder, parts: Mapping[Folder, str]) -> dict[str, Folder]:
         raise DataError(f"{top.path} contains {names} (by name parts) beside {', '.join(strangers[:3])}", hint=hint)
     if bare_parts := _parts_among(top.bare):
         raise DataError(f"{next(iter(bare_parts)).path} contains no pictures ({values.ENDINGS})")
-    folders: dict[str, Folder] = {}
+    folders: dict[str, _Folder] = {}
     for folder, part in parts.items():
         if part in folders:
-            names = f"{folders[part].name}/ and {folder.name}/"
-            raise DataError(f"{top.path} contains {names}, both for {part}; keep a single folder")
+            raise DataError(f"{top.path} contains {folders[part].name}/ and {folder.name}/, both for {part}")
         folders[part] = folder
     if "train" not in folders:
         raise DataError(f"{top.path} contains {next(iter(parts)).name}/, but no train/")
     return {part: folders[part] for part in PARTS if part in folders}
 
 
-def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, str]]) -> dict[str, _Classes]:
-    """Return the classes of each part for ``CLASS/PART``."""
-    undivided = [folder.name for folder, parts in inner_parts.items() if not parts]
+def _parts_in_classes(top: _Folder, inner_parts: Mapping[_Folder, Mapping[_Folder, str]]) -> dict[str, _Classes]:
+    undivided = [folder for folder, parts in inner_parts.items() if not parts]
     if undivided or top.pictures:
-        divided = next(folder for folder, parts in inner_parts.items() if parts)
-        names = f"{divided.name}/{next(iter(inner_parts[divided])).name}/ beside {(undivided or top.pictures)[0]}"
-        raise DataError(f"{top.path} contains {names}; either all classes are divided into parts, or no class")
+        example = (undivided or top.pictures)[0].name
+        raise DataError(f"{top.path}: {example} is not divided into parts, but other classes are")
     classes: dict[str, _Classes] = {}
     for folder, parts in inner_parts.items():
         for part, part_folder in _by_part(_inner(folder), parts).items():
@@ -210,8 +202,7 @@ def _parts_in_classes(top: Folder, inner_parts: Mapping[Folder, Mapping[Folder, 
 # Classes ---------------------------------------------------------------------------------------------------------
 
 
-def _classes_of_part(folder: Folder, part: str) -> _Classes:
-    """Return the classes of the folder of a part."""
+def _classes_of_part(folder: _Folder, part: str) -> _Classes:
     inner = _inner(folder, part)
     nested_parts = [nested for nested in _parts_among(inner.full) if nested.full]
     if nested_parts:
@@ -221,18 +212,15 @@ def _classes_of_part(folder: Folder, part: str) -> _Classes:
         if all(word in _PLAIN_WORDS or word in PART_OF_WORD for word in words):
             inner = inner.full[0]  # pictures without a folder for each class
     if part != "train" and inner.pictures and not inner.full:
-        message = f"{inner.path}, the part {part}, contains pictures without classes, such as {inner.pictures[0].name}"
         hint = "move the folder to another place; images of the training part are then set aside for this part"
-        raise DataError(message, hint=hint)
+        raise DataError(f"{inner.path}, the part {part}, contains pictures without classes", hint=hint)
     return _classes_in(inner)
 
 
-def _classes_in(top: Folder) -> _Classes:
-    """Return the folders in ``top``; raise DataError if these are not clearly the folders of classes."""
+def _classes_in(top: _Folder) -> _Classes:
     if top.pictures:
-        beside = f", and folders such as {top.full[0].name}/" if top.full else ""
-        example = f"pictures outside of the folder of a class, such as {top.pictures[0].name}"
-        raise DataError(f"{top.path} contains {example}{beside}; every picture must be in the folder of a class")
+        example = top.pictures[0].name
+        raise DataError(f"{top.path} contains {example}; every picture must be in the folder of a class")
     if not top.full:
         raise DataError(f"{top.path} contains neither a folder of pictures per class nor a pair of IDX files")
     if top.bare:
@@ -244,18 +232,18 @@ def _classes_in(top: Folder) -> _Classes:
     flat = [folder for folder in top.full if folder.pictures]
     deep = [folder for folder in top.full if not folder.pictures]
     if flat and deep:
-        both = f"{flat[0].name}/ with pictures and {deep[0].name}/ with folders only, such as {deep[0].full[0].name}/"
+        both = f"{flat[0].name}/ with pictures and {deep[0].name}/ with folders only"
         raise DataError(f"{top.path} contains {both}; the pictures of all classes must be at the same level")
     names = Counter(folder.name.lower() for folder in top.full)
     for folder in deep:
         names.update(inner.name.lower() for inner in _inner(folder).full[1:] and _inner(folder).full)
     repeated_names = [name for name, number in names.items() if number > 1]
     if len(repeated_names) > 1:
-        message = f"{top.path} contains folders of equal names, such as {' and '.join(repeated_names[:2])}, in several"
         hint = "call the outer folders train, validation and test, or move all pictures of a class into a single folder"
-        raise DataError(f"{message} places, so parts and classes are not clear", hint=hint)
+        message = f"{top.path} contains several folders called {repeated_names[0]}, so parts and classes are not clear"
+        raise DataError(message, hint=hint)
     return [(_label(folder), folder) for folder in top.full]
 
 
-def _label(folder: Folder) -> str:
+def _label(folder: _Folder) -> str:
     return text_label(folder.name, f"the classes of {folder.path.parent.name}")

@@ -2,11 +2,8 @@
 
 Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts. The pixels
 of each candidate pair are then compared. Pictures of low contrast, such as spectrograms, may be as near to each other
-without being copies. Copies have the class of the original, so the largest difference is lowered if the classes of
-similar pictures differ too often (``copy_levels``).
-
-A second comparison finds changed copies: mirrored, turned by quarters, or of another brightness or contrast. Classes
-may differ by orientation or brightness (the letters b and d), so a changed copy must have the class of the original.
+without being copies, but their classes then differ (``_copy_levels``). A second comparison finds changed copies of the
+same class: mirrored, turned by quarters, or of another brightness or contrast.
 """
 
 from __future__ import annotations
@@ -18,17 +15,16 @@ import numpy as np
 from harness.data.own.divisions import components_of, least_keys
 from harness.data.own.values import Array, chunks
 
-NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
-# Two pictures that are similar without being copies have different classes about as often as any two pictures. The
-# following shares of pairs with different classes are factors of the share among all pairs of pictures (diary 168).
+_NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
+# Shares of pairs with different classes, as factors of the share among all pairs of pictures (diary 168).
 _COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
 _SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
 _NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these are copies
 _MAX_WRONG_LABELS = 10  # number of near pairs with different classes up to which all near pairs count as copies
 _MIN_PAIRS = 50  # pairs from which a share is computed
 _MIN_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
-_MIN_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
-_TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates; all frequencies are compared then
+_MIN_CONTRAST = 3  # times _NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
+_TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates
 _HIGHEST_FREQUENCY = 8  # periods per side of a picture
 _NEIGHBOURS = 8  # candidates per picture
 _MAX_NEIGHBOURS = 64  # candidates of a picture that has ``_NEIGHBOURS`` or more neighbours
@@ -42,8 +38,8 @@ class NearKeys(NamedTuple):
 
     Attributes:
         keys: Key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
-        levels: Largest root mean square of the difference of a pair, in grey levels of 256 (``copy_levels``).
-        dropped_pairs: Pairs within ``NEAR_LEVELS`` with a larger difference.
+        levels: Largest root mean square of the difference of a pair, in grey levels of 256 (``_copy_levels``).
+        dropped_pairs: Pairs within ``_NEAR_LEVELS`` with a larger difference.
     """
 
     keys: Array
@@ -52,27 +48,18 @@ class NearKeys(NamedTuple):
 
 
 def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
-    """Return a key per picture, which near-duplicates share.
-
-    Equal pictures belong to the same component, in which each pair of `near_pairs` within ``levels`` is an edge.
-
-    Args:
-        pixels: Pictures, uint8 (images, channels, rows, columns).
-        digests: Digests of the pictures, bytes (images,); equal pictures have equal digests.
-        labels: Classes of the pictures, (images,).
-    """
+    """Return a key per picture, which near-duplicates share, given pixels, digests and classes of all pictures."""
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
     class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = 1 - float((class_shares**2).sum())
-    pairs, differences = near_pairs(pixels, firsts)
-    levels = copy_levels(differences, _have_other_class(pairs, labels), chance)
+    pairs, differences = _near_pairs(pixels, firsts)
+    levels = _copy_levels(differences, _have_other_class(pairs, labels), chance)
     is_near = differences <= levels
-    changed_pairs, changed_differences = near_pairs(pixels, firsts, unchanged_pairs=pairs)
+    changed_pairs, changed_differences = _near_pairs(pixels, firsts, unchanged_pairs=pairs)
     has_other_class = _have_other_class(changed_pairs, labels)
-    changed_levels = min(levels, copy_levels(changed_differences, has_other_class, chance))
+    changed_levels = min(levels, _copy_levels(changed_differences, has_other_class, chance))
     # With 0 levels, no changed picture is a copy, even if the difference is 0.
     is_changed_copy = (changed_levels > 0) & (changed_differences <= changed_levels) & ~has_other_class
-    # Each picture is connected to the first picture with the same digest.
     equal_pairs = np.stack([firsts[of_image], np.arange(len(digests))], axis=1)
     edges = np.concatenate([pairs[is_near], changed_pairs[is_changed_copy], equal_pairs])
     components = components_of(edges[:, 0], edges[:, 1], len(digests))
@@ -83,39 +70,36 @@ def _have_other_class(pairs: Array, labels: Array) -> Array:
     return labels[pairs[:, 0]] != labels[pairs[:, 1]]  # type: ignore[no-any-return]
 
 
-def copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
-    """Return the largest difference of copies, in grey levels: at most ``NEAR_LEVELS``, 0 if no pairs are copies.
+def _copy_levels(differences: Array, has_other_class: Array, chance: float) -> int:
+    """Return the largest difference of copies, in grey levels: at most ``_NEAR_LEVELS``, 0 if no pairs are copies.
 
     The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the other
     pairs (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
 
     Args:
         differences: Root mean square of the difference of each near pair, (pairs,).
-        has_other_class: Whether the pictures of a pair have different classes, (pairs,).
-        chance: Share of all pairs of pictures that have different classes.
+        chance: Share of different classes among all pairs of pictures.
     """
     if has_other_class.sum() <= _MAX_WRONG_LABELS:
-        return NEAR_LEVELS
-    for levels in range(NEAR_LEVELS - 1, 0, -1):
+        return _NEAR_LEVELS
+    for levels in range(_NEAR_LEVELS - 1, 0, -1):
         is_near = differences <= levels
         if min(is_near.sum(), (~is_near).sum()) < _MIN_PAIRS:
             continue
         is_copy = has_other_class[is_near].mean() <= _COPIES_SHARE * chance
         if is_copy and has_other_class[~is_near].mean() >= _SIMILAR_SHARE * chance:
             return levels
-    return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else NEAR_LEVELS
+    return 0 if has_other_class.mean() >= _NO_COPIES_SHARE * chance else _NEAR_LEVELS
 
 
-def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None = None) -> tuple[Array, Array]:
+def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None = None) -> tuple[Array, Array]:
     """Return pairs of similar pictures, int64 (pairs, 2), the lower index first, and their differences, (pairs,).
 
     The difference is the least root mean square over shifts by at most a pixel along each axis; similar pictures differ
-    by at most ``NEAR_LEVELS`` grey levels. The pixels of a picture are compared with those of at most
-    ``_MAX_NEIGHBOURS`` nearest neighbours, so pairs among many similar pictures may be missed.
+    by at most ``_NEAR_LEVELS`` grey levels. Pairs among more than ``_MAX_NEIGHBOURS`` similar pictures may be missed.
+    Series and pictures without contrast have no near-duplicates.
 
     Args:
-        pixels: Pictures, uint8 (images, channels, rows, columns). Series and pictures without contrast have no
-            near-duplicates.
         indices: Indices of the pictures to compare, without two equal pictures.
         unchanged_pairs: Pairs to leave out, while all others are compared after the best change of brightness and
             contrast, mirrored and turned, but not shifted. None compares pictures without such changes.
@@ -128,15 +112,14 @@ def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None =
     index_blocks = [indices[block] for block in chunks(len(indices), pixels[0].size)]
     deviations = np.concatenate([pixels[block].std((2, 3)) for block in index_blocks])
     contrast = np.sqrt((deviations**2).mean(1)) if changed else deviations.max(1)
-    has_contrast = contrast >= _MIN_CONTRAST * NEAR_LEVELS
+    has_contrast = contrast >= _MIN_CONTRAST * _NEAR_LEVELS
     picture_indices = indices[has_contrast]
-    # Row r has the features of the picture ``picture_indices[r]``.
     features = np.concatenate([_features(pixels[block], changed=changed) for block in index_blocks])[has_contrast]
     # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.
-    radii = np.full(len(features), 1.2 * NEAR_LEVELS)
+    radii = np.full(len(features), 1.2 * _NEAR_LEVELS)
     compare = _differences
     if changed:
-        radii = NEAR_LEVELS / np.concatenate([pixels[block].std((1, 2, 3)) for block in index_blocks])[has_contrast]
+        radii = _NEAR_LEVELS / np.concatenate([pixels[block].std((1, 2, 3)) for block in index_blocks])[has_contrast]
         compare = _changed_differences
     tree = cKDTree(features[:, :_TREE_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
@@ -155,8 +138,8 @@ def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None =
             for block in chunks(len(near_pictures), pixels[0].size):
                 candidates = near_pictures[block]
                 pair_differences = compare(*pixels[candidates.T])
-                pairs.append(candidates[pair_differences <= NEAR_LEVELS])
-                differences.append(pair_differences[pair_differences <= NEAR_LEVELS])
+                pairs.append(candidates[pair_differences <= _NEAR_LEVELS])
+                differences.append(pair_differences[pair_differences <= _NEAR_LEVELS])
             crowded_rows.append(rows[is_crowded])
         # The second pass compares only the rows for which the first pass may have missed neighbours.
         rows_to_compare = np.concatenate(crowded_rows)
@@ -165,16 +148,7 @@ def near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None =
 
 
 def _near_rows(tree: Any, features: Array, radii: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """Return pairs of rows with features within both radii, and a mask of ``rows`` with ``count`` or more neighbours.
-
-    Args:
-        tree: The k-d tree of the lowest frequencies of all ``features``.
-        features: Result of `_features` for all pictures.
-        radii: Largest distance of the features of a near picture, (pictures,).
-        rows: Rows of ``features`` whose neighbours are wanted.
-        count: Largest number of neighbours per row.
-    """
-    # Each row is the nearest neighbour of itself, hence one neighbour more; missing neighbours have the number of rows.
+    # Each row is the nearest neighbour of itself; missing neighbours have the number of rows.
     neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radii[rows].max())[1]
     positions, columns = np.nonzero(neighbours < len(features))
     pairs = np.stack([rows[positions], neighbours[positions, columns]], axis=1)
@@ -190,17 +164,14 @@ def _near_rows(tree: Any, features: Array, radii: Array, rows: Array, count: int
 def _features(images: Array, *, changed: bool) -> Array:
     """Return low-frequency magnitudes of the mean over channels, in grey levels, float32 (images, frequencies).
 
-    The frequencies are in ascending order of their distance from zero.
-
-    Args:
-        images: Pictures, uint8 (images, channels, rows, columns).
-        changed: Whether the magnitudes are divided by the standard deviation of the picture, without the frequency
-            zero, and sorted among the frequencies that mirroring and turning exchange.
+    The frequencies are in ascending order of their distance from zero. If ``changed``, the magnitudes are divided by
+    the standard deviation of the picture, without the frequency zero, and sorted among the frequencies that mirroring
+    and turning exchange.
     """
     from scipy.fft import fft2
 
     grey = images.mean(1)
-    # Rows and columns of a block of pixels, rounded up; ``height`` and ``width`` count blocks.
+    # ``rows`` and ``columns`` of a block of pixels; ``height`` and ``width`` count blocks.
     rows, columns = (-(-side // _MAX_SIDE) for side in grey.shape[1:])
     height = grey.shape[1] // rows
     width = grey.shape[2] // columns
@@ -226,10 +197,6 @@ def _features(images: Array, *, changed: bool) -> Array:
 
 
 def _differences(images: Array, partners: Array) -> Array:
-    """Return the differences of the pairs (``images[i]``, ``partners[i]``) as in `near_pairs`, (pairs,).
-
-    Both arrays are uint8 (pairs, channels, rows, columns). Only the pixels that overlap after a shift are compared.
-    """
     rows, columns = images.shape[2:]
     least_squares = np.full(len(images), np.inf)  # least mean square over the shifts
     for down in (-1, 0, 1):
@@ -243,11 +210,11 @@ def _differences(images: Array, partners: Array) -> Array:
 
 
 def _changed_differences(images: Array, partners: Array) -> Array:
-    """Return the differences of the pairs (``images[i]``, ``partners[i]``) as in `near_pairs` with changes, (pairs,).
+    """Return the differences of changed copies, (pairs,).
 
     The difference is the residual of the regression of the picture with the higher contrast on the other picture, the
-    least over mirror images and quarter turns. The difference is infinite if the contrasts differ by more than
-    ``_MAX_GAIN`` or no orientation has a positive correlation. Both arrays are as in `_differences`.
+    least over mirror images and quarter turns; infinite without a positive correlation, or if the contrasts differ by
+    more than ``_MAX_GAIN``.
     """
     first, second = (each - each.mean((1, 2, 3), np.float32, keepdims=True) for each in (images, partners))
     turns = range(4) if images.shape[2] == images.shape[3] else (0, 2)

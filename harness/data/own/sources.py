@@ -7,13 +7,11 @@ arrays left out.
 from __future__ import annotations
 
 import gzip
-import itertools
-import math
 import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +27,7 @@ from harness.spaces.ops import Shape
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 
+DATA_ENDINGS = (".npz", ".ts", ".tsv")  # of files that `source_at` reads
 # Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
@@ -50,8 +49,7 @@ class DataPart:
     Attributes:
         images: Stored numbers, an array or a list with an array per image, for `values.arranged`.
         labels: Class name of each image.
-        classes: All class names; the position in the list is the index of the class. Sorted, except that torch data
-            sets with an attribute ``classes`` keep its order.
+        classes: All class names, by index of the class.
         names: Name of each image for messages; empty if the index identifies an image.
         groups: Group of each image; empty without ``group_by``.
         channels: Position of the channel axis, ``first`` or ``last``; None if the source does not define the position.
@@ -78,9 +76,8 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     """Read a file or folder.
 
     Args:
-        root: File or folder.
-        shape: (channels, rows, columns) to which pictures in folders are resized while reading, so that memory never
-            holds the larger originals; `values.arranged` resizes the images of other sources.
+        shape: (channels, rows, columns) to which pictures in folders are resized while reading, to save memory;
+            `values.arranged` resizes the images of other sources.
         group_by: Array of groups in an ``.npz``, or ``_`` for the prefix of file names; None for no groups.
 
     Raises:
@@ -91,10 +88,11 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
         elif not root.is_file():
             raise DataError(f"{root} must be a file or a folder, not a device or a pipe")
-        elif is_data_file(root):
-            source = _FILES[root.suffix.lower()](root, group_by)
+        elif root.suffix.lower() in DATA_ENDINGS:
+            read = _npz if root.suffix.lower() == ".npz" else _series
+            source = read(root, group_by)
         else:
-            allowed_sources = f"folders of pictures or IDX files, {endings_text()} files"
+            allowed_sources = f"folders of pictures or IDX files, {', '.join(DATA_ENDINGS)} files"
             raise DataError(f"{root} is not a data set; allowed: {allowed_sources}")
     except HarnessError:
         raise
@@ -107,26 +105,13 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     return source
 
 
-def is_data_file(path: Path) -> bool:
-    """Return whether the ending of a file is a supported data format."""
-    return path.suffix.lower() in _FILES
-
-
-def endings_text() -> str:
-    """Return the supported file endings as text for messages."""
-    *further_endings, last_ending = _FILES
-    return f"{', '.join(further_endings)} and {last_ending}"
-
-
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
     """Return images and labels as a part.
 
     Args:
         images: Array, tensor or data frame, or a list with an array per image.
-        labels: Class of each image (``read_labels``).
-        part: Name of the part for messages.
-        groups: Group of each image; None without groups.
-        channels: Position of the channel axis; None if unknown. Tensors with four axes have the channels first.
+        labels: Class of each image (``read_labels``); so are ``groups``.
+        channels: Position of the channel axis; tensors with four axes have the channels first.
 
     Raises:
         DataError: The numbers of images, labels and groups differ, or the labels or groups are not allowed.
@@ -181,7 +166,6 @@ def _may_be_groups(names: Any, labels: Sequence[str]) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise DataError if an archive is too large, a decompression bomb, or contains a file twice."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     size = sum(entry.file_size for entry in entries)
@@ -199,7 +183,6 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 
 def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return, for each part with images and labels, the names of both arrays by kind; raise DataError if none has."""
     keys = _by_role(path, {key: key.lower().split("_") for key in names}, "array")
     complete = {part: keys_of_part for part, keys_of_part in keys.items() if len(keys_of_part) == 2}
     if not complete:
@@ -214,21 +197,16 @@ def _by_role(source: Path, words_of: Mapping[str, list[str]], noun: str) -> dict
     names: dict[str, dict[str, str]] = {}
     for name, words in words_of.items():
         role = _role(words)
-        if role is None:
-            continue
-        part, kind = role
-        earlier_name = names.setdefault(part, {}).setdefault(kind, name)
-        if earlier_name != name:
-            names_text = f"{earlier_name} and {name}, both {kind} of {part}"
-            raise DataError(f"{source} contains {names_text}; keep a single {noun}")
+        if role is not None:
+            part, kind = role
+            earlier_name = names.setdefault(part, {}).setdefault(kind, name)
+            if earlier_name != name:
+                names_text = f"{earlier_name} and {name}, both {kind} of {part}"
+                raise DataError(f"{source} contains {names_text}; keep a single {noun}")
     return names
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
-    """Return the part and kind (images or labels) that the words of a name state; None if unknown or ambiguous.
-
-    A name without a part means the training part.
-    """
     parts = [PART_OF_WORD[word] for word in words if word in PART_OF_WORD]
     kinds = [_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD]
     if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
@@ -246,13 +224,20 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 
 
 def _idx_folder(folder: Path) -> Source | None:
-    """Read IDX files named as by torchvision, EMNIST, QMNIST or Kaggle; return None if the folder has none."""
     parts = {}
     unused_paths = set(folder.iterdir())
-    for part, pair in _idx_pairs(folder).items():
-        for kind in ("images", "labels"):
-            if kind not in pair:
-                raise DataError(f"{folder} has no {kind} of {part}")
+    # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
+    paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(unused_paths, reverse=True)}
+    words_of = {}
+    for name, path in sorted(paths.items()):
+        if re.search(r"(^|[^a-z])idx", name) and not name.startswith(".") and path.is_file():
+            words = re.split(r"[^a-z0-9]+", name)
+            words_of[path.name] = [word for word in words if word in (*PART_OF_WORD, *_KIND_OF_WORD)]
+    for part, names in _by_role(folder, words_of, "file").items():
+        pair = {kind: folder / name for kind, name in names.items()}
+        if len(pair) < 2:
+            absent = "labels" if "images" in pair else "images"
+            raise DataError(f"{folder} has no {absent} of {part}")
         labels = _idx(pair["labels"])
         if labels.shape[1:] == (8,):
             # QMNIST's labels have eight columns, of which the first is the class (Yadav and Bottou 2019).
@@ -262,18 +247,6 @@ def _idx_folder(folder: Path) -> Source | None:
     if not parts:
         return None
     return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(kind_of, unused_paths))))
-
-
-def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
-    # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
-    paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
-    words_of = {}
-    for name, path in sorted(paths.items()):
-        if re.search(r"(^|[^a-z])idx", name) and not name.startswith(".") and path.is_file():
-            words = re.split(r"[^a-z0-9]+", name)
-            words_of[path.name] = [word for word in words if word in (*PART_OF_WORD, *_KIND_OF_WORD)]
-    pairs = _by_role(folder, words_of, "file")
-    return {part: {kind: folder / name for kind, name in pair.items()} for part, pair in pairs.items()}
 
 
 def _idx(path: Path) -> values.Array:
@@ -289,7 +262,6 @@ def _idx(path: Path) -> values.Array:
 
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
-    """Read a folder of pictures in a layout of `read_layout`; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
@@ -341,7 +313,6 @@ def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
 
 
 def _left_out_remarks(left_out: Mapping[str, int]) -> list[str]:
-    """Return a remark with the number of paths left out by kind, or no remark if all numbers are 0."""
     counts = [counted(number, kind) for kind, number in sorted(left_out.items()) if number]
     return [f"left out: {', '.join(counts)}"] if counts else []
 
@@ -371,7 +342,7 @@ def _series(root: Path, _group_by: str | None) -> Source:
         if not path.is_file():
             raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
-        # Line by line, because the text and Python's numbers need much more memory than the array.
+        # Line by line, because texts need much more memory than the array.
         with path.open(encoding="utf-8-sig") as lines:
             rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
         # Each series becomes an image with a single row: (1, steps, channels).
@@ -381,7 +352,6 @@ def _series(root: Path, _group_by: str | None) -> Source:
 
 
 def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]]:
-    """Return the numbers, by series (dimensions, steps), and the classes, from the format of aeon and sktime."""
     header: dict[str, str] = {}
     rows: list[values.Array] = []
     labels: list[str] = []
@@ -400,12 +370,17 @@ def _ts(path: Path, lines: Iterable[str]) -> tuple[list[values.Array], list[str]
             rows.append(np.array(numbers))
     if rows:
         _check_ts_shapes(path, header, {row.shape for row in rows})
-    _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
+    classes = header.get("classlabel", "").split()[1:]
+    class_names = {name.lower() for name in classes}
+    for label in labels:
+        if "," in label:
+            raise DataError(f"{path}: expected a class after the last colon, got {label[:40]!r}")
+        if class_names and label.lower() not in class_names:
+            raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
     return rows, labels
 
 
 def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
-    """Raise DataError if a header, values by key in lower case without ``@``, states data without classes or times."""
     first_words = {key: value.lower().split(" ")[0] for key, value in header.items()}
     if first_words.get("targetlabel") == "true" or first_words.get("classlabel") == "false":
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
@@ -414,7 +389,6 @@ def _check_ts_header(path: Path, header: Mapping[str, str]) -> None:
 
 
 def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[int, ...]]) -> None:
-    """Raise DataError if the shapes of the series, (dimensions, steps), differ from the header or in the dimensions."""
     dimension_counts = sorted({shape[0] for shape in shapes})
     lengths = sorted({shape[-1] for shape in shapes})
     is_univariate = header.get("univariate", "").lower() == "true"
@@ -431,16 +405,6 @@ def _check_ts_shapes(path: Path, header: Mapping[str, str], shapes: set[tuple[in
             counts = " and ".join(map(str, numbers[:5]))
             noun = "steps" if numbers is lengths else "dimensions"
             raise DataError(f"{path} has series with {counts} {noun}; expected {number} {cause}")
-
-
-def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
-    """Raise DataError if a label is no class of the header; any class is allowed if the header lists none."""
-    class_names = {name.lower() for name in classes}
-    for label in labels:
-        if "," in label:
-            raise DataError(f"{path}: expected a class after the last colon, got {label[:40]!r}")
-        if class_names and label.lower() not in class_names:
-            raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
 
 
 def _tsv(path: Path, lines: Iterable[str], remarks: list[str]) -> tuple[list[values.Array], list[str]]:
@@ -475,42 +439,38 @@ def _tsv(path: Path, lines: Iterable[str], remarks: list[str]) -> tuple[list[val
 
 def _is_header(row: list[str]) -> bool:
     is_numbered_from_class = len(row) > 2 and row == [str(index) for index in range(len(row))]
-    is_numbered_from_steps = row[1:] == [str(index) for index in range(len(row) - 1)] and not _is_number(row[0])
+    is_numbered_from_steps = row[1:] == [str(index) for index in range(len(row) - 1)] and _number(row[0]) is None
     if is_numbered_from_class or is_numbered_from_steps:
         return True
     # An empty value or a question mark is a missing number, not a word.
-    return len(row) > 1 and not any(_is_number(value) or value.strip() in ("", "?") for value in row[1:])
+    return len(row) > 1 and all(_number(value) is None and value.strip() not in ("", "?") for value in row[1:])
 
 
 def _is_header_of_numbers(row: list[str], labels: list[str]) -> bool:
-    if len(row) < 3 or not all(map(_is_number, row[1:])) or row[0].strip() in labels:
+    numbers = [_number(value) for value in row[1:]]
+    if len(row) < 3 or None in numbers or row[0].strip() in labels:
         return False
-    return all(before < after for before, after in itertools.pairwise(list(map(float, row[1:]))))
+    return bool((np.diff(np.array(numbers, float)) > 0).all())
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
+def _number(text: str) -> float | None:
     # Python accepts underscores and the digits of all scripts, most programs do not.
-    return text.isascii() and "_" not in text
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
-    """Return the numbers of series ``number``, counted from 1, or raise DataError at the first that is not finite."""
-    with suppress(ValueError):
-        numbers = np.fromiter(map(float, texts), np.float64, len(texts))
-        if np.isfinite(numbers).all() and all(text.isascii() and "_" not in text for text in texts):
-            return numbers
-    is_finite = [_is_number(text) and math.isfinite(float(text)) for text in texts]
-    step = is_finite.index(False)
-    position = f"{path}: series {number}, step {step + 1}"
-    raise DataError(f"{position}: expected a finite number, got {texts[step].strip()[:40]!r}")
-
-
-# Functions that read a file, given ``group_by``, by ending of the file.
-_FILES: Mapping[str, Callable[[Path, str | None], Source]] = {".npz": _npz, ".ts": _series, ".tsv": _series}
+    numbers = np.array([*map(_number, texts)], float)  # None becomes NaN
+    is_finite = np.isfinite(numbers)
+    if not is_finite.all():
+        step = int(is_finite.argmin())
+        position = f"{path}: series {number}, step {step + 1}"
+        raise DataError(f"{position}: expected a finite number, got {texts[step].strip()[:40]!r}")
+    return numbers
 
 
 # torch -----------------------------------------------------------------------------------------------------------
@@ -521,7 +481,6 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
 
     Args:
         data: Data set of (image, class). Images are pictures of Pillow, tensors (channels, rows, columns), or arrays.
-        part: Name of the part for messages.
         channels: Position of the channel axis of arrays; None if unknown.
         remarks: List to which remarks about the names of the classes are appended.
 
@@ -549,7 +508,6 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
 
 
 def _torch_item(data: Any, index: int, part: str) -> tuple[str, values.Array, Any]:
-    """Return the kind (picture, tensor or array), the numbers and the class of an item of a torch data set."""
     item = data[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
@@ -577,7 +535,6 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
         indices = np.asarray(data.indices)[indices]
         data = data.dataset
     classes = getattr(data, "classes", None)
-    # Other values, such as the number of the classes, contain no names.
     listed = list(classes) if isinstance(classes, list | tuple | dict | np.ndarray) else []
     names = [text_label(name, f"classes of {part}") for name in listed]
     repetitions = _repeated(names)
@@ -601,13 +558,6 @@ def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, 
 
 
 def _are_indices(data: Any, labels: list[Any], indices: values.Array, class_count: int) -> bool:
-    """Return whether labels equal those that a data set stores, which are indices with at least one for each class.
-
-    Args:
-        data: Data set, with the labels under a name that torchvision uses.
-        labels: Labels of the items, at ``indices`` of the data set.
-        class_count: Number of classes.
-    """
     with suppress(Exception):  # attributes of these names may contain anything
         stored = [getattr(data, name) for name in ("targets", "labels", "_labels") if hasattr(data, name)]
         stored += [

@@ -1,16 +1,14 @@
 """User data sets: read a source, check and split the images, and store the result in the workspace.
 
 All sources are converted to uint8 images (channels, rows, columns) and class names. A stored data set is read like a
-known data set, by the name ``NAME-HASH``. The hash covers the content, so data sets of the same ``NAME`` stay separate.
-The order of images in the source has no influence: a folder of pictures and an ``.npz`` of the same numbers give the
-same data set.
+known data set, by the name ``NAME-HASH``; the hash covers the content. The order of images in the source has no
+influence: a folder of pictures and an ``.npz`` of the same numbers give the same data set.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,13 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.datasets import DataFile, Dataset, dataset, facts_digest, independent_cases, plain_name
+from harness.data.datasets import DataFile, Dataset, dataset, independent_cases, plain_name
 from harness.data.own import divisions, values
 from harness.data.own.layouts import PARTS
-from harness.data.own.near_duplicates import NEAR_LEVELS, NearKeys, near_keys
+from harness.data.own.near_duplicates import NearKeys, near_keys
 from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
-from harness.data.own.values import Array
-from harness.data.training_images import OWN_FILES, check, content_digest
+from harness.data.own.values import Array, Scale
+from harness.data.training_images import USER_FILES, content_digest
 from harness.spaces.ops import Shape, shape_text
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
@@ -35,6 +33,8 @@ from harness.system.terminal import counted
 _MAX_CLASSES = 256  # classes of a data set
 _MAX_NAMED = 10  # duplicates listed by name
 _MAX_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
+_FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (see ``_squeezed``)
+_MANY_TIMES = 8  # times the pixel values of the channel, least number of different numbers in the source
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -51,7 +51,7 @@ class SourceOptions:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Raise DataError if a value is not allowed; store ``shape`` as a tuple of integers."""
+        """Raise DataError if a value is not allowed."""
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
@@ -77,18 +77,14 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     """Return the name of the data set ``text``, after reading and storing the source if ``text`` is a path.
 
     Args:
-        text: Name of a data set, or path of a source.
-        options: Options of ``data describe``, which are remembered for the path. None uses the remembered options.
-        name: Name for the data set in place of the name of the path; not used if ``text`` is the name of a data set.
-
-    Returns:
-        The name of a known data set, or ``NAME-HASH``.
+        options: Options of ``data describe``, which are remembered for the path; None uses the remembered options.
+        name: Name for the data set in place of the name of the path.
 
     Raises:
         UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
             path was described in several ways.
         ContentError: ``described.json``, or the stored facts of the data set, are damaged.
-        DataError: Same as for `read`.
+        DataError: Same as for `Data.read`.
     """
     if not os.path.exists(text) and os.sep in text:
         raise UsageError(f"no such file or folder: {text[:200]}")
@@ -96,8 +92,11 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or SourceOptions())
-        if spec.is_own and not spec.test_pictures:
-            _add_groups_of_copies(spec)
+        if spec.is_user_data and not spec.test_pictures:
+            hint = "remove the data set and read the source again"
+            raise UsageError(
+                f"data set {spec.name} was stored by an earlier version without groups of copies", hint=hint
+            )
         return spec.name
     options_used = described_options(text) if options is None else options
     source = source_at(Path(text), options_used.shape, options_used.group_by)
@@ -108,7 +107,7 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
 
 
 def described_options(text: str) -> SourceOptions:
-    """Return the remembered options of a path, or the default options if the path was never described.
+    """Return the remembered options of a path, or the default options.
 
     Raises:
         UsageError: The path was described in several ways.
@@ -123,19 +122,13 @@ def described_options(text: str) -> SourceOptions:
 
 
 def descriptions(text: str) -> dict[str, SourceOptions]:
-    """Return the remembered options of a path by name of the data set; data sets no longer stored are left out.
-
-    Raises:
-        ContentError: ``described.json`` is damaged.
-    """
+    """Return the remembered options of a path by name of the data set, if still stored; raises as above."""
     entries = _entries_by_path().get(os.path.realpath(text), [])
     return {each.name: each.options for each in entries if os.path.isfile(workspace().data(each.name) / "data.json")}
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """Name of a data set that was read from a path, and the options of reading."""
-
     name: str
     options: SourceOptions
 
@@ -163,9 +156,7 @@ def _entries_by_path() -> dict[str, list[_Described]]:
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:
-    """Raise UsageError if a requested option differs from the facts of a data set."""
-    # A shape is accepted if the images have this shape, resized or not. allow_overlap is not compared, because the
-    # option does not change the content.
+    # A shape is accepted if the images have this shape, resized or not. allow_overlap does not change the content.
     requests = (options.shape, options.group_by, options.balanced, options.channels)
     stored_values = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
     if any(value and value != stored_value for value, stored_value in zip(requests, stored_values, strict=True)):
@@ -175,134 +166,115 @@ def _check_options(spec: Dataset, options: SourceOptions) -> None:
         )
 
 
-def parts_text(spec: Dataset) -> str:
-    """Return a description of the parts: sizes, folds, balance, groups and overlap."""
-    folds_text = ""
-    if spec.folds > 1:
-        # Folds of groups differ in size; the sizes are those of the first fold.
-        folds_text = f" (in the first of {spec.folds} folds)" if spec.group_folds else f" ({spec.folds} folds)"
-    sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{folds_text}"
-    balance = ", equally many of each class" if spec.balanced else ""
-    overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
-    parts = {"validation group": spec.validation_group_sizes, "test group": spec.test_group_sizes}
-    counts = [counted(len(group_sizes), name) for name, group_sizes in parts.items() if group_sizes]
-    groups = f"; {' and '.join(counts)}" if counts else ""
-    return f"{sizes} and {spec.test_size:,} test {spec.noun}{balance}{groups}{overlap}"
-
-
-def read(
-    path: str | Path,
-    shape: Shape | None = None,
-    group_by: str | None = None,
-    *,
-    balanced: bool = False,
-    channels: str | None = None,
-    allow_overlap: bool = False,
-) -> Dataset:
-    """Read a data set from a file or folder and store the data set in the workspace.
-
-    Args:
-        path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures in a
-            layout of `layouts` (``CLASS/*``, ``PART/CLASS/*`` or ``CLASS/PART/*``); a folder of IDX files; or
-            series as ``.ts`` or UCR's ``.tsv`` (``NAME_TEST`` is found beside ``NAME_TRAIN``).
-        shape: (channels, rows, columns) to resize images to; None keeps the size.
-        group_by: Groups that must not be divided by a split: name of an array of the ``.npz`` (``NAME_test`` for the
-            test part), or ``_`` for the part of a file name before the first ``_``.
-        balanced: Validate and test on equally many images of each class, so that the accuracy is the mean of the class
-            accuracies. Surplus test images are left out; surplus validation images are trained on, or left out if the
-            data have groups. An epoch repeats the training images of small classes.
-        channels: Position of the channel axis in an ambiguous array of an ``.npz``: ``first``, ``last``, or ``none``
-            for pictures without channels.
-        allow_overlap: Accept parts with common images or groups; the overlap is stated in the data set.
-
-    Returns:
-        The facts of the stored data set.
-
-    Raises:
-        DataError: The path does not exist or is not a supported source, an option is not allowed, or the content is
-            inconsistent.
-    """
-    options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
-    if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
-        raise DataError(f"no such file or folder: {path!s:.200}")
-    return _store(source_at(Path(path), options.shape, group_by), options)
-
-
-def from_arrays(
-    name: str,
-    x: Any,
-    y: Any,
-    x_test: Any = None,
-    y_test: Any = None,
-    *,
-    groups: Any = None,
-    groups_test: Any = None,
-    shape: Shape | None = None,
-    balanced: bool = False,
-    channels: str | None = None,
-    allow_overlap: bool = False,
-) -> Dataset:
-    """Store arrays as a data set in the workspace.
-
-    Args:
-        name: Name of the data set.
-        x: Images (images, rows, columns[, channels]) or series (series, steps); with ``channels``, further layouts of
-            `values.arranged`. A list has an array per image.
-        y: Class of each image, integers or texts.
-        x_test: Test images, which are locked; None sets a fifth of ``x`` aside.
-        y_test: Classes of ``x_test``.
-        groups: Group of each image; images of the same group must not be divided by a split.
-        groups_test: Groups of ``x_test``, required if ``groups`` and ``x_test`` are given.
-        shape: Same as for `read`; so are ``balanced`` and ``allow_overlap``.
-        channels: Position of the channel axis, ``first`` or ``last``; required for ambiguous arrays and for series with
-            channels. ``none`` states that narrow pictures are not series.
-
-    Returns:
-        The facts of the stored data set.
-
-    Raises:
-        DataError: The arrays are inconsistent, or an option is not allowed.
-    """
-    group_by = None if groups is None else "groups"
-    options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
-    source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
-    has_one_of_both = (x_test is None) != (y_test is None)
-    if has_one_of_both or (x_test is None and groups_test is not None):
-        raise DataError("x_test and y_test must be passed together, groups_test only with both")
-    if x_test is not None:
-        source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
-    return _store(source, options)
-
-
-def from_torch(
-    name: str,
-    train: Any,
-    test: Any = None,
-    *,
-    shape: Shape | None = None,
-    channels: str | None = None,
-    allow_overlap: bool = False,
-) -> Dataset:
-    """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class).
-
-    ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part. Items
-    must not change when read again, so random transforms are refused. The attribute ``classes`` names the classes only
-    if the labels of the items are proven to be names or indices of ``classes``.
-    """
-    options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
-    source = Source(str(name), {})
-    for part, data in (("train", train), ("test", test)):
-        if data is not None:
-            source.parts[part] = part_of_torch(data, part, channels, source.remarks)  # appends remarks
-    return _store(source, options)
-
-
 class Data:
     """Constructors of user data sets, which ``harness.search`` and similar functions accept as ``dataset``."""
 
-    from_arrays = staticmethod(from_arrays)
-    from_torch = staticmethod(from_torch)
-    read = staticmethod(read)
+    @staticmethod
+    def read(
+        path: str | Path,
+        shape: Shape | None = None,
+        group_by: str | None = None,
+        *,
+        balanced: bool = False,
+        channels: str | None = None,
+        allow_overlap: bool = False,
+    ) -> Dataset:
+        """Read a data set from a file or folder and store the data set in the workspace.
+
+        Args:
+            path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures in
+                a layout of `layouts` (``CLASS/*``, ``PART/CLASS/*`` or ``CLASS/PART/*``); a folder of IDX files; or
+                series as ``.ts`` or UCR's ``.tsv`` (``NAME_TEST`` is found beside ``NAME_TRAIN``).
+            shape: (channels, rows, columns) to resize images to; None keeps the size.
+            group_by: Groups that must not be divided by a split: name of an array of the ``.npz`` (``NAME_test`` for
+                the test part), or ``_`` for the part of a file name before the first ``_``.
+            balanced: Validate and test on equally many images of each class, so that the accuracy is the mean of the
+                class accuracies. Surplus test images are left out; surplus validation images are trained on, or left
+                out if the data have groups. An epoch repeats the training images of small classes.
+            channels: Position of the channel axis in an ambiguous array of an ``.npz``: ``first``, ``last``, or
+                ``none`` for pictures without channels.
+            allow_overlap: Accept parts with common images or groups; the overlap is stated in the data set.
+
+        Returns:
+            The facts of the stored data set.
+
+        Raises:
+            DataError: The path does not exist or is not a supported source, an option is not allowed, or the content is
+                inconsistent.
+        """
+        options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
+        if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
+            raise DataError(f"no such file or folder: {path!s:.200}")
+        return _store(source_at(Path(path), options.shape, group_by), options)
+
+    @staticmethod
+    def from_arrays(
+        name: str,
+        x: Any,
+        y: Any,
+        x_test: Any = None,
+        y_test: Any = None,
+        *,
+        groups: Any = None,
+        groups_test: Any = None,
+        shape: Shape | None = None,
+        balanced: bool = False,
+        channels: str | None = None,
+        allow_overlap: bool = False,
+    ) -> Dataset:
+        """Store arrays as a data set in the workspace.
+
+        Args:
+            name: Name of the data set.
+            x: Images (images, rows, columns[, channels]) or series (series, steps); with ``channels``, further layouts
+                of `values.arranged`. A list has an array per image.
+            y: Class of each image, integers or texts.
+            x_test: Test images, which are locked; None sets a fifth of ``x`` aside.
+            y_test: Classes of ``x_test``.
+            groups: Group of each image; images of the same group must not be divided by a split.
+            groups_test: Groups of ``x_test``, required if ``groups`` and ``x_test`` are given.
+            shape: Same as for `read`; so are ``balanced`` and ``allow_overlap``.
+            channels: Position of the channel axis, ``first`` or ``last``; required for ambiguous arrays and for series
+                with channels. ``none`` states that narrow pictures are not series.
+
+        Returns:
+            The facts of the stored data set.
+
+        Raises:
+            DataError: The arrays are inconsistent, or an option is not allowed.
+        """
+        group_by = None if groups is None else "groups"
+        options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
+        source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
+        has_one_of_both = (x_test is None) != (y_test is None)
+        if has_one_of_both or (x_test is None and groups_test is not None):
+            raise DataError("x_test and y_test must be passed together, groups_test only with both")
+        if x_test is not None:
+            source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
+        return _store(source, options)
+
+    @staticmethod
+    def from_torch(
+        name: str,
+        train: Any,
+        test: Any = None,
+        *,
+        shape: Shape | None = None,
+        channels: str | None = None,
+        allow_overlap: bool = False,
+    ) -> Dataset:
+        """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class).
+
+        ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part.
+        Items must not change when read again, so random transforms are refused. The attribute ``classes`` names the
+        classes only if the labels of the items are proven to be names or indices of ``classes``.
+        """
+        options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
+        source = Source(str(name), {})
+        for part, data in (("train", train), ("test", test)):
+            if data is not None:
+                source.parts[part] = part_of_torch(data, part, channels, source.remarks)  # appends remarks
+        return _store(source, options)
 
 
 # From a source to a data set ---------------------------------------------------------------------------------------
@@ -315,11 +287,9 @@ class _ImageTable:
     Attributes:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
         part: Index of the part in ``PARTS``.
-        index_in_part: Index of the image in ``numbers`` of the part.
-        labels: Index of the class in ``classes``, the names of the classes.
-        digests: SHA-256 of the unscaled image, 32 bytes.
+        labels: Index of the class in ``classes``.
+        digests: SHA-256 of the unscaled image.
         groups: Name of the group, bytes; None if the source has no groups.
-        names: Names of the images for messages, by part and index in the part.
     """
 
     numbers: dict[int, Array]
@@ -331,25 +301,24 @@ class _ImageTable:
     groups: Array | None
     names: dict[int, list[str]]
 
+    @property
+    def keys(self) -> list[Array]:
+        """Keys of images that must not be divided by a split; the first kind determines which images are chosen."""
+        return [self.digests] if self.groups is None else [self.groups, self.digests]
+
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield the positions in ``indices`` and the unscaled images of blocks of images."""
         for part, numbers in self.numbers.items():
             in_part = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(in_part), numbers[0].size):
                 places = in_part[block]
                 yield places, numbers[self.index_in_part[indices[places]]]
 
-    def pixels(self, low: Array, high: Array) -> Array:
+    def pixels(self, scale: Scale) -> Array:
         pixels = np.empty((len(self.part), *next(iter(self.numbers.values())).shape[1:]), np.uint8)
         for places, block in self.blocks(np.arange(len(self.part))):
-            pixels[places] = values.scaled(block, low, high)
+            pixels[places] = scale.pixels(block)
         return pixels
-
-    def keys(self) -> list[Array]:
-        """Return the groups, if any, and the digests; images with a common key must not be divided by a split.
-
-        The order matters: the first kind of key determines which images are chosen (`divisions.connected_units`).
-        """
-        return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def name(self, index: int) -> str:
         part = int(self.part[index])
@@ -358,20 +327,13 @@ class _ImageTable:
 
 
 class _ScaledImages(NamedTuple):
-    """All images, scaled to pixels, with the choice of the test images.
+    """All images in the order of `_ImageTable`, scaled to pixels, with a mask of the test images.
 
-    Attributes:
-        is_test: Mask of the locked test images.
-        low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
-        pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
-        pixel_digests: SHA-256 of the pixels of each image.
-        near_duplicates: Keys of the images; images with equal keys are equal pictures or (chains of) near-duplicates.
-        near_stays_together: Whether splits do not divide near-duplicates.
+    If ``near_stays_together``, splits do not divide near-duplicates.
     """
 
     is_test: Array
-    low: Array
-    high: Array
+    scale: Scale
     pixels: Array
     pixel_digests: Array
     near_duplicates: NearKeys
@@ -382,49 +344,16 @@ class _ScaledImages(NamedTuple):
         return self.near_duplicates.keys if self.near_stays_together else self.pixel_digests
 
 
-def _groups_of(validation_keys: Array, test_keys: Array, copy_keys: Array, *, has_groups: bool) -> dict[str, Any]:
-    """Return the fields of a `Dataset` that describe groups of images with equal keys; empty sizes without groups.
-
-    ``copy_keys`` has a key of each test image, equal for copies; ``has_groups`` states whether groups of ``group_by``
-    exist.
-    """
-    test_sizes = divisions.group_sizes(test_keys, has_groups=has_groups)
-    return {
-        "validation_group_sizes": divisions.group_sizes(validation_keys, has_groups=has_groups),
-        "test_group_sizes": test_sizes,
-        "test_groups": tuple(np.unique(test_keys, return_inverse=True)[1].tolist()) if test_sizes else (),
-        "test_pictures": independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys)),
-    }
-
-
-def _add_groups_of_copies(spec: Dataset) -> None:
-    """Add the groups of copies to the facts of a data set that an earlier version of the program stored."""
-    folder = workspace().data(spec.name)
-    check(spec, folder)
-    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
-        pixels = np.concatenate([train["pixels"], test["pixels"]])
-        labels = np.concatenate([train["labels"], test["labels"]])
-        fold = train["fold"]
-    keys = near_keys(pixels, values.digests(pixels), labels).keys
-    validation_keys = keys[: len(fold)][fold != divisions.ALWAYS_TRAINED]
-    groups = _groups_of(validation_keys, keys[len(fold) :], keys[len(fold) :], has_groups=False)
-    # The groups of ``group_by`` stay; the files contain no names of groups.
-    facts = {"test_pictures": groups["test_pictures"]} if spec.group_by else groups
-    with locked(workspace().data(".lock")):
-        _write(replace(dataset(spec.name), **facts))
-
-
 def _store(source: Source, options: SourceOptions) -> Dataset:
-    """Check and split a source, write the parts to the workspace, and return the data set."""
     table = _image_table(source, options)
     remarks = _scale_remarks(table)
     images, fold, is_used = _divided(table, balanced=options.balanced)
-    low, high = images.low, images.high
     overlap = _overlap(source, options, table, images)
     remarks += _remarks(source, table, images)
     duplicates = _duplicates(table, images.pixel_digests)
     # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
     table.numbers.clear()
+    scale = images.scale
     unlocked_part, locked_part, groups = _parts_to_write(table, images, fold, is_used, balanced=options.balanced)
     del images
     if table.groups is None and (groups["validation_group_sizes"] or groups["test_group_sizes"]):
@@ -447,8 +376,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         group_by=options.group_by or "",
         channels=options.channels or "",
         allow_overlap=options.allow_overlap,
-        low=tuple(map(float, low)),
-        high=tuple(map(float, high)),
+        low=tuple(map(float, scale.low)),
+        high=tuple(map(float, scale.high)),
     )
     digest = content_digest(spec, [*unlocked_part.values(), *locked_part.values()])
     spec = replace(spec, name=f"{plain_name(source.name) or 'own'}-{digest[:8]}", sha256=digest)
@@ -457,7 +386,6 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
 
 
 def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images: _ScaledImages) -> str:
-    """Return the overlap of the parts in words; raise DataError if ``options`` do not allow the overlap."""
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
     overlap = divisions.overlap(indices, images.pixel_digests, images.near_duplicates.keys, table.groups)
     if overlap and not options.allow_overlap:
@@ -467,7 +395,6 @@ def _overlap(source: Source, options: SourceOptions, table: _ImageTable, images:
 
 
 def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
-    """Return all images of a source; raise DataError if the parts do not fit together."""
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts) or 'none'}")
@@ -491,13 +418,6 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
-    """Raise DataError if the part ``name`` and the training part have different classes, or only one part has groups.
-
-    Args:
-        train: Training part.
-        part: The part to check.
-        name: Name of the part in messages; ``source`` is the name of the source.
-    """
     train_only = {*train.classes} - {*part.classes}
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
@@ -534,11 +454,11 @@ def _scale_remarks(table: _ImageTable) -> list[str]:
     The reference is the training part alone, because the range for pixels also follows from the validation part.
     """
     train, *other_parts = table.numbers.items()
-    low, high = values.range_of([train[1]])
-    deviation = values.deviations(train[1], low, high)
+    scale = Scale.fitted([train[1]])
+    deviation = scale.deviation(train[1])
     remarks = []
     for part, numbers in other_parts:
-        fault = values.scale_fault(numbers, low, high, deviation)
+        fault = scale.fault(numbers, deviation)
         if fault is not None and fault.is_certain:
             raise DataError(f"numbers of {PARTS[part]} {fault.text}", hint="all parts must have the same scale")
         if fault is not None:
@@ -547,7 +467,7 @@ def _scale_remarks(table: _ImageTable) -> list[str]:
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
-    """Return the scaled images with the choice of the test images, then both results of `_choose_folds`.
+    """Return the scaled images with the choice of the test images, and the results of ``choose_validation``.
 
     Near-duplicates are not divided, unless so many are connected that no split exists.
     """
@@ -562,18 +482,15 @@ def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Arra
 def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _ScaledImages:
     """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images.
 
-    Args:
-        near_stays_together: Whether splits keep near-duplicates together, not only equal images.
-
     Raises:
         DataError: No fifth can be set aside.
     """
-    keys = table.keys()
+    keys = table.keys
     is_test = table.part == _TEST
     has_test = is_test.any()
     for attempt in range(_MAX_SPLITS):
         if not has_test:
-            # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
+            # The tag makes this choice independent of the folds.
             units = divisions.connected_units(keys, tag="test-v1")
             try:
                 is_test = divisions.choose_fifth(
@@ -582,23 +499,22 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
             except DataError as error:
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
-        low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
-        pixels = table.pixels(low, high)
+        scale = Scale.fitted(block for _, block in table.blocks(np.flatnonzero(~is_test)))
+        pixels = table.pixels(scale)
         pixel_digests = values.digests(pixels)
         duplicates = near_keys(pixels, pixel_digests, table.labels)
-        images = _ScaledImages(is_test, low, high, pixels, pixel_digests, duplicates, near_stays_together)
+        images = _ScaledImages(is_test, scale, pixels, pixel_digests, duplicates, near_stays_together)
         if has_test or not np.isin(images.together[is_test], images.together[~is_test]).any():
             return images
         # Different numbers became equal or nearly equal pixels on both sides. Another key keeps such images together.
-        # The next split has a different range, which may make more images equal. Units only grow, so few attempts are
-        # sufficient.
+        # The next split has a different range, which may make more images equal; units only grow.
         keys.append(images.together)
     raise DataError(f"cannot set aside a fifth of the images: {_ROUNDED}")
 
 
 def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) -> tuple[Array, Array]:
     not_test = np.flatnonzero(~images.is_test)
-    units = divisions.connected_units([key[not_test] for key in (*table.keys(), images.together)], tag="split-v1")
+    units = divisions.connected_units([key[not_test] for key in (*table.keys, images.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     validation = in_validation if in_validation.any() else None
     return divisions.choose_validation(
@@ -609,7 +525,6 @@ def _choose_folds(table: _ImageTable, images: _ScaledImages, *, balanced: bool) 
 def _parts_to_write(
     table: _ImageTable, images: _ScaledImages, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Any]]:
-    """Return the arrays of the training and validation images, of the test images, and the fields of the groups."""
     image_indices = np.flatnonzero(~images.is_test)[is_used]
     fold = fold[is_used]
     test = np.flatnonzero(images.is_test)
@@ -618,11 +533,18 @@ def _parts_to_write(
         # Each test image is a unit of its own.
         test = test[divisions.evened(labels, unit_of_image=np.arange(len(test)), cell_count=len(table.classes))]
     # Copies connect groups. A connected group has the least key, so groups without copies keep the order of the names.
-    units = divisions.connected_units([*table.keys(), images.near_duplicates.keys])
+    units = divisions.connected_units([*table.keys, images.near_duplicates.keys])
     keys = units.keys[units.of_image]
     validation_keys = keys[image_indices[fold != divisions.ALWAYS_TRAINED]]
     copy_keys = images.near_duplicates.keys[test]
-    groups = _groups_of(validation_keys, keys[test], copy_keys, has_groups=table.groups is not None)
+    has_groups = table.groups is not None
+    test_sizes = divisions.group_sizes(keys[test], has_groups=has_groups)
+    groups = {
+        "validation_group_sizes": divisions.group_sizes(validation_keys, has_groups=has_groups),
+        "test_group_sizes": test_sizes,
+        "test_groups": tuple(np.unique(keys[test], return_inverse=True)[1].tolist()) if test_sizes else (),
+        "test_pictures": independent_cases(divisions.group_sizes(copy_keys) or (1,) * len(copy_keys)),
+    }
     return (
         {"pixels": images.pixels[image_indices], "labels": table.labels[image_indices].astype("<i8"), "fold": fold},
         {"pixels": images.pixels[test], "labels": table.labels[test].astype("<i8")},
@@ -631,13 +553,12 @@ def _parts_to_write(
 
 
 def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[str]:
-    """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
     pixels = images.pixels
     # The smallest hashes are a sample of all images, independent of order and classes.
     sample = np.argsort(table.digests, kind="stable")[:200]
-    if any(values.squeezed(block, pixels[sample[places]]) for places, block in table.blocks(sample)):
-        extent = f"{images.low.min():g} to {images.high.max():g}"
+    if any(_squeezed(block, pixels[sample[places]]) for places, block in table.blocks(sample)):
+        extent = f"{images.scale.low.min():g} to {images.scale.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]
     edge = round(columns**0.5)
@@ -645,8 +566,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     if is_flat and edge >= 8 and edge**2 == columns:
         shape = f"images x {edge} x {edge}"
         remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
-    # Index of the component of near-duplicates of each image, and an image of each different picture. A component with
-    # more than one different picture has near-duplicates, a component of equal pictures has none.
+    # A component of near-duplicates has more than one different picture, a component of equal pictures has one.
     duplicates = images.near_duplicates
     component = np.unique(duplicates.keys, return_inverse=True)[1]
     picture_counts = np.bincount(component[np.unique(images.pixel_digests, return_index=True)[1]])
@@ -655,7 +575,7 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
         if not images.near_stays_together:
             stays = "lie on BOTH SIDES of splits, because too many are connected; define groups if possible"
         remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
-    if duplicates.levels < NEAR_LEVELS:
+    if duplicates.dropped_pairs:
         limit = counted(duplicates.levels, "grey level")
         remarks.append(
             f"{counted(duplicates.dropped_pairs, 'pair')} of similar images that differ by more than {limit} are not"
@@ -666,8 +586,14 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     return remarks
 
 
+def _squeezed(numbers: Array, pixels: Array) -> bool:
+    planes = np.ndindex(pixels.shape[:2])  # image and channel
+    counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
+    pixel_values, source_values = np.median(counts, axis=0)
+    return bool(pixel_values <= _FEW_VALUES and source_values >= _MANY_TIMES * pixel_values)
+
+
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
-    """Return texts "A = B" of at most ``_MAX_NAMED`` images B that repeat an image A, then the number of the rest."""
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
     originals = firsts[inverse]  # for each image the first equal image
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
@@ -680,7 +606,7 @@ def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
 def check_facts(spec: Dataset) -> None:
     """Raise DataError if the facts in ``data.json`` of a user data set contradict the stored images."""
     folder = workspace().data(spec.name)
-    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
+    with np.load(folder / USER_FILES[0]) as train, np.load(folder / USER_FILES[1]) as test:
         expected_facts = _computed_facts(train, test, spec.name)
     if spec.test_groups:
         expected_facts["test_group_sizes"] = divisions.group_sizes(np.array(spec.test_groups), has_groups=True)
@@ -690,14 +616,22 @@ def check_facts(spec: Dataset) -> None:
 
 
 def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name: str) -> dict[str, Any]:
-    """Return the fields of a `Dataset` that follow from the arrays of the two files; ``name`` is for messages."""
     pixels = train["pixels"]
     fold = train["fold"]
-    mean, deviation = _statistics(pixels, name)
+    shades = np.arange(256) / 255
+    means = []
+    deviations = []
+    for channel in range(pixels.shape[1]):
+        counts = np.histogram(pixels[:, channel], bins=256, range=(0, 256))[0]
+        mean = float(np.average(shades, weights=counts))
+        if np.count_nonzero(counts) < 2:
+            raise DataError(f"all training images of {name} have the same shade in channel {channel}")
+        means.append(round(mean, 6))
+        deviations.append(round(float(np.average((shades - mean) ** 2, weights=counts) ** 0.5), 6))
     validation_size = int((fold == 0).sum())
     return {
-        "mean": mean,
-        "std": deviation,
+        "mean": tuple(means),
+        "std": tuple(deviations),
         "image_shape": pixels.shape[1:],
         "train_size": len(pixels) - validation_size,
         "validation_size": validation_size,
@@ -706,56 +640,26 @@ def _computed_facts(train: Mapping[str, Array], test: Mapping[str, Array], name:
     }
 
 
-def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, on a scale from 0 to 1, rounded to 6 digits.
-
-    Args:
-        pixels: Training and validation images, uint8 (images, channels, rows, columns).
-        name: Name of the data set for messages.
-
-    Raises:
-        DataError: All pixels of a channel are equal.
-    """
-    shades = np.arange(256) / 255
-    means = []
-    deviations = []
-    for channel in range(pixels.shape[1]):
-        counts = np.histogram(pixels[:, channel], bins=256, range=(0, 256))[0]
-        mean = np.average(shades, weights=counts)
-        deviation = float(np.average((shades - mean) ** 2, weights=counts) ** 0.5)
-        if np.count_nonzero(counts) < 2:
-            raise DataError(f"all training images of {name} have the same shade in channel {channel}")
-        means.append(round(float(mean), 6))
-        deviations.append(round(deviation, 6))
-    return tuple(means), tuple(deviations)
-
-
 def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
-    """Write a data set unless already stored, update the facts about the source, and return the facts as stored.
-
-    Args:
-        parts: Arrays by name, for each file of ``OWN_FILES``.
-    """
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
     is_new = not os.path.isfile(folder / "data.json")
     if is_new:
-        for file, arrays in zip(OWN_FILES, parts, strict=True):
+        for file, arrays in zip(USER_FILES, parts, strict=True):
             buffer = io.BytesIO()
             np.savez(buffer, allow_pickle=False, **arrays)
             files[file] = buffer.getvalue()
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     else:
-        # Fields with ``compare=False`` (groups, duplicates, remarks, options) describe the source, which may have
-        # changed.
+        # Fields with ``compare=False`` describe the source, which may have changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         stored_spec = dataset(spec.name)
         if spec.group_by and stored_spec.test_groups:
             # Equal images may be read with other groups of the same sizes; the groups read first decide.
             source_facts["test_groups"] = stored_spec.test_groups
         spec = replace(stored_spec, **source_facts)
-    spec = replace(spec, facts_sha256=facts_digest(json.loads(json_text(document_of(spec)))))
+    spec = spec.sealed()
     files["data.json"] = json_text(document_of(spec)).encode()
     if is_new or read_bytes(folder / "data.json") != files["data.json"]:
         write_together({folder / file: content for file, content in files.items()})

@@ -1,8 +1,7 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
 Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
-the same numbers. A single rule, `range_of`, fits a range to the numbers of a source, by which `scaled` makes pixels.
-The data set stores the range, which is applied to all numbers read later.
+the same numbers. `Scale` is fitted to the numbers of a source and stored in the data set for all later numbers.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from harness.system.terminal import counted
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MAX_BYTES = 2**31  # largest size of the data that is read
-_LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
-# Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
+_LONG = 4  # ratio of length to width from which images may be series with channels
+# Pillow's format by file ending. Some further formats start external programs, such as PostScript.
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
@@ -32,28 +32,25 @@ _FORMATS = {
     **{f".{name.lower()}": name for name in ("PNG", "BMP", "GIF", "WEBP", "TGA")},
 }
 ENDINGS = ", ".join(_FORMATS)
-# Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well. TGA has no
-# signature.
+# Formats with a signature in the first bytes, by which pictures with a wrong ending are read as well.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _LARGEST = 1e30  # number whose square is finite in float64, and which is finite in float32
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
 _SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
 _BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding; numbers beyond have a different scale
-_BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers beyond have a different scale
-_LITTLE_BEYOND_WIDTHS = 0.1  # widths of a range fitted to a sample; half of many images seldom exceed these
+_BEYOND_WIDTHS = 1.0  # widths of a fitted range; numbers beyond have a different scale
+_LITTLE_BEYOND_WIDTHS = 0.1  # widths of a fitted range; half of many images seldom exceed these
 _SMALL = 0.27  # share of the largest fitted number; bytes are 0.253 of a range from 0 to 1,008
-_SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers, which differs between samples
+_SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers
 _TINY = 0.02  # share of the spread; many images with a smaller spread have a different scale
-_HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1, and less of standardised numbers
-_NORMALISED = -0.25  # least number of normalised pictures is smaller; -0.42 for MNIST
-_MANY = 8  # images; a smaller number may be unusual by chance
-_CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
-_FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (see ``squeezed``)
-_MANY_TIMES = 8  # times the pixel values of the channel, least number of different numbers in the source
+_HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1
+_NORMALISED = -0.25  # the least number of normalised pictures is smaller; -0.42 for MNIST
+_MANY = 8  # images; fewer may be unusual by chance
+_CHUNK = 2**16  # numbers per block
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file has the ending of a supported picture format."""
+    """Return whether the ending of a file is a picture format of ``ENDINGS``."""
     return path.suffix.lower() in _FORMATS
 
 
@@ -64,17 +61,14 @@ def check_bytes(subject: object, size: int) -> None:
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
-    """Return the numbers of a picture's first frame, whether parts are transparent, and the number of further frames.
-
-    The size in the header is checked before the pixels are read. The numbers have the form of `picture_numbers`.
+    """Return the results of `picture_numbers` for a picture's first frame, and the number of further frames.
 
     Raises:
-        DataError: The file is damaged, too large or no picture in the formats of ``_FORMATS``.
+        DataError: The file is damaged, too large (by the header) or no picture in the formats of ``_FORMATS``.
     """
     from PIL import Image
 
     formats = [*_SIGNED, "TGA"] if path.suffix.lower() == ".tga" else _SIGNED
-    # Pillow warns of large pictures; ``check_bytes`` refuses pictures that are too large.
     quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
     try:
         with quiet, Image.open(path, formats=formats) as image:
@@ -89,10 +83,8 @@ def picture(path: Path) -> tuple[Array, bool, int]:
 def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
-    The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a
-    palette of which only greys are used, have a single channel, all other pictures three (CMYK and YCbCr as converted
-    by Pillow). The numbers are uint8, except that Pillow's modes ``I`` (integers) and ``F`` (fractions), which are
-    grey, keep the stored numbers.
+    The EXIF orientation is applied, and transparent parts become white. Grey pictures have a single channel, all other
+    pictures three. The numbers are uint8, except that Pillow's modes ``I`` and ``F`` keep the stored numbers.
     """
     from PIL import Image, ImageOps
 
@@ -108,7 +100,6 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
         upright = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
     numbers: Array = np.asarray(upright.convert("L" if is_grey else "RGB"))
     if image.mode in ("P", "PA") and (numbers == numbers[..., :1]).all():
-        # All used colours of the palette are grey.
         numbers = numbers[..., :1]
     return numbers.reshape(upright.height, upright.width, -1), is_transparent
 
@@ -120,8 +111,7 @@ def resized(image: Array, shape: Shape) -> Array:
     grey image is repeated for three channels; a coloured image becomes grey for a single channel.
 
     Args:
-        image: Numbers, (rows, columns, channels).
-        shape: (channels, rows, columns) of the result, whose axes are (rows, columns, channels) as in ``image``.
+        shape: (channels, rows, columns); the axes of the result are those of ``image``.
 
     Raises:
         DataError: The numbers of channels differ and are not 1 and 3.
@@ -166,7 +156,7 @@ def as_array(images: Any) -> Array:
     """Return an array, tensor, data frame or nested list as a NumPy array.
 
     Raises:
-        DataError: Numbers are masked, or NumPy cannot make an array, as of lists of different lengths.
+        DataError: Numbers are masked, or lists have different lengths.
     """
     if hasattr(images, "detach"):
         images = images.detach().cpu()
@@ -193,9 +183,8 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
             - (series, channels, steps) with ``first``, (series, steps, channels) with ``last``
             - (series, steps) with any value of ``channels``
         names: Names of the images for messages; empty if the index identifies an image.
-        channels: Position of the channel axis: ``first``, ``last`` or ``none``; None if the source does not define the
-            position. None stands for the only possible layout. With None, three axes are images without channels, but
-            long and narrow images, which may be series with channels, raise DataError.
+        channels: Position of the channel axis; None stands for the only possible layout, and for three axes that
+            cannot be series with channels for ``none``.
         shape: (channels, rows, columns) to resize to; None keeps the size.
 
     Raises:
@@ -213,7 +202,6 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
 def _stacked(
     images: Sequence[Any], names: Sequence[str], channels: str | None, shape: Shape | None
 ) -> tuple[Array, str | None]:
-    """Return a list of images as an array, and the position of the channel axis; see ``arranged``."""
     if not images:
         return np.zeros((0, 1, 1, 1)), channels
     arrays = [as_array(image) for image in images]
@@ -233,7 +221,6 @@ def _stacked(
 
 
 def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
-    """Return the message for images of different shapes, given the index of an image of each shape."""
     # Files of series are read as (1, steps, channels).
     is_series = all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape)
     noun = "series" if is_series else "images"
@@ -245,11 +232,6 @@ def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequ
 
 
 def _resized_all(numbers: Array, shape: Shape) -> Array:
-    """Resize images (images, channels, rows, columns) to ``shape``, which is (channels, rows, columns).
-
-    Raises:
-        DataError: Series would get several rows, or the channels cannot be converted.
-    """
     # A series is an image of a single row: (channels, 1, steps).
     _, channels, rows, steps = numbers.shape
     if rows == 1 and shape[1] != 1:
@@ -259,7 +241,6 @@ def _resized_all(numbers: Array, shape: Shape) -> Array:
 
 
 def _with_four_axes(images: Array, channels: str | None) -> Array:
-    """Return images in a layout of ``arranged`` as (images, channels, rows, columns), or raise DataError."""
     layouts = _layouts(images)
     if images.ndim == 2:
         return layouts["none"]
@@ -304,8 +285,7 @@ def check_finite(images: Array, where: str = "") -> None:
 def _layouts(images: Array) -> dict[str, Array]:
     """Return images as (images, channels, rows, columns), by each possible position of the channels.
 
-    The positions are ``first``, ``last`` and ``none``, as in ``arranged``; positions that would give more than
-    ``MAX_CHANNELS`` channels are left out.
+    Positions that would give more than ``MAX_CHANNELS`` channels are left out.
 
     Raises:
         DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
@@ -328,58 +308,9 @@ def _layouts(images: Array) -> dict[str, Array]:
 
 
 def chunks(count: int, numbers_per_image: int) -> Iterator[slice]:
-    """Yield slices of ``count`` images; a slice has at most ``_CHUNK`` numbers, but at least one image.
-
-    Args:
-        count: Number of images.
-        numbers_per_image: Numbers per image.
-    """
+    """Yield slices of ``count`` images with at most ``_CHUNK`` numbers, but at least one image."""
     step = max(1, _CHUNK // max(1, numbers_per_image))
     yield from (slice(start, start + step) for start in range(0, count, step))
-
-
-def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
-    """Fit the range: return the numbers of each channel that are mapped to 0 and to 255, float64 (channels,) each.
-
-    Two ranges are fixed: 0 to 255 for whole numbers, which then stay unchanged, and 0 to 1 for whole numbers and
-    fractions. A fixed range applies if no number is negative and the maximum over all channels lies in the upper half
-    of the range (128 to 255, above 0.5 to 1). Otherwise each channel has the range from minimum to maximum.
-
-    Args:
-        blocks: Blocks of the training and validation images, (images, channels, rows, columns).
-    """
-    minima = []
-    maxima = []
-    is_whole = True
-    for block in blocks:
-        minima.append(block.min(axis=(0, 2, 3)))
-        maxima.append(block.max(axis=(0, 2, 3)))
-        is_whole = is_whole and _is_whole(block)
-    # Adding zero turns -0.0 into 0.0, here and below.
-    low = np.min(minima, axis=0).astype(np.float64) + 0.0
-    high = np.max(maxima, axis=0).astype(np.float64) + 0.0
-    fixed_ranges = (_BYTES, _SHARES) if is_whole else (_SHARES,)
-    for fixed_low, fixed_high in fixed_ranges:
-        if low.min() >= 0 and fixed_high / 2 < high.max() <= fixed_high:
-            return np.full_like(low, fixed_low), np.full_like(high, fixed_high)
-    # A constant channel has the range of length 1 above the value.
-    return low, np.where(high > low, high, low + 1)
-
-
-def scaled(images: Array, low: Array, high: Array) -> Array:
-    """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)), 0, 255) for every number x.
-
-    Args:
-        images: Numbers, (images, channels, rows, columns).
-        low: Number per channel that becomes 0, (channels,); ``high`` becomes 255.
-    """
-    pixels = np.empty(images.shape, np.uint8)
-    least = low[:, None, None]
-    most = high[:, None, None]
-    for block in chunks(len(images), images[0].size):
-        numbers = images[block].astype(np.float64)
-        pixels[block] = np.clip(np.rint(255 * (numbers - least) / (most - least)), 0, 255)
-    return pixels
 
 
 def digests(images: Array) -> Array:
@@ -392,88 +323,125 @@ def digests(images: Array) -> Array:
     return np.array(hashes, "S32")
 
 
-class ScaleFault(NamedTuple):
+class _ScaleFault(NamedTuple):
     """A difference of scales: a predicate for a message, with the numbers as subject, and whether it is certain."""
 
     text: str
     is_certain: bool
 
 
-def deviations(images: Array, low: Array, high: Array) -> Array:
-    """Return the standard deviation of each channel as a share of the range, float64 (channels,).
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """Linear scale from numbers to pixels.
 
-    Args:
-        images: Numbers, (images, channels, rows, columns).
-        low: Lower end of the range of each channel, (channels,); ``high`` is the upper end.
+    Attributes:
+        low: Number per channel that becomes the pixel 0, float64 (channels,); ``high`` becomes 255.
     """
-    sums = np.zeros((2, len(low)))
-    for block in chunks(len(images), images[0].size):
-        shares = (images[block] - low[:, None, None]) / (high - low)[:, None, None]
-        sums += shares.sum(axis=(0, 2, 3)), (shares**2).sum(axis=(0, 2, 3))
-    mean, mean_square = sums / (images.size / len(low))
-    deviation: Array = np.sqrt(np.maximum(mean_square - mean**2, 0))
-    return deviation
 
+    low: Array
+    high: Array
 
-def scale_fault(images: Array, low: Array, high: Array, deviation: Array) -> ScaleFault | None:
-    """Return how the scale of numbers differs from the scale of the fitted numbers; None if nothing indicates this.
+    @classmethod
+    def fitted(cls, blocks: Iterable[Array]) -> Self:
+        """Fit the scale to blocks of images, (images, channels, rows, columns).
 
-    Either the numbers are beyond the fitted range, or all are near 0 and much less spread than the fitted numbers
-    (fractions or normalised numbers in place of bytes, bytes in place of 16 bits), or the numbers are fractions from 0
-    to 1 and the fitted numbers are normalised. Whole numbers may be the bytes of a dark picture, and a few images may
-    be unusual, so such differences are not certain.
+        A fixed range, 0 to 255 for whole numbers and 0 to 1 for all numbers, applies if no number is negative and the
+        maximum over all channels lies in the upper half of the range. Otherwise each channel has the range from
+        minimum to maximum.
+        """
+        minima = []
+        maxima = []
+        is_whole = True
+        for block in blocks:
+            minima.append(block.min(axis=(0, 2, 3)))
+            maxima.append(block.max(axis=(0, 2, 3)))
+            is_whole = is_whole and _is_whole(block)
+        # Adding zero turns -0.0 into 0.0, here and in ``digests``.
+        low = np.min(minima, axis=0).astype(np.float64) + 0.0
+        high = np.max(maxima, axis=0).astype(np.float64) + 0.0
+        fixed_ranges = (_BYTES, _SHARES) if is_whole else (_SHARES,)
+        for fixed_low, fixed_high in fixed_ranges:
+            if low.min() >= 0 and fixed_high / 2 < high.max() <= fixed_high:
+                return cls(np.full_like(low, fixed_low), np.full_like(high, fixed_high))
+        # A constant channel has the range of length 1 above the value.
+        return cls(low, np.where(high > low, high, low + 1))
 
-    Args:
-        images: Numbers, (images, channels, rows, columns), at least one image.
-        low: Lower end of the fitted range per channel, (channels,); ``high`` is the upper end (`range_of`).
-        deviation: Standard deviation of the fitted numbers per channel, as a share of the fitted range.
-    """
-    lows = images.min(axis=(2, 3))
-    highs = images.max(axis=(2, 3))
-    least, most = float(lows.min()), float(highs.max())
-    fitted_least, fitted_most = float(low.min()), float(high.max())
-    text = f"range from {least:g} to {most:g}, but the fitted range is {fitted_least:g} to {fitted_most:g}"
-    is_fixed = fitted_least == 0 and fitted_most in (1, 255)  # a range fitted to a sample with these ends counts too
-    widths = np.maximum(low - lows, highs - high) / (high - low)  # of each image beyond the range
-    # A fixed range has no numbers beyond, so a single image shows a different scale. All other ranges were fitted to
-    # a sample, so a few new images may have larger numbers; half of the images show a different scale.
-    beyond = float((np.max if is_fixed else np.median)(widths.max(axis=1)))
-    if beyond > (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS):
-        return ScaleFault(text, True)
-    is_many = len(images) >= _MANY
-    if is_many and beyond > _LITTLE_BEYOND_WIDTHS:
-        return ScaleFault(text, False)
-    may_be_small = max(-least, most) <= _SMALL * max(-fitted_least, fitted_most)
-    may_be_fractions = least >= 0 and 0.5 < most <= 1 and fitted_least < _NORMALISED
-    may_be_half = is_many and max(-least, most) <= _HALF * max(-fitted_least, fitted_most)
-    if not may_be_small and not may_be_fractions and not may_be_half:
-        return None
-    spread = float((deviations(images, low, high) / np.maximum(deviation, np.finfo(float).tiny)).max())
-    is_whole = all(_is_whole(images[block]) for block in chunks(len(images), images[0].size))
-    if may_be_fractions and not is_whole and 0 < spread <= _HALF:
-        return ScaleFault(text, is_many)
-    if not may_be_small or not 0 < spread <= _SMALL_SPREAD:
-        return ScaleFault(text, False) if may_be_half and not is_whole and 0 < spread <= _HALF else None
-    if (fitted_least, fitted_most) == _BYTES:
-        cause = "" if is_whole else ": the numbers cannot be bytes; torchvision's ToTensor divides by 255"
-        return ScaleFault(text + cause, not is_whole)
-    is_type_small = images.dtype == np.uint8 and _SMALL * fitted_most >= _BYTES[1]
-    return ScaleFault(text, is_type_small or (is_many and spread <= _TINY))
+    def pixels(self, images: Array) -> Array:
+        """Return clip(rint(255 (x - low) / (high - low)), 0, 255), uint8, of numbers x by image and channel."""
+        pixels = np.empty(images.shape, np.uint8)
+        low = self.low[:, None, None]
+        for block in chunks(len(images), images[0].size):
+            numbers = 255 * (images[block].astype(np.float64) - low)
+            pixels[block] = np.clip(np.rint(numbers / (self.high[:, None, None] - low)), 0, 255)
+        return pixels
+
+    def deviation(self, images: Array) -> Array:
+        """Return the standard deviation of each channel as a share of the range, float64 (channels,)."""
+        sums = np.zeros((2, len(self.low)))
+        for block in chunks(len(images), images[0].size):
+            shares = (images[block] - self.low[:, None, None]) / (self.high - self.low)[:, None, None]
+            sums += shares.sum(axis=(0, 2, 3)), (shares**2).sum(axis=(0, 2, 3))
+        mean, mean_square = sums / (images.size / len(self.low))
+        deviation: Array = np.sqrt(np.maximum(mean_square - mean**2, 0))
+        return deviation
+
+    def fault(self, images: Array, deviation: Array) -> _ScaleFault | None:
+        """Return how the scale of numbers differs from the fitted numbers; None if nothing indicates a difference.
+
+        Either the numbers are beyond the fitted range, or all are near 0 and much less spread than the fitted numbers,
+        or the numbers are fractions and the fitted numbers are normalised. Whole numbers may be the bytes of a dark
+        picture, and a few images may be unusual, so such differences are not certain.
+
+        Args:
+            images: Numbers, (images, channels, rows, columns), at least one image.
+            deviation: Standard deviation of the fitted numbers per channel, as a share of the fitted range.
+        """
+        lows = images.min(axis=(2, 3))
+        highs = images.max(axis=(2, 3))
+        least, most = float(lows.min()), float(highs.max())
+        fitted_least, fitted_most = float(self.low.min()), float(self.high.max())
+        text = f"range from {least:g} to {most:g}, but the fitted range is {fitted_least:g} to {fitted_most:g}"
+        is_fixed = fitted_least == 0 and fitted_most in (
+            1,
+            255,
+        )  # a range fitted to a sample with these ends counts too
+        widths = np.maximum(self.low - lows, highs - self.high) / (self.high - self.low)  # of each image, beyond
+        # A single image beyond a fixed range shows a different scale; beyond a fitted range, half of the images do.
+        beyond = float((np.max if is_fixed else np.median)(widths.max(axis=1)))
+        if beyond > (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS):
+            return _ScaleFault(text, True)
+        is_many = len(images) >= _MANY
+        if is_many and beyond > _LITTLE_BEYOND_WIDTHS:
+            return _ScaleFault(text, False)
+        largest = max(-least, most)
+        fitted_largest = max(-fitted_least, fitted_most)
+        may_be_small = largest <= _SMALL * fitted_largest
+        may_be_fractions = least >= 0 and 0.5 < most <= 1 and fitted_least < _NORMALISED
+        may_be_half = is_many and largest <= _HALF * fitted_largest
+        if not may_be_small and not may_be_fractions and not may_be_half:
+            return None
+        spread = float((self.deviation(images) / np.maximum(deviation, np.finfo(float).tiny)).max())
+        is_whole = all(_is_whole(images[block]) for block in chunks(len(images), images[0].size))
+        if may_be_fractions and not is_whole and 0 < spread <= _HALF:
+            return _ScaleFault(text, is_many)
+        if not may_be_small or not 0 < spread <= _SMALL_SPREAD:
+            return _ScaleFault(text, False) if may_be_half and not is_whole and 0 < spread <= _HALF else None
+        if (fitted_least, fitted_most) == _BYTES:
+            cause = "" if is_whole else ": the numbers cannot be bytes; torchvision's ToTensor divides by 255"
+            return _ScaleFault(text + cause, not is_whole)
+        is_type_small = images.dtype == np.uint8 and _SMALL * fitted_most >= _BYTES[1]
+        return _ScaleFault(text, is_type_small or (is_many and spread <= _TINY))
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
-    """Return new numbers as pixels of the data set, uint8 (images, *image_shape).
-
-    Args:
-        spec: Data set that defines shape and range.
-        x: Images, in a form that `stored.from_arrays` accepts as ``x``, without resizing.
+    """Return new numbers, in a form that `Data.from_arrays` accepts, as pixels, uint8 (images, *image_shape).
 
     Raises:
-        DataError: The numbers have a different shape or scale.
+        DataError: The numbers have a shape or scale different from the data set.
     """
     images = as_array(x)
     layouts = _layouts(images)
-    # The expected shape determines the channel axis; without such a layout, ``checked_pixels`` raises DataError.
+    # Without a layout of the expected shape, ``checked_pixels`` raises DataError.
     expected_layouts = (layout for layout in layouts.values() if layout.shape[1:] == spec.image_shape)
     return checked_pixels(spec, layouts[spec.channels] if spec.channels in layouts else next(expected_layouts, images))
 
@@ -481,52 +449,29 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 def checked_pixels(spec: Dataset, numbers: Array) -> Array:
     """Return new numbers (images, channels, rows, columns) as pixels of the data set, uint8 of the same shape.
 
-    A warning is issued if the scale of the numbers is doubtful (`scale_fault`).
-
-    Args:
-        spec: Data set that defines shape and range.
-        numbers: Numbers in the scale of the source of the data set.
+    A warning is issued if the scale of the numbers is doubtful (`check_scale`).
 
     Raises:
-        DataError: The numbers have a different shape or scale.
+        DataError: The numbers have a shape or scale different from the data set.
     """
     if numbers.shape[1:] != spec.image_shape:
         shape = "x".join(map(str, numbers.shape[1:]))
         expected_shape = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
-    # The caller of ``predict``, which calls ``predict_proba``, ``pixels_of``, this function and ``check_scale``. Other
-    # callers have fewer calls between.
+    # Level of the caller of ``predict``, by ``predict_proba``, ``pixels_of`` and this function.
     check_scale(spec, numbers, stacklevel=6)
-    return scaled(numbers, *map(np.array, spec.number_range))
+    return Scale(*map(np.array, spec.number_range)).pixels(numbers)
 
 
 def check_scale(spec: Dataset, numbers: Array, stacklevel: int) -> None:
     """Raise DataError if the scale of numbers differs from the scale of a data set; warn if this is doubtful.
 
     Args:
-        spec: Data set.
         numbers: Numbers, (images, channels, rows, columns).
         stacklevel: Level of the warning, as in `warnings.warn` called by this function.
     """
-    low, high = map(np.array, spec.number_range)
-    fault = scale_fault(numbers, low, high, np.array(spec.std))
+    fault = Scale(*map(np.array, spec.number_range)).fault(numbers, np.array(spec.std))
     if fault is not None and fault.is_certain:
         raise DataError(f"the numbers {fault.text}; use the scale of the source of {spec.name}")
     if fault is not None:
         warnings.warn(f"the numbers for {spec.name} {fault.text}", stacklevel=stacklevel)
-
-
-def squeezed(numbers: Array, pixels: Array) -> bool:
-    """Return whether outliers leave few of the 256 pixel values for most images.
-
-    The median channel of an image must have at most ``_FEW_VALUES`` pixel values, but the source at least
-    ``_MANY_TIMES`` as many different numbers.
-
-    Args:
-        numbers: Numbers of the source, (images, channels, rows, columns).
-        pixels: The same images as pixels, uint8.
-    """
-    planes = np.ndindex(pixels.shape[:2])  # image and channel
-    counts = [(len(np.unique(pixels[plane])), len(np.unique(numbers[plane]))) for plane in planes]
-    pixel_values, source_values = np.median(counts, axis=0)
-    return bool(pixel_values <= _FEW_VALUES and source_values >= _MANY_TIMES * pixel_values)

@@ -4,34 +4,8 @@ import importlib
 import pkgutil
 
 from harness.spaces.ops.convolutions import Conv, DepthwiseConv, Kernel, kernels
-from harness.spaces.ops.op import (
-    SIGNATURES,
-    ArgumentKind,
-    Op,
-    Parameter,
-    Residual,
-    Role,
-    Shape,
-    Signature,
-    flat,
-    name_of_type,
-    op_names,
-    ops_text,
-    plain,
-    register,
-    shape_text,
-)
+from harness.spaces.ops.op import SIGNATURES, Op, Residual, Role, Shape, flat, shape_text
 from harness.spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
-from harness.spaces.ops.torch_only import (
-    BareBatchNorm,
-    ChannelPReLU,
-    EpsBatchNorm,
-    GroupNorm,
-    JointBatchNorm,
-    OverlappingAvgPool,
-    OverlappingMaxPool,
-    UnbiasedLinear,
-)
 from harness.spaces.ops.user_module import UserModule
 from harness.spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, PoseLinear, Unshuffle
 

@@ -27,11 +27,8 @@ class Kernel(Op):
     """Base class of convolutions; convolutions with the same ``tie`` share the kernel, but not the bias.
 
     Attributes:
-        stride: Stride in rows and columns.
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
-        tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
-        edges: Rows and columns of the kernel.
         paddings: Zeros on each side, (above and below, left and right).
     """
 
@@ -99,17 +96,11 @@ class Conv(Kernel):
     """A convolution over all channels, or over groups of channels.
 
     Attributes:
-        kernel_size: Rows of the kernel.
-        out_channels: Number of output channels, all poses counted.
-        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column
-            is padded along its length only.
-        stride: Stride in rows and columns.
-        bias: Whether the outputs have a learned bias.
-        tie: Name of the tie; None for a kernel that is not shared.
+        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column is
+            padded along its length only.
         kernel_width: Columns of the kernel; None means ``kernel_size``.
         groups: Number of groups of channels, each convolved separately.
-        poses: Number of neighbouring outputs that use the same learned kernel, rotated and mirrored
-            (``harness.spaces.modules``).
+        poses: Number of neighbouring outputs that use the same learned kernel in different poses.
     """
 
     kernel_size: int
@@ -178,12 +169,8 @@ class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
-        padding: Zeros on each side.
-        stride: Stride in rows and columns.
-        bias: Whether the outputs have a learned bias.
-        tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
-            van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).
+            van Gemert, arXiv 2106.04914).
     """
 
     padding: int = 1

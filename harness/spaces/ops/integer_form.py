@@ -1,8 +1,4 @@
-"""Integer forms: the computation of an op, as far as needed to compute it with integers (returned by ``Op.integer``).
-
-``harness/spaces/integer_plan.py`` combines the forms into steps, ``harness/training/integer.py`` reads the numbers of
-the forms from trained torch modules, and ``harness/exports`` writes the forms as C and as JSON.
-"""
+"""Integer forms: the computation of an op, as far as needed to compute it with integers (``Op.integer``)."""
 
 from __future__ import annotations
 
@@ -17,19 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KernelForm:
-    """Sums of int8 weights times the numbers of a window.
-
-    The weights are ``weight`` of the torch module, the biases ``bias``. A pose is a rotated or mirrored copy of a
-    filter (``harness.spaces.modules``).
+    """Sums of int8 weights times the numbers of a window; ``weight`` and ``bias`` are tensors of the torch module.
 
     Attributes:
-        shape: Shape of the stored weights, (filters, channels of a group, rows, columns). Each stored filter is applied
-            in ``poses`` poses, so there are filters * poses output channels. With ``factors``: (filters, channels /
-            poses + poses, 1, 1), with an output per filter.
-        stride: Stride in rows and columns.
+        shape: Shape of the stored weights, (filters, channels of a group, rows, columns); there are filters * poses
+            output channels. With ``factors``: (filters, channels / poses + poses, 1, 1), with an output per filter.
         paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
         poses: Number of poses of each filter; with ``factors``, number of poses of each input channel.
-        has_bias: Whether each filter has a bias.
         is_global: Whether the window is the whole input, as in a linear layer.
         factors: None if the weights are stored directly. Otherwise weight [c * poses + p] of a filter is the product of
             factor c and factor p, and only the factors are stored: a function from the torch module to factors
@@ -89,11 +79,8 @@ class PoolingForm:
     """Windows that do not overlap.
 
     Attributes:
-        reduction: Treatment of the numbers of a window.
-        window: Rows and columns of a window.
         is_global: Whether the op is a global pooling for maps of every size, which the last step may compute together
-            with the linear layer. A window that happens to cover the map does not count: the means of such a window are
-            rounded to integers, unlike the sums of the last step.
+            with the linear layer. Means of a window that happens to cover the map are rounded to integers instead.
     """
 
     reduction: Reduction

@@ -1,10 +1,7 @@
 """Base class of ops and their registry: an op is a frozen dataclass with shape, costs, torch module and integer form.
 
-Every module of this package is imported automatically, so a new op needs no other change. The methods of ``Op`` have
-defaults that suit an activation function.
-
-Sizes of padded maps and windows follow ``floor((size + 2 * padding - kernel) / stride) + 1`` (Dumoulin and Visin, arXiv
-1603.07285, relationship 6).
+The methods of ``Op`` have defaults that suit an activation function. Sizes of padded maps and windows follow
+``floor((size + 2 * padding - kernel) / stride) + 1`` (Dumoulin and Visin, arXiv 1603.07285, relationship 6).
 """
 
 from __future__ import annotations
@@ -50,10 +47,7 @@ class Parameter:
     Attributes:
         field: Name of the field of the op that the argument sets.
         label: Name of the argument in the decisions of a search space; for an option, its keyword.
-        kind: Kind of the argument.
-        meaning: Description for messages.
         minimum: Least allowed count, if ``among`` is empty.
-        among: All allowed numbers.
     """
 
     field: str
@@ -72,12 +66,9 @@ class Signature:
 
     Attributes:
         number: Declaration of the number without a keyword; None if the op takes no number.
-        required: Whether ``number`` must be given.
         options: Declarations of the options by keyword, in the order of canonical text.
         fixed: Values of the fields that the name of the op determines.
-        variants: Class that replaces ``op_type`` if an option is given, by the keyword of the option;
-            ``register_variant`` adds entries.
-        op_type: Class of the op; ``register`` sets this attribute.
+        variants: Class that replaces ``op_type`` if an option is given, by the keyword of the option.
     """
 
     number: Parameter | None = None
@@ -137,12 +128,9 @@ class Op:
     """Base class of ops; a subclass is a frozen dataclass with the decorator ``register``.
 
     Attributes:
-        role: Function of the op in a network.
         is_global: Whether the op reads all positions of a map at once.
-        is_grouped: Whether channels are convolved in separate groups.
         tie: Name of the tie; ops with the same tie share the weights of shape ``tied_shape``.
-        ops: Inner ops of a residual sum; empty for other ops.
-        bars: Indices of the ``ops`` with a preceding ``|``; bars only affect the text.
+        ops: Inner ops of a residual sum; ``bars`` are indices of ``ops`` with a preceding ``|``.
         layer: Name of the ``torch.nn`` class that ``layer_call`` constructs from the fields of the op.
         is_joint: Whether ops with the same tie are a single layer, which also shares running statistics.
     """
@@ -243,8 +231,8 @@ class Op:
     def source(self, before: Shape) -> str:
         """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
 
-        The expression may use ``torch``, ``nn`` and the names of ``harness/spaces/posed.py``. The layer
-        has the same tensors as ``module``, under the same names. The input of a linear layer is flattened before.
+        The expression may use ``torch``, ``nn`` and the names of ``harness/spaces/posed.py``. The layer has the same
+        tensors as ``module``. The input of a linear layer is flattened before.
 
         Raises:
             SearchSpaceError: The op has no expression.
@@ -255,13 +243,9 @@ class Op:
         return call_text(call.name, *call.arguments, **call.options)
 
     def integer(self, before: Shape) -> IntegerForm | None:
-        """Return the integer form of the op, or None if the op has none and cannot be exported as C.
+        """Return the integer form of the op; None if the op cannot be exported as C, or is a dropout or residual sum.
 
-        Ops with ``Role.DROPOUT`` and residual sums need no form.
-
-        Args:
-            before: Shape of the input, (channels, rows, columns); here a vector is (features, 1, 1), in contrast to the
-                other methods.
+        ``before`` is (channels, rows, columns); here a vector is (features, 1, 1), in contrast to the other methods.
         """
         return None
 
@@ -279,9 +263,7 @@ class Op:
     def output_size(self, before: Shape, paddings: tuple[int, int] = (0, 0)) -> tuple[int, int]:
         """Return rows and columns of the output map of an op with a window.
 
-        Args:
-            before: Shape of the input map, (channels, rows, columns).
-            paddings: Zeros on each side, (above and below, left and right): (1, 2) adds two rows and four columns.
+        ``paddings`` are zeros on each side, (above and below, left and right): (1, 2) adds two rows and four columns.
 
         Raises:
             ShapeError: The input is a vector, or the window is larger than the padded map.
@@ -320,14 +302,8 @@ def register_variant(
 ) -> Callable[[_OpType], _OpType]:
     """Return a class decorator: an option of the op ``name`` makes ops of this class.
 
-    Engines and integer forms support classes of ops, so an option that only torch supports is a class.
-
-    Args:
-        name: Name of a registered op.
-        keyword: Option in the notation; unless a flag, also the name of the field that the option sets.
-        meaning: Description of the option for messages.
-        kind: Kind of the value of the option.
-        minimum: Least allowed count.
+    Engines and integer forms support classes of ops, so an option that only torch supports is a class. The keyword is
+    also the name of the field that the option sets, unless a flag.
     """
 
     def add(op_type: _OpType) -> _OpType:

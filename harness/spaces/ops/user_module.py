@@ -1,7 +1,6 @@
 """A PyTorch module of the user as a network of its own, which the notation cannot express layer by layer.
 
-The text states name, counts and identity of the module, so that records and tables are read without the code of the
-user. ``harness.training.user_module`` writes the text, builds the module, and refuses a module that has changed.
+The text states name, counts and identity of the module, so that records are read without the code of the user.
 """
 
 from __future__ import annotations
@@ -43,11 +42,9 @@ class UserModule(Op):
     """A whole network from images to logits.
 
     Attributes:
-        outputs: Number of classes.
         input: Shape of an image, such as ``1x28x28``.
         parameters: Number of parameters; a tensor that several layers share counts once.
-        macs: Multiply-adds per image, as counted by torch's dispatch (``harness/training/products.py``).
-        statistic_count: Number of running statistics of batch normalisation.
+        macs: Multiply-adds per image (``harness/training/products.py``).
         code: SHA-256 of the source code, 12 digits.
         graph: SHA-256 of the recorded operators and of the shapes of all tensors, 12 digits.
         name: ``FILE.py:NAME`` or ``package.module:NAME``; not part of the identity of the network.

@@ -1,9 +1,7 @@
 """Driver of the native engine: programs of networks, training steps, predictions and conversion of the state.
 
 The engine gets the state of a torch network, trains up to ``_CHUNK`` steps per call, and updates the state in place.
-After ``train_epochs`` the torch network and its optimizer hold the entire state, so predictions, checkpoints and
-digests use the same code for both engines, and the engine of a run may change. The engine trusts all addresses, so
-tensors are checked here; a failed check is a bug of the caller.
+The engine trusts all addresses, so tensors are checked here; a failed check is a bug of the caller.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from torch import Tensor, nn
 
 from harness.spaces.network import Architecture, Task
 from harness.training.integer import largest_weight
-from harness.training.native.engine import Engine, load, training_struct_type
-from harness.training.native.instruction import Program, program
+from harness.training.native.engine import Engine, load
+from harness.training.native.instruction import EngineProgram, program
 from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
 
@@ -45,15 +43,57 @@ class FlatState:
     average: Tensor
     memories: list[Tensor]
 
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: list[Tensor] | None,
+        number_type: torch.dtype,
+    ) -> FlatState:
+        """Return a copy of the state of a run, whose optimizer is SGD or Adam.
+
+        ``average`` is in the order of ``state_tensors``; None before averaging begins.
+        """
+        tensors = _engine_tensors(network)
+        averages = tensors if average is None else _in_engine_order(network, average)
+        memories = []
+        for name in _memory_names(optimizer):
+            memory = []
+            for parameter in network.parameters():
+                # The optimizer has no state of a parameter before the first step.
+                value = optimizer.state.get(parameter, {}).get(name)
+                memory.append(torch.zeros_like(parameter) if value is None else value)
+            memories.append(_flat(memory, number_type))
+        return cls(_flat(tensors, number_type), _flat(averages, number_type), memories)
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Copy the state into network and optimizer, as torch would leave both after ``step`` steps."""
+        tensors = _engine_tensors(network)
+        with torch.no_grad():
+            for tensor, part in zip(tensors, _parts(self.state, tensors), strict=True):
+                tensor.copy_(part)
+        parameters = list(network.parameters())
+        for name, memory in zip(_memory_names(optimizer), self.memories, strict=True):
+            for parameter, part in zip(parameters, _parts(memory, parameters), strict=True):
+                optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
+        if isinstance(optimizer, torch.optim.Adam):
+            for parameter in parameters:
+                optimizer.state[parameter]["step"] = torch.tensor(float(step))
+
+    def restored_average(self, network: nn.Module) -> list[Tensor]:
+        """Return the average in the order of ``state_tensors``."""
+        tensors = _engine_tensors(network)
+        addresses = (tensor.data_ptr() for tensor in tensors)
+        parts = dict(zip(addresses, _parts(self.average, tensors), strict=True))
+        return [parts[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
+
 
 class NativeProgram:
     """The engine's program of a network, with buffers for a batch; freed with this object.
 
     Attributes:
         number_type: Number format of weights and sums in the engine, float32 or float64.
-        program: Values and instructions of the network.
-        pointer: Address of the program in the engine.
-        settings: Fields of the recipe as a structure of ctypes (``training_struct_type``).
         decay: L2 coefficient of each parameter, (parameter_count,).
     """
 
@@ -64,8 +104,8 @@ class NativeProgram:
         self.number_type = torch.float64 if engine.is_double else torch.float32
         self.program = program(architecture, self.task.input_shape)
         self.pointer = self._opened(self.program, images)
-        training_struct = training_struct_type(is_double=engine.is_double)
-        self.settings = training_struct(
+        training_type = _training_type(is_double=engine.is_double)
+        self.settings = training_type(
             adam=int(recipe.optimizer == "adam"),
             nesterov=int(recipe.nesterov),
             momentum=recipe.momentum,
@@ -76,7 +116,7 @@ class NativeProgram:
         decays = [torch.full((size,), recipe.decay(kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.number_type)
 
-    def _opened(self, flat: Program, images: Images) -> int:
+    def _opened(self, flat: EngineProgram, images: Images) -> int:
         """Return the address of a new program in the engine; raise MemoryError if memory is not sufficient."""
         number_type = np.float64 if self.engine.is_double else np.float32
         mean = np.array(images.mean, dtype=number_type)
@@ -119,8 +159,6 @@ class NativeProgram:
         """Train for the steps in ``steps`` and return the sum of the losses.
 
         Args:
-            flat: State of the run, updated in place.
-            images: Training images.
             order: Indices of the images, int64 (at least count * batch,).
             maps: Affine maps of the augmentation, float32 (count * batch, 2, 3); None without augmentation.
             steps: Learning rates and averaging weights of ``count`` steps.
@@ -176,6 +214,14 @@ class NativeProgram:
         addresses = (state.data_ptr(), classes.data_ptr())
         self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), len(pixels), *addresses)
         return classes
+
+
+def _training_type(*, is_double: bool) -> type[ctypes.Structure]:
+    """Return the structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
+    kind = ctypes.c_double if is_double else ctypes.c_float
+    integers = [(name, ctypes.c_int) for name in ("adam", "nesterov")]
+    numbers = [(name, kind) for name in ("momentum", "smoothing", "largest_weight")]
+    return type("TrainingRow", (ctypes.Structure,), {"_fields_": [*integers, *numbers]})
 
 
 def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
@@ -238,37 +284,8 @@ def _memory_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
     return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
-def flat_state(
-    network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, number_type: torch.dtype
-) -> FlatState:
-    """Return a copy of the state of a run in the layout of the engine.
-
-    Args:
-        network: Network with the present weights and statistics.
-        optimizer: Optimizer of the network, SGD or Adam.
-        average: Average in the order of ``state_tensors``; None before averaging begins.
-        number_type: Number format of the engine.
-    """
-    tensors = _engine_tensors(network)
-    averages = tensors if average is None else _in_engine_order(network, average)
-    memories = []
-    for name in _memory_names(optimizer):
-        memory = []
-        for parameter in network.parameters():
-            # The optimizer has no state of a parameter before the first step.
-            value = optimizer.state.get(parameter, {}).get(name)
-            memory.append(torch.zeros_like(parameter) if value is None else value)
-        memories.append(_flat(memory, number_type))
-    return FlatState(_flat(tensors, number_type), _flat(averages, number_type), memories)
-
-
 def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
-    """Return the offset in the state of the engine, and the number, of the weights of each kernel, int64 (kernels, 2).
-
-    Args:
-        network: Network of the weights.
-        weights: Parameters of the network.
-    """
+    """Return offset in the state of the engine and number of the weights of each kernel, int64 (kernels, 2)."""
     offset = 0
     offsets = {}
     for parameter in network.parameters():
@@ -278,30 +295,6 @@ def rounded_ranges(network: nn.Module, weights: list[Tensor]) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 2)
 
 
-def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatState, step: int) -> None:
-    """Copy a state into network and optimizer, as torch would leave both after ``step`` steps."""
-    tensors = _engine_tensors(network)
-    with torch.no_grad():
-        for tensor, part in zip(tensors, _parts(flat.state, tensors), strict=True):
-            tensor.copy_(part)
-    parameters = list(network.parameters())
-    for name, memory in zip(_memory_names(optimizer), flat.memories, strict=True):
-        for parameter, part in zip(parameters, _parts(memory, parameters), strict=True):
-            optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
-    if isinstance(optimizer, torch.optim.Adam):
-        for parameter in parameters:
-            optimizer.state[parameter]["step"] = torch.tensor(float(step))
-
-
-def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
-    """Return the average in the order of ``state_tensors``."""
-    tensors = _engine_tensors(network)
-    addresses = (tensor.data_ptr() for tensor in tensors)
-    parts = dict(zip(addresses, _parts(flat.average, tensors), strict=True))
-    return [parts[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
-
-
 def _parts(values: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Split concatenated values into views with the shapes of these tensors."""
     parts = torch.split(values, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]

@@ -1,8 +1,7 @@
 """Build, loading and choice of the native engine, a C++ library called through ctypes.
 
-The C++ sources in this folder are compiled once, by the C++ compiler of the machine, to a library in the user's cache,
-whose name is a digest of sources, compiler and options. Calls of the engine release Python's global interpreter lock.
-Without a compiler torch trains instead.
+The C++ compiler of the machine compiles the sources in this folder once, to a library in the user's cache, whose name
+is a digest of sources, compiler and options. Without a compiler torch trains instead.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from ctypes import c_double, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.training_images import cache_folder
-from harness.spaces.ops import Op, UserModule, name_of_type
+from harness.spaces.ops import Op, UserModule
+from harness.spaces.ops.op import name_of_type
 from harness.spaces.space_errors import nearest
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
@@ -75,13 +74,6 @@ _VERSION_SECONDS = 20.0  # time limit of a compiler that prints its version
 _COMPILE_SECONDS = 1200.0  # time limit of the compiler; about 20 s on a free core
 
 
-def training_struct_type(*, is_double: bool) -> type[ctypes.Structure]:
-    """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
-    kind = c_double if is_double else ctypes.c_float
-    members = (("adam", c_int), ("nesterov", c_int), ("momentum", kind), ("smoothing", kind), ("largest_weight", kind))
-    return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
-
-
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A loaded native engine."""
@@ -108,7 +100,7 @@ def load(instruction_set: _Level | None = None, *, is_double: bool = False, extr
     A failed build is not repeated in this process; later calls raise the same error.
 
     Args:
-        instruction_set: Instruction set; None for the best set that processor and compiler support.
+        instruction_set: None for the best set that processor and compiler support.
         is_double: Whether to compute in float64.
         extra: Further options of the compiler, such as sanitizers.
 
@@ -149,10 +141,7 @@ def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, 
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Declare the types of the functions in engine.cpp, and return ``library``.
-
-    ``engine_pairs`` has the default types of ctypes: no arguments, an int.
-    """
+    """Declare the types of the functions in engine.cpp, except for ``engine_pairs``, and return ``library``."""
     # Comments list the names of the parameters.
     training = [
         *[c_void_p] * 4,  # program, pixels, labels, order
@@ -209,27 +198,14 @@ def _built(options: tuple[str, ...]) -> Path:
     # An absolute path, because a name without a slash is searched among the system libraries.
     folder = (Path(own_folder) if own_folder else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
-    seal = path.with_suffix(".sha256")  # file with the SHA-256 of the library
-
-    def is_complete() -> bool:
-        # Loading a truncated library would kill the process without a message.
-        with suppress(FileNotFoundError):
-            return seal.read_bytes() == _seal_of(path)
-        return False
-
     try:
-        if not is_complete():
+        if not path.exists():
             with files.locked(path.with_suffix(".lock")):
-                if not is_complete():
+                if not path.exists():
                     _compile(command, path)
-                    files.write_bytes(seal, _seal_of(path))
     except (UsageError, OSError) as error:
         raise EngineUnavailable(f"cannot store the engine in {folder}: {reason(error)}") from error
     return path
-
-
-def _seal_of(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
 
 
 def _compile(command: list[str], path: Path) -> None:
@@ -278,13 +254,9 @@ class EngineChoice:
 
 
 def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> EngineChoice:
-    """Return the engine for a training; the native engine is compiled now if necessary.
+    """Return the engine for a training of networks with these ops; the native engine is compiled now if necessary.
 
-    Args:
-        name: ``auto``, ``native`` or ``torch``.
-        recipe: Recipe of the training; the native engine does not support user trainers and, on some processors, bf16.
-        device: Device of the training; the native engine supports the CPU only.
-        ops: Types of the ops of all networks to train; the native engine lacks kernels for some ops.
+    The native engine supports CPUs only, no user trainers and, on some processors, no bf16.
 
     Raises:
         UsageError: ``name`` is unknown.
@@ -321,10 +293,6 @@ def engine_of_repeat(name: str, recorded_engine: str | None) -> str:
     """Return the engine to repeat a recorded seed with the same bits.
 
     ``auto`` chooses the native engine wherever possible, so only a seed of torch needs another name.
-
-    Args:
-        name: Requested engine: ``auto``, ``native`` or ``torch``.
-        recorded_engine: Engine of the recorded seed, ``torch`` or ``Engine.name`` such as ``native avx512 1f0c53a2``;
-            None for a new seed.
+    ``recorded_engine`` is None for a new seed.
     """
     return TORCH if name == "auto" and recorded_engine == TORCH else name

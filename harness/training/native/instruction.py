@@ -2,9 +2,8 @@
 
 The state of a program is an array of all parameters, followed by all running statistics. A program lists the values
 (the maps of a batch), and the instructions, each with the indices of the values that it reads and writes, and offsets
-into the state. This module needs neither a compiler nor torch nor the engine. ``python -m
-harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as C++ structures to
-``instruction.h``; a test compares both.
+into the state. ``python -m harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as
+C++ structures to ``instruction.h``; a test compares both.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class _Instruction:
 
 
 @dataclass(slots=True)
-class Program:
+class EngineProgram:
     """A network as values and instructions, with the layout of the state."""
 
     values: list[_Value] = field(default_factory=list)
@@ -135,17 +134,16 @@ class Program:
         return offset
 
 
-def program(architecture: Architecture, input_shape: Shape) -> Program:
+def program(architecture: Architecture, input_shape: Shape) -> EngineProgram:
     """Return the program of a network, whose ops must all be in ``KERNELS``.
 
     Args:
-        architecture: Network.
         input_shape: (channels, rows, columns) of an image.
 
     Raises:
         ShapeError: The ops do not fit together.
     """
-    flat = Program()
+    flat = EngineProgram()
     _sequence(flat, architecture.ops, input_shape, flat._value(input_shape))
     # Offsets of statistics counted from 0 so far; statistics follow the parameters, whose number is known only now.
     # Each BN has a shift, but not each has a scale.
@@ -156,7 +154,7 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
     return flat
 
 
-def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
+def _sequence(flat: EngineProgram, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
     """Append the instructions of ops that read value ``source``; return the index of the last output."""
     while ops:
         count, item = _pointwise(flat, ops, shape, source)
@@ -170,7 +168,7 @@ def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int
     return source
 
 
-def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> tuple[int, _Instruction]:
+def _pointwise(flat: EngineProgram, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> tuple[int, _Instruction]:
     """Return the number of leading ops that fit into a single pointwise instruction, and the instruction.
 
     The ops are activation, BN, activation and dropout in this order. Each is optional; the second activation needs BN.
@@ -194,7 +192,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
     return count, item
 
 
-def _slope(flat: Program, activation: spec.Op | None) -> int:
+def _slope(flat: EngineProgram, activation: spec.Op | None) -> int:
     """Return a fixed slope in 1 / _SLOPE_PARTS, the offset of a learned slope in the state, or 0 without a slope."""
     if isinstance(activation, spec.PReLU):
         return flat._parameter(1, kernel=False)
@@ -203,7 +201,7 @@ def _slope(flat: Program, activation: spec.Op | None) -> int:
     return 0
 
 
-def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
+def _with_norm(flat: EngineProgram, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
     """Return the instruction with a BN, whose parameters and statistics are added to the program."""
     shared_poses = norm.poses if norm.shared else 1
     count = channels // norm.poses  # poses share scale and shift
@@ -219,13 +217,13 @@ def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels
     return replace(item, poses=norm.poses, shared=shared_poses, scale=scale, shift=shift, mean=mean, variance=variance)
 
 
-def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:
+def _window(code: _Code, flat: EngineProgram, op: Any, shape: Shape, source: int) -> int:
     """Append the instruction of an op over windows; without a window, as for global pooling, over the whole map."""
     rows, columns, _ = op.window(shape) or (0, 0, 0)
     return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=rows, columns=columns))
 
 
-def _linear(flat: Program, op: spec.Linear | spec.PoseLinear, shape: Shape, source: int) -> int:
+def _linear(flat: EngineProgram, op: spec.Linear | spec.PoseLinear, shape: Shape, source: int) -> int:
     # With poses, the weights are a factor per channel and a factor per pose for each output (``KernelForm.factors``).
     weights = flat._parameter(op.cost(shape)[0] - op.out_features, kernel=True)
     bias = flat._parameter(op.out_features, kernel=False)
@@ -234,7 +232,7 @@ def _linear(flat: Program, op: spec.Linear | spec.PoseLinear, shape: Shape, sour
     return flat._write(op.shape(shape), item)
 
 
-def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
+def _convolution(flat: EngineProgram, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
     rows, columns = op.edges
     above, left = op.paddings
     weights = op.tied_shape(shape)  # (filters, channels of a group, rows, columns)
@@ -260,7 +258,7 @@ def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape
     return target
 
 
-def _residual(flat: Program, op: spec.Residual, shape: Shape, source: int) -> int:
+def _residual(flat: EngineProgram, op: spec.Residual, shape: Shape, source: int) -> int:
     branch = flat._write(shape, _Instruction(code=_Code.BRANCH, source=source))
     inner = _sequence(flat, op.ops, shape, branch)
     return flat._write(shape, _Instruction(code=_Code.SUM, source=inner, summand=source))
@@ -275,7 +273,7 @@ _ACTIVATIONS: Mapping[type[Any], _Activation] = {
 }
 _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 # Functions that append the instruction of an op with input value ``source`` and return the index of the output.
-_INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]] = {
+_INSTRUCTIONS: Mapping[type[spec.Op], Callable[[EngineProgram, Any, Shape, int], int]] = {
     spec.Conv: _convolution,
     spec.DepthwiseConv: _convolution,
     spec.MaxPool: partial(_window, _Code.MAX_POOL),

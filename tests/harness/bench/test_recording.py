@@ -349,7 +349,7 @@ def test_recipe_with_several_starts_is_rejected(tmp_path: Path):
 def test_data_with_group_folds_are_rejected(home: Workspace):
     labels = np.arange(200) % 10
     images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
-    data = own.from_arrays("persons", images, labels, groups=np.arange(200) // 20)
+    data = own.Data.from_arrays("persons", images, labels, groups=np.arange(200) // 20)
     assert data.group_folds
 
     with pytest.raises(UsageError, match="folds of groups"):

@@ -50,7 +50,7 @@ def test_quote_trains_few_networks_and_writes_no_files(
 
 def test_quote_states_precision_of_mean_over_unseen_groups(capsys: pytest.CaptureFixture[str]):
     images = np.random.default_rng(0).integers(0, 256, (480, 28, 28), dtype=np.uint8)
-    data = own.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=np.repeat(np.arange(24), 20))
+    data = own.Data.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=np.repeat(np.arange(24), 20))
     assert (len(data.validation_group_sizes), len(data.test_group_sizes)) == (19, 5)
 
     assert run(["search", "--dataset", data.name, "--target", "30", "--plan", "--json", *QUICK]) == 0

@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import beta, chi2, sem, t
 
 from harness.data import own
-from harness.data.datasets import Dataset, dataset
+from harness.data.datasets import DATASETS, Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
 from harness.evidence.leaderboard_table import Tier, Verdict
@@ -82,7 +82,7 @@ def run_all_locally(waiting: list[Job], executor: Processes, workers: int, *call
 def test_trained_verification_runs_fixed_seeds_and_repeats_equal_bits(home: Workspace, monkeypatch: pytest.MonkeyPatch):
     network = parse_network("conv3x3(2) bn relu maxpool gap linear(10)")
     smoke = RECIPES["smoke"]
-    plan = make_plan(range(2), architecture=network, named_recipe=smoke, dataset="mnist-5k", target_pct=97.0)
+    plan = make_plan(range(2), architecture=network, named_recipe=smoke, data=DATASETS["mnist-5k"], target_pct=97.0)
 
     first = run_plan(home, plan)
     monkeypatch.setattr(verification_runs, "run_all", run_all_locally)
@@ -324,7 +324,7 @@ def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
     images = np.random.default_rng(5).integers(0, 256, (190, 8, 8), dtype=np.uint8)
     labels = np.arange(190) % 4
     groups = np.arange(190) // 10
-    data = own.from_arrays(
+    data = own.Data.from_arrays(
         "grouped", images[:120], labels[:120], images[120:], labels[120:], groups=groups[:120], groups_test=groups[120:]
     )
     return data, {image.tobytes(): int(group) for image, group in zip(images[120:], groups[120:], strict=True)}
@@ -354,7 +354,7 @@ def test_bound_over_groups_decides_verdict(lacks_groups: bool, workspace: Path, 
     network = parse_network("conv3x3(4) bn relu | gap | linear(4)", data.task)
     seeds.errors = lambda index: 4
 
-    verdict = run_plan(home, make_plan(range(6), architecture=network, dataset=data.name, target_pct=90.0))
+    verdict = run_plan(home, make_plan(range(6), architecture=network, data=data, target_pct=90.0))
 
     # With equal seeds and equal group sizes: the standard error between groups, and Korn and Graubard (1998) at 98 %.
     cases = min(70, 4 / 70 * 66 / 70 / sem(errors / 10) ** 2 + 1)
@@ -386,7 +386,7 @@ def test_warning_names_earlier_data_set_of_equal_weights(
     run_plan(home, make_plan(range(6)))
     assert capsys.readouterr().err == ""
 
-    run_plan(home, make_plan(range(6), dataset="kmnist"))
+    run_plan(home, make_plan(range(6), data=DATASETS["kmnist"]))
 
     [warning] = capsys.readouterr().err.splitlines()
     assert "tested on mnist before" in warning
@@ -409,7 +409,7 @@ def test_equal_weights_on_renamed_test_images_cause_no_warning(
     seeds.errors = lambda index: index
     network = parse_network("conv3x3(4) | gap | linear(10)", dataset(names[0]).task)
     for name in names:
-        run_plan(home, make_plan(range(6), dataset=name, architecture=network))
+        run_plan(home, make_plan(range(6), data=dataset(name), architecture=network))
         warnings.append(capsys.readouterr().err.splitlines())
 
     assert warnings[:2] == [[], []]
@@ -468,7 +468,7 @@ def test_due_indices_include_all_declared_seeds(home: Workspace, seeds: Seeds):
     assert verification_runs.due_indices(make_plan(), home, 5) == (0, 1, 2, 3, 4, 6, 7)
     # Results of these seeds are known for a further target, but not for a further data set.
     assert verification_runs.due_indices(make_plan(target_pct=99.0), home, 5) == (8, 9, 10, 11, 12)
-    assert verification_runs.due_indices(make_plan(dataset="kmnist"), home, 5) == (0, 1, 2, 3, 4)
+    assert verification_runs.due_indices(make_plan(data=DATASETS["kmnist"]), home, 5) == (0, 1, 2, 3, 4)
 
 
 def test_row_is_measured_while_certification_seeds_are_missing(home: Workspace, seeds: Seeds):
@@ -483,7 +483,7 @@ def test_row_is_measured_while_certification_seeds_are_missing(home: Workspace, 
 
 def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(home: Workspace, seeds: Seeds):
     run_plan(home, make_plan([0, 6], target_pct=99.0))
-    run_plan(home, make_plan([8], dataset="kmnist", target_pct=95.0))
+    run_plan(home, make_plan([8], data=DATASETS["kmnist"], target_pct=95.0))
     other_network = parse_network("conv3x3(5) gap linear(10)")
     run_plan(home, make_plan([30], architecture=other_network))
     run_plan(home, make_plan([40], named_recipe=NamedRecipe("short", Recipe(epochs=3))))
@@ -528,7 +528,7 @@ def test_certification_stops_once_futile(errors: float, seeds_run: int, home: Wo
 
 
 def test_certificate_declares_unused_seeds_once(home: Workspace, seeds: Seeds):
-    run_plan(home, make_plan(range(3), dataset="kmnist"))
+    run_plan(home, make_plan(range(3), data=DATASETS["kmnist"]))
 
     declaration = verification_runs.declare_certificate(make_plan(), home, 20)
     assert (declaration.indices, declaration.alpha) == (tuple(range(3, 23)), 0.01)

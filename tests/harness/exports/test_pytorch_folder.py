@@ -440,7 +440,7 @@ def test_unreadable_test_images_are_refused_before_training(
     obstacle: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     generator = np.random.default_rng(1)
-    data_set = own.from_arrays("toy", generator.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 3)
+    data_set = own.Data.from_arrays("toy", generator.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 3)
     monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
     if obstacle == "no test images":
         (Workspace(workspace).data(data_set.name) / "test.npz").unlink()

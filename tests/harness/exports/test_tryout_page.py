@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import harness
-from harness.data.other_images import own_images
+from harness.data.other_images import pictures_at
 from harness.data.testset import read_test_set
 from harness.data.training_images import load
 from harness.exports import tryout_page
@@ -196,7 +196,7 @@ def test_drawing_is_preprocessed_as_in_evaluate(tab: browser.Page, tmp_path: Pat
     picture = Image.new("L", (tryout_page._PAD_EDGE, tryout_page._PAD_EDGE))
     ImageDraw.Draw(picture).line(points, fill=255, width=14, joint="curve")
     picture.save(tmp_path / "drawing.png")
-    [image], _ = own_images(tmp_path / "drawing.png", example.dataset)
+    [image], _ = pictures_at(tmp_path / "drawing.png", example.dataset)
     tab.evaluate(f"(board.getContext('2d').clearRect(0, 0, 168, 168), {json.dumps(np.asarray(picture).tolist())})"
     ".forEach((line, y) => line.forEach((shade, x) => { const context = board.getContext('2d');"
     " context.fillStyle = `rgb(255 255 255 / ${shade / 255})`; context.fillRect(x, y, 1, 1); }))")  # fmt: skip

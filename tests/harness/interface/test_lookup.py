@@ -90,7 +90,7 @@ def test_trial_selects_network_and_study_without_answer_is_refused(home: Workspa
     assert (argument.architecture, argument.rows[0].recipe) == (NETWORK, trial.recipe)
     # A verification on a different data set uses the recipe of the trial.
     request = verification.VerifyRequest(network=trial, dataset="fashion-mnist", target_pct=90.0)
-    _, row = verification._network_and_row(request, home)
+    _, row = verification._network_and_row(request, MNIST, home)
     assert row is not None
     assert row.recipe == trial.recipe
 

@@ -26,7 +26,7 @@ class Coloured(SearchRequest):
         click.Choice(["red", "1"]),
         group=Group.METHOD,
         known_values=lambda: ["red", "rosy"],
-        origin_key="paint",
+        source_key="paint",
     )
 
 
@@ -52,7 +52,7 @@ def test_request_field_defines_option_argument_completion_and_help():
     assert (parameter.default, parameter.annotation, parameter.kind) == ("red", str | int, parameter.KEYWORD_ONLY)
     assert "    colour: Colour of the networks.\n" in inspect.cleandoc(painted.__doc__ or "")
     assert Coloured(colour=1).sources[options_of(Coloured)["colour"]] == "call"
-    assert options_of(Coloured)["colour"].origin_key == "paint"
+    assert options_of(Coloured)["colour"].source_key == "paint"
 
     run = CliRunner().invoke(paint, ["--colour", "1"])
     assert (run.exit_code, run.stdout) == (0, "1\n")

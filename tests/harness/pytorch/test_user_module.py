@@ -26,16 +26,7 @@ from harness.training.products import module_macs
 from harness.training.recipe import Recipe
 from harness.training.run import TrainingData, to_safetensors
 from harness.training.torch_network import build
-from harness.training.training_loop import (
-    checkpoint,
-    count_errors,
-    final_network,
-    finish_average,
-    resume,
-    start,
-    train_epoch,
-    weights_digest,
-)
+from harness.training.training_loop import start
 from harness.training.user_module import Description, SeededModule, describe, described
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
@@ -364,26 +355,23 @@ def test_equal_seeds_and_resumed_run_give_equal_bits(text: str, tmp_path: Path) 
 
     first, second, different = (start(network, AVERAGED, seed, torch.device("cpu"), task=MNIST) for seed in (1, 1, 2))
     for run in (first, second, different):
-        for _ in range(AVERAGED.epochs):
-            train_epoch(run, parts)
-        finish_average(run, parts)
+        run.train(parts, AVERAGED.epochs)
+        run.finish_average(parts)
     interrupted = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
-    for _ in range(2):
-        train_epoch(interrupted, parts)
+    interrupted.train(parts, 2)
     resumed = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
-    resume(resumed, checkpoint(interrupted))
-    for _ in range(2):
-        train_epoch(resumed, parts)
-    finish_average(resumed, parts)
+    resumed.resume(interrupted.checkpoint())
+    resumed.train(parts, 2)
+    resumed.finish_average(parts)
 
-    assert weights_digest(first) == weights_digest(second) == weights_digest(resumed) != weights_digest(different)
+    assert first.weights_digest() == second.weights_digest() == resumed.weights_digest() != different.weights_digest()
     assert torch.equal(torch.get_rng_state(), state)
     # The stored network and the run make an equal number of errors.
-    stored = final_network(first)
+    stored = first.final_network()
     pixels, labels = parts[:]
     with torch.inference_mode():
-        assert int((stored(pixels).argmax(1) != labels).sum()) == count_errors(first, parts)
-    assert to_safetensors(stored, {}) == to_safetensors(final_network(second), {})
+        assert int((stored(pixels).argmax(1) != labels).sum()) == first.count_errors(parts)
+    assert to_safetensors(stored, {}) == to_safetensors(second.final_network(), {})
 
 
 def test_final_softmax_becomes_log_softmax(tmp_path: Path) -> None:

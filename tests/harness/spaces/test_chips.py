@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.spaces.chips import CHIPS, Fit, chip_named, fitting
-from harness.spaces.cores import CORES, Core, Repetitions, repetitions_of
+from harness.spaces.cores import CORES, Core, Repetitions
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import MNIST, Analysis, Task, analyse
 from harness.spaces.notation import parse_network
@@ -130,13 +130,13 @@ def test_repetitions_equal_count_by_hand():
     # 28 x 28 positions with 9 inputs and 5 filters, followed by pooling.
     plan = analysed("conv3x3(5) bn relu avgpool | gap | linear(10)").plan
 
-    sizes = repetitions_of(plan, Optimisation.SIZE)
+    sizes = Repetitions.of(plan, Optimisation.SIZE)
     assert sizes == Repetitions(
         positions=784, parts=9 * 784, window=9 * 784, ordered_parts=9 * 784, macs=45 * 784, rest=5 * 784,
         outputs=5 * 784, means=5 * 196, sums=5 * 196 + 50,
     )  # fmt: skip
-    fast = repetitions_of(plan, Optimisation.SPEED)
-    assert repetitions_of(replace(plan, weight_bits=5), Optimisation.SIZE).unpacked == 45 * 784 + 50
+    fast = Repetitions.of(plan, Optimisation.SPEED)
+    assert Repetitions.of(replace(plan, weight_bits=5), Optimisation.SIZE).unpacked == 45 * 784 + 50
     assert fast == Repetitions(
         positions=784, parts=3 * 784, window=9 * 784, dots=2 * 784, macs=45 * 784, rest=2 * 784,
         outputs=5 * 784, weights=45, means=5 * 196, sums=5 * 196 + 50,

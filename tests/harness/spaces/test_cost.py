@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.spaces.catalog import space
-from harness.spaces.network import MNIST, Architecture, analyse, normalised_values
+from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network, parse_notation
 from harness.spaces.ops import (
     AvgPool,
@@ -29,6 +29,7 @@ from harness.spaces.ops import (
 )
 from harness.spaces.space import draw_uniform
 from harness.spaces.space_errors import ShapeError
+from harness.training.recipe import _normalised_values
 from measurements import latency
 
 # Counted by hand: op, output shape, parameters, multiply-adds, receptive field.
@@ -278,13 +279,13 @@ def test_receptive_fields_equal_ranges_traced_back_from_an_output(network: Archi
 
 def test_normalised_values_per_channel_and_image_equal_positions():
     text = "bn maxpool conv3x3(4, stride=2) bn res(bn conv1x1(4)) conv3x1(5, pad=0) bn gap bn res(bn) linear(10) bn"
-    layers = list(normalised_values(parse_network(text).ops, MNIST.input_shape))
+    layers = list(_normalised_values(parse_network(text).ops, MNIST.input_shape))
     assert layers == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]
 
 
 def test_normalised_values_of_shared_statistics_include_all_poses():
     text = "conv3x3(8, stride=2) bn(poses=4) bn(poses=4, shared) gap res(bn(poses=2, shared)) linear(10)"
-    assert list(normalised_values(parse_network(text).ops, MNIST.input_shape)) == [14 * 14, 4 * 14 * 14, 2]
+    assert list(_normalised_values(parse_network(text).ops, MNIST.input_shape)) == [14 * 14, 4 * 14 * 14, 2]
 
 
 def test_latency_follows_from_fitted_coefficients():

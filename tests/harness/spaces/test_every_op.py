@@ -23,11 +23,12 @@ from harness.data.datasets import DATASETS
 from harness.exports.onnx import to_onnx
 from harness.searching.surrogate.features import network_features
 from harness.spaces.counting import feasible
-from harness.spaces.integer_plan import check_integer_form, without_integer_form
+from harness.spaces.integer_plan import without_integer_form
 from harness.spaces.network import MNIST, Architecture, Task, analyse, walk
 from harness.spaces.notation import parse_network, parse_notation, parse_space
-from harness.spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape, Signature, register
+from harness.spaces.ops import SIGNATURES, Dropout, Dropout2d, Op, Role, Shape
 from harness.spaces.ops.integer_form import IntegerForm, RescalingForm
+from harness.spaces.ops.op import Signature, register
 from harness.spaces.space import draw_uniform, enumerate_draws
 from harness.spaces.space_errors import NoIntegerFormError, NotationError, SearchSpaceError, ShapeError
 from harness.system.errors import DeviceError
@@ -302,7 +303,7 @@ def test_option_that_changes_the_op_can_be_drawn_only_as_an_alternative():
 def test_ops_without_integer_form_are_refused(text: str):
     network = parse_network(text)
     with pytest.raises(NoIntegerFormError):
-        check_integer_form(analyse(network, MNIST).plan)
+        analyse(network, MNIST).plan.check()
     assert len(without_integer_form(network.op_types)) == 1
 
 

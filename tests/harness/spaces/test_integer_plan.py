@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.spaces.integer_plan import IntegerPlan, IntegerStep, StepKind, check_integer_form, integer_plan
+from harness.spaces.integer_plan import IntegerPlan, IntegerStep, StepKind, integer_plan
 from harness.spaces.network import MNIST, Architecture
 from harness.spaces.notation import parse_network
 from harness.spaces.ops import PoseLinear, Swish
@@ -67,7 +67,7 @@ def test_op_without_integer_form_is_named():
     plan = plan_of("conv3x3(4) swish relu | gap linear(10)")
     assert plan.missing == (Swish(),)
     with pytest.raises(NoIntegerFormError, match="swish"):
-        check_integer_form(plan)
+        plan.check()
 
 
 def test_poselinear_has_integer_form_only_as_last_op():

@@ -29,7 +29,6 @@ from harness.system.document import document_of
 from harness.system.errors import ContentError
 from harness.training import result as results
 from harness.training import run as run_module
-from harness.training import training_loop
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -49,7 +48,7 @@ from harness.training.result import (
 )
 from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
 from harness.training.torch_network import Images, build
-from harness.training.training_loop import Training, final_network, predictions, train_epochs
+from harness.training.training_loop import Training
 from tests.factories import make_result
 
 NETWORK = "conv3x3(4) bn relu dropout(0.05) | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"
@@ -88,12 +87,15 @@ def epoch_images(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch)
     """Return the list of the images of each epoch, with the number of test set reads up to the end of the epoch."""
     epoch_images: list[tuple[Images, int]] = []
 
-    def train_and_store(run: Training, epoch_data: Images, last_epoch: int) -> None:
-        earlier_epochs = len(run.history)
-        train_epochs(run, epoch_data, last_epoch)
-        epoch_images.extend([(epoch_data, len(reads))] * (len(run.history) - earlier_epochs))
+    train = Training.train
 
-    monkeypatch.setattr(training_loop, "train_epochs", train_and_store)
+    def train_and_store(run: Training, epoch_data: Images, epochs: int = 1) -> Epoch:
+        earlier_epochs = len(run.history)
+        last = train(run, epoch_data, epochs)
+        epoch_images.extend([(epoch_data, len(reads))] * (len(run.history) - earlier_epochs))
+        return last
+
+    monkeypatch.setattr(Training, "train", train_and_store)
     return epoch_images
 
 
@@ -181,7 +183,7 @@ def test_result_lists_wrong_images_with_predicted_classes(
 ):
     classes = torch.arange(30) % 10
     classes[[4, 17]] = torch.tensor([9, 0])
-    monkeypatch.setattr(training_loop, "predictions", lambda *_: classes)
+    monkeypatch.setattr(Training, "predictions", lambda *_: classes)
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
     assert result.wrong == ((4, 9), (17, 0))
     assert result.test_errors == 2
@@ -483,17 +485,17 @@ def weight_file(tied_run: tuple[Result, Training, Path]) -> WeightFile:
 def test_final_network_has_weights_used_for_predictions(tied_run: tuple[Result, Training, Path]):
     run = tied_run[1]
     assert run.average is not None
-    network, pixels = final_network(run), images(50, 4)[0]
+    network, pixels = run.final_network(), images(50, 4)[0]
     with torch.inference_mode():
         classes = network((pixels / 255 - MNIST.mean[0]) / MNIST.std[0]).argmax(1)
-    expected = predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
+    expected = run.predictions(Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
     assert torch.equal(classes, expected)
     # The final network has the average, not the weights of the last step.
     assert not torch.equal(network.state_dict()["ops.0.weight"], run.network.state_dict()["ops.0.weight"])
 
 
 def test_safetensors_contain_equal_bits_and_tied_kernel_once(tied_run: tuple[Result, Training, Path]):
-    network = final_network(tied_run[1])
+    network = tied_run[1].final_network()
     tensors = load(to_safetensors(network, {"hash": "x"}))
     parameter_count = sum(value.size for name, value in tensors.items() if "running" not in name)
     assert parameter_count == analyse(parse_network(TIED), MNIST.task).parameters
@@ -504,7 +506,7 @@ def test_safetensors_contain_equal_bits_and_tied_kernel_once(tied_run: tuple[Res
 
 
 def test_torch_loads_safetensors_into_new_network(tied_run: tuple[Result, Training, Path], tmp_path: Path):
-    network, fresh = final_network(tied_run[1]), build(parse_network(TIED), MNIST.task).eval()
+    network, fresh = tied_run[1].final_network(), build(parse_network(TIED), MNIST.task).eval()
     (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
     load_model(fresh, tmp_path / "net.safetensors")
     images = torch.rand(3, 1, 28, 28)
@@ -514,7 +516,7 @@ def test_torch_loads_safetensors_into_new_network(tied_run: tuple[Result, Traini
 
 def test_safetensors_metadata_has_origin_of_weights(tied_run: tuple[Result, Training, Path]):
     result, run, _ = tied_run
-    content = to_safetensors(final_network(run), properties(result, MNIST))
+    content = to_safetensors(run.final_network(), properties(result, MNIST))
     size = int.from_bytes(content[:8], "little")
     metadata = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
     assert metadata["tied"] == {"ops.7.weight": "ops.4.weight"}
@@ -527,7 +529,7 @@ def test_safetensors_metadata_has_origin_of_weights(tied_run: tuple[Result, Trai
 def test_network_of_weight_file_equals_trained_network(
     tied_run: tuple[Result, Training, Path], weight_file: WeightFile
 ):
-    network, expected = network_of(weight_file, MNIST.task), final_network(tied_run[1])
+    network, expected = network_of(weight_file, MNIST.task), tied_run[1].final_network()
     images = torch.rand(3, 1, 28, 28)
     with torch.inference_mode():
         assert torch.equal(network(images), expected(images))

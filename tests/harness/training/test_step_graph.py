@@ -10,7 +10,7 @@ from harness.system.machine import choose_device
 from harness.training import step_graph
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, network_on
-from harness.training.training_loop import Training, checkpoint, resume, start, train_epoch, weights_digest
+from harness.training.training_loop import Training, start
 
 pytestmark = pytest.mark.gpu
 
@@ -39,9 +39,9 @@ def train_run(
     device = choose_device("cuda")  # selects deterministic kernels
     run = start(parse_network(notation, task), recipe, 7, device, task=task)
     if saved is not None:
-        resume(run, saved)
+        run.resume(saved)
     while len(run.history) < epochs:
-        train_epoch(run, dataset)
+        run.train(dataset)
     return run
 
 
@@ -63,14 +63,14 @@ def test_recorded_steps_give_bits_of_single_launches(notation, changes, monkeypa
     assert recorded.step_graph is not None
     monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
     launched = train_run(notation, recipe, images())
-    assert weights_digest(recorded) == weights_digest(launched)
+    assert recorded.weights_digest() == launched.weights_digest()
     assert [epoch.train_loss for epoch in recorded.history] == [epoch.train_loss for epoch in launched.history]
 
 
 def test_recorded_steps_on_three_channels_give_bits_of_single_launches(monkeypatch):
     recorded = train_run(NETWORKS[0], RECIPE, images(3))
     monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
-    assert weights_digest(recorded) == weights_digest(train_run(NETWORKS[0], RECIPE, images(3)))
+    assert recorded.weights_digest() == train_run(NETWORKS[0], RECIPE, images(3)).weights_digest()
 
 
 @pytest.mark.parametrize("notation", NETWORKS)
@@ -95,6 +95,6 @@ def test_logits_and_gradients_on_gpu_equal_cpu(notation):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_resumed_run_gives_bits_of_uninterrupted_run(epochs):
-    saved = checkpoint(train_run(NETWORKS[0], RECIPE, images(), epochs))
+    saved = train_run(NETWORKS[0], RECIPE, images(), epochs).checkpoint()
     whole = train_run(NETWORKS[0], RECIPE, images())
-    assert weights_digest(train_run(NETWORKS[0], RECIPE, images(), saved=saved)) == weights_digest(whole)
+    assert train_run(NETWORKS[0], RECIPE, images(), saved=saved).weights_digest() == whole.weights_digest()

@@ -35,17 +35,7 @@ from harness.training.torch_network import (
     network_on,
     recompute_statistics,
 )
-from harness.training.training_loop import (
-    Training,
-    checkpoint,
-    count_errors,
-    finish_average,
-    predictions,
-    resume,
-    start,
-    train_epoch,
-    weights_digest,
-)
+from harness.training.training_loop import Training, start
 from tests.factories import make_images
 from tests.harness.training.native.engines import CPU
 
@@ -237,8 +227,7 @@ Load = Callable[[], Any]
 
 def train_run(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
     run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
-    for _ in range(epochs):
-        train_epoch(run, make_images(320))
+    run.train(make_images(320), epochs)
     return run
 
 
@@ -284,9 +273,9 @@ def test_shared_statistics_are_moments_over_channels_of_group():
 def test_statistics_behind_1x1_maps_are_right_for_any_number_of_images(load: Load, count: int):
     network = parse_network("maxpool(4) maxpool(4) conv3x3(4) bn relu | gap bn linear(10)")
     run, images = start(network, replace(RECIPE, augmented_share=0.0), 3, CPU, load(), task=MNIST), make_images(count)
-    train_epoch(run, images)
+    run.train(images)
 
-    finish_average(run, images)
+    run.finish_average(images)
 
     assert run.finished_average is not None
     # The first BN gets the same values for any division into batches.
@@ -302,7 +291,7 @@ def test_statistics_behind_1x1_maps_are_right_for_any_number_of_images(load: Loa
 def test_finish_average_changes_statistics_only(load: Load):
     run, images = train_run(load), make_images(320)
 
-    finish_average(run, images)
+    run.finish_average(images)
 
     assert run.average is not None
     assert run.finished_average is not None
@@ -318,36 +307,36 @@ def test_finish_average_changes_statistics_only(load: Load):
 @pytest.mark.parametrize("load", ENGINES)
 def test_predictions_use_finished_average(load: Load):
     run, images = train_run(load), make_images(100, seed=4)
-    finish_average(run, make_images(320))
+    run.finish_average(make_images(320))
     network = build(NETWORK, MNIST).eval()
     floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     for tensor, value in zip(floating, run.finished_average or [], strict=True):
         tensor.copy_(value)
     expected = network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).argmax(1)
-    assert torch.equal(predictions(run, images), expected)
+    assert torch.equal(run.predictions(images), expected)
 
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_finish_average_does_not_change_further_training(load: Load):
     images, observed, plain = make_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), train_run(load)
     for _ in range(2):
-        train_epoch(observed, images)
-        finish_average(observed, images)
-        count_errors(observed, images)
-    finish_average(plain, images)
-    assert weights_digest(observed) == weights_digest(plain)
+        observed.train(images)
+        observed.finish_average(images)
+        observed.count_errors(images)
+    plain.finish_average(images)
+    assert observed.weights_digest() == plain.weights_digest()
 
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_finish_average_of_resumed_run_gives_same_bits(load: Load):
     images, whole = make_images(320), train_run(load)
-    finish_average(whole, images)
+    whole.finish_average(images)
     buffer = io.BytesIO()
-    torch.save(checkpoint(whole), buffer)
+    torch.save(whole.checkpoint(), buffer)
     resumed = start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST)
-    resume(resumed, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    finish_average(resumed, images)
-    assert weights_digest(resumed) == weights_digest(whole)
+    resumed.resume(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    resumed.finish_average(images)
+    assert resumed.weights_digest() == whole.weights_digest()
 
 
 NO_MOVES = Recipe(augmented_share=1.0, rotation_degrees=0.0, shift_pixels=0.0, scale=0.0, shear=0.0)

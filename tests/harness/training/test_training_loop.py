@@ -29,20 +29,7 @@ from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, normalised
-from harness.training.training_loop import (
-    Training,
-    best_start,
-    checkpoint,
-    count_errors,
-    final_network,
-    finish_average,
-    finish_integers,
-    predictions,
-    resume,
-    start,
-    train_epoch,
-    weights_digest,
-)
+from harness.training.training_loop import Training, best_start, start
 from tests.factories import make_images
 from tests.harness.training.native.networks import ACROSS
 
@@ -76,8 +63,7 @@ def make_squares(count: int, seed: int = 1) -> Images:
 
 def train_run(recipe: Recipe, seed: int = 7, images: Images | None = None) -> Training:
     run = start(NETWORK, recipe, seed, CPU, task=MNIST)
-    for _ in range(recipe.epochs):
-        train_epoch(run, images or make_squares(64))
+    run.train(images or make_squares(64), recipe.epochs)
     return run
 
 
@@ -93,7 +79,7 @@ def test_training_overfits_sixty_four_images_and_loss_falls():
     images = make_squares(64)
     run = train_run(replace(PLAIN, epochs=30, batch_size=8), images=images)
     losses = [epoch.train_loss for epoch in run.history]
-    assert count_errors(run, images) == 0
+    assert run.count_errors(images) == 0
     assert losses[0] is not None
     assert losses[-1] is not None
     assert losses[0] > 2
@@ -106,7 +92,7 @@ def test_equal_seeds_give_equal_bits_with_any_global_generator():
     first = train_run(FULL)
     torch.manual_seed(2)
     second = train_run(FULL)
-    assert weights_digest(first) == weights_digest(second)
+    assert first.weights_digest() == second.weights_digest()
     assert are_equal(state_of(first), state_of(second))
     assert [epoch.train_loss for epoch in first.history] == [epoch.train_loss for epoch in second.history]
 
@@ -125,16 +111,16 @@ def test_run_resumed_after_any_epoch_gives_bits_of_uninterrupted_run(recipe: Rec
     images, whole, contents = make_squares(64), start(NETWORK, recipe, 7, CPU, task=MNIST), []
     for _ in range(recipe.epochs):
         buffer = io.BytesIO()
-        torch.save(checkpoint(whole), buffer)
+        torch.save(whole.checkpoint(), buffer)
         contents.append(buffer.getvalue())
-        train_epoch(whole, images)
+        whole.train(images)
 
     for content in contents:
         run = start(NETWORK, recipe, 7, CPU, task=MNIST)
-        resume(run, torch.load(io.BytesIO(content), weights_only=True))
+        run.resume(torch.load(io.BytesIO(content), weights_only=True))
         while len(run.history) < recipe.epochs:
-            train_epoch(run, images)
-        assert weights_digest(run) == weights_digest(whole)
+            run.train(images)
+        assert run.weights_digest() == whole.weights_digest()
         assert are_equal(state_of(run), state_of(whole))
         assert [epoch.train_loss for epoch in run.history] == [epoch.train_loss for epoch in whole.history]
         assert run.step == whole.step
@@ -148,8 +134,7 @@ def test_average_of_weights_and_bn_statistics_equals_naive_sum():
         history.append([tensor.double() for tensor in state_of(run) if tensor.is_floating_point()])
 
     run.optimizer.register_step_post_hook(store_state)
-    for _ in range(recipe.epochs):
-        train_epoch(run, make_squares(64))
+    run.train(make_squares(64), recipe.epochs)
 
     # 16 steps; the average begins at the 4th, and the decay after n further steps is min(0.7, (1 + n) / (10 + n)).
     average = history[3]
@@ -168,10 +153,10 @@ def test_weights_digest_is_of_average_if_present():
     run = train_run(FULL)
     assert run.average is not None
     averaged = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in run.average)).hexdigest()
-    assert weights_digest(run) == averaged
+    assert run.weights_digest() == averaged
     run.average = None
     raw = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in run.state)).hexdigest()
-    assert weights_digest(run) == raw
+    assert run.weights_digest() == raw
     assert raw != averaged
 
 
@@ -183,7 +168,7 @@ def test_step_computes_with_rounded_weights_and_updates_unrounded_weights(bits: 
     images = make_squares(recipe.batch_size)
     run = start(parse_network(text), recipe, 7, CPU, task=MNIST)
     network = deepcopy(run.network)
-    epoch = train_epoch(run, images)
+    epoch = run.train(images)
 
     # Rounding and straight-through gradient of torch.
     parameters = dict(network.named_parameters())
@@ -205,9 +190,9 @@ def test_step_computes_with_rounded_weights_and_updates_unrounded_weights(bits: 
 
 def test_final_network_has_weights_of_integer_network():
     run = train_run(replace(FULL, precision="int8", weight_bits=4))
-    finish_average(run, make_squares(64))
-    finish_integers(run, make_squares(64))
-    network = final_network(run)
+    run.finish_average(make_squares(64))
+    run.finish_integers(make_squares(64))
+    network = run.final_network()
     integers = integers_of(network, run.architecture, make_squares(64))
 
     assert integers.plan.weight_bits == 4
@@ -220,7 +205,7 @@ def test_run_diverges_at_loss_that_is_not_finite():
     run = start(NETWORK, PLAIN, 7, CPU, task=MNIST)
     with torch.no_grad():
         next(run.network.parameters()).fill_(math.nan)
-    epoch = train_epoch(run, make_squares(64))
+    epoch = run.train(make_squares(64))
     assert run.has_diverged
     assert epoch.train_loss is None
     assert run.history == [epoch]
@@ -236,8 +221,8 @@ def test_epoch_uses_each_image_at_most_once_in_full_batches(monkeypatch: pytest.
         return pixels
 
     monkeypatch.setattr(training_loop, "augment", store_batch)
-    train_epoch(run, images)
-    train_epoch(run, images)
+    run.train(images)
+    run.train(images)
 
     epochs = [[number for batch in epoch_batches for number in batch] for epoch_batches in (batches[:4], batches[4:])]
     assert [len(batch) for batch in batches] == [16] * 8
@@ -248,8 +233,7 @@ def test_epoch_uses_each_image_at_most_once_in_full_batches(monkeypatch: pytest.
 def train_single_start(seed: int, epochs: int, engine: Engine | None = None) -> Training:
     """Train a single start, without further starts."""
     run = start(NETWORK, STARTS, seed, CPU, engine, task=MNIST)
-    for _ in range(epochs):
-        train_epoch(run, make_squares(64))
+    run.train(make_squares(64), epochs)
     return run
 
 
@@ -273,7 +257,7 @@ def test_best_start_is_winner_of_halving_by_loss_with_bits_of_single_run(load: C
 
     run = best_start(new_start(0), new_start, make_squares(64))
     assert are_equal(state_of(run), state_of(train_single_start(100 + best, 4, engine)))
-    train_epoch(run, make_squares(64))
+    run.train(make_squares(64))
     assert are_equal(state_of(run), state_of(train_single_start(100 + best, 5, engine)))
 
 
@@ -318,7 +302,7 @@ def test_best_start_has_not_diverged():
 def test_train_epoch_refuses_fewer_images_than_batch():
     run = start(NETWORK, PLAIN, 7, CPU, task=MNIST)
     with pytest.raises(ContentError):
-        train_epoch(run, make_squares(15))
+        run.train(make_squares(15))
 
 
 @pytest.mark.gpu
@@ -328,10 +312,9 @@ def test_gpu_gives_equal_bits_twice_and_learns():
     digests = []
     for _ in range(2):
         run = start(NETWORK, replace(PLAIN, epochs=30, batch_size=8), 7, device, task=MNIST)
-        for _ in range(30):
-            train_epoch(run, gpu_images)
-        digests.append(weights_digest(run))
-        assert count_errors(run, gpu_images) == 0
+        run.train(gpu_images, 30)
+        digests.append(run.weights_digest())
+        assert run.count_errors(gpu_images) == 0
     assert digests[0] == digests[1]
 
 
@@ -378,8 +361,7 @@ def test_cosine_schedule_equals_torch_schedule():
 def test_optimizer_and_history_have_rates_of_schedule():
     run, rates = start(SMALL, RECIPE, 7, CPU, task=MNIST), []
     run.optimizer.register_step_post_hook(lambda *_: rates.append(run.optimizer.param_groups[0]["lr"]))
-    for _ in range(2):
-        train_epoch(run, make_noise(64))
+    run.train(make_noise(64), 2)
     assert rates == [RECIPE._learning_rate(step, 4) for step in range(8)]
     assert [epoch.learning_rate for epoch in run.history] == [rates[3], rates[7]]
     assert [group["lr"] for group in run.optimizer.param_groups] == [rates[7]] * 2
@@ -389,8 +371,7 @@ def test_average_begins_at_share_of_recipe():
     run = start(SMALL, replace(RECIPE, average_start=0.5), 7, CPU, task=MNIST)
     has_average = []
     run.optimizer.register_step_pre_hook(lambda *_: has_average.append(run.average is not None))
-    for _ in range(3):
-        train_epoch(run, make_noise(64))
+    run.train(make_noise(64), 3)
     # The 8th of 16 steps stores the first state of the average.
     assert has_average == [False] * 8 + [True] * 4
 
@@ -404,15 +385,15 @@ def test_loss_is_cross_entropy_with_label_smoothing_of_recipe(smoothing: float):
     chances = logits - logits.logsumexp(1, keepdim=True)
     targets = torch.nn.functional.one_hot(images.labels, 10) * (1 - smoothing) + smoothing / 10
     expected = float(-(targets * chances).sum(1).mean())
-    assert train_epoch(run, images).train_loss == pytest.approx(expected, rel=1e-5)
+    assert run.train(images).train_loss == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_network_computes_in_precision_of_recipe(precision: Any):
     run, dtypes = start(SMALL, replace(RECIPE, precision=precision), 7, CPU, task=MNIST), []
     run.network.ops[0].register_forward_hook(lambda *values: dtypes.append(values[-1].dtype))
-    train_epoch(run, make_noise(16))
-    predictions(run, make_noise(16))
+    run.train(make_noise(16))
+    run.predictions(make_noise(16))
     assert set(dtypes) == {torch.bfloat16 if precision == "bf16" else torch.float32}
     assert {parameter.dtype for parameter in run.network.parameters()} == {torch.float32}
 
@@ -448,8 +429,8 @@ def test_both_engines_train_tied_kernel_to_same_weights(recipe: Recipe):
 
     torch_run, native_run = begin(), begin(engine_module.load())
     initial_kernels = [users[0].clone() for users in kernels_of(torch_run)]
-    train_epoch(torch_run, images)
-    train_epoch(native_run, images)
+    torch_run.train(images)
+    native_run.train(images)
 
     for run in (torch_run, native_run):
         for users, expected, initial in zip(kernels_of(run), kernels_of(torch_run), initial_kernels, strict=True):

@@ -78,11 +78,11 @@ def test_data_set_is_independent_of_row_order_and_hash_seed():
     program = (
         "import numpy as np; from harness.data import own; from tests.harness.data.own.pictures import pictures;"
         "x, y = pictures(); names = np.array(['1', '01', '²'])[np.unique(y, return_inverse=True)[1]];"
-        "print(own.from_arrays('a', x, names).name)"
+        "print(own.Data.from_arrays('a', x, names).name)"
     )
-    spec = own.from_arrays("a", images, names)
+    spec = own.Data.from_arrays("a", images, names)
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     environment = os.environ | {"PYTHONHASHSEED": seed}
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == spec.name
-    assert own.from_arrays("a", images[order], names[order]) == spec
+    assert own.Data.from_arrays("a", images[order], names[order]) == spec

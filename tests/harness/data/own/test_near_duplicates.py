@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from harness.data import own
-from harness.data.own.near_duplicates import copy_levels, near_keys, near_pairs
+from harness.data.own.near_duplicates import _copy_levels, _near_pairs, near_keys
 from harness.data.own.values import digests
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES
@@ -56,7 +56,7 @@ def add_noise(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
 def test_near_duplicates_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
     images = scenes(60, channels, side)
-    near = near_pairs(np.concatenate([images, change(images)]), np.arange(120))[0]
+    near = _near_pairs(np.concatenate([images, change(images)]), np.arange(120))[0]
     pairs = {(first, second - 60) for first, second in near.tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
@@ -144,7 +144,7 @@ def test_pairs_equal_comparison_of_all_images():
                     expected[first, second] = float(least)
     expected = {pair: distance for pair, distance in expected.items() if distance <= 5}
 
-    pairs, differences = near_pairs(all_images, np.arange(len(all_images)))
+    pairs, differences = _near_pairs(all_images, np.arange(len(all_images)))
     assert {
         (first, second): pytest.approx(difference)
         for (first, second), difference in zip(pairs.tolist(), differences, strict=True)
@@ -157,13 +157,13 @@ SCENES = scenes(50)
 
 @pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
 def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarray):
-    assert len(near_pairs(images, np.arange(len(images)))[0]) == 0
+    assert len(_near_pairs(images, np.arange(len(images)))[0]) == 0
 
 
 def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
     images = scenes(120)
     all_images = np.concatenate([images, change_pixel(images)])
-    spec = own.from_arrays("twins", all_images[:, 0], np.array(CLASSES)[np.arange(240) % 3])
+    spec = own.Data.from_arrays("twins", all_images[:, 0], np.array(CLASSES)[np.arange(240) % 3])
 
     assert any("240 near-duplicate images stay" in remark for remark in spec.remarks)
     for first, second in sides(spec, tmp_path / "log"):
@@ -177,15 +177,15 @@ def test_parts_with_near_duplicates_are_rejected_unless_allowed():
     parts = (images[:, 0], labels, change_pixel(images[:30])[:, 0], labels[:30])
 
     with pytest.raises(DataError, match="30 of 30 test images are nearly equal to images of the train part"):
-        own.from_arrays("twins", *parts)
-    assert "nearly equal" in own.from_arrays("twins", *parts, allow_overlap=True).overlap
+        own.Data.from_arrays("twins", *parts)
+    assert "nearly equal" in own.Data.from_arrays("twins", *parts, allow_overlap=True).overlap
 
 
 def test_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
     # Thirty bursts: thirteen frames that rise by a grey level each, and nine copies of the last frame.
     images = np.repeat(scenes(30, side=24) // 2 + 20, 22, axis=0)
     images += np.tile(np.minimum(np.arange(22), 12), 30)[:, None, None, None].astype(np.uint8)
-    spec = own.from_arrays("bursts", images[:, 0], np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22))
+    spec = own.Data.from_arrays("bursts", images[:, 0], np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22))
 
     for first, second in sides(spec, tmp_path / "log"):
         assert not {_scene(image) for image in first} & {_scene(image) for image in second}
@@ -203,7 +203,7 @@ def test_remark_states_division_of_mostly_near_duplicates():
     for image, (row, column) in zip(images[100:], RANDOM.integers(0, 60, (100, 2)), strict=True):
         image[row : row + 3, column : column + 3] ^= 90
     images += RANDOM.integers(0, 2, images.shape).astype(np.uint8)
-    spec = own.from_arrays("camera", images, np.array(CLASSES)[:2].repeat(100))
+    spec = own.Data.from_arrays("camera", images, np.array(CLASSES)[:2].repeat(100))
 
     assert any("BOTH SIDES" in remark for remark in spec.remarks)
 
@@ -215,7 +215,9 @@ def test_similar_pictures_of_different_classes_are_no_near_duplicates(copy_count
     images = np.concatenate([_noisy(picture, 60, 2.8) for picture in base])
     labels = np.array(CLASSES)[RANDOM.integers(0, 3, len(images))]
     copies = images[:copy_count] + (RANDOM.random((copy_count, 16, 16)) < 0.2)
-    spec = own.from_arrays("faint", np.concatenate([images, copies]), np.concatenate([labels, labels[:copy_count]]))
+    spec = own.Data.from_arrays(
+        "faint", np.concatenate([images, copies]), np.concatenate([labels, labels[:copy_count]])
+    )
 
     remarks = [remark for remark in spec.remarks if "near-duplicate image" in remark]
     assert [remark.split()[0] for remark in remarks] == ["120"] * bool(copy_count)
@@ -233,7 +235,7 @@ def test_copies_with_wrong_labels_are_near_duplicates(wrong_labels: float):
     random = np.random.default_rng(1)
     for _ in range(50):
         differences = random.normal(3, 0.8, 400).clip(0.1, 5)
-        assert copy_levels(differences, random.random(400) < wrong_labels, 0.9) == 5
+        assert _copy_levels(differences, random.random(400) < wrong_labels, 0.9) == 5
 
 
 def test_the_difference_of_copies_separates_copies_from_similar_pictures():
@@ -242,5 +244,5 @@ def test_the_difference_of_copies_separates_copies_from_similar_pictures():
     differences = np.concatenate([random.uniform(0, 2, 300), random.uniform(2, 5, 3_000)])
     for chance in (0.9, 0.5, 0.04):
         has_other_class = (differences > 2) & (random.random(3_300) < chance)
-        assert copy_levels(differences, has_other_class, chance) == 2
-        assert copy_levels(differences[300:], has_other_class[300:], chance) == 0
+        assert _copy_levels(differences, has_other_class, chance) == 2
+        assert _copy_levels(differences[300:], has_other_class[300:], chance) == 0

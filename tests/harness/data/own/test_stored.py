@@ -17,13 +17,13 @@ from PIL import Image
 from harness.cli import run
 from harness.data import own
 from harness.data.datasets import DATASETS, dataset
-from harness.data.other_images import labelled_images, own_images
-from harness.data.own import SourceOptions, stored
+from harness.data.other_images import labelled_images, pictures_at
+from harness.data.own import SourceOptions
 from harness.data.training_images import MissingData, find, load
 from harness.interface.estimator import SmallestClassifier
 from harness.searching.option_types import DATASET
 from harness.system.errors import ContentError, DataError, UsageError
-from harness.system.files import Held, locked, workspace
+from harness.system.files import workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 
@@ -33,13 +33,17 @@ def test_data_set_is_independent_of_source_and_row_order(tmp_path: Path):
     folder = as_folder(tmp_path / "pets", images, labels)
     arrays = as_npz(tmp_path / "pets.npz", X=images[order], y=labels[order])
 
-    assert own.read(folder) == own.read(arrays) == own.from_arrays("Pets", images.astype(float), list(labels))
+    assert (
+        own.Data.read(folder)
+        == own.Data.read(arrays)
+        == own.Data.from_arrays("Pets", images.astype(float), list(labels))
+    )
     # Fractions have the same pixels, but a different range.
-    assert own.from_arrays("Pets", images / 255, labels).sha256 != own.read(folder).sha256
+    assert own.Data.from_arrays("Pets", images / 255, labels).sha256 != own.Data.read(folder).sha256
 
 
 def test_copies_among_further_images_count_as_groups(tmp_path: Path):
-    spec = own.from_arrays("pets", *pictures())
+    spec = own.Data.from_arrays("pets", *pictures())
     images, labels = pictures(seed=1)
     folder = as_folder(tmp_path / "further", images.repeat(4, axis=0), labels.repeat(4))
 
@@ -50,57 +54,24 @@ def test_duplicate_images_are_listed():
     images, labels = pictures()
     images[7] = images[3]
 
-    assert own.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
+    assert own.Data.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
 
 
-def test_stored_data_of_earlier_versions_get_groups_of_copies():
-    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
-    spec = own.from_arrays("pets", images, np.array(CLASSES)[np.arange(30) % 3].repeat(4))
+def test_stored_data_without_groups_of_copies_are_refused():
+    spec = own.Data.from_arrays("pets", *pictures())
     path = workspace().data(spec.name) / "data.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    for field in ("validation_group_sizes", "test_group_sizes", "test_groups", "test_pictures", "facts_sha256"):
-        del document[field]
+    document = json.loads(path.read_text(encoding="utf-8")) | {"test_pictures": 0, "facts_sha256": ""}
     path.write_text(json.dumps(document), encoding="utf-8")
 
-    assert dataset(spec.name).test_cases == spec.test_size
-    assert own.data_name(spec.name) == spec.name
-    assert dataset(spec.name).test_groups == spec.test_groups
-    assert dataset(spec.name).test_group_sizes == spec.test_group_sizes == (4,) * 6
-    assert sorted(dataset(spec.name).validation_group_sizes) == sorted(spec.validation_group_sizes)
-
-
-def test_stored_groups_of_earlier_versions_count_copies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
-    labels = np.array(CLASSES)[np.arange(30) % 3].repeat(4)
-    np.savez(tmp_path / "pets.npz", X=images, y=labels, number=np.arange(120))
-    spec = own.read(tmp_path / "pets.npz", group_by="number")
-    path = workspace().data(spec.name) / "data.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    del document["test_pictures"], document["facts_sha256"]
-    path.write_text(json.dumps(document), encoding="utf-8")
-    write = stored._write
-
-    def write_if_locked(*arguments: Any) -> Any:
-        with pytest.raises(Held), locked(workspace().data(".lock"), 0):
-            pass
-        return write(*arguments)
-
-    monkeypatch.setattr(stored, "_write", write_if_locked)
-
-    assert dataset(spec.name).test_pictures == 0
-    assert own.data_name(spec.name) == spec.name
-    assert dataset(spec.name).test_pictures == spec.test_pictures == 6
-    assert dataset(spec.name) == spec
-    assert dataset(spec.name).test_groups == spec.test_groups
-    assert dataset(spec.name).validation_group_sizes == spec.validation_group_sizes
+    with pytest.raises(UsageError, match="stored by an earlier version"):
+        own.data_name(spec.name)
 
 
 def test_copies_are_counted_once_in_groups_of_single_images(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
     labels = np.array(CLASSES)[np.arange(30) % 3].repeat(4)
-    np.savez(tmp_path / "pets.npz", X=images, y=labels, number=np.arange(120))
 
-    spec = own.read(tmp_path / "pets.npz", group_by="number")
+    spec = own.Data.from_arrays("pets", images, labels, groups=np.arange(120))
 
     assert (spec.test_size, spec.test_pictures) == (24, 6.0)
 
@@ -165,11 +136,11 @@ def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
     labels = np.arange(100) % 2
 
     with pytest.raises(DataError, match='channels="none"'):
-        own.from_arrays("narrow", images, labels)
+        own.Data.from_arrays("narrow", images, labels)
     narrow, wide = sorted(shape)
     position = "last" if shape[1] == narrow else "first"
-    assert own.from_arrays("narrow", images, labels, channels=position).image_shape == (narrow, 1, wide)
-    spec = own.from_arrays("narrow", images, labels, channels="none")
+    assert own.Data.from_arrays("narrow", images, labels, channels=position).image_shape == (narrow, 1, wide)
+    spec = own.Data.from_arrays("narrow", images, labels, channels="none")
     assert spec.image_shape == (1, *shape)
     assert own.pixels_of(spec, images).shape == (100, 1, *shape)
 
@@ -178,7 +149,7 @@ def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
 def test_arrays_with_shape_of_images_require_no_channels(shape: tuple[int, int]):
     images = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
 
-    assert own.from_arrays("pictures", images, np.arange(100) % 2).image_shape == (1, *shape)
+    assert own.Data.from_arrays("pictures", images, np.arange(100) % 2).image_shape == (1, *shape)
 
 
 def test_command_line_states_described_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -208,7 +179,7 @@ def test_command_line_states_described_options(tmp_path: Path, capsys: pytest.Ca
     ],
 )
 def test_options_that_contradict_data_set_are_rejected(options: SourceOptions):
-    spec = own.from_arrays("pets", *pictures())
+    spec = own.Data.from_arrays("pets", *pictures())
     with pytest.raises(UsageError):
         own.data_name(spec.name, options)
     assert own.data_name(spec.name, SourceOptions(spec.image_shape)) == spec.name
@@ -217,14 +188,14 @@ def test_options_that_contradict_data_set_are_rejected(options: SourceOptions):
 def test_further_images_are_read_like_data_set_with_classes_by_name(tmp_path: Path):
     images, labels = pictures()
     wide, (extra, names) = images.astype(np.uint16) * 16, pictures(4, seed=1)
-    spec = own.from_arrays("pets", wide, labels)
+    spec = own.Data.from_arrays("pets", wide, labels)
     expected = own.pixels_of(spec, extra.astype(np.uint16) * 16)
     flat = as_folder(tmp_path / "flat", extra.astype(np.uint16) * 16, names)
     sets = [
         labelled_images(str(source), spec, None)
         for source in (flat, as_npz(tmp_path / "on.npz", X=extra.astype(float) * 16, y=names))
     ]
-    unlabelled, _ = own_images(flat / "ox", spec)
+    unlabelled, _ = pictures_at(flat / "ox", spec)
 
     for further in sets:
         order = np.lexsort(further.pixels.flatten(1).numpy().T)
@@ -232,7 +203,7 @@ def test_further_images_are_read_like_data_set_with_classes_by_name(tmp_path: Pa
         assert [spec.class_names[label] for label in further.labels.tolist()] == sorted(names.tolist())
     assert sorted(image.pixels.tobytes() for image in unlabelled) == sorted(image.tobytes() for image in expected[8:])
     # Labels are compared by name, not by index.
-    ranked = own.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
+    ranked = own.Data.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
     numbers = as_idx(tmp_path / "numbers", extra, np.searchsorted(CLASSES, names) + 1, "my")
     assert labelled_images(str(numbers), ranked, None).labels.tolist() == np.searchsorted(CLASSES, names).tolist()
     for source in (
@@ -249,9 +220,9 @@ def test_pictures_for_two_channels_or_series_are_rejected(tmp_path: Path):
     images, labels = pictures(1)
     path = as_folder(tmp_path / "a", images, labels) / "cat" / "0.png"
     for shape in ((60, 2, 20, 20), (60, 30)):
-        spec = own.from_arrays("a", random.integers(0, 256, shape), np.arange(60) % 3)
+        spec = own.Data.from_arrays("a", random.integers(0, 256, shape), np.arange(60) % 3)
         with pytest.raises(DataError):
-            own_images(path, spec)
+            pictures_at(path, spec)
 
 
 def _invalid_source(kind: str, folder: Path) -> Path:
@@ -261,15 +232,10 @@ def _invalid_source(kind: str, folder: Path) -> Path:
         "fractions as labels": {"y": np.linspace(0, 1, 60)},
         "one class": {"y": np.repeat("cat", 60)},
         "300 classes": {"X": np.tile(images, (10, 1, 1)), "y": np.arange(600) % 300},
-        "not finite": {"X": np.where(images > 250, np.nan, images)},
-        "objects": {"X": np.array([None, *images[1:]], dtype=object)},
         "texts as pixels": {"X": images.astype(str)},
         "five dimensions": {"X": images.reshape(60, 5, 7, 1, 1)},
-        "20 channels": {"X": np.zeros((60, 5, 20, 20), np.uint8)},
         "one shade": {"X": np.full_like(images, 9)},
-        "test beyond range": {"X": images / 255, "X_test": images / 2.0, "y_test": labels},
         "test of another shape": {"X_test": images[:, :4], "y_test": labels},
-        "test repeats train": {"X_test": images[10:50], "y_test": labels[10:50]},
         "test of a strange class": {"X_test": images // 2, "y_test": np.repeat(["cat", "dog", "yak"], 20)},
         "class of one image": {"y": np.array(["cat"] * 59 + ["dog"])},
     }
@@ -282,9 +248,6 @@ def _invalid_source(kind: str, folder: Path) -> Path:
             content = bytearray(as_npz(folder / "x.npz", **arrays).read_bytes())
             struct.pack_into("<I", content, content.index(b"PK\1\2") + 24, 3 * 2**30)
             (folder / "x.npz").write_bytes(content)
-            return folder / "x.npz"
-        case "no zip":
-            (folder / "x.npz").write_bytes(b"PK, but no more")
             return folder / "x.npz"
         case _ if kind in changes:
             arrays |= changes[kind]
@@ -299,32 +262,29 @@ def _invalid_folder(kind: str, folder: Path) -> Path:
             Image.new("L", (9, 9)).save(folder / "ox" / "big.png")
         case "an empty class":
             (folder / "yak").mkdir()
-        case "a torn picture":
-            (folder / "ox" / "59.png").write_bytes((folder / "ox" / "59.png").read_bytes()[:60])
+        case "8 and 16 bits":
+            Image.fromarray(np.full((5, 7), 9_000, np.uint16)).save(folder / "ox" / "wide.png")
         case "a line end in a name":
             (folder / "ox").rename(folder / "o\nx")
         case "a link out":
             Image.new("L", (7, 5)).save(folder.parent / "secret.png")
             (folder / "ox" / "link.png").symlink_to(folder.parent / "secret.png")
-        case "3 GB of pixels":
-            (folder / "ox" / "vast.pgm").write_bytes(b"P5 40000 40000 255\n" + bytes(100))
         case "a text file":
             (folder.parent / "x.txt").write_text("cat")
             return folder.parent / "x.txt"
     return folder
 
 
-KINDS = """labels missing, fewer labels than images, fractions as labels, one class, 300 classes, not finite, objects,
-texts as pixels, five dimensions, 20 channels, one shade, test beyond range, test of another shape, test repeats train,
-test of a strange class, class of one image, a bomb, no zip, several shapes, an empty class, a torn picture,
-a line end in a name, a link out, 3 GB of pixels, a text file"""
+KINDS = """labels missing, fewer labels than images, fractions as labels, one class, 300 classes, texts as pixels,
+five dimensions, one shade, test of another shape, test of a strange class, class of one image, a bomb, several shapes,
+an empty class, 8 and 16 bits, a line end in a name, a link out, a text file"""
 
 
 @pytest.mark.parametrize("kind", [kind.strip() for kind in KINDS.replace("\n", " ").split(", ")])
 def test_invalid_data_are_rejected_in_one_line_before_any_file_is_written(kind: str, tmp_path: Path):
     path = _invalid_source(kind, tmp_path)
     with pytest.raises(DataError) as excinfo:
-        own.read(path)
+        own.Data.read(path)
 
     assert len(excinfo.value.one_line.splitlines()) == 1
     assert len(excinfo.value.one_line) < 300
@@ -332,16 +292,9 @@ def test_invalid_data_are_rejected_in_one_line_before_any_file_is_written(kind: 
     assert not (tmp_path / "workspace" / "runs").exists()
 
 
-def test_test_images_without_labels_are_refused():
-    images, labels = pictures()
-
-    with pytest.raises(DataError, match="x_test and y_test"):
-        own.from_arrays("pets", images, labels, images)
-
-
 @pytest.mark.parametrize("part", ["train.npz", "test.npz"])
 def test_damaged_copy_is_rejected_and_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
-    spec = own.from_arrays("pets", *pictures())
+    spec = own.Data.from_arrays("pets", *pictures())
     path = tmp_path / "workspace" / "runs" / ".data" / spec.name / part
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -361,28 +314,30 @@ def test_messages_state_position_of_error(tmp_path: Path):
     numbers = images.astype(float)
     numbers[3, 2, 1] = np.nan
     with pytest.raises(DataError, match=r"non-finite numbers: 1, the first at \[3, 2, 1"):
-        own.from_arrays("pets", numbers, labels)
+        own.Data.from_arrays("pets", numbers, labels)
 
     as_folder(tmp_path / "pets", numbers.astype(np.float32), labels, ".tif")
     with pytest.raises(DataError, match=r"cat/3.tif.*: 1, the first at \[2, 1"):
-        own.read(tmp_path / "pets")
+        own.Data.read(tmp_path / "pets")
     rows = numbers[:, 0].astype(str)
     rows[3, 4] = "?"
     lines = ["\t".join([label, *row]) for label, row in zip(labels, rows, strict=True)]
     (tmp_path / "pets.tsv").write_text("\n".join(lines))
     with pytest.raises(DataError, match=r"series 4, step 5\b"):
-        own.read(tmp_path / "pets.tsv")
+        own.Data.read(tmp_path / "pets.tsv")
 
     _, codes = np.unique(labels, return_inverse=True)
     one_hot = np.eye(codes.max() + 1)[codes]
     with pytest.raises(DataError) as excinfo:
-        own.from_arrays("pets", images, one_hot)
+        own.Data.from_arrays("pets", images, one_hot)
     assert excinfo.value.hint == "convert one-hot labels with y.argmax(1)"
     with pytest.raises(ValueError, match=r"y\.argmax\(1\)"):
         SmallestClassifier().fit(images, one_hot)
 
     with pytest.raises(UsageError, match=f"no such file or folder: {tmp_path}"):
         own.data_name(str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match="x_test and y_test"):
+        own.Data.from_arrays("pets", images, labels, images)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +345,7 @@ def test_messages_state_position_of_error(tmp_path: Path):
     [("mean", [0.4]), ("std", [0.4]), ("train_size", 71), ("validation_size", 7), ("folds", 1), ("test_size", 400)],
 )
 def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
-    spec = own.from_arrays("facts", *pictures(40))
+    spec = own.Data.from_arrays("facts", *pictures(40))
     facts = workspace().data(spec.name) / "data.json"
     own.check_facts(spec)
     # Data sets of earlier versions have no hash of the facts.
@@ -418,7 +373,7 @@ def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
 )
 def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.CaptureFixture[str]):
     images, labels = pictures(60)
-    spec = own.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
+    spec = own.Data.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
     path = workspace().data(spec.name) / "data.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert run(["data", "check", "--dataset", spec.name]) == 0
@@ -439,5 +394,5 @@ def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.
     # Data sets of earlier versions have no such hash, and gain the hash when the source is read again.
     path.write_text(json.dumps({name: facts[name] for name in facts if name != "facts_sha256"}), encoding="utf-8")
     assert run(["data", "check", "--dataset", spec.name]) == 0
-    own.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
+    own.Data.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
     assert json.loads(path.read_text(encoding="utf-8")) == facts

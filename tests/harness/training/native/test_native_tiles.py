@@ -22,7 +22,7 @@ from harness.training.native.driver import NativeProgram
 from harness.training.native.engine import _LEVELS, _Level
 from harness.training.recipe import Recipe
 from harness.training.torch_network import _draw_first_weights, build
-from harness.training.training_loop import start, train_epoch, weights_digest
+from harness.training.training_loop import start
 from tests.factories import make_images
 from tests.harness.training.native.engines import (
     HERE,
@@ -221,8 +221,8 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
     """Return the digest of the weights after an epoch on 70 images, with an engine compiled with these options."""
     engine = engine_module.load(_LEVELS[-1], extra=("-O0", *options))
     run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
-    train_epoch(run, make_images(70))
-    return weights_digest(run)
+    run.train(make_images(70))
+    return run.weights_digest()
 
 
 @pytest.mark.slow  # compiles three engines

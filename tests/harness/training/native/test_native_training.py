@@ -25,7 +25,7 @@ from harness.training.native.engine import Engine, _Level
 from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, TorchNetwork, _affine_maps, build, state_tensors
-from harness.training.training_loop import Training, checkpoint, count_errors, resume, start, train_epoch, train_epochs
+from harness.training.training_loop import Training, start
 from tests.factories import make_images
 from tests.harness.training.native.engines import (
     CPU,
@@ -70,8 +70,7 @@ def train_with_both_engines(text: str, recipe: Recipe, epochs: int) -> tuple[Tra
     images = make_images(640)
     runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, load_engine())]
     for run in runs:
-        for _ in range(epochs):
-            train_epoch(run, images)
+        run.train(images, epochs)
     return runs[0], runs[1], images
 
 
@@ -96,7 +95,7 @@ def test_run_by_engine_approximates_run_by_torch(text: str, recipe: Recipe):
     assert native_run.step == torch_run.step
     assert (native_run.average is None) == (torch_run.average is None)
     # Rounding differs, and training magnifies the difference; the effect on the errors must be small.
-    assert abs(count_errors(native_run, images) - count_errors(torch_run, images)) <= 0.03 * len(images)
+    assert abs(native_run.count_errors(images) - torch_run.count_errors(images)) <= 0.03 * len(images)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, NARROW])
@@ -104,8 +103,8 @@ def test_weights_and_optimizer_states_after_an_epoch_equal_torch(recipe: Recipe)
     # Two steps only, so that differences of rounding stay small.
     text, images = NETWORKS[0], make_images(2 * recipe.batch_size)
     oracle, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
-    train_epoch(oracle, images)
-    train_epoch(fast, images)
+    oracle.train(images)
+    fast.train(images)
 
     for native_values, torch_values in zip(fast.state, oracle.state, strict=True):
         torch.testing.assert_close(native_values, torch_values, rtol=1e-3, atol=1e-4)
@@ -128,7 +127,7 @@ def test_epoch_in_several_calls_equals_epoch_in_a_single_call(monkeypatch: pytes
         monkeypatch.setattr(driver, "_CHUNK", steps_a_call)
         # Adam counts the steps.
         run = start(parse_network(NETWORKS[0]), RECIPES[2], 3, CPU, load_engine(), task=MNIST)
-        train_epoch(run, make_images(10 * 32))
+        run.train(make_images(10 * 32))
         assert run.average is not None
         states.append([*run.state, *run.average])
     assert all(map(torch.equal, *states))
@@ -140,7 +139,7 @@ def test_shared_statistics_of_poses_after_a_step_equal_torch():
     recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
     oracle, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
     for run in (oracle, fast):
-        train_epoch(run, images)
+        run.train(images)
 
     native_statistics, torch_statistics = (
         {name: values for name, values in run.network.state_dict().items() if "running" in name}
@@ -160,7 +159,7 @@ def test_both_engines_refuse_normalisation_of_a_single_value_per_channel(text: s
     run_of_two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
     networks = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
     for run in (run_of_two, *(start(larger, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for larger in networks)):
-        train_epoch(run, make_images(20))
+        run.train(make_images(20))
         assert not run.has_diverged
 
 
@@ -169,10 +168,10 @@ def test_both_engines_refuse_normalisation_of_a_single_value_per_channel(text: s
 def test_run_resumed_from_checkpoint_has_bits_of_uninterrupted_run(text: str, recipe: Recipe):
     images = make_images(320)
     unbroken, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
-    train_epochs(unbroken, images, 2)
-    train_epoch(first, images)
-    resume(second, checkpoint(first))
-    train_epoch(second, images)
+    unbroken.train(images, 2)
+    first.train(images)
+    second.resume(first.checkpoint())
+    second.train(images)
     for values, expected in zip(second.average or second.state, unbroken.average or unbroken.state, strict=True):
         assert torch.equal(values, expected)
 
@@ -183,7 +182,7 @@ def test_run_with_nan_weight_diverges(text: str):
     with torch.no_grad():
         first = next(run.network.parameters())
         first[(0,) * first.ndim] = math.nan
-    train_epoch(run, make_images(64))
+    run.train(make_images(64))
     assert run.has_diverged
 
 
@@ -375,7 +374,7 @@ def test_both_engines_augment_images_equally(task: Task):
     by_torch, by_engine = (
         start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, load_engine())
     )
-    losses = [train_epoch(run, images).train_loss for run in (by_torch, by_engine)]
+    losses = [run.train(images).train_loss for run in (by_torch, by_engine)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     for torch_values, native_values in zip(by_torch.state, by_engine.state, strict=True):
         if torch_values.is_floating_point():
@@ -401,7 +400,7 @@ def test_step_of_networks_drawn_for_a_shape_equals_torch(name: str, shape: tuple
     # Dropout draws masks in the engine.
     for architecture in [network for network in networks if "dropout" not in str(network)]:
         runs = [start(architecture, STILL, 5, CPU, engine, task=task) for engine in (None, load_engine())]
-        losses = [train_epoch(run, images_for(task, STILL.batch_size)).train_loss for run in runs]
+        losses = [run.train(images_for(task, STILL.batch_size)).train_loss for run in runs]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
         for torch_values, native_values in zip(runs[0].state, runs[1].state, strict=True):
             torch.testing.assert_close(torch_values, native_values, rtol=1e-2, atol=1e-3)
