@@ -1,4 +1,9 @@
-"""Write the example pages in ``reports/``, from committed files and the MNIST images (``HARNESS_DATA``) only."""
+"""Write the example pages from committed files and the MNIST images (``HARNESS_DATA``) only.
+
+    python scripts/write_examples.py [FOLDER]
+
+FOLDER is ``reports/`` by default.
+"""
 
 from __future__ import annotations
 
@@ -86,5 +91,6 @@ def _tryout(workspace: Workspace) -> str:
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGES
     for name, text in pages().items():
-        (PAGES / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
