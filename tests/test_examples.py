@@ -21,7 +21,7 @@ def pages_in(folder: Path) -> dict[str, str]:
 @pytest.mark.nightly
 def test_example_pages_equal_the_output_of_the_script(mnist_folder: Path, tmp_path: Path):
     # In a process of its own, because the tests hide the published records.
-    command = [sys.executable, REPOSITORY / "scripts" / "write_examples.py", tmp_path]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "write_examples.py"), str(tmp_path)]
     subprocess.run(command, env=os.environ | {"HARNESS_DATA": str(mnist_folder)}, check=True)
 
     pages = pages_in(tmp_path)
