@@ -30,8 +30,7 @@ class _BoardEntry(NamedTuple):
     """Row of the leaderboard page.
 
     Attributes:
-        name: Name of the network, the same in all rows of the network. Different networks have different names, unless
-            records or claims state the same name.
+        name: Name of the network, the same in all rows of the network.
         accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
         errors: Number of wrong test images per seed; empty without a record.
         allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.

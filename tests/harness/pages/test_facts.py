@@ -18,8 +18,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from harness.evidence import ledger, record
 from harness.pages import history
-from harness.pages.study_facts import NetworkFacts, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
-from harness.pages.study_page import CONFIRMED_LABEL_ERRORS, _caveats, commands, mistakes
+from harness.pages.study_facts import PageNetwork, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
+from harness.pages.study_page import _CONFIRMED_LABEL_ERRORS, _caveats, _commands, _mistakes
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
@@ -46,7 +46,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         match value:
-            case NetworkFacts():
+            case PageNetwork():
                 return value.label
             case Result():
                 return value.status
@@ -65,7 +65,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
         "outcome": info.ending.outcome,
         "next": advice and advice.command,
-        "commands": commands(info),
+        "commands": _commands(info),
         "seconds": [info.elapsed, info.last_utc],
         "made by": made_by(info),
         "settings": [*settings(info), *recipe_rows(info.config)],
@@ -90,7 +90,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
 
 
 def mistakes_of(info: StudyFacts) -> Any:
-    return mistakes(info.proof.record, info.proof.inspections) if info.proof else None
+    return _mistakes(info.proof.record, info.proof.inspections) if info.proof else None
 
 
 def test_facts_of_six_studies_equal_golden_documents(home: Workspace):
@@ -441,7 +441,7 @@ def test_mistakes_count_images_of_all_seeds():
     proof = replace(proof, seeds=(changed_seed, *proof.seeds[1:]))
     inspections = [inspection_of(proof, run) for run in proof.seeds]
 
-    result = mistakes(proof, inspections)
+    result = _mistakes(proof, inspections)
 
     assert [mistake.seeds for mistake in result.mistakes] == [3] * 12 + [1] * 2
     assert sum(mistake.is_mislabelled for mistake in result.mistakes) == 10
@@ -456,17 +456,17 @@ def test_mistakes_count_images_of_all_seeds():
         assert [item.precision, item.recall, item.f1] == pytest.approx([column[index] for column in columns[:3]])
     assert [item.support for item in result.scores] == [1_000] * 10
     # Only the third seed has two further mistakes.
-    partial = mistakes(proof, inspections[:2])
+    partial = _mistakes(proof, inspections[:2])
     assert partial.confusion is None
     assert partial.scores == ()
     assert sum(mistake.pixels is not None for mistake in partial.mistakes) == 12
-    assert {name: len(images) for name, images in CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}
+    assert {name: len(images) for name, images in _CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def networks_of(study: Any) -> tuple[NetworkFacts, ...]:
+def networks_of(study: Any) -> tuple[PageNetwork, ...]:
     return read_study(study.write(), study.home).networks
 
 

@@ -25,7 +25,7 @@ from harness.evidence import record
 from harness.evidence.leaderboard_table import refresh, survey
 from harness.interface.results import Study
 from harness.pages.study_facts import StudyFacts, read_study
-from harness.pages.study_page import commands, page, study_summary
+from harness.pages.study_page import _commands, page, study_summary
 from harness.searching.ending import Ending, read_endings
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
@@ -357,7 +357,7 @@ def printed_commands(facts: StudyFacts) -> list[str]:
     """Return the commands of a page: next steps, commands of the study and of each network, and the export."""
     content = page(facts)
     data = json.loads(re.findall(r'"verify":\s*(\{[^}]*\})', content)[0])
-    printed = [facts.ending.advice.command if facts.ending.advice else "", facts.ending.export, *commands(facts)]
+    printed = [facts.ending.advice.command if facts.ending.advice else "", facts.ending.export, *_commands(facts)]
     printed += [f"{data[str(network.epochs)]} {network.hash}" for network in facts.networks]
     printed += [html.unescape(each) for each in re.findall(r"<span data-copy><code>([^<]*)</code>", content)]
     return [*dict.fromkeys(filter(None, printed))]
