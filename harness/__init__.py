@@ -9,8 +9,6 @@ scikit-learn's interface.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness import bench as bench
-
 if TYPE_CHECKING:
     from harness.data.own import Data
     from harness.interface.api import evaluate, explain, export, leaderboard, load, quote, report  # isort: skip
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
 # Modules of the names that ``harness.interface.api`` does not define.
 _OUTSIDE_API = {"Data": "harness.data.own", "SmallestClassifier": "harness.interface.estimator"}
+_SUBPACKAGES = ("bench",)  # imported on first access
 __all__ = [
     "Data", "SmallestClassifier", "evaluate", "explain", "export", "leaderboard", "load", "quote", "report", "search",
     "study", "train", "verify",
@@ -27,6 +26,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The names of ``__all__`` are imported on first access, so that ``import harness`` is fast.
+    if name in _SUBPACKAGES:
+        return import_module(f"harness.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     return getattr(import_module(_OUTSIDE_API.get(name, "harness.interface.api")), name)

@@ -11,23 +11,29 @@ from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import chain
 
 import click
 
 from harness.spaces.space_errors import SearchSpaceError, UnknownNameError, caret, reason
+from harness.system import doors
+from harness.system.doors import Door
 from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, as_command, refused
 from harness.system.interruption import INTERRUPTED
 from harness.system.terminal import say, write
 
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
 _COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
-# In the order of the help; every command is a module in harness/commands.
-_COMMANDS = (
-    "search", "quote", "train", "verify", "evaluate", "check", "explain", "spaces", "leaderboard", "report", "studies",
-    "export", "bench", "toy", "data", "doctor", "completion",
-)  # fmt: skip
-
-
+# Sections of the help; every command is a module in harness/commands. Entry points add commands to the last section.
+_FURTHER = "Further"
+_SECTIONS = {
+    "Search": ("search", "quote", "report", "studies"),
+    "Networks": ("explain", "train", "verify", "evaluate", "export"),
+    "Data": ("data", "spaces"),
+    "Evidence": ("leaderboard", "check"),
+    _FURTHER: ("doctor", "completion"),
+}
+_COMMANDS = tuple(chain.from_iterable(_SECTIONS.values()))
 # Options by names of the same settings in other tools.
 _SYNONYMS = {"--accuracy": "--target", "--parameters": "--budget", "--params": "--budget"}
 
@@ -36,19 +42,50 @@ class _CommandGroup(click.Group):
     """A group that imports the module of a command on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(doors.names(Door.COMMANDS) - set(_COMMANDS))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        command: click.Command
+        if cmd_name in _COMMANDS:
+            command = getattr(import_module(f"harness.commands.{cmd_name}"), cmd_name)
+            return command
+        if cmd_name not in doors.names(Door.COMMANDS):
+            # Names that Click suggests for a misspelt command.
+            self.commands = dict.fromkeys(self.list_commands(ctx))  # type: ignore[assignment]
             return None
-        command: click.Command = getattr(import_module(f"harness.commands.{cmd_name}"), cmd_name)
+        try:
+            command = doors.load(Door.COMMANDS, cmd_name, f"the command {cmd_name}")
+        except HarnessError as error:
+            return _broken_command(cmd_name, error)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, click.Command]]] = {title: [] for title in _SECTIONS}
+        title_of_name = {name: title for title, names in _SECTIONS.items() for name in names}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                sections[title_of_name.get(name, _FURTHER)].append((name, command))
+        widest = max(len(name) for commands in sections.values() for name, _ in commands)
+        limit = formatter.width - 6 - widest
+        for title, commands in sections.items():
+            with formatter.section(title):
+                # Padded names align the sections.
+                formatter.write_dl([(f"{name:<{widest}}", each.get_short_help_str(limit)) for name, each in commands])
+
+
+def _broken_command(name: str, error: HarnessError) -> click.Command:
+    """Return a command that reports the error of an import, so that all other commands and the help work."""
+
+    def report(**arguments: object) -> None:
+        raise error
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, settings, report, short_help=error.message, add_help_option=False)
 
 
 @click.group(
     cls=_CommandGroup,
-    # Names that Click suggests for a misspelt command.
-    commands=dict.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     invoke_without_command=True,
 )
@@ -131,7 +168,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _as_harness_error(error: BaseException) -> HarnessError | None:
-    """Return an error as the HarnessError that is reported in one line; None for an internal error."""
     match error:
         case HarnessError():
             return error
@@ -157,7 +193,6 @@ def _as_harness_error(error: BaseException) -> HarnessError | None:
 
 
 def _report(error: HarnessError, *, as_json: bool) -> int:
-    """Print an error, as text on stderr or as JSON on stdout, and return the exit code."""
     if as_json:
         document = {"code": error.exit_code, "kind": error.kind, "message": error.message}
         click.echo(json.dumps({"error": document | {"position": error.position, "hint": error.hint}}))

@@ -162,14 +162,14 @@ def chart(claims: Sequence[Claim]) -> Any:
     scale = alt.Scale(domain=domain)
     base = alt.Chart(alt.InlineData(values=rows))
     x = alt.X("claimed:Q", scale=scale, title="claimed accuracy, %")
-    points = base.mark_point(filled=True, size=45, color=charts.GREEN).encode(
+    points = base.mark_point(filled=True, size=45, color=charts.Colour.GREEN).encode(
         x=x, y=alt.Y("measured:Q", scale=scale, title="measured accuracy after the last epoch, %")
     )
-    ranges = base.mark_rule(color=charts.GREY).encode(x=x, y=alt.Y("least:Q", scale=scale), y2=alt.Y2("most:Q"))
+    ranges = base.mark_rule(color=charts.Colour.GREY).encode(x=x, y=alt.Y("least:Q", scale=scale), y2=alt.Y2("most:Q"))
     ends = [{"claimed": value, "measured": value} for value in domain]
     diagonal = (
         alt.Chart(alt.InlineData(values=ends))
-        .mark_line(strokeDash=[4, 4], color=charts.GREY)
+        .mark_line(strokeDash=[4, 4], color=charts.Colour.GREY)
         .encode(x=alt.X("claimed:Q", scale=scale), y=alt.Y("measured:Q", scale=scale))
     )
     return (diagonal + ranges + points).properties(width=420, height=420)

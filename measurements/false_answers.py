@@ -390,17 +390,17 @@ def figure() -> Any:
     x = alt.X("share:Q", title="share of worse seeds, %", scale=alt.Scale(domain=[0, 90]))
     y = alt.Y("rate:Q", title="networks below the target, %", scale=alt.Scale(type="log", domain=[0.004, 100]))
     limits = [{"rate": 10.0, "answer": answers["verified"]}, {"rate": 1.0, "answer": answers["certified"]}]
-    colour = alt.Color("answer:N", title=None, scale=alt.Scale(range=[charts.PURPLE, charts.GREEN]))
+    colour = alt.Color("answer:N", title=None, scale=alt.Scale(range=[charts.Colour.PURPLE, charts.Colour.GREEN]))
     border = [{"share": 100 * statistics.WORST_SHARE, "words": f"stated from {100 * statistics.WORST_SHARE:g} % on"}]
     chart = alt.layer(
         alt.Chart(alt.InlineData(values=limits)).mark_rule(strokeDash=[5, 4]).encode(y=y, color=colour),
-        alt.Chart(alt.InlineData(values=border)).mark_rule(color=charts.GREY).encode(x=x),
+        alt.Chart(alt.InlineData(values=border)).mark_rule(color=charts.Colour.GREY).encode(x=x),
         alt.Chart(alt.InlineData(values=border))
-        .mark_text(align="left", dx=6, color=charts.TEXT)
+        .mark_text(align="left", dx=6, color=charts.Colour.TEXT)
         .encode(x=x, y=alt.value(8), text="words:N"),
         alt.Chart(alt.InlineData(values=rows)).mark_line(point=True).encode(x=x, y=y, color=colour),
     )
-    colours = {"labelColor": charts.TEXT, "titleColor": charts.TEXT}
+    colours = {"labelColor": charts.Colour.TEXT, "titleColor": charts.Colour.TEXT}
     return chart.properties(height=300).configure(
         background="white", font="system-ui, sans-serif", axis={"gridColor": "#d3dae0", **colours}, legend=colours
     )

@@ -13,6 +13,7 @@ from typing import Any
 from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import PROVEN, Tier
 from harness.pages import charts
+from harness.pages.board import frontier
 from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,11 +36,11 @@ PUBLISHED = (
 # Colour of the dark theme by colour of the light theme, of charts, axes and text.
 DARK = {
     "white": "#0d1117",
-    charts.TEXT: "#e6eaee",
-    charts.GREEN: "#6fd39b",
-    charts.ORANGE: "#ff9b57",
-    charts.PURPLE: "#d59acb",
-    charts.GREY: "#98a4ae",
+    charts.Colour.TEXT: "#e6eaee",
+    charts.Colour.GREEN: "#6fd39b",
+    charts.Colour.ORANGE: "#ff9b57",
+    charts.Colour.PURPLE: "#d59acb",
+    charts.Colour.GREY: "#98a4ae",
     "#d3dae0": "#3a444d",
 }
 
@@ -80,7 +81,7 @@ def rows() -> list[dict[str, Any]]:
 
 def pictures() -> dict[str, str]:
     """Return the SVG texts by file name in docs/images/."""
-    return themes("frontier", charts.svg(charts.frontier(rows(), 99.4, height=420), 820))
+    return themes("frontier", charts.svg(frontier(rows(), 99.4, height=420), 820))
 
 
 def themes(name: str, light: str) -> dict[str, str]:

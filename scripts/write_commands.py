@@ -36,6 +36,8 @@ def helps(command: click.Command, context: click.Context) -> Iterator[tuple[str,
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             assert below is not None
+            if below.hidden:
+                continue
             yield from helps(below, click.Context(below, info_name=name, parent=context, terminal_width=100))
 
 

@@ -42,7 +42,7 @@ import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402  (reads the variable above)
 
 from harness.system.files import Workspace  # noqa: E402
-from tests import random_networks  # noqa: E402, F401  (registers strategies for st.from_type)
+from tests import browser, random_networks  # noqa: E402, F401  (random_networks registers strategies for st.from_type)
 
 settings.register_profile("harness", max_examples=25, derandomize=True, deadline=None, database=None)
 settings.load_profile("harness")
@@ -162,3 +162,18 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def home(workspace: Path) -> Workspace:
     return Workspace(workspace)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    """Return a browser page that all tests share, because a browser takes seconds to start."""
+    with browser.started(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def tab(chromium: browser.Page) -> Iterator[browser.Page]:
+    """Return the browser page, and fail if the console has messages after the test."""
+    chromium.complaints.clear()
+    yield chromium
+    assert chromium.complaints == []

@@ -215,7 +215,7 @@ def by_size(parameters: int, seed: int, *, reached_at: int = 3_000, noise: float
 def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     trainer = Trainer(by_size)
     replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
-    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: None)
+    monkeypatch.setattr("harness.storage.mirror.Mirror.write_file", lambda state, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # The errors of simulated runs decrease to 0.35 and 0.6 times the errors at the rungs, unlike measured runs.
     monkeypatch.setattr(scheduler, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})

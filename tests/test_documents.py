@@ -17,8 +17,8 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import ledger, record
 from harness.evidence.bounds import attempt_confidence, certifying_confidence, components
-from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier, read
+from harness.publication.consistency import faults
 from harness.spaces.catalog import network_names
 from harness.spaces.network import MNIST, analyse
 from harness.system.files import Workspace

@@ -11,11 +11,17 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("harness",)
-# A package imports only packages to the left.
-ORDER = (
+# The core: a package imports only packages to the left.
+CORE = (
     "harness.spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
-    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.pages",
-    "harness.interface", "harness.exports", "harness.commands", "harness.cli", "harness.__main__",
+    "harness.evidence", "harness.searching", "harness.pages", "harness.interface", "harness.commands", "harness.cli",
+    "harness.__main__",
+)  # fmt: skip
+# Optional features, which enter through entry points (``harness.system.doors``). The core never imports these folders;
+# a feature imports the core, and no other feature.
+FEATURES = (
+    "harness.bench", "harness.cluster", "harness.exports", "harness.loggers", "harness.publication", "harness.storage",
+    "harness.toy",
 )  # fmt: skip
 # ``harness/__init__.py`` imports the public names at first access, so the package has no position in the order.
 FRONT = "harness"
@@ -72,22 +78,34 @@ def test_spaces_import_only_standard_library_and_lark_at_start():
     assert loaded_by(f"import {', '.join(modules)}") & LAZY_LIBRARIES == set()
 
 
-def position(module: str) -> int | None:
-    """Return the position of a module in the order, or None if the module has no position."""
-    parts = module.split(".")
-    return next((ORDER.index(name) for name in (parts[0], ".".join(parts[:2])) if name in ORDER), None)
+def package_of(module: str, packages: tuple[str, ...]) -> str | None:
+    """Return the package or module in ``packages`` that contains a module; None if there is none."""
+    return next((name for name in packages if f"{module}.".startswith(f"{name}.")), None)
 
 
-def test_modules_have_a_position_and_import_only_to_the_left():
-    unplaced = {module for module in edges() if position(module) is None}
-    violations = {
-        (importer, name)
-        for importer, names in edges().items()
-        for name in names
-        if (source := position(importer)) is not None and (target := position(name)) is not None and target > source
-    }
+def test_core_imports_only_to_the_left_and_no_feature():
+    assert {module for module in edges() if package_of(module, CORE + FEATURES) is None} == {FRONT}
+    violations = set()
+    for importer, names in edges().items():
+        source = package_of(importer, CORE)
+        for name in names:
+            target = package_of(name, CORE)
+            if package_of(name, FEATURES) is not None and package_of(importer, FEATURES) is None:
+                violations.add((importer, name))
+            if source is not None and target is not None and CORE.index(target) > CORE.index(source):
+                violations.add((importer, name))
 
-    assert (violations, unplaced) == (set(), {FRONT})
+    assert violations == set()
+
+
+def test_features_do_not_import_each_other():
+    violations = set()
+    for importer, names in edges().items():
+        feature = package_of(importer, FEATURES)
+        others = {name for name in names if package_of(name, FEATURES) not in (None, feature)}
+        violations |= {(importer, name) for name in others if feature is not None}
+
+    assert violations == set()
 
 
 def test_files_and_folders_of_a_folder_have_no_import_cycles():

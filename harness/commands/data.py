@@ -74,7 +74,6 @@ def _check_files(dataset: str, data: Path | None, as_json: bool) -> None:
 
 
 def _use_counts(workspace: Workspace) -> dict[str, Counter[str]]:
-    """Return ``records`` and ``studies``: the number by data set; damaged files count for the empty name."""
 
     def dataset_in(path: Path) -> str:
         try:
@@ -202,7 +201,6 @@ def _path(dataset: str, data: Path | None, as_json: bool) -> None:
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:
-    """Print the result of ``training_images.check_files``, with the fetched files if there are any."""
     lines = [
         "{dataset} in {source}: all files are correct, data hash {data_hash}",
         "{train:,} training, {validation:,} validation and {test:,} test images",

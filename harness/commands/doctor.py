@@ -70,7 +70,6 @@ class _CheckResult:
 
 
 def _check(name: str, probe: Callable[[], _Finding]) -> _CheckResult:
-    """Return the result of a probe; a probe fails by raising any exception."""
     try:
         finding = probe()
     except errors.HarnessError as error:
@@ -178,7 +177,6 @@ def _workspace(root: Path) -> _Finding:
 
 
 def _libraries() -> _Finding:
-    """Check that torchsummary and fvcore count as this program does, and that torchvision was built for this torch."""
     import torch
     import torchsummary
 

@@ -171,7 +171,6 @@ def _evaluate_weights(
 
 
 def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration | None) -> dict[str, Any]:
-    """Return the evaluation as plain JSON values; ``entry`` declares the use of different images."""
     from harness.evidence.evaluation import bounds_of
 
     bound_pct, images_bound_pct = bounds_of(record, seeds)
@@ -189,7 +188,6 @@ def _document(record: Record, seeds: Sequence[Evaluation], entry: Registration |
 
 
 def _text(record: Record, seeds: Sequence[Evaluation], document: dict[str, Any]) -> str:
-    """Return the evaluation (``_document``) as text."""
     lines = [
         f"{record.hash}, {record.parameters:,} parameters, recipe {record.recipe_name}, trained on "
         f"{record.dataset}; {seeds[0].images:,} {document['images']} images",
@@ -232,7 +230,6 @@ def _seed_line(seed: Evaluation) -> str:
 
 
 def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
-    """Compile each seed, compare the logits of the test images with the reference, and return the exit code."""
     from harness.interface.formats import format_of
 
     c_format = format_of("c")
@@ -252,7 +249,6 @@ def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: P
 
 
 def _classify(record: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
-    """Classify pictures by the mean over the seeds of the class probabilities, and return the exit code."""
     import numpy as np
     import torch
 

@@ -12,11 +12,11 @@ from harness.data import datasets
 from harness.interface import options
 from harness.searching.option_types import PER_CENT
 from harness.spaces.catalog import network_names
-from harness.system import files
+from harness.system import doors, files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, as_command
-from harness.system.files import Workspace
-from harness.system.terminal import Column, busy, console, counted, say, show_table, write
+from harness.system.doors import Door
+from harness.system.errors import UsageError, as_command
+from harness.system.terminal import Column, console, counted, say, show_table, write
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,10 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 @click.option("--anchor", metavar="COMMIT", help="With --check: also compare with this published commit.")
 @click.option("--html", is_flag=True, help="Write leaderboard.html, a page with all rows.")
 @options.as_json
+@click.pass_context
 def leaderboard(
+    context: click.Context,
+    /,
     dataset: str | None,
     tier: str | None,
     target: float | None,
@@ -113,11 +116,14 @@ def leaderboard(
     workspace = files.workspace()
     dataset_name = None if dataset is None else datasets.dataset_of_option(dataset).name  # ``auto`` is MNIST
     if check:
-        return _check(workspace, anchor, as_json)
+        publication = doors.load(Door.COMMANDS, "publication", "--check")
+        exit_code: int = context.invoke(publication.commands["check"], anchor=anchor, as_json=as_json)
+        return exit_code
     if anchor:
         raise UsageError("--anchor COMMIT requires --check")
     if publish:
-        _publish(publish, workspace, dataset or datasets.AUTO)
+        publication = doors.load(Door.COMMANDS, "publication", "--publish")
+        context.invoke(publication.commands["publish"], network=publish, dataset=dataset or datasets.AUTO)
         # The rows are shown after publishing.
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
@@ -149,51 +155,6 @@ def leaderboard(
         visible_rows = [row for row in matches if row.recipe_hash or show_all or tier] or matches
         _show(visible_rows[:limit], names, wants_summary=wants_summary, hidden=len(matches) - len(visible_rows))
     return 0
-
-
-def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
-    from harness.evidence.consistency import faults
-
-    with busy("checking records, weights, ledger, log and git history"):
-        return faults(workspace, anchor)
-
-
-def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
-    """Print the inconsistencies of the evidence, and return the exit code."""
-    from harness.evidence.consistency import has_full_history
-    from harness.evidence.leaderboard_table import shipped_table
-
-    faults = _faults(workspace, anchor)
-    with_history = has_full_history(shipped_table().parent)
-    text = "\n".join(faults)
-    if not faults:
-        text = "the evidence is consistent" + ("" if with_history else ", as far as the git history is available")
-    options.print_result(as_json, {"faults": faults, "with_history": with_history}, text)
-    return ContentError.exit_code if faults else 0
-
-
-def _publish(name: str, workspace: Workspace, dataset: str) -> None:
-    """Copy the evidence of the network ``name``, a hash, name or notation, into the clone.
-
-    Raises:
-        ContentError: The evidence is inconsistent, or no network has this hash or name.
-    """
-    from harness.evidence import consistency, ledger
-    from harness.evidence.leaderboard_table import shipped_table
-    from harness.interface.lookup import may_be_known, network_argument
-
-    # A fault begins with the path of the file. Faults of the table do not matter, as publishing rewrites the table.
-    faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
-    if faults:
-        raise ContentError(faults[0])
-    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``network_argument``.
-    hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    # All other texts, hashes and names with a record included, are networks for ``network_argument``.
-    if may_be_known(name) and len(hashes) == 1:
-        [network_hash] = hashes
-    else:
-        network_hash = network_argument(name, workspace, datasets.dataset_of_option(dataset).task).architecture.hash
-    consistency.publish(workspace, network_hash)
 
 
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_summary: bool, hidden: int) -> None:
@@ -235,10 +196,6 @@ def _title(dataset_name: str) -> str:
 
 
 def _smallest_and_others(proven_rows: Sequence[LeaderboardRow]) -> _Tables:
-    """Return the smallest network for each target of a data set, and the rest at the default target.
-
-    The default target of a data set without a known target is the first target.
-    """
     name = proven_rows[0].dataset
     default_pct = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven_rows[0].target_pct
     by_target = sorted(proven_rows, key=lambda row: (row.target_pct, row.parameters))
@@ -284,7 +241,6 @@ def _field_text(value: object) -> str:
 
 
 def _cells(row: LeaderboardRow, name: str, is_ranking: bool) -> tuple[str, ...]:
-    """Return the cells of a row in the order of the columns of ``_print_tables``."""
     seeds = row.validation_seeds if row.tier == "searched" else row.seeds
     return (
         str(row.rank) if is_ranking else f"{row.target_pct:g} %",

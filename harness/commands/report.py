@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from harness.interface import options
-from harness.system import files
+from harness.system import doors, files
+from harness.system.doors import Door
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import busy, say
@@ -84,7 +85,6 @@ def report(
 
 
 def _study_folder(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study, by default of the latest study; raise UsageError if the name is of a network."""
     from harness.interface.lookup import may_be_known
     from harness.studies.names import find_study, studies, study_folder
 
@@ -97,18 +97,11 @@ def _study_folder(name: str | None, workspace: Workspace) -> Path:
 
 
 def _mirror(folder: Path, storage: str) -> None:
-    """Update the copy of a study in a database."""
     from harness.studies.config import owned
     from harness.studies.log import read_state
-    from harness.studies.mirror import Mirror
 
+    mirror = doors.load(Door.OBSERVERS, "storage", "--storage")
     study = read_state(folder)
     # ``owned`` fails if a search works on the study; that search updates the database itself.
-    with (
-        owned(folder),
-        busy(f"writing {folder.name} to the database"),
-        Mirror(folder.name, study.config, storage, say) as mirror,
-    ):
-        mirror.entries = study.entries
-        if not mirror.finish(seconds=None):
-            raise UsageError("cannot update the database of --storage; run the same command again to continue")
+    with owned(folder), busy(f"writing {folder.name} to the database"):
+        mirror.copy(study, say, storage)

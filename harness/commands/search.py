@@ -12,9 +12,9 @@ from harness.interface.results import Study
 from harness.searching.request import SearchRequest
 from harness.spaces.counting import count_text
 from harness.spaces.space import Metric
-from harness.studies.mirror import without_passwords
 from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
+from harness.system.passwords import without_passwords
 from harness.system.terminal import busy, console, counted, duration_text, show_table
 
 
@@ -40,11 +40,8 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     """
     from harness.interface.session import planned_search, run_search_with_progress
 
-    request = SearchRequest(**arguments)
-    sources = {name: ctx.get_parameter_source(name) for name in arguments}
-    # ``commandline``, ``environment`` or ``default``.
-    origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
-    with options.resumable(), planned_search(request, origins, only_plan=plan_only) as plan:
+    request = SearchRequest.of_command(ctx, arguments)
+    with options.resumable(), planned_search(request, only_plan=plan_only) as plan:
         if plan_only:
             from harness.searching.plan import search_plan_json
 
@@ -60,7 +57,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 facts = list(_plan_facts(document, plan.config.threshold_text).items())
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
-        answer, report = run_search_with_progress(plan, request, origins, verbose=verbose)
+        answer, report = run_search_with_progress(plan, request, verbose=verbose)
         # Ctrl-C during the search, which then still writes the report. Otherwise ``resumable`` covers Ctrl-C.
         if answer is None:
             raise Interrupted(f"interrupted; {Study(plan.folder, plan.workspace)}", hint="resume with the same command")

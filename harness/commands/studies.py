@@ -62,7 +62,6 @@ def studies(remove: str | None, as_json: bool) -> int:
 
 
 def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
-    """Return a study as JSON values; the network is None without a confirmed or chosen network."""
     network = standing.network
     config = study.config
     document = {"study": study.folder.name, "dataset": config.dataset, "target_pct": config.target_pct}
@@ -72,7 +71,6 @@ def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
 
 
 def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
-    """Return the cells of a study or of a group: sums of times and networks, and ranges of targets and parameters."""
     members = [study for study, _ in listed]
     sizes = [standing.network.parameters for _, standing in listed if standing.network is not None]
     verdicts = Counter(f"{each.outcome} ({each.tier})" if each.network else str(each.outcome) for _, each in listed)
@@ -88,5 +86,4 @@ def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
 
 
 def _range(values: Sequence[float]) -> str:
-    """Return the lowest and the highest value as text, once if both are equal; empty without values."""
     return " to ".join(f"{value:,.12g}" for value in sorted({min(values), max(values)})) if values else ""

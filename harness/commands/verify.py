@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import click
@@ -39,7 +38,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     from harness.evidence.bounds import attempt_confidence
     from harness.evidence.verification_runs import declare_attempt
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
-    from harness.training.executors.ray import Kinds, Nodes, executor_at
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
 
     if declare_only and not certify:
         raise UsageError("--declare-only requires --certify")
@@ -58,8 +57,9 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         options.print_result(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)
         return 0
     # All seeds of a certification are trained on the same kind of machine.
-    nodes = partial(Nodes, device=plan.device, engine=plan.engine, kinds=Kinds.FIRST if certify else Kinds.ANY)
-    with options.resumable(), executor_at(cluster, request.workers, nodes) as make_executor:
-        result = run_verification(plan, workspace, request.data, make_executor)
+    kinds = Kinds.FIRST if certify else Kinds.ANY
+    cluster_options = ClusterOptions(request.workers, plan.device, plan.engine, kinds=kinds)
+    with options.resumable(), connected(cluster, cluster_options) as trainers:
+        result = run_verification(plan, workspace, request.data, trainers.make_executor)
     options.print_result(as_json, result.document(), str(result))
     return 0 if result.passed else 3

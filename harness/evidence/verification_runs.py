@@ -18,7 +18,7 @@ from harness.data.datasets import Dataset, dataset
 from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
-from harness.evidence.consistency import declaring_commit
+from harness.evidence.history import declaring_commit, history_of
 from harness.evidence.leaderboard_table import Rerun, Verdict, tested_before, verdict_of
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
@@ -192,7 +192,9 @@ def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
             "a certification requires a declaration, but this network, recipe and target have no declaration",
             hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
         )
-    if (beacon := declaring_commit(workspace, attempt)) is None:
+    folders = ((files.SHIPPED / "records").resolve(), workspace.records)
+    beacon = declaring_commit(attempt, map(history_of, folders))
+    if beacon is None:
         command = as_command("leaderboard", "--publish", "NETWORK")
         raise UsageError(
             f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",

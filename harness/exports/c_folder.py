@@ -21,9 +21,9 @@ from harness.exports.c_library import EXAMPLES, Library, c_name, files_of
 from harness.exports.compiled import ForeignProgram, compile_runner, find_compiler, run_logits, write_files
 from harness.exports.emulated import chip_costs
 from harness.exports.plan_document import page_document
+from harness.exports.tryout_page import render
 from harness.interface.formats import Files, Format, LogitComparison
 from harness.interface.weights import TrainedNetwork
-from harness.pages.tryout_page import render
 from harness.spaces.integer_plan import integer_plan
 from harness.spaces.network import Architecture, Task, analyse
 from harness.system.errors import ContentError, DeviceError, HarnessError, as_command

@@ -25,7 +25,7 @@ from harness.system.document import document_of
 from harness.system.errors import UsageError
 from harness.system.files import check_file, write_together
 from harness.system.machine import check_may_start
-from harness.system.option import converted, options_of
+from harness.system.option import converted
 from harness.system.terminal import say
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def export(
         network: Network to export: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
             ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
             ``Study`` (the answer).
-        formats: Paths by name of further formats, from installed packages.
+        formats: Paths by name of further formats, from installed packages (docs/use/extending.md).
 
     Raises:
         UsageError: No file is named, a file cannot be written, options contradict each other, or the weights of the
@@ -287,11 +287,9 @@ def search(request: SearchRequest) -> Study:
     """
     from harness.interface.session import planned_search, run_search_with_progress
 
-    stated_names = request.changed()
-    origins = {name: "call" if name in stated_names else "default" for name in options_of(type(request))}
     check_may_start()
-    with planned_search(request, origins) as plan:
-        run_search_with_progress(plan, request, origins)
+    with planned_search(request) as plan:
+        run_search_with_progress(plan, request)
     return Study(plan.folder, plan.workspace)
 
 

@@ -158,7 +158,6 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def _keep_network(self, share: float) -> None:
-        """Set the attributes of the answer of ``study_``, and load or train the model that predicts."""
         trial, why_unverified = _answer(self.study_)
         if trial is None:
             advice = self.study_.message or "increase the time"

@@ -463,8 +463,8 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
         for run in study.results:
             if _matches(name, run):
                 hashes.add(run.hash)
-                row = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
-                yield NetworkArgument(run.architecture, rows=(row,))
+                known_row = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
+                yield NetworkArgument(run.architecture, rows=(known_row,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)

@@ -38,8 +38,6 @@ _Result = TypeVar("_Result")
 
 
 class _GroupedOption(click.Option):
-    """An option with a section of the help text."""
-
     def __init__(self, *arguments: Any, group: Group, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.group = group
@@ -89,7 +87,6 @@ def _click_option(declaration: Option[Any, Any], **changes: Any) -> Callable[[_F
 
 
 def _completed(declaration: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
-    """Return the function that completes a value in a shell; None if no values are known."""
     known_values = declaration.known_values
     if known_values is None:
         return None

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.studies.config import StudyConfig
-    from harness.toy.rates import RateCurve
 
 _FORMATS = (".png", ".svg", ".pdf")
 _SIZE = (6.4, 3.84)  # inches, width and height of a figure; the width is the default of matplotlib
@@ -28,30 +27,13 @@ def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[
         config: Configuration of the study, which sets the threshold and the label of the cost axis.
         points: Cost and validation accuracy (per cent) of each network, by at most three kinds such as ``confirmed``.
     """
-    figure, axes = _figure()
+    figure, axes = empty_figure()
     for (kind, members), marker in zip(points.items(), "o^*", strict=False):
         costs = [cost for cost, _ in members]
         accuracies = [accuracy for _, accuracy in members]
         axes.scatter(costs, accuracies, marker=marker, label=f"{kind} ({len(members)})")
     axes.axhline(config.threshold_pct, linestyle="--", label=f"threshold {config.threshold_text}")
     axes.set(xscale="log", xlabel=OBJECTIVES[config.minimised[0]], ylabel="validation accuracy, %", title=title)
-    axes.legend()
-    return figure
-
-
-def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
-    """Return the loss of the toy network over the updates, with one curve per learning rate.
-
-    Args:
-        curves: Losses of each learning rate.
-        target: Loss to mark with a horizontal line.
-    """
-    figure, axes = _figure()
-    for curve in curves:
-        axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")
-    axes.axhline(target, linestyle="--", color="grey", label=f"target {target:g}")
-    # The first point is at 0 updates, which a logarithmic axis cannot show.
-    axes.set(xscale="symlog", yscale="log", xlabel="updates", ylabel="loss")
     axes.legend()
     return figure
 
@@ -72,7 +54,8 @@ def write_figure(figure: Figure, path: Path) -> None:
     write_together({path: content.getvalue()})
 
 
-def _figure() -> tuple[Figure, Any]:
+def empty_figure() -> tuple[Figure, Any]:
+    """Return a figure of the common size, and its axes."""
     from matplotlib.figure import Figure
 
     # ``Figure`` is used without pyplot, so that the pyplot state of the caller does not change.

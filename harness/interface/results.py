@@ -676,10 +676,10 @@ class Study(TextResult):
         return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {outcome}"
 
     def _repr_html_(self) -> str:
-        from harness.pages import charts
+        from harness.pages import charts, study_charts
         from harness.pages.study_facts import read_study
 
-        chart = charts.accuracy_over_cost(read_study(self.folder, self._workspace))
+        chart = study_charts.accuracy_over_cost(read_study(self.folder, self._workspace))
         best = self.to_frame().sort_values(["confirmed", "cost"], ascending=[False, True]).head(_NOTEBOOK_ROWS)
         picture = "" if chart is None else charts.svg(chart)
         return f"<p>{escape(str(self))}</p>{best.to_html(index=False)}{picture}"

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.data.datasets import DATASETS
 from harness.interface import options
-from harness.interface.logs import logger_of
 from harness.searching.baselines import baseline_networks, trials_beside_baselines
 from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
@@ -25,12 +23,12 @@ from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded, SearchForecast
 from harness.studies.log import StudyLog
-from harness.studies.mirror import check_driver, check_url, without_passwords
 from harness.studies.study_state import StudyState
-from harness.system import clock, statistics
-from harness.system.errors import ContentError, HarnessError, require
+from harness.system import clock, doors, statistics
+from harness.system.doors import Door
+from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
-from harness.system.option import options_of
+from harness.system.passwords import without_passwords
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
@@ -48,36 +46,34 @@ if TYPE_CHECKING:
 # Files of a study without a log. If the start of a user's sampler or of a logger fails, the new study is removed.
 _BEFORE_EVENTS = ("config.json", "prior.csv", "tensorboard")
 
+_STORAGE = "storage"  # observer that copies a study to a database
+
 
 @contextmanager
-def planned_search(
-    request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
-) -> Iterator[SearchPlan]:
+def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterator[SearchPlan]:
     """Plan a search, and print notes and warnings about the plan.
 
     Within the block, idle worker processes and the connection to the cluster of the search are kept.
 
     Args:
         request: Checked arguments of the search.
-        origins: Origin of each argument by name: command line, environment, call or default.
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
         Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
+    from harness.training.executors.clusters import ClusterOptions, connected
     from harness.training.executors.processes import kept_processes
-    from harness.training.executors.ray import Nodes, executor_at
 
-    require("logs", request.log, f"the log {' and '.join(request.log)}")
+    for name in request.log:
+        _observer(name)
     if request.storage is not None:
-        check_url(request.storage)
-        if not only_plan:
-            check_driver(request.storage)
+        _observer(_STORAGE).check(request.storage, with_driver=not only_plan)
     home = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
     with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [home.root])):
-        plan = plan_search(request, home, origins, recipe_choice="left open" if only_plan else "by training")
+        plan = plan_search(request, home, recipe_choice="left open" if only_plan else "by training")
         for name in plan.space.unused_names:
             say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
         shortest_time = least_seconds(plan.data.train_size)
@@ -90,11 +86,11 @@ def planned_search(
         if integer_metrics & metrics and plan.training.named_recipe.recipe.precision != "int8":
             recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
             say(f"bytes and instructions refer to the integer network, but {recipes}")
-        nodes = partial(Nodes, device=plan.effort.device, engine=plan.effort.engine)
-        with executor_at(request.cluster, request.workers, nodes) as make_executor:
+        cluster_options = ClusterOptions(request.workers, plan.effort.device, plan.effort.engine)
+        with connected(request.cluster, cluster_options) as cluster:
             options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
             # Without a cluster, the plan already has the executor of this machine.
-            yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
+            yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
 
 
 def probe_forecast(request: SearchRequest) -> ProbeForecast:
@@ -109,15 +105,14 @@ def probe_forecast(request: SearchRequest) -> ProbeForecast:
 
 
 def run_search_with_progress(
-    plan: SearchPlan, request: SearchRequest, origins: Mapping[str, str], *, verbose: bool = False
+    plan: SearchPlan, request: SearchRequest, *, verbose: bool = False
 ) -> tuple[SearchAnswer | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
     Args:
         plan: The plan of the search.
-        request: The request of the plan.
-        origins: Origin of each argument by name; arguments of the command line or of the call are part of the logged
-            command and of the advice.
+        request: The request of the plan; options of the command line or of the call are part of the logged command
+            and of the advice.
         verbose: Print a line for every run.
 
     Returns:
@@ -133,9 +128,8 @@ def run_search_with_progress(
     from harness.searching.conclude import conclude
     from harness.searching.ending import advise, search_arguments
     from harness.searching.loop import open_search, run_search
-    from harness.studies.mirror import Mirror, write_database
 
-    stated_options = _command_options(request, origins)
+    stated_options = _command_options(request)
     # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
@@ -146,10 +140,9 @@ def run_search_with_progress(
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
-            _listening(state, request.on_event, request.log, progress) as listeners,
             ExitStack() as stack,
         ):
-            observers: list[Observer] = [progress, *listeners]
+            observers = [progress, *_listeners(state, request, progress, stack)]
             search = open_search(
                 state,
                 plan.effort,
@@ -163,8 +156,7 @@ def run_search_with_progress(
             # Last, so that the database gets no study if the sampler or the logger cannot be made.
             if request.storage is not None:
                 progress.show("opening the database")
-                mirror = Mirror(plan.folder.name, plan.config, request.storage, progress.say)
-                observers.append(stack.enter_context(mirror))  # the search has the same list
+                search.observe(stack.enter_context(_observer(_STORAGE)(state, progress.say, request.storage)))
             verdict = None
             run_search(search, ["harness", *search_arguments(stated_options)])
             try:
@@ -176,7 +168,7 @@ def run_search_with_progress(
             finally:
                 if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
-                    write_database(state, plan.folder / "study.db")
+                    _observer(_STORAGE).write_file(state, plan.folder / "study.db")
             # Within the block, because the advice is an event, too.
             answer = None
             if not search.interrupted:
@@ -214,7 +206,6 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 
 
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
-    """Write the page on which a browser runs the answer, if the answer has integers and stored weights."""
     from harness.data.training_images import load
     from harness.evidence.record import kept_indices
     from harness.interface.formats import format_names, format_of
@@ -228,38 +219,35 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     write_text(tryout_page_path(plan.folder, record), page)
 
 
-@contextmanager
-def _listening(
-    state: StudyState, on_event: Callable[[events.Event], object] | None, log_kinds: Sequence[str], progress: Reporter
-) -> Iterator[list[Listener]]:
-    """Yield observers that pass events to ``on_event`` and to the loggers ``log_kinds``: tensorboard, mlflow.
+def _observer(name: str) -> Any:
+    """Return the factory of an observer: a function of the state, a function that prints a line, and an address."""
+    return doors.load(Door.OBSERVERS, name, f"the log {name}")
 
-    At the end of the block, wait up to 30 s for the delivery of the last events to each (``Listener.close``).
+
+def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:
+    """Yield the observers of ``--log`` and of ``on_event``, which ``stack`` closes.
+
+    Closing waits up to 30 s for the delivery of the last events to each (``Listener.close``).
     """
-    listeners = []
-    try:
-        for kind in dict.fromkeys(log_kinds):
-            listeners.append(logger_of(kind, state.folder, progress, [entry.event for entry in state.entries]))
-        if on_event is not None:
-            name = getattr(on_event, "__name__", type(on_event).__name__)
-            listeners.append(Listener(f"on_event {name}", on_event, progress.say))
-        yield listeners
-    finally:
-        for listener in listeners:
-            listener.close()
+    for name in dict.fromkeys(request.log):
+        progress.show(f"opening the log {name}")
+        yield stack.enter_context(_observer(name)(state, progress.say, ""))
+    if request.on_event is not None:
+        name = getattr(request.on_event, "__name__", type(request.on_event).__name__)
+        yield stack.enter_context(Listener(f"on_event {name}", request.on_event, progress.say))
 
 
-def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _command_options(request: SearchRequest) -> dict[str, tuple[str, ...]]:
     """Return the stated arguments of a request: values as text by flag, several values for a repeated option.
 
     Values of environment variables are left out, because the variables are set for the repeated command too.
     """
     stated_options: dict[str, tuple[str, ...]] = {}
-    for name, option in options_of(type(request)).items():
-        if option.group is None or origins[name] not in ("commandline", "call"):
+    for option, source in request.sources.items():
+        if option.group is None or source not in ("commandline", "call"):
             continue
         flag = option.flags[0]
-        value = getattr(request, name)
+        value = getattr(request, option.name)
         if value is None:
             value = option.default  # such as ``auto``, which stands for None
         if value is None:
@@ -276,7 +264,6 @@ def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict
 
 
 def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
-    """Print the goal of a search; ``seconds_used`` is the time used by a resumed study, None for a new study."""
     from harness.evidence.bounds import group_warning
 
     config = plan.config
@@ -401,7 +388,6 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
-        """Print the end of a run; of a run without a failure only if ``verbose``."""
         if not self.verbose and run.status.ended_without_failure:
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
@@ -432,7 +418,6 @@ class SearchReporter(Reporter):
         self._write_report()
 
     def _write_report(self) -> None:
-        """Write the live report if due, and set the time of the next report."""
         before = time.monotonic()
         if self.workspace is None or self._moment is None or before < self._report_due:
             return

@@ -167,7 +167,6 @@ def run_verification(
 
 
 def _forecast(plan: VerifyPlan, count: int) -> str:
-    """Return the expected duration of ``count`` trainings as the end of a sentence; empty for a trainer of the user."""
     from harness.searching.time_budget import pace_of, rounds, step_macs
     from harness.training.native.engine import choose_engine
 

@@ -9,10 +9,13 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import altair as alt
+
 from harness.data.datasets import DATASETS, task_or_mnist
 from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
 from harness.pages import charts
+from harness.pages.charts import Colour, Row
 from harness.pages.render import page
 from harness.spaces.catalog import network_names
 from harness.spaces.network import Analysis, analyse
@@ -147,7 +150,7 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
     # Drawing order: the points of the smallest proven networks lie below all other points; the labels lie on top.
     rows.sort(key=lambda row: not row["best"])
     return {
-        "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},
+        "charts": {"frontier": frontier(rows, groups[0].target_pct) if groups else None},
         "styles": ["board.css"],
         "scripts": ["board.js"],
         "groups": groups,
@@ -189,3 +192,56 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
             heights[x] += 1
         plots.append({"tick": position(entry.allowed_errors), "marks": marks})
     return plots
+
+
+# Kind of a row of ``frontier`` by its tier; then colour and shape by kind.
+_KIND_OF_TIER = {
+    "certified": "certified or verified",
+    "verified": "certified or verified",
+    "at the target": "measured",
+    "searched": "searched (validation)",
+    "claimed": "reported elsewhere",
+}
+_TIERS = {
+    "certified or verified": (Colour.GREEN, "square"),
+    "measured": (Colour.ORANGE, "diamond"),
+    "searched (validation)": (Colour.BLUE, "circle"),
+    "reported elsewhere": (Colour.PURPLE, "triangle-up"),
+}
+
+
+def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> Any:
+    """Return the chart of parameters against accuracy; the smallest networks per target are joined and labelled.
+
+    Args:
+        rows: Rows with ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``,
+            ``best`` (whether the row is the smallest at its target) and ``href`` (target of a click).
+        target_pct: Accuracy in per cent at which a line is drawn.
+        height: Height in pixels.
+    """
+    points = [
+        {**row, "errors": charts.errors_pct(row["accuracy"]), "kind": _KIND_OF_TIER.get(row["tier"], row["tier"])}
+        for row in rows
+    ]
+    if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
+        return None
+    x = charts.log_axis(alt.X, "parameters", "parameters")
+    y = charts.accuracy_axis("accuracy, %")
+    # Fix the ends of the axes, otherwise a filter that removes points would rescale the chart.
+    sizes = [row["parameters"] for row in points]
+    errors = [row["errors"] for row in points]
+    x.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15]
+    y.scale.domain = [min(errors) / 1.4, max(errors) * 1.15]
+    fields = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
+    best_rows = charts.chart_of("rows").transform_filter("datum.best").encode(x=x, y=y)
+    marks = charts.chart_of("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
+    looks = charts.point_styles("kind", _TIERS, [row["kind"] for row in points])
+    chart = alt.layer(
+        charts.chart_of([{"errors": charts.errors_pct(target_pct)}]).mark_rule(**charts.DASHED).encode(y=y),
+        best_rows.mark_line(color=Colour.GREEN),
+        marks.encode(x=x, y=y, tooltip=charts.tooltips("network:N", *fields), **looks).add_params(charts.zoom()),
+        best_rows.mark_text(dy=-13, color=Colour.TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
+    )
+    summary = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
+    description = f"The smallest network verified or certified for each target: {summary or 'none'}."
+    return charts.finished(chart, f"Parameters against accuracy. {description}", height, rows=points)

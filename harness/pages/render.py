@@ -32,6 +32,7 @@ from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.terminal import counted, duration_text
 
+_PACKAGE = "harness.pages"
 DASH = "\N{EN DASH}"
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
@@ -41,6 +42,7 @@ _PER_CENT = re.compile(r"(?<=\d) %")
 def page(
     template: str,
     *,
+    package: str = _PACKAGE,
     charts: Mapping[str, Any] | None = None,
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
@@ -51,11 +53,12 @@ def page(
     """Return the page of a template.
 
     Args:
-        template: Name of a file in ``templates/`` that extends ``base.html``.
+        template: Name of a file in the folder ``templates`` of ``package`` that extends ``base.html``.
+        package: Package with the template, styles and scripts.
         charts: Altair charts by the name that the template passes to ``figure``; None is left out. A named table of
             rows (a data set of Vega-Lite) is embedded once, also if several charts use it.
-        styles: Style sheets of this package, after ``page.css``.
-        scripts: Scripts of this package, after ``page.js``.
+        styles: Style sheets, after ``page.css``.
+        scripts: Scripts, after ``page.js``.
         data: JSON values that the scripts read as ``page.data``.
         rows_by_name: Further tables of rows, which the scripts read as ``page.datasets``, by name of the table.
         **facts: Variables of the template.
@@ -75,18 +78,24 @@ def page(
         tables |= specs[name].pop("datasets", {})  # Altair moves inline rows to "datasets"
         tables |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
-    texts += map(_resource, ("page.js", *scripts))
+    texts.append(_resource(_PACKAGE, "page.js"))
+    texts += [_resource(package, name) for name in scripts]
+    sheets = [_resource(_PACKAGE, "page.css"), *(_resource(package, name) for name in styles)]
     columns = {name: _by_column(rows) for name, rows in tables.items()}
     embedded_data = {"charts": specs, "datasets": columns, "data": data or {}}
-    return _template(template).render(
-        policy=_policy(texts),
-        styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
-        scripts=[Markup(text) for text in texts],
-        # Escape "<", otherwise "</script>" in a text would end the script element.
-        page_data=Markup(json.dumps(embedded_data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
-        descriptions={name: spec.get("description", "") for name, spec in specs.items()},
-        heights={name: spec.get("height", 0) for name, spec in specs.items()},
-        **facts,
+    return (
+        _environment(package)
+        .get_template(template)
+        .render(
+            policy=_policy(texts),
+            styles=[Markup(text) for text in sheets],
+            scripts=[Markup(text) for text in texts],
+            # Escape "<", otherwise "</script>" in a text would end the script element.
+            page_data=Markup(json.dumps(embedded_data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
+            descriptions={name: spec.get("description", "") for name, spec in specs.items()},
+            heights={name: spec.get("height", 0) for name, spec in specs.items()},
+            **facts,
+        )
     )
 
 
@@ -107,7 +116,7 @@ def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
 def markdown(template: str, **facts: object) -> str:
     """Return the text of a Markdown template; the template itself escapes values with filters."""
     # Undo the no-break spaces of ``_printable``, which are for HTML.
-    return _template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
+    return _environment(_PACKAGE).get_template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -120,14 +129,9 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 @cache
-def _template(name: str) -> jinja2.Template:
-    return _environment().get_template(name)
-
-
-@cache
-def _environment() -> jinja2.Environment:
+def _environment(package: str) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.pages"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package), jinja2.PackageLoader(_PACKAGE)]),
         autoescape=lambda name: name is None or name.endswith(".html"),
         trim_blocks=True,
         lstrip_blocks=True,
@@ -154,8 +158,8 @@ def _printable(value: object) -> object:
 
 
 @cache
-def _resource(name: str) -> str:
-    return resources.files("harness.pages").joinpath(name).read_text(encoding="utf-8")
+def _resource(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS, error_ratio_of
 from harness.evidence.record import Record, SeedRun, weights_path
-from harness.pages import charts, history, render
+from harness.pages import charts, history, render, study_charts
 from harness.pages.study_facts import MAX_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from harness.searching.ending import verify_arguments
 from harness.spaces.network import analyse
@@ -47,14 +47,14 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stat
 
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the HTML page of a study."""
-    rows = charts.networks_rows(info)
+    rows = study_charts.networks_rows(info)
     task = dataset(info.config.dataset).task
     filters = _filters(info)
     scripts = ["study.js", "live.js"] if live else ["study.js"]
     pruning = history.pruning(info) if len(info.networks) >= _MIN_NETWORKS else []
     return render.page(
         "study.html",
-        charts=charts.study_charts(info, rows),
+        charts=study_charts.charts_of(info, rows),
         styles=["study.css"],
         scripts=scripts,
         rows_by_name={"networks": rows},
@@ -91,7 +91,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
     """Return a filter of the table of networks for each minimised metric, the parameters and the validation accuracy.
 
-    A filter is the title, the field of ``charts.networks_rows``, and the names of the input elements of the limits.
+    A filter is the title, the field of ``networks_rows``, and the names of the input elements of the limits.
     """
     filters = [
         (OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
@@ -261,7 +261,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
-    chart_of_name = charts.study_charts(info, charts.networks_rows(info))
+    chart_of_name = study_charts.charts_of(info, study_charts.networks_rows(info))
     contents: dict[Path, bytes] = {}
     for file_name, name in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
         chart = chart_of_name[name] or charts.text_chart("no data yet")

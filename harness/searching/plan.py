@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
@@ -33,12 +31,11 @@ from harness.system import clock, statistics
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
-from harness.system.option import options_of
 from harness.system.terminal import busy
 from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorFactory, Limits
+from harness.training.executors.clusters import Cluster, NodeInfo
 from harness.training.executors.processes import Processes
-from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import NamedRecipe, length_factor, named_recipe, recipe_from
 
@@ -104,14 +101,12 @@ class SearchPlan:
 def plan_search(
     request: SearchRequest,
     workspace: Workspace,
-    origins: Mapping[str, str] = MappingProxyType({}),
     *,
     recipe_choice: Literal["by training", "left open", "as in short searches"] = "by training",
 ) -> SearchPlan:
     """Return the plan of a search; all options are checked before the images are read.
 
     Args:
-        origins: Source of each argument of the request (command line, environment, call or default), by name.
         recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` trains a network
             with each recipe, for up to minutes; ``left open`` lists the choices in the plan; ``as in short searches``
             takes ``SHORT_CHOICE``, the recipe of searches that are too short for a choice.
@@ -162,7 +157,6 @@ def plan_search(
     config = replace(config, known=known)
     with busy("reading past runs"):
         prior, faults = prior_of(config, folder, workspace, lambda: image_digests(images.train_images.numpy()))
-    options = options_of(SearchRequest)  # arguments without effect on the outcome of a study have no ``source_key``
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -175,7 +169,9 @@ def plan_search(
         prior=prior,
         left_out=tuple(error.message for error in faults),
         chip_limits=tuple(map(str, limited.chip_limits)),
-        recorded_origins={key: origins[name] for name in origins if (key := options[name].source_key) is not None},
+        recorded_origins={
+            option.source_key: source for option, source in request.sources.items() if option.source_key is not None
+        },
     )
 
 
@@ -298,7 +294,7 @@ def _config(
     )
 
 
-def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, cluster: Cluster, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of the processes of this machine.
 
     Args:
@@ -308,11 +304,11 @@ def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int 
         DeviceError: No node has a core or, if the plan requires a GPU, no node has a GPU.
     """
     device = plan.effort.device
-    nodes = tuple(node for node in nodes_now() if node.room(device, processes))
+    nodes = tuple(node for node in cluster.nodes if node.room(device, processes))
     if not nodes:
         raise DeviceError(f"no node of the cluster has {'a GPU' if device.startswith('cuda') else 'a core'}")
     effort = replace(plan.effort, workers=sum(node.room(device, processes) for node in nodes))
-    return replace(plan, effort=effort, make_executor=make_executor, nodes=nodes)
+    return replace(plan, effort=effort, make_executor=cluster.make_executor, nodes=nodes)
 
 
 def search_plan_json(plan: SearchPlan) -> dict[str, Any]:

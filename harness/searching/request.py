@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -30,7 +30,9 @@ from harness.spaces.cores import CORES, Core, Repetitions
 from harness.spaces.notation import parse_conditions
 from harness.spaces.space import OBJECTIVES, Condition
 from harness.spaces.space_errors import NotationError, nearest
+from harness.system import doors
 from harness.system.document import read_as, read_toml, strict_json
+from harness.system.doors import Door
 from harness.system.errors import ContentError
 from harness.system.files import workspace
 from harness.system.option import Group, Option, options_of
@@ -77,6 +79,8 @@ class _CountType(click.IntRange):
 
 
 def _address(text: str) -> str:
+    if re.match(r"[\w-]+://", text):
+        return text  # ``executors.clusters.connected`` checks the name
     address = re.fullmatch(r".+:(\d{1,5})", text)
     if text not in ("local", "auto") and not (address and 0 < int(address[1]) < 65536):
         raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
@@ -229,7 +233,8 @@ class SearchRequest:
         option_types.WORKERS, group=Group.EFFORT)
     cluster: Option[str | None, str | None] = Option(
         None, "Train on the nodes of a Ray cluster: local starts a cluster, auto uses the cluster of this machine, "
-        "HOST:PORT names the head node; --workers then counts per node (docs/use/cluster.md).",
+        "HOST:PORT names the head node; --workers then counts per node (docs/use/cluster.md). NAME://ADDRESS selects a "
+        "cluster of a package (docs/use/extending.md).",
         _ADDRESS, group=Group.EFFORT)
     device: Option[str, str] = Option("auto", "Device: auto, cpu, cuda or cuda:N.", group=Group.EFFORT)
     engine: Option[str, str] = Option(
@@ -241,15 +246,34 @@ class SearchRequest:
         None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
         metavar="URL", source_key=None)
     log: Option[str | Sequence[str] | None, tuple[str, ...]] = Option(
-        (), "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'; "
-        "may be repeated.", click.Choice(["tensorboard", "mlflow"]), multiple=True, source_key=None)
+        (), "Log runs to tensorboard (in the folder of the study), mlflow, or an observer of a package "
+        "(docs/use/extending.md); requires the extra 'logs'; may be repeated.",
+        metavar="NAME", multiple=True, source_key=None, known_values=lambda: doors.names(Door.OBSERVERS) - {"storage"})
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",
         _CallbackType(), group=None, source_key=None)
     # fmt: on
 
-    def changed(self) -> dict[str, Any]:
-        """Return the values that differ from the defaults, by name."""
-        defaults = {name: option.checked(None) for name, option in options_of(type(self)).items()}
-        return {name: value for name, default in defaults.items() if (value := getattr(self, name)) != default}
+    def __post_init__(self) -> None:
+        """Set the source of each value to ``call`` if the value differs from the default, else to ``default``."""
+        sources = {}
+        for option in options_of(type(self)).values():
+            is_default = getattr(self, option.name) == option.checked(None)
+            sources[option] = "default" if is_default else "call"
+        vars(self)["_sources"] = sources
+
+    @classmethod
+    def of_command(cls, context: click.Context, arguments: Mapping[str, Any]) -> Self:
+        """Return the request of a command line; the sources are names of Click, such as ``commandline``."""
+        request = cls(**arguments)
+        for option in request.sources:
+            source = context.get_parameter_source(option.name)
+            request.sources[option] = "default" if source is None else source.name.lower()
+        return request
+
+    @property
+    def sources(self) -> dict[Option[Any, Any], str]:
+        """Source of each value by option: ``call``, ``commandline``, ``environment`` or ``default``."""
+        sources: dict[Option[Any, Any], str] = vars(self)["_sources"]
+        return sources

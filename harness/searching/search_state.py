@@ -126,6 +126,10 @@ class Search:
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in candidates if each.first_run is None]
         self.finished = self.effort.is_spent(self.state) or not scheduler.may_look(self.state)
 
+    def observe(self, observer: Observer) -> None:
+        """Add an observer of the following entries and snapshots."""
+        self.observers = (*self.observers, observer)
+
     def add(self, event: Event, elapsed: float | None = None) -> None:
         """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""
         seconds = self.elapsed if elapsed is None else elapsed

@@ -1,4 +1,4 @@
-"""Doors: groups of entry points by which optional features and packages of third parties enter.
+"""Doors: groups of entry points by which optional features and packages of third parties enter (docs/use/extending.md).
 
 An entry point is loaded on first use. If the module of an entry point imports a library that is not required, the entry
 point states the extra with this library, as in ``onnx = harness.exports.onnx:FORMAT [export]``.
@@ -6,14 +6,14 @@ point states the extra with this library, as in ``onnx = harness.exports.onnx:FO
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from harness.spaces.space_errors import nearest
-from harness.system.errors import DeviceError, HarnessError, UsageError, install_command, reason
+from harness.system.errors import DeviceError, UsageError, install_command, reason
 
 _ROOT = __name__.partition(".")[0]
 
@@ -27,10 +27,6 @@ class Door(StrEnum):
     EXECUTORS = "harness.executors"  # clusters, chosen by --cluster
 
 
-class BrokenPackage(HarnessError):
-    """The import of an entry point failed."""
-
-
 @cache
 def _entry_points(door: Door) -> dict[str, EntryPoint]:
     """Return the entry points by name; the names of this package cannot be replaced."""
@@ -42,7 +38,7 @@ def _is_own(point: EntryPoint) -> bool:
     return point.module.partition(".")[0] == _ROOT
 
 
-def names(door: Door) -> Collection[str]:
+def names(door: Door) -> Set[str]:
     """Return the names of the entry points of a door."""
     return _entry_points(door).keys()
 
@@ -57,8 +53,7 @@ def load(door: Door, name: str, purpose: str) -> Any:
 
     Raises:
         UsageError: No entry point has this name.
-        DeviceError: A library is not installed; the hint names the library or the command that installs the library.
-        BrokenPackage: The import failed for a different reason.
+        DeviceError: The import failed; the hint names a missing library, or the command that installs the library.
     """
     points = _entry_points(door)
     if name not in points:
@@ -71,6 +66,6 @@ def load(door: Door, name: str, purpose: str) -> Any:
         library = (getattr(error, "name", None) or "").partition(".")[0]
         if not isinstance(error, ModuleNotFoundError) or library == package:
             line = f"{type(error).__name__}: {reason(error)}"
-            raise BrokenPackage(f"{purpose}: the package {package} cannot be imported: {line}") from error
+            raise DeviceError(f"{purpose}: the package {package} cannot be imported: {line}") from error
         hint = install_command(point.extras[0]) if point.extras and _is_own(point) else f"install {library}"
         raise DeviceError(f"{purpose} requires {library}, which is not installed", hint=hint) from error

@@ -17,7 +17,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from harness.system import clock
 from harness.system.errors import ContentError, HarnessError, UsageError
@@ -281,6 +281,14 @@ class Listener:
 
     def on_tick(self, moment: object) -> None:
         """Do nothing: snapshots are not events."""
+
+    def __enter__(self) -> Self:
+        """Return the observer."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Wait until all events are processed, for at most 30 s."""
+        self.close()
 
     def close(self, seconds: float = 30.0) -> None:
         """Wait until all events are processed, for at most ``seconds`` seconds."""

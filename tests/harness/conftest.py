@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from harness.data.datasets import DATASETS, DataFile, Dataset
+from harness.system import files
+from harness.system.files import Workspace
+from tests.verifications import create_evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,18 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "harness"
+
+
+@pytest.fixture(scope="session")
+def consistent_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Two verifications and a certification, run without training; tests must not change these files."""
+    with pytest.MonkeyPatch.context() as patch:
+        return create_evidence(tmp_path_factory.mktemp("consistent"), patch)
+
+
+@pytest.fixture
+def store(consistent_workspace: Workspace, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of ``consistent_workspace`` that tests may change, also used as the shipped evidence."""
+    shutil.copytree(consistent_workspace.root, workspace, dirs_exist_ok=True)
+    monkeypatch.setattr(files, "SHIPPED", workspace / "runs")
+    return Workspace(workspace)

@@ -100,7 +100,7 @@ def test_table_without_all_networks_is_rejected():
         harness.bench.problem("digits-all-16")
     for name in ("no-such-table", None, ["mnist-bench"]):
         with pytest.raises(UsageError, match="mnist-bench"):
-            harness.bench.problem(name)  # type: ignore[arg-type]
+            harness.bench.problem(name)
 
 
 def test_table_of_all_networks_of_large_space_is_a_problem():

@@ -128,7 +128,7 @@ def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Pa
 
 
 def test_failed_start_removes_a_new_study_but_no_study_with_log(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.interface.logs._TensorBoard", lambda *_: [].pop())
+    monkeypatch.setattr("harness.loggers.tensorboard._TensorBoard", lambda *_: [].pop())
     command = [*SEARCH, "--study", "failing"]
     Path("failing.py").write_text("def begin(problem):\n    raise ValueError\n", encoding="utf-8")
 
@@ -148,19 +148,26 @@ def test_repeated_limits_and_epochs_are_joined(capsys: pytest.CaptureFixture[str
 def test_missing_package_of_log_is_reported_before_study(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: None if name == "mlflow" else True)
+    monkeypatch.delitem(sys.modules, "harness.loggers.mlflow", raising=False)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+
     assert run([*SEARCH, "--log", "mlflow", "--log", "tensorboard"]) == 6
-    assert "new study" not in capsys.readouterr().err
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message == "error: the log mlflow requires mlflow, which is not installed"
+    assert hint.endswith("[logs]'")
 
 
 def test_events_are_delivered_to_each_log(monkeypatch: pytest.MonkeyPatch):
     delivered: dict[str, list[Event]] = {"tensorboard": [], "mlflow": []}
 
-    def fake_logger(kind: str, *_: Any) -> user_code.Listener:
-        return user_code.Listener(kind, delivered[kind].append, print)
+    observer = session._observer
 
-    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: True)
-    monkeypatch.setattr(session, "logger_of", fake_logger)
+    def with_fake_loggers(name: str) -> Any:
+        if name not in delivered:
+            return observer(name)
+        return lambda state, say, address: user_code.Listener(name, delivered[name].append, say)
+
+    monkeypatch.setattr(session, "_observer", with_fake_loggers)
 
     assert run([*SEARCH, "--trials", "1", *("--log", "mlflow") * 2, "--log", "tensorboard"]) == 3
     assert delivered["mlflow"] == delivered["tensorboard"] != []
@@ -381,7 +388,7 @@ def test_verified_winner_has_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_database_is_written_if_verification_fails(monkeypatch: pytest.MonkeyPatch):
     names: list[str] = []
-    monkeypatch.setattr("harness.studies.mirror.write_database", lambda state, path: names.append(path.name))
+    monkeypatch.setattr("harness.storage.mirror.Mirror.write_file", lambda state, path: names.append(path.name))
 
     def fail(*_: object) -> None:
         raise DataError("the images have changed")

@@ -20,7 +20,6 @@ from scipy import stats
 
 from harness.cli import run
 from harness.evidence import bounds, leaderboard_table, ledger, record
-from harness.evidence.consistency import faults, publish
 from harness.evidence.leaderboard_table import (
     SCHEMA_VERSION,
     LeaderboardRow,
@@ -32,6 +31,8 @@ from harness.evidence.leaderboard_table import (
 )
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import Record
+from harness.publication.consistency import faults
+from harness.publication.evidence import publish
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_network
 from harness.studies import config as study

@@ -23,7 +23,7 @@ from harness.interface.estimator import SmallestClassifier
 from harness.pages import study_page
 from harness.searching import finder
 from harness.searching.request import SearchRequest
-from harness.studies import mirror
+from harness.storage.mirror import Mirror
 from harness.studies.names import group_of
 from harness.system.errors import UsageError
 from harness.system.option import options_of
@@ -46,7 +46,7 @@ def fast_searches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(finder, "_MAX_SURROGATE_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)
         patch.setattr(finder.Finder.draw_options, "__defaults__", (50,))
-        patch.setattr(mirror, "write_database", lambda *_: None)
+        patch.setattr(Mirror, "write_file", lambda *_: None)
         patch.setattr(study_page, "write_report", lambda folder, *_, **__: folder / "report.html")
         patch.setattr(trials, "default", 1)
         patch.setattr(time, "monotonic", lambda: 0.0)

@@ -155,8 +155,14 @@ def test_search_arguments_and_options_are_fields_of_request():
     command = cli.get_command(click.Context(cli), "search")
 
     assert [*arguments] == [field.name for field in fields(SearchRequest)]
-    assert SearchRequest(**{name: each.default for name, each in arguments.items()}).changed() == {}
-    assert SearchRequest(time="90s", budget=20_000).changed() == {"time": 90.0}
+    requests = (
+        SearchRequest(**{name: each.default for name, each in arguments.items()}),
+        SearchRequest(time="90s", budget=20_000),
+    )
+    stated_names = [
+        [option.name for option, source in request.sources.items() if source == "call"] for request in requests
+    ]
+    assert stated_names == [[], ["time"]]
     assert command is not None
     assert {*arguments} - {"on_event"} <= {parameter.name for parameter in command.params}
 

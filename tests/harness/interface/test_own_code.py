@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,13 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 import torch.nn.functional as functional
 
-from harness.interface.logs import logger_of
 from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import SamplerStudy
@@ -28,21 +24,20 @@ from harness.searching.samplers import check_sampler, seeds_of
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.spaces.catalog import space
 from harness.spaces.notation import parse_network, parse_space
-from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
+from harness.studies.events import Confirmed, Proposal
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import sigint_blocked
 from harness.system.user_code import Listener, OtherCode, function_of, guarding_user_code, source_sha256
 from harness.training.executors import processes
 from harness.training.executors.base import DataLocation, JobFailed
 from harness.training.native.engine import choose_engine
-from harness.training.progress import Reporter
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_job
 from harness.training.torch_network import Images
 from harness.training.training_loop import start
 from tests import searches
-from tests.factories import make_data, make_job_result, make_proposal
+from tests.factories import make_data
 from tests.fakes import without_processes
 
 CODE = """
@@ -396,92 +391,3 @@ def test_listener_gets_all_events_in_order_and_does_not_block_the_search() -> No
     forever.set()
     assert events == [*range(100), "end"]
     assert ["fails" in line and "no more" in line for line in messages] == [True, False]
-
-
-def run_ended(trial: int, purpose: Purpose = Purpose.SEARCH, seed_index: int = 0) -> RunEnded:
-    plain_job = searches.first_job(make_proposal(trial, _NETWORKS[trial]))
-    job = replace(plain_job, purpose=purpose, seed_index=seed_index)
-    return RunEnded(run=make_job_result(job, lambda parameters, seed: 99.25, 8))
-
-
-_NETWORKS = [f"conv3x3({channels}) relu gap linear(10)" for channels in (4, 3, 2)]
-_PROPOSED = [make_proposal(trial, network) for trial, network in enumerate(_NETWORKS)]
-_LOGGED = [
-    *map(run_ended, range(3)),
-    *(run_ended(2, Purpose.CONFIRM, seed_index) for seed_index in (0, 1)),
-    Verified(hash=_PROPOSED[2].hash, mean_test_accuracy_pct=99.5),
-    Verified(hash="of no trial", mean_test_accuracy_pct=99.5),
-]
-# Steps of each curve; a trial has at most one value per curve.
-_CURVES = {
-    "parameters": [0, 1, 2],
-    "validation_pct": [0, 1, 2],
-    "fresh_validation_pct/seed_0": [2],
-    "fresh_validation_pct/seed_1": [2],
-    "test_pct": [2],
-}
-
-
-def write(log: Listener) -> None:
-    for event in _LOGGED:
-        log.on_entry(None, SimpleNamespace(event=event))
-    log.close()
-
-
-def test_tensorboard_reads_logged_curves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    progress = Reporter(None, "s")
-    write(logger_of("tensorboard", tmp_path, progress, past=_PROPOSED))
-    reader = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
-    reader.Reload()
-    assert {name: [at.step for at in reader.Scalars(name)] for name in reader.Tags()["scalars"]} == _CURVES
-    assert reader.Scalars("test_pct")[0].value == pytest.approx(99.5)
-    assert [point.value for point in reader.Scalars("parameters")] == [each.parameters for each in _PROPOSED]
-    assert {point.value for point in reader.Scalars("validation_pct")} == {99.25}
-    capfd.readouterr()
-    log = logger_of("tensorboard", tmp_path, progress)
-    shutil.rmtree(tmp_path / "tensorboard")
-    write(log)
-    assert re.fullmatch(r"log tensorboard failed and is not called again: .*\n", capfd.readouterr().err)
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"^log tensorboard failed: \w+Error: .*"):
-        logger_of("tensorboard", tmp_path / "file", progress)
-
-
-def test_failure_of_mlflow_names_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    mlflow = SimpleNamespace(get_tracking_uri=lambda: "http://ann:secret@server:5000")
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    with pytest.raises(UsageError, match=r"^log mlflow at http://ann:\*\*\*@server:5000 failed: \w+Error: "):
-        logger_of("mlflow", tmp_path, Reporter(None, "s"))
-
-
-def test_mlflow_experiment_is_created_with_the_first_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    client = MagicMock()
-    client.get_experiment_by_name.return_value = None
-    mlflow = SimpleNamespace(get_tracking_uri=lambda: "sqlite:///runs.db", MlflowClient=lambda: client)
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    log = logger_of("mlflow", tmp_path, Reporter(None, "s"), past=_PROPOSED)
-    assert not client.create_experiment.called
-    write(log)
-    client.create_experiment.assert_called_once_with(tmp_path.name)
-
-
-def test_mlflow_gets_a_run_per_trial_and_run_of_caller_stays_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    mlflow.set_tracking_uri(str(tmp_path / "runs"))
-    mlflow.set_experiment("of the caller")
-    with mlflow.start_run() as caller_run:
-        for _session in range(2):
-            write(logger_of("mlflow", tmp_path / "study", Reporter(None, "s"), past=_PROPOSED))
-        assert mlflow.active_run().info.run_id == caller_run.info.run_id
-    with mlflow.start_run() as next_run:
-        assert next_run.info.experiment_id == caller_run.info.experiment_id
-    experiment = mlflow.get_experiment_by_name("study").experiment_id
-    client = mlflow.MlflowClient()
-    runs = [run for run in client.search_runs([experiment]) if run.info.run_name == "trial 2"]
-    assert [run.info.status for run in runs] == ["FINISHED"] * 2
-    for run in runs:
-        steps = {name: [point.step for point in client.get_metric_history(run.info.run_id, name)] for name in _CURVES}
-        assert steps == {name: [2] for name in _CURVES}

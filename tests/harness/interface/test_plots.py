@@ -1,4 +1,4 @@
-"""Figures of studies and learning rates: plotted values and file formats."""
+"""Figures of studies: plotted values and file formats."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from harness.interface.plots import rates_figure, write_figure
 from harness.interface.results import Study
 from harness.pages.study_facts import read_study
-from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.toy.backprop import LEARNING_RATES, START, losses
-from harness.toy.rates import rate_curve
 from tests import searches
 from tests.fakes import without_processes
 
@@ -37,18 +33,3 @@ def test_study_figure_shows_networks_and_threshold(tmp_path: Path, monkeypatch: 
     with Image.open(tmp_path / "study.png") as image:
         assert image.size == (640, 384)
     assert pyplot.get_fignums() == []
-
-
-def test_rate_curves_show_losses(tmp_path: Path):
-    figure = rates_figure([rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES], 0.01)
-
-    (axes,) = figure.axes
-    plotted_losses = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
-    assert plotted_losses[:-1] == [losses(START, rate, 100) for rate in LEARNING_RATES]
-    for name in ("rates.svg", "rates.pdf"):
-        write_figure(figure, tmp_path / name)
-    assert (tmp_path / "rates.svg").read_text().startswith("<?xml")
-    assert (tmp_path / "rates.pdf").read_bytes().startswith(b"%PDF")
-    with pytest.raises(UsageError, match=r"\.svg"):
-        write_figure(figure, tmp_path / "rates.gif")
-    assert {path.name for path in tmp_path.iterdir()} == {"rates.svg", "rates.pdf"}

@@ -51,7 +51,7 @@ def test_request_field_defines_option_argument_completion_and_help():
     parameter = inspect.signature(painted).parameters["colour"]
     assert (parameter.default, parameter.annotation, parameter.kind) == ("red", str | int, parameter.KEYWORD_ONLY)
     assert "    colour: Colour of the networks.\n" in inspect.cleandoc(painted.__doc__ or "")
-    assert Coloured(colour=1).changed() == {"colour": "1"}
+    assert Coloured(colour=1).sources[options_of(Coloured)["colour"]] == "call"
     assert options_of(Coloured)["colour"].source_key == "paint"
 
     run = CliRunner().invoke(paint, ["--colour", "1"])

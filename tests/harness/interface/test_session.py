@@ -21,7 +21,6 @@ from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnde
 from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.system.option import options_of
 from harness.system.terminal import say, silent
 from harness.training.result import Purpose, Result, Status
 from tests import searches
@@ -176,11 +175,8 @@ def test_report_waits_until_idle_workers_have_jobs(monkeypatch: pytest.MonkeyPat
 
 def test_search_arguments_are_readable_by_command_line():
     request = SearchRequest("mnist-5k", workers="auto", time="2m", minimise=("parameters", "macs"), target_pct=97)
-    origins = dict.fromkeys(options_of(SearchRequest), "default") | dict.fromkeys(
-        ("dataset", "workers", "time", "minimise", "target_pct"), "commandline"
-    )
 
-    words = search_arguments(_command_options(request, origins))[1:]
+    words = search_arguments(_command_options(request))[1:]
 
     parameters = search.make_context("search", [*words]).params
     assert (parameters["workers"], parameters["time"], parameters["target_pct"]) == (None, 120.0, 97.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ from harness.training.result import (
     inspection_path,
     packed,
 )
-from tests import browser
 from tests.factories import CONFIG, SIZE, make_record, make_result, make_seed_run, make_summary
 from tests.study_logs import event_fields
 
@@ -313,18 +312,3 @@ def realistic_facts(realistic_template: SyntheticStudy) -> StudyFacts:
 def realistic_report(realistic_facts: StudyFacts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path := tmp_path_factory.mktemp("report") / "report.html").write_text(page(realistic_facts), "utf-8")
     return path
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
-    """Return a browser page that all tests share, because a browser takes seconds to start."""
-    with browser.started(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def tab(chromium: browser.Page) -> Iterator[browser.Page]:
-    """Return the browser page, and fail if the console has messages after the test."""
-    chromium.complaints.clear()
-    yield chromium
-    assert chromium.complaints == []

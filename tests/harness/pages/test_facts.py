@@ -32,7 +32,7 @@ from tests.factories import CONFIG, make_result
 from tests.harness.pages.conftest import evidence, facts_of, inspection_of, label_of, network, ring_pixels
 from tests.study_logs import make_entry
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SEARCH = "harness search --budget 20000"
 ROW = "--recipe fast --dataset mnist --target 99.4"
 

@@ -19,7 +19,8 @@ from harness.evidence import record
 from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import network_argument, only_row
 from harness.pages.board import _groups, write_leaderboard
-from harness.pages.charts import networks_rows, study_charts, svg
+from harness.pages.charts import svg
+from harness.pages.study_charts import charts_of, networks_rows
 from harness.pages.study_facts import StudyFacts, read_study
 from harness.pages.study_page import page, write_report
 from harness.spaces.network import MNIST
@@ -278,7 +279,7 @@ def test_logarithmic_axes_have_numbers_if_a_network_needs_no_ram(new_study: Any,
         study.decide("confirmed", proposal, [errors] * 3, budget=budget)
     study.finish(study.propose(network(4, 4, 4)), 50)
     facts = read_study(study.write(), home)
-    charts = study_charts(facts, networks_rows(facts))
+    charts = charts_of(facts, networks_rows(facts))
     for name in ("accuracy", "over-time"):
         assert re.search(r">\d+,000</text>", svg(charts[name])), name
     # The linear layers are not drawn, but the table and the exported rows contain the accuracy.
@@ -302,7 +303,7 @@ def test_filters_include_objectives_of_study(metrics: tuple[Metric, Metric | Non
     assert source.count("99.4498") == 1  # in the table of settings; the remaining texts have two decimals
     titles = [text for tag, text in checked_outline(source).texts if tag == "th"]
     assert all(titles.count(OBJECTIVES[metric]) == 1 for metric in (*metrics, Metric.PARAMETERS) if metric is not None)
-    front = study_charts(facts, networks_rows(facts))["front"]
+    front = charts_of(facts, networks_rows(facts))["front"]
     assert front is None or str(front.to_dict(validate=False)).count("'fate': 'trained'") == 1  # the second waits
     data = json.loads(re.findall(r' id="page-data">(.*?)</script>', source, re.S)[0])["data"]
     names = {name for _, low, high in data["filters"] for name in (low, high)}

@@ -20,7 +20,7 @@ import matplotlib
 import pytest
 from PIL import Image, ImageFont
 
-from harness.pages import charts, render
+from harness.pages import charts, render, study_charts
 from harness.pages.render import _code, _sentence
 from harness.pages.study_facts import StudyFacts, read_study
 from harness.pages.study_page import _COLUMNS, study_summary, table_rows, write_figures, write_tables
@@ -67,7 +67,7 @@ def test_numbers_are_rounded_grouped_and_have_units(rendered: str, text: str):
 def test_style_sheet_maps_all_chart_colours():
     light = dict(re.findall(r"--(\w+): (#\w+);", STYLE.partition("@media")[0]))
 
-    for colour in (*charts._SERIES, charts.TEXT):
+    for colour in charts.Colour:
         assert colour in light.values()
         for paint in ("fill", "stroke"):
             [name] = re.findall(rf'\[{paint}="{colour}"\] \{{ {paint}: var\(--(\w+)\); \}}', STYLE)
@@ -101,7 +101,7 @@ def text_boxes(svg: str) -> list[tuple[float, float, float, float]]:
     ("registry", "name"), [("theme", "dark"), ("data_transformers", "json"), ("data_transformers", "vegafusion")]
 )
 def test_settings_of_altair_do_not_change_a_chart(registry: str, name: str, workspace: Path):
-    chart = charts._bars([("first", 1), ("second", 2)], "proposals", "a chart")
+    chart = study_charts._bars([("first", 1), ("second", 2)], "proposals", "a chart")
     expected = render.specification(chart)
 
     with getattr(altair, registry).enable(name):
@@ -114,7 +114,7 @@ def test_settings_of_altair_do_not_change_a_chart(registry: str, name: str, work
 @pytest.mark.parametrize("length", [5, 60])
 def test_texts_of_charts_do_not_overlap(count: int, length: int):
     bars = [(f"{'x' * length}{number}", 10 * number) for number in range(count)]
-    chart = charts._bars(bars, "proposals", "a chart")
+    chart = study_charts._bars(bars, "proposals", "a chart")
     for width in (360, 760):
         boxes = text_boxes(charts.svg(chart, width))
         assert len(boxes) > count
@@ -127,9 +127,9 @@ def test_texts_of_charts_do_not_overlap(count: int, length: int):
 
 
 def test_learning_curves_have_the_contrast_of_graphics(realistic_facts: StudyFacts):
-    opacity = charts._learning_curves(realistic_facts).mark.opacity
+    opacity = study_charts._learning_curves(realistic_facts).mark.opacity
 
-    red, green, blue = (1 - opacity * (1 - value / 255) for value in bytes.fromhex(charts.GREY[1:]))
+    red, green, blue = (1 - opacity * (1 - value / 255) for value in bytes.fromhex(charts.Colour.GREY[1:]))
     luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2  # of the lightest colour, on white
     assert 1.05 / (luminance + 0.05) >= 3  # WCAG 2.2, criterion 1.4.11
 
@@ -142,7 +142,7 @@ def test_seeds_outside_of_the_chart_have_a_label_per_network_and_kind(new_study:
         study.confirm(proposal, errors)
     facts = read_study(study.write(), home)
 
-    document = charts._seeds_of_networks(facts).to_dict(validate=False)
+    document = study_charts._seeds_of_networks(facts).to_dict(validate=False)
 
     rows = itertools.chain.from_iterable(document["datasets"].values())
     words = [row["words"] for row in rows if {"seed", "words"} <= {*row}]
@@ -226,7 +226,7 @@ def test_strip_stays_within_column(shape: tuple[int, int, int]):
     analysis = analyse(parse_network("conv1x1(4) bn relu | gap | linear(3)", task), task)
     template = "{% import 'layers.html' as l with context %}{{ l.strip(analysis) }}"
 
-    strip = render._environment().from_string(template).render(analysis=analysis)
+    strip = render._environment("harness.pages").from_string(template).render(analysis=analysis)
 
     for x, y, width, height in re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', strip):
         left, right = float(x), float(x) + float(width)
@@ -239,7 +239,7 @@ def test_special_characters_of_class_names_are_kept():
     template = "{% import 'macros.html' as m with context %}{% call m.table('t', '', [], names=names) %}{% endcall %}"
     names = [">50K", "#1", "~", "<b>"]
 
-    table = render._environment().from_string(template).render(names=names)
+    table = render._environment("harness.pages").from_string(template).render(names=names)
 
     assert re.findall(r"<bdi>(.*?)</bdi>", table) == ["&gt;50K", "#1", "~", "&lt;b&gt;"]
 

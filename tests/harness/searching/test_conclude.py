@@ -17,7 +17,7 @@ from harness.evidence.bounds import ErrorRatio
 from harness.evidence.leaderboard_table import Verdict, row_of_record
 from harness.evidence.record import Record
 from harness.interface.results import Study
-from harness.pages import charts
+from harness.pages import study_charts
 from harness.pages.study_facts import read_study
 from harness.searching import conclude as conclude_module
 from harness.searching import ending, loop
@@ -191,7 +191,7 @@ def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: T
         (*each, "verified") for each in front
     }
     info = read_study(plan.folder, plan.workspace)
-    assert len(charts.study_charts(info, charts.networks_rows(info))["front"].layer) == 2
+    assert len(study_charts.charts_of(info, study_charts.networks_rows(info))["front"].layer) == 2
 
 
 # A second verification after a miss -------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from harness.searching.search_state import Search
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
-from harness.studies import mirror
+from harness.storage import mirror
 from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, RungReached, Verified

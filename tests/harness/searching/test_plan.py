@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,9 +49,7 @@ REQUEST = SearchRequest(
 
 
 def plan(root: Path, **changes: Any) -> SearchPlan:
-    names = [field.name for field in fields(SearchRequest)]
-    origins = {name: "commandline" if name in changes else "default" for name in names}
-    return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="left open")
+    return plan_search(replace(REQUEST, **changes), Workspace(root), recipe_choice="left open")
 
 
 def test_plan_resolves_all_values(tmp_path: Path):
@@ -247,7 +245,7 @@ def test_search_plan_json_states_size_of_space_and_feasible_share(tmp_path: Path
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
     assert (document["stand_seeds"], document["most_seeds"], document["past_trainings"]) == (2, 6, 0)
     assert document["lengths"] == (5, 8, 12, 20, 30, 60, 120, 240)
-    assert document["origins"]["budget"] == "commandline"
+    assert document["origins"]["budget"] == "call"
     assert document["origins"]["study"] == "default"
 
 
@@ -480,11 +478,11 @@ def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeyp
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
     monkeypatch.setattr(plan_module, "choose", choose)
-    with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
+    with planned_search(replace(REQUEST, recipe="auto")) as plan:
         assert (plan.training.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
         assert plan.training.planning_seconds > 0.2
     # A plan trains no network, and a named recipe needs no choice.
     for recipe, only_plan in (("auto", True), ("fast", False)):
-        with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
+        with planned_search(replace(REQUEST, recipe=recipe), only_plan=only_plan) as plan:
             assert plan.training.planning_seconds == 0
             assert plan.training.recipe_choices == (augmentation.CHOICES if only_plan else ())

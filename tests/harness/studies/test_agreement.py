@@ -29,9 +29,9 @@ from harness.pages.study_page import commands, page, study_summary
 from harness.searching.ending import Ending, read_endings
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
+from harness.storage.mirror import Mirror
 from harness.studies.config import open_study, owned
 from harness.studies.log import read_state
-from harness.studies.mirror import write_database
 from harness.studies.study_state import Outcome, StudyState
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
@@ -231,7 +231,7 @@ def test_all_readers_agree_on_random_endings(random_studies: Workspace, monkeypa
 
 def check_database(state: StudyState) -> None:
     """Check that the database has the verdict and network of the log."""
-    write_database(state, state.folder / "study.db")
+    Mirror.write_file(state, state.folder / "study.db")
     storage = optuna.storages.RDBStorage(f"sqlite:///{state.folder}/study.db")
     attributes = optuna.load_study(study_name=state.folder.name, storage=storage).user_attrs
     storage.remove_session()

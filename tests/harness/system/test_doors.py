@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.system import doors
-from harness.system.doors import BrokenPackage, Door
+from harness.system.doors import Door
 from harness.system.errors import DeviceError, HarnessError, UsageError
 
 MODULES = {
@@ -50,9 +50,9 @@ def test_entry_point_gives_its_object():
     ("name", "kind", "message"),
     [
         ("library", DeviceError, "--library requires absent_library, which is not installed"),
-        ("fault", BrokenPackage, "--fault: the package guest_with_fault cannot be imported: ZeroDivisionError: "),
-        ("misspelt", BrokenPackage, "--misspelt: the package guest cannot be imported: AttributeError: "),
-        ("moved", BrokenPackage, "--moved: the package guest cannot be imported: ModuleNotFoundError: "),
+        ("fault", DeviceError, "--fault: the package guest_with_fault cannot be imported: ZeroDivisionError: "),
+        ("misspelt", DeviceError, "--misspelt: the package guest cannot be imported: AttributeError: "),
+        ("moved", DeviceError, "--moved: the package guest cannot be imported: ModuleNotFoundError: "),
         ("gest", UsageError, "--gest: 'gest' is not one of "),
     ],
 )

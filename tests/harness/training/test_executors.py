@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,10 +23,12 @@ import pytest
 import torch
 
 from harness.bench.replay import RunOutcome, SimulatedExecutor
+from harness.cluster import ray
 from harness.spaces.notation import parse_network
 from harness.system.errors import DataError, DeviceError, StorageError
-from harness.training.executors import processes, ray
+from harness.training.executors import processes
 from harness.training.executors.base import DataLocation, Executor, JobEnded, JobFailed, Limits, WorkerEvent, run_all
+from harness.training.executors.clusters import ClusterOptions, NodeInfo
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
@@ -75,8 +76,8 @@ def pool() -> Iterator[Processes]:
 def ray_nodes() -> Iterator[Executor]:
     if not find_spec("ray"):  # Ray reads the environment at import
         pytest.skip("Ray is not installed")
-    with ray.executor_at("local", 2, partial(ray.Nodes, device="cpu", engine="torch")) as make_executor:
-        executor = make_executor(SOURCE, LIMITS)
+    with ray.connected("local", ClusterOptions(2, "cpu", "torch")) as cluster:
+        executor = cluster.make_executor(SOURCE, LIMITS)
         executor.start(2)
         yield executor
         executor.stop()
@@ -381,8 +382,8 @@ def test_error_that_refuses_all_nodes_of_a_cluster_ends_the_operation():
 
     exceptions = SimpleNamespace(RayError=RemoteError, OutOfMemoryError=MemoryError, WorkerCrashedError=OSError)
     library = SimpleNamespace(exceptions=exceptions, get=fail, cancel=Mock(), wait=lambda refs, **_: (refs[:1], []))
-    executor = ray.Nodes(SOURCE, LIMITS, "cpu", "torch", ray=library, last_look=math.inf)
-    first, second = (ray._Node(ray.NodeInfo(name, name, 1), None, SOURCE, room=1) for name in ("first", "second"))
+    executor = ray.Nodes(SOURCE, LIMITS, ClusterOptions(None, "cpu", "torch"), ray=library, last_look=math.inf)
+    first, second = (ray._Node(NodeInfo(name, name, 1), None, SOURCE, room=1) for name in ("first", "second"))
     executor.nodes = {"first": first, "second": second}
     executor.work = [ray._Work(JOB, 1, node, ref=node, since=math.inf) for node in (first, second)]
 

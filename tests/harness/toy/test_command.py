@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.cli import run
-from harness.pages import toy_page
+from harness.interface.plots import write_figure
+from harness.system.errors import UsageError
+from harness.toy import toy_page
 from harness.toy.backprop import LEARNING_RATES, START, losses
+from harness.toy.command import rates_figure
+from harness.toy.rates import rate_curve
 from tests.conftest import REPOSITORY
 
 
@@ -101,3 +106,18 @@ def test_toy_takes_half_a_second_and_imports_no_heavy_libraries_or_commands():
     assert result.stderr.splitlines()[-1] == "0 []"
     # CPU time, which does not depend on concurrent programs.
     assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
+
+
+def test_rate_curves_show_losses(tmp_path: Path):
+    figure = rates_figure([rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES], 0.01)
+
+    (axes,) = figure.axes
+    plotted_losses = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
+    assert plotted_losses[:-1] == [losses(START, rate, 100) for rate in LEARNING_RATES]
+    for name in ("rates.svg", "rates.pdf"):
+        write_figure(figure, tmp_path / name)
+    assert (tmp_path / "rates.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "rates.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(UsageError, match=r"\.svg"):
+        write_figure(figure, tmp_path / "rates.gif")
+    assert {path.name for path in tmp_path.iterdir()} == {"rates.svg", "rates.pdf"}

@@ -17,6 +17,7 @@ def render(document: Mapping[str, Any]) -> str:
     has_bytes = {*document["low"]} == {0.0} and {*document["high"]} == {255.0}
     return page(
         "pad.html",
+        package="harness.exports",
         styles=["pad.css"],
         scripts=["integer.js", "pad.js"],
         data=document,

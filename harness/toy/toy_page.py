@@ -9,11 +9,12 @@ formula cell stores the value computed by Python.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
+import altair as alt
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
@@ -27,7 +28,7 @@ _FIRST_RATE = 0.5  # learning rate with which page and workbook open
 
 def contents() -> dict[str, bytes]:
     """Return the page, the workbook and the figure of the learning rates (SVG and PNG), by file name."""
-    chart = charts.toy_rates({rate: backprop.losses(backprop.START, rate, UPDATES) for rate in backprop.LEARNING_RATES})
+    chart = _rates_chart({rate: backprop.losses(backprop.START, rate, UPDATES) for rate in backprop.LEARNING_RATES})
     return {
         "toy.html": render().encode(),
         "toy.xlsx": workbook(backprop.START, _FIRST_RATE),
@@ -42,6 +43,7 @@ def render() -> str:
     numbers = quantities | {"learning_rate": _FIRST_RATE}
     return page(
         "toy.html",
+        package="harness.toy",
         styles=["toy.css"],
         scripts=["toy.js"],
         data={"start": backprop.START},
@@ -54,6 +56,22 @@ def render() -> str:
         tables={"forward": backprop.FORWARD, "backward": backprop.BACKWARD, "update": backprop.UPDATE},
         put_in=lambda formula: backprop.with_numbers(formula, numbers),
     )
+
+
+def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
+    """Return the chart of the toy's loss over the updates, with a line per learning rate."""
+    rows: list[charts.Row] = []
+    for rate, curve in curves.items():
+        points = list(enumerate(curve))[::5]  # every fifth update is enough for a smooth line
+        rows += [{"learning rate": str(rate), "updates": updates, "loss": loss} for updates, loss in points]
+    layer = charts.chart_of("curves").mark_line(strokeWidth=1.8)
+    layer = layer.encode(
+        x="updates:Q",
+        y=alt.Y("loss:Q", scale=alt.Scale(type="log"), title="E_total"),
+        color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
+        strokeDash="learning rate:N",
+    )
+    return charts.finished(layer, "Loss of the toy network over the updates, by learning rate.", curves=rows)
 
 
 # The workbook ---------------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ import harness
 from harness.data.other_images import pictures_at
 from harness.data.testset import read_test_set
 from harness.data.training_images import load
+from harness.exports import tryout_page
 from harness.exports.c_library import Library
 from harness.exports.plan_document import page_document, plan_document
-from harness.pages import tryout_page
 from harness.spaces.network import MNIST, Task
 from harness.spaces.notation import parse_network
 from harness.training.integer import IntegerNetwork, integer_logits
@@ -53,7 +53,7 @@ def test_logits_of_script_equal_numpy(text: str, task: Task):
     _, images, integers = trained(parse_network(text, task), task)
     pixels = images.pixels.numpy()
     data = json.dumps({"data": {"plan": plan_document(integers)}})
-    source = (REPOSITORY / "harness" / "pages" / "integer.js").read_text(encoding="utf-8")
+    source = (REPOSITORY / "harness" / "exports" / "integer.js").read_text(encoding="utf-8")
     answer = f"console.log(JSON.stringify({json.dumps(flat(pixels))}.map((image) => run(image).logits)));"
 
     program = f"const page = {data};\n{source}\n{answer}"

@@ -124,7 +124,6 @@ def table(
 
 
 def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
-    """Print the summary of a table, and ``folder`` if the table was just written there; return exit code 0."""
     from harness.bench.table import summary_text
 
     facts = table.summary()
@@ -136,11 +135,10 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
     from harness.studies.config import owned
-    from harness.training.executors.ray import Kinds, Nodes, executor_at
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -159,17 +157,17 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     files.check_writable(table_folder.parent)
     say(plan_text(plan))
     options.say_training(recording.choice, facts.recipe, dataset(facts.dataset).train_size)
-    nodes = partial(Nodes, device=str(recording.device), engine=machine.engine, kinds=Kinds.OURS)
+    cluster_options = ClusterOptions(machine.workers, str(recording.device), machine.engine, kinds=Kinds.OURS)
     with (
         options.resumable(),
         owned(recording_folder),
         # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
         # this machine join a cluster, with the same number of workers.
-        executor_at(request.cluster, machine.workers, nodes) as make_executor,
+        connected(request.cluster, cluster_options) as cluster,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(len(recording.finished_runs))
-        recorded_table = record(recording, reporter, make_executor)
+        recorded_table = record(recording, reporter, cluster.make_executor)
     write_table(table_folder, recorded_table)
     return _show_table(recorded_table, as_json, table_folder)
 
@@ -280,10 +278,9 @@ def _folder_name(contests: Sequence[Contest]) -> str:
 
 
 def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
-    """Run the missing repeats of a comparison; write and return the findings, with the files and a text for people."""
     from harness.bench import comparison
+    from harness.bench.bench_page import write_bench_page
     from harness.bench.replay import LiveContest
-    from harness.pages.bench_page import write_bench_page
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
@@ -301,9 +298,8 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 
 
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
-    """Compare on each table in a folder of its own, then rank the methods over all tables."""
+    from harness.bench.bench_page import write_ranks_page
     from harness.bench.comparison import ranks_of, ranks_text
-    from harness.pages.bench_page import write_ranks_page
     from harness.studies.config import owned
 
     findings: dict[str, Findings] = {}
@@ -327,7 +323,6 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
-    """Raise UsageError if a request has no task, or an option without effect."""
     has_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
         raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
@@ -347,25 +342,24 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
 def _run_live(
     request: RunRequest, contest: LiveContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
-    """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
-    from harness.training.executors.ray import Kinds, Nodes, executor_at
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
 
     effort = contest.effort
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
     # machine join a cluster, and no additional workers.
     workers = effort.workers
-    nodes = partial(Nodes, device=effort.device, engine=effort.engine, slot_limit=workers, kinds=Kinds.OURS)
-    with executor_at(request.cluster, workers, nodes) as make_executor:
-        return run_live(contest, partial(make_executor, source, effort.limits), folder, earlier_traces, say)
+    cluster_options = ClusterOptions(workers, effort.device, effort.engine, slot_limit=workers, kinds=Kinds.OURS)
+    with connected(request.cluster, cluster_options) as cluster:
+        make_executor = partial(cluster.make_executor, source, effort.limits)
+        return run_live(contest, make_executor, folder, earlier_traces, say)
 
 
 def _replay(
     request: RunRequest, contest: ReplayedContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
-    """Replay the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import vl_convert
 
+from harness.bench.bench_page import _bench_page, _curves, _matrix
 from harness.bench.comparison import Findings
-from harness.pages import charts
-from harness.pages.bench_page import _bench_page, _matrix
 from tests import axe, browser
 from tests.outline import checked_outline
 
@@ -81,7 +80,7 @@ def test_bench_page_has_figures_of_all_methods_and_escapes_names(facts: Findings
 
 
 def test_chart_has_medians_in_order_of_rank_and_gaps_without_answer(facts: Findings):
-    chart = charts.bench_curves(facts).to_dict(validate=False)
+    chart = _curves(facts).to_dict(validate=False)
 
     rows = chart["datasets"]["curves"]
     assert [row["method"] for row in rows[::3]] == [*reversed(METHODS)]
@@ -91,7 +90,7 @@ def test_chart_has_medians_in_order_of_rank_and_gaps_without_answer(facts: Findi
     assert [row["size"] for row in rows[:3]] == [None, 900.0, 502.0]
     assert rows[1]["high"] == 1.1 * 900, "a band reaches the top of the chart, not beyond"
     no_answers = {name: [(0.0, math.inf, math.inf, math.inf)] for name in METHODS}
-    assert charts.bench_curves(Findings(facts.document, no_answers, facts.scores)) is None
+    assert _curves(Findings(facts.document, no_answers, facts.scores)) is None
 
 
 @pytest.mark.browser

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.interface import options
-from harness.interface.plots import rates_figure, write_figure
+from harness.interface.plots import empty_figure, write_figure
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
 from harness.system.terminal import aligned
 from harness.toy import backprop
 from harness.toy.rates import RateCurve, checked_gradients, largest_difference, rate_curve, remarks, shortest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -87,6 +90,23 @@ def toy(
     options.print_result(as_json, document, "\n\n".join(paragraphs))
 
 
+def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
+    """Return the loss of the toy network over the updates, with one curve per learning rate.
+
+    Args:
+        curves: Losses of each learning rate.
+        target: Loss to mark with a horizontal line.
+    """
+    figure, axes = empty_figure()
+    for curve in curves:
+        axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")
+    axes.axhline(target, linestyle="--", color="grey", label=f"target {target:g}")
+    # The first point is at 0 updates, which a logarithmic axis cannot show.
+    axes.set(xscale="symlog", yscale="log", xlabel="updates", ylabel="loss")
+    axes.legend()
+    return figure
+
+
 def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mapping[str, float]) -> str:
     lines = ["Check: chain rule, autograd (float64), central differences", ""]
     for name in by_source["chain_rule"]:
@@ -96,7 +116,6 @@ def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mappi
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
-    """Return the quantities of the network by name as formulas, with the numbers inserted, and as values."""
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += [
         "  " + "  ".join(f"{name} {numbers[name]:g}" for name in names)
@@ -119,7 +138,6 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 
 
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
-    """Return the table of learning rates, followed by remarks on unusual curves."""
     updates = len(curves[0].losses) - 1
     # Columns: after 1, 10, 100 ... updates and after all.
     columns = sorted({*(10**power for power in range(len(str(updates)))), updates})
@@ -140,7 +158,7 @@ def _write(out: str) -> list[Path]:
     if not out:
         raise UsageError("--out '': a folder is required; . is the current folder")
     check_writable(Path(out))
-    from harness.pages.toy_page import contents
+    from harness.toy.toy_page import contents
 
     content_of_path = {Path(out) / name: content for name, content in contents().items()}
     files.write_together(content_of_path)

@@ -15,8 +15,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from harness.pages import toy_page
-from harness.pages.toy_page import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
+from harness.toy import toy_page
 from harness.toy.backprop import (
     BACKWARD,
     FORWARD,
@@ -29,6 +28,7 @@ from harness.toy.backprop import (
     train,
     with_numbers,
 )
+from harness.toy.toy_page import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
 from tests import axe, browser
 
 

@@ -12,14 +12,12 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +31,8 @@ from harness.system.machine import choose_device, core_count, processor_name
 from harness.system.terminal import busy, counted, say
 from harness.training.executors import base
 from harness.training.executors.base import DataLocation, JobEnded, JobFailed, Limits, Slot, WorkerEvent
-from harness.training.executors.processes import Processes, settle, train
+from harness.training.executors.clusters import Cluster, ClusterOptions, Kinds, NodeInfo
+from harness.training.executors.processes import settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
 from harness.training.native.engine import load as load_engine
 from harness.training.result import Environment, Status, environment
@@ -47,32 +46,7 @@ _MAX_ATTEMPTS = 5  # attempts after which a job that loses the node counts as cr
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 
 
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """A node of the cluster."""
-
-    id: str  # Ray's id
-    name: str  # for people: the host name, with a part of the id if the host has several nodes
-    cores: int
-    gpus: int = 0
-
-    def room(self, device: str, processes: int | None) -> int:
-        """Return the number of concurrent jobs: the number of cores or GPUs, and at most ``processes``."""
-        offer = self.gpus if device.startswith("cuda") else self.cores
-        return offer if processes is None else min(processes, offer)
-
-
-class Kinds(StrEnum):
-    """Nodes that may join; all must have the code and the version of torch of this machine."""
-
-    ANY = "any"
-    FIRST = "first"  # nodes of the same kind as the first node that joined
-    OURS = "ours"  # nodes of the same kind as this machine
-
-
 class _Facts(NamedTuple):
-    """Facts of a machine."""
-
     source: DataLocation
     environment: Environment  # as in results
     processor: str  # name of the processor
@@ -182,7 +156,6 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
 
 
 def _cause(error: Exception) -> HarnessError | None:
-    """Return the exception of a function on a node, with a message in a single line; None if the node is lost."""
     cause = getattr(error, "cause", None)
     if cause is None or isinstance(cause, HarnessError):
         return cause
@@ -197,10 +170,7 @@ class Nodes(base.Executor):
     Attributes:
         source: Location of the data on this machine.
         limits: Limits of a job.
-        device: Device as in `Job`; so is ``engine``.
-        processes: Largest number of jobs per node; None for the number of cores or GPUs.
-        slot_limit: Largest number of slots of all nodes together.
-        kinds: Nodes that may join.
+        options: Device, engine and limits.
         nodes: Present nodes by id, refused nodes included.
         work: Jobs that are running or waiting for a slot.
         ray: The module Ray, set by ``start``.
@@ -213,11 +183,7 @@ class Nodes(base.Executor):
 
     source: DataLocation
     limits: Limits
-    device: str
-    engine: str
-    processes: int | None = None
-    slot_limit: int = sys.maxsize
-    kinds: Kinds = Kinds.ANY
+    options: ClusterOptions
     nodes: dict[str, _Node] = field(default_factory=dict)
     work: list[_Work] = field(default_factory=list)
     ray: Any = None
@@ -242,8 +208,8 @@ class Nodes(base.Executor):
         if data_files:
             self.data_reference = ray.put(data_files)
         self.data_hash = images.data_hash
-        self.ours = _facts(self.source, self.data_hash, self.device, self.engine, None)
-        self.like = self.ours if self.kinds is Kinds.OURS else None
+        self.ours = _facts(self.source, self.data_hash, self.options.device, self.options.engine, None)
+        self.like = self.ours if self.options.kinds is Kinds.OURS else None
         while not any(node.room for node in self.nodes.values()):
             self.wait(0.5)
             if all(node.refusal for node in self.nodes.values()):
@@ -298,16 +264,15 @@ class Nodes(base.Executor):
 
     def _look(self) -> None:
         self.last_look = clock.now()
-        offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
+        offers = {info.id: info for info in nodes_now() if info.room(self.options.device, self.options.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
-        arguments = (self.source, self.data_hash, self.device, self.engine, self.data_reference)
+        arguments = (self.source, self.data_hash, self.options.device, self.options.engine, self.data_reference)
         for info in offers.values():
             if info.id not in self.nodes:
                 self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *arguments))
 
     def _introduce(self, node: _Node) -> None:
-        """Give slots to a node that has answered, or refuse the node."""
         ref = node.facts_ref
         node.facts_ref = None
         try:
@@ -320,15 +285,15 @@ class Nodes(base.Executor):
         if why:
             self._lose(node, why)
             return
-        if self.kinds is Kinds.FIRST:
+        if self.options.kinds is Kinds.FIRST:
             self.like = self.like or facts
         node.source = facts.source
         used_slots = sum(each.room for each in self.nodes.values())
-        node.room = min(node.info.room(self.device, self.processes), self.slot_limit - used_slots)
+        room = node.info.room(self.options.device, self.options.processes)
+        node.room = min(room, self.options.slot_limit - used_slots)
         say(f"node {node.info.name} joined with {counted(node.room, 'slot')}")
 
     def _lose(self, node: _Node, refusal: str = "") -> None:
-        """Remove a lost node, or mark a refused node, which is not asked again; jobs of the node wait for a slot."""
         if node.room or refusal:
             fate = f"refused: {refusal}" if refusal else "lost"
             say(f"node {node.info.name} is {fate}")
@@ -356,7 +321,9 @@ class Nodes(base.Executor):
             work.node = node
             work.attempt += 1
             work.since = clock.now()
-            work.ref = self._begun(_train, node.info, self.device, job, state, node.source, self.limits.memory_mb)
+            work.ref = self._begun(
+                _train, node.info, self.options.device, job, state, node.source, self.limits.memory_mb
+            )
 
     def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:
         """Start ``function`` on a node and return Ray's reference of the result.
@@ -432,23 +399,12 @@ def _reach(address: str, message: str, hint: str) -> None:
 
 
 @contextmanager
-def executor_at(
-    address: str | None, processes: int | None, nodes: Callable[..., Nodes]
-) -> Iterator[base.ExecutorFactory]:
-    """Connect to a cluster, or start a local cluster, for the block, and yield a function that makes an executor.
-
-    Args:
-        address: ``local``, ``auto`` or ``HOST:PORT``; None for the processes of this machine.
-        processes: Largest number of jobs per node, and number of cores of a cluster that is started here; None for all
-            cores. Without effect on the processes of this machine.
-        nodes: ``Nodes``, by `partial` with the device, the engine and, if needed, ``slot_limit`` and ``kinds``.
+def connected(address: str, options: ClusterOptions) -> Iterator[Cluster]:
+    """Connect to a cluster at ``HOST:PORT`` or ``auto``, or start a cluster on this machine (``local``), for the block.
 
     Raises:
         DeviceError: Ray is not installed, or the cluster does not respond or cannot be used.
     """
-    if address is None:
-        yield Processes
-        return
     errors.require("cluster", ("ray",), "a cluster")
     # Ray reads the settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -458,7 +414,7 @@ def executor_at(
         # process.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        settings |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}
+        settings |= {"num_cpus": options.processes or core_count(), "object_store_memory": _STORE_BYTES}
         settings |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
     elif address != "auto":
         _reach(address, f"no cluster responds at {address}", _HINT)
@@ -476,6 +432,6 @@ def executor_at(
         except Exception as error:
             raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
     try:
-        yield partial(nodes, processes=processes)
+        yield Cluster(partial(Nodes, options=options), nodes_now())
     finally:
         ray.shutdown()

@@ -13,11 +13,11 @@ import pytest
 
 from harness.cli import run
 from harness.data.datasets import DATASETS
-from harness.evidence import bounds, consistency, leaderboard_table, ledger, record
-from harness.evidence.consistency import faults
+from harness.evidence import bounds, leaderboard_table, ledger, record
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import RowKey
+from harness.publication.consistency import faults, has_full_history
 from harness.system import files, machine
 from harness.system.files import Workspace
 from tests.factories import make_record
@@ -42,8 +42,8 @@ def test_empty_workspace_and_shallow_clone_have_no_faults(store: Workspace, tmp_
     git(store, "clone", "--quiet", "--depth", "1", f"file://{store.root}", str(clone.root))
 
     assert faults(clone) == []
-    assert not consistency.has_full_history(clone.records)
-    assert consistency.has_full_history(store.records)
+    assert not has_full_history(clone.records)
+    assert has_full_history(store.records)
     assert faults(Workspace(tmp_path / "nothing")) == []
 
 

@@ -24,14 +24,15 @@ from harness.cli import run
 from harness.pages import study_page
 from harness.searching import conclude, loop
 from harness.searching.search_state import Moment, Search
+from harness.storage import mirror
+from harness.storage.mirror import Mirror, _without_password
 from harness.studies import config as study
-from harness.studies import mirror
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, Event, SessionBegan, SessionEnded
 from harness.studies.log import read_state
-from harness.studies.mirror import Mirror, _without_password, without_passwords, write_database
 from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
+from harness.system.passwords import without_passwords
 from measurements import postgres_server
 from measurements.postgres_server import Server
 from tests import searches
@@ -77,7 +78,7 @@ def url(tmp_path: Path) -> str:
 
 def write_to_database(folder: Path, url: str, config: StudyConfig = CONFIG) -> list[str]:
     messages: list[str] = []
-    with Mirror(folder.name, config, url, messages.append) as storage:
+    with Mirror(StudyState(folder, config), messages.append, url) as storage:
         storage.entries = read_state(folder).entries
     return messages
 
@@ -111,7 +112,7 @@ def test_database_has_runs_of_files_and_second_call_adds_no_runs(ended_study: Pa
     write_to_database(ended_study, url)
 
     check_database(ended_study, url)
-    write_database(read_state(ended_study), ended_study / "study.db")
+    Mirror.write_file(read_state(ended_study), ended_study / "study.db")
     check_database(ended_study, f"sqlite:///{ended_study}/study.db")
     with optuna_study_of(url) as optuna_study:
         assert optuna_study.metric_names == ["validation error (%)", "parameters"]
@@ -134,7 +135,7 @@ def test_database_is_complete_after_failed_writes(ended_study: Path, tmp_path: P
 
     monkeypatch.setattr(optuna.Study, "add_trial", fail_at_times)
     entries, messages, url = read_state(ended_study).entries, list[str](), f"sqlite:///{tmp_path}/study.db"
-    with Mirror("study", CONFIG, url, messages.append) as storage:
+    with Mirror(StudyState(Path("study"), CONFIG), messages.append, url) as storage:
         for length in range(1, len(entries) + 1):
             storage.entries = entries[:length]
             time.sleep(0.02)
@@ -157,7 +158,7 @@ def test_mirror_refuses_database_of_another_study(ended_study: Path, url: str, t
     check_database(ended_study, url)
     # With a log that lacks the trials of the database, the mirror reports a conflict and ends.
     messages: list[str] = []
-    with Mirror("study", CONFIG, url, messages.append) as storage:
+    with Mirror(StudyState(Path("study"), CONFIG), messages.append, url) as storage:
         storage.entries = [make_entry("proposed", trial=0)]
     assert len(messages) == 1
 
@@ -301,7 +302,7 @@ def test_faults_of_server_change_no_decision_and_lose_no_trial(
     }[fault]
 
     open_study(folder, CONFIG, {})
-    with Mirror("study", CONFIG, server.url(), messages.append) as storage:
+    with Mirror(StudyState(folder, CONFIG), messages.append, server.url()) as storage:
         search = searches.resume(folder, CONFIG, searches.effort(trials=12), FaultInjector(faults), storage)
         loop.run_search(search, ["harness"])
 
@@ -389,7 +390,7 @@ def test_password_is_in_no_log_and_no_printed_command(
 ):
     url = f"{DATABASE}?password=secret&timeout=5"
     monkeypatch.setattr(sys, "argv", ["harness", "search", "--storage=postgresql://ann:secret@host/name"])
-    monkeypatch.setattr(mirror, "Mirror", lambda *arguments: IdleMirror())
+    monkeypatch.setattr(mirror, "Mirror", IdleMirror)
 
     run([*SEARCH, "--storage", url])
 
@@ -402,6 +403,12 @@ def test_password_is_in_no_log_and_no_printed_command(
 
 class IdleMirror:
     """Stub of ``Mirror`` without a database."""
+
+    check = staticmethod(lambda url, **options: None)
+    write_file = staticmethod(lambda state, path: None)
+
+    def __init__(self, *arguments: object) -> None:
+        pass
 
     def __enter__(self) -> IdleMirror:
         return self

@@ -16,14 +16,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from harness.cluster import ray
 from harness.data import own
 from harness.data.training_images import load, stored_files
 from harness.spaces.notation import parse_network
 from harness.studies.events import RunEnded
 from harness.studies.log import read_state
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError
-from harness.training.executors import ray
 from harness.training.executors.base import DataLocation, Limits
+from harness.training.executors.clusters import ClusterOptions, NodeInfo
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
@@ -32,11 +33,12 @@ from tests.fakes import PATIENCE, wait_for
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
+OPTIONS = ClusterOptions(None, "cpu", "torch")
 TOKEN = "0123456789abcdef" * 2
 
 
-def test_executor_at_refuses_address_without_cluster():
-    with pytest.raises(DeviceError), ray.executor_at("127.0.0.1:9", None, ray.Nodes):
+def test_connection_refuses_address_without_cluster():
+    with pytest.raises(DeviceError), ray.connected("127.0.0.1:9", OPTIONS):
         pass
 
 
@@ -105,8 +107,8 @@ def test_refusal_of_nodes_with_different_code_torch_or_processor(
 )
 def test_exception_on_every_node_ends_command_in_one_line(cause: Exception, kind: type[HarnessError]):
     exceptions = pytest.importorskip("ray.exceptions")
-    node = ray._Node(ray.NodeInfo("id", "host", 1), None, room=1)
-    nodes = ray.Nodes(DataLocation("mnist-5k", None), Limits(), "cpu", "torch", nodes={"id": node})
+    node = ray._Node(NodeInfo("id", "host", 1), None, room=1)
+    nodes = ray.Nodes(DataLocation("mnist-5k", None), Limits(), OPTIONS, nodes={"id": node})
     nodes.ray = Mock(exceptions=exceptions)
     nodes.ray.get.side_effect = exceptions.RayTaskError("_train", "traceback", cause)
     with pytest.raises(kind, match=r"\A.+\Z"):

@@ -17,7 +17,6 @@ from datetime import datetime
 from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, quote_plus, unquote
 
 from harness.spaces.catalog import network_name
 from harness.spaces.space import OBJECTIVES
@@ -27,6 +26,7 @@ from harness.studies.config import StudyConfig, config_document
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.errors import UsageError, as_command, install_command
+from harness.system.passwords import without_passwords, without_secrets
 from harness.training.result import Errors, Purpose, Result, Status
 
 if TYPE_CHECKING:
@@ -39,76 +39,9 @@ _PAUSE_SECONDS = 2.0  # between two updates
 _AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
 _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
-_HIDDEN = "***"  # replaces passwords
 _RENAME = "choose a new name for the study"  # hint
-_PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # password of a URL that SQLAlchemy cannot read
-_SECRET_NAME = re.compile("pass|pwd|secret|token|key|auth|credential|odbc_connect", re.IGNORECASE)  # URL option
-_ODBC_PASSWORD = re.compile(r"(?:pwd|password)=\{?([^;}]*)", re.IGNORECASE)  # within the option ``odbc_connect``
 # Messages of SQLite and PostgreSQL if two processes create the tables of a database at the same time.
 _CREATED_TWICE = re.compile(r"already exists|UNIQUE constraint failed|duplicate key value")
-
-
-def check_url(url: str) -> None:
-    """Raise UsageError unless a text has the form of the URL of a persistent database."""
-    in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
-    is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
-    if in_memory or not is_url:
-        forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        url_text = repr(without_passwords(url)) if "://" in url else "without '://'"
-        raise UsageError(f"storage {url_text} is not a database URL; allowed: {forms}")
-
-
-def check_driver(url: str) -> None:
-    """Raise UsageError unless SQLAlchemy can load the driver of a database URL; nothing connects."""
-    import sqlalchemy
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            sqlalchemy.create_engine(url).dispose()
-    except Exception as error:  # drivers raise arbitrary exceptions on import
-        hint = install_command("postgres") if getattr(error, "name", "") == "psycopg" else None
-        raise UsageError(f"storage {without_passwords(url)}: {_without_password(error, url)}", hint=hint) from error
-
-
-def _read_url(url: str) -> tuple[Any, list[str]]:
-    """Return a URL as SQLAlchemy reads the text, with the names of all options that are secret; None if unreadable."""
-    import sqlalchemy
-
-    try:
-        parsed_url = sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return None, []
-    # A password with an '@' that is not written as %40 ends elsewhere.
-    if "@" in (parsed_url.host or "") or "@" in url.partition("?")[2]:
-        return None, []
-    return parsed_url, list(filter(_SECRET_NAME.search, parsed_url.query))
-
-
-def without_passwords(text: str) -> str:
-    """Return a text; if the text is a URL, with the password and the secret options replaced by stars."""
-    if "://" not in text:
-        return text
-    url, secret_names = _read_url(text)
-    if url is None:
-        return _PASSWORD.sub(f":{_HIDDEN}", text.partition("?")[0], count=1)
-    if url.password is None and not secret_names:
-        return text
-    url = url.update_query_dict(dict.fromkeys(secret_names, _HIDDEN))
-    return str(url.render_as_string(hide_password=True)).replace(quote(_HIDDEN), _HIDDEN)
-
-
-def without_secrets(text: str, url: str) -> str:
-    """Return a text of a driver as a single line, with the secrets of ``url`` replaced by stars in all spellings."""
-    parsed_url, secret_names = _read_url(url)
-    if parsed_url is None:
-        return "the URL cannot be read"
-    values = [parsed_url.password or "", *map(str, (parsed_url.query[name] for name in secret_names))]
-    secrets = [secret.strip() for value in values for secret in (value, *_ODBC_PASSWORD.findall(value))]
-    text = text.replace(url, without_passwords(url))
-    for secret in filter(None, secrets):
-        for spelling in (secret, unquote(secret), quote(secret), quote_plus(secret)):
-            text = text.replace(spelling, _HIDDEN)
-    return " ".join(text.split())
 
 
 def _without_password(error: Exception, url: str) -> str:
@@ -120,36 +53,30 @@ def _without_password(error: Exception, url: str) -> str:
 
 
 class Mirror:
-    """Context manager that copies the log of a study to a database while the log grows.
-
-    As an observer of a search (``search_state.Observer``), the mirror receives the entries; without a search, the
-    caller sets ``entries``.
+    """Observer of a search that copies the log of the study to a database while the log grows.
 
     Attributes:
         entries: Entries of the log so far; a thread copies new entries every ``_PAUSE_SECONDS``.
-        say: Function that is called with each line for the terminal.
     """
 
-    def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
+    def __init__(self, state: StudyState, say: Callable[[str], None], url: str) -> None:
         """Start the thread, and wait until the thread has opened the database.
 
         Args:
-            name: Name of the study, also in the database.
-            config: Configuration of the study.
-            url: URL of the database, as in SQLAlchemy.
+            state: State of the study, whose name is also the name in the database.
             say: Function that is called with each line for the terminal, also from the thread.
+            url: URL of the database, as in SQLAlchemy.
 
         Raises:
             UsageError: URL, driver, server or study are wrong, or the database does not answer.
         """
         import optuna.storages  # noqa: F401  # takes seconds, which do not count as time of the answer
 
-        check_url(url)
-        check_driver(url)
+        self.check(url)
         self.entries: Sequence[events.Entry[events.Event]] = ()
-        self.say = say
-        self._name = name
-        self._config = config
+        self._say = say
+        self._name = state.folder.name
+        self._config = state.config
         self._url = url
         self._opened = threading.Event()  # the database has answered, or was refused
         self._ending = threading.Event()  # the thread shall end after a last update
@@ -163,6 +90,54 @@ class Mirror:
         if self._refused is not None:
             raise self._refused
 
+    @staticmethod
+    def check(url: str, *, with_driver: bool = True) -> None:
+        """Raise UsageError unless a text is the URL of a persistent database, and SQLAlchemy can load the driver.
+
+        Nothing connects; without ``with_driver`` only the form of the text is checked.
+        """
+        in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
+        is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
+        if in_memory or not is_url:
+            forms = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
+            url_text = repr(without_passwords(url)) if "://" in url else "without '://'"
+            raise UsageError(f"storage {url_text} is not a database URL; allowed: {forms}")
+        if not with_driver:
+            return
+        import sqlalchemy
+
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                sqlalchemy.create_engine(url).dispose()
+        except Exception as error:  # drivers raise arbitrary exceptions on import
+            hint = install_command("postgres") if getattr(error, "name", "") == "psycopg" else None
+            message = f"storage {without_passwords(url)}: {_without_password(error, url)}"
+            raise UsageError(message, hint=hint) from error
+
+    @classmethod
+    def copy(cls, state: StudyState, say: Callable[[str], None], url: str) -> None:
+        """Copy a study without a search to a database; raise UsageError if the copy is incomplete."""
+        with cls(state, say, url) as mirror:
+            mirror.entries = state.entries
+            if not mirror.finish(seconds=None):
+                raise UsageError("cannot update the database of --storage; run the same command again to continue")
+
+    @staticmethod
+    def write_file(state: StudyState, path: Path) -> None:
+        """Write a study to an SQLite file for Optuna's own tools; the program never reads this file."""
+        from optuna.storages import RDBStorage
+
+        # Built in memory: a kill leaves no folder behind, and a '?' in a path would have a meaning in the URL of a
+        # database.
+        storage = RDBStorage("sqlite://")
+        study = _study(storage, state.folder.name, state.config)
+        _push(study, state)
+        connection = storage.engine.raw_connection()
+        content = connection.driver_connection.serialize()  # type: ignore[union-attr]
+        connection.close()
+        _close(study)
+        files.write_bytes(path, content)
+
     def __enter__(self) -> Self:
         """Return the mirror."""
         return self
@@ -173,7 +148,7 @@ class Mirror:
             self._ending.set()
         elif not self.finish() and self._refused is None:
             again = as_command("report", self._name, "--storage", "URL")
-            self.say(f"the database lacks some runs; {again!r} adds the missing runs")
+            self._say(f"the database lacks some runs; {again!r} adds the missing runs")
 
     def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:
         """Take the entries of the study."""
@@ -190,7 +165,6 @@ class Mirror:
         return self._is_current and not self._thread.is_alive()
 
     def _serve(self) -> None:
-        """Update the database until the end; the body of the thread."""
         study: optuna.Study | None = None
         state = StudyState(Path(self._name), self._config)
         is_last = False
@@ -214,34 +188,18 @@ class Mirror:
                 elif not self._opened.is_set():
                     self._refused = UsageError(f"storage {without_passwords(self._url)}: {why}")
                 elif self._is_current:
-                    self.say(f"the database is unavailable; the search continues ({why})")
+                    self._say(f"the database is unavailable; the search continues ({why})")
                 self._is_current = False
                 is_race = not isinstance(error, UsageError) and _CREATED_TWICE.search(why) is not None
                 if self._refused is not None and not is_race:
                     if self._opened.is_set():
-                        self.say(f"the database is no longer updated: {self._refused.one_line}")
+                        self._say(f"the database is no longer updated: {self._refused.one_line}")
                     self._opened.set()
                     return
             if not is_last:
                 is_away = self._opened.is_set() and not self._is_current
                 self._ending.wait(_AWAY_SECONDS if is_away else _PAUSE_SECONDS)
         _close(study)
-
-
-def write_database(state: StudyState, path: Path) -> None:
-    """Write a study to an SQLite file for Optuna's own tools; the program never reads this file."""
-    from optuna.storages import RDBStorage
-
-    # Built in memory: a kill leaves no folder behind, and a '?' in a path would have a meaning in the URL of a
-    # database.
-    storage = RDBStorage("sqlite://")
-    study = _study(storage, state.folder.name, state.config)
-    _push(study, state)
-    connection = storage.engine.raw_connection()
-    content = connection.driver_connection.serialize()  # type: ignore[union-attr]
-    connection.close()
-    _close(study)
-    files.write_bytes(path, content)
 
 
 def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Study:
@@ -314,7 +272,6 @@ def _error_pct(errors: Errors) -> float:
 
 
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
-    """Return the Optuna trial of an ended first run; failed runs and runs without accuracy have the state FAIL."""
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 

@@ -7,37 +7,23 @@ only by a commit that was published elsewhere (``anchor``). Nothing is trained o
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence import bounds, leaderboard_table, ledger
 from harness.evidence import record as record_files
-from harness.evidence.leaderboard_table import LeaderboardRow, Survey, Tier
+from harness.evidence.history import History, declaring_commit, history_of, line_of
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import git
-
-
-class _History(NamedTuple):
-    """Content of a folder that was ever committed.
-
-    Attributes:
-        lines: First commit of each line (``_line_of``), by file.
-        blobs: First commit and first git blob id of each file.
-    """
-
-    lines: dict[Path, dict[str, str]]
-    blobs: dict[Path, tuple[str, str]]
-
 
 # Records by ``Record.key``.
 _RecordsByKey = Mapping[RowKey, Record]
@@ -54,8 +40,8 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
             exist. None to check no commit.
     """
     shipped = (files.SHIPPED / "records").resolve()
-    shipped_history = _history_of(shipped)
-    own_history = _history_of(workspace.records)
+    shipped_history = history_of(shipped)
+    own_history = history_of(workspace.records)
     messages = [*_lost(shipped_history), *_lost(own_history)]
     messages += _since(shipped, anchor) if anchor else ()
     standings = leaderboard_table.survey(workspace)
@@ -79,7 +65,6 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
 
 
 def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
-    """Yield a fault for each stated hash of a data set that is not the hash of the data set."""
     stated_hashes = {
         (f"{workspace.ledger}: seeds of {item.hash}", item.dataset, item.data_hash or "")
         for item in standings.entries.declarations
@@ -95,7 +80,6 @@ def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
 
 
 def _module_faults(record: Record) -> Iterator[str]:
-    """Yield a fault if the code of a PyTorch module of the user has changed since the record."""
     module = record.architecture.user_module
     if module is not None:
         from harness.training.user_module import check_code
@@ -106,38 +90,7 @@ def _module_faults(record: Record) -> Iterator[str]:
             yield f"{record.hash}: {error.one_line}"
 
 
-def _history_of(folder: Path) -> _History:
-    """Return the committed content of a folder; empty outside a repository."""
-    # ``-m`` shows both sides of each merge: by default git omits a branch of which a merge has kept nothing.
-    options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
-    text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *options,
-               "--no-prefix", "--relative", "--format=commit %H", "--", ".")  # fmt: skip
-    lines: dict[Path, dict[str, str]] = defaultdict(dict)
-    blobs: dict[Path, tuple[str, str]] = {}
-    commit = ""
-    path = folder
-    # The log starts with the latest commit, so the earliest commit overwrites later commits.
-    for line in (text or "").split("\n"):
-        if line.startswith("commit "):
-            commit = line.split()[1]
-        elif line.startswith(":"):
-            facts, _, name = line.partition("\t")
-            if (blob := facts.split()[3]).strip("0"):
-                blobs[folder / name] = (commit, blob)
-        elif line.startswith("+++ "):
-            path = folder / line[4:].removesuffix("\t")
-        elif line.startswith("+"):
-            lines[path][_line_of(line[1:])] = commit
-    return _History(lines, blobs)
-
-
-def _line_of(text: str) -> str:
-    # A line gains a trailing comma when a list is continued, so the comma is ignored.
-    return text.strip().rstrip(",")
-
-
-def _lost(history: _History) -> Iterator[str]:
-    """Yield a fault for each committed file that is missing or changed, and for each committed line that is lost."""
+def _lost(history: History) -> Iterator[str]:
     weights = [path for path in history.blobs if path.suffix == ".safetensors" and path.is_file()]
     digests = git(weights[0].parent, "hash-object", "--", *map(str, weights)) if weights else None
     # Not strict, because there are no digests if the command fails.
@@ -155,7 +108,7 @@ def _lost(history: _History) -> Iterator[str]:
 
 
 def _lost_lines(path: Path, commit_of_line: dict[str, str]) -> Iterator[str]:
-    present_lines = set(map(_line_of, files.log_text(path).split("\n")))
+    present_lines = set(map(line_of, files.log_text(path).split("\n")))
     for line, commit in commit_of_line.items():
         # An empty field may be filled in later: a name, or the search that found the network.
         if line not in present_lines and not line.endswith((": null", ': ""', ": 0.0", ": []")):
@@ -163,7 +116,6 @@ def _lost_lines(path: Path, commit_of_line: dict[str, str]) -> Iterator[str]:
 
 
 def _since(records: Path, anchor: str) -> Iterator[str]:
-    """Yield a fault for each loss since the commit ``anchor``, or if this commit is not part of the history."""
     if git(records, "merge-base", "--is-ancestor", anchor, "HEAD") is None:
         yield f"{records}: anchor: {anchor} stated, no such commit in the history"
         return
@@ -172,13 +124,12 @@ def _since(records: Path, anchor: str) -> Iterator[str]:
         path = records / name
         if path.suffix in (".json", ".jsonl") and path.exists():
             then = git(records, "show", f"{anchor}:./{name}") or ""
-            yield from _lost_lines(path, {_line_of(line): anchor for line in then.split("\n")})
+            yield from _lost_lines(path, {line_of(line): anchor for line in then.split("\n")})
         elif status != "A":
             yield f"{path}: file: {'removed' if status == 'D' else 'changed'} since commit {anchor[:12]}"
 
 
 def _table_faults() -> Iterator[str]:
-    """Yield a fault for each difference between the shipped leaderboard table and the table computed from the files."""
     path = leaderboard_table.shipped_table()
     if not path.exists():
         return
@@ -203,8 +154,7 @@ def _table_faults() -> Iterator[str]:
         yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
 
 
-def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _History) -> Iterator[str]:
-    """Yield the faults of a ledger and the shipped ledger; ``history`` is of the records of the workspace."""
+def _ledger_faults(path: Path, standings: Survey, shipped: History, history: History) -> Iterator[str]:
     record_of = {record.key: record for record in standings.records}
     yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
     yield from _spending_faults(path, standings.entries)
@@ -230,7 +180,7 @@ def _ledger_faults(path: Path, standings: Survey, shipped: _History, history: _H
 
 
 def _attempt_faults(
-    path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped_history: _History, own_history: _History
+    path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped_history: History, own_history: History
 ) -> Iterator[str]:
     """Yield a fault for each attempt without a record or end, or with seeds of a beacon that is not the declaration."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
@@ -249,7 +199,7 @@ def _attempt_faults(
         beacons = {run.beacon for run in _seeds_of(attempt, record_of)}
         is_shipped = any(ledger.is_declaration(line, attempt) for line in shipped_lines)
         ledger_path, history = (shipped_path, shipped_history) if is_shipped else (path, own_history)
-        beacon = _declared_in([history], attempt)
+        beacon = declaring_commit(attempt, [history])
         # Outside a repository and in a shallow clone the declaring commit is unknown.
         if beacons - {beacon} and history.lines and has_full_history(ledger_path.parent):
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
@@ -261,7 +211,6 @@ def _seeds_of(declaration: Attempt | Declaration, record_of: _RecordsByKey) -> l
 
 
 def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
-    """Yield a fault for each entry that spends more than was due, and if the sum exceeds ``ledger.ALPHA``."""
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entries.spending_entries, key=lambda entry: entry.declared_utc):
@@ -275,60 +224,6 @@ def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
             yield f"{path}: {entry.dataset}: alpha: {total:g} spent, {ledger.ALPHA:g} allowed"
 
 
-def declaring_commit(workspace: Workspace, attempt: Attempt) -> str | None:
-    """Return the id of the first commit whose ledger has the declaration of an attempt; None if there is none."""
-    return _declared_in(map(_history_of, ((files.SHIPPED / "records").resolve(), workspace.records)), attempt)
-
-
-def _declared_in(histories: Iterable[_History], attempt: Attempt) -> str | None:
-    for history in histories:
-        for path, commit_of_line in history.lines.items():
-            for line, commit in commit_of_line.items():
-                if path.name == "ledger.jsonl" and ledger.is_declaration(line, attempt):
-                    return commit
-    return None
-
-
 def has_full_history(folder: Path) -> bool:
     """Return whether a folder is in a repository with the full history; False for a shallow clone."""
     return (git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
-
-
-def publish(workspace: Workspace, network: str) -> None:
-    """Copy the evidence of a network from a workspace into the repository, and rebuild the leaderboard table there.
-
-    All certification attempts, with the recorded seeds, are copied too, whatever the outcome. ``network`` is a hash.
-
-    Raises:
-        UsageError: The program does not run from a clone of the repository.
-    """
-    table = leaderboard_table.shipped_table()
-    folder = (files.SHIPPED / "records").resolve()
-    if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
-        raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
-    # Several calls would read, change and write the same files.
-    with files.locked(folder / ".publish.lock"):
-        leaderboard = leaderboard_table.collect(workspace)
-        hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
-        for record in record_files.read_all(workspace.records):
-            if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
-                _publish_record(workspace, record, folder)
-        for path in (workspace.ledger, workspace.test_log):
-            target = folder / path.name
-            shipped_lines = set(files.log_text(target).splitlines())
-            for line in files.log_text(path).splitlines():
-                # Only lines of certification attempts have a number.
-                is_published = '"number": ' in line or any(each in line for each in hashes)
-                if is_published and line not in shipped_lines:
-                    files.append_line(target, line)
-        rows = {row.key: row for row in leaderboard_table.collect(Workspace(files.SHIPPED))}
-        rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
-        files.write_text(table, leaderboard_table.to_csv(leaderboard_table.ranked(list(rows.values()))))
-
-
-def _publish_record(workspace: Workspace, record: Record, folder: Path) -> None:
-    for run in record.seeds:
-        weights = record_files.weights_path(workspace.records, record, run.index)
-        if weights == record_files.kept_weights(workspace.records, record, run.index):
-            files.write_bytes(record_files.weights_path(folder, record, run.index), weights.read_bytes())
-    record_files.write(folder, record)
