@@ -26,7 +26,11 @@ class _FurtherOptions:
     ``options.takes`` replaces the defaults by the defaults of the function.
     """
 
-    network = Option[Any, Any](None, "Network.", known_values=_known_networks)
+    network = Option[Any, Any](
+        None, "An ``Architecture``, the notation, a preset, a hash or name of the leaderboard, ``@FILE``, ``-`` for "
+        "stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a ``Study`` (the answer).",
+        known_values=_known_networks,
+    )  # fmt: skip
     epochs = Option[Any, Any](None, "Number of epochs; replaces the number of the named recipe.", click.IntRange(1))
     seed = Option[Any, Any](0, "Index of the seed in the list of fixed seeds.", click.IntRange(0, 2**32 - 1))
     seeds = Option[Any, Any](None, "Number of seeds [default: 10, or 30 for a certification].", click.IntRange(1, 1000))

@@ -139,12 +139,18 @@ def takes(**helps: str) -> Callable[[_F], _F]:
 
     def decorated(function: _F) -> _F:
         signature = inspect.signature(function)
+        required: list[Option[Any, Any]] = []
         declarations: dict[str, Option[Any, Any]] = {}
         for name, parameter in signature.parameters.items():
-            if name in DECLARED and parameter.default is not parameter.empty:
-                declarations[name] = copy(DECLARED[name])
-                declarations[name].default = parameter.default
-                declarations[name].help = helps.get(name, DECLARED[name].help)
+            if name not in DECLARED:
+                continue
+            declaration = copy(DECLARED[name])
+            declaration.help = helps.get(name, declaration.help)
+            if parameter.default is parameter.empty:
+                required.append(declaration)
+            else:
+                declaration.default = parameter.default
+                declarations[name] = declaration
 
         @functools.wraps(function)
         @fixed_settings()
@@ -154,11 +160,9 @@ def takes(**helps: str) -> Callable[[_F], _F]:
             with deferred():
                 return function(**values | checked_values)
 
-        _declare(checking, declarations.values())
-        for name, parameter in signature.parameters.items():
-            if parameter.default is parameter.empty:
-                argument = DECLARED[name]
-                click.argument(name, type=argument.kind, shell_complete=_completed(argument))(checking)
+        _declare(checking, declarations.values(), required)
+        for argument in required:
+            click.argument(argument.name, type=argument.kind, shell_complete=_completed(argument))(checking)
         return checking  # type: ignore[return-value]
 
     return decorated
@@ -201,7 +205,9 @@ def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywor
         raise TypeError("; ".join(filter(None, [f"harness.{name}: {error}", *hints]))) from None
 
 
-def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]) -> None:
+def _declare(
+    function: Callable[..., Any], options: Collection[Option[Any, Any]], required: Collection[Option[Any, Any]] = ()
+) -> None:
     """Store options for ``of``, and append the help texts to the section ``Args:`` of the docstring.
 
     The section must be the last section before ``Raises:``. click stores options in the attribute ``__click_params__``
@@ -209,7 +215,7 @@ def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]
     """
     before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
     arguments = "" if "Args:" in before else "\nArgs:"
-    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in options)
+    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in (*required, *options))
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
     for declaration in reversed([*options]):
         if declaration.group is not None:
