@@ -26,7 +26,7 @@ from harness.system.errors import UsageError
 from harness.system.files import check_file, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted
-from harness.system.terminal import say
+from harness.system.terminal import busy, say
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -316,10 +316,14 @@ def quote(
     (3, 7850)
     """
     request = SearchRequest(**locals())  # the arguments have the names of the fields
-    from harness.interface.session import probe_forecast
+    from harness.searching.plan import plan_search
+    from harness.searching.probes import probe
 
     check_may_start()
-    return Quote(probe_forecast(request))
+    plan = plan_search(request, files.workspace(), recipe_choice="as in short searches")
+    options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
+    with busy("training a few networks"):
+        return Quote(probe(plan, request.time))
 
 
 # Verification ----------------------------------------------------------------------------------------------------
