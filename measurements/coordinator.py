@@ -29,13 +29,13 @@ from harness.bench.replay import RunOutcome, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
-from harness.searching.finder import Finder, Inquiry
+from harness.searching.finder import Finder, Inquiry, InquiryAnswer
 from harness.searching.loop import explore, open_search
-from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches
-from harness.searching.resolve import LENGTHS
+from harness.searching.plan import LENGTHS
+from harness.searching.proposer import ALL_ON, Proposer, Switches
 from harness.searching.scheduler import rungs
 from harness.searching.search_state import Search
-from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.surrogate.prior import shipped, write_prior
 from harness.searching.time_budget import Effort
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST, analyse

@@ -37,7 +37,8 @@ from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.searching.augmentation import CHOICES
-from harness.searching.resolve import usual_space
+from harness.searching.limited_space import usual_space
+from harness.searching.surrogate.prior import shipped_sha256
 from harness.spaces.catalog import space
 from harness.system import files
 from harness.system.files import Workspace
@@ -48,7 +49,6 @@ from measurements.machine_facts import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "measurements" / "results" / "main-job.json"
-PRIOR = ROOT / "harness" / "searching" / "trainings-mnist.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def configuration() -> dict[str, Any]:
         "space_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "recipe_hash": named_recipe(named["recipe"]).recipe.hash,
         "threshold_pct": round(error_ratio_of(data, 99.4).threshold_pct(99.4), 6),
-        "prior_sha256": hashlib.sha256(PRIOR.read_bytes()).hexdigest(),
+        "prior_sha256": shipped_sha256("mnist"),
     }
 
 
@@ -241,7 +241,7 @@ def _processor_seconds() -> float:
 
 def current() -> str:
     """Return the table of the results file."""
-    from harness.searching.surrogate.past import shipped
+    from harness.searching.surrogate.prior import shipped
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
     return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))

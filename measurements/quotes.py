@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from harness.searching.advice import holds
+from harness.searching.answer import holds
 from harness.system.terminal import DURATION
 from harness.training.result import code_version
 

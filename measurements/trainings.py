@@ -36,7 +36,7 @@ from harness.data import own
 from harness.data.training_images import image_digests, load
 from harness.evidence.leaderboard_table import Tier, read
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.surrogate.past import Origin, PastTraining, comparable, csv_of, elsewhere
+from harness.searching.surrogate.prior import PriorDataset, PriorTraining, comparable, csv_of, elsewhere
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_notation
 from harness.studies.log import read_state
@@ -189,7 +189,7 @@ def sources(root: Path) -> dict[str, Source]:
     return sources_by_name
 
 
-def collected(sources_by_name: Mapping[str, Source]) -> tuple[PastTraining, ...]:
+def collected(sources_by_name: Mapping[str, Source]) -> tuple[PriorTraining, ...]:
     """Return the mean training for each network and recipe, in order of form, network and epochs."""
     # (name of the source, training) by network and recipe.
     alike: dict[tuple[str, str], list[tuple[str, SourceTraining]]] = defaultdict(list)
@@ -202,15 +202,15 @@ def collected(sources_by_name: Mapping[str, Source]) -> tuple[PastTraining, ...]
         errors = sum(training.errors * training.runs for _, training in group) / runs
         names = " ".join(dict.fromkeys(name for name, _ in group))
         _, first = group[0]
-        trainings.append(PastTraining.of(first.architecture, first.recipe, errors, runs, names))
+        trainings.append(PriorTraining.of(first.architecture, first.recipe, errors, runs, names))
 
-    def order(item: PastTraining) -> tuple[str, str, int, str, float]:
+    def order(item: PriorTraining) -> tuple[str, str, int, str, float]:
         return item.architecture.form, str(item.architecture), item.epochs, item.source, item.errors
 
     return tuple(sorted(trainings, key=order))
 
 
-def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:
+def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PriorTraining, ...]) -> dict[str, Any]:
     """Return the sources of the trainings with numbers of rows, used runs and skipped runs, as plain JSON values."""
 
     def of_source(name: str, source: Source) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTrain
     }
 
 
-def collected_elsewhere(folder: Path) -> tuple[PastTraining, ...]:
+def collected_elsewhere(folder: Path) -> tuple[PriorTraining, ...]:
     """Return the mean training for each network of each table in ``folder`` on a data set other than mnist, sorted."""
     trainings = []
     for path in sorted(folder.glob("*/table.json")):
@@ -242,12 +242,12 @@ def collected_elsewhere(folder: Path) -> tuple[PastTraining, ...]:
             if rows:
                 errors = statistics.mean([100 - row.validation_accuracy_pct for row in rows]) * IMAGES / 100
                 network = parse_notation(rows[0].architecture)
-                training = PastTraining.of(network, table.facts.recipe, round(errors, 3), len(rows), source)
-                trainings.append(replace(training, origin=Origin.of(table.data)))
+                training = PriorTraining.of(network, table.facts.recipe, round(errors, 3), len(rows), source)
+                trainings.append(replace(training, dataset=PriorDataset.of(table.data)))
 
-    def order(item: PastTraining) -> tuple[str, str, str, int]:
-        assert item.origin is not None
-        return item.origin.dataset, item.architecture.form, str(item.architecture), item.epochs
+    def order(item: PriorTraining) -> tuple[str, str, str, int]:
+        assert item.dataset is not None
+        return item.dataset.name, item.architecture.form, str(item.architecture), item.epochs
 
     return tuple(sorted(trainings, key=order))
 
@@ -281,10 +281,10 @@ def keep(studies: Iterable[Path], path: Path) -> int:
 def sketches(paths: Sequence[Path]) -> dict[str, list[str]]:
     """Return the smallest digests of the training images of mnist and of the ``.npz`` files, by data set."""
     names = {DATASET: DATASET}
-    for origin in {item.origin for item in elsewhere(DATASET) if item.origin is not None}:
-        [path] = (path for path in paths if path.stem == origin.dataset.partition("-")[0])
+    for dataset in {item.dataset for item in elsewhere(DATASET) if item.dataset is not None}:
+        [path] = (path for path in paths if path.stem == dataset.name.partition("-")[0])
         # Since the trainings were made, parts with nearly equal images are refused; the images are the same.
-        names[origin.dataset] = own.Data.read(path, channels="first", allow_overlap=True).name
+        names[dataset.name] = own.Data.read(path, channels="first", allow_overlap=True).name
     digests = {key: sorted(image_digests(load(name).train_images.numpy())) for key, name in sorted(names.items())}
     return {key: of_set[:SKETCH_SIZE] for key, of_set in digests.items()}
 

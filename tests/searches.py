@@ -13,11 +13,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
-from harness.searching.plan import SearchPlan
+from harness.searching.plan import SearchPlan, TrainingChoice
 from harness.searching.proposer import Proposer
-from harness.searching.resolve import TrainingChoice
 from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.spaces.network import Architecture
@@ -197,9 +195,8 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
         space=parse_space(text, "widths"),
-        error_ratio=error_ratio_of(dataset("mnist"), 99.4),
         training=TrainingChoice(named_recipe=NamedRecipe("short", RECIPE), engine=EngineChoice(None), lengths=lengths),
-        past=(),
+        prior=(),
         left_out=(),
         recorded_origins={},
     )

@@ -33,11 +33,11 @@ from typing import IO, Any
 from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import scheduler
 from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
-from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
 from harness.spaces.space import SearchSpace
 from harness.spaces.space_errors import nearest
+from harness.studies.candidate import SURROGATE
 from harness.system.document import parse_json
 from harness.system.errors import ContentError, UsageError, reason
 from harness.system.machine import process_group
@@ -109,7 +109,7 @@ class Method:
 _DEFAULT_METHOD = Method(
     name=DEFAULT,
     says="the search of harness, with a prior from different data sets",
-    sampler=DEFAULT_SAMPLER,
+    sampler=SURROGATE,
     switches=ALL_ON,
     uses_transfer=True,
     pruning=Pruning.SEARCH,
@@ -154,7 +154,7 @@ _ABLATIONS = (
     *(
         replace(_variant(f"with-{sampler}", f"{sampler} alternates with the surrogate"), sampler=sampler)
         for sampler in SAMPLERS
-        if sampler != DEFAULT_SAMPLER
+        if sampler != SURROGATE
     ),
 )
 _BUILT_IN: Mapping[str, Method] = {method.name: method for method in (*_MAIN, *_ABLATIONS)}

@@ -25,7 +25,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, dataset_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
-from harness.searching.time_budget import Timing, pace_of, work
+from harness.searching.time_budget import Timing, pace_of, step_macs
 from harness.spaces.catalog import space as space_of
 from harness.spaces.counting import MAX_RECORDED
 from harness.spaces.network import Analysis, Architecture
@@ -325,11 +325,11 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     pace = pace_of(machine.engine, machine.environment.device).of_recipe(facts.recipe)
     timing = Timing(data.train_size, pace)
     for run in finished_runs.values():
-        timing.add(run, work(run.architecture, data.task))
+        timing.add(run, step_macs(run.architecture, data.task))
     slowdown = timing.slowdown()  # measured over estimated seconds
     epochs = facts.recipe.epochs
     # Seconds of a run of each network on one core, as estimated.
-    run_seconds = [pace.seconds(epochs, data.train_size, work(network, data.task)) for network in networks]
+    run_seconds = [pace.seconds(epochs, data.train_size, step_macs(network, data.task)) for network in networks]
     seconds = sum(run_seconds[number] for number, seed in due_runs if (number, seed) not in finished_runs)
     if slowdown is not None:
         seconds *= slowdown
@@ -412,7 +412,7 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
 
 def _add(state: StudyState, event: Proposal | RunEnded) -> None:
     entry = Entry(state.seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
-    StudyLog(state.folder).append(entry)
+    StudyLog(state.folder).write_entry(entry)
     state.apply(entry)
 
 

@@ -39,8 +39,7 @@ from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment, Search
-from harness.searching.surrogate.model import NO_PAST, Past
-from harness.searching.surrogate.past import elsewhere, transfer
+from harness.searching.surrogate.prior import elsewhere, knowledge
 from harness.searching.time_budget import Effort
 from harness.spaces.catalog import space as space_of
 from harness.spaces.space import SearchSpace
@@ -559,9 +558,10 @@ def _run_repeat(
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
         # Prior runs on the data set of the table would reveal the answer.
-        past = Past((), transfer(elsewhere(config.dataset), config.recipe)) if method.uses_transfer else NO_PAST
+        trainings = elsewhere(config.dataset) if method.uses_transfer else ()
+        prior = knowledge(trainings, config.recipe, task.data)
         # Built-in methods use the proposer of a search.
-        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, past)
+        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, prior)
         confirm_seeds = confirm_seeds_of(config) if switches.confirmation else 0
         state = StudyState(folder, config, confirm_seeds=confirm_seeds, counts_repeats=switches.repeats)
         executor.start(task.workers)

@@ -43,12 +43,12 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     request = SearchRequest.of_command(ctx, arguments)
     with options.resumable(), planned_search(request, only_plan=plan_only) as plan:
         if plan_only:
-            from harness.searching.plan import plan_document
+            from harness.searching.plan import search_plan_json
 
             # The plan must fail in all cases in which the search would fail.
             check_writable(plan.folder, make=False)
             with busy("counting the networks of the space"):
-                document = plan_document(plan)
+                document = search_plan_json(plan)
             if request.storage is not None:
                 document["storage"] = without_passwords(request.storage)
             if as_json:
@@ -57,20 +57,20 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 facts = list(_plan_facts(document, plan.config.threshold_text).items())
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
-        outcome, report = run_search_with_progress(plan, request, verbose=verbose)
+        answer, report = run_search_with_progress(plan, request, verbose=verbose)
         # Ctrl-C during the search, which then still writes the report. Otherwise ``resumable`` covers Ctrl-C.
-        if outcome is None:
+        if answer is None:
             raise Interrupted(f"interrupted; {Study(plan.folder, plan.workspace)}", hint="resume with the same command")
-    options.print_result(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
-    return 0 if outcome.verdict is not None and outcome.verdict.passed else TargetMissed.exit_code
+    options.print_result(as_json, answer.document(report), f"{answer.text()}\nreport: {report}")
+    return 0 if answer.reached else TargetMissed.exit_code
 
 
 def _plan_facts(document: dict[str, Any], threshold: str) -> dict[str, str]:
     """Return the plan as text by title, for people.
 
     Args:
-        document: Plan in the form of ``plan_document``. ``derivations`` is the number of configurations of the space.
-            ``feasible_share`` has both ends of a confidence interval, which are equal if ``exact``, that is, if all
+        document: Plan in the form of ``search_plan_json``. ``derivations`` is the number of configurations of the
+            space. ``feasible_share`` has both ends of a confidence interval, which are equal if ``exact``: if all
             configurations were counted. ``lengths`` are the numbers of epochs to choose from.
     """
     from harness.searching.scheduler import RUNG_SHARES

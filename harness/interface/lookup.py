@@ -124,7 +124,7 @@ def only_row(
         ContentError: Several different rows fit.
     """
     candidates = [row for row in argument.rows if dataset in (None, AUTO) or row.dataset in (None, dataset)]
-    candidates = with_recipe(candidates, recipe) or candidates
+    candidates = _with_recipe(candidates, recipe) or candidates
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     rows = at_target or [replace(row, target_pct=None) for row in candidates]
     differing_rows = {(recipe or row.recipe_hash, row.dataset, row.target_pct): row for row in rows}
@@ -135,7 +135,7 @@ def only_row(
 _R = TypeVar("_R", "KnownRow", Record)
 
 
-def with_recipe(rows: Sequence[_R], recipe: str | None) -> list[_R]:
+def _with_recipe(rows: Sequence[_R], recipe: str | None) -> list[_R]:
     """Return the rows with a recipe, which has a hash, or a name in the catalog or in the rows; None accepts all."""
     if recipe is None:
         return list(rows)
@@ -402,7 +402,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         dataset = row.dataset or dataset
         recipe = recipe or row.recipe_hash
     records = [each for each in read_all(workspace.records) if each.hash == network_hash]
-    matches = with_recipe([each for each in records if dataset in (AUTO, each.dataset)], recipe)
+    matches = _with_recipe([each for each in records if dataset in (AUTO, each.dataset)], recipe)
     if not matches:
         message = f"{network_hash} has no record"
         if records:

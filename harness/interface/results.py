@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.evidence.leaderboard_table import Verdict
     from harness.evidence.record import Record
     from harness.searching.ending import Ending
-    from harness.searching.probes import Curve, Probed
+    from harness.searching.probes import Curve, ProbeForecast
     from harness.studies.candidate import Candidate
     from harness.studies.config import StudyConfig
     from harness.studies.events import Verified as VerifiedEvent
@@ -229,17 +229,17 @@ class Quote(_TextResult):
         probed: The plan, the forecast, and the results of the trained networks.
     """
 
-    probed: Probed
+    probed: ProbeForecast
 
     @property
     def parameters(self) -> tuple[int | None, int | None, int | None]:
         """Parameters of the answer: quantiles of 5, 50 and 95 %; None if no network is expected to reach the target."""
-        return self.probed.quote.parameters
+        return self.probed.forecast.parameters
 
     @property
     def seconds(self) -> tuple[float, float, float]:
         """Seconds of the search, verification included: low, usual and high estimate."""
-        return self.probed.quote.seconds
+        return self.probed.forecast.seconds
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
@@ -252,7 +252,7 @@ class Quote(_TextResult):
                 field: getattr(config, field) for field in ("dataset", "budget", "target_pct", "threshold_pct", "space")
             },
             "recipe": config.recipe_name,
-            **document_of(probed.quote),
+            **document_of(probed.forecast),
             "linear": linear_document(probed.linear),
             "curve": None if probed.curve is None else asdict(probed.curve),
             "trained": probed.trained,
@@ -261,14 +261,14 @@ class Quote(_TextResult):
 
     def __str__(self) -> str:
         from harness.searching.baselines import linear_lines
-        from harness.searching.forecast import quote_lines
+        from harness.searching.forecast import forecast_lines
 
         probed = self.probed
         config = probed.plan.config
-        low, median, high = probed.quote.accuracy_pct
+        low, median, high = probed.forecast.accuracy_pct
         lines = [
             f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_text} on validation)",
-            *quote_lines(probed.quote, config.budget),
+            *forecast_lines(probed.forecast, config.budget),
             f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
         lines += [*linear_lines(probed.linear), _curve_line(probed.curve)]
@@ -319,24 +319,27 @@ class Exported(_TextResult):
 
     def __str__(self) -> str:
         # By the value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training.
+        facts = self.facts
         comparison = {
             "identical": "identical to the record, bit for bit",
             "repeated": "from a repeated training on a different processor: recorded errors, different last bits",
             "different": "NOT identical to the record, although machine and engine are equal: please report this",
-            "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
+            "made elsewhere": f"not comparable, the recorded weights are from {facts['recorded_engine']}",
             "not on record": "not compared, no record has this seed",
         }
-        epochs = counted(self.facts.get("epochs", 0), "epoch")
-        training_text = f"{epochs} in {{train_seconds:.0f}} s ({{engine}})"
-        source = training_text.format(**self.facts) if self.facts["trained"] else "weights of the record"
-        test_set = "copied, a logged read" if any("test_images" in file for file in self.facts["files"]) else "not read"
-        network = "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers)".format(**self.facts)
-        training = "recipe {recipe} on {dataset}, seed {seed_index}".format(**self.facts)
+        source = "weights of the record"
+        if facts["trained"]:
+            source = f"{counted(facts['epochs'], 'epoch')} in {facts['train_seconds']:.0f} s ({facts['engine']})"
+        test_set = "not read"
+        if any("test_images" in file for file in facts["files"]):
+            test_set = "copied, a logged read"
+        network = "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers)".format(**facts)
+        training = "recipe {recipe} on {dataset}, seed {seed_index}".format(**facts)
         lines = [
             f"{network}, {training}: {source}; the test set was {test_set}",
-            f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
+            f"weights {facts['weights_sha256'][:12]}: {comparison[facts['match']]}",
         ]
-        for file, text in zip(self.facts["files"], self.texts, strict=True):
+        for file, text in zip(facts["files"], self.texts, strict=True):
             line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
             lines.append("; ".join(filter(None, [line, text])))
         return "\n".join(lines)

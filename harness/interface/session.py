@@ -21,7 +21,7 @@ from harness.spaces.space import Metric, size_text
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
-from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
+from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded, SearchForecast
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system import clock, doors, statistics
@@ -37,7 +37,7 @@ from harness.training.result import Purpose, Result
 
 if TYPE_CHECKING:
     from harness.evidence.record import Record
-    from harness.searching.advice import SearchOutcome
+    from harness.searching.answer import SearchAnswer
     from harness.searching.plan import SearchPlan
     from harness.searching.request import SearchRequest
 
@@ -94,7 +94,7 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
 
 def run_search_with_progress(
     plan: SearchPlan, request: SearchRequest, *, verbose: bool = False
-) -> tuple[SearchOutcome | None, Path]:
+) -> tuple[SearchAnswer | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
     Args:
@@ -104,7 +104,7 @@ def run_search_with_progress(
         verbose: Print a line for every run.
 
     Returns:
-        The outcome, None if the search was interrupted, and the path of the report.
+        The answer, None if the search was interrupted, and the path of the report.
 
     Raises:
         UsageError: A different process works on the study, or a folder cannot be written.
@@ -112,8 +112,9 @@ def run_search_with_progress(
     """
     from harness.evidence.leaderboard_table import collect
     from harness.pages.study_page import write_report
-    from harness.searching.advice import outcome_of, search_arguments
+    from harness.searching.answer import SearchAnswer
     from harness.searching.conclude import conclude
+    from harness.searching.ending import advise, search_arguments
     from harness.searching.loop import open_search, run_search
 
     stated_options = _command_options(request)
@@ -157,16 +158,19 @@ def run_search_with_progress(
                     # After the verification, because the import of Optuna's storage takes seconds.
                     _observer(_STORAGE).write_file(state, plan.folder / "study.db")
             # Within the block, because the advice is an event, too.
-            outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
-        return outcome, write_report(plan.folder, plan.workspace, state=state)
+            answer = None
+            if not search.interrupted:
+                obstacle = advise(search, verdict, plan.workspace)
+                answer = SearchAnswer(state=state, workspace=plan.workspace, verdict=verdict, obstacle=obstacle)
+        return answer, write_report(plan.folder, plan.workspace, state=state)
 
 
 def _opened_state(plan: SearchPlan) -> StudyState:
-    from harness.searching.surrogate.past import write_prior
+    from harness.searching.surrogate.prior import write_prior
 
     if not study_exists(plan.folder):
         # Before ``open_study``: a study that exists must have a prior, even if the process is killed here.
-        write_prior(plan.folder, plan.past)
+        write_prior(plan.folder, plan.prior)
     is_new = open_study(plan.folder, plan.config, plan.recorded_origins)
     state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, plan.config))
     _say_begin(plan, None if is_new else state.seconds)
@@ -358,10 +362,10 @@ class SearchReporter(Reporter):
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; new budget {event.budget:,}"
                 self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
-            case Quoted():
-                from harness.searching.forecast import quote_lines
+            case SearchForecast():
+                from harness.searching.forecast import forecast_lines
 
-                self.say("; ".join(quote_lines(event, self.config.budget)))
+                self.say("; ".join(forecast_lines(event, self.config.budget)))
             case FailedConfirmation():
                 self._say_or_postpone_refutation(state.candidates[event.trial])
             case _:

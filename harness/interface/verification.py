@@ -167,7 +167,7 @@ def run_verification(
 
 
 def _forecast(plan: VerifyPlan, count: int) -> str:
-    from harness.searching.time_budget import pace_of, rounds, work
+    from harness.searching.time_budget import pace_of, rounds, step_macs
     from harness.training.native.engine import choose_engine
 
     recipe = plan.named_recipe.recipe
@@ -177,7 +177,7 @@ def _forecast(plan: VerifyPlan, count: int) -> str:
     choice = choose_engine(plan.engine, recipe, choose_device(plan.device), plan.architecture.op_types)
     images = spec.train_size + spec.validation_size
     pace = pace_of(choice.kind, plan.device).of_recipe(recipe)
-    seconds = pace.seconds(recipe.epochs, images, work(plan.architecture, spec.task))
+    seconds = pace.seconds(recipe.epochs, images, step_macs(plan.architecture, spec.task))
     return f": about {duration_text(max(1, rounds(count, plan.workers) * seconds))}, longer on a busy machine"
 
 

@@ -19,7 +19,7 @@ from harness.evidence.leaderboard_table import LeaderboardRow, Survey, pareto_fr
 from harness.evidence.record import Record, path_of
 from harness.pages.render import DASH, count
 from harness.searching.ending import ending, key_of
-from harness.searching.surrogate.past import alike, read_prior
+from harness.searching.surrogate.prior import alike, read_prior
 from harness.spaces.catalog import network_name
 from harness.spaces.network import Architecture
 from harness.studies.candidate import MAX_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted

@@ -244,7 +244,6 @@ class ModuleGraph:
         return node.op == "call_function" and not is_random and not has_sources
 
     def _results(self, region: Sequence[Node], inputs: Mapping[Node, Tensor]) -> dict[Node, Any]:
-        """Return the results of operators without parameters, with ``inputs``, by node."""
         results: dict[Node, Any] = dict(inputs)
         for node in sorted(region, key=self._order.__getitem__):
             results[node] = self._result(node, results)

@@ -247,7 +247,6 @@ class _Reader:
         return f"t{list(self._uses).index(name) + 1}" if self._uses[name] > 1 else None
 
     def convolution(self, node: Node) -> Op:
-        """Return the op of ``conv2d``."""
         arguments = arguments_of(node)
         weight = arguments["weight"]
         bias = arguments["bias"]
@@ -277,7 +276,6 @@ class _Reader:
         return op
 
     def normalisation(self, node: Node) -> Op:
-        """Return the op of ``batch_norm``."""
         arguments = arguments_of(node)
         scale = arguments["weight"]
         norm = nn.BatchNorm2d(1)
@@ -341,7 +339,6 @@ class _Reader:
         return torch_only.GroupNorm(groups, bare=scale is None)
 
     def pool(self, node: Node) -> Op:
-        """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
         arguments = arguments_of(node)
         if len(self._shape) != 3:
             raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
@@ -367,7 +364,6 @@ class _Reader:
         return spec.MaxPool(size) if is_maximum else spec.AvgPool(size)
 
     def dropout(self, node: Node) -> Op:
-        """Return the op of ``dropout`` or ``feature_dropout``."""
         arguments = arguments_of(node)
         rate = arguments["p"]
         if rate >= 1:
@@ -380,7 +376,6 @@ class _Reader:
         return spec.Dropout2d(rate) if operator(node) == "feature_dropout" and is_map else spec.Dropout(rate)
 
     def linear(self, node: Node) -> Op:
-        """Return the op of ``linear``."""
         arguments = arguments_of(node)
         weight = arguments["weight"]
         bias = arguments["bias"]
@@ -484,7 +479,6 @@ class _Check:
     task: Task
 
     def run(self) -> None:
-        """Raise Untranslatable unless module and network compute and learn the same."""
         translation = self.translation
         names_in_use = {name for names in translation.weights for name in names.values()}
         count = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)

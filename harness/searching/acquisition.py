@@ -29,7 +29,7 @@ import numpy as np
 
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
-from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verification_seconds, work_of
+from harness.searching.time_budget import CAUTION, TimeLeft, rounds, step_macs_of, verification_seconds
 from harness.spaces.network import Analysis
 from harness.spaces.space import Draw, Feasibility, Objective, measured
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate
@@ -56,7 +56,7 @@ _SHORTLIST_FACTOR = 4  # ranked choices that are compared, per choice of a batch
 _DOUBT_SD = 1.0  # largest difference to the best z with which a training is proposed in doubt
 _MAX_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
 _CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
-MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
+_MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
 # Smallest p that is proposed, once there is an incumbent, if the training would use the time reserved for a second
 # verification. Of 242 candidates with a smaller p, 1 was confirmed (diary 102).
 UNLIKELY = 0.2
@@ -67,13 +67,8 @@ class NetworkOption:
     """Feasible network that may be proposed, with the features that the surrogate and the time model read.
 
     Attributes:
-        draw: Architecture with the decisions that led to this architecture.
-        analysis: Shapes, parameters and multiply-adds of the network.
-        hash: Hash of the architecture.
-        cost: Value of the minimised objective.
         row: Scaled features, from ``features.network_row``.
-        work: Multiply-adds of a training step per image, from ``time_budget.work_of``.
-        form: Form of the network, an element of ``harness.spaces.network.FORMS``.
+        step_macs: Equivalent multiply-adds of a training step per image (``time_budget.equivalent_macs``).
     """
 
     draw: Draw
@@ -81,7 +76,7 @@ class NetworkOption:
     hash: str
     cost: int
     row: Row
-    work: float
+    step_macs: float
     form: str
 
     @classmethod
@@ -92,16 +87,16 @@ class NetworkOption:
         network = draw.architecture
         row = network_row(network, analysis)
         cost = measured(analysis, objective)
-        return cls(draw, analysis, network.hash, cost, row, work_of(analysis), network.form)
+        return cls(draw, analysis, network.hash, cost, row, step_macs_of(analysis), network.form)
 
-    def proposal(self, trial: int, origin: str, epochs: int | None, chance: float | None = None) -> Proposal:
+    def proposal(self, trial: int, rule: str, epochs: int | None, chance: float | None = None) -> Proposal:
         """Return the proposal of a training of ``epochs`` epochs."""
         return Proposal(
             trial=trial,
             architecture=self.draw.architecture,
             hash=self.hash,
             parameters=self.analysis.parameters,
-            origin=origin,
+            origin=rule,
             decisions=self.draw.decisions,
             epochs=epochs,
             chance=chance,
@@ -109,11 +104,11 @@ class NetworkOption:
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
         """Return the expected seconds of a training of ``epochs`` epochs."""
-        return time_left.training_seconds(epochs, self.work, self.form)
+        return time_left.training_seconds(epochs, self.step_macs, self.form)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
         """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
-        return time_left.fits(epochs, self.work, self.form)
+        return self.seconds(epochs, time_left) <= time_left.longest_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +116,6 @@ class ScoredOption:
     """Network with a number of training epochs, ranked by the acquisition function.
 
     Attributes:
-        option: Network.
-        epochs: Number of training epochs.
         chance: Predicted probability that the candidate is confirmed, p.
         value: Acquisition value (``Acquisition.ranked``).
     """
@@ -174,10 +167,9 @@ def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
     """Return the smallest p to propose; higher for trainings that would use the time of a second verification.
 
     Args:
-        time_left: Time left of the search.
         seconds: Training times t, a number or an array; the answer has the same shape.
     """
-    return np.where(CAUTION * seconds <= time_left.spare_seconds, MIN_CHANCE, UNLIKELY)
+    return np.where(CAUTION * seconds <= time_left.spare_seconds, _MIN_CHANCE, UNLIKELY)
 
 
 class Forecast(NamedTuple):
@@ -208,7 +200,7 @@ class Forecast(NamedTuple):
         return Forecast([*self.pairs, *tail.pairs], *map(np.concatenate, arrays))
 
 
-class Ranking(NamedTuple):
+class _Ranking(NamedTuple):
     """Choices in descending order of the acquisition value.
 
     Attributes:
@@ -226,12 +218,8 @@ class Acquisition:
     """Acquisition function at a moment of the search.
 
     Attributes:
-        model: Surrogate fitted to all observations.
         recipe: Training recipe; a number of ``lengths`` replaces its number of epochs.
-        lengths: Numbers of epochs to choose from.
-        proposed_pairs: Pairs of hash and epochs that have been proposed.
         allowed_errors: Largest number of validation errors per 10,000 images at the threshold.
-        images: Number of validation images.
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
         cost_bound: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
         open_candidates: Cost and probability of confirmation of each candidate in training or confirmation.
@@ -290,7 +278,7 @@ class Acquisition:
         improvements = np.array([improvement_by_cost[cost] for cost in costs])
         return Forecast(pairs, margins, chances, seconds, improvements)
 
-    def ranked(self, forecast: Forecast) -> Ranking:
+    def ranked(self, forecast: Forecast) -> _Ranking:
         """Return the pairs of a forecast by descending acquisition value, each network once with the best epochs.
 
         If there is an incumbent (``has_incumbent``), the value is the expected improvement per second. The n fresh
@@ -299,7 +287,7 @@ class Acquisition:
             t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
             value = p * F / (t' * (1 + r * p))
 
-        If T is finite, pairs with p < ``MIN_CHANCE`` are dropped, and pairs that would use the time of a second
+        If T is finite, pairs with p < ``_MIN_CHANCE`` are dropped, and pairs that would use the time of a second
         verification (``CAUTION * t > TimeLeft.spare_seconds``) if p < ``UNLIKELY``. If no pair is left, the ranking is
         in doubt: the pairs that leave this time are ranked by p; none, if their best z is more than ``_DOUBT_SD`` below
         the best of all pairs.
@@ -316,7 +304,7 @@ class Acquisition:
         """
         pairs, margins, chances, seconds, improvements = forecast
         if not pairs:
-            return Ranking([], is_doubted=False)
+            return _Ranking([], is_doubted=False)
         time_left = self.time_left
         workers = time_left.workers
         is_eligible = np.full(len(pairs), fill_value=True)
@@ -354,7 +342,7 @@ class Acquisition:
                 choices.setdefault(option.hash, choice)
             if len(choices) == _MAX_RANKED:
                 break
-        return Ranking(list(choices.values()), is_doubted)
+        return _Ranking(list(choices.values()), is_doubted)
 
     @property
     def confirmed_errors(self) -> float:
@@ -384,7 +372,6 @@ class Acquisition:
 
         Args:
             choices: Choices in descending order of the acquisition value; the first is always selected.
-            count: Size of the batch.
         """
         batch = list(choices[:1])
         rivals = list(self.open_candidates)
@@ -412,7 +399,6 @@ def _expected_improvements(costs: Iterable[int], bound: int, rivals: Sequence[tu
                + max(0, log(bound / c)) * prod_j (1 - p_j)
 
     Args:
-        costs: Costs c.
         bound: Exclusive upper bound of the costs (``Acquisition.cost_bound``).
         rivals: Cost c_i and probability of confirmation p_i of each rival (``Acquisition.open_candidates``).
     """

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from harness.data.datasets import Dataset
-from harness.searching.time_budget import Effort, pace_of, work
+from harness.searching.time_budget import Effort, pace_of, step_macs
 from harness.spaces.network import Architecture
 from harness.spaces.space import SearchSpace, draw, judge, uniform
 from harness.system.document import read_as
@@ -40,7 +40,6 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
     """Return the default recipe for a search on a data set; None if ``choose`` has to select the recipe first.
 
     Args:
-        data: Data set of the search.
         workspace: Workspace with the recipes selected earlier.
         seconds: Time limit of the search in s; None for no limit.
 
@@ -71,12 +70,8 @@ def choose(
     count as wrong.
 
     Args:
-        data: Data set of the search.
-        space: Space of the search.
-        budget: Largest number of parameters.
         executor: Executor, which is started and stopped here.
         effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of the time limit.
-        workspace: Workspace that stores the selection.
     """
     network = _median_network(space, budget)
     if network is None:
@@ -114,7 +109,7 @@ def _median_network(space: SearchSpace, budget: int) -> Architecture | None:
     return sorted(networks or sizes, key=lambda each: sizes[each])[len(networks) // 2]
 
 
-def _most_seconds(effort: Effort) -> float:
+def _max_seconds(effort: Effort) -> float:
     """Return the longest time of all runs together, in seconds of a worker."""
     return math.inf if effort.seconds is None else _SHARE_OF_TIME * effort.seconds * effort.workers
 
@@ -126,8 +121,8 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
     pace = pace_of(effort.engine, effort.device)
     # An epoch of all runs, in seconds of a worker.
-    epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
-    return max(1, int(min(epochs, _most_seconds(effort) / epoch_seconds)))
+    epoch_seconds = pace.seconds(1, data.train_size, step_macs(network, data.task)) * len(CHOICES) * _SEEDS
+    return max(1, int(min(epochs, _max_seconds(effort) / epoch_seconds)))
 
 
 def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: Effort) -> dict[str, list[float]]:
@@ -156,7 +151,7 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
         train_seconds += event.result.train_seconds
         ended_runs = sum(map(len, error_by_seed.values()))
         # Jobs begin in order, so all runs of the first seed have begun; runs of the second seed may be at work.
-        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _most_seconds(effort):
+        if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _max_seconds(effort):
             jobs.clear()
     complete_seeds = sorted(set.intersection(*map(set, error_by_seed.values())))
     return {name: [errors[seed] for seed in complete_seeds] for name, errors in error_by_seed.items()}

@@ -6,14 +6,17 @@ Without the baselines, a search could answer with a convolutional network althou
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.searching.time_budget import TimeLeft
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.candidate import BASELINE, Candidate, is_linear
 from harness.training.result import Result, Status
+
+if TYPE_CHECKING:
+    from harness.searching.acquisition import NetworkOption
+    from harness.searching.time_budget import TimeLeft
 
 # Linear layers on the full and on pooled images, then a few kernels before a linear layer: ``conv3x3`` for images,
 # ``conv1x3`` for series, which have a single row and no pooled baseline.
@@ -45,18 +48,11 @@ def baseline_networks(task: Task) -> list[Architecture]:
     return networks
 
 
-def baseline_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft, form: str = "") -> int:
-    """Return the training epochs of a baseline network: the most at negligible cost, else the fewest.
-
-    Args:
-        network_work: Multiply-adds of a training step per image, from ``time_budget.work``.
-        lengths: Numbers of epochs to choose from.
-        time_left: Time left of the search, with the pace of this machine.
-        form: Form of the network, for its measured speed; empty for average speed.
-    """
+def baseline_epochs(option: NetworkOption, lengths: Iterable[int], time_left: TimeLeft) -> int:
+    """Return the epochs of a baseline network: of ``lengths``, the most at negligible cost, else the fewest."""
     time_limit = time_left.elapsed + time_left.seconds_left
     free_seconds = _SHARE_OF_TIME * min(time_limit, _MAX_SECONDS)
-    free = [epochs for epochs in lengths if time_left.training_seconds(epochs, network_work, form) <= free_seconds]
+    free = [epochs for epochs in lengths if option.seconds(epochs, time_left) <= free_seconds]
     return max(free, default=min(lengths))
 
 

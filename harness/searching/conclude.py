@@ -31,10 +31,7 @@ def conclude(
     minimised, verify the whole Pareto front.
 
     Args:
-        plan: Plan of the search.
-        search: Search that has ended.
         on_event: Function that is called with each event of the executor during a verification.
-        say: Function that is called with each line for the terminal.
 
     Returns:
         The last verdict; None if the search chose no winner or the time left was too short. If the time was too short

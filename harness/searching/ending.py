@@ -7,25 +7,46 @@ verifications, too.
 
 from __future__ import annotations
 
+import math
+import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.leaderboard_table import Tier, Verdict, read_verdicts
+from harness.evidence import ledger
+from harness.evidence.bounds import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, error_ratio_of
+from harness.evidence.leaderboard_table import Tier, Verdict, cost_of, read_verdicts
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import RowKey
-from harness.spaces.space import size_text
+from harness.searching.baselines import trials_beside_baselines
+from harness.searching.limited_space import upper_bounds
+from harness.searching.time_budget import least_seconds
+from harness.spaces.notation import parse_conditions
+from harness.spaces.space import Condition, Metric, draw, judge, size_text, uniform
+from harness.studies.candidate import (
+    SEED_SHARE,
+    NearestMiss,
+    confirmed_front,
+    miss_text,
+    nearest_miss,
+    study_space,
+)
 from harness.studies.config import StudyConfig
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.studies.study_state import Outcome, Standing, StudyState
 from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.files import Workspace
-from harness.system.terminal import counted, duration_text
+from harness.system.terminal import counted, duration_option, duration_text
 from harness.training.result import Purpose, Status
 
+if TYPE_CHECKING:
+    from harness.searching.search_state import Search
+
+_RESUMES = "resumes the study"
+_DRAWS = 1_000  # random draws to decide whether the space has a network above the present limit
 _EARLY = 0.98  # share of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
 # Final statuses of a run without an accuracy, each with a verb for messages.
 _FAILURES = {
@@ -109,7 +130,6 @@ def ending(state: StudyState, verdict: Verdict | None = None, *, is_at_work: boo
     """Return the end of a search.
 
     Args:
-        state: State of the study.
         verdict: Verdict on the network of the study by its record; None without a record.
         is_at_work: Whether a program works on the study.
     """
@@ -234,16 +254,20 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
     return _REASONS.get(event.reason, event.reason)
 
 
+# Advice ----------------------------------------------------------------------------------------------------------
+
+
 def _next_advice(state: StudyState, standing: Standing, verdict: Verdict | None, *, is_at_work: bool) -> Advised | None:
+    """Return the logged advice or, if the log has none that holds, the command that continues the study."""
     sessions = state.of_kind(SessionBegan)
     # Arguments of the last session; the first word of the command line is the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
-        logged = _logged_advice(state, verdict)
-        if logged is None or (verdict is not None and verdict.lacks_declaration and logged.arguments[0] == "verify"):
-            logged = verification_advice(state, standing, verdict)
-        if logged is not None or not again:
-            return logged
+        advice = _logged_advice(state, verdict)
+        if advice is None or (verdict is not None and verdict.lacks_declaration and advice.arguments[0] == "verify"):
+            advice = _verification(state, standing, verdict)
+        if advice is not None or not again:
+            return advice
         return Advised(arguments=again, advice="continues the search and states the next step")
     is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
     if is_running or not again:
@@ -261,7 +285,68 @@ def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None
     return entries[-1].event
 
 
-def verification_advice(state: StudyState, standing: Standing, verdict: Verdict | None) -> Advised | None:
+def _obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postponed | None:
+    """Return the candidate that a longer search could verify or confirm; None without such a candidate.
+
+    Returns:
+        ``Postponed`` for a candidate that waits for its verification; the seconds are the time of all sessions,
+        including this verification. ``NearestMiss`` without an answer or, with an answer, among the smaller candidates
+        that passed the first run.
+    """
+    state = search.state
+    config = search.config
+    last = state.entries[-1].event
+    if verdict is None or not verdict.passed:
+        if isinstance(last, Postponed):
+            return replace(last, seconds=state.seconds + last.seconds)
+        return nearest_miss(state.candidates.values()) if verdict is None else None
+    contenders = state.contenders.values()
+    cost = cost_of(verdict.row, config.minimised[0], config.recipe.weight_bits)
+    better = [each for each in contenders if each.costs[0] < cost]
+    if config.is_front:
+        better = confirmed_front(contenders)
+    candidates = [each for each in better if each.is_confirmed and each.proposal.trial not in state.verdicts]
+    # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
+    if candidates and (config.is_front or not state.missed_trials):
+        cheapest = min(candidates, key=lambda each: each.order)
+        network = cheapest.proposal
+        seconds = state.seconds + search.verify_seconds(cheapest)
+        return Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
+    return nearest_miss(each for each in better if each.passed_first)
+
+
+def advise(search: Search, verdict: Verdict | None, workspace: Workspace) -> NearestMiss | Postponed | None:
+    """Log the advice at the end of a search that was not interrupted, and return the obstacle (``_obstacle_of``)."""
+    obstacle = _obstacle_of(search, verdict)
+    advice = _advice_at_end(search.state, verdict, obstacle, workspace)
+    if advice is not None and search.state.entries[-1].event != advice:
+        # The time for this advice is not working time on the study, and this event must not add it.
+        search.add(advice, search.state.seconds)
+    return obstacle
+
+
+def _advice_at_end(
+    state: StudyState, verdict: Verdict | None, obstacle: NearestMiss | Postponed | None, workspace: Workspace
+) -> Advised | None:
+    """Return the advice at the end of the last session; None if the target was met and there is no obstacle.
+
+    Without a verdict, the advice is more time or trials if time or trials ran out, else a larger limit if there is no
+    nearest miss or if the nearest miss costs more than half of the limit, else a lower target.
+    """
+    if isinstance(obstacle, Postponed):
+        return _more_time_to_verify(state, obstacle, workspace)
+    if verdict is None:
+        return _without_answer(state, obstacle, workspace)
+    if not verdict.passed:
+        standing = state.standing(verdict.event)
+        return _verification(state, standing, verdict) or _next_seed(state, verdict, workspace)
+    if obstacle is None:
+        return None
+    effect = f"{_RESUMES} and trains the nearest network again"
+    return _more_effort(state, _nearest_sentences(state, obstacle), effect, workspace)
+
+
+def _verification(state: StudyState, standing: Standing, verdict: Verdict | None) -> Advised | None:
     """Return the command for the verification or certification that the network of a study lacks; else None.
 
     No further seed replaces a declaration that the ledger lacks, so then the command names the seeds.
@@ -288,3 +373,131 @@ def verification_advice(state: StudyState, standing: Standing, verdict: Verdict 
     else:
         return None
     return Advised(why="verification", sentences=(shortfall_of(verdict),), arguments=arguments, advice=effect)
+
+
+def _next_seed(state: StudyState, verdict: Verdict, workspace: Workspace) -> Advised:
+    sentence = "the verification contradicts the record" if verdict.is_contradicted else shortfall_of(verdict)
+    confidence = ledger.confidence_of_next_look(workspace.ledger, verdict.record.key)
+    account = (
+        f"the next verification on these test images requires a bound with {100 * confidence:g} % confidence; on "
+        f"unused test images {100 * VERIFIED_CONFIDENCE:g} % suffices"
+    )
+    changes = {"--seed": f"{state.config.seed + 1}"}
+    effect = "starts a search with a different seed"
+    return _search_again(state, "verification", (sentence, account), changes, effect, workspace)
+
+
+def _nearest_sentences(state: StudyState, nearest: NearestMiss | None) -> tuple[str, ...]:
+    return () if nearest is None else (f"nearest: {miss_text(nearest, state.config.minimised[0])}",)
+
+
+def _more_time_to_verify(state: StudyState, waiting: Postponed, workspace: Workspace) -> Advised:
+    sentence = f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is not verified"
+    seconds = _end_of(state).seconds
+    if seconds is not None:
+        need = duration_text(waiting.seconds - state.seconds)
+        left = duration_text(seconds - state.seconds)
+        sentence += f": a verification takes up to about {need}, but {left} were left"
+    changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
+    return _search_again(state, "time", (sentence,), changes, f"{_RESUMES} and verifies the network", workspace)
+
+
+def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: Workspace) -> Advised:
+    config = state.config
+    end = _end_of(state)
+    answer = _answer_text(state, state.standing(), None)
+    sentences = (answer, f"the search {_reason(state, is_at_work=False)}", *_nearest_sentences(state, nearest))
+    # In the second half of the time, networks may have been excluded only because the time left was too short.
+    if end.reason != EndReason.EXHAUSTED or (end.seconds is not None and state.seconds > end.seconds / 2):
+        return _more_effort(state, sentences, _RESUMES, workspace)
+    stated_options = _stated_options(state)
+    if nearest is None or 2 * nearest.cost > config.limits[0]:
+        changes = _doubled_limit(config, stated_options)
+        if changes:
+            return _search_again(state, "space", sentences, changes, "searches larger networks", workspace)
+    if nearest is None:
+        check = ("spaces", "check", *stated_options.get("--space", (config.space,)))
+        effect = "lists the reasons why networks of the space are rejected"
+        return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
+    # The nearest miss, with errors higher by a standard deviation of the seeds, should reach the new target.
+    error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
+    ratio = error_ratio_of(dataset(config.dataset), config.target_pct).errors_ratio
+    # Rounded down to hundredths of a per cent.
+    target = max(1, math.floor(100 * (100 - 100 * ratio * error_share)) / 100)
+    target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
+    effect = "searches with a target that the nearest network may reach"
+    return _search_again(state, "target", sentences, {"--target": f"{target:g}"}, effect, workspace)
+
+
+def _doubled_limit(config: StudyConfig, stated_options: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return the options that double the limit of the first metric, as far as the space itself allows.
+
+    Returns:
+        Values by flag; empty if no draw of the space lies between the two limits.
+    """
+    metric = config.minimised[0]
+    limit = config.limits[0]
+    space = study_space(config, dataset(config.dataset).task)
+    limits = [condition for text in stated_options.get("--limit", ()) for condition in parse_conditions(text)]
+    old_limits = [each for each in limits if upper_bounds([each], metric)]
+    conditions = [each for each in space.conditions if each not in old_limits]
+    new_limit = min([2 * limit, *upper_bounds(conditions, metric)])
+    bounds = (Condition(metric, ">", limit), Condition(metric, "<=", new_limit))
+    larger = replace(space, conditions=(*conditions, *bounds))
+    rng = random.Random(0)
+    if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
+        return {}
+    changes = {"--budget": f"{new_limit}"} if metric is Metric.PARAMETERS else {}
+    if metric is not Metric.PARAMETERS or old_limits:
+        further_limits = (str(each) for each in limits if each not in old_limits)
+        changes["--limit"] = ",".join([*further_limits, f"{metric}<={new_limit}"])
+    return changes
+
+
+def _more_effort(state: StudyState, sentences: tuple[str, ...], effect: str, workspace: Workspace) -> Advised:
+    """Return the advice to double the limit of trials, if this limit ended the search, else of time, if limited."""
+    end = _end_of(state)
+    if end.reason == EndReason.TRIALS:
+        trials = max(1, trials_beside_baselines(state.candidates.values()), end.trials or 1)
+        return _search_again(state, "trials", sentences, {"--trials": f"{2 * trials}"}, effect, workspace)
+    if end.seconds is None:
+        return _search_again(state, "time", sentences, {}, effect, workspace)
+    seconds = max(least_seconds(dataset(state.config.dataset).train_size), 2 * end.seconds)
+    while seconds <= state.seconds:
+        seconds *= 2
+    return _search_again(state, "time", sentences, {"--time": duration_option(seconds)}, effect, workspace)
+
+
+def _search_again(
+    state: StudyState, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], effect: str,
+    workspace: Workspace,
+) -> Advised:  # fmt: skip
+    """Return the advice to repeat the command of the last session with changed options, values by flag."""
+    from harness.searching.augmentation import SHORT_CHOICE, recipe_for
+
+    options = {**_stated_options(state), **{flag: (value,) for flag, value in changes.items()}}
+    # --study names the present study, so drop the option unless only the effort changes.
+    if changes.keys() - {"--time", "--trials"}:
+        options.pop("--study", None)
+    is_recipe_open = options.keys().isdisjoint(("--recipe", "--trainer"))
+    if "--time" in changes and is_recipe_open and recipe_for(dataset(state.config.dataset), workspace, None) is None:
+        effect = f"chooses an augmentation and, if the recipe stays {SHORT_CHOICE}, {effect}"
+    return Advised(why=why, sentences=sentences, arguments=search_arguments(options), advice=effect)
+
+
+def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the arguments of a search command; an option with several values is repeated."""
+    return "search", *(text for flag, values in stated_options.items() for value in values for text in (flag, value))
+
+
+def _stated_options(state: StudyState) -> dict[str, tuple[str, ...]]:
+    """Return the options of the command of the last session, by flag; the inverse of ``search_arguments``."""
+    words = state.of_kind(SessionBegan)[-1].event.command[2:]
+    options: dict[str, tuple[str, ...]] = {}
+    for flag, value in zip(words[::2], words[1::2], strict=True):
+        options[flag] = (*options.get(flag, ()), value)
+    return options
+
+
+def _end_of(state: StudyState) -> SessionEnded:
+    return state.of_kind(SessionEnded)[-1].event

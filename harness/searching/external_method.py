@@ -6,23 +6,22 @@ A method proposes each network (``Ask``). Optionally it also decides at the rung
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from harness.searching.acquisition import NetworkOption
-from harness.searching.finder import Inquiry
+from harness.searching.finder import MAX_ANSWERS, Inquiry, InquiryAnswer
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import MAX_ANSWERS, InquiryAnswer
 from harness.spaces.network import Architecture, Task
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Draw, SearchSpace, judge
 from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
-from harness.studies.events import NO_TIME, Event, Repeated
+from harness.studies.events import NO_TIME, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
@@ -40,11 +39,8 @@ class Problem:
     Attributes:
         space: Full definition of the search space.
         input_shape: Image shape (channels, rows, columns).
-        classes: Number of classes, the output size of a network.
-        budget: Largest number of parameters.
         target_pct: Validation accuracy to reach (the threshold), in %.
         epochs: Training epochs of a network; fewer if the time left is short.
-        workers: Number of concurrent trainings.
         seed: Random seed of the search or the repeat.
         rungs: Epochs, ascending, after which ``Stop`` is called; without the last epoch.
         networks: All networks that may be proposed, if the space is small enough for a list; else None.
@@ -73,7 +69,6 @@ class TriedNetwork:
 
     Attributes:
         network: Text of the network.
-        parameters: Number of parameters.
         state: ``running``, ``complete``, ``pruned``, ``rejected`` by a limit at the time of the proposal, or the
             failure status of the first run.
         validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
@@ -138,9 +133,6 @@ class Asker:
 
     Attributes:
         name: Name of the method, for error messages and as the origin of proposals.
-        space: Parsed search space.
-        problem: Problem that the method was started with.
-        ask: Function that returns the text of the next network.
         stop: Function that returns True to prune a training at a rung; None if the method does not prune.
         lengths: Numbers of epochs to choose from; empty if all trainings have the epochs of the problem.
         rejected: Answers that were infeasible at the time, by hash; the method sees these with its proposals.
@@ -216,12 +208,6 @@ class Asker:
             return architecture
         why = feasibility.message or "the network is not in the list of allowed networks"
         raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
-
-    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
-        """Do nothing, as in ``tell``."""
-
-    def finder(self, inquiry: Inquiry) -> None:
-        """Return None: a user-defined method has no surrogate model."""
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the method receives all trials at the next call of ``ask``."""

@@ -12,14 +12,22 @@ import math
 import operator
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
-from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import IMAGES, NO_PAST, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
+from harness.searching.surrogate.model import (
+    IMAGES,
+    NO_PRIOR,
+    OPEN,
+    PRIOR_ERRORS,
+    SETTLED,
+    Observation,
+    Prior,
+    Surrogate,
+)
 from harness.searching.time_budget import TimeLeft
 from harness.spaces.network import Task
 from harness.spaces.notation import parse_space
@@ -37,14 +45,25 @@ from harness.spaces.space import (
     uniform,
 )
 from harness.spaces.space_errors import DrawError
-from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, needed_share, rung_ratios
+from harness.studies.candidate import (
+    SURROGATE,
+    Candidate,
+    combined_cost,
+    confirm_seeds_of,
+    is_linear,
+    needed_share,
+    rung_ratios,
+)
 from harness.studies.config import StudyConfig
-from harness.studies.events import NO_TIME, Rejected, Repeated
+from harness.studies.events import NO_TIME, Proposal, Rejected, Repeated
 from harness.training.recipe import length_factor
 from harness.training.result import Status
 
 _MAX_LISTED = 5_000  # configurations; spaces with at most as many are enumerated, in at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
+# Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
+# the sampler; a method counts as exhausted.
+MAX_ANSWERS = 40
 _SURROGATE_DRAWS = 600  # feasible draws with which an optimization of the acquisition function begins (diary 82)
 _MAX_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization that initialize the next optimization
@@ -71,9 +90,6 @@ class Inquiry:
 
     Attributes:
         max_cost: Largest allowed value of ``objective``.
-        candidates: Earlier proposals with their runs, by trial.
-        time_left: Time left and expected training times.
-        objective: Metric to minimise, or two weighted metrics.
         missed_trials: Trials whose verification missed the target, so that these candidates cannot be the answer.
     """
 
@@ -84,45 +100,23 @@ class Inquiry:
     missed_trials: Set[int] = frozenset()
 
 
-@dataclass(slots=True)
-class _Optimization:
-    """State of a climb to the networks with the best acquisition values; ``next_parents`` is called in each round.
+@dataclass(frozen=True, slots=True)
+class InquiryAnswer:
+    """Answer to an inquiry: a proposal, or the reason for having none.
 
     Attributes:
-        acquisition: Acquisition function.
-        further_parents: Networks to mutate in the first round, in addition to the best.
-        patience: Rounds without a rise by ``_RISE`` after which the climb ends.
-        forecast: Forecast of all networks so far.
-        best_values: Best acquisition value after each call; 0 after the first call, so that the climb does not end
-            at once.
-        parent_hashes: Hashes of the networks that were mutated because they were among the best.
+        proposal: Network to train; None if no network was found.
+        rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
+        why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
+        lacks_time: Whether more time might yield a proposal; False with a proposal.
+        rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
     """
 
-    acquisition: Acquisition
-    further_parents: Sequence[Draw]
-    patience: int
-    forecast: Forecast
-    best_values: list[float] = field(default_factory=list)
-    parent_hashes: set[str] = field(default_factory=set)
-
-    def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``.
-
-        The rise is measured from the value ``patience`` rounds ago.
-        """
-        self.forecast = self.forecast.with_others(self.acquisition.forecast(options))
-        choices = self.acquisition.ranked(self.forecast).choices
-        is_beginning = not self.best_values
-        self.best_values.append(0.0 if is_beginning or not choices else choices[0].value)
-        rounds = len(self.best_values)
-        has_risen = rounds <= self.patience or self.best_values[-1] > (1 + _RISE) * self.best_values[-1 - self.patience]
-        if rounds > _MAX_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
-            return []
-        best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
-        self.parent_hashes |= {option.hash for option in best}
-        parents = [*(option.draw for option in best), *self.further_parents]
-        self.further_parents = ()
-        return parents
+    proposal: Proposal | None
+    rejected_proposals: tuple[Rejected | Repeated, ...]
+    why_no_proposal: str = ""
+    lacks_time: bool = False
+    rejected_draws: Mapping[str, int] = field(default_factory=dict)
 
 
 @functools.lru_cache(maxsize=8)
@@ -147,15 +141,7 @@ class Finder:
     """Candidate generator for a single inquiry, which also records rejected networks.
 
     Attributes:
-        space: Search space.
-        config: Configuration of the study.
-        past: Prior observations for the surrogate.
-        max_cost: Largest allowed value of ``objective``.
-        candidates: Earlier proposals with their runs, by trial.
-        time_left: Time left and expected training times.
-        objective: Metric to minimise, or two weighted metrics.
         rivals: Candidates that may be the answer: all except those whose verification missed the target.
-        trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
         proposed_pairs: Pairs of hash and epochs proposed earlier.
         rejected_proposals: Events of rejected or repeated proposals of the baselines, the ladder or a sampler.
@@ -163,8 +149,8 @@ class Finder:
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of ranked networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
-        is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition.Ranking``); a choice then
-            has the origin ``doubt``.
+        is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition._Ranking``); a choice then
+            has the rule ``doubt``.
         time_would_help: Whether there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
         limited_space: Space with the largest cost as a further condition.
@@ -173,7 +159,7 @@ class Finder:
     space: SearchSpace
     config: StudyConfig
     inquiry: InitVar[Inquiry]
-    past: Past
+    prior: Prior
     best_options: Sequence[NetworkOption] = ()
 
     def __post_init__(self, inquiry: Inquiry) -> None:
@@ -206,7 +192,6 @@ class Finder:
         Networks that were proposed earlier are not rejected.
 
         Args:
-            network: Draw to check.
             feasibility: Feasibility of the draw under ``limited_space``, if known.
         """
         feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
@@ -216,11 +201,11 @@ class Finder:
         has_time = option.fits(min(self.config.epoch_choices), self.time_left)
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
-    def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
+    def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, rule: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         parameters = feasibility.analysis.parameters if feasibility.analysis else None
         facts = {"reason": str(feasibility.reason), "hash": network.architecture.hash, **further}
-        event = Rejected(origin=origin, budget=self.max_cost, parameters=parameters, **facts)
+        event = Rejected(origin=rule, budget=self.max_cost, parameters=parameters, **facts)
         self.rejected_proposals.append(event)
 
     def _note_rejected_draw(self, feasibility: Feasibility) -> None:
@@ -262,11 +247,11 @@ class Finder:
         allowed_errors = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
         firsts = (candidate.first_run for candidate in self.candidates.values())
         images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
-        if self.past.is_settled:
+        if self.prior.is_settled:
             model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
         else:
             belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed_errors)
-            model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
+            model = Surrogate(self._observations(), belief, OPEN, self.prior.transfer)
         return Acquisition(
             model=model,
             recipe=config.recipe,
@@ -281,7 +266,7 @@ class Finder:
             open_candidates=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
-            has_prior=self.past != NO_PAST,
+            has_prior=self.prior != NO_PRIOR,
         )
 
     def _fold_errors(self) -> list[list[float]]:
@@ -299,9 +284,9 @@ class Finder:
         ratios = rung_ratios(self.candidates.values())
         own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
         latest = list(itertools.islice(filter(None, own), _MAX_OBSERVATIONS))[::-1]
-        past = self.past.observations
-        count = min(len(past), _MAX_OBSERVATIONS - len(latest))
-        return [*(past[number * len(past) // count] for number in range(count)), *latest]
+        prior = self.prior.observations
+        count = min(len(prior), _MAX_OBSERVATIONS - len(latest))
+        return [*(prior[number * len(prior) // count] for number in range(count)), *latest]
 
     def _observation_of(self, candidate: Candidate, ratios: Mapping[float, float]) -> Observation | None:
         """Return the observation of a candidate; None without a usable run, and for linear baselines."""
@@ -338,25 +323,49 @@ class Finder:
         """
         acquisition = self.acquisition()
         if self.listed_options is not None:
-            options = [each for each, _ in self.listed_options if each.cost <= self.max_cost]
-            forecast = acquisition.forecast(options)
+            forecast = acquisition.forecast([each for each, _ in self.listed_options if each.cost <= self.max_cost])
         else:
-            beginning = self._beginning(rng)
-            patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-            optimization = _Optimization(acquisition, self._proposed_parents(), patience, Forecast.empty())
-            self.climb(beginning, optimization.next_parents, rng)
-            forecast = optimization.forecast
-            options = [option for option, _ in forecast.pairs]
+            forecast = self._optimized(acquisition, rng)
+        options = [option for option, _ in forecast.pairs]
         choices, self.is_in_doubt = acquisition.ranked(forecast)
-        self.option_count = len({option.hash for option, _ in forecast.pairs})
+        self.option_count = len({option.hash for option in options})
         if not choices:
-            # Without limits, trainings of any duration fit, and ``MIN_CHANCE`` is enough instead of ``UNLIKELY``.
+            # Without limits, trainings of any duration fit, and ``_MIN_CHANCE`` is enough instead of ``UNLIKELY``.
             unlimited_time = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
             endless = replace(acquisition, time_left=unlimited_time)
             ranking = endless.ranked(endless.forecast(options))
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
         self.best_options = [each.option for each in choices[:_KEPT]]
         return acquisition.select_batch(choices, self._choices_at_once(choices))
+
+    def _optimized(self, acquisition: Acquisition, rng: random.Random) -> Forecast:
+        """Return the forecast of draws, and of mutations in rounds of the networks with the best acquisition values.
+
+        The first round also mutates the networks proposed last and the cheapest that passed. The rounds end if the best
+        value has not risen by ``_RISE`` since ``patience`` rounds ago.
+        """
+        patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
+        options = self._beginning(rng)
+        further_parents = self._proposed_parents()
+        forecast = Forecast.empty()
+        hashes = set[str]()
+        parent_hashes = set[str]()
+        best_values = list[float]()
+        while True:
+            hashes |= {option.hash for option in options}
+            forecast = forecast.with_others(acquisition.forecast(options))
+            choices = acquisition.ranked(forecast).choices
+            # 0 after the first ranking, so that the rounds do not end at once.
+            best_values.append(choices[0].value if best_values and choices else 0.0)
+            rounds = len(best_values)
+            has_risen = rounds <= patience or best_values[-1] > (1 + _RISE) * best_values[-1 - patience]
+            best = [each.option for each in choices if each.option.hash not in parent_hashes][:_PARENTS]
+            parents = [*(option.draw for option in best), *further_parents]
+            if rounds > _MAX_ROUNDS or not has_risen or acquisition.time_left.is_over() or not parents:
+                return forecast
+            parent_hashes |= {option.hash for option in best}
+            further_parents = []
+            options = self.children(parents, hashes, rng)
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         outcomes = [self.option_or_rejection(option.draw) for option in self.best_options]
@@ -377,26 +386,6 @@ class Finder:
         ending_runs = math.ceil(workers * _OPTIMIZATION_SECONDS / seconds)
         return max(count, min(_MAX_AT_ONCE, ending_runs))
 
-    def climb(
-        self,
-        options: Sequence[NetworkOption],
-        next_parents: Callable[[Sequence[NetworkOption]], Sequence[Draw]],
-        rng: random.Random,
-    ) -> None:
-        """Mutate networks in rounds; ``next_parents`` receives all networks and keeps the results.
-
-        Args:
-            options: Initial networks.
-            next_parents: Takes the new networks of a round, at first the initial networks, and returns the networks to
-                mutate in the next round; an empty sequence ends the climb.
-            rng: Random generator of the mutations.
-        """
-        hashes = {option.hash for option in options}
-        while parents := next_parents(options):
-            children = self._children(parents, hashes, rng)
-            hashes |= children.keys()
-            options = list(children.values())
-
     def _proposed_parents(self) -> list[Draw]:
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
         successes = [candidate for candidate in candidates if candidate.passed_first]
@@ -404,8 +393,8 @@ class Finder:
         proposals = {each.proposal.hash: each.proposal for each in (*successes[:_PARENTS], *candidates[-_PARENTS:])}
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 
-    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, NetworkOption]:
-        """Return feasible mutations of the parents by hash, except for the networks in ``hashes``."""
+    def children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> list[NetworkOption]:
+        """Return distinct feasible mutations of the parents, except for the networks in ``hashes``."""
         children: dict[str, NetworkOption] = {}
         for parent in parents:
             for number in range(_CHILDREN):
@@ -421,7 +410,7 @@ class Finder:
                     self._note_rejected_draw(outcome)
                 else:
                     children[outcome.hash] = outcome
-        return children
+        return list(children.values())
 
     def why_nothing(self) -> tuple[str, bool]:
         """Return the reason why no network was found, a clause for users, and whether more time might help."""
@@ -456,5 +445,5 @@ class Finder:
             return False
         unlimited_time = replace(self.time_left, longest_training=math.inf)
         inquiry = Inquiry(self.max_cost, self.candidates, unlimited_time, self.objective)
-        finder = Finder(self.space, self.config, inquiry, self.past)
+        finder = Finder(self.space, self.config, inquiry, self.prior)
         return next(finder.draw_options(random.Random(0)), None) is not None

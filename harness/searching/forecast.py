@@ -1,4 +1,4 @@
-"""The quote: a forecast of the size of the answer of a search and of the time, from the surrogate model.
+"""Forecast of the size of the answer of a search and of the time, from the surrogate model.
 
 The forecast is for a search of a stated length, which trains a network only if confirmation and verification of the
 network fit the time. The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks
@@ -24,10 +24,10 @@ from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
 from harness.spaces.space import Draw
 from harness.studies.candidate import BASELINE
-from harness.studies.events import Quoted
+from harness.studies.events import SearchForecast
 from harness.system.terminal import duration_text
 
-QUANTILES = (0.05, 0.5, 0.95)  # of a quote: bounds of a 90 % interval and the median
+QUANTILES = (0.05, 0.5, 0.95)  # of a forecast: bounds of a 90 % interval and the median
 _DRAWS = 2_000  # largest number of draws from the space; takes half a second
 # Standard deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
@@ -67,13 +67,13 @@ class Predictions(NamedTuple):
         """Return these predictions followed by ``tail``."""
         return Predictions(*map(np.concatenate, zip(self, tail, strict=True)))
 
-    def smallest(self, errors: float, chance: float, most_seconds: float = math.inf) -> int | None:
+    def smallest(self, errors: float, chance: float, max_seconds: float = math.inf) -> int | None:
         """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``, else None.
 
         Ties go to the first index, hence to the shortest length, as the lengths of a network ascend. Trainings of more
-        than ``most_seconds`` are left out.
+        than ``max_seconds`` are left out.
         """
-        able = np.flatnonzero((self.chances(errors) >= chance) & (self.seconds <= most_seconds))
+        able = np.flatnonzero((self.chances(errors) >= chance) & (self.seconds <= max_seconds))
         return min(able.tolist(), key=lambda index: self.sizes[index], default=None)
 
     def fewest_errors(self, quantile: float) -> float:
@@ -90,14 +90,11 @@ def _normal_quantile(share: float) -> float:
     return float(ndtri(share))
 
 
-class Outlook:
+class NetworkForecast:
     """Forecast for the networks of a space: drawn networks, and mutations of the smallest networks per quantile.
 
     Attributes:
-        finder: Source of networks.
-        acquisition: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
-        predictions: Predictions for ``pairs``.
         confirmed_errors: Largest mean errors per ``IMAGES`` images for a confirmation.
     """
 
@@ -109,26 +106,27 @@ class Outlook:
         self.confirmed_errors = self.acquisition.confirmed_errors
         self.pairs: list[tuple[NetworkOption, int]] = []
         self.predictions = self._predictions([])
+        hashes = set[str]()
+        options = _options(finder, rng)
         # All networks of a small space are listed.
-        self._rounds_left = _ROUNDS if finder.listed_options is None else 0
-        finder.climb(_options(finder, rng), self._next_parents, rng)
+        rounds = _ROUNDS if finder.listed_options is None else 0
+        for round_number in range(rounds + 1):
+            hashes |= {option.hash for option in options}
+            pairs = list(itertools.product(options, self.acquisition.lengths))
+            self.pairs += pairs
+            self.predictions = self.predictions.with_others(self._predictions(pairs))
+            if round_number < rounds:
+                parents: dict[str, Draw] = {}
+                for chance in QUANTILES:
+                    parents |= {option.hash: option.draw for option in self._smallest_options(chance)}
+                options = finder.children(list(parents.values()), hashes, rng)
 
-    def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        pairs = list(itertools.product(options, self.acquisition.lengths))
-        self.pairs += pairs
-        self.predictions = self.predictions.with_others(self._predictions(pairs))
-        if not self._rounds_left:
-            return []
-        self._rounds_left -= 1
-        parents = {option.hash: option for chance in QUANTILES for option in self._smallest_options(chance)}
-        return [option.draw for option in parents.values()]
-
-    def pair(self, chance: float, most_seconds: float) -> tuple[NetworkOption, int] | None:
+    def pair(self, chance: float, max_seconds: float) -> tuple[NetworkOption, int] | None:
         """Return the smallest network with at least this probability of confirmation, and the training length.
 
-        None without such a network among the trainings of at most ``most_seconds``.
+        None without such a network among the trainings of at most ``max_seconds``.
         """
-        index = self.predictions.smallest(self.confirmed_errors, chance, most_seconds)
+        index = self.predictions.smallest(self.confirmed_errors, chance, max_seconds)
         return None if index is None else self.pairs[index]
 
     def length(self) -> float:
@@ -170,27 +168,27 @@ class Outlook:
         return list({option.hash: option for option, _ in pairs}.values())[:_PARENTS]
 
 
-def quote(outlook: Outlook) -> Quoted:
-    """Return the forecast of a search from the networks of an outlook and the confirmed networks."""
-    finder = outlook.finder
+def forecast_of(finder: Finder) -> SearchForecast:
+    """Return the forecast of a search from the networks of the space and the confirmed networks."""
+    networks = NetworkForecast(finder)
     time_left = finder.time_left
-    length = outlook.length()
-    most_seconds = time_budget.longest_training(length, time_left.workers, time_left.images, outlook.acquisition.seeds)
+    length = networks.length()
+    max_seconds = time_budget.longest_training(length, time_left.workers, time_left.images, networks.acquisition.seeds)
     # Networks that passed only the first run are observations of the surrogate, as a single run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
     for chance in QUANTILES:
-        pair = outlook.pair(chance, most_seconds)
+        pair = networks.pair(chance, max_seconds)
         sizes.append(min([*confirmed_sizes, *([] if pair is None else [pair[0].analysis.parameters])], default=None))
 
     def accuracy_pct(quantile: float) -> float:
-        return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
+        return round(100 * (1 - networks.predictions.fewest_errors(quantile) / IMAGES), 3)
 
     lowest, median, highest = QUANTILES
     fast, usual, slow = (round(share * length, 1) for share in _ANSWER_SHARES)
-    in_time = outlook.predictions.seconds <= most_seconds
-    chance = float(outlook.predictions.chances(outlook.confirmed_errors).max(where=in_time, initial=0.0))
-    return Quoted(
+    in_time = networks.predictions.seconds <= max_seconds
+    chance = float(networks.predictions.chances(networks.confirmed_errors).max(where=in_time, initial=0.0))
+    return SearchForecast(
         parameters=_widened(sizes),
         chance=1.0 if confirmed_sizes else round(chance, 4),
         seconds=(fast, usual, slow),
@@ -226,15 +224,15 @@ def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
     return list({option.hash: option for option in options}.values())
 
 
-def quote_lines(quote: Quoted, budget: int) -> Iterable[str]:
-    """Yield the sentences of a quote, without full stops; ``budget`` is the largest number of parameters."""
-    low, middle, high = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quote.parameters]
-    _, median, _ = quote.parameters
+def forecast_lines(forecast: SearchForecast, budget: int) -> Iterable[str]:
+    """Yield the sentences of a forecast, without full stops; ``budget`` is the largest number of parameters."""
+    low, middle, high = [f"more than {budget:,}" if size is None else f"{size:,}" for size in forecast.parameters]
+    _, median, _ = forecast.parameters
     if median is None:
-        chance = f"chance {100 * quote.chance:.0f} % with up to {budget:,} parameters"
+        chance = f"chance {100 * forecast.chance:.0f} % with up to {budget:,} parameters"
         yield f"the target is probably out of reach: {chance}"
     else:
         yield f"predicted answer: {middle} parameters (90 % interval: {low} to {high})"
-    fast, usual, slow = map(duration_text, quote.seconds)
-    search = duration_text(quote.search_seconds)
+    fast, usual, slow = map(duration_text, forecast.seconds)
+    search = duration_text(forecast.search_seconds)
     yield f"predicted time of the answer of a search of {search}: {usual} with verification ({fast} to {slow})"

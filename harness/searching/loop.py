@@ -15,14 +15,13 @@ from functools import partial
 from harness.data.datasets import dataset
 from harness.searching import scheduler
 from harness.searching.baselines import trials_beside_baselines
-from harness.searching.external_method import method_of
-from harness.searching.forecast import Outlook, quote
+from harness.searching.forecast import forecast_of
 from harness.searching.proposer import Proposer
+from harness.searching.samplers import method_of
+from harness.searching.scheduler import WEIGHTS, turn_at
 from harness.searching.search_state import Observer, Search
-from harness.searching.surrogate.model import NO_PAST, Past
-from harness.searching.surrogate.past import observations, read_prior, transfer
+from harness.searching.surrogate.prior import knowledge, read_prior
 from harness.searching.time_budget import FEW_IMAGES, Effort
-from harness.searching.turn import WEIGHTS, turn_at
 from harness.spaces.network import Architecture
 from harness.studies import events
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, study_space, surest_first
@@ -36,9 +35,11 @@ from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
+# Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half.
+_LIKELY = 0.5
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MAX_CRASHES = 10
-_QUOTED_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast (``Quoted``)
+_FORECAST_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast
 
 
 def run_search(search: Search, command: list[str]) -> None:
@@ -48,7 +49,6 @@ def run_search(search: Search, command: list[str]) -> None:
     search that is already ``Search.finished`` is not continued.
 
     Args:
-        search: Search to run.
         command: Command line of this session, for the log.
     """
     if search.finished:
@@ -91,23 +91,16 @@ def open_search(
     now.
 
     Args:
-        state: State of the study, from the log.
-        effort: Limits of time, trials and workers.
-        source: Location of the data set.
-        make_executor: Factory of the executor.
-        baselines: Baseline networks to propose first.
-        observers: Observers of events and ticks.
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` trainings.
+        logs_forecast: Whether to log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
     """
     config = state.config
     data = dataset(config.dataset)
-    prior = read_prior(state.folder)
-    past = NO_PAST if prior is None else Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
+    prior = knowledge(read_prior(state.folder) or (), config.recipe, data)
     space = study_space(config, data.task)
     method = method_of(config, space, effort.workers)
     has_short_runs = data.train_size < FEW_IMAGES
-    proposer = method or Proposer(space, config, past=past, baselines=baselines, has_short_runs=has_short_runs)
+    proposer = method or Proposer(space, config, prior=prior, baselines=baselines, has_short_runs=has_short_runs)
     search = Search(
         state,
         effort,
@@ -120,7 +113,8 @@ def open_search(
         planning_seconds=planning_seconds,
         logs_forecast=logs_forecast,
     )
-    proposer.restore((entry.event for entry in state.entries), state.candidates)
+    if isinstance(proposer, Proposer):
+        proposer.restore((entry.event for entry in state.entries), state.candidates)
     _log_incumbent(search)
     return search
 
@@ -133,17 +127,17 @@ def explore(search: Search) -> None:
         return search.interrupted or _stop_reason(search) is EndReason.TIME
 
     for worker_events in feed(search.executor, lambda: _next_job(search), is_over):
-        on_worker_events(search, worker_events)
+        _on_worker_events(search, worker_events)
     if not search.interrupted:
-        _quote_if_due(search)
+        _forecast_if_due(search)
     search.end_reason = _stop_reason(search) or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
 
 
-def on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
+def _on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
     """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
     if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
-        _quote_if_due(search)
+        _forecast_if_due(search)
     for event in worker_events:
         match event:
             case JobEnded(job, result) if result.status is Status.RUNNING:
@@ -264,7 +258,6 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
     candidate is confirmed even if the time left does not suffice for its verification.
 
     Args:
-        search: Search in progress.
         has_all_proposals: True if no further proposals will be made.
     """
     half = max(1, search.workers // 2)
@@ -283,7 +276,7 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
         return candidate or most_valuable(candidates)
     if candidate is None or has_all_proposals:
         return candidate
-    is_likely = candidate.chance_to_confirm >= scheduler.LIKELY
+    is_likely = candidate.chance_to_confirm >= _LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 
@@ -362,19 +355,16 @@ def _log_incumbent(search: Search) -> None:
             search.add(events.Confirmed(**candidate.on_fresh_seeds, budget=budget))
 
 
-def _quote_if_due(search: Search) -> None:
-    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` trainings beside the baselines."""
-    if not search.logs_forecast or search.state.of_kind(events.Quoted):
-        return
+def _forecast_if_due(search: Search) -> None:
+    """Log a forecast of the search once, after the first ``_FORECAST_TRAININGS`` trainings beside the baselines."""
+    proposer = search.proposer
+    if not search.logs_forecast or not isinstance(proposer, Proposer) or search.state.of_kind(events.SearchForecast):
+        return  # a method of a user has no surrogate model
     runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
     # A shortened run and the training that replaces the run count once.
-    if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _QUOTED_TRAININGS:
+    if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _FORECAST_TRAININGS:
         return
     inquiry = search.inquiry(search.turn.limit)
     # The forecast may be due when the time for the choice of networks is over.
     inquiry = replace(inquiry, time_left=replace(inquiry.time_left, is_over=lambda: False))
-    finder = search.proposer.finder(inquiry)
-    if finder is None:
-        search.logs_forecast = False
-    else:
-        search.add(quote(Outlook(finder)))
+    search.add(forecast_of(proposer.finder(inquiry)))

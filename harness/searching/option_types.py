@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 import re
-from dataclasses import asdict
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.data import datasets
-from harness.spaces.chips import Chip, chip_named
-from harness.spaces.cores import CORES, Core, Repetitions
-from harness.spaces.notation import parse_conditions
-from harness.spaces.space_errors import NotationError, nearest
-from harness.system.document import read_as, read_toml, strict_json
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import UsageError
 from harness.system.terminal import Parsed, say
 
 if TYPE_CHECKING:
     from harness.spaces.ops import Shape
-    from harness.spaces.space import Condition
 
 _MAX_COLOURS = 4  # channels of a colour picture at most: red, green, blue and alpha
 
@@ -34,7 +25,6 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
     """Return the type of an option that accepts an integer in a range, or a word that stands for None.
 
     Args:
-        word: The word, such as ``auto``.
         number: Description of the integer in error messages.
         low: Smallest allowed integer, at least 0.
         high: Largest allowed integer; None for no limit.
@@ -49,31 +39,6 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
         return int(text)
 
     return Parsed(f"{name}|{word}", parse)
-
-
-def _spelled_out(text: str) -> str:
-    def number(match: re.Match[str]) -> str:
-        return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
-
-    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
-
-
-class CountType(click.IntRange):
-    """An integer in a range; suffixes are allowed, as in 20k and 1.5M."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the integer."""
-        text: Any = _spelled_out(value) if isinstance(value, str) else value
-        return super().convert(text, param, ctx)
-
-
-def _address(text: str) -> str:
-    if re.match(r"[\w-]+://", text):
-        return text  # ``executors.clusters.connected`` checks the name
-    address = re.fullmatch(r".+:(\d{1,5})", text)
-    if text not in ("local", "auto") and not (address and 0 < int(address[1]) < 65536):
-        raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
-    return text
 
 
 def _epochs(text: str) -> tuple[int, ...]:
@@ -99,13 +64,6 @@ def _accuracy(text: str, whole: int) -> float:
     return float(f"{number:.12g}")
 
 
-def _conditions(text: str) -> tuple[Condition, ...]:
-    try:
-        return parse_conditions(_spelled_out(text))
-    except NotationError as error:
-        raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
-
-
 def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is not a shape such as 1x32x32 (channels, rows, columns)")
@@ -115,26 +73,6 @@ def _shape(text: str) -> Shape:
     if channels > datasets.MAX_CHANNELS and rows > _MAX_COLOURS >= columns:
         raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
-
-
-def _chip(text: str) -> Chip:
-    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
-
-    The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
-    """
-    if not text.startswith("@"):
-        return chip_named(text)
-    path = Path(text[1:])
-    document = read_toml(path, "chip")
-    core = document.get("core")
-    if isinstance(core, str):
-        if core not in CORES:
-            raise ContentError(f"{path}: unknown core {core!r}; known: {', '.join(CORES)}", hint=nearest(core, CORES))
-        document["core"] = asdict(CORES[core])
-    statement = {"name": path.stem, **document, "file": str(path)}
-    for kind in (Core, Repetitions):
-        strict_json(kind)  # refuse unknown fields; ``harness.spaces`` cannot import ``strict_json``
-    return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
 
 
 class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
@@ -168,21 +106,6 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
         return name
 
 
-class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """A function of the user, which only Python can pass."""
-
-    name = "function"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not callable(value):
-            self.fail(f"a value of type {type(value).__name__} cannot be called")
-        return value
-
-
-CALLBACK = _CallbackType()
-ADDRESS = Parsed("local|auto|HOST:PORT", _address)
-CHIP = Parsed("name", _chip)
-CONDITIONS = Parsed("METRIC<=N", _conditions, between=",")
 DATASET = _DatasetType()
 SHAPE = Parsed("CxRxC", _shape, between="x")
 PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))

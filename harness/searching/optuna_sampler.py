@@ -1,4 +1,4 @@
-"""Optuna samplers as proposers of decisions; the only module of the package ``searching`` that imports Optuna.
+"""Optuna samplers as proposers of decisions; only ``samplers`` imports this module.
 
 The Optuna study of a requested sampler is kept in memory and rebuilt from the log of the study (``Proposer.restore``).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import random
 import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import optuna
@@ -29,7 +29,7 @@ from harness.spaces.space import (
     uniform,
 )
 from harness.spaces.space_errors import DrawError, nearest
-from harness.studies.candidate import Candidate
+from harness.studies.candidate import SURROGATE, Candidate
 from harness.system.errors import UsageError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Status
@@ -71,7 +71,6 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], hashes: Container
         space: Search space whose conditions include all limits.
         members: All trained networks in order of proposal; the last ``_POPULATION`` form the population.
         hashes: Hashes of networks proposed earlier.
-        rng: Random generator.
     """
 
     def fitness(member: _Member) -> tuple[bool, float]:
@@ -152,12 +151,10 @@ def _random(seed: int, space: SearchSpace, hashes: Container[str]) -> BaseSample
     return RandomSampler(seed=seed)
 
 
-_AUTO = "auto"
 _NSGA2 = "nsga2"
-# The surrogate model proposes (``acquisition``), without an Optuna study; Optuna draws if the surrogate is disabled.
-SURROGATE = "surrogate"
 # Factory of each sampler, called for each proposal with a seed, the space with all present limits, and the hashes of
-# networks proposed earlier. Only evolution uses the space and the hashes.
+# networks proposed earlier. Only evolution uses the space and the hashes. ``SURROGATE`` has an Optuna study only if an
+# ablation of the bench disables the surrogate model.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {
     "tpe": _tpe,
     _NSGA2: _nsga2,
@@ -165,33 +162,24 @@ SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] =
     "random": _random,
     SURROGATE: _random,
 }
-# Sampler for `--sampler auto`, the best in `harness bench run` (docs/project/decisions.md#12): test_bench_results.py
-# fails if measurements/results/bench-parts.json shows a better sampler.
-DEFAULT = SURROGATE
 
 
-def sampler_name(name: str) -> str:
-    """Return the name of a sampler with ``auto`` resolved.
+def check_sampler(name: str) -> None:
+    """Check the name of a sampler.
 
     Args:
-        name: ``auto``, a key of ``SAMPLERS``, or ``module:function``. The function takes a seed and returns an Optuna
-            sampler, or takes a problem (``takes_problem``).
+        name: A key of ``SAMPLERS``, or ``module:function``. The function takes a seed and returns an Optuna sampler, or
+            takes a problem (``takes_problem``).
 
     Raises:
         UsageError: There is no sampler with this name, or the function cannot be imported.
         ContentError: The user's function fails, or returns no Optuna sampler.
     """
-    if name == _AUTO:
-        return DEFAULT
-    if ":" in name:
-        if not takes_problem(name):
-            _user_sampler(name, seed=0)
-        return name
-    if name not in SAMPLERS:
-        raise UsageError(
-            f"unknown sampler {name!r}; known are {_AUTO}, {', '.join(SAMPLERS)}", hint=nearest(name, SAMPLERS)
-        )
-    return name
+    if ":" not in name and name not in SAMPLERS:
+        known_names = f"unknown sampler {name!r}; known are auto, {', '.join(SAMPLERS)}"
+        raise UsageError(known_names, hint=nearest(name, SAMPLERS))
+    if ":" in name and not takes_problem(name):
+        _user_sampler(name, seed=0)
 
 
 def takes_problem(name: str) -> bool:
@@ -208,38 +196,19 @@ def _user_sampler(name: str, seed: int) -> BaseSampler:
     return sampler
 
 
-class Seeds:
-    """Seeds of the samplers and generators of a search, a function of the study's seed and the number of used seeds.
-
-    A new sampler for each proposal, fixed trials included, lets a resumed search continue as before without a saved
-    state of the sampler. ``count`` is the number of used seeds.
-    """
-
-    def __init__(self, seed: int) -> None:
-        """Start without used seeds."""
-        self._seed = seed
-        self.count = 0
-
-    def next(self) -> int:
-        """Return the next seed."""
-        seed = random.Random(f"{self._seed}/{self.count}").getrandbits(31)
-        self.count += 1
-        return seed
-
-
 class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
-        sampler: Name of the sampler (``sampler_name``).
-        seeds: Seeds of the search; ``ask`` and ``start_fixed_trial`` use a seed each.
+        sampler: Name of the sampler (``check_sampler``).
+        seeds: Seeds of the search (``samplers.seeds_of``); ``ask`` and ``start_fixed_trial`` use a seed each.
         study: Optuna study of the networks with decisions; parameters are option indices by decision name.
     """
 
-    def __init__(self, sampler: str, seeds: Seeds) -> None:
+    def __init__(self, sampler: str, seeds: Iterator[int]) -> None:
         """Create an empty study."""
         self.sampler = sampler
-        self.seeds = seeds
+        self._seeds = seeds
         # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=0), study_name="search")
@@ -257,7 +226,7 @@ class SamplerStudy:
         Returns:
             The running Optuna trial and the proposed draw.
         """
-        seed = self.seeds.next()
+        seed = next(self._seeds)
         with warnings.catch_warnings():
             # 'group' of TPE and constraints are marked as experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -285,7 +254,7 @@ class SamplerStudy:
 
         Such networks come from the surrogate, the ladder, the baselines, a uniform draw or an earlier session.
         """
-        seed = self.seeds.next()
+        seed = next(self._seeds)
         if not decisions:
             return self._outside.ask()
         self.study.enqueue_trial({decision.name: decision.index for decision in decisions})
@@ -301,8 +270,6 @@ class SamplerStudy:
         """Report a proposal as rejected before training.
 
         Args:
-            trial: Running trial of the proposal.
-            cost: Cost of the network.
             violation: Sum of the violations of the limits, each as a share of its bound; above 0.
         """
         trial.set_constraint(_LIMITS, violation)

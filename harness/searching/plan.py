@@ -8,46 +8,67 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
-from harness.data.training_images import ImageData, image_digests, load
-from harness.evidence.bounds import ErrorRatio, error_ratio_of
-from harness.searching import resolve
-from harness.searching.augmentation import SHORT_CHOICE, choose
-from harness.searching.optuna_sampler import sampler_name
+from harness.data.training_images import image_digests, load
+from harness.evidence.bounds import error_ratio_of
+from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe_for
+from harness.searching.limited_space import LimitedSpace, limited_space, upper_bounds
 from harness.searching.request import SearchRequest
-from harness.searching.resolve import Goal, LimitedSpace, TrainingChoice
 from harness.searching.scheduler import rungs
-from harness.searching.start_networks import networks_of, suitable
-from harness.searching.surrogate.past import (
-    PastTraining,
-    alike,
-    past_trainings,
-    read_prior,
-    sets_with_images,
-    shipped_sha256,
-)
-from harness.searching.time_budget import Effort, pace_of, step_work
-from harness.spaces.chips import Chip
+from harness.searching.surrogate.prior import PriorTraining, alike, prior_of, shipped_sha256
+from harness.searching.time_budget import Effort, equivalent_macs, pace_of
 from harness.spaces.counting import FeasibleCount, feasible
+from harness.spaces.integer_plan import without_integer_form
 from harness.spaces.space import Metric, SearchSpace
-from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, confirm_seeds_of, needed_share
+from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, SURROGATE, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.studies.group_spread import GROUP_CONFIDENCE
-from harness.system import clock
-from harness.system.errors import ContentError, DeviceError
+from harness.system import clock, statistics
+from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.system.machine import choose_device
+from harness.system.machine import choose_device, worker_count
 from harness.system.terminal import busy
 from harness.system.user_code import source_sha256
-from harness.training.executors.base import DataLocation, ExecutorFactory
+from harness.training.executors.base import DataLocation, ExecutorFactory, Limits
 from harness.training.executors.clusters import Cluster, NodeInfo
 from harness.training.executors.processes import Processes
-from harness.training.recipe import named_recipe
+from harness.training.native.engine import EngineChoice, choose_engine
+from harness.training.recipe import NamedRecipe, length_factor, named_recipe, recipe_from
+
+if TYPE_CHECKING:
+    import torch
+
+# Training lengths of the default recipe, in epochs: small networks need more epochs than large networks. Each length
+# is at most twice the length before, as doubling the length lowers the errors by about a seventh.
+LENGTHS = (5, 8, 12, 20, 30, 60)
+# Further lengths for small data sets, in epochs: networks of some hundred parameters make a seventh fewer errors with
+# four times the epochs (diary 127).
+_LONG_LENGTHS = (120, 240)
+_MAX_SEEN = 3_000_000  # largest number of images seen in a training of a long length: 60 epochs of MNIST
+_MIN_SEEN = 3_000  # images seen in ``length_factor`` epochs; with fewer images long lengths do not help
+_MAX_EPOCHS = 10_000  # largest allowed value of ``--epochs``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingChoice:
+    """Recipe, engine and lengths of the trainings.
+
+    Attributes:
+        named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
+        lengths: Allowed training lengths, in epochs, ascending.
+        planning_seconds: Wall-clock seconds of the trainings that chose the recipe; counted as time of the search.
+    """
+
+    named_recipe: NamedRecipe
+    recipe_choices: tuple[str, ...] = ()
+    engine: EngineChoice
+    lengths: tuple[int, ...]
+    planning_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +77,11 @@ class SearchPlan:
 
     Attributes:
         folder: Folder of the study; not created yet if the study is new.
-        config: Configuration of the study.
-        effort: Limits of time, trials and workers.
-        source: Location of the data set.
         space: Search space, the stated limits included (``LimitedSpace``).
-        error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
-        past: Earlier trainings, the prior observations of the surrogate model.
-        left_out: Messages about earlier trainings that could not be read.
-        training: Recipe, engine and lengths of the trainings.
+        prior: Earlier trainings, the prior observations of the surrogate model.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
-        nodes: Nodes of the cluster; empty if this machine trains.
-        chip: Chip whose memory limits the networks; None for no chip.
+        chip_limits: Conditions of the chip whose memory limits the networks; empty without a chip.
     """
 
     workspace: Workspace
@@ -77,14 +91,13 @@ class SearchPlan:
     effort: Effort
     source: DataLocation
     space: SearchSpace
-    error_ratio: ErrorRatio
-    past: tuple[PastTraining, ...]
+    prior: tuple[PriorTraining, ...]
     left_out: tuple[str, ...]
     training: TrainingChoice
     recorded_origins: dict[str, str]
     make_executor: ExecutorFactory = Processes
     nodes: tuple[NodeInfo, ...] = ()
-    chip: Chip | None = None
+    chip_limits: tuple[str, ...] = ()
 
 
 def plan_search(
@@ -96,8 +109,6 @@ def plan_search(
     """Return the plan of a search; all options are checked before the images are read.
 
     Args:
-        request: Request for the search.
-        workspace: Workspace of the study.
         recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` trains a network
             with each recipe, for up to minutes; ``left open`` lists the choices in the plan; ``as in short searches``
             takes ``SHORT_CHOICE``, the recipe of searches that are too short for a choice.
@@ -109,65 +120,128 @@ def plan_search(
         DeviceError: The device or the engine is not available.
     """
     with busy("checking the options and reading the images"):
-        goal = resolve.goal_of(dataset_of_option(request.dataset), request.target_pct)
-        sampler = sampler_name(request.sampler)
-        sampler_sha256 = source_sha256(sampler, "sampler") if ":" in sampler else ""
+        data = dataset_of_option(request.dataset)
+        target_pct = _target_pct(data, request.target_pct)
         named_folder = None if request.study is None else workspace.study(request.study)
-        start_networks = () if request.start_from is None else networks_of(request.start_from, workspace)
         device = choose_device(request.device)
-        space_choice = resolve.limited_space(request, goal.data)
-        training = resolve.training_of(request, goal.data, space_choice.space, workspace, device)
-        effort = resolve.effort_of(request, training.engine.kind, device)
+        recipe, recipe_choices = _recipe(request, data, workspace)
+        limited = limited_space(request, data, recipe.recipe.weight_bits)
+        known: tuple[str, ...] = ()
+        if request.start_from is not None:
+            known = request.start_from.suitable(limited.space, limited.budget)
+        training = _training(request, data, recipe, limited.space, device)
+        effort = Effort(
+            seconds=request.time,
+            trials=request.trials,
+            workers=worker_count(request.workers, device),
+            device=str(device),
+            limits=Limits(request.trial_time, request.trial_memory),
+            engine=training.engine.kind,
+        )
         images = load(request.dataset, request.data)
-    if images.dataset != goal.data:  # ``auto``, and MNIST is not available
+    if images.dataset != data:  # ``auto``, and MNIST is not available
         # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
-        goal = resolve.goal_of(images.dataset, request.target_pct)
-    # Only a default recipe is adapted to few images.
-    if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
-        training = replace(training, named_recipe=training.named_recipe.with_feasible_batch(goal.data.train_size))
-    training.named_recipe.recipe.check_batch(goal.data.train_size)
-    source = DataLocation(goal.data.name, request.data)
-    training = _with_recipe(training, recipe_choice, goal.data, space_choice, effort, source, workspace)
-    error_ratio = error_ratio_of(goal.data, goal.target_pct)
-    config = _config(request, goal, space_choice, training, error_ratio)
-    config = replace(config, data_hash=images.data_hash, sampler=sampler, sampler_sha256=sampler_sha256)
+        data = images.dataset
+        target_pct = _target_pct(data, request.target_pct)
+    training.named_recipe.recipe.check_batch(data.train_size)
+    source = DataLocation(data.name, request.data)
+    if recipe_choices:
+        training = replace(training, recipe_choices=recipe_choices)
+        training = _with_recipe(training, recipe_choice, data, limited, effort, source, workspace)
+    config = _config(request, data, target_pct, limited, training, images.data_hash)
     # The name of the folder must not depend on the start networks, which are entered below.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     default_folder = workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
     folder = named_folder or default_folder
-    config = replace(config, known=_start_networks(request, start_networks, space_choice, folder))
+    if known and study_exists(folder):
+        # The source of the networks may have grown since; a continued study keeps the first set of networks.
+        known = read_config(folder).config.known
+    config = replace(config, known=known)
     with busy("reading past runs"):
-        past, faults = _past(config, images, workspace, folder)
+        prior, faults = prior_of(config, folder, workspace, lambda: image_digests(images.train_images.numpy()))
     return SearchPlan(
         workspace=workspace,
         folder=folder,
-        data=goal.data,
+        data=data,
         config=config,
         effort=effort,
         source=source,
-        space=space_choice.space,
-        error_ratio=error_ratio,
+        space=limited.space,
         training=training,
-        past=past,
+        prior=prior,
         left_out=tuple(error.message for error in faults),
-        chip=request.chip,
+        chip_limits=tuple(map(str, limited.chip_limits)),
         recorded_origins={
             option.source_key: source for option, source in request.sources.items() if option.source_key is not None
         },
     )
 
 
+def _target_pct(data: Dataset, stated_pct: float | None) -> float:
+    """Return the target accuracy in per cent, which must allow at least one error on the test images."""
+    target_pct = data.target(stated_pct)
+    highest = 100 * (1 - 1 / data.test_size)
+    if not statistics.reaches(highest, target_pct):
+        raise UsageError(
+            f"the target {target_pct:.12g} % allows less than one error on the {data.test_size:,} test images of "
+            f"{data.title}; the highest target of a search is {highest:.12g}"
+        )
+    return target_pct
+
+
+def _recipe(request: SearchRequest, data: Dataset, workspace: Workspace) -> tuple[NamedRecipe, tuple[str, ...]]:
+    """Return the recipe, and the names of the recipes to choose from by trainings, if the recipe is not known yet."""
+    if request.trainer is not None:
+        if request.recipe != AUTO:
+            raise UsageError("the options recipe and trainer cannot be combined: the trainer replaces the recipe")
+        fields = {"trainer": request.trainer, "trainer_sha256": source_sha256(request.trainer, "trainer")}
+        return NamedRecipe(request.trainer, recipe_from(fields, "trainer")), ()
+    if request.recipe != AUTO:
+        return named_recipe(request.recipe), ()
+    default = recipe_for(data, workspace, request.time)
+    if default is None:
+        return named_recipe(CHOICES[0]), CHOICES
+    return default.with_feasible_batch(data.train_size), ()  # only a default recipe is adapted to few images
+
+
+def _training(
+    request: SearchRequest, data: Dataset, recipe: NamedRecipe, space: SearchSpace, device: torch.device
+) -> TrainingChoice:
+    """Return engine and lengths of the trainings with a recipe; the native engine is compiled if necessary."""
+    names = without_integer_form(space.op_types)
+    if names and (request.chip is not None or recipe.recipe.precision == "int8"):
+        need = "required by precision int8" if request.chip is None else "required by the chip"
+        raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
+    engine = choose_engine(request.engine, recipe.recipe, device, space.op_types)
+    if request.epochs is not None:
+        if not all(1 <= length <= _MAX_EPOCHS for length in request.epochs):
+            raise UsageError(f"epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MAX_EPOCHS:,}")
+        lengths = tuple(sorted(set(request.epochs)))
+    elif request.recipe != AUTO:
+        lengths = (recipe.recipe.epochs,)
+    else:
+        lengths = _default_lengths(data.train_size)
+    return TrainingChoice(named_recipe=recipe, engine=engine, lengths=lengths)
+
+
+def _default_lengths(images: int) -> tuple[int, ...]:
+    factor = length_factor(images)
+    image_count = factor * images
+    longer = [length for length in _LONG_LENGTHS if image_count >= _MIN_SEEN and length * image_count <= _MAX_SEEN]
+    return tuple(factor * length for length in (*LENGTHS, *longer))
+
+
 def _with_recipe(
     training: TrainingChoice,
     recipe_choice: str,
     data: Dataset,
-    space_choice: LimitedSpace,
+    limited: LimitedSpace,
     effort: Effort,
     source: DataLocation,
     workspace: Workspace,
 ) -> TrainingChoice:
     """Return the training with a recipe in place of the recipes to choose from, see ``plan_search``."""
-    if recipe_choice == "left open" or not training.recipe_choices:
+    if recipe_choice == "left open":
         return training
     if recipe_choice == "as in short searches":
         recipe = named_recipe(SHORT_CHOICE).with_feasible_batch(data.train_size)
@@ -175,65 +249,50 @@ def _with_recipe(
     began = clock.now()
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
-        recipe = choose(data, space_choice.space, space_choice.budget, executor, effort, workspace)
+        recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
     return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=clock.now() - began)
 
 
-def _start_networks(
-    request: SearchRequest, networks: Sequence[str], space_choice: LimitedSpace, folder: Path
-) -> tuple[str, ...]:
-    """Return the networks of ``start_from`` that suit the search, none without ``start_from``."""
-    if request.start_from is None:
-        return ()
-    if study_exists(folder):
-        # The source of ``start_from`` may have grown since; a continued study keeps the first set of networks.
-        return read_config(folder).config.known
-    return suitable(networks, space_choice.space, space_choice.budget, request.start_from)
-
-
-def _past(
-    config: StudyConfig, images: ImageData, workspace: Workspace, folder: Path
-) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
-    past = read_prior(folder)
-    if past is not None:
-        return past, []  # a continued study keeps the first prior observations
-    overlapping_sets = sets_with_images(image_digests(images.train_images.numpy()))
-    return past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping_sets)
-
-
 def _config(
-    request: SearchRequest, goal: Goal, space_choice: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
+    request: SearchRequest,
+    data: Dataset,
+    target_pct: float,
+    limited: LimitedSpace,
+    training: TrainingChoice,
+    data_hash: str,
 ) -> StudyConfig:
-    """Return the configuration of a study; ``plan_search`` adds the hash of the images and the sampler."""
+    """Return the configuration of a study, without the start networks."""
+    sampler = SURROGATE if request.sampler == AUTO else request.sampler
     recipe = training.named_recipe.recipe
     # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
     # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
     has_rungs = not recipe.trainer and recipe.starts == 1
     # Fixed validation groups of ``group_by`` decide the threshold only.
-    is_of_copies = bool(goal.data.validation_group_sizes) and not goal.data.group_by
-    has_effective_groups = is_of_copies or bool(goal.data.group_folds)
+    is_of_copies = bool(data.validation_group_sizes) and not data.group_by
+    has_effective_groups = is_of_copies or bool(data.group_folds)
     return StudyConfig(
-        dataset=goal.data.name,
-        data_hash="",
-        budget=space_choice.budget,
-        target_pct=goal.target_pct,
-        threshold_pct=round(error_ratio.threshold_pct(goal.target_pct), 6),
-        space=space_choice.space.name,
-        space_text=space_choice.space.text,
-        sampler="",
+        dataset=data.name,
+        data_hash=data_hash,
+        budget=limited.budget,
+        target_pct=target_pct,
+        threshold_pct=round(error_ratio_of(data, target_pct).threshold_pct(target_pct), 6),
+        space=limited.space.name,
+        space_text=limited.space.text,
+        sampler=sampler,
+        sampler_sha256=source_sha256(sampler, "sampler") if ":" in sampler else "",
         recipe=recipe,
         recipe_name=training.named_recipe.name,
         rungs=rungs(recipe.epochs) if has_rungs else (),
         seed=request.seed,
         lengths=training.lengths,
         prior=request.prior,
-        prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
-        start_from=request.start_from or "",
-        image_folds=goal.data.image_folds,
-        group_folds=goal.data.group_folds,
-        validation_groups=round(goal.data.validation_cases, 3) if has_effective_groups else 0.0,
-        test_groups=round(goal.data.test_cases, 3) if has_effective_groups else 0.0,
-        **space_choice.objectives,
+        prior_sha256="" if request.prior == "none" else shipped_sha256(data.name),
+        start_from=str(request.start_from or ""),
+        image_folds=data.image_folds,
+        group_folds=data.group_folds,
+        validation_groups=round(data.validation_cases, 3) if has_effective_groups else 0.0,
+        test_groups=round(data.test_cases, 3) if has_effective_groups else 0.0,
+        **limited.objectives,
     )
 
 
@@ -241,8 +300,6 @@ def on_cluster(plan: SearchPlan, cluster: Cluster, processes: int | None) -> Sea
     """Return the plan with the nodes of a cluster in place of the processes of this machine.
 
     Args:
-        plan: Plan for this machine.
-        cluster: Connected cluster.
         processes: Training processes per node; None for all cores or GPUs.
 
     Raises:
@@ -256,7 +313,7 @@ def on_cluster(plan: SearchPlan, cluster: Cluster, processes: int | None) -> Sea
     return replace(plan, effort=effort, make_executor=cluster.make_executor, nodes=nodes)
 
 
-def plan_document(plan: SearchPlan) -> dict[str, Any]:
+def search_plan_json(plan: SearchPlan) -> dict[str, Any]:
     """Return the plan as plain JSON values, for ``--plan``.
 
     Raises:
@@ -275,7 +332,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "exists": exists,
         "config": config_document(config),
         "origins": plan.recorded_origins,
-        "offset": asdict(plan.error_ratio),
+        "offset": asdict(error_ratio_of(plan.data, config.target_pct)),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **_optional_keys(plan),
@@ -284,7 +341,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": config.epoch_choices,
         "estimated_seconds_a_training": _training_seconds(plan, count),
-        "past_trainings": len(alike(plan.past, config.recipe)),
+        "past_trainings": len(alike(plan.prior, config.recipe)),
         "stand_seeds": confirm_seeds_of(config),
         "most_seeds": config.group_folds or MAX_SEEDS,
         "confidence": GROUP_CONFIDENCE if config.groups else CONFIDENCE,
@@ -293,16 +350,19 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
-    """Return the keys of ``plan_document`` that only some plans have, with the values."""
+    """Return the keys of ``search_plan_json`` that only some plans have, with the values."""
     config = plan.config
     # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
     drawn_limits = [
         metric
         for metric, limit in zip(config.minimised, config.limits, strict=True)
-        if metric is not Metric.PARAMETERS and limit not in resolve.upper_bounds(plan.space.conditions, metric)
+        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
     ]
-    chip_limits = [] if plan.chip is None else list(map(str, plan.chip.limits(plan.data.task)))
-    values = {"recipe_choices": list(plan.training.recipe_choices), "chip": chip_limits, "drawn_ceilings": drawn_limits}
+    values = {
+        "recipe_choices": list(plan.training.recipe_choices),
+        "chip": list(plan.chip_limits),
+        "drawn_ceilings": drawn_limits,
+    }
     return {key: value for key, value in values.items() if value}
 
 
@@ -311,6 +371,6 @@ def _training_seconds(plan: SearchPlan, count: FeasibleCount) -> list[float] | N
     if count.median_macs is None or count.median_numbers is None or count.median_parameters is None:
         return None
     pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(plan.config.recipe)
-    work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
+    macs = equivalent_macs(count.median_macs, count.median_numbers, count.median_parameters)
     choices = plan.config.epoch_choices
-    return [pace.seconds(epochs, plan.data.train_size, work) for epochs in (min(choices), max(choices))]
+    return [pace.seconds(epochs, plan.data.train_size, macs) for epochs in (min(choices), max(choices))]

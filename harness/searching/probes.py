@@ -1,7 +1,7 @@
 """Probes: a few trainings in place of a search, for a forecast of its answer and of the benefit of more images.
 
 The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the lower two
-quantiles of the quote. Nothing is written, and no test image is read.
+quantiles of the forecast. Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ from typing import Any, Literal
 from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.forecast import QUANTILES, Outlook, quote
-from harness.searching.optuna_sampler import SURROGATE
+from harness.searching.forecast import QUANTILES, NetworkForecast, forecast_of
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.scheduler import next_to_confirm
+from harness.searching.scheduler import next_to_confirm, turn_at
 from harness.searching.search_state import Search
-from harness.searching.surrogate.model import Past
-from harness.searching.surrogate.past import observations, transfer
+from harness.searching.surrogate.prior import knowledge
 from harness.searching.time_budget import TimeLeft
-from harness.searching.turn import turn_at
-from harness.studies.candidate import BASELINE, SEED_SHARE, Candidate
-from harness.studies.events import Quoted, RunEnded
+from harness.studies.candidate import BASELINE, SEED_SHARE, SURROGATE, Candidate
+from harness.studies.events import RunEnded, SearchForecast
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
@@ -38,8 +35,8 @@ from harness.training.run import Job
 _SHARE_OF_TIME = 0.4  # largest share of the remaining time for a single network
 _CURVE_SHARE = 0.35  # largest share of the remaining time for the trainings of a ``Curve``
 _CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
-_OUTLOOK_SECONDS = 3.0  # s, to compute an ``Outlook``; reserved for the final quote
-_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the quote
+_FORECAST_SECONDS = 3.0  # s, to compute a ``NetworkForecast``; reserved for the final forecast
+_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the forecast
 _CLEAR = 2.0  # standard deviations above which a log ratio of errors is significant
 
 
@@ -71,12 +68,10 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class ProbeForecast:
     """Result of the probes of a plan.
 
     Attributes:
-        plan: Plan of the search.
-        quote: Forecast of the search.
         trained: Number of trained networks, including the baselines.
         seconds: Wall-clock seconds of all trainings, including the start of the workers.
         linear: Run of the best linear baseline; None if none was completed.
@@ -84,18 +79,17 @@ class Probed:
     """
 
     plan: SearchPlan
-    quote: Quoted
+    forecast: SearchForecast
     trained: int
     seconds: float
     linear: Result | None
     curve: Curve | None
 
 
-def probe(plan: SearchPlan, seconds: float) -> Probed:
+def probe(plan: SearchPlan, seconds: float) -> ProbeForecast:
     """Train the baselines and a few networks of the space of a plan, and return a forecast of the search.
 
     Args:
-        plan: Plan of the search.
         seconds: Wall-clock seconds for trainings and forecast.
 
     Raises:
@@ -119,9 +113,9 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
         elapsed = search.elapsed
     finally:
         search.executor.stop()
-    return Probed(
+    return ProbeForecast(
         plan=plan,
-        quote=quote(Outlook(probes.finder(math.inf))),
+        forecast=forecast_of(probes.finder(math.inf)),
         trained=len(probes.trained),
         seconds=elapsed,
         linear=best_linear(probes.trained),
@@ -133,7 +127,7 @@ class _Probes:
     """A search in memory that trains the probes.
 
     Attributes:
-        past: Prior observations of the surrogate model.
+        prior: Prior observations of the surrogate model.
         proposer: Source of the baselines and the ladder; makes no proposals.
         search: Search in memory, whose state has the trained networks.
         until: End of the trainings, on the executor's clock.
@@ -144,13 +138,13 @@ class _Probes:
         config = plan.config
         executor = plan.make_executor(plan.source, plan.effort.limits)
         self.plan = plan
-        self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
+        self.prior = knowledge(plan.prior, config.recipe, plan.data)
         # Created without the prior observations, which would replace the ladder.
         self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
-        # The final quote has ``_OUTLOOK_SECONDS``, at most half of the time.
-        self.until = executor.now() + max(seconds / 2, seconds - _OUTLOOK_SECONDS)
+        # The final forecast has ``_FORECAST_SECONDS``, at most half of the time.
+        self.until = executor.now() + max(seconds / 2, seconds - _FORECAST_SECONDS)
         self.failures: list[JobFailed] = []
 
     @property
@@ -174,7 +168,7 @@ class _Probes:
         )
         turn = turn_at(search.config, trial=0)  # two metrics count equally in turn 0
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
-        return Finder(self.plan.space, search.config, inquiry, self.past)
+        return Finder(self.plan.space, search.config, inquiry, self.prior)
 
     def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
         """Train the jobs until ``until``, and return the jobs that ended with their results, without crashed jobs.
@@ -203,7 +197,7 @@ class _Probes:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption):
-                epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
+                epochs = baseline_epochs(option, lengths, finder.time_left)
                 yield self._propose(option, epochs, BASELINE)
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
@@ -230,12 +224,12 @@ class _Probes:
                 return
 
     def jobs_of_quantiles(self) -> Iterable[Job | None]:
-        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained.
+        """Yield jobs for the networks behind the two lower quantiles of the forecast, until these networks are trained.
 
         Yields None while only the end of a running job can change the quantiles.
         """
         for _ in range(_ROUNDS):
-            if self.seconds_left < 2 * _OUTLOOK_SECONDS:
+            if self.seconds_left < 2 * _FORECAST_SECONDS:
                 return
             count = len(self.trained)
             pairs = self._unproposed_pairs()
@@ -247,15 +241,15 @@ class _Probes:
                 return  # further rounds would predict from the same observations
 
     def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
-        most_seconds = _SHARE_OF_TIME * self.seconds_left
-        finder = self.finder(most_seconds)
-        outlook = Outlook(finder)
-        pairs = [outlook.pair(quantile, most_seconds) for quantile in QUANTILES[:2]]
+        max_seconds = _SHARE_OF_TIME * self.seconds_left
+        finder = self.finder(max_seconds)
+        forecast = NetworkForecast(finder)
+        pairs = [forecast.pair(quantile, max_seconds) for quantile in QUANTILES[:2]]
         by_key = {(option.hash, epochs): (option, epochs) for option, epochs in filter(None, pairs)}
         return [pair for key, pair in by_key.items() if key not in finder.proposed_pairs]
 
-    def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
-        proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
+    def _propose(self, option: NetworkOption, epochs: int, rule: str) -> Job:
+        proposal = option.proposal(len(self.search.state.candidates), rule, epochs)
         self.search.add(proposal)
         job = self.search.job(self.search.state.candidates[proposal.trial], Purpose.SEARCH, 0)
         return replace(job, until_epoch=None, checkpoint=None)
@@ -296,7 +290,7 @@ class _Probes:
             if result.status is Status.COMPLETE:
                 errors[name].append(result.required_validation.wrong)
         sizes = middle.proposal.parameters, largest.proposal.parameters
-        return curve_of(errors, sizes) if all(errors.values()) else None
+        return _curve_of(errors, sizes) if all(errors.values()) else None
 
     def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
         job = self.search.job(candidate, Purpose.TRAIN, seed)
@@ -304,7 +298,7 @@ class _Probes:
         return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)
 
 
-def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
+def _curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
     """Return the comparison of images and parameters.
 
     The variance of the log of a mean error count is ``SEED_SHARE``**2 / runs + 1 / mean errors: the variance between

@@ -11,31 +11,31 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from harness.searching.acquisition import NetworkOption, ScoredOption
 from harness.searching.baselines import baseline_epochs
-from harness.searching.finder import DRAWS, Finder, Inquiry
-from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Seeds, Trial
-from harness.searching.surrogate.model import NO_PAST, Past
-from harness.searching.turn import turn_at
+from harness.searching.finder import DRAWS, MAX_ANSWERS, Finder, Inquiry, InquiryAnswer
+from harness.searching.samplers import sampler_study, seeds_of
+from harness.searching.scheduler import turn_at
+from harness.searching.surrogate.model import NO_PRIOR, Prior
 from harness.spaces.network import Analysis, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Decision, Draw, SearchSpace, draw, judge, measured, replay, uniform
-from harness.studies.candidate import BASELINE, Candidate, objective_of
+from harness.studies.candidate import BASELINE, SURROGATE, Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
+
+if TYPE_CHECKING:
+    from harness.searching.optuna_sampler import SamplerStudy, Trial
 
 _LADDER_STEPS = 7  # networks of the ladder
 # Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
 _COLD_LADDER_STEPS = 4
 _LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
-# Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
-# the sampler; a method counts as exhausted.
-MAX_ANSWERS = 40
-_SHORTER = "shorter"  # origin of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
+_SHORTER = "shorter"  # rule of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
 _SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
 _MAX_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
 
@@ -59,33 +59,8 @@ class Switches:
 ALL_ON = Switches()
 
 
-@dataclass(frozen=True, slots=True)
-class InquiryAnswer:
-    """Answer to an inquiry: a proposal, or the reason for having none.
-
-    Attributes:
-        proposal: Network to train; None if no network was found.
-        rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
-        why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
-        lacks_time: Whether more time might yield a proposal; False with a proposal.
-        rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
-    """
-
-    proposal: Proposal | None
-    rejected_proposals: tuple[Rejected | Repeated, ...]
-    why_no_proposal: str = ""
-    lacks_time: bool = False
-    rejected_draws: Mapping[str, int] = field(default_factory=dict)
-
-
 class Proposing(Protocol):
     """Protocol of objects that propose networks to a search."""
-
-    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
-        """Replay the events of a log, in order, before the first inquiry of a session."""
-
-    def finder(self, inquiry: Inquiry) -> Finder | None:
-        """Return the ``Finder`` with which ``quote`` forecasts the search; None without a surrogate model."""
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
@@ -98,13 +73,8 @@ class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        space: Search space.
-        config: Configuration of the study.
-        switches: Enabled parts of the search.
-        past: Prior observations and transfer mean of the surrogate model.
         baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
-        seeds: Seeds of the proposals.
         sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins; None if the
             surrogate model is the only sampler.
         running: Optuna trials of the proposals without a result, by trial number of the search.
@@ -115,7 +85,7 @@ class Proposer:
         space: SearchSpace,
         config: StudyConfig,
         switches: Switches = ALL_ON,
-        past: Past = NO_PAST,
+        prior: Prior = NO_PRIOR,
         baselines: Sequence[Architecture] = (),
         *,
         has_short_runs: bool = False,
@@ -123,10 +93,6 @@ class Proposer:
         """Start without trials.
 
         Args:
-            space: Search space.
-            config: Configuration of the study.
-            switches: Enabled parts of the search.
-            past: Prior observations and transfer mean of the surrogate model.
             baselines: Baselines to train first, in this order.
             has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
                 trainings tells more about the data set than the transfer from different data sets.
@@ -134,15 +100,15 @@ class Proposer:
         self.space = space
         self.config = config
         self.switches = switches
-        self.past = past
-        self.seeds = Seeds(config.seed)
+        self.prior = prior
+        self.seeds = seeds_of(config.seed)
         has_sampler = not switches.surrogate or config.sampler != SURROGATE
-        self.sampler_study = SamplerStudy(config.sampler, self.seeds) if has_sampler else None
+        self.sampler_study = sampler_study(config, self.seeds) if has_sampler else None
         self.running: dict[int, Trial] = {}
         self.baselines = [Draw(network, ()) for network in baselines]
         # Prior observations replace the ladder, except short trainings and the start networks of ``--from``.
-        has_prior = past != NO_PAST and not config.known
-        self._has_short_ladder = has_short_runs and has_prior and not past.is_settled
+        has_prior = prior != NO_PRIOR and not config.known
+        self._has_short_ladder = has_short_runs and has_prior and not prior.is_settled
         skips_ladder = not switches.ladder or (has_prior and not self._has_short_ladder)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
         # Further choices of the latest batch, for the next proposals; valid while the largest cost is unchanged.
@@ -153,7 +119,7 @@ class Proposer:
 
     def finder(self, inquiry: Inquiry) -> Finder:
         """Return a generator of candidates that starts from the best networks of the latest ranking."""
-        return Finder(self.space, self.config, inquiry, self.past, self._best_options)
+        return Finder(self.space, self.config, inquiry, self.prior, self._best_options)
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
@@ -173,7 +139,7 @@ class Proposer:
 
     def _start(self, trial: int, decisions: tuple[Decision, ...]) -> None:
         if self.sampler_study is None:
-            self.seeds.next()
+            next(self.seeds)
         else:
             self.running[trial] = self.sampler_study.start_fixed_trial(decisions)
 
@@ -194,9 +160,9 @@ class Proposer:
             match event:
                 case Proposal():
                     if event.origin not in (_SHORTER, "ladder", BASELINE) and self._is_for_surrogate(event.trial):
-                        self.seeds.next()
+                        next(self.seeds)
                     if event.origin == "draw":
-                        self.seeds.next()
+                        next(self.seeds)
                     self._start(event.trial, event.decisions)
                 case Rejected(origin="ladder" | "baseline"):  # ``BASELINE``; a pattern needs a literal
                     rejected_hashes.add(event.hash)
@@ -221,7 +187,7 @@ class Proposer:
         # The sampler ignores trials without a result: the repeated network was in training, or the rejected network had
         # no cost or came after ``_MAX_REPORTED`` rejections.
         if is_ignored:
-            self.seeds.next()
+            next(self.seeds)
             return
         # The log has all decisions, so the random generator is never used.
         network = replay(self.space, answer.indices, uniform(random.Random(0)))
@@ -238,7 +204,7 @@ class Proposer:
 
         The start networks of ``--from`` are all trained.
         """
-        if self.past != NO_PAST or self.config.known:
+        if self.prior != NO_PRIOR or self.config.known:
             return
         trainings = [each for each in candidates if each.proposal.origin not in (BASELINE, _SHORTER)]
         if len(trainings) >= _COLD_LADDER_STEPS or any(candidate.passed_first for candidate in trainings):
@@ -267,7 +233,7 @@ class Proposer:
                 return option.proposal(finder.trial, _SHORTER, epochs, proposal.chance)
         return None
 
-    def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
+    def _first_of(self, networks: list[Draw], rule: str, finder: Finder) -> Proposal | None:
         """Propose the first network of a list that may be trained, and remove all networks up to this network.
 
         None if no network may be trained; the list is then empty.
@@ -278,14 +244,14 @@ class Proposer:
                 continue
             outcome = finder.option_or_rejection(network)
             if isinstance(outcome, NetworkOption):
-                return self._registered(finder, outcome, origin)
-            finder.note_rejected_proposal(network, outcome, origin)
+                return self._registered(finder, outcome, rule)
+            finder.note_rejected_proposal(network, outcome, rule)
         return None
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
         """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
         # Use a seed even for a choice of the latest batch: ``restore`` cannot tell such a choice from a new choice.
-        rng = random.Random(self.seeds.next())
+        rng = random.Random(next(self.seeds))
         if self._batch_max_cost != finder.max_cost:
             self._batch = []
         while self._batch:
@@ -300,8 +266,8 @@ class Proposer:
         # In doubt (no network has a useful probability), a single network is proposed, as the result may end the doubt.
         self._batch = [] if finder.is_in_doubt else later_choices
         self._batch_max_cost = finder.max_cost
-        origin = "doubt" if finder.is_in_doubt else SURROGATE
-        return self._registered(finder, first_choice.option, origin, first_choice)
+        rule = "doubt" if finder.is_in_doubt else SURROGATE
+        return self._registered(finder, first_choice.option, rule, first_choice)
 
     def _propose_by_sampler(self, study: SamplerStudy, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
@@ -325,31 +291,28 @@ class Proposer:
                 cost = measured(outcome.analysis, objective_of(self.config))
                 study.reject(trial, cost, violation)
                 finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
-        option = next(finder.draw_options(random.Random(self.seeds.next())), None)
+        option = next(finder.draw_options(random.Random(next(self.seeds))), None)
         return None if option is None else self._registered(finder, option, "draw")
 
     def _registered(
         self,
         finder: Finder,
         option: NetworkOption,
-        origin: str,
+        rule: str,
         choice: ScoredOption | None = None,
         optuna_trial: Trial | None = None,
     ) -> Proposal:
         """Register a network as running and return the proposal.
 
         Args:
-            finder: Generator that found the network.
-            option: Network to propose.
-            origin: Origin of the proposal (``Proposal.origin``).
             choice: Number of epochs chosen by the surrogate model; None to decide here.
             optuna_trial: Trial in which the sampler proposed the network; None for other origins.
         """
         lengths = self.config.epoch_choices
         epochs = min(lengths)
-        if origin == BASELINE:
-            epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
-        elif choice is None and len(lengths) > 1 and not (origin == "ladder" and self._has_short_ladder):
+        if rule == BASELINE:
+            epochs = baseline_epochs(option, lengths, finder.time_left)
+        elif choice is None and len(lengths) > 1 and not (rule == "ladder" and self._has_short_ladder):
             # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
             acquisition = finder.acquisition()
             ranking = acquisition.ranked(acquisition.forecast([option]))
@@ -359,8 +322,8 @@ class Proposer:
         else:
             self.running[finder.trial] = optuna_trial
         if choice is None:
-            return option.proposal(finder.trial, origin, epochs)
-        return option.proposal(finder.trial, origin, choice.epochs, choice.chance)
+            return option.proposal(finder.trial, rule, epochs)
+        return option.proposal(finder.trial, rule, choice.epochs, choice.chance)
 
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:

@@ -12,8 +12,11 @@ not recorded.
 """
 
 # No ``from __future__ import annotations``: ``harness.interface.options`` shows the evaluated annotations as types.
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,15 +25,21 @@ import click
 from harness.data.datasets import DATASETS, Dataset
 from harness.searching import option_types
 from harness.spaces.catalog import SPACES
-from harness.spaces.chips import CHIPS, Chip
+from harness.spaces.chips import CHIPS, Chip, chip_named
+from harness.spaces.cores import CORES, Core, Repetitions
+from harness.spaces.notation import parse_conditions
 from harness.spaces.space import OBJECTIVES, Condition
+from harness.spaces.space_errors import NotationError, nearest
 from harness.system import doors
+from harness.system.document import read_as, read_toml, strict_json
 from harness.system.doors import Door
+from harness.system.errors import ContentError
 from harness.system.files import workspace
 from harness.system.option import Group, Option, options_of
-from harness.system.terminal import DURATION
+from harness.system.terminal import DURATION, Parsed
 
 if TYPE_CHECKING:
+    from harness.searching.start_networks import StartNetworks
     from harness.studies.events import Event
 
 
@@ -54,10 +63,106 @@ def _known_studies() -> Iterable[str]:
     return (folder.name for folder in workspace().studies())
 
 
+def _spelled_out(text: str) -> str:
+    def number(match: re.Match[str]) -> str:
+        return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
+
+    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
+
+
+class _CountType(click.IntRange):
+    """An integer in a range; suffixes are allowed, as in 20k and 1.5M."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text: Any = _spelled_out(value) if isinstance(value, str) else value
+        return super().convert(text, param, ctx)
+
+
+def _address(text: str) -> str:
+    if re.match(r"[\w-]+://", text):
+        return text  # ``executors.clusters.connected`` checks the name
+    address = re.fullmatch(r".+:(\d{1,5})", text)
+    if text not in ("local", "auto") and not (address and 0 < int(address[1]) < 65536):
+        raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
+    return text
+
+
+def _conditions(text: str) -> tuple[Condition, ...]:
+    try:
+        return parse_conditions(_spelled_out(text))
+    except NotationError as error:
+        raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
+
+
+def _chip(text: str) -> Chip:
+    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
+
+    The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
+    """
+    if not text.startswith("@"):
+        return chip_named(text)
+    path = Path(text[1:])
+    document = read_toml(path, "chip")
+    core = document.get("core")
+    if isinstance(core, str):
+        if core not in CORES:
+            raise ContentError(f"{path}: unknown core {core!r}; known: {', '.join(CORES)}", hint=nearest(core, CORES))
+        document["core"] = asdict(CORES[core])
+    statement = {"name": path.stem, **document, "file": str(path)}
+    for kind in (Core, Repetitions):
+        strict_json(kind)  # refuse unknown fields; ``harness.spaces`` cannot import ``strict_json``
+    return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
+
+
+class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """A function of the user, which only Python can pass."""
+
+    name = "function"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not callable(value):
+            self.fail(f"a value of type {type(value).__name__} cannot be called")
+        return value
+
+
 class _FunctionName(click.types.StringParamType):
     """A name, or a function as a text, by which worker processes import the function."""
 
     name = "text; a function is stated as MODULE:FUNCTION"
+
+
+class _StartNetworksType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """Reads the networks of a study or of the leaderboard."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the networks (``StartNetworks``)."""
+        from harness.searching.start_networks import StartNetworks
+
+        if isinstance(value, StartNetworks):
+            return value
+        if not isinstance(value, str):
+            self.fail(f"a value of type {type(value).__name__} is not the name of a study")
+        return StartNetworks.read(value, workspace())
+
+
+class _SamplerName(_FunctionName):
+    """The name of a sampler, or a function of the user as a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name; a user's function is called once, to check the sampler."""
+        name = super().convert(value, param, ctx)
+        if name not in ("auto", "surrogate"):
+            from harness.searching.samplers import check_sampler
+
+            check_sampler(name)
+        return name
+
+
+_ADDRESS = Parsed("local|auto|HOST:PORT", _address)
+_CHIP = Parsed("name", _chip)
+_CONDITIONS = Parsed("METRIC<=N", _conditions, between=",")
 
 
 # No slots: the generated ``__init__`` assigns each field, and ``Option.__set__`` checks and writes to ``__dict__``.
@@ -73,14 +178,14 @@ class SearchRequest:
     _: KW_ONLY
     budget: Option[int, int] = Option(
         20_000, "Parameter budget: networks with more parameters are rejected.",
-        option_types.CountType(1, 10**9), group=Group.GOAL)
+        _CountType(1, 10**9), group=Group.GOAL)
     limits: Option[str | Sequence[str] | Mapping[str, int] | None, tuple[Condition, ...] | None] = Option(
         None, "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'; may be repeated.",
-        option_types.CONDITIONS, group=Group.GOAL, flags=("--limit",))
+        _CONDITIONS, group=Group.GOAL, flags=("--limit",))
     # The limits of a chip are part of the text of the space, so their origin is not recorded.
     chip: Option[str | Chip | None, Chip | None] = Option(
         None, f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
-        option_types.CHIP, group=Group.GOAL, known_values=lambda: CHIPS, source_key=None)
+        _CHIP, group=Group.GOAL, known_values=lambda: CHIPS, source_key=None)
     target_pct: Option[float | None, float | None] = Option(
         None, "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
         option_types.PER_CENT, group=Group.GOAL, flags=("--target",), source_key="target")
@@ -97,7 +202,7 @@ class SearchRequest:
     sampler: Option[str, str] = Option(
         "auto", "Sampler: auto (same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, a "
         "function that returns an Optuna sampler for a seed.",
-        _FunctionName(), group=Group.METHOD, metavar="TEXT", known_values=_known_samplers)
+        _SamplerName(), group=Group.METHOD, metavar="TEXT", known_values=_known_samplers)
     recipe: Option[str, str] = Option(
         "auto", "Training recipe: a name, or @FILE.toml; auto selects a recipe for the data set.",
         group=Group.METHOD, known_values=_known_recipes)
@@ -110,9 +215,9 @@ class SearchRequest:
     prior: Option[str, str] = Option(
         "shipped", "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
         click.Choice(["shipped", "own", "none"]), group=Group.METHOD)
-    start_from: Option[str | None, str | None] = Option(
+    start_from: Option[str | None, "StartNetworks | None"] = Option(
         None, "Start with the confirmed networks of a study, or with the networks of the 'leaderboard'.",
-        group=Group.METHOD, flags=("--from",), metavar="STUDY", known_values=_known_studies)
+        _StartNetworksType(), group=Group.METHOD, flags=("--from",), metavar="STUDY", known_values=_known_studies)
     seed: Option[int, int] = Option(0, "Random seed of the search.", click.IntRange(0, 2**32 - 1), group=Group.METHOD)
     time: Option[str | float, float] = Option(
         "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, source_key="seconds")
@@ -122,7 +227,7 @@ class SearchRequest:
     trial_time: Option[str | float, float] = Option("30m", "Time limit per run.", DURATION, group=Group.EFFORT)
     trial_memory: Option[int, int] = Option(
         4096, "Memory limit per worker in MiB, without mapped files.",
-        option_types.CountType(64, 10**9), group=Group.EFFORT)
+        _CountType(64, 10**9), group=Group.EFFORT)
     workers: Option[int | str, int | None] = Option(
         "auto", "Number of training processes [auto: one per core on a CPU, one on a GPU].",
         option_types.WORKERS, group=Group.EFFORT)
@@ -130,7 +235,7 @@ class SearchRequest:
         None, "Train on the nodes of a Ray cluster: local starts a cluster, auto uses the cluster of this machine, "
         "HOST:PORT names the head node; --workers then counts per node (docs/use/cluster.md). NAME://ADDRESS selects a "
         "cluster of a package (docs/use/extending.md).",
-        option_types.ADDRESS, group=Group.EFFORT)
+        _ADDRESS, group=Group.EFFORT)
     device: Option[str, str] = Option("auto", "Device: auto, cpu, cuda or cuda:N.", group=Group.EFFORT)
     engine: Option[str, str] = Option(
         "auto", "Engine: native (compiled, for CPUs), torch, or auto (native if possible for the recipe).",
@@ -147,7 +252,7 @@ class SearchRequest:
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",
-        option_types.CALLBACK, group=None, source_key=None)
+        _CallbackType(), group=None, source_key=None)
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Scheduler of a search, as pure functions: pruning, the next confirmation run, and further verifications.
+"""Scheduler of a search, as pure functions: objective of a proposal, pruning, confirmations, further verifications.
 
 A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. One network
 in ten is exempt from pruning. A run that already suffices for a confirmation at a rung ends there, too, and the network
@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.evidence.leaderboard_table import PROVEN
-from harness.searching.turn import Turn
-from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, Candidate, combined_cost, reaches_threshold
+from harness.spaces.space import Objective
+from harness.studies.candidate import (
+    CONFIDENCE,
+    CONFIRM_SEEDS,
+    Candidate,
+    combined_cost,
+    objective_of,
+    reaches_threshold,
+)
 from harness.studies.config import StudyConfig, epochs_within
 from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
@@ -21,9 +28,7 @@ from harness.training.result import Result, Status
 
 # Largest number of verifications per study that do not reach tier ``verified`` (docs/project/decisions.md#28). A look
 # is a verification, which reads the test set.
-MAX_LOOKS = 2
-# Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half (``loop.py``).
-LIKELY = 0.5
+_MAX_LOOKS = 2
 # Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
 # Final errors per error at a rung, 10 % quantile, by share of the epochs, measured on MNIST (diary 5); used at the
@@ -34,6 +39,24 @@ _OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
 # the pruning rule has selected all the rest.
 _EXEMPT_ONE_IN = 10
 _MIN_SHARE = 0.5  # least epochs of a shorter training, as a share of the epochs until the rung (set by hand)
+
+
+# Weights of the first of two metrics, in cyclic order: both equally, each alone, then two mixtures.
+WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The objective of the next proposal, a metric or two weighted metrics, and the largest allowed value."""
+
+    objective: Objective
+    limit: int
+
+
+def turn_at(config: StudyConfig, trial: int) -> Turn:
+    """Return the turn of the proposal with number ``trial``; for a single metric all turns are equal."""
+    objective = objective_of(config, WEIGHTS[trial % len(WEIGHTS)])
+    return Turn(objective, combined_cost(config.limits, objective))
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -98,9 +121,6 @@ def shorter_epochs(
 
     Args:
         result: Run up to the rung, evaluated on the validation images.
-        candidate: Candidate of the run.
-        candidates: All candidates of the study.
-        config: Configuration of the study.
     """
     complete_candidate = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
     if not complete_candidate.passed_first or complete_candidate.chance_to_confirm < CONFIDENCE:
@@ -156,5 +176,5 @@ def next_to_confirm(
 
 
 def may_look(state: StudyState) -> bool:
-    """Return whether a further network may be verified: while fewer than ``MAX_LOOKS`` are unproven."""
-    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < MAX_LOOKS
+    """Return whether a further network may be verified: while fewer than ``_MAX_LOOKS`` are unproven."""
+    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < _MAX_LOOKS

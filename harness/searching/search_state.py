@@ -19,8 +19,8 @@ from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.searching import scheduler, time_budget
 from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
+from harness.searching.scheduler import turn_at
 from harness.searching.time_budget import CAUTION, Effort, TimeLeft, Timing
-from harness.searching.turn import turn_at
 from harness.studies.candidate import (
     BASELINE,
     Candidate,
@@ -78,20 +78,13 @@ class Search:
     """A running search on a study.
 
     Attributes:
-        state: State of the study, folded from the events.
-        config: Configuration of the study.
-        data: Data set of the trainings.
-        folder: Folder of the study.
         log: Log of the study; None for a search in memory, which writes no files.
-        effort: Limits of time, trials and workers.
         executor: Executor that trains, and the clock of the search.
-        proposer: Object that proposes the networks.
         observers: Objects that receive each log entry and each snapshot.
         session_start: Start of this session on the executor's clock, in seconds.
         earlier_seconds: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
-        switches: Enabled parts of the search.
-        logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
+        logs_forecast: Whether to log a forecast (``SearchForecast``) after the first networks.
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
@@ -136,7 +129,7 @@ class Search:
         candidates = self.state.candidates.values()
         self.turn = turn_at(self.config, len(candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in candidates if each.first_run is None]
-        self.finished = time_budget.is_spent(self.effort, self.state) or not scheduler.may_look(self.state)
+        self.finished = self.effort.is_spent(self.state) or not scheduler.may_look(self.state)
 
     def observe(self, observer: Observer) -> None:
         """Add an observer of the following entries and snapshots."""
@@ -147,7 +140,7 @@ class Search:
         seconds = self.elapsed if elapsed is None else elapsed
         entry = Entry(seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
-            self.log.append(entry)
+            self.log.write_entry(entry)
         self.take(entry)
         for observer in self.observers:
             observer.on_entry(self.state, entry)
@@ -171,7 +164,7 @@ class Search:
 
     def _add_timing(self, run: Result) -> None:
         if run.trial in self.state.candidates:
-            self.timing.add(run, time_budget.work(run.architecture, self.data.task), run.node)
+            self.timing.add(run, time_budget.step_macs(run.architecture, self.data.task), run.node)
 
     @property
     def max_cost(self) -> int:
@@ -311,8 +304,8 @@ class Search:
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
         factor = self.timing.form_factor(proposal.architecture.form)
-        network_work = time_budget.work(proposal.architecture, self.data.task)
-        return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
+        step_macs = time_budget.step_macs(proposal.architecture, self.data.task)
+        return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, step_macs)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""

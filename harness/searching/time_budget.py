@@ -33,39 +33,37 @@ FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take 
 
 
 @lru_cache(maxsize=50_000)
-def work(architecture: Architecture, task: Task) -> float:
-    """Return the work of a training step per image, in equivalent multiply-adds (``step_work``)."""
-    return work_of(analyse(architecture, task))
+def step_macs(architecture: Architecture, task: Task) -> float:
+    """Return the cost of a training step per image (``equivalent_macs``)."""
+    return step_macs_of(analyse(architecture, task))
 
 
-def work_of(analysis: Analysis) -> float:
-    """Return the work of a training step per image of an analysed network (``step_work``)."""
-    return step_work(
+def step_macs_of(analysis: Analysis) -> float:
+    """Return the cost of a training step per image of an analysed network (``equivalent_macs``)."""
+    return equivalent_macs(
         analysis.macs, analysis.map_numbers, analysis.parameters, analysis.grouped_macs, analysis.pointwise_macs
     )
 
 
-def step_work(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise: int = 0) -> float:
-    """Return the work of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
+def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise_macs: int = 0) -> float:
+    """Return the cost of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
     Args:
-        macs: Multiply-adds of the forward pass.
         numbers: Numbers of all maps.
-        parameters: Learned parameters.
         grouped_macs: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
-        pointwise: Multiply-adds of 1x1 kernels, included in ``macs``.
+        pointwise_macs: Multiply-adds of 1x1 kernels, included in ``macs``.
     """
-    kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise
+    kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise_macs
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of a training step per image on a single core: ``seconds_an_image`` + ``seconds_a_mac`` * work.
+    """Seconds of a training step per image on a single core: ``seconds_an_image`` + ``seconds_a_mac`` * ``step_macs``.
 
     Attributes:
         seconds_an_image: Seconds per image, independent of the network.
-        seconds_a_mac: Seconds per multiply-add of the work (``step_work``).
+        seconds_a_mac: Seconds per equivalent multiply-add (``equivalent_macs``).
         recipe: Recipe with several starts, whose epochs count too; None for a single start.
     """
 
@@ -73,10 +71,10 @@ class Pace:
     seconds_a_mac: float
     recipe: Recipe | None = None
 
-    def seconds(self, epochs: int, images: int, network_work: float) -> float:
+    def seconds(self, epochs: int, images: int, macs: float) -> float:
         """Return the seconds of a training of ``epochs`` epochs over ``images`` images, without evaluations."""
         overhead = 0 if self.recipe is None else self.recipe.start_overhead(epochs)
-        return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
+        return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * macs)
 
     def of_recipe(self, recipe: Recipe) -> Pace:
         """Return the pace of a recipe, which may have several starts."""
@@ -86,9 +84,9 @@ class Pace:
 # Pace on a core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
 # ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
 # ``torch``: fitted to the four networks of measurements/results/throughput.json and to seven of 0.2 to 4.6 million
-# ``work``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables,
-# whose published results (measurements/results) have this pace. For images of a few hundred numbers, ``native`` is
-# slower than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger
+# ``step_macs``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of
+# tables, whose published results (measurements/results) have this pace. For images of a few hundred numbers, ``native``
+# is slower than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger
 # networks (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
 # Pace of a single process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million
@@ -118,7 +116,6 @@ class Timing:
 
     Attributes:
         images: Training images per epoch.
-        pace: Prior pace, the denominator of all ratios.
         recent: Latest runs by node, oldest first.
         forms: By form, the sum of measured seconds, each divided by the slowdown of the node for the remaining
             forms, and the sum of estimated seconds.
@@ -131,18 +128,18 @@ class Timing:
     forms: dict[str, tuple[float, float]] = field(default_factory=dict)
     slowdowns: dict[int, list[float]] = field(default_factory=dict)
 
-    def add(self, run: Result, network_work: float, node: str = "") -> None:
+    def add(self, run: Result, macs: float, node: str = "") -> None:
         """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
 
         Args:
             run: Run; runs that ended early count, too.
-            network_work: Work of a training step of its network, from ``work``.
+            macs: Equivalent multiply-adds of a training step per image (``step_macs``).
             node: Name of the cluster node that trained; empty on this machine.
         """
         if not (run.history and run.macs):
             return
         form = run.architecture.form
-        estimate = self.pace.seconds(run.trained_epochs, self.images, network_work)
+        estimate = self.pace.seconds(run.trained_epochs, self.images, macs)
         runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
         other_slowdown = self._slowdown(each for each in runs if each.form != form)
         if other_slowdown:
@@ -191,11 +188,9 @@ class TimeLeft:
 
     Attributes:
         images: Training images per epoch.
-        pace: Measured pace.
         longest_training: Seconds of the longest training whose network can still be confirmed and verified; infinite
             for no limit.
         seconds_left: Remaining seconds of the search, verification included; infinite for no limit.
-        workers: Number of parallel trainings.
         elapsed: Elapsed seconds of the search; 0 without a time limit.
         form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
         spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
@@ -215,13 +210,9 @@ class TimeLeft:
     spare_seconds: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 
-    def training_seconds(self, epochs: int, network_work: float, form: str = "") -> float:
+    def training_seconds(self, epochs: int, macs: float, form: str = "") -> float:
         """Return the expected seconds of a training; with an empty ``form``, of a network of average speed."""
-        return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, network_work)
-
-    def fits(self, epochs: int, network_work: float, form: str = "") -> bool:
-        """Return whether a training takes at most ``longest_training`` seconds."""
-        return self.training_seconds(epochs, network_work, form) <= self.longest_training
+        return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, macs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +222,6 @@ class Effort:
     Attributes:
         seconds: Time of all sessions together, including the verification; None for no limit.
         trials: Maximum number of trials without the baselines; None for no limit.
-        workers: Number of parallel trainings.
-        device: Device to train on.
-        limits: Time and memory limits of a run.
         engine: ``native`` or ``torch``; ``recorded`` for the runs of a table.
     """
 
@@ -243,6 +231,23 @@ class Effort:
     device: str
     limits: Limits
     engine: str = "recorded"
+
+    def is_spent(self, state: StudyState) -> bool:
+        """Return whether a further session with this effort could not continue the search.
+
+        The last session must have ended, neither interrupted nor killed, and have had at least this effort: as many
+        trials if the limit of trials ended the session, else as much time.
+        """
+        last = None if state.session is None else state.session.event
+        if not isinstance(last, SessionEnded):
+            return False
+        if last.reason == EndReason.TRIALS:
+            return self.trials is not None and last.trials is not None and self.trials <= last.trials
+        if last.seconds is None:
+            return last.reason == EndReason.EXHAUSTED
+        # With more time, networks that were too slow before become feasible.
+        has_ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
+        return has_ended and self.seconds is not None and self.seconds <= last.seconds
 
 
 def verify_seeds(workers: int) -> int:
@@ -268,7 +273,6 @@ def verification_seconds(run_seconds: float, workers: int, images: int, seeds: i
 
     Args:
         run_seconds: Seconds of a training on the images of the search.
-        workers: Number of parallel trainings.
         images: Training images of the search.
         seeds: Number of trainings of the verification.
     """
@@ -282,7 +286,6 @@ def search_factor(workers: int, seeds: int) -> float:
     verification takes ``CAUTION * VERIFY_FACTOR * rounds`` trainings, with the rounds of the verification seeds.
 
     Args:
-        workers: Number of parallel trainings.
         seeds: Fresh seeds of a confirmation.
     """
     return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(VERIFIED_SEEDS, workers)
@@ -293,7 +296,6 @@ def longest_training(seconds_left: float, workers: int, images: int, seeds: int)
 
     Args:
         seconds_left: Remaining seconds of the search.
-        workers: Number of parallel trainings.
         images: Training images of the search.
         seeds: Fresh seeds of a confirmation.
     """
@@ -306,21 +308,3 @@ def least_seconds(images: int) -> float:
     Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/use/search.md).
     """
     return 180.0 if images < FEW_IMAGES else 600.0
-
-
-def is_spent(effort: Effort, state: StudyState) -> bool:
-    """Return whether a further session with this effort could not continue the search.
-
-    The last session must have ended, neither interrupted nor killed, and have had at least this effort: as many trials
-    if the limit of trials ended the session, else as much time.
-    """
-    last = None if state.session is None else state.session.event
-    if not isinstance(last, SessionEnded):
-        return False
-    if last.reason == EndReason.TRIALS:
-        return effort.trials is not None and last.trials is not None and effort.trials <= last.trials
-    if last.seconds is None:
-        return last.reason == EndReason.EXHAUSTED
-    # With more time, networks that were too slow before become feasible.
-    has_ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
-    return has_ended and effort.seconds is not None and effort.seconds <= last.seconds

@@ -357,7 +357,6 @@ class _Analyser:
         return CostedOp(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
 
     def single(self, op: Op) -> CostedOp:
-        """Return an op without inner ops, with its costs."""
         use = _use_of(op, self.shape, self.receptive_field)
         costed_op = use.costed_op
         if op.tie is not None and use.tied_shape is not None:

@@ -383,7 +383,6 @@ class _Resolver:
         return name == _CLASSES and name not in self._definitions
 
     def sequence(self, sequence: _Tree, scope: _Scope) -> SpacePart:
-        """Return the part of a sequence."""
         self._depth += 1
         _check_depth(self._depth, _at(sequence))
         parts: list[SpacePart] = []
@@ -512,7 +511,6 @@ class _Resolver:
         return SpacePart.op(type(example), list((defaults | values).values()))
 
     def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
-        """Return the value of an argument of the op ``name``."""
         operand = argument.children[-1]
         word, is_optional = _word(operand)
         if self._is_network and (is_optional or operand.data in ("set", "range")):
@@ -565,7 +563,6 @@ _NOT_IN_A_NETWORK = "is allowed in a search space, but not in a network"
 
 
 def _check_nodes(nodes: int, position: int) -> None:
-    """Raise NotationError if a draw could visit more than ``_MAX_NODES`` parts."""
     if nodes > _MAX_NODES:
         raise NotationError(f"a draw could have more than {_MAX_NODES:,} parts", position=position)
 

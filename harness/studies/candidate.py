@@ -65,6 +65,7 @@ _TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard
 
 
 BASELINE = "baseline"  # origin of the networks with which a search begins, because their training is cheap
+SURROGATE = "surrogate"  # origin of the networks that the surrogate model proposes; name of the default sampler
 
 
 def is_linear(origin: str, network: Architecture) -> bool:

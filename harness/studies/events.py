@@ -246,8 +246,8 @@ class Advised(Event, word="advised"):
         return as_command(*self.arguments)
 
 
-class Quoted(Event, word="quoted"):
-    """Forecast of the result of a search, after its first networks (``forecast.quote``).
+class SearchForecast(Event, word="quoted"):
+    """Forecast of the result of a search, after its first networks (``forecast.forecast_of``).
 
     Attributes:
         parameters: Parameters of the answer, quantiles of 5, 50 and 95 %; None for a quantile at which no network

@@ -67,7 +67,7 @@ class StudyLog:
             self.checkpoint(trial, purpose, seed_index).unlink(missing_ok=True)
         return state
 
-    def append(self, entry: Entry[Event]) -> None:
+    def write_entry(self, entry: Entry[Event]) -> None:
         """Write an entry; on return the entry is on the disk."""
         files.append_line(self._path, events.line(entry))
 

@@ -82,8 +82,6 @@ def read_as(
     """Return the dataclass stored in a JSON text or file; missing fields take the default values.
 
     Args:
-        kind: Dataclass or type to return.
-        text: JSON text, or path of a file.
         source: Name of the document in messages.
         hint: How to repair the document.
         is_table: Whether values are texts, the cells of a table, to convert.

@@ -1,7 +1,6 @@
 """Settings of the calling program on which results depend: set to fixed values for a block, then restored.
 
-Settings of torch that hold for the whole process have the fixed values while a block is active in any thread. Worker
-processes are spawned and inherit none of the settings, but user code may change settings in any process.
+Settings of torch for the whole process have the fixed values while a block is active in any thread.
 """
 
 from __future__ import annotations

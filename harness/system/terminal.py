@@ -94,10 +94,9 @@ class Column(NamedTuple):
 def show_table(
     output: Any, rows: Sequence[Sequence[str]], styles: Sequence[str | Sequence[str]], columns: Sequence[Column] = ()
 ) -> None:
-    """Print a table; non-printable characters are replaced by question marks.
+    """Print a table on a rich console; non-printable characters are replaced by question marks.
 
     Args:
-        output: rich console to print on.
         styles: For each row the style of all cells, or a list of the styles of the cells, as defined by rich.
         columns: Columns, of which text columns are folded on a narrow terminal. By default there are no titles, and
             only the last column is folded.

@@ -66,10 +66,9 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
 
 
 def source_sha256(name: str, purpose: str) -> str:
-    """Return the SHA-256 of the code of ``module:function``.
+    """Return the SHA-256 of the file of ``module:function``, or of the list of all hashes (``sha256sum``).
 
-    The hash covers the file of the module. If the module imports files of the same folder or package, the hash covers
-    the list of all hashes, as printed by ``sha256sum``. Installed packages and this program are not covered.
+    The list has the files of the same folder or package that the module imports, without this program.
 
     Raises:
         UsageError: The function cannot be imported, or the file is missing or has changed since the import.

@@ -46,13 +46,10 @@ def load_weights(module: nn.Module, path: Path, name: str) -> str:
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
+    is_safe = path.suffix == ".safetensors"
     try:
         with quiet(str(path)):
-            content: Any = (
-                load_file(path)
-                if path.suffix == ".safetensors"
-                else torch.load(path, map_location="cpu", weights_only=True)
-            )
+            content: Any = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
     except ContentError as error:
         message = f"{path} is neither a safetensors file nor a state_dict, and no other file is read"
         hint = "write the weights by torch.save(module.state_dict(), FILE)"

@@ -11,7 +11,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -170,24 +170,18 @@ def made_module(value: object, purpose: str) -> nn.Module:
         return value
     if not callable(value):
         raise UsageError(f"{purpose}: a value of type {type(value).__name__} is not a PyTorch module")
-    requirements = _required(value)
-    if requirements:
+    try:
+        # A builtin may have no signature, which raises ValueError.
+        with suppress(ValueError):
+            inspect.signature(value).bind()
+    except TypeError as error:
         hint = "write a function without arguments that returns the module"
-        raise UsageError(f"{purpose} requires the arguments {', '.join(requirements)}", hint=hint)
+        raise UsageError(f"{purpose}: {error}", hint=hint) from None
     with quiet(purpose):
         module = value()
     if not isinstance(module, nn.Module):
         raise UsageError(f"{purpose} returns a value of type {type(module).__name__}, not a PyTorch module")
     return module
-
-
-def _required(function: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return []
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
 
 
 def _from_file(path: Path) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.searching.surrogate.past import past_trainings, write_prior
+from harness.searching.surrogate.prior import prior_trainings, write_prior
 from harness.spaces.catalog import space
 from harness.spaces.space import Metric
 from harness.studies.config import StudyConfig
@@ -80,7 +80,7 @@ def search_summary(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
 def run(folder: Path, configuration: StudyConfig, trials: int) -> None:
     """Run a session; the first session of a search with a prior writes the shipped trainings to the study."""
     if configuration.prior != "none" and not folder.exists():
-        past, _ = past_trainings(configuration.prior, Workspace(folder.parent), "mnist", "")
+        past, _ = prior_trainings(configuration.prior, Workspace(folder.parent), "mnist", "")
         write_prior(folder, past)
     searches.run(folder, configuration, searches.effort(trials=trials))
 

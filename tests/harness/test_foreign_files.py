@@ -23,8 +23,8 @@ from harness.data.own.sources import source_at
 from harness.data.own.stored import descriptions
 from harness.evidence import certificate, leaderboard_table, ledger, record
 from harness.interface.lookup import network_argument
-from harness.searching import option_types
-from harness.searching.surrogate.past import read_prior
+from harness.searching import request
+from harness.searching.surrogate.prior import read_prior
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST
 from harness.spaces.space_errors import SearchSpaceError
@@ -157,7 +157,7 @@ READERS = {
     "table": Reader(text_writer("t.toml", RECIPE), lambda path: read_toml(path, "table")),
     "chip": Reader(
         text_writer("c.toml", 'core = "avr"\nflash_bytes = 32768\nram_bytes = 2048\nclock_hz = 16000000\n'),
-        lambda path: option_types._chip(f"@{path}"),
+        lambda path: request._chip(f"@{path}"),
     ),
     "data": Reader(write_data, lambda path: dataset(made_up.OWN.name, path.parent)),
     "facts": Reader(write_facts, read_facts),
@@ -305,7 +305,7 @@ def test_too_long_file_is_refused_without_reading(kind: str, workspace: Path):
     readers: dict[str, Callable[[], Any]] = {
         "space": lambda: space(f"@{path}"),
         "recipe": lambda: named_recipe(f"@{path}"),
-        "chip": lambda: option_types._chip(f"@{path}"),
+        "chip": lambda: request._chip(f"@{path}"),
         "network": lambda: network_argument(f"@{path}", Workspace(workspace), MNIST),
     }
 

@@ -14,7 +14,7 @@ import torch
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.searching import finder
-from harness.searching.surrogate.past import csv_of
+from harness.searching.surrogate.prior import csv_of
 from harness.spaces.notation import parse_network
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe

@@ -36,34 +36,28 @@ def run(monkeypatch: pytest.MonkeyPatch, file: str, *names: str, target_pct: flo
     return replay(method, replace(comparison, task=task), _TableRuns(TABLE).read, 0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ctpe", "gp", "asha", "bohb"])
-def test_optuna_peer_proposes_each_network_within_budget_once(name: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        *(pytest.param("optuna_peers.py", [name], marks=pytest.mark.slow) for name in ("ctpe", "gp", "asha", "bohb")),
+        ("smac_peer.py", []),
+    ],
+)
+def test_peer_proposes_each_network_within_budget_once(file: str, names: list[str], monkeypatch: pytest.MonkeyPatch):
+    if file == "smac_peer.py":
+        pytest.importorskip("smac")
     # No network reaches this target.
-    trace = run(monkeypatch, "optuna_peers.py", name, target_pct=99.99)
+    trace = run(monkeypatch, file, *names, target_pct=99.99)
 
     assert trace.networks == sum(size < SIZES[-1] for size in TABLE.sizes.values())
     assert trace.answers == ()
 
 
-def test_optuna_peer_finds_smallest_network(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("name", "package"), [("bohb", "optuna"), ("cmaes", "cmaes")])
+def test_optuna_peer_finds_smallest_network(name: str, package: str, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip(package)
     # Every network reaches this target.
-    trace = run(monkeypatch, "optuna_peers.py", "bohb", target_pct=50.0)
-
-    assert trace.answers[-1].parameters == SIZES[0]
-
-
-def test_cma_es_finds_smallest_network(monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("cmaes")
-
-    assert run(monkeypatch, "optuna_peers.py", "cmaes", target_pct=50.0).answers[-1].parameters == SIZES[0]
-
-
-def test_smac_proposes_each_network_within_budget_once(monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("smac")
-
-    trace = run(monkeypatch, "smac_peer.py", target_pct=99.99)
-    assert trace.networks == sum(size < SIZES[-1] for size in TABLE.sizes.values())
+    assert run(monkeypatch, "optuna_peers.py", name, target_pct=50.0).answers[-1].parameters == SIZES[0]
 
 
 @pytest.mark.parametrize("name", ["forms", "bench", "tied", "small"])

@@ -1,7 +1,7 @@
 """Division of images into training, validation and test parts without leakage.
 
-Images that share a key form a unit, and a unit is never divided. Keys are the digest of the image, the group, and the
-key of near-duplicates. All choices use SHA-256 of images or groups, so that choices do not depend on the order.
+Images that share a key form a unit, and a unit is never divided. Keys are digests, groups and keys of near-duplicates.
+Choices use SHA-256 of images or groups, so that choices do not depend on the order of images.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
     """Return a mask of the images to keep, such that all cells, given for each image, have equally many images.
 
     A unit is kept or dropped as a whole; units that belong to several cells are dropped. The common size is the largest
-    for which ``_whole_units`` finds the images to drop in each cell; if there is none, all images are dropped.
+    for which ``_whole_units`` finds the images to drop in each cell.
     """
     first_cell = np.full(unit_of_image.max() + 1, cell_count)
     last_cell = np.full(unit_of_image.max() + 1, -1)
@@ -255,10 +255,9 @@ def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
 
 
 def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] | None:
-    """Return ``count`` of ``images`` that form whole units.
+    """Return ``count`` of ``images`` that form whole units, or None.
 
-    Units are taken greedily: larger units first, and of equal sizes the unit whose last image is the latest. The result
-    is None if the units taken have fewer than ``count`` images, although other units might add up to ``count``.
+    Larger units are taken first, and of equal sizes the unit whose last image is the latest.
     """
     members: dict[int, list[int]] = {}
     for image in reversed(images.tolist()):
@@ -277,7 +276,6 @@ def overlap(parts: Mapping[str, Array], equal_keys: Array, near_keys: Array, gro
 
     Args:
         parts: Indices of the images by name of the part, training part first.
-        equal_keys: Key of each image that equal images share; near-duplicates share ``near_keys`` as well.
     """
     sentences = []
     for earlier, part in combinations(parts, 2):

@@ -22,10 +22,9 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
 
     Args:
         values: Integers, whole numbers, truth values or texts, (images,) or (images, 1); groups are read alike.
-        subject: Description of ``values`` in messages.
 
     Raises:
-        DataError: ``values`` has a different shape or type, a number is not whole, or a text is empty or not printable.
+        DataError: A value is none of these, or a text is empty or not printable.
     """
     array = _column(values, subject)
     kind = array.dtype.kind

@@ -1,9 +1,9 @@
 """Detection of near-duplicates: pictures that were saved again, differ by a few grey levels or are shifted by a pixel.
 
-Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts. The pixels
-of each candidate pair are then compared. Pictures of low contrast, such as spectrograms, may be as near to each other
-without being copies, but their classes then differ (``_copy_levels``). A second comparison finds changed copies of the
-same class: mirrored, turned by quarters, or of another brightness or contrast.
+Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts; then the
+pixels are compared. Pictures of low contrast may be as near to each other without being copies, but their classes then
+differ. A second comparison finds changed copies of the same class: mirrored, turned by quarters, or of another
+brightness or contrast.
 """
 
 from __future__ import annotations
@@ -74,11 +74,7 @@ def _copy_levels(differences: Array, has_other_class: Array, chance: float) -> i
     """Return the largest difference of copies, in grey levels: at most ``_NEAR_LEVELS``, 0 if no pairs are copies.
 
     The level is lowered to L if few pairs within L have different classes (``_COPIES_SHARE``), but many of the other
-    pairs (``_SIMILAR_SHARE``). Wrong labels of copies do not depend on the difference, so they do not lower the level.
-
-    Args:
-        differences: Root mean square of the difference of each near pair, (pairs,).
-        chance: Share of different classes among all pairs of pictures.
+    pairs (``_SIMILAR_SHARE``). ``chance`` is the share of different classes among all pairs of pictures.
     """
     if has_other_class.sum() <= _MAX_WRONG_LABELS:
         return _NEAR_LEVELS

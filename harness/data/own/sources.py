@@ -47,18 +47,18 @@ class DataPart:
     """The images of a part, as stored in the source.
 
     Attributes:
-        images: Stored numbers, an array or a list with an array per image, for `values.arranged`.
+        images: An array or a list with an array per image, for `values.arranged`.
         labels: Class name of each image.
         classes: All class names, by index of the class.
-        names: Name of each image for messages; empty if the index identifies an image.
+        names: Name of each image for messages.
         groups: Group of each image; empty without ``group_by``.
-        channels: Position of the channel axis, ``first`` or ``last``; None if the source does not define the position.
+        channels: Position of the channel axis, ``first`` or ``last``; None if unknown.
     """
 
     images: Any
     labels: list[str]
     classes: list[str]
-    names: list[str] = field(default_factory=list)
+    names: list[str]
     groups: list[str] = field(default_factory=list)
     channels: str | None = None
 
@@ -125,7 +125,8 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
             raise DataError(f"images of {part} must be an array, got a scalar of type {images.dtype}")
     if len(images) != len(label_names):
         raise DataError(f"{part} has {len(images)} images and {len(label_names)} labels")
-    data_part = DataPart(images, label_names, classes, channels=channels)
+    names = [f"{part} {index}" for index in range(len(images))]
+    data_part = DataPart(images, label_names, classes, names, channels=channels)
     if groups is not None:
         data_part.groups, _ = read_labels(groups, f"groups of {part}")
         if len(images) != len(data_part.groups):
@@ -272,7 +273,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     parts: dict[str, DataPart] = {}
     classes_by_part, remark = read_layout(root, left_out)
     for name, classes in classes_by_part.items():
-        part = parts[name] = DataPart([], [], [], channels="last")
+        part = parts[name] = DataPart([], [], [], [], channels="last")
         pictures = [(label, folder.path, file) for label, folder in classes for file in folder.below()]
         for label, class_path, file in pictures:
             picture, is_transparent, further_frames = values.picture(file)
@@ -477,12 +478,10 @@ def _floats(path: Path, number: int, texts: list[str]) -> values.Array:
 
 
 def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> DataPart:
-    """Return a map-style torch data set as a part.
+    """Return a map-style torch data set of (image, class) as a part.
 
-    Args:
-        data: Data set of (image, class). Images are pictures of Pillow, tensors (channels, rows, columns), or arrays.
-        channels: Position of the channel axis of arrays; None if unknown.
-        remarks: List to which remarks about the names of the classes are appended.
+    Images are pictures of Pillow, tensors (channels, rows, columns), or arrays, whose channel axis ``channels`` states.
+    Remarks about the names of the classes are appended to ``remarks``.
 
     Raises:
         DataError: The data set has no length, its items have another form or change, or images have different types.
@@ -525,8 +524,8 @@ def _torch_item(data: Any, index: int, part: str) -> tuple[str, values.Array, An
 def _name_classes(data_part: DataPart, data: Any, labels: list[Any], part: str, remarks: list[str]) -> None:
     """Rename and order the classes as in the attribute ``classes`` of a torch data set, if the labels prove the names.
 
-    Labels are names if they are texts of ``classes``, or indices if they equal the labels that the data set stores and
-    every class occurs. Otherwise, as with a ``target_transform``, the labels themselves stay the names.
+    Labels are names if they are texts of ``classes``, or indices if they equal the stored labels and all classes occur.
+    Otherwise, as with a ``target_transform``, the labels themselves stay the names.
     """
     from torch.utils.data import Subset
 

@@ -1,8 +1,7 @@
 """User data sets: read a source, check and split the images, and store the result in the workspace.
 
-All sources are converted to uint8 images (channels, rows, columns) and class names. A stored data set is read like a
-known data set, by the name ``NAME-HASH``; the hash covers the content. The order of images in the source has no
-influence: a folder of pictures and an ``.npz`` of the same numbers give the same data set.
+A stored data set is read by the name ``NAME-HASH``; the hash covers the content. The order of images in the source has
+no influence: a folder of pictures and an ``.npz`` of the same numbers give the same data set.
 """
 
 from __future__ import annotations
@@ -64,9 +63,13 @@ class SourceOptions:
             flags = f"{self.balanced!r} and {self.allow_overlap!r}"
             raise DataError(f"balanced and allow_overlap must be True or False, got {flags}")
 
+    @property
+    def input(self) -> str:
+        """Value of the option ``--input``; empty without a shape."""
+        return shape_text(self.shape) if self.shape else ""
+
     def __str__(self) -> str:
-        shape = shape_text(self.shape) if self.shape else ""
-        pairs = {"--input": shape, "--group-by": self.group_by, "--channels": self.channels}
+        pairs = {"--input": self.input, "--group-by": self.group_by, "--channels": self.channels}
         texts = [f"{option} {value}" for option, value in pairs.items() if value]
         flags = {"--score balanced": self.balanced, "--allow-overlap": self.allow_overlap}
         texts += [option for option, is_set in flags.items() if is_set]
@@ -321,9 +324,7 @@ class _ImageTable:
         return pixels
 
     def name(self, index: int) -> str:
-        part = int(self.part[index])
-        index_in_part = int(self.index_in_part[index])
-        return self.names[part][index_in_part] if self.names[part] else f"{PARTS[part]} {index_in_part}"
+        return self.names[int(self.part[index])][int(self.index_in_part[index])]
 
 
 class _ScaledImages(NamedTuple):
@@ -372,7 +373,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         overlap=overlap,
         duplicates=duplicates,
         remarks=tuple(remarks),
-        input="" if options.shape is None else shape_text(options.shape),
+        input=options.input,
         group_by=options.group_by or "",
         channels=options.channels or "",
         allow_overlap=options.allow_overlap,

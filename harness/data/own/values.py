@@ -1,7 +1,7 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
-Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
-the same numbers. `Scale` is fitted to the numbers of a source and stored in the data set for all later numbers.
+Pictures are read with the stored numbers, so that a picture equals an array of the same numbers. `Scale` is fitted to
+the numbers of a source and stored in the data set for all later numbers.
 """
 
 from __future__ import annotations
@@ -105,13 +105,10 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 
 
 def resized(image: Array, shape: Shape) -> Array:
-    """Return an image (rows, columns, channels) with the size and the channels of ``shape``.
+    """Return an image (rows, columns, channels) with the size and the channels of ``shape`` (channels, rows, columns).
 
     Pillow resizes whole numbers from 0 to 255 as bytes, and all other numbers as float32. Whole numbers stay whole. A
     grey image is repeated for three channels; a coloured image becomes grey for a single channel.
-
-    Args:
-        shape: (channels, rows, columns); the axes of the result are those of ``image``.
 
     Raises:
         DataError: The numbers of channels differ and are not 1 and 3.
@@ -182,7 +179,7 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
             - (images, rows, columns) with ``none``
             - (series, channels, steps) with ``first``, (series, steps, channels) with ``last``
             - (series, steps) with any value of ``channels``
-        names: Names of the images for messages; empty if the index identifies an image.
+        names: Names of the images for messages.
         channels: Position of the channel axis; None stands for the only possible layout, and for three axes that
             cannot be series with channels for ``none``.
         shape: (channels, rows, columns) to resize to; None keeps the size.
@@ -210,7 +207,7 @@ def _stacked(
         deepest = max(array.shape[-1] for array in arrays)
         arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
-        check_finite(array, f" in image {names[index] if names else index}")
+        check_finite(array, f" in {names[index]}")
     example_by_shape = {array.shape: index for index, array in enumerate(arrays)}
     if len(example_by_shape) == 1:
         return np.stack(arrays), channels
@@ -225,7 +222,7 @@ def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequ
     is_series = all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape)
     noun = "series" if is_series else "images"
     texts = {shape: "x".join(map(str, (shape[2], *shape[:2]) if is_series else shape)) for shape in example_by_shape}
-    examples = [f"{texts[shape]} ({names[i] if names else f'number {i}'})" for shape, i in example_by_shape.items()]
+    examples = [f"{texts[shape]} ({names[index]})" for shape, index in example_by_shape.items()]
     advice = texts[max(texts)] if is_series else "1x32x32"  # the longest series
     shapes = " and ".join(examples[:2])
     return f"{noun} have different shapes: {shapes}; 'data describe --input {advice}' resizes all {noun}"
@@ -407,8 +404,8 @@ class Scale:
         )  # a range fitted to a sample with these ends counts too
         widths = np.maximum(self.low - lows, highs - self.high) / (self.high - self.low)  # of each image, beyond
         # A single image beyond a fixed range shows a different scale; beyond a fitted range, half of the images do.
-        beyond = float((np.max if is_fixed else np.median)(widths.max(axis=1)))
-        if beyond > (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS):
+        beyond = float(np.median(widths.max(axis=1)))
+        if beyond > _BEYOND_WIDTHS or (is_fixed and widths.max() > _BEYOND_FIXED_WIDTHS):
             return _ScaleFault(text, True)
         is_many = len(images) >= _MANY
         if is_many and beyond > _LITTLE_BEYOND_WIDTHS:

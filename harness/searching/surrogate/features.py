@@ -27,8 +27,6 @@ class Feature:
     """A feature of networks or trainings.
 
     Attributes:
-        name: Name for people.
-        centre: Value that is scaled to 0.
         width: Difference that is scaled to 1; the length scale of the Gaussian process is a multiple of ``width``.
     """
 
@@ -45,7 +43,6 @@ class _FeatureMap(NamedTuple):
     """Output of a top-level op that is a map.
 
     Attributes:
-        channels: Channels of the map.
         positions: Rows times columns of the map.
         edge: Edge of a square map with as many positions, rescaled to images of 28x28 pixels.
         macs: Multiply-adds of the op, rescaled to images of 28x28 pixels.
@@ -61,7 +58,6 @@ class _NetworkFacts:
     """Ops, kernels and maps of a network, from which the features are computed.
 
     Attributes:
-        sums: Residual sums.
         ops: Ops in order of execution, without the sums.
         uses: All convolutions in order of execution; a tied kernel is listed once per use.
         spatial: Convolutions whose kernels have several rows.
@@ -172,7 +168,6 @@ def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: in
     """Return the scaled features of a network and a training.
 
     Args:
-        architecture: Network.
         task: Shape of the images and number of classes.
         epochs: Epochs, divided by ``harness.training.recipe.length_factor(training images)``, so that data sets of
             different sizes are comparable.

@@ -66,9 +66,7 @@ class Observation:
     Attributes:
         row: Scaled features (``features.row_of``).
         errors: Mean validation errors of the runs, scaled to ``IMAGES`` images.
-        runs: Number of runs, each with a different seed.
         doubt: Additional standard deviation of the log errors, for runs that were stopped early.
-        images: Validation images per run.
     """
 
     row: Row
@@ -100,7 +98,6 @@ def seed_variance(errors: float, images: int) -> float:
 
     Args:
         errors: Errors of a run per ``IMAGES`` images.
-        images: Number of validation images of the run.
     """
     return seed_share_square(max(MIN_COUNTED, errors * images / IMAGES))
 
@@ -152,7 +149,7 @@ class Transfer:
         return _power_law(features) + self._process.mean(_zero_mean_points(features))
 
 
-class Past(NamedTuple):
+class Prior(NamedTuple):
     """Knowledge before the first training of a search.
 
     Attributes:
@@ -169,7 +166,7 @@ class Past(NamedTuple):
         return len(self.observations) >= _SETTLED_OBSERVATIONS
 
 
-NO_PAST = Past()
+NO_PRIOR = Prior()
 
 
 class Surrogate:

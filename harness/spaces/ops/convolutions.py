@@ -146,7 +146,7 @@ class Conv(Kernel):
             )
         inputs = channels // self.groups
         outputs = out // self.groups
-        # A pose permutes the input channels of a kernel (``harness.spaces.modules``); a single channel stays as it is.
+        # A pose permutes the input channels of a kernel (``harness.spaces.posed``); a single channel stays as it is.
         if outputs % self.poses or (inputs > 1 and inputs % self.poses):
             unit = "channels" if self.groups == 1 else "channels per group"
             raise ShapeError(

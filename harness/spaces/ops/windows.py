@@ -41,8 +41,6 @@ class Pool(Op):
 
 
 class _SeparatePool(Pool):
-    """Base class of ops with windows that do not overlap."""
-
     __slots__ = ()
     reduction: ClassVar[Reduction]
 

@@ -43,8 +43,6 @@ _ENGINES = ("auto", "native", TORCH)  # values of the option ``--engine``
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """An instruction set for which the engine can be compiled."""
-
     name: str
     options: tuple[str, ...]  # of the compiler
     needs: frozenset[str]  # flags that the processor must have, as in /proc/cpuinfo

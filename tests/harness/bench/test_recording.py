@@ -53,7 +53,7 @@ def recording_with_runs(folder: Path, runs: Iterable[Result], near: Near | None 
     recorder = recording(folder, near)
     for run in runs:
         entry: Entry[Any] = Entry(0.0, RunEnded(run=run))
-        StudyLog(folder).append(entry)
+        StudyLog(folder).write_entry(entry)
         recorder.state.apply(entry)
     return recorder
 

@@ -192,23 +192,19 @@ def test_read_of_test_images_is_logged_with_purpose(
     assert (entry["dataset"], entry["purpose"]) == ("mnist-5k", f"evaluate {evidence.hash} smoke seeds 0, 1")
 
 
-def change_class(seed: dict[str, Any]) -> None:
-    seed["wrong"][3][1] = (seed["wrong"][3][1] + 1) % 10
-
-
-def remove_mistake(seed: dict[str, Any]) -> None:
-    del seed["wrong"][3]
-
-
-def remove_all_mistakes(seed: dict[str, Any]) -> None:
-    seed["wrong"] = []
-
-
-@pytest.mark.parametrize("change", [change_class, remove_mistake, remove_all_mistakes])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda wrong: [*wrong[:3], [wrong[3][0], (wrong[3][1] + 1) % 10], *wrong[4:]],
+        lambda wrong: [*wrong[:3], *wrong[4:]],
+        lambda wrong: [],
+    ],
+    ids=["changed class", "missing mistake", "no mistakes"],
+)
 def test_edited_record_is_detected(
-    change: Callable[[dict[str, Any]], None], home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+    change: Callable[[list[Any]], list[Any]], home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    edit(home, change)
+    edit(home, lambda seed: seed.update(wrong=change(seed["wrong"])))
 
     assert run(["evaluate", NETWORK]) == 3
 

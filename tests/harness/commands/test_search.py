@@ -278,9 +278,12 @@ def test_user_defined_chip_has_limits_of_equal_known_chip(capsys: pytest.Capture
         ("2_048", "-1", "above 0"),
         ("rv32ec", "rv32", "unknown core 'rv32'"),
         ("=", "", "mine.toml is not TOML"),
+        ("2_048", "1_500", "1,500 bytes has no room beside stack and image of 1,608 bytes"),  # 824 + 784
+        ("2_048", "1_608", "1,608 bytes has no room beside stack and image of 1,608 bytes"),
+        ("16_384", "3_155", "3,155 bytes has no room beside the program of 3,156 bytes"),
     ],
 )
-def test_user_defined_chip_with_invalid_fields_is_rejected_in_one_line(
+def test_user_defined_chip_with_invalid_fields_or_too_little_memory_is_rejected_in_one_line(
     line: str, replacement: str, words: str, capsys: pytest.CaptureFixture[str]
 ):
     Path("mine.toml").write_text(OWN_CHIP.replace(line, replacement), encoding="utf-8")
@@ -289,22 +292,6 @@ def test_user_defined_chip_with_invalid_fields_is_rejected_in_one_line(
 
     assert words in error["message"]
     assert "\n" not in error["message"]
-
-
-@pytest.mark.parametrize(
-    ("size", "small", "words"),
-    [
-        ("2_048", "1_500", "1,500 bytes has no room beside stack and image of 1,608 bytes"),  # 824 + 784
-        ("2_048", "1_608", "1,608 bytes has no room beside stack and image of 1,608 bytes"),
-        ("16_384", "3_155", "3,155 bytes has no room beside the program of 3,156 bytes"),
-    ],
-)
-def test_chip_without_memory_for_a_network_is_rejected(
-    size: str, small: str, words: str, capsys: pytest.CaptureFixture[str]
-):
-    Path("mine.toml").write_text(OWN_CHIP.replace(size, small), encoding="utf-8")
-    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "@mine.toml", "--plan", code=4)["error"]
-    assert words in error["message"]
 
 
 def test_unknown_chip_is_rejected(capsys: pytest.CaptureFixture[str]):

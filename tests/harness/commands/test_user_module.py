@@ -17,8 +17,9 @@ from harness.cli import run
 from harness.data.training_images import load, locked_arrays, split
 from harness.evidence import record
 from harness.evidence.leaderboard_table import collect
-from harness.searching.start_networks import suitable
+from harness.searching.start_networks import StartNetworks
 from harness.spaces.catalog import space
+from harness.spaces.notation import parse_notation
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.module_source import fresh_module
@@ -129,7 +130,7 @@ def test_search_does_not_start_from_module(net: str, workspace: Path, capsys: py
     text = json.loads(capsys.readouterr().out)["architecture"]
 
     with pytest.raises(UsageError, match="no network fits"):
-        suitable([text], space("all"), 20_000, "leaderboard")
+        StartNetworks("leaderboard", (parse_notation(text),)).suitable(space("all"), 20_000)
 
 
 @pytest.mark.parametrize(("option", "kind"), [((), "data set"), (("--from",), "study")])

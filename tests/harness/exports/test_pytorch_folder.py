@@ -31,7 +31,6 @@ from harness.evidence.record import kept_indices, read_all, read_recorded
 from harness.interface.lookup import NetworkArgument
 from harness.interface.weights import NetworkSeed, TrainedNetwork
 from harness.pytorch.translate import translate
-from harness.spaces import posed
 from harness.spaces.catalog import SPACES, space
 from harness.spaces.network import MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
@@ -158,47 +157,6 @@ def test_drawn_networks_can_be_imported(name: str, count: int, tmp_path: Path):
     for index in range(count):
         architecture = draw_uniform(space(name, spec.task), rng, None).architecture
         assert hash_of_import(architecture, tmp_path / str(index), spec) == architecture.hash, architecture
-
-
-# Modules of the files ---------------------------------------------------------------------------------------------
-
-
-def test_rotated_convolutions_give_rotated_maps_for_rotated_image():
-    first = posed.PosedConv2d(1, 8, 3, poses=4, padding=1).double()
-    second = posed.PosedConv2d(8, 8, 3, poses=4, padding=1).double()
-    images = torch.randn(2, 1, 9, 9, dtype=torch.float64)
-
-    maps_of_rotated_images = second(first(torch.rot90(images, 1, (2, 3))))
-
-    # A quarter turn of the image turns each map, and moves each map to the channel of the next pose.
-    rotated_maps = torch.rot90(second(first(images)), 1, (2, 3)).view(2, 2, 4, 9, 9).roll(1, 2).flatten(1, 2)
-    assert torch.allclose(maps_of_rotated_images, rotated_maps, atol=1e-12)
-
-
-def test_poses_share_scales_and_in_shared_norm_statistics():
-    values = torch.randn(6, 8, 5, 5)
-    norm = posed.PosedBatchNorm(8, poses=4)
-    shared = posed.SharedBatchNorm(8, poses=4)
-    with torch.no_grad():
-        norm.weight[0] = 3.0
-
-    output = norm(values)
-    assert output.std((0, 2, 3)).tolist() == pytest.approx([3.0] * 4 + [1.0] * 4, rel=0.01)
-    assert output.mean((0, 2, 3)).tolist() == pytest.approx([0.0] * 8, abs=1e-5)
-    shared_output = shared(values).view(6, 2, -1)
-    assert shared_output.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
-    assert shared_output.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
-    assert posed.unscaled(shared).weight is None
-
-
-def test_weight_of_rotated_linear_layer_is_product_of_channel_and_pose():
-    layer = posed.PosedLinear(8, 3, poses=4)
-    nn.init.normal_(layer.weight)
-    values = torch.randn(5, 8)
-
-    by_channel, by_pose = layer.weight.tensor_split([2], 1)
-    expected = torch.einsum("ncp,oc,op->no", values.view(5, 2, 4), by_channel, 1 + by_pose) + layer.bias
-    assert torch.allclose(layer(values), expected, atol=1e-5)
 
 
 # The code ---------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from harness.interface.lookup import (
     recipe_of,
 )
 from harness.interface.results import Study
-from harness.searching.start_networks import networks_of
+from harness.searching.start_networks import StartNetworks
 from harness.spaces.catalog import PRESETS, network_name
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
@@ -320,7 +320,7 @@ def test_search_starts_from_leaderboard_networks_that_reached_target(home: Works
     for evidence in (reached, make_record([90] * 6, OTHER)):
         record.write(home.records, evidence)
     refresh(home)
-    assert networks_of("leaderboard", home) == (str(reached.architecture),)
+    assert StartNetworks.read("leaderboard", home).networks == (reached.architecture,)
 
 
 def test_damaged_study_is_skipped(home: Workspace, capsys: pytest.CaptureFixture[str]):

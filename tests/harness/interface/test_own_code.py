@@ -19,7 +19,8 @@ import torch.nn.functional as functional
 
 from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
-from harness.searching.optuna_sampler import SamplerStudy, Seeds, sampler_name
+from harness.searching.optuna_sampler import SamplerStudy
+from harness.searching.samplers import check_sampler, seeds_of
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.spaces.catalog import space
 from harness.spaces.notation import parse_network, parse_space
@@ -125,7 +126,7 @@ def job(trainer: str, **changes: object) -> Job:
 
 
 def test_user_sampler_proposes_as_equal_built_in_sampler(module: str) -> None:
-    user_study, built_in = SamplerStudy(sampler_name(f"{module}:uniform"), Seeds(5)), SamplerStudy("random", Seeds(5))
+    user_study, built_in = SamplerStudy(f"{module}:uniform", seeds_of(5)), SamplerStudy("random", seeds_of(5))
     tiny = space("tiny")
     for _ in range(10):
         assert user_study.ask(tiny)[1] == built_in.ask(tiny)[1]
@@ -142,15 +143,13 @@ def test_user_sampler_proposes_as_equal_built_in_sampler(module: str) -> None:
 )
 def test_invalid_sampler_is_refused_in_one_line(module: str, function: str, error: type[Exception], message: str):
     with pytest.raises(error, match=message) as caught:
-        sampler_name(f"{module}:{function}")
+        check_sampler(f"{module}:{function}")
     assert "\n" not in str(caught.value)
 
 
 def test_user_method_chooses_each_network(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 98.0
-    config = searches.config(
-        sampler=sampler_name(f"{module}:narrower"), space_text="net = conv3x3(1..9) gap linear(10);"
-    )
+    config = searches.config(sampler=f"{module}:narrower", space_text="net = conv3x3(1..9) gap linear(10);")
     for trials in (1, 3):  # the second session continues the study
         search = searches.run(tmp_path / "study", config, searches.effort(trials=trials))
     networks = [str(each.proposal.architecture) for each in search.state.candidates.values()]

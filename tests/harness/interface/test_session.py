@@ -13,7 +13,7 @@ import pytest
 
 from harness.commands.search import search
 from harness.interface.session import SearchReporter, _command_options
-from harness.searching.advice import search_arguments
+from harness.searching.ending import search_arguments
 from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment
 from harness.studies.candidate import Candidate, NearestMiss

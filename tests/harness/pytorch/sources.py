@@ -14,6 +14,14 @@ STYLES = ("sequential", "layers", "functional", "blocks", "inheritance")
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 
 
+def text_of_module(first: str, forward: str) -> str:
+    """Return a file with a module ``Net`` that has a convolution ``self.c``."""
+    return (
+        f"{HEAD}import random\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.c = nn.Conv2d(1, 10, 3)\n        {first}\n\n    def forward(self, x):\n        {forward}\n"
+    )
+
+
 @dataclass
 class Layer:
     """A layer: name, expression of the module, and expression of the result for ``x``."""

@@ -26,7 +26,7 @@ from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.module_source import fresh_module
 from harness.training.torch_network import build
 from harness.training.user_module import arguments_of
-from tests.harness.pytorch.sources import HEAD, STYLES, source_of
+from tests.harness.pytorch.sources import HEAD, STYLES, source_of, text_of_module
 
 NETWORKS = {  # networks of every op that plain torch has, in the notation
     "plain": "conv3x3(8, bias) relu bn dropout(0.1) | maxpool | conv1x1(4) conv5x5(6, pad=0) leaky(0.2) gap linear(10)",
@@ -154,11 +154,7 @@ FEATURES = "conv3x3(10, pad=0, bias) gap"
     ],
 )
 def test_results_that_contain_logits_are_translated_and_reported(result: str, note: str, tmp_path: Path) -> None:
-    text = (
-        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n        y = self.c(x)\n"
-        f"        x = y.mean((2, 3))\n        return {result}\n"
-    )
+    text = text_of_module("", f"y = self.c(x)\n        x = y.mean((2, 3))\n        return {result}")
 
     translation = translate(load_module(text, tmp_path), MNIST)
 
@@ -214,12 +210,11 @@ OPERATORS = {  # body of forward after the first convolution, ops between the co
 @pytest.mark.parametrize("operators", OPERATORS)
 def test_operators_that_compute_an_op_are_translated_to_the_op(operators: str, tmp_path: Path) -> None:
     is_layer = operators.startswith("nn.")
-    text = (
-        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        self.c = nn.Conv2d(1, 10, 3)\n        self.f = {operators if is_layer else 'nn.Identity()'}\n"
-        f"        self.l = nn.LazyLinear(10)\n        self(torch.zeros(2, 1, 28, 28))\n"
-        f"    def forward(self, x):\n        x = self.c(x)\n        x = {'self.f(x)' if is_layer else operators}\n"
-        f"        return self.l(x.mean(3).mean(2))\n"
+    layer = f"self.f = {operators if is_layer else 'nn.Identity()'}; self.l = nn.LazyLinear(10)"
+    values = "self.f(x)" if is_layer else operators
+    text = text_of_module(
+        f"{layer}; self(torch.zeros(2, 1, 28, 28))",
+        f"x = self.c(x)\n        x = {values}\n        return self.l(x.mean(3).mean(2))",
     )
     expected = f"conv3x3(10, pad=0, bias) {OPERATORS[operators]} gap linear(10)"
 
@@ -238,11 +233,7 @@ LIMITED = [
 
 @pytest.mark.parametrize("operators", LIMITED)
 def test_operators_that_equal_an_op_at_usual_values_only_are_refused(operators: str, tmp_path: Path) -> None:
-    text = (
-        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n        x = self.c(x)\n"
-        f"        return ({operators}).mean((2, 3))\n"
-    )
+    text = text_of_module("", f"x = self.c(x)\n        return ({operators}).mean((2, 3))")
 
     with pytest.raises(Untranslatable):
         translate(load_module(text, tmp_path), MNIST)
@@ -533,13 +524,9 @@ def test_module_outside_of_notation_is_refused_in_one_line(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, forward, reason = REFUSED_MODULES[case]
-    text = (
-        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        self.c = nn.Conv2d(1, 10, 3)\n        {first}\n\n    def forward(self, x):\n        {forward}\n"
-    )
 
     with pytest.raises(ContentError, match=reason) as caught:
-        translate(load_module(text, tmp_path), MNIST)
+        translate(load_module(text_of_module(first, forward), tmp_path), MNIST)
 
     assert "\n" not in caught.value.message
     assert capsys.readouterr() == ("", "")
@@ -548,9 +535,8 @@ def test_module_outside_of_notation_is_refused_in_one_line(
 def test_module_that_prints_and_seeds_changes_neither_output_nor_generator(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = f"{HEAD}torch.manual_seed(7)\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-    text += "        print('made')\n        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n"
-    text += f"        torch.manual_seed(7)\n        print(x.shape)\n        {FORWARD}\n"
+    text = text_of_module("print('made')", f"torch.manual_seed(7)\n        print(x.shape)\n        {FORWARD}")
+    text = text.replace("import random\n", "torch.manual_seed(7)\n")
     state = torch.get_rng_state()
 
     translate(load_module(text, tmp_path), MNIST)

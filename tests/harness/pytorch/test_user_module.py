@@ -31,18 +31,11 @@ from harness.training.user_module import Description, SeededModule, describe, de
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD
+from tests.harness.pytorch.sources import text_of_module as source
 
 FORWARD = "return self.c(x).mean((2, 3))"
 CONVOLUTION = 10 * 9 + 10  # parameters of ``self.c``
 CONVOLUTION_MACS = 90 * 26 * 26
-
-
-def source(first: str, forward: str) -> str:
-    """Return a file with a module ``Net`` that has a convolution ``self.c``."""
-    return (
-        f"{HEAD}import random\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        self.c = nn.Conv2d(1, 10, 3)\n        {first}\n\n    def forward(self, x):\n        {forward}\n"
-    )
 
 
 def description(text: str, folder: Path) -> Description:

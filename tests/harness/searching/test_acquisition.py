@@ -37,7 +37,7 @@ RECIPE = Recipe(epochs=8)
 TRAINING = (RECIPE.batch_size, RECIPE.augmented_share)
 # An epoch of a million units of work takes a second; with 5,000 images no longer trainings are due.
 NO_LIMIT = TimeLeft(images=5_000, pace=Pace(0.0, 2e-10), workers=2)
-MIN_CHANCE, UNLIKELY = 0.03, 0.2
+_MIN_CHANCE, UNLIKELY = 0.03, 0.2
 
 
 def options(metric: Metric = Metric.PARAMETERS) -> list[NetworkOption]:
@@ -146,7 +146,9 @@ def test_acquisition_value_with_incumbent_is_chance_times_improvement_per_second
         choices = choices_of(acquisition(time_left=time_left, has_incumbent=True), options())
         assert len(choices) >= 3
         for choice in choices:
-            seconds = 8e-6 * choice.option.work + (0.05 * seconds_left / (1 + rounds) if seconds_left < math.inf else 0)
+            seconds = 8e-6 * choice.option.step_macs + (
+                0.05 * seconds_left / (1 + rounds) if seconds_left < math.inf else 0
+            )
             improvement = math.log(20_001 / choice.option.cost)
             assert choice.value == pytest.approx(choice.chance * improvement / (seconds * (1 + rounds * choice.chance)))
 
@@ -166,22 +168,25 @@ def test_acquisition_value_without_incumbent_follows_chance_of_success_in_severa
 ):
     # Worker seconds until the first confirmed network: 75, later 60, or a third of the time left.
     time_left = replace(NO_LIMIT, workers=workers, seconds_left=seconds_left, elapsed=elapsed)
-    for work in (1e6, 1e7, 1e8):
-        network = replace(options()[3], work=work)
+    for step_macs in (1e6, 1e7, 1e8):
+        network = replace(options()[3], step_macs=step_macs)
         (choice,) = choices_of(acquisition(time_left=time_left), [network])
 
         # Each attempt is a first run and, if this run passes, two fresh seeds; at most four attempts.
-        attempts = min(4, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
+        attempts = min(4, seconds / (8e-6 * step_macs * (1 + 2 * choice.chance)))
         success = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
         # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and six seconds.
-        verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 6
+        verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * step_macs + 6
         free = max(0, 1 - verification / seconds_left)
         assert choice.value == pytest.approx(success**4 * math.log(20_001 / network.cost) * free)
 
 
 def test_only_unproposed_networks_and_lengths_within_time_are_chosen():
     # The time of 8 epochs of the network of 16 channels.
-    first, limit = options()[0], replace(NO_LIMIT, longest_training=NO_LIMIT.training_seconds(8, options()[2].work))
+    first, limit = (
+        options()[0],
+        replace(NO_LIMIT, longest_training=NO_LIMIT.training_seconds(8, options()[2].step_macs)),
+    )
 
     assert sorted(widths(choices_of(acquisition(time_left=limit), options()))) == [4, 8, 16]
     lengths = {
@@ -204,17 +209,17 @@ def test_with_incumbent_improbable_small_network_does_not_displace_probable_larg
     function = acquisition(errors=(150, 150, 95, 50, 25), has_incumbent=True)
 
     unlimited = {choice.option.hash: choice for choice in choices_of(function, [hopeless, larger])}
-    assert unlimited["hopeless"].chance < MIN_CHANCE < unlimited["even"].chance
+    assert unlimited["hopeless"].chance < _MIN_CHANCE < unlimited["even"].chance
     limited = replace(function, time_left=replace(NO_LIMIT, seconds_left=1_000.0))
     assert [choice.option.hash for choice in choices_of(limited, [hopeless, larger])] == ["even"]
 
 
 def test_unlikely_network_is_chosen_only_with_sufficient_spare_time():
     # 92 errors of 100 allowed errors; a training takes 8 seconds, and 8.8 with a tenth of caution.
-    pair = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
+    pair = [replace(options()[at], hash=str(at), cost=90, step_macs=1e6) for at in (2, 3)]
     function = acquisition(errors=(400, 200, 92, 80, 25), has_incumbent=True)
     chances = {choice.option.hash: choice.chance for choice in choices_of(function, pair)}
-    assert MIN_CHANCE < chances["2"] < UNLIKELY < chances["3"]
+    assert _MIN_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
     for spare_seconds, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
         time_left = replace(NO_LIMIT, seconds_left=1_000.0, spare_seconds=spare_seconds)
@@ -237,14 +242,14 @@ def test_nearest_network_is_chosen_in_doubt_if_second_verification_has_time():
 
     assert ranking.is_doubted
     assert widths(ranking.choices) == [*reversed(WIDTHS)]
-    assert max(choice.chance for choice in ranking.choices) < MIN_CHANCE
+    assert max(choice.chance for choice in ranking.choices) < _MIN_CHANCE
     without_spare = replace(function, time_left=replace(function.time_left, spare_seconds=0.0))
     assert without_spare.ranked(without_spare.forecast(options())).choices == []
 
 
 def test_no_network_is_chosen_in_doubt_if_only_networks_far_from_target_leave_time():
     small, *_, large = options()
-    seconds = [NO_LIMIT.training_seconds(8, each.work) for each in (small, large)]
+    seconds = [NO_LIMIT.training_seconds(8, each.step_macs) for each in (small, large)]
     function = acquisition(errors=(900, 800, 700, 600, 500), has_incumbent=True)
     time_for_small = replace(NO_LIMIT, seconds_left=1_000.0, spare_seconds=1.1 * seconds[0])
     time_for_large = replace(NO_LIMIT, seconds_left=1_000.0, spare_seconds=1.1 * seconds[1])
@@ -252,7 +257,7 @@ def test_no_network_is_chosen_in_doubt_if_only_networks_far_from_target_leave_ti
     assert choices_of(replace(function, time_left=time_for_small), [small, large]) == []
     assert widths(choices_of(replace(function, time_left=time_for_large), [small, large])) == [WIDTHS[-1], WIDTHS[0]]
     # Of two equally near networks, the network that leaves enough time is chosen.
-    near = replace(large, hash="short", work=small.work)
+    near = replace(large, hash="short", step_macs=small.step_macs)
     assert [each.option for each in choices_of(replace(function, time_left=time_for_small), [near, large])] == [near]
 
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.proposer import Proposer
-from harness.searching.surrogate.model import NO_PAST
+from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.spaces.network import Task, analyse
 from harness.spaces.notation import parse_network, parse_space
+from harness.spaces.space import Draw, Metric, judge
 from harness.studies.events import Rejected
 from harness.training.result import Status
 from tests import searches
@@ -54,7 +56,9 @@ def test_search_begins_with_baselines_within_limits():
 @pytest.mark.parametrize(("left", "epochs"), [(1_000.0, 2), (10_000.0, 8), (1.0, 2), (math.inf, 8)])
 def test_baseline_epochs_are_bounded_by_share_of_time_limit(left: float, epochs: int):
     # An epoch takes a second; a baseline may take 0.003 of the time limit, at most of an hour.
-    assert baseline_epochs(1.0, (2, 4, 8), replace(TIME, seconds_left=left)) == epochs
+    network = parse_network("linear(10)")
+    option = NetworkOption.of(Draw(network, ()), judge(SPACE, network), Metric.PARAMETERS)
+    assert baseline_epochs(replace(option, step_macs=1.0), (2, 4, 8), replace(TIME, seconds_left=left)) == epochs
 
 
 def test_best_linear_is_complete_linear_baseline_with_fewest_errors():
@@ -76,5 +80,5 @@ def test_surrogate_ignores_baselines():
         0: trained_candidate(0, "linear(10)", 80),
         1: trained_candidate(1, "conv3x3(4) gap linear(10)", 50, origin="surrogate"),
     }
-    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PAST)
+    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, TIME), NO_PRIOR)
     assert len(finder._observations()) == 1

@@ -20,17 +20,18 @@ from harness.interface.results import Study
 from harness.pages import study_charts
 from harness.pages.study_facts import read_study
 from harness.searching import conclude as conclude_module
-from harness.searching import loop
-from harness.searching.advice import SearchOutcome, outcome_of
+from harness.searching import ending, loop
+from harness.searching.answer import SearchAnswer
 from harness.searching.conclude import conclude
+from harness.searching.ending import search_arguments
+from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.spaces.network import analyse
-from harness.spaces.notation import parse_space
 from harness.spaces.space import Metric, enumerate_draws
 from harness.studies.candidate import NearestMiss, confirmed_front
-from harness.studies.events import Advised, Entry, RunEnded, Verified
+from harness.studies.events import Advised, Entry, Postponed, RunEnded, Verified
 from harness.studies.study_state import StudyState
-from harness.training.executors.base import Limits
+from harness.system.files import Workspace
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
 from tests import searches
@@ -51,6 +52,11 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 @pytest.fixture
 def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return without_training(monkeypatch)
+
+
+def answer_of(plan: SearchPlan, search: Search, verdict: Verdict | None) -> SearchAnswer:
+    obstacle = ending.advise(search, verdict, plan.workspace)
+    return SearchAnswer(state=search.state, workspace=plan.workspace, verdict=verdict, obstacle=obstacle)
 
 
 def test_conclude_verifies_no_network_without_winner(trainer: Trainer, seeds: Seeds, tmp_path: Path):
@@ -180,7 +186,7 @@ def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: T
     passed_trials = {trial for trial, each in search.state.verdicts.items() if each.passed}
     assert {search.state.candidates[trial].costs for trial in passed_trials} == front
     assert verdict is not None
-    document = outcome_of(plan, search, verdict, {}).document(tmp_path)
+    document = answer_of(plan, search, verdict).document(tmp_path)
     assert {(each["parameters"], each["macs"], each["tier"]) for each in document["front"]} == {
         (*each, "verified") for each in front
     }
@@ -214,7 +220,7 @@ def test_conclude_verifies_next_confirmed_network_after_miss_of_winner(trainer: 
     assert [
         summary.attempt for key in (WINNER, LARGER) if (summary := records[key.hash].search_summary) is not None
     ] == [1, 2]
-    outcome = outcome_of(plan, search, verdict, {})
+    outcome = answer_of(plan, search, verdict)
     document = json.loads(json.dumps(outcome.document(tmp_path / "report.html")))
     assert read_study(plan.folder, plan.workspace).ending == outcome.ending
     assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, LARGER.hash, None)
@@ -242,7 +248,7 @@ def test_conclude_verifies_each_confirmed_network_once_if_all_miss(trainer: Trai
     assert standing.network is not None
     assert standing.network.hash == LARGER.hash
     # The text names a single network; the document lists the further miss.
-    outcome = outcome_of(plan, search, verdict, {})
+    outcome = answer_of(plan, search, verdict)
     assert LARGER.hash in outcome.text()
     assert WINNER.hash[:6] not in outcome.text()
     document = outcome.document(tmp_path)
@@ -302,7 +308,7 @@ def test_conclude_postpones_second_verification_without_enough_time(trainer: Tra
     assert [job.architecture for job in seeds.jobs] == [WINNER] * 5
     last_event = searches.events(plan.folder)[-1]
     assert (last_event["event"], last_event["hash"]) == ("postponed", LARGER.hash)
-    outcome = outcome_of(plan, search, verdict, {})
+    outcome = answer_of(plan, search, verdict)
     assert (outcome.ending.outcome, outcome.document(tmp_path)["winner"]) == ("probable", None)
     assert advice_of(outcome).why == "time"
     # Without a time limit, the next call verifies the postponed network.
@@ -346,12 +352,12 @@ def test_outcome_names_smaller_confirmed_network_without_time_for_verification(
     # The time left is too short for the smaller network, so ``choose`` returns the larger network.
     assert loop.choose(search) is not None
 
-    outcome = outcome_of(plan, search, conclude(plan, search), {})
+    outcome = answer_of(plan, search, conclude(plan, search))
 
     assert outcome.verdict is not None
     assert (outcome.verdict.record.hash, outcome.verdict.passed) == (LARGER.hash, True)
-    assert outcome.waiting is not None
-    assert outcome.waiting.hash == WINNER.hash
+    assert isinstance(outcome.obstacle, Postponed)
+    assert outcome.obstacle.hash == WINNER.hash
     assert WINNER.hash in advice_of(outcome).sentences[0]
 
 
@@ -369,11 +375,9 @@ def test_answer_remains_after_miss_of_smaller_network(trainer: Trainer, seeds: S
     assert searches.events(plan.folder, "winner")[-1]["hash"] == LARGER.hash
 
 
-OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 OPTIONS = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
-CONFIG = searches.config(budget=4000, target_pct=99.4, threshold_pct=OFFSET.threshold_pct(99.4), space="tiny")
-EFFORT = searches.effort(seconds=600.0, trials=None, limits=Limits(seconds=90.0, memory_mb=64.0))
-# A target of 99.4 % on the test images allows 75 validation errors.
+OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
+CONFIG = searches.config(budget=4000, target_pct=99.4, space="tiny")
 NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=30, errors=77, runs=1, allowed=75, size=10_000, cost=2140
 )
@@ -382,38 +386,42 @@ ENDS = [Status.COMPLETE] * 38
 
 
 @pytest.fixture
-def make_outcome(tmp_path: Path) -> Callable[..., SearchOutcome]:
-    """Return a function that builds an outcome from the reason and time of the session's end and further facts."""
+def make_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchAnswer]:
+    """Return a function that builds an answer from the reason and time of the session's end and further facts."""
+    monkeypatch.setattr(ending, "error_ratio_of", lambda *_: OFFSET)
 
-    def build(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> SearchOutcome:
-        config = replace(CONFIG, **changes.pop("config", {}))
-        effort = replace(EFFORT, **changes.pop("effort", {}))
-        space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
-        plan = replace(searches.plan(tmp_path), config=config, effort=effort, error_ratio=OFFSET, space=space)
+    def build(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> SearchAnswer:
+        text = f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}"
+        config = replace(CONFIG, space_text=text, **changes.pop("config", {}))
         state = StudyState(tmp_path, config)
         runs = [make_result(errors=95, status=status) for status in changes.pop("ends", ENDS)]
+        options = {flag: (value,) for flag, value in changes.pop("stated_options", OPTIONS).items()}
+        limits = {"seconds": allowed, "trials": changes.pop("trials", None)}
         entries: list[Entry[Any]] = [
-            make_entry("session", seconds=allowed),
+            make_entry("session", seconds=allowed, command=("harness", *search_arguments(options))),
             *(Entry(0.0, RunEnded(run=replace(run, trial=trial))) for trial, run in enumerate(runs)),
-            make_entry("ended", elapsed, reason=reason, seconds=allowed, message=changes.pop("message", "full")),
+            make_entry("ended", elapsed, reason=reason, message=changes.pop("message", "full"), **limits),
         ]
         for entry in entries:
             state.apply(entry)
-        facts: dict[str, Any] = {"stated_options": OPTIONS, "nearest": NEAREST, "verdict": None}
-        facts |= changes
-        stated_options = {flag: (value,) for flag, value in facts.pop("stated_options").items()}
-        return SearchOutcome(plan=plan, state=state, stated_options=stated_options, **facts)
+        verdict = changes.pop("verdict", None)
+        obstacle = changes.pop("nearest", NEAREST)
+        workspace = Workspace(tmp_path)
+        advice = ending._advice_at_end(state, verdict, obstacle, workspace)
+        assert advice is not None
+        state.apply(Entry(elapsed, advice))
+        return SearchAnswer(state=state, workspace=workspace, verdict=verdict, obstacle=obstacle)
 
     return build
 
 
-def advice_of(outcome: SearchOutcome) -> Advised:
-    advice = outcome.advice()
-    assert advice is not None
+def advice_of(answer: SearchAnswer) -> Advised:
+    advice = answer.state.of_kind(Advised)[-1].event
+    assert isinstance(advice, Advised)
     return advice
 
 
-def options_of(outcome: SearchOutcome) -> dict[str, str]:
+def options_of(outcome: SearchAnswer) -> dict[str, str]:
     """Return the options of the advised search command, as values by flag."""
     program, command, *rest = shlex.split(advice_of(outcome).command)
     assert (program, command) == ("harness", "search")
@@ -428,8 +436,8 @@ FAR = replace(NEAREST, cost=1900, errors=200)
     [
         # More time than all sessions have used.
         ({"reason": "time", "elapsed": 603.0}, "time", OPTIONS | {"--time": "20m"}),
-        ({"reason": "time", "elapsed": 1650.0, "effort": {"seconds": 60.0}}, "time", OPTIONS | {"--time": "40m"}),
-        ({"reason": "trials", "effort": {"trials": 38}}, "trials", OPTIONS | {"--trials": "76"}),
+        ({"reason": "time", "elapsed": 1650.0, "allowed": 60.0}, "time", OPTIONS | {"--time": "40m"}),
+        ({"reason": "trials", "trials": 38}, "trials", OPTIONS | {"--trials": "76"}),
         # In the second half of the time, networks with long trainings were not proposed.
         ({"reason": "exhausted", "elapsed": 301.0, "nearest": FAR}, "time", OPTIONS | {"--time": "20m"}),
         # A larger budget if the budget binds; a new study, so without --study.
@@ -454,7 +462,7 @@ FAR = replace(NEAREST, cost=1900, errors=200)
     ],
 )  # fmt: skip
 def test_advice_is_more_time_or_trials_else_larger_budget_else_lower_target(
-    facts: dict[str, Any], why: str, options: dict[str, str], make_outcome: Callable[..., SearchOutcome]
+    facts: dict[str, Any], why: str, options: dict[str, str], make_outcome: Callable[..., SearchAnswer]
 ):
     outcome = make_outcome(**facts)
 
@@ -463,21 +471,20 @@ def test_advice_is_more_time_or_trials_else_larger_budget_else_lower_target(
 
 
 def test_advice_after_short_search_states_that_longer_search_chooses_augmentation(
-    make_outcome: Callable[..., SearchOutcome],
+    make_outcome: Callable[..., SearchAnswer],
 ):
-    outcome = make_outcome("time", effort={"seconds": 20.0}, stated_options={})
-    of_own_data = replace(outcome, plan=replace(outcome.plan, data=replace(outcome.plan.data, name="own")))
+    outcomes = [make_outcome("time", stated_options={}, config={"dataset": name}) for name in ("kmnist", "mnist")]
 
-    assert ["augmentation" in advice_of(each).advice for each in (of_own_data, outcome)] == [True, False]
+    assert ["augmentation" in advice_of(each).advice for each in outcomes] == [True, False]
 
 
-def test_advice_for_space_without_network_is_to_check_space(make_outcome: Callable[..., SearchOutcome]):
+def test_advice_for_space_without_network_is_to_check_space(make_outcome: Callable[..., SearchAnswer]):
     facts = {"stated_options": {"--space": "@a.space"}, "where": "where parameters <= 4000;"}
     advice = advice_of(make_outcome("exhausted", nearest=None, **facts))
     assert (advice.why, advice.arguments) == ("space", ("spaces", "check", "@a.space"))
 
 
-def test_outcome_with_answer_states_when_and_why_search_stopped(make_outcome: Callable[..., SearchOutcome]):
+def test_outcome_with_answer_states_when_and_why_search_stopped(make_outcome: Callable[..., SearchAnswer]):
     verdict = verdict_of(make_record([50, 52, 54, 50, 51]))
     assert "stopped after 15 s of 10 min 0 s: full" in make_outcome("exhausted", 15.0, verdict=verdict).text()
     assert (
@@ -505,7 +512,7 @@ def verdict_of(record: Record, **changes: Any) -> Verdict:
     ],
 )
 def test_advice_after_miss_is_more_seeds_if_undecided_else_search_with_next_seed(
-    errors: list[int], is_contradicted: bool, arguments: tuple[str, ...], make_outcome: Callable[..., SearchOutcome]
+    errors: list[int], is_contradicted: bool, arguments: tuple[str, ...], make_outcome: Callable[..., SearchAnswer]
 ):
     record = make_record(errors)
 
@@ -519,7 +526,7 @@ def test_advice_after_miss_is_more_seeds_if_undecided_else_search_with_next_seed
 
 @pytest.mark.parametrize("errors", [[57, 58, 59, 57, 58, 59], [62, 64, 66, 60, 63, 61]])
 def test_advice_without_declaration_in_ledger_is_no_further_seeds(
-    errors: list[int], make_outcome: Callable[..., SearchOutcome]
+    errors: list[int], make_outcome: Callable[..., SearchAnswer]
 ):
     draft = make_record(errors)
     runs = tuple(replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds)
@@ -555,14 +562,15 @@ def test_advice_is_more_time_if_smaller_network_passed_first_run(tmp_path: Path,
         Trial(2, first=None),
     ]
     search = searches.with_trials(tmp_path, networks)
-    search.state.apply(make_entry("ended", 90.0, reason="time"))
+    for entry in (make_entry("session", command=("harness", "search")), make_entry("ended", 90.0, reason="time")):
+        search.state.apply(entry)
     search.earlier_seconds = 93.0  # the advice is written 3 s after the end
     plan = replace(searches.plan(tmp_path), folder=tmp_path)
     verdict = verdict_of(make_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
 
-    outcome = outcome_of(plan, search, verdict, {})
+    outcome = answer_of(plan, search, verdict)
 
-    assert (outcome.waiting, search.state.seconds) == (None, 90.0)
-    assert outcome.nearest is not None
-    assert outcome.nearest.trial in (2, 4)
+    assert search.state.seconds == 90.0
+    assert isinstance(outcome.obstacle, NearestMiss)
+    assert outcome.obstacle.trial in (2, 4)
     assert advice_of(outcome).why == "time"

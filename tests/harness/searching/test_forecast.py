@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.searching import advice, loop
+from harness.searching import answer, loop
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.forecast import Outlook, Predictions, quote
-from harness.searching.probes import _Probes, curve_of
-from harness.searching.surrogate.model import NO_PAST
+from harness.searching.forecast import Predictions, forecast_of
+from harness.searching.probes import _curve_of, _Probes
+from harness.searching.scheduler import turn_at
+from harness.searching.surrogate.model import NO_PRIOR
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.searching.turn import turn_at
 from harness.spaces.notation import parse_space
 from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study
-from harness.studies.events import Quoted
+from harness.studies.events import SearchForecast
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import DataLocation
@@ -73,7 +73,7 @@ def quote_of(
 ):
     time_left = TimeLeft(images=1_000, pace=Pace(pace, 0.0), workers=workers)
     inquiry = Inquiry(max_cost, {each.proposal.trial: each for each in candidates}, time_left)
-    return quote(Outlook(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PAST)))
+    return forecast_of(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PRIOR))
 
 
 LADDER_RUNS = [trained_candidate(number, width, 1_000 // width) for number, width in enumerate((4, 8, 12, 20, 32))]
@@ -160,7 +160,7 @@ def test_lengths_without_time_for_verification_are_omitted_from_forecast():
 def test_recommendation_of_images_or_parameters_requires_significant_difference(
     half: list[int], all_: list[int], largest: list[int], recommendation: str
 ):
-    curve = curve_of({"half": half, "all": all_, "largest": largest}, (500, 5_000))
+    curve = _curve_of({"half": half, "all": all_, "largest": largest}, (500, 5_000))
     assert curve.more == recommendation
     assert curve.pictures_fall_pct == pytest.approx(100 * (1 - all_[0] / half[0]), abs=0.1)
     assert curve.parameters_fall_pct == pytest.approx(100 * (1 - largest[0] / all_[0]), abs=0.1)
@@ -180,7 +180,7 @@ def test_forecast_is_logged_once_after_training_of_the_ladder(
         loop.run_search(
             loop.open_search(state, effort, DataLocation("mnist", None), logs_forecast=logs_forecast), ["harness"]
         )
-        return len(state.of_kind(Quoted))
+        return len(state.of_kind(SearchForecast))
 
     # The ladder has at most seven networks.
     assert [quotes(trials) for trials in (2, 7, 11)] == [0, count, count]
@@ -188,8 +188,8 @@ def test_forecast_is_logged_once_after_training_of_the_ladder(
 
 @pytest.mark.parametrize(("parameters", "holds"), [(499, False), (500, True), (900, True), (901, False)])
 def test_interval_includes_both_ends(parameters: int, holds: bool):
-    assert advice.holds((500, 700, 900), parameters) is holds
-    assert advice.holds((500, None, None), parameters) is (parameters >= 500)
+    assert answer.holds((500, 700, 900), parameters) is holds
+    assert answer.holds((500, None, None), parameters) is (parameters >= 500)
 
 
 class SimulatedProbes(_Probes):

@@ -115,7 +115,7 @@ def test_refuted_incumbent_restores_earlier_budget(trainer: Trainer, tmp_path: P
     search.executor.submit(search.job(search.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
-    loop.on_worker_events(search, search.executor.wait(0.5))
+    loop._on_worker_events(search, search.executor.wait(0.5))
 
     assert [event["trial"] for event in searches.events(tmp_path, "refuted")] == [1]
     [confirmation] = searches.events(tmp_path, "confirmed")
@@ -230,7 +230,7 @@ def test_fresh_seeds_occupy_all_workers_or_half_of_the_workers(
 ):
     search = searches.with_trials(tmp_path, networks, workers=2, trials=trials)
     last = search.state.candidates[len(networks) - 1].chance_to_confirm
-    assert (last >= scheduler.LIKELY) is (networks[-1].first == LIKELY)
+    assert (last >= loop._LIKELY) is (networks[-1].first == LIKELY)
     assert last > _REFUTED_BELOW
 
     assert start_jobs(search) == jobs
@@ -396,7 +396,7 @@ def test_limit_of_trials_turns_off_shorter_trainings_but_keeps_decision_of_kille
 def test_shortened_run_and_shorter_training_count_once_before_forecast(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loop, "_QUOTED_TRAININGS", 2)
+    monkeypatch.setattr(loop, "_FORECAST_TRAININGS", 2)
     config = begin_long_run(tmp_path, trainer)
     search = searches.resume(tmp_path, config, searches.effort(trials=None))
     search.logs_forecast = True

@@ -7,8 +7,8 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,15 +20,15 @@ from harness.evidence import bounds as offset_module
 from harness.interface.session import planned_search
 from harness.searching import augmentation
 from harness.searching import plan as plan_module
-from harness.searching import resolve as resolve_module
-from harness.searching.plan import SearchPlan, plan_document, plan_search
+from harness.searching.plan import SearchPlan, plan_search, search_plan_json
 from harness.searching.request import SearchRequest
-from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.start_networks import StartNetworks
+from harness.searching.surrogate.prior import shipped, write_prior
 from harness.searching.time_budget import Effort, Pace
 from harness.spaces.chips import CHIPS
 from harness.spaces.network import MNIST, analyse
-from harness.spaces.notation import parse_network, parse_space
-from harness.spaces.space import Condition, Metric, draw_uniform, judge
+from harness.spaces.notation import parse_network, parse_notation, parse_space
+from harness.spaces.space import Condition, Metric, SearchSpace, draw_uniform, judge
 from harness.spaces.space_errors import UnknownNameError
 from harness.studies import config as study
 from harness.studies.candidate import costs_of
@@ -73,7 +73,7 @@ def test_plan_resolves_all_values(tmp_path: Path):
         prior="none",
         prior_sha256="",
     )
-    assert (search_plan.past, search_plan.left_out) == ((), ())
+    assert (search_plan.prior, search_plan.left_out) == ((), ())
     assert len(search_plan.config.data_hash) == 64
     assert search_plan.config.target_pct > 90
     assert (search_plan.effort.workers, search_plan.effort.device, search_plan.effort.seconds) == (2, "cpu", 2700.0)
@@ -106,7 +106,7 @@ def test_objective_without_limit_starts_at_largest_network_within_budget(budget:
     search_plan = plan(tmp_path, **changes)
 
     assert search_plan.config.limits == (macs, budget)
-    assert plan_document(search_plan)["drawn_ceilings"] == ["macs"]
+    assert search_plan_json(search_plan)["drawn_ceilings"] == ["macs"]
 
 
 # Constants of a network with c channels: weights of both kernels, a multiplier and a bias of 16 bits per channel of the
@@ -137,13 +137,13 @@ def test_limit_of_objective_is_lowered_by_chip(tmp_path: Path):
     large_chip = plan(tmp_path, minimise=("weight_bytes",), chip=CHIPS["RP2040"])
 
     assert (without_chip.config.limits[0], with_chip.config.limits[0]) == (15_000, 13_276)
-    assert "drawn_ceilings" not in plan_document(without_chip)
+    assert "drawn_ceilings" not in search_plan_json(without_chip)
     # The search does not start at the two megabytes of this chip.
     assert large_chip.config.limits[0] < 200_000
 
 
 def test_plan_writes_no_files(tmp_path: Path):
-    plan_document(plan(tmp_path / "nowhere"))
+    search_plan_json(plan(tmp_path / "nowhere"))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -216,9 +216,9 @@ def test_plan_for_study_with_different_configuration_is_refused(tmp_path: Path):
     existing = plan(tmp_path, study="mine")
     study.open_study(existing.folder, existing.config, existing.recorded_origins)
 
-    assert plan_document(plan(tmp_path, study="mine"))["exists"] is True
+    assert search_plan_json(plan(tmp_path, study="mine"))["exists"] is True
     with pytest.raises(ContentError):
-        plan_document(plan(tmp_path, study="mine", budget=600))
+        search_plan_json(plan(tmp_path, study="mine", budget=600))
 
 
 @pytest.mark.parametrize(
@@ -235,11 +235,11 @@ def test_budget_below_the_smallest_network_of_a_large_space_is_refused(tmp_path:
 # Output -----------------------------------------------------------------------------------------------------
 
 
-def test_plan_document_states_size_of_space_and_feasible_share(tmp_path: Path):
+def test_search_plan_json_states_size_of_space_and_feasible_share(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10);")
 
-    document = plan_document(plan(tmp_path, space=f"@{space}", budget=200, recipe="auto"))
+    document = search_plan_json(plan(tmp_path, space=f"@{space}", budget=200, recipe="auto"))
 
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
@@ -259,13 +259,13 @@ def test_plan_document_states_size_of_space_and_feasible_share(tmp_path: Path):
     ],
 )
 def test_small_data_sets_have_longer_lengths(images: int, lengths: tuple[int, ...]):
-    assert resolve_module._lengths(replace(REQUEST, recipe="auto"), Recipe(), images) == lengths
+    assert plan_module._default_lengths(images) == lengths
 
 
 def test_estimated_seconds_are_for_median_network_and_each_length(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where macs <= 90000")
-    document = plan_document(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
+    document = search_plan_json(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
 
     # 4,000 images at 0.27 ms and 0.31 ns per unit of work; the median of three has eight channels: 28 * 28 * 9 * 8 of
     # the convolution and 80 of the linear layer, for each number of the maps 6.1 more, and 20 for each parameter.
@@ -300,9 +300,9 @@ def test_resumed_study_uses_stored_prior(tmp_path: Path):
     training = replace(shipped("mnist")[0], source="kept")
     write_prior(new.folder, (training,))
 
-    assert new.past == shipped("mnist-5k", frozenset({"mnist"}))
-    assert plan(tmp_path, study="mine", prior="shipped").past == (training,)
-    assert plan(tmp_path, study="mine", prior="own").past == (training,)
+    assert new.prior == shipped("mnist-5k", frozenset({"mnist"}))
+    assert plan(tmp_path, study="mine", prior="shipped").prior == (training,)
+    assert plan(tmp_path, study="mine", prior="own").prior == (training,)
 
 
 def test_limit_is_stored_as_condition_of_space(tmp_path: Path):
@@ -323,20 +323,23 @@ def test_objective_starts_at_strictest_limit(tmp_path: Path):
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
 
-def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path):
     template = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
     feasible, too_large, wrong_classes = template.format(8, 10), template.format(900, 10), template.format(8, 7)
-    known_networks = [(too_large, wrong_classes, feasible), (feasible, template.format(9, 10)), (wrong_classes,)]
-    monkeypatch.setattr(plan_module, "networks_of", lambda *arguments: known_networks.pop(0))
-    search_plan = plan(tmp_path, start_from="leaderboard")
-    assert search_plan.config.known == (feasible,)
+
+    def planned(*texts: str, **changes: Any) -> SearchPlan:
+        networks = StartNetworks("leaderboard", tuple(map(parse_notation, texts)))
+        return plan(tmp_path, start_from=networks, **changes)
+
+    search_plan = planned(too_large, wrong_classes, feasible)
+    assert (search_plan.config.start_from, search_plan.config.known) == ("leaderboard", (feasible,))
 
     study.open_study(search_plan.folder, search_plan.config, {})
-    repeated = plan(tmp_path, start_from="leaderboard")
+    repeated = planned(feasible, template.format(9, 10))
     assert (repeated.folder, repeated.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="images of 1x28x28"):
-        plan(tmp_path, start_from="leaderboard", budget=19_000)
+        planned(wrong_classes, budget=19_000)
 
 
 def test_runs_of_several_starts_have_no_rungs(tmp_path: Path):
@@ -374,22 +377,50 @@ def test_user_sampler_is_identified_by_source_hash(tmp_path: Path, monkeypatch: 
     assert "sampler_sha256" not in study.config_document(replace(config, sampler_sha256=""))
 
 
+ONE_CONVOLUTION = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
+ONE_ERROR = Errors(1, 500)
+
+
+@dataclass
+class Choice:
+    """A choice of the augmentation with scripted trainings, which ends with ``recipe`` after the trainings ``jobs``."""
+
+    recipe: str
+    jobs: list[Job]
+
+
+@pytest.fixture
+def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Choice]:
+    """Return a function that chooses the augmentation of a user's data set of 4,000 images."""
+
+    def choice(
+        errors: Mapping[str, Errors | None],
+        space: SearchSpace = ONE_CONVOLUTION,
+        run_seconds: float = 0.0,
+        **fields: Any,
+    ) -> Choice:
+        jobs: list[Job] = []
+
+        def run_all(queue: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
+            while queue:
+                job = queue.pop(0)
+                jobs.append(job)
+                validation = errors.get(job.recipe_name, ONE_ERROR)
+                yield SimpleNamespace(job=job, result=SimpleNamespace(validation=validation, train_seconds=run_seconds))
+
+        monkeypatch.setattr(augmentation, "run_all", run_all)
+        effort = replace(Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits()), **fields)
+        executor = Processes(DataLocation("mine", None), Limits())
+        data = replace(DATASETS["mnist-5k"], name="mine")
+        return Choice(augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name, jobs)
+
+    return choice
+
+
 @pytest.mark.parametrize("condition", ["", "where macs <= 70000;", "where macs <= 1;"])
-def test_augmentation_is_chosen_with_median_or_smallest_network(
-    condition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_augmentation_is_chosen_with_median_or_smallest_network(condition: str, choose: Callable[..., Choice]):
     space = parse_space(f"net = conv3x3(4..40) gap linear(10); {condition}", "one")
-    jobs: list[Job] = []
-
-    def run_all(batch: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        jobs.extend(batch)
-        result = SimpleNamespace(validation=Errors(len(jobs), 500), train_seconds=1.0)
-        return (SimpleNamespace(job=job, result=result) for job in batch)
-
-    monkeypatch.setattr(augmentation, "run_all", run_all)
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=None, trials=None, workers=1, device="cuda:1", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
+    jobs = choose({}, space, device="cuda:1").jobs
     expected = parse_network("conv3x3(4) gap linear(10)")
     if "1;" not in condition:
         rng = random.Random(0)
@@ -400,43 +431,32 @@ def test_augmentation_is_chosen_with_median_or_smallest_network(
 
 @pytest.mark.parametrize(("seconds", "workers"), [(100.0, 1), (100.0, 2), (3.0, 1)])
 def test_choice_of_augmentation_takes_at_most_a_fifth_of_the_time(
-    seconds: float, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seconds: float, workers: int, choose: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch
 ):
-    jobs: list[Job] = []
-
-    def run_all(batch: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        jobs.extend(batch)
-        result = SimpleNamespace(validation=Errors(1, 500), train_seconds=0.0)
-        return (SimpleNamespace(job=job, result=result) for job in batch)
-
-    monkeypatch.setattr(augmentation, "run_all", run_all)
     # An epoch takes 0.4 s; without the limit, the trainings would take 75 s or more.
     monkeypatch.setattr(augmentation, "pace_of", lambda *_: Pace(1e-4, 0.0))
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=seconds, trials=None, workers=workers, device="cpu", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
 
-    used_seconds = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
+    used_seconds = sum(job.recipe.epochs for job in choose({}, seconds=seconds, workers=workers).jobs) * 0.4 / workers
+
     # The minimum is an epoch per training.
-    assert used_seconds <= max(0.2 * seconds, 6 * data.train_size * 1e-4)
+    assert used_seconds <= max(0.2 * seconds, 6 * 0.4)
     assert used_seconds > 0.15 * seconds
 
 
-def test_recipe_with_failed_trainings_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_recipe_with_failed_trainings_is_not_chosen(choose: Callable[..., Choice]):
     # The folds differ in size: the share of errors decides, not the number.
-    ends = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
+    errors = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
+    assert choose(errors).recipe == "small-shift"
 
-    def run_all(jobs: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        results = {name: SimpleNamespace(validation=end, train_seconds=1.0) for name, end in ends.items()}
-        return (SimpleNamespace(job=job, result=results[job.recipe_name]) for job in jobs)
 
-    monkeypatch.setattr(augmentation, "run_all", run_all)
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
-    executor = Processes(DataLocation("mine", None), Limits())
-    assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
+@pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
+def test_augmentation_is_chosen_by_single_seed_if_trainings_are_slow(
+    run_seconds: float, seeds: int, choose: Callable[..., Choice]
+):
+    jobs = choose({}, run_seconds=run_seconds, seconds=180.0).jobs
+
+    # Six trainings may take 36 s.
+    assert [job.seed_index for job in jobs] == [seed for seed in range(seeds) for _ in augmentation.CHOICES]
 
 
 def test_choice_of_augmentation_ends_with_half_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -445,31 +465,9 @@ def test_choice_of_augmentation_ends_with_half_of_the_time(tmp_path: Path, monke
     executor = InstantExecutor(lambda job: JobEnded(job, make_job_result(job, lambda *_: 97.0, job.recipe.epochs)))
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=60.0, trials=None, workers=1, device="cpu", limits=Limits())
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
-    assert not Workspace(tmp_path).data_sets()
-
-
-@pytest.mark.parametrize(("run_seconds", "seeds"), [(6.0, 2), (6.1, 1)])
-def test_augmentation_is_chosen_by_single_seed_if_trainings_are_slow(
-    run_seconds: float, seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    seed_indices: list[int] = []
-
-    def run_all(queue: list[Job], *_: object, **__: object) -> Iterator[SimpleNamespace]:
-        while queue:
-            job = queue.pop(0)
-            seed_indices.append(job.seed_index)
-            yield SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(1, 500), train_seconds=run_seconds))
-
-    monkeypatch.setattr(augmentation, "run_all", run_all)
-    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
-    data = replace(DATASETS["mnist-5k"], name="mine")
-    effort = Effort(seconds=180.0, trials=None, workers=1, device="cpu", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
-
-    # Six trainings may take 36 s.
-    assert seed_indices == [seed for seed in range(seeds) for _ in augmentation.CHOICES]
+    workspace = Workspace(tmp_path)
+    assert augmentation.choose(data, ONE_CONVOLUTION, 500, executor, effort, workspace).name == "small-shift"
+    assert not workspace.data_sets()
 
 
 def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -478,7 +476,7 @@ def test_time_for_choice_of_augmentation_is_counted_once(tmp_path: Path, monkeyp
         return named_recipe("small-still")
 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
-    monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
+    monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
     monkeypatch.setattr(plan_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto")) as plan:
         assert (plan.training.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)

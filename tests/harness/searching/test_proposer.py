@@ -14,15 +14,15 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import MIN_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
-from harness.searching.finder import Finder, Inquiry
-from harness.searching.optuna_sampler import Seeds
-from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
+from harness.searching.acquisition import _MIN_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
+from harness.searching.finder import MAX_ANSWERS, Finder, Inquiry, InquiryAnswer
+from harness.searching.proposer import ALL_ON, Proposer, Switches, _size_ladder, _violation
+from harness.searching.samplers import seeds_of
+from harness.searching.scheduler import turn_at
 from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import Observation, Past
-from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
-from harness.searching.turn import turn_at
+from harness.searching.surrogate.model import Observation, Prior
+from harness.searching.time_budget import Pace, TimeLeft, pace_of, step_macs
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network, parse_space
@@ -70,7 +70,7 @@ def create(
 ) -> Proposer:
     config = searches.config(space_text=text, **fields)
     space = replace(parse_space(text, "test"), weight_bits=config.recipe.weight_bits)
-    return Proposer(space, config, switches, Past(tuple(past)))
+    return Proposer(space, config, switches, Prior(tuple(past)))
 
 
 def create_with_prior(text: str = WIDE, **fields: Any) -> Proposer:
@@ -195,7 +195,7 @@ def test_uniform_draws_replace_repeated_proposals_until_space_is_exhausted():
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert answers[-1].why_no_proposal == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].rejected_proposals) == proposer.MAX_ANSWERS
+    assert len(answers[-1].rejected_proposals) == MAX_ANSWERS
 
 
 def test_message_names_each_limit_once():
@@ -248,7 +248,9 @@ def test_proposal_has_a_length_of_the_study_and_a_chance(origin: str, monkeypatc
 
 
 def time_for(width: int, epochs: int) -> TimeLeft:
-    return replace(NO_LIMIT, longest_training=NO_LIMIT.training_seconds(epochs, work(network_of(width), MNIST)) + 1e-6)
+    return replace(
+        NO_LIMIT, longest_training=NO_LIMIT.training_seconds(epochs, step_macs(network_of(width), MNIST)) + 1e-6
+    )
 
 
 @pytest.mark.parametrize("ladder", [True, False])
@@ -319,7 +321,7 @@ def test_with_incumbent_improbable_network_is_proposed_in_doubt_within_spare_tim
     assert proposal is not None
     assert proposal.origin == "doubt"
     assert proposal.chance is not None
-    assert proposal.chance < MIN_CHANCE
+    assert proposal.chance < _MIN_CHANCE
 
     # The reason is not the time: with more time no network has a sufficient chance.
     answer = answer_of(create_with_prior(), incumbent, budget=budget, time_left=replace(time_left, spare_seconds=0.0))
@@ -341,7 +343,7 @@ def finder_of(
     config = searches.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
     inquiry = Inquiry(budget, known, time_left, missed_trials=missed_trials)
-    return Finder(space or parse_space(WIDE, "test"), config, inquiry, Past(tuple(past)))
+    return Finder(space or parse_space(WIDE, "test"), config, inquiry, Prior(tuple(past)))
 
 
 def test_surrogate_chooses_best_of_draws_and_neighbours(monkeypatch: pytest.MonkeyPatch):
@@ -393,7 +395,7 @@ def test_choice_starts_from_best_options_of_previous_choice(monkeypatch: pytest.
 def test_latest_networks_are_mutated_even_if_no_network_passed(monkeypatch: pytest.MonkeyPatch):
     card = space("card")
     config = searches.config(space_text=card.text, space="card", sampler="surrogate")
-    proposal = answer_of(Proposer(card, config, past=Past(LARGER_IS_BETTER)), budget=4_000).proposal
+    proposal = answer_of(Proposer(card, config, prior=Prior(LARGER_IS_BETTER)), budget=4_000).proposal
     assert proposal is not None
     parents = set[str]()
 
@@ -515,14 +517,14 @@ def in_training(proposer_: Proposer, workers: int, count: int) -> list[Candidate
 
 @pytest.mark.parametrize("workers", [1, 15])
 def test_with_few_workers_each_proposal_is_first_choice_of_a_new_finder(workers: int):
-    pool, seeds = in_training(create_with_prior(), workers, 8), Seeds(0)
+    pool, seeds = in_training(create_with_prior(), workers, 8), seeds_of(0)
 
     for trial, candidate in enumerate(pool):
         finder = finder_of(*pool[:trial], time_left=replace(NO_LIMIT, workers=workers), sampler="surrogate")
         assert finder.acquisition().open_candidates == tuple((item.cost, item.proposal.chance) for item in pool[:trial])
-        (first,) = finder.choose_by_surrogate(random.Random(seeds.next()))
+        (first,) = finder.choose_by_surrogate(random.Random(next(seeds)))
         assert (candidate.proposal.hash, candidate.proposal.chance) == (first.option.hash, first.chance)
-        seeds.next()  # of the registration
+        next(seeds)  # of the registration
 
 
 def test_batch_skips_known_and_too_slow_networks(finders: list[Finder]):
@@ -530,7 +532,7 @@ def test_batch_skips_known_and_too_slow_networks(finders: list[Finder]):
     first = answer_of(proposer_, time_left=MANY_WORKERS).proposal
     assert first is not None
     known, slow, good, *_ = proposer_._batch
-    proposer_._batch[1] = replace(slow, option=replace(slow.option, work=1e18))
+    proposer_._batch[1] = replace(slow, option=replace(slow.option, step_macs=1e18))
     repeated = make_proposal(1, str(known.option.draw.architecture))
     candidates = [
         Candidate(first, first.parameters, threshold_pct=99.0),
@@ -623,7 +625,7 @@ def test_start_networks_are_proposed_first_despite_prior():
 def test_ladder_of_short_runs_is_first_without_settled_prior(is_settled: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1 if is_settled else 100)
     config = searches.config(space_text=WIDE, sampler="surrogate", lengths=(5, 10))
-    proposer_ = Proposer(parse_space(WIDE, "test"), config, past=Past(LARGER_IS_BETTER), has_short_runs=True)
+    proposer_ = Proposer(parse_space(WIDE, "test"), config, prior=Prior(LARGER_IS_BETTER), has_short_runs=True)
 
     first, second = simulate(proposer_, 2)[1]
 

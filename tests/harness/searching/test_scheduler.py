@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.searching import scheduler
-from harness.searching.turn import Turn
+from harness.searching.scheduler import Turn
 from harness.spaces.space import Metric
 from harness.studies.candidate import (
     Candidate,

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.searching import loop, scheduler
-from harness.searching.loop import on_worker_events
-from harness.searching.scheduler import next_rung
+from harness.searching.loop import _on_worker_events
+from harness.searching.scheduler import Turn, next_rung
 from harness.searching.search_state import Search
-from harness.searching.surrogate.model import NO_PAST
-from harness.searching.surrogate.past import shipped, write_prior
-from harness.searching.turn import Turn
+from harness.searching.surrogate.model import NO_PRIOR
+from harness.searching.surrogate.prior import shipped, write_prior
 from harness.spaces.space import Metric
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
@@ -107,14 +106,14 @@ def test_incumbent_and_nearest_miss_follow_from_all_candidates(
     kinds: set[str] = set()
 
     def handle_and_check(search: Search, events: list[WorkerEvent]) -> None:
-        on_worker_events(search, events)
+        _on_worker_events(search, events)
         candidates = list(search.state.candidates.values())
         incumbent = next(iter(confirmed_by_cost(candidates)), None)
         assert search.state.incumbent is incumbent
         assert search.state.nearest == (nearest_miss(candidates) if incumbent is None else None)
         kinds.add("incumbent" if incumbent else "nearest" if search.state.nearest else "neither")
 
-    monkeypatch.setattr(loop, "on_worker_events", handle_and_check)
+    monkeypatch.setattr(loop, "_on_worker_events", handle_and_check)
     config = searches.config(sampler="surrogate")
 
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=12))
@@ -131,10 +130,13 @@ def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path
         searches.resume(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
-    assert len(searches.proposer_of(with_past).past.observations) == 5
+    assert len(searches.proposer_of(with_past).prior.observations) == 5
     # Earlier trainings replace the ladder.
     assert searches.proposer_of(with_past).ladder == []
-    assert (searches.proposer_of(without_past).past, bool(searches.proposer_of(without_past).ladder)) == (NO_PAST, True)
+    assert (searches.proposer_of(without_past).prior, bool(searches.proposer_of(without_past).ladder)) == (
+        NO_PRIOR,
+        True,
+    )
 
 
 def test_next_session_logs_decision_lost_by_kill_after_run(trainer: Trainer, tmp_path: Path):

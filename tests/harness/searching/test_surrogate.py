@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
@@ -23,16 +22,16 @@ from harness.data import own
 from harness.data.datasets import DATASETS
 from harness.data.training_images import image_digests, load
 from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
-from harness.searching.surrogate.model import OPEN, Observation, Surrogate, Transfer
-from harness.searching.surrogate.past import (
-    Origin,
-    PastTraining,
+from harness.searching.surrogate.model import NO_PRIOR, OPEN, Observation, Surrogate, Transfer
+from harness.searching.surrogate.prior import (
+    PriorDataset,
+    PriorTraining,
+    _sets_with_images,
     comparable,
     csv_of,
-    observations,
-    past_trainings,
+    knowledge,
+    prior_trainings,
     read_prior,
-    sets_with_images,
     shipped,
     shipped_sha256,
     write_prior,
@@ -327,7 +326,7 @@ def test_errors_far_from_prior_mean_increase_predicted_deviation():
 
 # Earlier runs -----------------------------------------------------------------------------------------------
 
-PAST = PastTraining(
+PAST = PriorTraining(
     architecture=parse_network("conv3x3(4) bn relu gap linear(10)"),
     epochs=8,
     batch_size=64,
@@ -344,13 +343,14 @@ def test_shipped_trainings_have_canonical_text_and_recorded_hash():
 
     assert len(shipped("mnist")) > 400
     assert csv_of(shipped("mnist")).encode() == content
-    assert shipped_sha256("mnist") == hashlib.sha256(content).hexdigest()
-    assert all(training.origin is None for training in shipped("mnist"))
+    # Part of the names and seeds of the recorded studies.
+    assert [shipped_sha256(name)[:12] for name in ("mnist", "kmnist")] == ["4e7b84574b24", "5e90f64c4db8"]
+    assert all(training.dataset is None for training in shipped("mnist"))
 
 
 def test_data_without_own_trainings_use_trainings_of_at_least_six_data_sets():
-    counts = Counter(training.origin for training in shipped("kmnist"))
-    names = {origin.dataset for origin in counts if origin is not None}
+    counts = Counter(training.dataset for training in shipped("kmnist"))
+    names = {dataset.name for dataset in counts if dataset is not None}
 
     assert None not in counts
     assert "mnist" in names
@@ -358,7 +358,7 @@ def test_data_without_own_trainings_use_trainings_of_at_least_six_data_sets():
     assert all(count >= 60 for count in counts.values())
     # Trainings on a data set itself would bias an evaluation on this data set.
     name = sorted(names - {"mnist"})[0]
-    assert name not in {training.origin.dataset for training in shipped(name) if training.origin is not None}
+    assert name not in {training.dataset.name for training in shipped(name) if training.dataset is not None}
 
 
 def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
@@ -367,18 +367,18 @@ def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
     digits = own.Data.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
     noise = np.random.default_rng(0).integers(0, 256, (1_000, 28, 28), dtype=np.uint8)
 
-    overlapping = sets_with_images(image_digests(load(digits.name).train_images.numpy()))
+    overlapping = _sets_with_images(image_digests(load(digits.name).train_images.numpy()))
 
     assert overlapping == {"mnist"}
-    assert sets_with_images(image_digests(noise)) == frozenset()
-    names = {item.origin.dataset for item in shipped(digits.name, overlapping) if item.origin is not None}
-    assert names == {item.origin.dataset for item in shipped("kmnist") if item.origin is not None} - {"mnist"}
+    assert _sets_with_images(image_digests(noise)) == frozenset()
+    names = {item.dataset.name for item in shipped(digits.name, overlapping) if item.dataset is not None}
+    assert names == {item.dataset.name for item in shipped("kmnist") if item.dataset is not None} - {"mnist"}
 
 
 def test_shipped_trainings_have_image_digests_of_each_data_set():
     sketches = json.loads((Path(searching.__file__).parent / "trained-images.json").read_text(encoding="utf-8"))
 
-    assert set(sketches) == {item.origin.dataset for item in shipped("kmnist") if item.origin is not None}
+    assert set(sketches) == {item.dataset.name for item in shipped("kmnist") if item.dataset is not None}
     assert {name: len(sketch) >= 200 for name, sketch in sketches.items()} == dict.fromkeys(sketches, True)
 
 
@@ -432,15 +432,15 @@ def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path
     write_study(home.study("second"), replace(repeat, validation_errors=70), replace(repeat, seed=7, trial=10))
     write_study(home.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
 
-    trainings, damage = past_trainings("own", home, "mnist-5k", CONFIG.data_hash)
+    trainings, damage = prior_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
     assert damage == []
-    assert past_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
-    own_trainings = {item.epochs: item for item in trainings if item.origin is None}
-    foreign = [item for item in trainings if item not in shipped("mnist-5k") and item.origin is not None]
+    assert prior_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
+    own_trainings = {item.epochs: item for item in trainings if item.dataset is None}
+    foreign = [item for item in trainings if item not in shipped("mnist-5k") and item.dataset is not None]
     assert len(trainings) == len(shipped("mnist-5k")) + 3
-    assert [(item.errors, item.origin and item.origin.dataset) for item in foreign] == [(60.0, "fashion-mnist")]
-    assert own_trainings[15] == PastTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
+    assert [(item.errors, item.dataset and item.dataset.name) for item in foreign] == [(60.0, "fashion-mnist")]
+    assert own_trainings[15] == PriorTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
     assert (own_trainings[3].errors, own_trainings[3].runs, own_trainings[3].source) == (150.0, 1, "first")
 
 
@@ -451,9 +451,9 @@ def test_damaged_study_is_omitted_and_named(tmp_path: Path):
     (home.study("torn") / "log.jsonl").write_text("{\n")
     home.study("empty").mkdir()
 
-    trainings, (error,) = past_trainings("own", home, "mnist-5k", CONFIG.data_hash)
+    trainings, (error,) = prior_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
-    assert [each.errors for each in trainings if each.origin is None] == [70.0]
+    assert [each.errors for each in trainings if each.dataset is None] == [70.0]
     assert "torn" in error.message
 
 
@@ -462,9 +462,9 @@ def test_study_of_missing_data_set_is_omitted_and_named(tmp_path: Path):
     write_study(workspace.study("whole"), run(0, 70))
     write_study(workspace.study("orphan"), run(0, 80), dataset="digits-0000dead", data_hash="cd" * 32)
 
-    trainings, (error,) = past_trainings("own", workspace, "mnist-5k", CONFIG.data_hash)
+    trainings, (error,) = prior_trainings("own", workspace, "mnist-5k", CONFIG.data_hash)
 
-    assert [each.errors for each in trainings if each.origin is None] == [70.0]
+    assert [each.errors for each in trainings if each.dataset is None] == [70.0]
     assert "orphan" in error.message
     assert "digits-0000dead" in error.message
 
@@ -473,8 +473,12 @@ OWN_TRAINING = replace(PAST, epochs=5, source="mine")
 
 
 def test_prior_round_trip_is_exact(tmp_path: Path):
-    origin = Origin("=mine", Task((3, 20, 24), 7), 640, 160)
-    rows = (PAST, replace(PAST, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(PAST, source="=1", origin=origin))
+    dataset = PriorDataset("=mine", Task((3, 20, 24), 7), 640, 160)
+    rows = (
+        PAST,
+        replace(PAST, errors=0.1 + 0.2, source='"quoted", =\nodd'),
+        replace(PAST, source="=1", dataset=dataset),
+    )
     write_prior(tmp_path, rows)
     write_prior(tmp_path / "none", ())
 
@@ -507,13 +511,13 @@ def test_damaged_prior_is_reported_in_one_line(content: str, tmp_path: Path):
 def test_observations_are_trainings_with_learning_rate_of_recipe():
     other_rate = replace(PAST, learning_rate=0.05)
 
-    result = observations((PAST, other_rate, OWN_TRAINING), Recipe(learning_rate=0.1), DATASETS["mnist"])
+    result = knowledge((PAST, other_rate, OWN_TRAINING), Recipe(learning_rate=0.1), DATASETS["mnist"]).observations
 
     network = PAST.architecture
     assert result == (
         Observation(row_of(network, MNIST, 8, 64, 0.7), 100 / 3, 3),
         Observation(row_of(network, MNIST, 5, 64, 0.7), 100 / 3, 3),
     )
-    assert observations((PAST, OWN_TRAINING), Recipe(learning_rate=0.05), DATASETS["mnist"]) == ()
+    assert knowledge((PAST, OWN_TRAINING), Recipe(learning_rate=0.05), DATASETS["mnist"]) == NO_PRIOR
     # Trainings with a different weight decay are not used.
-    assert observations((PAST, OWN_TRAINING), Recipe(learning_rate=0.1, weight_decay=0.0), DATASETS["mnist"]) == ()
+    assert knowledge((PAST, OWN_TRAINING), Recipe(learning_rate=0.1, weight_decay=0.0), DATASETS["mnist"]) == NO_PRIOR

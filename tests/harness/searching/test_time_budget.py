@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.searching.search_state import Search
-from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, verification_seconds, work
+from harness.searching.time_budget import Pace, Timing, pace_of, step_macs, verification_seconds
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.studies.candidate import Candidate
@@ -73,7 +73,7 @@ POSED_SUM = "res(conv1x1(4, poses=4, tie=c) conv3x3(8, poses=4, tie=b) bn(poses=
     ],
 )
 def test_work_sums_multiply_adds_map_values_and_parameters(text: str, macs: float, numbers: int, parameters: int):
-    assert work(parse_network(text), MNIST) == pytest.approx(macs + 6.1 * numbers + 20 * parameters)
+    assert step_macs(parse_network(text), MNIST) == pytest.approx(macs + 6.1 * numbers + 20 * parameters)
 
 
 TURN = "conv1x1(16, poses=4{tie}) conv3x3(40, poses=4, tie=a) bn(poses=4)"
@@ -100,7 +100,7 @@ STEP_MICROSECONDS = {
 
 def test_estimates_of_all_forms_are_proportional_to_measurements():
     pace = pace_of("native", "cpu")
-    estimated = {text: 1e6 * pace.seconds(1, 1, work(parse_network(text), MNIST)) for text in STEP_MICROSECONDS}
+    estimated = {text: 1e6 * pace.seconds(1, 1, step_macs(parse_network(text), MNIST)) for text in STEP_MICROSECONDS}
 
     # The processor of the measurement is faster than the reference processor of the paces.
     factors = [estimated[text] / microseconds for text, microseconds in STEP_MICROSECONDS.items()]
@@ -110,9 +110,9 @@ def test_estimates_of_all_forms_are_proportional_to_measurements():
 def test_estimated_slowdown_of_torch_agrees_with_measured_slowdown():
     speeds = json.loads((REPOSITORY / "measurements/results/throughput.json").read_text())["images_a_second"]
     for name, (text, _) in NETWORKS.items():
-        network_work = work(parse_network(text), MNIST)
-        estimated = pace_of("torch", "cpu").seconds(1, 1, network_work)
-        ratio = estimated / pace_of("native", "cpu").seconds(1, 1, network_work)
+        macs = step_macs(parse_network(text), MNIST)
+        estimated = pace_of("torch", "cpu").seconds(1, 1, macs)
+        ratio = estimated / pace_of("native", "cpu").seconds(1, 1, macs)
         measured_ratio = median(speeds[name]["harness, native"]) / median(speeds[name]["harness, torch"])
         assert 1 / 2.5 < ratio / measured_ratio < 2.5
 
@@ -195,12 +195,12 @@ def test_effort_is_spent_unless_larger_than_effort_of_ended_search(
 ):
     spent = searches.effort(**limits)
     state = StudyState(Path("study"), searches.config())
-    assert not is_spent(spent, state)
+    assert not spent.is_spent(state)
 
     state.apply(make_entry("ended", **ended))
-    assert is_spent(spent, state) is finished
+    assert spent.is_spent(state) is finished
     state.apply(make_entry("session"))
-    assert not is_spent(spent, state)
+    assert not spent.is_spent(state)
 
 
 CONFIRMED = (99.4, 99.4)
@@ -233,7 +233,7 @@ def test_expected_run_seconds_of_untrained_network_follow_measured_pace(search: 
     assert search.run_seconds(trained) == pytest.approx(3 * estimated)
     assert search.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
     # 8 epochs of 50,000 images by the figures of recorded runs.
-    assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture, MNIST)))
+    assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * step_macs(PROPOSAL.architecture, MNIST)))
 
 
 @pytest.mark.parametrize(

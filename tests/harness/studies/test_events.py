@@ -20,11 +20,11 @@ from harness.studies.events import (
     FailedConfirmation,
     Postponed,
     Proposal,
-    Quoted,
     Rejected,
     Repeated,
     RunEnded,
     RungReached,
+    SearchForecast,
     SessionBegan,
     SessionEnded,
     Verified,
@@ -60,7 +60,9 @@ EVENTS: list[Event] = [
     Postponed(hash="ab", parameters=5, seconds=48.5),
     Verified(hash="ab", recipe_hash="cd", tier="verified", mean_test_accuracy_pct=99.45, seeds=6, passed=True),
     Advised(arguments=("search", "--time", "2m"), advice="resumes the study"),
-    Quoted(parameters=(300, 512, None), chance=0.9, seconds=(20.0, 60.5, 240.0), accuracy_pct=(97.0, 98.5, 99.0)),
+    SearchForecast(
+        parameters=(300, 512, None), chance=0.9, seconds=(20.0, 60.5, 240.0), accuracy_pct=(97.0, 98.5, 99.0)
+    ),
 ]
 
 

@@ -123,7 +123,7 @@ def test_log_keeps_order_and_times_of_entries(folder: Path):
     begin, end = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason=EndReason.TIME)
     entries = [Entry(0.0, begin, "2026-11-20T08:00:00+00:00"), Entry(61.25, end, "2026-11-20T08:01:01+00:00")]
     for entry in entries:
-        StudyLog(folder).append(entry)
+        StudyLog(folder).write_entry(entry)
 
     assert read_state(folder).entries == entries
 

@@ -258,12 +258,6 @@ def test_sources_without_groups_refuse_group_by(tmp_path: Path):
             own.Data.read(path, group_by="_")
 
 
-@pytest.mark.parametrize("count", [119, 121])
-def test_number_of_groups_equals_number_of_images(count: int):
-    with pytest.raises(DataError, match=f"120 images and {count} groups"):
-        own.Data.from_arrays("a", IMAGES, LABELS, groups=np.arange(count) % 10)
-
-
 def test_group_of_a_file_is_name_before_first_underscore(tmp_path: Path):
     names = np.array([f"{label}/p{person}" for label, person in zip(LABELS, PERSONS, strict=True)])
     folder = tmp_path / "a"

@@ -145,13 +145,6 @@ def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
     assert own.pixels_of(spec, images).shape == (100, 1, *shape)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (9, 8), (28, 28), (12, 40), (60, 20)])
-def test_arrays_with_shape_of_images_require_no_channels(shape: tuple[int, int]):
-    images = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
-
-    assert own.Data.from_arrays("pictures", images, np.arange(100) % 2).image_shape == (1, *shape)
-
-
 def test_command_line_states_described_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     images, labels = pictures()
     folder = as_folder(tmp_path / "pets", images, labels)

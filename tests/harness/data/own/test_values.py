@@ -224,6 +224,7 @@ def test_remark_on_outliers_is_independent_of_order_of_classes(names: tuple[str,
 @pytest.mark.parametrize(
     ("shape", "channels", "expected"),
     [((60, 3, 20, 20), None, (3, 20, 20)), ((60, 20, 20, 3), None, (3, 20, 20)), ((60, 8, 8), None, (1, 8, 8)),
+     ((60, 12, 40), None, (1, 12, 40)), ((60, 60, 20), None, (1, 60, 20)),
      ((60, 3, 16, 16), None, None), ((60, 1, 8, 8), None, None), ((60, 8, 8, 1), None, None),
      ((60, 3, 16, 16), "first", (3, 16, 16)), ((60, 3, 16, 16), "last", (16, 3, 16)), ((60, 20, 20, 20), None, None),
      ((60, 20, 20, 20), "last", None), ((60, 30), None, (1, 1, 30)), ((60, 3, 30), "first", (3, 1, 30)),
@@ -362,12 +363,3 @@ def test_single_pictures_are_refused_only_if_scale_is_impossible(fitted: str, nu
     fault = values.Scale(*map(np.array, spec.number_range)).fault(numbers[:, None], np.array(spec.std))
 
     assert (fault and fault.is_certain) is is_certain
-
-
-def test_bytes_are_rejected_for_data_of_sixteen_bits():
-    numbers = np.random.default_rng(0).integers(62, 3906, (300, 9, 9)).astype(np.uint16)
-    spec = own.Data.from_arrays("scans", numbers, np.arange(300) % 3)
-
-    assert own.pixels_of(spec, numbers[:5]).shape == (5, 1, 9, 9)
-    with pytest.raises(DataError, match=r"range from \d+ to \d+, .* 62 to 3905"):
-        own.pixels_of(spec, (numbers[:5] // 16).astype(np.uint8))

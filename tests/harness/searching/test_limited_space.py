@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from harness.data.datasets import DATASETS
-from harness.searching.resolve import usual_space
-from harness.searching.time_budget import work_of
+from harness.searching.limited_space import usual_space
+from harness.searching.time_budget import step_macs_of
 from harness.spaces.catalog import space
 from harness.spaces.chips import CHIPS
 from harness.spaces.network import MNIST, Analysis, Task
@@ -50,11 +50,13 @@ def test_usual_space_of_named_datasets_is_space_of_prior(name: str):
     [((1, 28, 28), "ATmega328P", "minute"), ((1, 64, 64), "ATmega328P", "minute"), ((1, 64, 64), "ESP32-C3", "large")],
 )
 def test_usual_space_for_chip_with_little_memory_has_small_maps(shape: tuple[int, int, int], chip: str, name: str):
-    assert usual_space(replace(USER_DATASET, image_shape=shape), CHIPS[chip]) == name
+    data = replace(USER_DATASET, image_shape=shape)
+
+    assert usual_space(data, CHIPS[chip].limits(data.task)) == name
 
 
 def median_work(name: str, task: Task) -> float:
-    return statistics.median(map(work_of, accepted_draws(name, task, 600)))
+    return statistics.median(map(step_macs_of, accepted_draws(name, task, 600)))
 
 
 def test_work_of_networks_for_large_images_is_close_to_work_on_mnist():

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
@@ -20,12 +20,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.datasets import Dataset, dataset, dataset_of
+from harness.data.datasets import DATASETS, Dataset, dataset_of
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import IMAGES, Observation, Transfer
+from harness.searching.surrogate.model import IMAGES, Observation, Prior, Transfer
 from harness.spaces.network import Architecture, Task
 from harness.spaces.notation import parse_notation
 from harness.spaces.space_errors import NotationError
+from harness.studies.config import StudyConfig
 from harness.studies.log import read_state
 from harness.system import files
 from harness.system.document import csv_text, read_each, unguarded
@@ -44,10 +45,10 @@ _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "pre
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
 _SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set of the package's trainings
-# Numeric columns of prior.csv and fields of ``PastTraining``, with types.
+# Numeric columns of prior.csv and fields of ``PriorTraining``, with types.
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
-_ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
+_DATASET_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
 # Largest number of trainings per transferred data set, evenly spread over the list.
 _MAX_OF_A_SET = 200
 # Smallest number of trainings from which shift and stretch of a data set can be fitted.
@@ -57,29 +58,26 @@ _REINSTALL = "reinstall the package"
 _parsed = lru_cache(maxsize=5_000)(parse_notation)
 
 
-class Origin(NamedTuple):
-    """Data set of past trainings, as the features and errors of the trainings require.
+class PriorDataset(NamedTuple):
+    """Data set of prior trainings, as the features and errors of the trainings require.
 
     Attributes:
-        dataset: Name.
-        task: Shape of the images and number of classes.
-        images: Number of training images.
         validation_images: Number of validation images per run.
     """
 
-    dataset: str
+    name: str
     task: Task
     images: int
     validation_images: int
 
     @classmethod
-    def of(cls, data: Dataset) -> Origin:
-        """Return the origin of trainings on a data set."""
+    def of(cls, data: Dataset) -> PriorDataset:
+        """Return the facts of a data set."""
         return cls(data.name, data.task, data.train_size, data.validation_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastTraining:
+class PriorTraining:
     """Trainings of a network with a recipe, averaged over seeds.
 
     Attributes:
@@ -87,7 +85,7 @@ class PastTraining:
         errors: Validation errors per 10,000 images at the last epoch, mean over runs.
         runs: Number of runs, each with a different seed.
         source: Files or studies that hold the runs, separated by spaces.
-        origin: Data set; None for the images of the search.
+        dataset: Data set; None for the images of the search.
     """
 
     architecture: Architecture
@@ -98,13 +96,21 @@ class PastTraining:
     errors: float
     runs: int
     source: str
-    origin: Origin | None = None
+    dataset: PriorDataset | None = None
 
     @classmethod
-    def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
-        """Return a past training on the images of the search."""
-        stated_values: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
-        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated_values)
+    def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PriorTraining:
+        """Return a prior training on the images of the search."""
+        return cls(
+            architecture=architecture,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            augmented_share=recipe.augmented_share,
+            learning_rate=recipe.learning_rate,
+            errors=errors,
+            runs=runs,
+            source=source,
+        )
 
 
 def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> bool:
@@ -113,31 +119,46 @@ def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> boo
     return any(replace(RECIPES[name].recipe, **free) == recipe for name in _BASES)
 
 
-def past_trainings(
+def prior_of(
+    config: StudyConfig, folder: Path, workspace: Workspace, digests: Callable[[], Set[str]]
+) -> tuple[tuple[PriorTraining, ...], list[ContentError]]:
+    """Return the prior observations of a study, and the errors of studies that could not be read.
+
+    A continued study keeps the first prior observations.
+
+    Args:
+        digests: Returns the digests of the training images (``harness.data.training_images.image_digests``).
+    """
+    stored_prior = read_prior(folder)
+    if stored_prior is not None:
+        return stored_prior, []
+    same_images = _sets_with_images(digests())
+    return prior_trainings(config.prior, workspace, config.dataset, config.data_hash, same_images)
+
+
+def prior_trainings(
     prior: str, workspace: Workspace, dataset: str, data_hash: str, same_images: frozenset[str] = frozenset()
-) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
+) -> tuple[tuple[PriorTraining, ...], list[ContentError]]:
     """Return the prior observations of a new search, and the errors of studies that could not be read.
 
     Runs of the user's studies that are incomplete, or whose recipes are not ``comparable``, are left out.
 
     Args:
         prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
-        workspace: Workspace with the user's studies.
-        dataset: Name of the data set of the search.
-        data_hash: Hash of the images.
         same_images: Further data sets whose shipped trainings are left out, because they contain images of the search
-            (``sets_with_images``).
+            (``_sets_with_images``).
     """
     if prior == "none":
         return (), []
     of_package = shipped(dataset, same_images)
     if prior == "shipped":
         return of_package, []
-    studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), workspace.studies())
-    origins = {images_key: origin for images_key, origin, _ in studies}
+    studies, damage = read_each(lambda folder: _study_trainings(folder, dataset, data_hash), workspace.studies())
     # Runs of a network with a recipe, by seed: two studies with equal seeds may have the same run, which counts once.
     runs_by_seed: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
-    for images_key, _, usable_runs in studies:
+    datasets: dict[str, PriorDataset | None] = {}
+    for images_key, study_dataset, usable_runs in studies:
+        datasets[images_key] = study_dataset
         for run in usable_runs:
             runs_by_seed[images_key, run.hash, run.recipe_hash][run.seed] = run
     own = []
@@ -145,30 +166,33 @@ def past_trainings(
         runs = list(by_seed.values())
         errors = mean([run.required_validation.wrong * IMAGES / run.required_validation.images for run in runs])
         source = " ".join(sorted({run.study for run in runs if run.study}))
-        training = PastTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
-        own.append(replace(training, origin=origins[images_key]))
+        training = PriorTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
+        own.append(replace(training, dataset=datasets[images_key]))
     return (*of_package, *own), damage
 
 
-def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | None, list[Result]]:
-    """Return a key of the study's images, the origin (None for the images of the search) and the usable runs."""
+def _study_trainings(folder: Path, name: str, data_hash: str) -> tuple[str, PriorDataset | None, list[Result]]:
+    """Return a key of the study's images, the data set (None for the images of the search) and the usable runs."""
     study = read_state(folder)
     config = study.config
-    is_own = (config.dataset, config.data_hash) == (name, data_hash)
-    origin = None if is_own else Origin.of(dataset_of(config.dataset, f"the study {folder.name}", folder))
-    free_fields = _FREE_FIELDS if is_own else (*_FREE_FIELDS, *_MOVES)
-    complete = [run for run in study.results if run.status is Status.COMPLETE and run.validation is not None]
-    is_usable = config.protocol_version == PROTOCOL_VERSION
-    runs = [run for run in complete if is_usable and comparable(run.recipe, free_fields)]
-    return f"{config.dataset} {config.data_hash}", origin, runs
+    if config.dataset == name and config.data_hash == data_hash:
+        study_dataset = None
+        free_fields: tuple[str, ...] = _FREE_FIELDS
+    else:
+        study_dataset = PriorDataset.of(dataset_of(config.dataset, f"the study {folder.name}", folder))
+        free_fields = (*_FREE_FIELDS, *_MOVES)
+    runs = []
+    if config.protocol_version == PROTOCOL_VERSION:
+        complete = [run for run in study.results if run.status is Status.COMPLETE and run.validation is not None]
+        runs = [run for run in complete if comparable(run.recipe, free_fields)]
+    return f"{config.dataset} {config.data_hash}", study_dataset, runs
 
 
 @cache
-def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
+def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
     """Return the package's trainings on a data set; if there are none, the trainings on other data sets.
 
     Args:
-        name: Name of the data set.
         same_images: As for ``elsewhere``; without effect if the package has trainings on the data set.
     """
     path = _packaged(f"trainings-{name}.csv")
@@ -176,18 +200,16 @@ def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastT
 
 
 @cache
-def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
+def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
     """Return the package's trainings on all data sets except ``name`` and ``same_images``."""
-    mnist_origin = Origin.of(dataset("mnist"))
-    mnist = [replace(each, origin=mnist_origin) for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)]
-    sets: dict[str, list[PastTraining]] = defaultdict(list)
-    for training in (*mnist, *_read(_packaged("trainings-elsewhere.csv"), _REINSTALL)):
-        if training.origin is not None and training.origin.dataset not in {name, *same_images}:
-            sets[training.origin.dataset].append(training)
-    return tuple(training for trainings in sets.values() for training in _thinned(trainings))
+    mnist = PriorDataset.of(DATASETS["mnist"])
+    of_mnist = [replace(each, dataset=mnist) for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)]
+    sets = _by_dataset([*of_mnist, *_read(_packaged("trainings-elsewhere.csv"), _REINSTALL)])
+    left_out = {name, *same_images}
+    return tuple(each for of_set in sets for each in _thinned(sets[of_set]) if of_set.name not in left_out)
 
 
-def sets_with_images(digests: Set[str]) -> frozenset[str]:
+def _sets_with_images(digests: Set[str]) -> frozenset[str]:
     """Return the data sets of the package's trainings that have training images in common with a search.
 
     Of each data set the 256 smallest digests are stored. If a share ``s`` of the images is common, this is overlooked
@@ -200,26 +222,29 @@ def sets_with_images(digests: Set[str]) -> frozenset[str]:
     return frozenset(name for name, sketch in sketches.items() if not digests.isdisjoint(sketch))
 
 
-def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
+def _thinned(trainings: Sequence[PriorTraining]) -> list[PriorTraining]:
     count = min(len(trainings), _MAX_OF_A_SET)
     return [trainings[number * len(trainings) // count] for number in range(count)]
 
 
 def shipped_sha256(name: str) -> str:
-    """Return the SHA-256 of the package's trainings for a data set."""
-    return hashlib.sha256(csv_of(shipped(name)).encode()).hexdigest()
+    """Return the SHA-256 of the package's trainings for a data set.
+
+    Names and seeds of studies depend on this hash, so the sources keep the name that the folder had at first.
+    """
+    return hashlib.sha256(csv_of(shipped(name)).replace("measurements/", "benchmarks/").encode()).hexdigest()
 
 
 def _packaged(name: str) -> Traversable:
     return resources.files("harness.searching") / name
 
 
-def write_prior(folder: Path, trainings: Iterable[PastTraining]) -> None:
+def write_prior(folder: Path, trainings: Iterable[PriorTraining]) -> None:
     """Write the prior observations of a new study into the study folder."""
     files.write_text(folder / _FILE, csv_of(trainings))
 
 
-def read_prior(folder: Path) -> tuple[PastTraining, ...] | None:
+def read_prior(folder: Path) -> tuple[PriorTraining, ...] | None:
     """Return the prior observations of a study; None if the folder has no prior.csv.
 
     Raises:
@@ -229,50 +254,45 @@ def read_prior(folder: Path) -> tuple[PastTraining, ...] | None:
     return _read(path, "restore the file, or choose a new name for the study") if path.exists() else None
 
 
-def csv_of(trainings: Iterable[PastTraining]) -> str:
-    """Return trainings as CSV, with columns for the data set if any training has an origin."""
+def csv_of(trainings: Iterable[PriorTraining]) -> str:
+    """Return trainings as CSV, with columns for the data set if any training states a data set."""
     trainings = tuple(trainings)
-    with_origins = any(each.origin is not None for each in trainings)
+    has_datasets = any(each.dataset is not None for each in trainings)
     rows = []
     for training in trainings:
         numbers = [getattr(training, name) for name in _NUMBERS]
-        origin = _origin_cells(training.origin) if with_origins else ()
-        rows.append((training.architecture, *numbers, training.architecture.form, training.source, *origin))
-    return csv_text((*_COLUMNS, *(_ORIGIN_COLUMNS if with_origins else ())), rows)
+        cells = _dataset_cells(training.dataset) if has_datasets else ()
+        rows.append((training.architecture, *numbers, training.architecture.form, training.source, *cells))
+    return csv_text((*_COLUMNS, *(_DATASET_COLUMNS if has_datasets else ())), rows)
 
 
-def _origin_cells(origin: Origin | None) -> tuple[str | int, ...]:
-    if origin is None:
-        return ("",) * len(_ORIGIN_COLUMNS)
-    shape = "x".join(map(str, origin.task.input_shape))
-    return origin.dataset, shape, origin.task.classes, origin.images, origin.validation_images
+def _dataset_cells(dataset: PriorDataset | None) -> tuple[str | int, ...]:
+    if dataset is None:
+        return ("",) * len(_DATASET_COLUMNS)
+    shape = "x".join(map(str, dataset.task.input_shape))
+    return dataset.name, shape, dataset.task.classes, dataset.images, dataset.validation_images
 
 
-def _origin_of(row: Mapping[str, str]) -> Origin | None:
-    if not row.get("dataset"):
-        return None
-    channels, rows, columns = map(int, row["input_shape"].split("x"))
-    task = Task((channels, rows, columns), int(row["classes"]))
-    return Origin(unguarded(row["dataset"]), task, int(row["images"]), int(row["validation_images"]))
-
-
-def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
+def _read(path: Traversable, hint: str) -> tuple[PriorTraining, ...]:
     try:
         rows = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True)
-        return tuple(
-            PastTraining(
-                architecture=_parsed(row["architecture"]),
-                source=unguarded(row["source"]),
-                origin=_origin_of(row),
-                **{name: kind(row[name]) for name, kind in _NUMBERS.items()},
-            )
-            for row in rows
-        )
+        return tuple(map(_training_of_row, rows))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error, NotationError) as error:
         raise ContentError(f"cannot read the prior observations {path}: {reason(error)}", hint=hint) from error
 
 
-def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:
+def _training_of_row(row: Mapping[str, str]) -> PriorTraining:
+    dataset = None
+    if row.get("dataset"):
+        channels, rows, columns = map(int, row["input_shape"].split("x"))
+        task = Task((channels, rows, columns), int(row["classes"]))
+        dataset = PriorDataset(unguarded(row["dataset"]), task, int(row["images"]), int(row["validation_images"]))
+    numbers: dict[str, Any] = {name: kind(row[name]) for name, kind in _NUMBERS.items()}
+    source = unguarded(row["source"])
+    return PriorTraining(architecture=_parsed(row["architecture"]), source=source, dataset=dataset, **numbers)
+
+
+def alike(trainings: Iterable[PriorTraining], recipe: Recipe) -> list[PriorTraining]:
     """Return the trainings that apply to a recipe: those with the same learning rate.
 
     None applies to a recipe that is not ``comparable``. If only the augmentation (``_MOVES``) is not, the trainings on
@@ -282,36 +302,38 @@ def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTrainin
     if comparable(recipe):
         return of_rate
     is_elsewhere = comparable(recipe, (*_FREE_FIELDS, *_MOVES))
-    return [each for each in of_rate if is_elsewhere and each.origin is not None]
+    return [each for each in of_rate if is_elsewhere and each.dataset is not None]
 
 
-def observations(trainings: Iterable[PastTraining], recipe: Recipe, data: Dataset) -> tuple[Observation, ...]:
-    """Return the observations on the images ``data`` of the search, for the recipe of the search."""
-    here = Origin.of(data)
-    return tuple(_observation(each, here) for each in alike(trainings, recipe) if each.origin is None)
+def knowledge(trainings: Iterable[PriorTraining], recipe: Recipe, data: Dataset) -> Prior:
+    """Return the knowledge of prior trainings for a search on ``data`` with a recipe.
 
-
-def transfer(trainings: Iterable[PastTraining], recipe: Recipe) -> Transfer | None:
-    """Return the prior mean from other data sets, for the recipe of a search.
-
-    Returns:
-        The prior mean; None if no data set has ``_MIN_OF_A_SET`` trainings.
+    Trainings on the images of the search are observations. Other data sets with at least ``_MIN_OF_A_SET`` trainings
+    form the transfer mean.
     """
-    sets: dict[Origin, list[PastTraining]] = defaultdict(list)
-    for training in alike(trainings, recipe):
-        if training.origin is not None:
-            sets[training.origin].append(training)
-    large = [(origin, tuple(_thinned(of_set))) for origin, of_set in sets.items() if len(of_set) >= _MIN_OF_A_SET]
-    return _fitted(tuple(large)) if large else None
+    applicable = alike(trainings, recipe)
+    here = PriorDataset.of(data)
+    observations = tuple(_observation(each, here) for each in applicable if each.dataset is None)
+    sets = _by_dataset(applicable).items()
+    large_sets = tuple((of_set, tuple(_thinned(each))) for of_set, each in sets if len(each) >= _MIN_OF_A_SET)
+    return Prior(observations, _fitted(large_sets) if large_sets else None)
+
+
+def _by_dataset(trainings: Iterable[PriorTraining]) -> dict[PriorDataset, list[PriorTraining]]:
+    sets: dict[PriorDataset, list[PriorTraining]] = defaultdict(list)
+    for training in trainings:
+        if training.dataset is not None:
+            sets[training.dataset].append(training)
+    return sets
 
 
 @lru_cache(maxsize=4)
-def _fitted(sets: tuple[tuple[Origin, tuple[PastTraining, ...]], ...]) -> Transfer:
+def _fitted(sets: tuple[tuple[PriorDataset, tuple[PriorTraining, ...]], ...]) -> Transfer:
     # Cached for the searches of a process on equal trainings, such as the repeats of a bench.
-    return Transfer([[_observation(each, origin) for each in trainings] for origin, trainings in sets])
+    return Transfer([[_observation(each, of_set) for each in trainings] for of_set, trainings in sets])
 
 
-def _observation(training: PastTraining, origin: Origin) -> Observation:
-    epochs = training.epochs / length_factor(origin.images)
-    row = row_of(training.architecture, origin.task, epochs, training.batch_size, training.augmented_share)
-    return Observation(row, training.errors, training.runs, images=origin.validation_images)
+def _observation(training: PriorTraining, dataset: PriorDataset) -> Observation:
+    epochs = training.epochs / length_factor(dataset.images)
+    row = row_of(training.architecture, dataset.task, epochs, training.batch_size, training.augmented_share)
+    return Observation(row, training.errors, training.runs, images=dataset.validation_images)
