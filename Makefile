@@ -1,6 +1,6 @@
 # Shortcuts for contributors. Each target calls a script or a program that also runs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help install check format test nightly docs commands clean
+.PHONY: help install check format test nightly docs commands examples clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,6 +26,9 @@ docs: install ## build the documentation into site/
 
 commands: install ## regenerate docs/use/commands.md from the help texts
 	.venv/bin/python scripts/write_commands.py
+
+examples: install ## regenerate the example pages in reports/
+	.venv/bin/python scripts/write_examples.py
 
 clean: ## delete caches and built pages
 	rm -rf site .mypy_cache .pytest_cache .ruff_cache

@@ -25,9 +25,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.bench.replay import RunOutcome, SimulatedExecutor
+from harness.bench.replay import Replayed, SimulatedExecutor
 from harness.data.datasets import DATASETS
-from harness.evidence.bounds import error_ratio_of
+from harness.evidence.bounds import ErrorRatio
 from harness.interface.session import SearchReporter
 from harness.searching.finder import Finder, Inquiry, InquiryAnswer
 from harness.searching.loop import explore, open_search
@@ -57,7 +57,7 @@ SIZE = 10_000  # validation images
 MINUTE = 60.0  # seconds, mean duration of a simulated training
 
 
-def made_up(job: Job, repeat: int) -> RunOutcome:
+def made_up(job: Job, repeat: int) -> Replayed:
     """Return a simulated training of about a minute; errors depend on parameters, epochs (as in the prior) and seed."""
     analysis = analyse(job.architecture, MNIST)
     epochs = job.recipe.epochs
@@ -67,7 +67,7 @@ def made_up(job: Job, repeat: int) -> RunOutcome:
     shares = {number: number / epochs for number in range(1, epochs + 1)}
     errors = {number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()}
     spent = {number: seconds * share for number, share in shares.items()}
-    return RunOutcome(job.architecture.hash, analysis.parameters, analysis.macs, SIZE, errors, spent, Status.COMPLETE)
+    return Replayed(job.architecture.hash, analysis.parameters, analysis.macs, SIZE, errors, spent, Status.COMPLETE)
 
 
 class Meter(SearchReporter):
@@ -200,7 +200,7 @@ def default_config() -> StudyConfig:
         data_hash="0" * 64,
         budget=20_000,
         target_pct=data.target_pct,
-        threshold_pct=round(error_ratio_of(data, data.target_pct).threshold_pct(data.target_pct), 6),
+        threshold_pct=round(ErrorRatio.of(data, data.target_pct).threshold_pct(data.target_pct), 6),
         space="all",
         space_text=space("all").text,
         sampler="surrogate",

@@ -139,17 +139,14 @@ def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Replay the repeats of a comparison in this process; return the list of the replayed repeats."""
     repeats: list[int] = []
 
-    def run_repeats(contest, processes, earlier_traces, on_trace):
-        methods, comparison, table = contest
-        readings = replay._TableRuns(table, comparison.spread)
+    def run_repeats(contest, table, processes, earlier_traces, on_trace):
+        readings = replay._TableRuns(table, contest.comparison.spread)
         traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
-        for method in methods:
-            for repeat in range(comparison.repeats):
-                if (method.name, repeat) not in traces:
-                    repeats.append(repeat)
-                    traces[method.name, repeat] = replay.replay(method, comparison, readings.read, repeat)
-                    on_trace(traces[method.name, repeat])
-        return [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
+        for method, repeat in contest.due_repeats(traces):
+            repeats.append(repeat)
+            traces[method.name, repeat] = replay.replay(method, contest.comparison, readings.read, repeat)
+            on_trace(traces[method.name, repeat])
+        return contest.in_order(traces)
 
     monkeypatch.setattr(replay, "run_repeats", run_repeats)
     return repeats

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from harness.bench import METHODS
 from harness.data.datasets import dataset
 from harness.interface import options
 from harness.searching.option_types import EPOCHS, PER_CENT
@@ -23,8 +24,9 @@ from harness.system.terminal import DURATION, counted, say
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings, Judged, Trace
     from harness.bench.recording import TableRequest
-    from harness.bench.replay import Contest, LiveContest, ReplayedContest, RunRequest
+    from harness.bench.replay import Contest, RunRequest
     from harness.bench.table import Table
+    from harness.searching.time_budget import Effort
 
 _option = click.option  # a short name, because these commands have many options
 # Options that are refused with a table, which determines them.
@@ -135,9 +137,10 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    from harness.bench.recording import plan_document, plan_text, prepare, record
+    """Record a table, or print the plan if ``only_plan``; return exit code 0."""
+    from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
     from harness.training.progress import Reporter
 
@@ -148,7 +151,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         message = f"the table {table_folder} exists without a recording"
         raise UsageError(f"{message}; record under a new name and merge the tables")
     recording = prepare(recording_folder, name, request)
-    plan = plan_document(recording)
+    plan = recording_json(recording)
     if only_plan:
         options.print_result(as_json, plan, plan_text(plan))
         return 0
@@ -160,7 +163,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     cluster_options = ClusterOptions(machine.workers, str(recording.device), machine.engine, kinds=Kinds.OURS)
     with (
         options.resumable(),
-        owned(recording_folder),
+        locked_folder(recording_folder),
         # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
         # this machine join a cluster, with the same number of workers.
         connected(request.cluster, cluster_options) as cluster,
@@ -178,7 +181,8 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     "--method",
     "names",
     multiple=True,
-    help="Name of a method, or your own function as MODULE:NAME; may be repeated [default: the ten methods above].",
+    help=f"Name of a method ({', '.join(METHODS)}), or your own function as MODULE:NAME; may be repeated "
+    "[default: all these methods].",
 )
 @_option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="Your own method as a program.")
 @_option("--ablations", is_flag=True, help="Also compare variants of the method default with a single change.")
@@ -218,7 +222,6 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     by the mean over seeds in the table, which is hidden from the methods. Several tables are compared separately, then
     the methods are ranked over all tables.
 
-    Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
     The method default is harness search itself. The aided methods use its rungs and its falling budget. Your own method
     is a Python function or a program; see measurements/methods/README.md.
 
@@ -231,7 +234,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
     from harness.bench import methods, replay
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
 
     default_repeats = 3 if arguments["live"] else 200
     request = replay.RunRequest(**arguments | {"repeats": arguments["repeats"] or default_repeats})
@@ -246,7 +249,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         contests = [replay.prepare_replay(request, compared, table) for table in tables]
     folder = request.out or files.workspace().runs / ".bench" / _folder_name(contests)
     files.check_writable(folder)
-    with owned(folder), options.resumable():
+    with locked_folder(folder), options.resumable():
         if len(contests) > 1:
             _rank(request, contests, folder, as_json)
         else:
@@ -280,15 +283,15 @@ def _folder_name(contests: Sequence[Contest]) -> str:
 def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findings, list[str], str]:
     from harness.bench import comparison
     from harness.bench.bench_page import write_bench_page
-    from harness.bench.replay import LiveContest
+    from harness.bench.table import Table
 
     earlier_traces = comparison.begin(folder, contest.comparison)
     if earlier_traces:
         say(f"resuming with {counted(len(earlier_traces), 'finished repeat')}; delete {folder} to start again")
-    if isinstance(contest, LiveContest):
-        traces, judged = _run_live(request, contest, folder, earlier_traces)
+    if isinstance(contest.source, Table):
+        traces, judged = _replay(request, contest, contest.source, folder, earlier_traces)
     else:
-        traces, judged = _replay(request, contest, folder, earlier_traces)
+        traces, judged = _run_live(request, contest, contest.source, folder, earlier_traces)
     comparison.write_end(folder, traces, judged)
     findings = comparison.findings(contest.comparison, traces, judged)
     page = write_bench_page(folder, contest.comparison, findings)
@@ -300,7 +303,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     from harness.bench.bench_page import write_ranks_page
     from harness.bench.comparison import ranks_of, ranks_text
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
 
     findings: dict[str, Findings] = {}
     paths: list[str] = []
@@ -309,7 +312,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         name = contest.comparison.table
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
-        with owned(folder / name):
+        with locked_folder(folder / name):
             findings[name], table_paths, text = _compare(request, contest, folder / name)
         paths += table_paths
         texts.append(text)
@@ -340,13 +343,12 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
 
 
 def _run_live(
-    request: RunRequest, contest: LiveContest, folder: Path, earlier_traces: Sequence[Trace]
+    request: RunRequest, contest: Contest, effort: Effort, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
 
-    effort = contest.effort
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
     # machine join a cluster, and no additional workers.
@@ -354,11 +356,11 @@ def _run_live(
     cluster_options = ClusterOptions(workers, effort.device, effort.engine, slot_limit=workers, kinds=Kinds.OURS)
     with connected(request.cluster, cluster_options) as cluster:
         make_executor = partial(cluster.make_executor, source, effort.limits)
-        return run_live(contest, make_executor, folder, earlier_traces, say)
+        return run_live(contest, effort, make_executor, folder, earlier_traces, say)
 
 
 def _replay(
-    request: RunRequest, contest: ReplayedContest, folder: Path, earlier_traces: Sequence[Trace]
+    request: RunRequest, contest: Contest, table: Table, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
@@ -372,8 +374,8 @@ def _replay(
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(contest, request.processes or core_count(), earlier_traces, store)
+        traces = run_repeats(contest, table, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study
     # No method may answer with the networks of the table above the budget.
-    sizes = {key: size for key, size in contest.table.sizes.items() if size <= study.budget}
-    return traces, Judged.of(contest.table.true_accuracies_pct, sizes, study.target_pct)
+    sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
+    return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

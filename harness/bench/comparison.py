@@ -221,26 +221,6 @@ _DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ 
 _MAX_COUNTED = 50
 
 
-class _Reference(NamedTuple):
-    """Sizes and networks to which answers are compared.
-
-    Attributes:
-        hashes_at_target: Hashes of the networks that reach the target.
-        largest: Budget, used as the size if there is no valid answer.
-        smallest: Parameters of the smallest network that reaches the target, else infinity.
-    """
-
-    hashes_at_target: Container[str | None]
-    largest: int
-    smallest: float
-
-    @classmethod
-    def of(cls, study: StudyConfig, judged: Judged) -> _Reference:
-        accuracies = judged.accuracies_pct.items()
-        hashes_at_target = {key for key, accuracy in accuracies if statistics.reaches(accuracy, study.target_pct)}
-        return cls(hashes_at_target, study.budget, math.inf if judged.smallest is None else judged.smallest)
-
-
 class _StepFunction(NamedTuple):
     """Step function of the answer's size: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
 
@@ -251,33 +231,26 @@ class _StepFunction(NamedTuple):
     sizes: tuple[float, ...]
 
     @classmethod
-    def of(cls, trace: Trace, reference: _Reference) -> _StepFunction:
+    def of(cls, trace: Trace, hashes_at_target: Container[str | None]) -> _StepFunction:
         sizes = [math.inf]
         for answer in trace.answers:
-            is_valid = answer.hash in reference.hashes_at_target
-            sizes.append(float(answer.parameters) if is_valid and answer.parameters is not None else math.inf)
+            size = math.inf
+            if answer.parameters is not None and answer.hash in hashes_at_target:
+                size = float(answer.parameters)
+            sizes.append(size)
         return cls((0.0, *(answer.seconds for answer in trace.answers)), tuple(sizes))
 
     def at(self, seconds: float) -> float:
         """Return the size at ``seconds``."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
 
-    def score(self, reference: _Reference, seconds: float) -> float:
-        """Return the mean over time of log(size / smallest feasible size); lower is better.
-
-        While there is no valid answer, the size is the budget. If no network reaches the target, the score is 0.
-        """
-        smallest = min(reference.smallest, reference.largest)
+    def score(self, largest: float, smallest: float, seconds: float) -> float:
+        """Return the mean over time of log(size / smallest); the size is ``largest`` without a valid answer."""
         ends = (*self.starts[1:], seconds)
         areas = []
         for start, end, size in zip(self.starts, ends, self.sizes, strict=True):
-            duration = min(end, seconds) - min(start, seconds)
-            areas.append(duration * math.log(min(size, reference.largest) / smallest))
+            areas.append((min(end, seconds) - min(start, seconds)) * math.log(min(size, largest) / smallest))
         return math.fsum(areas) / seconds
-
-    def score_at(self, reference: _Reference, seconds: float) -> float:
-        """Return log(size / smallest feasible size) at ``seconds``."""
-        return math.log(min(self.at(seconds), reference.largest) / min(reference.smallest, reference.largest))
 
 
 def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
@@ -357,7 +330,7 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
 
 
 # Score name -> method -> a number per repeat; lower is better.
-Scores = Mapping[str, Mapping[str, Sequence[float]]]
+_Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class _Pair(NamedTuple):
@@ -393,7 +366,7 @@ class _Pair(NamedTuple):
         return self.corrected_p < LEVEL and self.balance * self.difference > 0
 
 
-def _tested_pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[_Pair]:
+def _tested_pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[_Pair]:
     pairs = [_tested_pair(scores[when], when, first, second) for when, (first, second) in product(scores, method_pairs)]
     # Holm's step-down procedure.
     largest = 0.0
@@ -411,7 +384,7 @@ def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, s
     return _Pair(first, second, when, difference, low, high, p=p, corrected_p=p, balance=balance)
 
 
-def _pairs(scores: Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def _pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return the tests of the pairs of methods for all scores, which are logarithms of sizes.
 
     ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
@@ -456,7 +429,7 @@ class Findings(NamedTuple):
 
     document: dict[str, Any]
     curves: dict[str, list[tuple[float, float, float, float]]]
-    scores: Scores
+    scores: _Scores
 
 
 def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
@@ -468,14 +441,20 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     """
     task = comparison.task
     seconds = task.seconds
-    reference = _Reference.of(task.study, judged)
+    target_pct = task.study.target_pct
+    accuracies = judged.accuracies_pct.items()
+    hashes_at_target = {key for key, accuracy in accuracies if statistics.reaches(accuracy, target_pct)}
+    largest = task.study.budget  # size without a valid answer
+    smallest = largest if judged.smallest is None else min(judged.smallest, largest)
     names = [entry.name for entry in comparison.methods]
     traces_of = {name: [trace for trace in traces if trace.method == name] for name in names}
-    steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
-    scores_by_time = {
-        OVER_TIME: {name: [repeat.score(reference, seconds) for repeat in own] for name, own in steps.items()},
-        AT_THE_END: {name: [repeat.score_at(reference, seconds) for repeat in own] for name, own in steps.items()},
-    }
+    steps: dict[str, list[_StepFunction]] = {}
+    scores_by_time: dict[str, dict[str, list[float]]] = {OVER_TIME: {}, AT_THE_END: {}}
+    for name, own_traces in traces_of.items():
+        steps[name] = [_StepFunction.of(trace, hashes_at_target) for trace in own_traces]
+        last_sizes = [min(repeat.at(seconds), largest) for repeat in steps[name]]
+        scores_by_time[OVER_TIME][name] = [repeat.score(largest, smallest, seconds) for repeat in steps[name]]
+        scores_by_time[AT_THE_END][name] = [math.log(size / smallest) for size in last_sizes]
     main_names = [entry.name for entry in comparison.methods if not entry.is_variant]
     ranks, friedman_p = _ranking({name: scores_by_time[OVER_TIME][name] for name in main_names})
     times = [seconds * step / _STEPS for step in range(_STEPS + 1)]
@@ -496,7 +475,7 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
             method["ratio"] = math.exp(statistics.mean(scores_by_time[OVER_TIME][name]))
             sizes = [math.floor(judged.smallest * factor) for factor in _SIZE_FACTORS]
             runtimes = [_runtime(steps[name], size, seconds) for size in sizes]
-        methods.append(method | _answers(traces_of[name], reference) | {"runtimes": runtimes})
+        methods.append(method | _answers(traces_of[name], hashes_at_target) | {"runtimes": runtimes})
     pairs = _pairs(scores_by_time, list(combinations(main_names, 2)))
     variants = _pairs(scores_by_time, [(entry.name, DEFAULT) for entry in comparison.methods if entry.is_variant])
     document = {
@@ -504,7 +483,7 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
         "repeats": comparison.repeats,
         "seconds": seconds,
         "workers": task.workers,
-        "target_pct": task.study.target_pct,
+        "target_pct": target_pct,
         "smallest": judged.smallest,
         "sentences": _sentences(comparison.repeats, ranks, pairs, variants),
         "friedman_p": finite(friedman_p),
@@ -515,12 +494,12 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     return Findings(document, curves, scores_by_time)
 
 
-def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
-    answer_hashes = [trace.answers[-1].hash for trace in traces if trace.answers and trace.answers[-1].hash]
-    misses = [network_hash for network_hash in answer_hashes if network_hash not in reference.hashes_at_target]
+def _answers(traces: Sequence[Trace], hashes_at_target: Container[str]) -> dict[str, Any]:
+    hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
+    answer_hashes = [network_hash for network_hash in hashes if network_hash is not None]
     return {
         "answered": len(answer_hashes) / len(traces),
-        "false": len(misses) / max(1, len(answer_hashes)),
+        "false": sum(item not in hashes_at_target for item in answer_hashes) / max(1, len(answer_hashes)),
         "networks": statistics.mean([float(trace.networks) for trace in traces]),
         "runs": statistics.mean([float(trace.runs) for trace in traces]),
     }
@@ -575,24 +554,20 @@ def p_text(p: float) -> str:
 
 def write_figures(folder: Path, result: Findings) -> list[Path]:
     """Write the evaluation as CSV files (methods, curves, running times, pairs) and return the paths of the files."""
-    methods = result.document["methods"]
+    methods = [{"method": method["name"], **method} for method in result.document["methods"]]
     times = []
     for name, points in result.curves.items():
-        for seconds, median, low, high in points:
-            sizes = {"median_size": finite(median), "low": finite(low), "high": finite(high)}
-            times.append({"method": name, "seconds": seconds, **sizes})
-    tables = {
-        "methods.csv": [{"method": each["name"], **each} for each in methods],
-        "times.csv": times,
-        "runtimes.csv": [{"method": each["name"], **item} for each in methods for item in each["runtimes"]],
-        "pairs.csv": result.document["pairs"] + result.document["variants"],
-    }
+        for point in points:
+            sizes = zip(("seconds", "median_size", "low", "high"), map(finite, point), strict=True)
+            times.append({"method": name, **dict(sizes)})
+    runtimes = [{"method": method["name"], **item} for method in methods for item in method["runtimes"]]
+    pairs = result.document["pairs"] + result.document["variants"]
     contents = {}
-    for name, rows in tables.items():
+    for name, rows in (("methods", methods), ("times", times), ("runtimes", runtimes), ("pairs", pairs)):
         if rows:  # a comparison of a single method has no pairs
             columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
             cells = [[row[column] for column in columns] for row in rows]
-            contents[folder / name] = csv_text(columns, cells).encode()
+            contents[folder / f"{name}.csv"] = csv_text(columns, cells).encode()
     files.write_together(contents)
     return list(contents)
 

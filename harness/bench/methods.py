@@ -30,6 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from harness.bench import METHODS
 from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import scheduler
 from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
@@ -106,14 +107,20 @@ class Method:
         return replace(entry, source_sha256=source.hexdigest())
 
 
-_DEFAULT_METHOD = Method(
-    name=DEFAULT,
-    says="the search of harness, with a prior from different data sets",
-    sampler=SURROGATE,
-    switches=ALL_ON,
-    uses_transfer=True,
-    pruning=Pruning.SEARCH,
-)
+def _built_in(name: str) -> Method:
+    method = Method(name=name, says=METHODS[name])
+    if name == DEFAULT:
+        method = replace(method, sampler=SURROGATE, switches=ALL_ON)
+        return replace(method, uses_transfer=True, pruning=Pruning.SEARCH)
+    if name == "halving":
+        return replace(method, pruning=Pruning.HALVING)
+    sampler, dash, _ = name.partition("-aided")
+    if dash:
+        return replace(method, sampler=sampler, switches=replace(_BARE, falling_budget=True), pruning=Pruning.SEARCH)
+    return replace(method, sampler=sampler)
+
+
+_DEFAULT_METHOD = _built_in(DEFAULT)
 
 
 def _variant(name: str, says: str, **changes: bool) -> Method:
@@ -121,28 +128,7 @@ def _variant(name: str, says: str, **changes: bool) -> Method:
     return replace(_DEFAULT_METHOD, name=name, says=f"the default, but {says}", switches=switches, is_variant=True)
 
 
-_MAIN = (
-    Method(name="random", says="uniform draws of the space, each trained completely"),
-    Method(name="tpe", sampler="tpe", says="Optuna's TPE (multivariate, grouped), each network trained completely"),
-    Method(name="nsga2", sampler="nsga2", says="Optuna's NSGA-II (population 20), each network trained completely"),
-    Method(
-        name="evolution",
-        sampler="evolution",
-        says="aging evolution (Real et al. 2019), each network trained completely",
-    ),
-    Method(name="halving", says="uniform draws under asynchronous successive halving", pruning=Pruning.HALVING),
-    *(
-        Method(
-            name=f"{sampler}-aided",
-            says=f"{sampler}, with the rungs and the falling budget of the default",
-            sampler=sampler,
-            switches=replace(_BARE, falling_budget=True),
-            pruning=Pruning.SEARCH,
-        )
-        for sampler in ("random", "tpe", "nsga2", "evolution")
-    ),
-    _DEFAULT_METHOD,
-)
+_MAIN = tuple(map(_built_in, METHODS))
 # The default with a single part changed.
 _ABLATIONS = (
     replace(_variant("no-rungs", "every run is trained completely"), pruning=Pruning.NONE),

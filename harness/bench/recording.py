@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.bench.table import Machine, Row, Sample, Table, TableFacts
 from harness.data.datasets import dataset, dataset_of_option
 from harness.data.training_images import load, split
 from harness.searching import scheduler
@@ -124,12 +124,12 @@ def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class TableRecording:
     """Study from which a table is made.
 
     Attributes:
         state: State of the study.
-        facts: Facts of the table, with this machine.
+        facts: TableFacts of the table, with this machine.
         subset: Networks to record; a run is identified by the index of its network in ``subset.networks``.
         seeds: Number of first runs per network.
         near: Rule for further runs, None for no further runs.
@@ -140,7 +140,7 @@ class Recording:
     """
 
     state: StudyState
-    facts: Facts
+    facts: TableFacts
     subset: _Subset
     seeds: int
     near: Near | None
@@ -181,20 +181,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """Options of ``harness bench table`` with ``--space``, with the same names.
-
-    Attributes:
-        networks: Number of networks to choose.
-        seeds: Number of first runs per network.
-        near: Validation accuracy in per cent near which networks get ``near_seeds`` runs; None for no further runs.
-        within: Largest distance from ``near`` in percentage points.
-        near_seeds: Number of runs in total of a network near ``near``.
-        rungs: Epochs after which runs are validated; None for the default.
-        epochs: Number of epochs; None for the epochs of the recipe.
-        budget: Most parameters of a network; None for the conditions of the space only.
-        seed: Seed that chooses the networks.
-        workers: Training processes, per node on a cluster; None for the number of cores.
-    """
+    """Options of ``harness bench table`` with ``--space``, with the same names; None for the default."""
 
     space: str
     networks: int
@@ -220,7 +207,7 @@ class TableRequest:
             raise UsageError(f"near_seeds {self.near_seeds} must be larger than seeds {self.seeds}")
 
 
-def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
+def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
     """Return the recording: choose networks, load data and read the state in ``folder``; no file is written.
 
     Args:
@@ -248,7 +235,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     recipe.recipe.check_batch(data.dataset.train_size)
     trainer = choice.engine.name if choice.engine else choice.kind
     machine = Machine.here(device, data.data_hash, trainer, worker_count(request.workers, device))
-    facts = Facts(
+    facts = TableFacts(
         name=name,
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -272,7 +259,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     }
     state = _state_in(folder, config, origins)
     source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, subset, request.seeds, near, origins, source, device, choice)
+    return TableRecording(state, facts, subset, request.seeds, near, origins, source, device, choice)
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
@@ -314,7 +301,7 @@ def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> 
     return state
 
 
-def plan_document(recording: Recording) -> dict[str, Any]:
+def recording_json(recording: TableRecording) -> dict[str, Any]:
     """Return the plan of a recording with the estimated time left, scaled by the measured time of finished runs."""
     facts = recording.facts
     finished_runs = recording.finished_runs
@@ -358,7 +345,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """Return the plan (``plan_document``) as text."""
+    """Return the plan (``recording_json``) as text."""
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
@@ -374,7 +361,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
+def record(recording: TableRecording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
     """Train the remaining runs of a recording, from rung to rung, and return the table.
 
     Raises:
@@ -416,7 +403,7 @@ def _add(state: StudyState, event: Proposal | RunEnded) -> None:
     state.apply(entry)
 
 
-def _add_proposals(recording: Recording) -> None:
+def _add_proposals(recording: TableRecording) -> None:
     """Log the proposals of all networks that have none yet."""
     state = recording.state
     for number, (network, cost) in enumerate(recording.subset.networks.items()):
@@ -432,7 +419,7 @@ def _add_proposals(recording: Recording) -> None:
             _add(state, proposal)
 
 
-def _first_job(recording: Recording, network: Architecture, number: int, seed: int) -> Job:
+def _first_job(recording: TableRecording, network: Architecture, number: int, seed: int) -> Job:
     """Return the job that trains the network with index ``number`` to the first rung."""
     facts = recording.facts
     return Job(
@@ -450,7 +437,7 @@ def _first_job(recording: Recording, network: Architecture, number: int, seed: i
     )
 
 
-def _table_of(recording: Recording) -> Table:
+def _table_of(recording: TableRecording) -> Table:
     """Return the table of the finished runs; a diverged run keeps the last accuracy at all later rungs."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}

@@ -26,6 +26,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -66,7 +67,7 @@ _TRAINED_SHARE = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
-class RunOutcome:
+class Replayed:
     """Outcome of a run.
 
     Attributes:
@@ -85,7 +86,7 @@ class RunOutcome:
     status: Status
 
 
-_Read = Callable[[Job, int], RunOutcome]  # (job, seed of the repeat) -> outcome, the same for equal arguments
+_Read = Callable[[Job, int], Replayed]  # (job, seed of the repeat) -> outcome, the same for equal arguments
 
 
 class _TableRuns:
@@ -130,7 +131,7 @@ class _TableRuns:
     def _whole(self, errors: float) -> int:
         return min(self.size, max(0, round(errors)))
 
-    def read(self, job: Job, repeat: int) -> RunOutcome:
+    def read(self, job: Job, repeat: int) -> Replayed:
         """Return the outcome of a job; ``repeat`` is the seed of the repeat.
 
         Raises:
@@ -151,7 +152,7 @@ class _TableRuns:
             _, deviations = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
             errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in row_by_rung}
         seconds = {rung: each.seconds for rung, each in row_by_rung.items()}
-        return RunOutcome(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
+        return Replayed(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
 
 
 class _RunningJob(NamedTuple):
@@ -162,7 +163,7 @@ class _RunningJob(NamedTuple):
 
 
 class SimulatedExecutor(Executor):
-    """Executor on a simulated clock: a job takes the seconds of its ``RunOutcome``.
+    """Executor on a simulated clock: a job takes the seconds of its ``Replayed``.
 
     Attributes:
         read: Function that returns the outcome of a job.
@@ -218,7 +219,7 @@ class SimulatedExecutor(Executor):
         return self.clock
 
 
-def _result_of(job: Job, outcome: RunOutcome) -> Result:
+def _result_of(job: Job, outcome: Replayed) -> Result:
     """Return the result of a job; fields that no search reads are empty or 0."""
     last_epoch = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
@@ -255,26 +256,7 @@ def _result_of(job: Job, outcome: RunOutcome) -> Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """Options of ``harness bench run``, with the same names.
-
-    Attributes:
-        tables: Names or folders of tables; may be empty for live runs.
-        names: Methods, built in or ``MODULE:NAME``.
-        programs: Methods as ``NAME=COMMAND``.
-        ablations: Whether to add all variants of the default method.
-        repeats: Number of repeats of each method.
-        seed: Seed of the comparison.
-        target: Validation accuracy in per cent; None for the default of the table.
-        budget: Most parameters of a network; None for the default of the table, or of a search without a table.
-        seconds: Time limit of a repeat; None for the default of the table.
-        workers: Number of runs at the same time within a repeat.
-        answer_seconds: Time limit for an answer of a user-defined method.
-        processes: Number of repeats at the same time on a table.
-        live: Whether to train the runs instead of drawing them from a table.
-        space: Space of live runs without a table; ``recipe`` and ``dataset`` likewise.
-        judge_seeds: Fresh seeds per answer in live comparisons.
-        out: Folder of the results; None for the default.
-    """
+    """Options of ``harness bench run``, with the same names; None for the default of the table or of a search."""
 
     tables: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -301,26 +283,28 @@ class RunRequest:
     out: Path | None = None
 
 
-class ReplayedContest(NamedTuple):
-    """Methods that are compared on the recorded runs of a table."""
+class Contest(NamedTuple):
+    """Methods that are compared on recorded runs of a table, or in live runs on the device of an effort."""
 
     methods: Sequence[Method]
     comparison: Comparison
-    table: Table
+    source: Table | Effort
+
+    def in_order(self, traces: Mapping[tuple[str, int], Trace]) -> list[Trace]:
+        """Return traces, which have the key (method, repeat), by method and then by repeat."""
+        keys = product((method.name for method in self.methods), range(self.comparison.repeats))
+        return [traces[key] for key in keys]
+
+    def due_repeats(self, traces: Mapping[tuple[str, int], Trace]) -> list[tuple[Method, int]]:
+        """Return the repeats that have no trace.
+
+        The order is by repeat, so that an interrupted comparison has about equally many repeats of each method.
+        """
+        repeats = product(range(self.comparison.repeats), self.methods)
+        return [(method, repeat) for repeat, method in repeats if (method.name, repeat) not in traces]
 
 
-class LiveContest(NamedTuple):
-    """Methods that are compared in live runs on the device of ``effort``."""
-
-    methods: Sequence[Method]
-    comparison: Comparison
-    effort: Effort
-
-
-Contest = ReplayedContest | LiveContest
-
-
-def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table) -> ReplayedContest:
+def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table) -> Contest:
     """Return the requested comparison of ``methods`` on a table.
 
     Raises:
@@ -336,10 +320,10 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
         raise ContentError(f"the table {table.facts.name!r} has only networks of at most {largest_budget:,} parameters")
     table_sha256 = hashlib.sha256(table.content).hexdigest()
     facts = {"table": table.facts.name, "table_sha256": table_sha256, "spread": request.spread}
-    return ReplayedContest(methods, _comparison(request, methods, task, **facts), table)
+    return Contest(methods, _comparison(request, methods, task, **facts), table)
 
 
-def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> LiveContest:
+def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> Contest:
     """Return the requested comparison of ``methods`` in live runs; ``table`` only defines the task.
 
     Raises:
@@ -363,7 +347,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
     comparison = _comparison(request, methods, task, judge_seeds=request.judge_seeds, machine=machine)
-    return LiveContest(methods, comparison, effort)
+    return Contest(methods, comparison, effort)
 
 
 def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effort:
@@ -619,12 +603,17 @@ def _replayed(method: Method, repeat: int) -> Trace:
 
 
 def run_repeats(
-    contest: ReplayedContest, processes: int, earlier_traces: Sequence[Trace], on_trace: Callable[[Trace], None]
+    contest: Contest,
+    table: Table,
+    processes: int,
+    earlier_traces: Sequence[Trace],
+    on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
     """Return the traces of all repeats on a table, by method, then by repeat.
 
     Args:
-        contest: Methods, in the order of the comparison, comparison and table.
+        contest: Methods and comparison.
+        table: Table of recorded runs.
         processes: Number of repeats at the same time.
         earlier_traces: Traces of finished repeats, which are not run again.
         on_trace: Called with each new trace.
@@ -632,16 +621,12 @@ def run_repeats(
     Raises:
         HarnessError: A process was killed.
     """
-    methods, comparison, table = contest
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
-    # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
-    repeats = [(method, repeat) for repeat in range(comparison.repeats) for method in methods]
-    due_repeats = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in traces]
-    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (comparison, table)) as pool:
+    with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (contest.comparison, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():
-                futures = {pool.submit(_replayed, method, repeat) for method, repeat in due_repeats}
+                futures = {pool.submit(_replayed, method, repeat) for method, repeat in contest.due_repeats(traces)}
             while futures:
                 ended, futures = wait(futures, _WAIT_SECONDS, FIRST_COMPLETED)
                 for trace in [future.result() for future in ended]:
@@ -658,17 +643,18 @@ def run_repeats(
                     hint="run the same command again; a single process needs the least memory",
                 ) from error
             raise
-    return [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
+    return contest.in_order(traces)
 
 
 def run_live(
-    contest: LiveContest,
+    contest: Contest,
+    effort: Effort,
     make_executor: Callable[[], Executor],
     folder: Path,
     earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
 ) -> tuple[list[Trace], Judged]:
-    """Train the missing repeats below ``folder``, ordered by repeat, and judge all answers on fresh seeds.
+    """Train the missing repeats below ``folder``, and judge all answers on fresh seeds.
 
     Each new trace is appended to the traces in ``folder``. ``say`` prints a line of progress; other arguments as in
     ``run_repeats``.
@@ -676,19 +662,16 @@ def run_live(
     Returns:
         The traces by method, then by repeat, and the true accuracies of all answers.
     """
-    methods, comparison, effort = contest
+    comparison = contest.comparison
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
-    for repeat in range(comparison.repeats):
-        for method in methods:
-            if (method.name, repeat) in traces:
-                continue
-            say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
-            repeat_folder = folder / f".work-{method.name}-{repeat}"
-            trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), effort, repeat_folder)
-            shutil.rmtree(repeat_folder, ignore_errors=True)
-            append_trace(folder, trace)
-            traces[method.name, repeat] = trace
-    ordered_traces = [traces[method.name, repeat] for method in methods for repeat in range(comparison.repeats)]
+    for method, repeat in contest.due_repeats(traces):
+        say(f"{method.name}, repeat {repeat + 1} of {comparison.repeats}: {duration_text(comparison.task.seconds)}")
+        repeat_folder = folder / f".work-{method.name}-{repeat}"
+        trace = _run_repeat(method, comparison, repeat, lambda seed: make_executor(), effort, repeat_folder)
+        shutil.rmtree(repeat_folder, ignore_errors=True)
+        append_trace(folder, trace)
+        traces[method.name, repeat] = trace
+    ordered_traces = contest.in_order(traces)
     say("judging the answers on fresh seeds")
     return ordered_traces, _judged(ordered_traces, comparison, effort, make_executor())
 

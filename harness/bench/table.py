@@ -54,7 +54,7 @@ class Row(NamedTuple):
         validation_accuracy_pct: Accuracy of the weights used for prediction; a diverged run keeps its last accuracy.
         seconds: Training seconds since the start of the run, without validation.
         status: Status at the end of the run, ``complete`` or ``diverged``; equal at all rungs.
-        machine: Index of the machine in ``Facts.machines``.
+        machine: Index of the machine in ``TableFacts.machines``.
     """
 
     architecture: str
@@ -123,7 +123,7 @@ class Sample:
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class TableFacts:
     """Facts that hold for all rows of a table.
 
     Attributes:
@@ -180,7 +180,7 @@ class Facts:
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FactsFile:
-    facts: Facts
+    facts: TableFacts
     networks: int
     rows: int
     rows_sha256: str
@@ -197,7 +197,7 @@ class Table:
         runs: The rows as ``runs[hash][seed][rung]``.
     """
 
-    facts: Facts
+    facts: TableFacts
     rows: tuple[Row, ...]
     own_data: Dataset | None = None
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
@@ -464,7 +464,7 @@ def merged(tables: Sequence[Table], name: str) -> Table:
     return Table(facts, tuple(row._replace(machine=indices.index(row.machine)) for row in rows), tables[0].own_data)
 
 
-def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
+def _check_alike(facts: Sequence[TableFacts], machines: Sequence[Machine]) -> None:
     """Raise ContentError if tables with these facts and machines cannot be merged."""
     first = facts[0]
     for table_facts in facts:

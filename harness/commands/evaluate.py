@@ -97,13 +97,12 @@ def evaluate(
     if reads_test or normalise:
         raise UsageError("--test and --normalise require --weights")
     from harness.evidence.evaluation import evaluate_seeds
-    from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
 
     workspace = files.workspace()
     record = read_record(network, workspace, dataset, recipe)
     # Without kept weights, seed 0 leads to the message that states how to get weights.
-    indices = [seed] if seed is not None else kept_indices(workspace.records, record) or [0]
+    indices = [seed] if seed is not None else record.kept_indices(workspace.records) or [0]
     if in_c:
         return _compare_c(record, indices, workspace, data, as_json)
     if images is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.pages.render import page
 
-PAD_EDGE = 168  # pixels, edge of the drawing area: six per MNIST pixel
+_PAD_EDGE = 168  # pixels, edge of the drawing area: six per MNIST pixel
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -22,6 +22,6 @@ def render(document: Mapping[str, Any]) -> str:
         scripts=["integer.js", "pad.js"],
         data=document,
         document=document,
-        pad_edge=PAD_EDGE,
+        pad_edge=_PAD_EDGE,
         takes_pictures=has_bytes and not document["takes_digits"] and rows > 1 and channels in (1, 3),
     )

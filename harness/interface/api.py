@@ -425,14 +425,14 @@ def load(
     torch.Size([5, 10])
     """
     from harness.evidence.evaluation import network_of
-    from harness.evidence.record import kept_indices, read_recorded
+    from harness.evidence.record import read_recorded
     from harness.training.pixels import RawInputNetwork
 
     workspace = files.workspace()
     record = _record(network, dataset, recipe)
     spec = datasets.dataset(record.dataset)
     if seed is None:
-        seed = next(iter(kept_indices(workspace.records, record)), 0)
+        seed = next(iter(record.kept_indices(workspace.records)), 0)
     model = network_of(read_recorded(workspace.records, record, seed), spec.task)
     return RawInputNetwork(model, spec, record.architecture).eval()
 

@@ -20,12 +20,12 @@ from harness.data import own, training_images
 from harness.data.datasets import plain_name
 from harness.data.own.labels import read_labels
 from harness.evidence.certificate import Certificate
-from harness.evidence.leaderboard_table import PROVEN, Tier
-from harness.evidence.record import kept_indices, read_all
+from harness.evidence.record import read_all
 from harness.interface import api, verification
 from harness.searching.option_types import SHARE
 from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.names import fit_name
+from harness.studies.standing import Standing
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
 from harness.system.option import converted
@@ -172,7 +172,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         training = (trial.hash, trial.recipe.hash, trial.dataset)
         # Do not select by study: a record names only the first study that verified the network.
         records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == training]
-        models = [api.load(each, index) for each in records for index in kept_indices(folder, each)]
+        models = [api.load(each, index) for each in records for index in each.kept_indices(folder)]
         if models:
             # A single seed may fail although the mean over all seeds is good. Test images must not influence this
             # choice.
@@ -294,11 +294,11 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
     trial = study.answer
     if trial is None:
         return study.nearest, "no network is confirmed, this network is nearest to the target"
-    if study.tier in PROVEN:
+    if Standing(study.tier).is_proven:
         return trial, ""
-    if study.tier == "missed":
+    if study.tier == Standing.MISSED:
         return trial, "the verification missed the target"
-    if study.tier == Tier.AT_TARGET:
+    if study.tier == Standing.AT_TARGET:
         return trial, "the mean accuracy reaches the target, the lower bound does not"
     return trial, "the time was too short for the verification"
 

@@ -82,11 +82,6 @@ def finished(chart: Any, description: str, height: int = 320, **datasets: Sequen
     return result
 
 
-def text_chart(text: str) -> Any:
-    """Return a chart that consists of a text, as a placeholder for a missing chart."""
-    return finished(chart_of([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
-
-
 def chart_of(rows: Iterable[Row] | str) -> alt.Chart:
     """Return a chart of rows, or of the table of rows with a name (``finished``)."""
     return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
@@ -127,14 +122,6 @@ def log_axis(channel: type[Any], field: str, title: str) -> Any:
     """
     scale = alt.Scale(type="log", nice=False, padding=16)
     return channel(f"{field}:Q", scale=scale, title=f"{title} (logarithmic)", axis=alt.Axis(format=",d", tickCount=8))
-
-
-def name_axis(field: str = "network", names: Sequence[str] | None = None) -> Any:
-    """Return an axis with a line per name, in the order of ``names``, else in the order of the data."""
-    # A label of more than 30 characters is broken after the last space or hyphen of the first 27.
-    lines = r"split(replace(datum.label, regexp('(?=.{31})(.{1,26}[ -])', 'g'), '$1\n'), '\n')"
-    axis = alt.Axis(labelLimit=280, labelExpr=lines, domain=False, ticks=False)
-    return alt.Y(f"{field}:N", sort=list(names) if names else None, title=None, axis=axis)
 
 
 def point_styles(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object]) -> Any:

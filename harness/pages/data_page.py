@@ -44,18 +44,20 @@ def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequenc
 
 def _strip(images: np.ndarray[Any, Any]) -> str:
     """Return images side by side as a PNG data URI: in colour with three channels, else the first channel in grey."""
-    channels = 3 if images.shape[1] == 3 else 1
+    mode = "RGB" if images.shape[1] == 3 else "L"
     rows, columns = images.shape[2:]
     scale = _EDGE / max(rows, columns)
-    # Enlarge small images by an integer factor, otherwise the pixels would not all have the same size.
-    scale = max(1, int(scale)) if scale >= 1 else scale
-    size = (max(1, round(scale * columns)), max(1, round(scale * rows)))
-    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-    sheet = Image.new("RGB", (len(images) * (size[0] + 1), size[1]), "white")
+    method = Image.Resampling.BOX
+    if scale >= 1:
+        # Enlarge small images by an integer factor, otherwise the pixels would not all have the same size.
+        scale = int(scale)
+        method = Image.Resampling.NEAREST
+    width = max(1, round(scale * columns))
+    height = max(1, round(scale * rows))
+    sheet = Image.new(mode, (len(images) * (width + 1), height), "white")
     for number, image in enumerate(images):
-        pixels = np.moveaxis(image[:channels], 0, 2)
-        picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-        sheet.paste(picture.resize(size, method), (number * (size[0] + 1), 0))
+        pixels = np.moveaxis(image, 0, 2) if mode == "RGB" else image[0]
+        sheet.paste(Image.fromarray(pixels).resize((width, height), method), (number * (width + 1), 0))
     buffer = io.BytesIO()
-    (sheet if channels == 3 else sheet.convert("L")).save(buffer, "PNG")
+    sheet.save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from harness.pages.study_facts import NetworkFacts, StudyFacts
+from harness.pages.study_facts import PageNetwork, StudyFacts
 from harness.searching.baselines import best_linear, linear_document
 from harness.spaces.counting import clopper_pearson
 from harness.studies import candidate
@@ -33,23 +33,16 @@ _LabelledValues = list[tuple[str, float]]
 def accounting(info: StudyFacts) -> dict[str, Any]:
     """Return counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
 
-    Returns:
-        proposed: Sum of ``rejected``, ``repeated`` and ``to_train``.
-        rejected: Number of networks rejected before any training.
-        repeated: Number of proposals of networks that were proposed before.
-        to_train: Number of proposals that the search has trained, trains or will train.
-        trained: Number of proposals whose first run has ended with a validation accuracy.
-        rejections: Rejection reasons with counts, most frequent first.
-        steps: Steps of the search, each with the number of proposals left after this step.
+    ``proposed`` is the sum of ``rejected`` (before any training), ``repeated`` and ``to_train``, which counts proposals
+    that the search has trained, trains or will train. ``trained`` first runs have ended with a validation accuracy.
+    ``rejections`` are the reasons with counts, most frequent first, and ``steps`` the proposals left after each step.
     """
     ends = (Status.COMPLETE, Status.SHORTENED)
     runs_without_pruning = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
     runs_at_threshold = [run for run in runs_without_pruning if _reached(run, info.config.threshold_pct)]
     proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
-    confirmations = [
-        each for each in info.networks if each.state in (*candidate.VERIFIED_STATES, NetworkState.CONFIRMED)
-    ]
+    confirmations = [each for each in info.networks if each.state.is_verified or each.state is NetworkState.CONFIRMED]
     counts = {"proposed": proposal_count, "rejected": rejected_count, "repeated": info.study.repeat_count}
     counts |= {"to_train": len(info.study.proposals), "trained": info.study.trained_count}
     steps = [
@@ -121,7 +114,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 class _SeedRow(NamedTuple):
     """Network with the validation accuracies of fresh seeds and the test accuracies of verification seeds."""
 
-    network: NetworkFacts
+    network: PageNetwork
     fresh_pct: tuple[float, ...]
     test_pct: tuple[float, ...]
 
@@ -189,7 +182,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     The networks are None if there are none.
     """
     networks = info.networks
-    smallest = min((item.cost for item in networks if item.state in candidate.CONFIRMED_STATES), default=None)
+    smallest = min((item.cost for item in networks if item.state.is_confirmed), default=None)
     states = (NetworkState.TRAINED, NetworkState.REFUTED)
     unconfirmed = [item for item in networks if item.state in states and item.errors is not None]
     cheaper = [item for item in unconfirmed if smallest is None or item.cost < smallest]

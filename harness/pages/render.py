@@ -139,14 +139,14 @@ def _environment(package: str) -> jinja2.Environment:
         finalize=_printable,
     )
     # Templates use the functions under their names without the underscore.
-    numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration)
+    numbers = (count, _decimal, _pct, _short, _spread, _mean_and_deviation, _duration)
     filters: tuple[Any, ...] = (*numbers, counted, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
     functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
     environment.globals["seed_condition"] = statistics.SEED_CONDITION
-    environment.globals.update(as_command=as_command, known_datasets=DATASETS, zip=zip)
+    environment.globals.update(as_command=as_command, known_datasets=DATASETS)
     return environment
 
 
@@ -176,26 +176,31 @@ def _vega() -> str:
 # infinite number as an en dash.
 
 
-def decimal(value: float | None, digits: int) -> str:
-    """Return a number with ``digits`` decimals and a thousands separator."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+def _number(value: float | None, number_format: str) -> str:
+    if value is None or not math.isfinite(value):
+        return DASH
+    return format(value, number_format)
+
+
+def _decimal(value: float | None, digits: int) -> str:
+    return _number(value, f",.{digits}f")
 
 
 def count(value: float | None) -> str:
     """Return a rounded number with a thousands separator."""
-    return decimal(value, 0)
+    return _decimal(value, 0)
 
 
 def _pct(value: float | None, digits: int = 2) -> str:
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
+    text = _number(value, f".{digits}f")
+    return text if text == DASH else f"{text} %"
 
 
-def short(value: float | None) -> str:
-    """Return a number with at most six significant digits, without trailing zeros."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.6g}"
+def _short(value: float | None) -> str:
+    return _number(value, ".6g")  # at most six significant digits, without trailing zeros
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
+def _spread(values: Sequence[float], digits: int = 2) -> str:
     """Return mean and standard deviation, the mean alone of a single value, a dash without values."""
     return _mean_and_deviation(statistics.mean(values), statistics.standard_deviation(values), digits)
 
@@ -203,11 +208,11 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 def _mean_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
     """Return ``mean ± deviation``, or the mean alone if there is no deviation."""
     if deviation is None or not math.isfinite(deviation):
-        return decimal(mean, digits)
-    return f"{decimal(mean, digits)} \N{PLUS-MINUS SIGN} {decimal(deviation, digits)}"
+        return _decimal(mean, digits)
+    return f"{_decimal(mean, digits)} \N{PLUS-MINUS SIGN} {_decimal(deviation, digits)}"
 
 
-def duration(seconds: float | None) -> str:
+def _duration(seconds: float | None) -> str:
     """Return a duration in its two largest units, such as ``2 h 5 min``."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
@@ -232,7 +237,7 @@ _GAP = 1.5  # SVG units, gap between two bars
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class _StripColumn:
     """Column of the strip.
 
     Attributes:
@@ -262,9 +267,9 @@ class _Column:
         return argument_lines, textwrap.wrap(self.followers, _COLUMN_WIDTH, max_lines=4 - len(argument_lines))
 
 
-def _columns_of(analysis: Analysis) -> tuple[_Column, ...]:
+def _columns_of(analysis: Analysis) -> tuple[_StripColumn, ...]:
     """Return the columns of a network's strip."""
-    columns: list[_Column] = []
+    columns: list[_StripColumn] = []
     shape: Shape = analysis.task.input_shape
     is_global = False  # whether an op has joined all pixels of a map
     for layer in analysis.costed_ops:
@@ -278,7 +283,7 @@ def _columns_of(analysis: Analysis) -> tuple[_Column, ...]:
         elif column is not None and op.role is Role.SUM and (column.op, column.shape) == (str(op), shape):
             columns[-1] = replace(column, receptive_field=receptive_field, times=column.times + 1)
         else:
-            columns.append(_Column(str(op), "", shape, 0, 0, receptive_field, _kind(op)))
+            columns.append(_StripColumn(str(op), "", shape, 0, 0, receptive_field, _kind(op)))
         column = columns[-1]
         columns[-1] = replace(column, parameters=column.parameters + layer.parameters, macs=column.macs + layer.macs)
     return tuple(columns)
@@ -291,7 +296,7 @@ def _kind(op: Op) -> str:
     return "kernel" if kernel_ops or op.role in (Role.CONVOLUTION, Role.LINEAR) else "plain"
 
 
-def _description(columns: tuple[_Column, ...], image: Shape) -> str:
+def _description(columns: tuple[_StripColumn, ...], image: Shape) -> str:
     texts = []
     for column in columns:
         times = f"{column.times} times " if column.times > 1 else ""

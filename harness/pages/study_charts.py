@@ -9,14 +9,14 @@ from typing import Any
 
 import altair as alt
 
-from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, pareto_front
+from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front
 from harness.pages import charts, history
 from harness.pages.charts import Colour, Row
-from harness.pages.study_facts import DIGITS, NetworkFacts, StudyFacts, front_of
+from harness.pages.study_facts import DIGITS, PageNetwork, StudyFacts, front_of
 from harness.spaces.catalog import network_name
 from harness.spaces.integer_plan import WIDE_BITS
 from harness.spaces.space import OBJECTIVES, Metric
-from harness.studies.candidate import CONFIRMED_STATES, NetworkState
+from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig
 from harness.system import statistics
 
@@ -71,6 +71,14 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
+def _name_axis(field: str, names: list[str] | None = None) -> Any:
+    """Return an axis with a line per name, in the order of ``names``, else in the order of the data."""
+    # A label of more than 30 characters is broken after the last space or hyphen of the first 27.
+    lines = r"split(replace(datum.label, regexp('(?=.{31})(.{1,26}[ -])', 'g'), '$1\n'), '\n')"
+    axis = alt.Axis(labelLimit=280, labelExpr=lines, domain=False, ticks=False)
+    return alt.Y(f"{field}:N", sort=names, title=None, axis=axis)
+
+
 def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, is_logarithmic: bool = False) -> Any:
     """Return a bar chart of (name, value) pairs with the title of the values in the tooltips; None without values."""
     if not values:
@@ -84,7 +92,7 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
     scale = alt.Scale(domain=[0, longest or 1.0], range=[0, alt.ExprRef("width - 50")])
     x = alt.X("length:Q", axis=None, scale=scale)
     base = charts.chart_of(rows).encode(
-        x=x, y=charts.name_axis("name"), tooltip=charts.tooltips("name:N", f"value:Q|{title}|,d")
+        x=x, y=_name_axis("name"), tooltip=charts.tooltips("name:N", f"value:Q|{title}|,d")
     )
     numbers = base.mark_text(align="left", dx=4, color=Colour.TEXT).encode(text=alt.Text("value:Q", format=",d"))
     chart = alt.layer(base.mark_bar(color=Colour.BLUE, height={"band": 0.6}), numbers)
@@ -154,7 +162,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
 
     def cost(row: LeaderboardRow) -> int:
         # A row without a record is of a search or a claim.
-        return cost_of(row, metric, bits_by_key.get(row.key, WIDE_BITS))
+        return row.cost(metric, bits_by_key.get(row.key, WIDE_BITS))
 
     hashes_of_study = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
@@ -199,11 +207,11 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
 _FATES = {"trained": (Colour.GREY, "circle"), "confirmed": (Colour.BLUE, "square"), "tested": (Colour.GREEN, "diamond")}
 
 
-def _fate(network: NetworkFacts) -> str | None:
+def _fate(network: PageNetwork) -> str | None:
     """Return a key of ``_FATES``, or None; a network that missed the target on the test images is ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
-    if network.state in CONFIRMED_STATES:
+    if network.state.is_confirmed:
         return "confirmed"
     return "trained" if network.is_complete else None
 
@@ -302,7 +310,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
                 outside.append({"network": name, "seed": kind, "drawn": low, "words": f"{words}, outside"})
     if not rows:
         return None
-    places = {"y": charts.name_axis(names=names), "yOffset": alt.YOffset("seed:N", sort=list(kinds))}
+    places = {"y": _name_axis("network", names), "yOffset": alt.YOffset("seed:N", sort=list(kinds))}
     marks = charts.chart_of(rows).mark_point(filled=True, size=60, opacity=0.8)
     marks = marks.encode(
         x=alt.X("drawn:Q", title="accuracy of a seed, %", scale=alt.Scale(zero=False, padding=12)),

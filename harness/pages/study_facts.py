@@ -15,15 +15,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import LeaderboardRow, Survey, pareto_front, survey, validation_runs, verdict_of
-from harness.evidence.record import Record, path_of
+from harness.evidence.leaderboard_table import (
+    LeaderboardRow,
+    Survey,
+    Verification,
+    pareto_front,
+    survey,
+    validation_runs,
+)
+from harness.evidence.record import Record
 from harness.pages.render import DASH, count
 from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.prior import alike, read_prior
 from harness.spaces.catalog import network_name
 from harness.spaces.network import Architecture
-from harness.studies.candidate import MAX_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
-from harness.studies.config import StudyConfig, is_owned, read_config
+from harness.studies.candidate import MAX_SEEDS, NetworkState, costs_of, why_refuted
+from harness.studies.config import StudyConfig, is_locked_by_a_process, read_config
 from harness.studies.events import Proposal, RungReached, SessionBegan
 from harness.studies.log import read_state
 from harness.studies.study_state import StateDecision, StudyState
@@ -39,7 +46,7 @@ DIGITS = 6  # digits of the hash that are shown after the name of a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkFacts:
+class PageNetwork:
     """Network of a study; unknown values are None.
 
     The *deciding* number of epochs is the number with which the network was confirmed or refuted, else the largest with
@@ -50,13 +57,11 @@ class NetworkFacts:
         second: Cost in the second metric, None if the study has a single metric.
         label: Name from form and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
             alone.
-        trial: Trial of the proposal.
         trials: All trials of the network, with other numbers of epochs included.
         origin: Source of the proposal, such as ``ladder`` (docs/project/glossary.md), or the name of a sampler.
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
             accuracy of a pruned network comes from the epoch at which the run was stopped. Empty after a shortened run,
             until the shorter training has ended.
-        validation_size: Number of validation images.
         is_fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
         fresh_pct: Validation accuracies of fresh seeds in per cent.
         first_run: First run, by whose accuracy the search selected the network.
@@ -89,7 +94,8 @@ class NetworkFacts:
     @property
     def is_complete(self) -> bool:
         """Whether the values come from a complete training."""
-        return self.state in (*VERIFIED_STATES, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
+        decided = (NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
+        return self.state.is_verified or self.state in decided
 
     @property
     def accuracy_pct(self) -> float | None:
@@ -109,7 +115,7 @@ class NetworkFacts:
         return self.first_run.validation_accuracy_pct if self.first_run and self.is_complete else None
 
 
-def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[NetworkFacts, ...]:
+def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[PageNetwork, ...]:
     """Return all proposed networks of a study, best first.
 
     The order is: target reached, threshold met (both by lower cost), trained, pruned (both by higher accuracy), no
@@ -134,7 +140,7 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     return tuple(networks)
 
 
-def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
+def front_of(networks: Iterable[PageNetwork]) -> list[PageNetwork]:
     """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
     rivals = [network for network in networks if network.is_complete and network.accuracy_pct is not None]
     return pareto_front(
@@ -161,7 +167,7 @@ def _network(
     decision: StateDecision | None,
     row: LeaderboardRow | None,
     predicted_pct_by_trial: Mapping[int, float | None],
-) -> NetworkFacts:
+) -> PageNetwork:
     """Return the facts of a network from its proposals, its ended runs and its last decision."""
     deciding_runs, other_length_runs = _by_length(results, decision)
     # The latest proposal if no run has ended.
@@ -176,7 +182,7 @@ def _network(
     costs = costs_of(proposal, study.config)
     first_run = next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None)
     validation_sizes = [run.validation_size for run in deciding_runs if run.validation_size]
-    return NetworkFacts(
+    return PageNetwork(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
@@ -247,7 +253,7 @@ def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) 
     return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {prediction}"
 
 
-def _sort_key(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, float, str]:
+def _sort_key(network: PageNetwork, threshold_pct: float) -> tuple[int, float, float, str]:
     """Return the key for the order that ``_networks`` describes."""
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
@@ -281,7 +287,6 @@ class StudyFacts:
     """Facts of a study and the evidence of the workspace.
 
     Attributes:
-        evidence: Records, rows and ledger of the workspace.
         test_reads: Data set and purpose of each read of a test set.
         measured: Networks with a record for this data set and target, found by any study.
         origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
@@ -292,7 +297,6 @@ class StudyFacts:
         results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
         elapsed: Seconds of all sessions together.
         last_utc: Time of the last event; empty without events.
-        sessions: Events that began a session.
         time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if there is no
             limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
@@ -333,7 +337,7 @@ class StudyFacts:
         self.proof = next((item for item in self.measured if item.record.key == key), None)
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        verdict = None if self.record is None else verdict_of(self.record, self.evidence.entries)
+        verdict = None if self.record is None else Verification.of(self.record, self.evidence.entries)
         self.ending = ending(study, verdict, is_at_work=self.is_at_work)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
@@ -350,14 +354,7 @@ def _test_read(line: str) -> tuple[str, str]:
 def read_study(
     folder: Path, workspace: Workspace, evidence: Survey | None = None, state: StudyState | None = None
 ) -> StudyFacts:
-    """Read a study and the evidence about its networks.
-
-    Args:
-        folder: Folder of the study.
-        workspace: Workspace with the records and the leaderboard.
-        evidence: Evidence of the workspace, if already read.
-        state: State of the study, if already read.
-    """
+    """Read a study and the evidence about its networks; ``evidence`` and ``state`` are not read again if given."""
     study = state or read_state(folder)
     config = study.config
     evidence = evidence or survey(workspace, study)
@@ -367,12 +364,12 @@ def read_study(
     measurements = []
     for item in evidence.records:
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct):
-            inspections = inspections_of(item, workspace) if item.hash in trained_hashes else ()
+            inspections = _inspections_of(item, workspace) if item.hash in trained_hashes else ()
             measurements.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
     past = read_prior(folder)
     past_count = None if past is None else len(alike(past, config.recipe))
     origins = read_config(folder).origins
-    is_at_work = is_owned(folder)
+    is_at_work = is_locked_by_a_process(folder)
     return StudyFacts(
         study,
         evidence,
@@ -384,14 +381,14 @@ def read_study(
     )
 
 
-def inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in record.seeds}
-    inspections = read_inspections(workspace.runs, path_of(workspace.records, record).stem)
+    inspections = read_inspections(workspace.runs, record.stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 
-def shown(value: object) -> str:
+def _shown(value: object) -> str:
     """Return the value of a setting as text; the members of a sequence are separated by spaces."""
     if isinstance(value, tuple | list):
         return " ".join(map(str, value)) or DASH
@@ -410,7 +407,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         del values["second"], values["second_most"]
     if config.rungs:
         # With a different number of epochs, the rungs are at the same fractions of the training.
-        rungs = shown(config.rungs)
+        rungs = _shown(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, the same fractions for all numbers of epochs"
     rows = []
     for name, value in values.items():
@@ -419,7 +416,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         origin = info.origins.get(name, info.origins.get(option, "derived"))
         # The origins are names of click's ``ParameterSource``.
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
-        rows.append((name, f"{shown(value)} ({origin})"))
+        rows.append((name, f"{_shown(value)} ({origin})"))
     return rows
 
 
@@ -428,7 +425,7 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
     recipe = config.recipe.document
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
-    return [(name, shown(value)) for name, value in recipe.items()]
+    return [(name, _shown(value)) for name, value in recipe.items()]
 
 
 def _code_text(environment: Environment) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import VERIFIED_SEEDS, error_ratio_of
-from harness.evidence.record import Record, SeedRun, weights_path
+from harness.evidence.bounds import VERIFIED_SEEDS, ErrorRatio
+from harness.evidence.record import Record, SeedRun
 from harness.pages import charts, history, render, study_charts
 from harness.pages.study_facts import MAX_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from harness.searching.ending import verify_arguments
@@ -32,13 +32,9 @@ _MIN_NETWORKS = 50  # networks of a study from which the estimate of wrong pruni
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
-    """Write the report of the study in ``folder`` and return its path.
+    """Write the report of the study in ``folder`` and return the path; a ``live`` page reloads itself.
 
-    Args:
-        folder: Folder of the study.
-        workspace: Workspace with the records and the leaderboard.
-        live: Whether the page reloads itself, for a running search.
-        state: State of the study, if already read.
+    ``state`` is the state of the study, if already read.
     """
     path = folder / "report.html"
     files.write_text(path, page(read_study(folder, workspace, state=state), live=live))
@@ -79,8 +75,8 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         caveats=_caveats(info),
         weights=_weights(info),
         tryout_page=_tryout_page(info),
-        commands=commands(info),
-        mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
+        commands=_commands(info),
+        mistakes=_mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
         analysis=analyse(info.network.architecture, task) if info.network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
@@ -109,7 +105,7 @@ def _margin(info: StudyFacts) -> str:
     threshold.
     """
     config = info.config
-    ratio = error_ratio_of(dataset(config.dataset), config.target_pct)
+    ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
         return ""
     return "margin for chance" if ratio.relative_error is None else "measured"
@@ -118,7 +114,7 @@ def _margin(info: StudyFacts) -> str:
 # Commands, links and caveats ------------------------------------------------------------------------------------------
 
 
-def commands(info: StudyFacts) -> list[str]:
+def _commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
     commands = []
     if info.sessions and info.sessions[0].event.command:
@@ -136,7 +132,7 @@ def _weights(info: StudyFacts) -> str:
     if info.record is None:
         return ""
     folder = info.study.folder
-    paths = (weights_path(folder.parent / "records", info.record, run.index) for run in info.record.seeds)
+    paths = (info.record.weights_path(folder.parent / "records", run.index) for run in info.record.seeds)
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 
@@ -187,7 +183,7 @@ def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, floa
     ``among`` are the errors on these images, ``outside`` the errors on the remaining images, ``outside_pct`` is the
     accuracy on the remaining images in per cent. None without seeds or without a list of wrong labels.
     """
-    label_errors = CONFIRMED_LABEL_ERRORS.get(dataset_name)
+    label_errors = _CONFIRMED_LABEL_ERRORS.get(dataset_name)
     if not seeds or not label_errors:
         return None
     outside = statistics.mean([sum(image not in label_errors for image, _ in seed.wrong) for seed in seeds])
@@ -204,7 +200,7 @@ def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, floa
 
 def study_summary(info: StudyFacts) -> str:
     """Return the Markdown summary of a study, short enough for the description of a pull request."""
-    facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
+    facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": _commands(info)}
     return render.markdown("summary.md", study=info, **facts)
 
 
@@ -217,7 +213,7 @@ _COLUMNS = (
 )
 
 
-def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
+def _table_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return a row per network, best first, with the keys ``_COLUMNS``; unknown values are None."""
     task = dataset(info.config.dataset).task
     rows = []
@@ -248,7 +244,7 @@ def _writable(text: str) -> str:
 
 def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     """Write ``networks.csv`` and ``networks.json`` and return their paths."""
-    rows = table_rows(info)
+    rows = _table_rows(info)
     goal = {field: getattr(info.config, field) for field in ("dataset", "target_pct", "threshold_pct")}
     document = {"study": _writable(info.name), **goal, "networks": rows, "schema_version": 1}
     contents = {
@@ -261,10 +257,12 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
+    text = "no data yet"
+    no_data = charts.finished(charts.chart_of([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
     chart_of_name = study_charts.charts_of(info, study_charts.networks_rows(info))
     contents: dict[Path, bytes] = {}
     for file_name, name in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
-        chart = chart_of_name[name] or charts.text_chart("no data yet")
+        chart = chart_of_name[name] or no_data
         contents[folder / f"{file_name}.svg"] = charts.svg(chart).encode()
         contents[folder / f"{file_name}.png"] = charts.png(chart)
     files.write_together(contents)
@@ -279,21 +277,19 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
 
 # Indices of MNIST test images whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021
 # (arXiv 2103.14749), data cleanlab/label-errors, mnist_mturk. The correct labels are not listed.
-CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
+_CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
     "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
 }
 
 
 class _Mistake(NamedTuple):
-    """Test image that at least one seed classified wrongly.
+    """Test image that ``seeds`` seeds classified wrongly.
 
     Attributes:
         image: Index in the test set.
-        label: Label, None without an inspection.
         predictions: Pairs (predicted class, number of seeds), most frequent first.
-        seeds: Number of seeds that classified the image wrongly.
         is_mislabelled: Whether the label is a confirmed label error.
-        pixels: Grey values of the first channel, row by row; None without an inspection.
+        pixels: Grey values of the first channel, row by row; None, as ``label``, without an inspection.
     """
 
     image: int
@@ -308,7 +304,6 @@ class _Mistakes(NamedTuple):
     """Mistakes of a network on the test set over all recorded seeds.
 
     Attributes:
-        seeds: Number of recorded seeds.
         mistakes: Images, by number of wrong seeds, largest first, then by index.
         confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
@@ -324,7 +319,7 @@ class _Mistakes(NamedTuple):
     roc_auc: float | None
 
 
-def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
+def _mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     """Return the mistakes of a record; ``inspections`` of the recorded seeds may be empty."""
     predictions_of_image: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
@@ -334,7 +329,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     missed_images = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
     labels = {index: image.label for index, image in missed_images.items()}
     pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}
-    label_errors = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
+    label_errors = _CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     items = [
         _Mistake(
             image=image,

@@ -38,11 +38,7 @@ class Untranslatable(ContentError):
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A residual sum in a recorded graph.
-
-    Attributes:
-        steps: Operators of the branch, in order of execution.
-    """
+    """A residual sum in a recorded graph; ``steps`` are the operators of the branch, in order of execution."""
 
     steps: tuple[Step, ...]
 
@@ -148,11 +144,7 @@ class ModuleGraph:
         return self._sources[node]
 
     def value(self, node: Node, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return the value of a node that depends on parameters only.
-
-        Args:
-            node: A node for which ``sources`` is not empty.
-        """
+        """Return the value of a node with sources that depends on parameters only."""
         name = self.name_of(node)
         if name is not None:
             return tensors[name]

@@ -243,7 +243,6 @@ class _Reader:
         raise Untranslatable(f"{place_of(value)}the notation has no form of {source} like {operator(value)}")
 
     def _tie_of(self, name: str) -> str | None:
-        """Return the name of the tie for a tensor that several ops use; None for a tensor of a single op."""
         return f"t{list(self._uses).index(name) + 1}" if self._uses[name] > 1 else None
 
     def convolution(self, node: Node) -> Op:
@@ -444,11 +443,7 @@ _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
 
 
 class _WithoutDropout(TorchFunctionMode):
-    """Context in which dropout is the identity.
-
-    Attributes:
-        rates: Rates of the dropouts that would have been active, in order.
-    """
+    """Context in which dropout is the identity; ``rates`` are the rates of the dropouts that would have been active."""
 
     def __init__(self) -> None:
         super().__init__()

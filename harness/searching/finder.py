@@ -21,9 +21,6 @@ from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import (
     IMAGES,
     NO_PRIOR,
-    OPEN,
-    PRIOR_ERRORS,
-    SETTLED,
     Observation,
     Prior,
     Surrogate,
@@ -248,10 +245,10 @@ class Finder:
         firsts = (candidate.first_run for candidate in self.candidates.values())
         images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
         if self.prior.is_settled:
-            model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
+            model = Surrogate(self._observations())
         else:
             belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed_errors)
-            model = Surrogate(self._observations(), belief, OPEN, self.prior.transfer)
+            model = Surrogate(self._observations(), belief, self.prior.transfer)
         return Acquisition(
             model=model,
             recipe=config.recipe,

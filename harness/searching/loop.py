@@ -85,7 +85,7 @@ def open_search(
     planning_seconds: float = 0.0,
     logs_forecast: bool = False,
 ) -> Search:
-    """Return a search on a new or continued study; the caller must hold the lock of its folder (``config.owned``).
+    """Return a search on a new or continued study; the caller holds the lock of its folder (``locked_folder``).
 
     If an earlier session was killed between the end of a run and the resulting confirmation, the confirmation is logged
     now.

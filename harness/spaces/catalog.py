@@ -81,11 +81,7 @@ def network_name(architecture: Architecture, parameters: int) -> str:
 
 
 def network_names(networks: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
-    """Return a unique name for each network, by hash.
-
-    Args:
-        networks: Pairs of network and number of parameters; repeated networks are allowed.
-    """
+    """Return a unique name for each network, by hash, from pairs of network and number of parameters."""
     by_name: dict[str, set[str]] = {}
     for architecture, parameters in networks:
         by_name.setdefault(network_name(architecture, parameters), set()).add(architecture.hash)

@@ -22,12 +22,7 @@ MAX_RECORDED = 100_000  # configurations; a table of a larger space contains a s
 
 @dataclass(frozen=True, slots=True)
 class _Rejection:
-    """Configurations that are rejected for the same reason.
-
-    Attributes:
-        reason: ``shape`` or the metric that violates a limit or condition.
-        times: Number of examined configurations that are rejected for this reason.
-    """
+    """Configurations rejected for the same reason: ``shape``, or the metric that violates a limit or condition."""
 
     reason: str
     times: int

@@ -252,11 +252,7 @@ class IntegerPlan:
 
 
 def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int], weight_bits: int = WIDE_BITS) -> IntegerPlan:
-    """Return the integer form of a network whose shapes fit together.
-
-    Args:
-        input_shape: (channels, rows, columns) of an image.
-    """
+    """Return the integer form of a network whose shapes fit together; ``input_shape`` is (channels, rows, columns)."""
     planner = _Planner(list(_items(ops, ())))
     planner.plan(input_shape)
     maps = _placed(planner.maps, planner.steps)
@@ -369,11 +365,6 @@ class _Planner:
         return index
 
     def with_tail(self, step: IntegerStep, shape: Shape) -> int:
-        """Add a step fused with the normalisation, sum, rectifier and pooling that follow.
-
-        Returns:
-            The index of the output map.
-        """
         if norm := self.next_form(RescalingForm, shape):
             self.position += 1
             repeat = norm.form.repeat
@@ -470,7 +461,6 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
 
 
 def _overwritten(step: IntegerStep, index: int, placed_maps: list[IntegerMap], last_uses: list[int]) -> int | None:
-    """Return the offset of a map that step ``index`` may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits are not stored in a map"
     for map_index in step.overwritable_maps:
         fits = placed_maps[map_index].size >= placed_maps[step.target].size
@@ -480,7 +470,6 @@ def _overwritten(step: IntegerStep, index: int, placed_maps: list[IntegerMap], l
 
 
 def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> int:
-    """Return the first start at which ``size`` bytes overlap no live map; ``live`` has starts and ends of the maps."""
     for start in starts:
         overlaps = any(start < map_end and map_start < start + size for map_start, map_end in live)
         if start >= 0 and not overlaps:

@@ -268,10 +268,7 @@ class Analysis:
 
 @lru_cache(maxsize=50_000)  # see ``_use_of``
 def _special_macs(op: Op, before: Shape) -> tuple[int, int]:
-    """Return the multiply-adds of grouped and of 1x1 kernels, which have a pace of their own.
-
-    Kernels inside a residual sum are included.
-    """
+    """Return the multiply-adds of grouped and of 1x1 kernels, which have a pace of their own."""
     grouped_macs = 0
     pointwise = 0
     for inner, shape in walk((op,), before):
@@ -315,11 +312,7 @@ def analyse(
 
 
 class _Field(NamedTuple):
-    """Receptive field of a position of a map, in input pixels and not clipped to the image.
-
-    Attributes:
-        distance: Distance of the receptive fields of neighbouring positions.
-    """
+    """Receptive field of a position of a map, in input pixels; neighbouring fields have this ``distance``."""
 
     rows: int
     columns: int
@@ -340,7 +333,6 @@ class _Analyser:
     tied_shapes: dict[str, Shape] = field(default_factory=dict)
 
     def costed_ops(self, ops: tuple[Op, ...]) -> list[CostedOp]:
-        """Return the costed ops; raise ShapeError, with the path of the op, if the ops do not fit together."""
         costed_ops = []
         for index, op in enumerate(ops):
             try:

@@ -222,11 +222,7 @@ def _condition(limit: _Tree) -> Condition:
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """A named statement of a space.
-
-    Attributes:
-        is_let: Whether the statement is a ``let``, drawn once and shared, instead of a rule, drawn at each mention.
-    """
+    """A named statement of a space; a ``let`` is drawn once and shared, a rule is drawn at each mention."""
 
     position: int
     parameters: tuple[str, ...]
@@ -407,7 +403,6 @@ class _Resolver:
         return self._joined(parts, _at(sequence))
 
     def _repetitions(self, repeat: _Tree, scope: _Scope) -> list[SpacePart]:
-        """Return the parts of a repetition: a choice of the number, or all repetitions if the number is fixed."""
         atom, *counts = repeat.children
         position = _at(repeat)
         label = scope.label(_label_of(atom))
@@ -431,11 +426,7 @@ class _Resolver:
         return part
 
     def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> SpacePart:
-        """Return the part of a group or call.
-
-        Args:
-            label: Label of the part; None for a new label, empty if the path already has the name of the part.
-        """
+        """Return the part of a group or call; ``label`` is None for a new label, empty if the path has the name."""
         if atom.data == "group":
             alternatives = atom.children[1:]
             branches = [self.sequence(sequence, scope) for sequence in alternatives]
@@ -577,7 +568,6 @@ def _label_of(atom: _Tree) -> str:
 
 
 def _arguments_by_field(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
-    """Return the parameter and the argument for each field that a call of an op sets; values are not checked here."""
     signature = SIGNATURES[name]
     number = signature.number
     arguments: dict[str, tuple[Parameter, _Tree]] = {}
@@ -601,16 +591,12 @@ def _arguments_by_field(name: str, call: _Tree) -> dict[str, tuple[Parameter, _T
 
 
 def _keyword(argument: _Tree) -> str | None:
-    """Return the word before the equals sign or, without an equals sign, the argument if it is a single word."""
     *keywords, operand = argument.children
     return str(keywords[0]) if keywords else _word(operand)[0]
 
 
 def _parameter_of(argument: _Tree, signature: Signature, *, has_number: bool) -> Parameter | None:
-    """Return the parameter that an argument sets; None if the op does not take the argument.
-
-    ``has_number`` tells whether an earlier argument has set the number without a keyword.
-    """
+    """Return the parameter that an argument sets; None if the op does not take the argument."""
     word = _keyword(argument)
     option = None if word is None else signature.options.get(word)
     is_flag = option is not None and option.kind is ArgumentKind.FLAG

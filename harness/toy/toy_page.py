@@ -22,16 +22,16 @@ from harness.pages import charts
 from harness.pages.render import page
 from harness.toy import backprop
 
-UPDATES = 1_000  # updates of the workbook, of the figure and of the table of final losses
+_UPDATES = 1_000  # updates of the workbook, of the figure and of the table of final losses
 _FIRST_RATE = 0.5  # learning rate with which page and workbook open
 
 
 def contents() -> dict[str, bytes]:
     """Return the page, the workbook and the figure of the learning rates (SVG and PNG), by file name."""
-    chart = _rates_chart({rate: backprop.losses(backprop.START, rate, UPDATES) for rate in backprop.LEARNING_RATES})
+    chart = _rates_chart({rate: backprop.losses(backprop.START, rate, _UPDATES) for rate in backprop.LEARNING_RATES})
     return {
         "toy.html": render().encode(),
-        "toy.xlsx": workbook(backprop.START, _FIRST_RATE),
+        "toy.xlsx": _workbook(backprop.START, _FIRST_RATE),
         "learning-rates.svg": charts.svg(chart).encode(),
         "learning-rates.png": charts.png(chart),
     }
@@ -48,8 +48,8 @@ def render() -> str:
         scripts=["toy.js"],
         data={"start": backprop.START},
         rate=_FIRST_RATE,
-        final_losses={rate: backprop.losses(backprop.START, rate, UPDATES)[-1] for rate in backprop.LEARNING_RATES},
-        updates=UPDATES,
+        final_losses={rate: backprop.losses(backprop.START, rate, _UPDATES)[-1] for rate in backprop.LEARNING_RATES},
+        updates=_UPDATES,
         start=backprop.START,
         numbers=numbers,
         start_after_update=backprop.update(quantities, _FIRST_RATE),
@@ -77,7 +77,7 @@ def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
 # The workbook ---------------------------------------------------------------------------------------------------------
 
 _FIRST_ROW = 5  # row of iteration 0 on the sheet Training, counted from 1
-COLUMNS = ("iteration", *backprop.WEIGHTS, *backprop.FORWARD, *backprop.BACKWARD)  # columns of the sheet Training
+_COLUMNS = ("iteration", *backprop.WEIGHTS, *backprop.FORWARD, *backprop.BACKWARD)  # columns of the sheet Training
 # Cells of the sheet Inputs, by name of the input.
 _INPUT_CELLS = {
     "learning_rate": "B4",
@@ -121,7 +121,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
+def _workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
     """Return the content of ``toy.xlsx``.
 
     Args:
@@ -171,10 +171,10 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
             "update overshoots, from 200 the weights then stay constant.",
         },
     )
-    loss_after = backprop.losses(start, learning_rate, UPDATES)
-    column = xl_col_to_name(COLUMNS.index("E_total"))  # of the sheet Training
+    loss_after = backprop.losses(start, learning_rate, _UPDATES)
+    column = xl_col_to_name(_COLUMNS.index("E_total"))  # of the sheet Training
     # Rows count from 0 here: the results begin below the heading in A22.
-    for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
+    for row, updates in enumerate((0, 1, 10, 100, _UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
         sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], loss_after[updates])
     for row, note in enumerate(_NOTES[1:], start=44):  # below the charts
@@ -196,12 +196,12 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     formula_texts = (
         {name: f"next: {formula}" for name, formula in backprop.UPDATE.items()} | backprop.FORWARD | backprop.BACKWARD
     )
-    for column, name in enumerate(COLUMNS):
+    for column, name in enumerate(_COLUMNS):
         sheet.write(2, column, formula_texts.get(name, ""), formats["formula"])
         sheet.write(3, column, name, formats["column"])
     sheet.set_row(2, 48)
     sheet.set_column(0, 0, 10)
-    sheet.set_column(1, len(COLUMNS) - 1, 15)
+    sheet.set_column(1, len(_COLUMNS) - 1, 15)
     sheet.freeze_panes(4, 1)
     # A row spans four A4 pages; on fewer pages the columns would be too small to read.
     sheet.set_landscape()
@@ -209,17 +209,17 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
-    sheet.print_area(0, 0, _FIRST_ROW - 1 + 50, len(COLUMNS) - 1)
-    letters = {name: xl_col_to_name(column) for column, name in enumerate(COLUMNS)}
+    sheet.print_area(0, 0, _FIRST_ROW - 1 + 50, len(_COLUMNS) - 1)
+    letters = {name: xl_col_to_name(column) for column, name in enumerate(_COLUMNS)}
     input_cells = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
-    for iteration, quantities in enumerate(islice(backprop.train(start, learning_rate), UPDATES + 1)):
+    for iteration, quantities in enumerate(islice(backprop.train(start, learning_rate), _UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
         # Later entries replace earlier entries: weights refer to the sheet Training, the remaining inputs to the sheet
         # Inputs.
         cells_of_row = {"exp": "EXP", **input_cells, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         cells_above = input_cells | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
-        for column, name in enumerate(COLUMNS[1:], start=1):
+        for column, name in enumerate(_COLUMNS[1:], start=1):
             if name in _FORMULAS:
                 formula = backprop.with_names(_FORMULAS[name], cells_of_row)
             else:  # a weight
@@ -229,9 +229,9 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
 
 def _chart(book: Any, *, is_logarithmic: bool) -> Any:
     """Return the chart of the loss over the updates, with a logarithmic or a linear axis of the loss."""
-    column = COLUMNS.index("E_total")
+    column = _COLUMNS.index("E_total")
     first_row = _FIRST_ROW - 1
-    last_row = first_row + UPDATES
+    last_row = first_row + _UPDATES
     chart = book.add_chart({"type": "scatter", "subtype": "straight"})
     chart.add_series(
         {
@@ -244,7 +244,7 @@ def _chart(book: Any, *, is_logarithmic: bool) -> Any:
     title = "Loss, logarithmic" if is_logarithmic else "Loss"
     loss_axis = {"num_format": "0.0E+00", "log_base": 10} if is_logarithmic else {}
     chart.set_title({"name": title, "name_font": {"size": 12}})
-    chart.set_x_axis({"name": "updates", "min": 0, "max": UPDATES, "major_gridlines": {"visible": False}})
+    chart.set_x_axis({"name": "updates", "min": 0, "max": _UPDATES, "major_gridlines": {"visible": False}})
     chart.set_y_axis({"name": "E_total", **loss_axis})
     chart.set_legend({"none": True})
     chart.set_size({"width": 620, "height": 360})

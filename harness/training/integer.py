@@ -126,11 +126,7 @@ def _module_at(network: nn.Module, path: OpPath) -> Any:
 
 
 def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Tensor | None) -> Tensor:
-    """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns).
-
-    Args:
-        skip: Map that a residual sum adds; None without a sum.
-    """
+    """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns)."""
     for op in (step.sums, step.norm):
         if op is not None:
             module = _module_at(network, op.path)
@@ -267,8 +263,6 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Computes the constants of each step from ``mean`` and ``deviation`` of the pixels, on the scale from 0 to 1."""
-
     network: nn.Module
     plan: IntegerPlan
     mean: tuple[float, ...]
@@ -361,7 +355,6 @@ class _Converter:
         return scale if step.kernel is None else scale * self.kernel_scales[step.kernel]
 
     def positions(self, step: IntegerStep) -> int:
-        """Return the number of positions of a map that are summed before the logits: all for global pooling, else 1."""
         _, rows, columns = self.plan.maps[step.source].shape
         return rows * columns if step.is_global else 1
 

@@ -128,7 +128,6 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_outer(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Return whether each of two shapes has an axis that the other shape lacks, as in an outer product."""
     rank = max(len(first), len(second))
     pairs = [*zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)]
     return any(one == 1 < other for one, other in pairs) and any(other == 1 < one for one, other in pairs)

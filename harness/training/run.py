@@ -142,11 +142,7 @@ class TrainingData:
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
     def parts(self, device: torch.device, fold: int | None) -> tuple[Images, Images | None]:
-        """Return the training images and the validation images, a single copy for all runs of a process.
-
-        Args:
-            fold: Index of the validation fold; None to train on all images, without validation images.
-        """
+        """Return the training images and the validation images; ``fold`` is None to train on all images."""
         parts = self._parts.get((device, fold))
         if parts is None:
             all_images = self.images(self.data.train_images, self.data.train_labels, device)
@@ -368,7 +364,6 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
 
 
 def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
-    """Return the result with the errors on the test images; write the inspection if the job requests a file."""
     classes = run.predictions(test_set)
     indices = (classes != test_set.labels).nonzero().flatten()
     wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))

@@ -143,7 +143,6 @@ def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool
 
 
 def _draw_first_weights(network: TorchNetwork, recipe: Recipe) -> None:
-    """Draw the first weights of the recipe from the global generator of torch; a tied kernel is drawn once."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if recipe.initialisation != "torch":
         for weight in {id(module.weight): module.weight for module in convolutions}.values():

@@ -35,16 +35,16 @@ from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, CovarianceKernel, GaussianProcess, Points
 from harness.studies.candidate import MIN_COUNTED, SEED_SHARE, seed_share_square
 
-# Prior errors per ``IMAGES`` images at the centre of the features (diary 12).
-PRIOR_ERRORS = 100.0
+# Prior errors per ``IMAGES`` images at the centre of the features, with ``_SETTLED`` (diary 12).
+_SETTLED_BELIEF = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
 # predicted held-out forms better than the optimum (diary 13).
-SETTLED = CovarianceKernel(constant=0.5, linear=0.045, amplitude=0.4, length_scale=4.0)
-_SETTLED_OBSERVATIONS = 300  # observations from which ``SETTLED`` is used
+_SETTLED = CovarianceKernel(constant=0.5, linear=0.045, amplitude=0.4, length_scale=4.0)
+_SETTLED_OBSERVATIONS = 300  # observations from which ``_SETTLED`` is used
 # Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
 # ``prior_scale`` is the standard deviation of a factor of m; each ``stretch_s`` is a factor itself.
-OPEN = CovarianceKernel(constant=0.7, linear=0.03, amplitude=0.4, length_scale=3.0, prior_scale=0.5)
+_OPEN = CovarianceKernel(constant=0.7, linear=0.03, amplitude=0.4, length_scale=3.0, prior_scale=0.5)
 # Candidate factors of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0  # standard deviation of the log factor in the prior
@@ -175,26 +175,24 @@ class Surrogate:
     def __init__(
         self,
         observations: Sequence[Observation],
-        belief: float = PRIOR_ERRORS,
-        kernel: CovarianceKernel = SETTLED,
+        belief: float | None = None,
         transfer: Transfer | None = None,
     ) -> None:
         """Fit the model.
 
         Args:
             observations: Trainings on the same images, oldest first.
-            belief: Prior errors per ``IMAGES`` images at the centre of the features.
-            kernel: Covariance function; all but ``SETTLED`` are scaled by the best of ``_FACTORS``.
+            belief: Prior errors per ``IMAGES`` images at the centre of the features; None if the observations suffice
+                to ignore other data sets (``Prior.is_settled``).
             transfer: Prior mean up to a constant; None for the power law.
         """
-        self._log_belief = math.log(belief)
+        self._log_belief = math.log(_SETTLED_BELIEF if belief is None else belief)
         self._transfer = transfer
         points = self._points(item.row for item in observations)
         values = np.array([item.log_errors for item in observations]) - self._log_belief - points.expected
         noise = np.array([item.variance for item in observations])
-        # ``SETTLED`` was fitted to trainings on the same images, so only other kernels are scaled.
-        if kernel is not SETTLED:
-            kernel = _best_scaled(kernel, points, values, noise)
+        # ``_SETTLED`` was fitted to trainings on the same images, so only ``_OPEN`` is scaled.
+        kernel = _SETTLED if belief is None else _best_scaled(_OPEN, points, values, noise)
         self._process = GaussianProcess(kernel, points, values, noise)
         few = np.array([item.counted < _FEW_COUNTED for item in observations], dtype=bool)
         steps_needed = _NEWTON_STEPS if few.any() else 0

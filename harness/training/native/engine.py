@@ -115,7 +115,6 @@ def load(instruction_set: _Level | None = None, *, is_double: bool = False, extr
 
 @functools.cache
 def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
-    """Return the engine, or the reason why there is none, once per process; the arguments are those of ``load``."""
     levels = [instruction_set] if instruction_set else _LEVELS[_LEVELS.index(level()) :]
     number_options = ("-DDOUBLE",) if is_double else ()
     refusals: dict[str, EngineUnavailable] = {}

@@ -120,7 +120,6 @@ class EngineProgram:
         return target
 
     def _parameter(self, size: int, *, kernel: bool, tie: str | None = None) -> int:
-        """Add a parameter, unless added before under the name of the tie, and return its offset in the state."""
         if tie in self.tied:
             return self.tied[tie]
         offset = self.parameter_count
@@ -189,7 +188,6 @@ def _pointwise(flat: EngineProgram, ops: tuple[spec.Op, ...], shape: Shape, sour
 
 
 def _slope(flat: EngineProgram, activation: spec.Op | None) -> int:
-    """Return a fixed slope in 1 / _SLOPE_PARTS, the offset of a learned slope in the state, or 0 without a slope."""
     if isinstance(activation, spec.PReLU):
         return flat._parameter(1, kernel=False)
     if isinstance(activation, spec.LeakyReLU):
@@ -214,7 +212,6 @@ def _with_norm(flat: EngineProgram, item: _Instruction, norm: spec.BatchNorm, ch
 
 
 def _window(code: _Code, flat: EngineProgram, op: Any, shape: Shape, source: int) -> int:
-    """Append the instruction of an op over windows; without a window, as for global pooling, over the whole map."""
     rows, columns, _ = op.window(shape) or (0, 0, 0)
     return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=rows, columns=columns))
 

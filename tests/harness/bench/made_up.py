@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from harness.bench.comparison import Comparison, SearchTask
-from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.bench.table import Machine, Row, Sample, Table, TableFacts
 from harness.data.datasets import DataFile, Dataset
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network, parse_space
@@ -36,7 +36,7 @@ ENVIRONMENT = Environment(
     engine="native avx2 01234567",
 )
 MACHINE = Machine(processor="a processor", cores=2, workers=2, environment=ENVIRONMENT)
-FACTS = Facts(
+FACTS = TableFacts(
     name="made-up", dataset="mnist", data_hash="d" * 64, split_sha256="5" * 64, space=FEW, space_name="few",
     recipe=Recipe(epochs=4), recipe_name="fast-4ep", rungs=(1, 2, 4), samples=(Sample(seed=0, networks=3, bands=0),),
     machines=(MACHINE,),

@@ -16,7 +16,6 @@ from harness.bench.comparison import (
     _curve,
     _pairs,
     _ranking,
-    _Reference,
     _runtime,
     _sentences,
     _StepFunction,
@@ -24,7 +23,8 @@ from harness.bench.comparison import (
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
-TRUTH = _Reference({"a", "c"}, largest=8_000, smallest=1_000)
+TRUTH = {"a", "c"}
+LARGEST, SMALLEST = 8_000, 1_000  # parameters
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
@@ -55,13 +55,13 @@ def test_score_is_mean_log_size_over_time_with_budget_if_no_answer():
     """10 s at 8 times the smallest size, 70 s at twice this size, 20 s at this size."""
     steps = _StepFunction.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), TRUTH)
 
-    assert steps.score(TRUTH, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
+    assert steps.score(LARGEST, SMALLEST, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
 
 
 def test_score_ignores_answers_after_the_end():
     steps = _StepFunction.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), TRUTH)
 
-    assert steps.score(TRUTH, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
+    assert steps.score(LARGEST, SMALLEST, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
 
 
 def test_expected_seconds_include_repeats_without_hit():
@@ -169,8 +169,10 @@ def test_p_of_many_repeats_approximates_enumeration(monkeypatch: pytest.MonkeyPa
 
 def test_differences_by_rounding_of_floats_are_ties():
     """No answer, and two answers below the target, have equal scores up to rounding."""
-    without_answer = _StepFunction.of(trace(), TRUTH).score(TRUTH, 103.9)
-    false_answer = _StepFunction.of(trace((11.426, "b", 900), (39.888, None, None)), TRUTH).score(TRUTH, 103.9)
+    without_answer = _StepFunction.of(trace(), TRUTH).score(LARGEST, SMALLEST, 103.9)
+    false_answer = _StepFunction.of(trace((11.426, "b", 900), (39.888, None, None)), TRUTH).score(
+        LARGEST, SMALLEST, 103.9
+    )
     assert 0 < abs(without_answer - false_answer) < 1e-15
     scores = {"x": [without_answer, 0.1, 0.1 + 0.2], "y": [false_answer, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
 
@@ -221,5 +223,4 @@ def test_sentences_state_differences_and_lack_of_repeats():
 
 
 def test_score_is_zero_if_no_network_reaches_target():
-    reference = _Reference(set(), largest=8_000, smallest=NEVER)
-    assert _StepFunction.of(trace((10.0, "a", 2_000)), reference).score(reference, 100.0) == 0.0
+    assert _StepFunction.of(trace((10.0, "a", 2_000)), set()).score(LARGEST, LARGEST, 100.0) == 0.0

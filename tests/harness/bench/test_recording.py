@@ -13,7 +13,17 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Subset, _table_of, prepare, record
+from harness.bench.recording import (
+    _BANDS,
+    Near,
+    TableRecording,
+    TableRequest,
+    _choose,
+    _Subset,
+    _table_of,
+    prepare,
+    record,
+)
 from harness.bench.table import Table
 from harness.data import own
 from harness.spaces.catalog import space
@@ -42,14 +52,16 @@ COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
 CONFIG = FACTS.config(100, 100.0)
 
 
-def recording(folder: Path, near: Near | None = None) -> Recording:
+def recording(folder: Path, near: Near | None = None) -> TableRecording:
     """Return the recording of the three networks, two seeds each, in the state stored in a folder."""
     state = StudyLog(folder).fold_into(StudyState(folder, CONFIG))
     sample = _Subset(FACTS.samples[0], COSTS, 3, True)
-    return Recording(state, FACTS, sample, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
+    return TableRecording(
+        state, FACTS, sample, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None)
+    )
 
 
-def recording_with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
+def recording_with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> TableRecording:
     recorder = recording(folder, near)
     for run in runs:
         entry: Entry[Any] = Entry(0.0, RunEnded(run=run))

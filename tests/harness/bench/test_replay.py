@@ -25,14 +25,12 @@ from harness.bench.comparison import (
     Trace,
     _curve,
     _pairs,
-    _Reference,
     _StepFunction,
 )
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
-    LiveContest,
-    ReplayedContest,
-    RunOutcome,
+    Contest,
+    Replayed,
     RunRequest,
     SimulatedExecutor,
     _judged,
@@ -76,9 +74,9 @@ class FixedOutcomes:
 
     status: Status = Status.COMPLETE
 
-    def read(self, job: Job, repeat: int) -> RunOutcome:
+    def read(self, job: Job, repeat: int) -> Replayed:
         errors, pace = {1: 40, 2: 30, 4: 20}, (job.trial or 0) + 1
-        return RunOutcome("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
+        return Replayed("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
 
 
 def simulated_executor(slots: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
@@ -147,7 +145,7 @@ TABLE, TINY = made_up.table(), made_up.table(made_up.TINY)
 READINGS = _TableRuns(TABLE)
 
 
-def draw_outcomes(readings: _TableRuns, network_hash: str, count: int) -> list[RunOutcome]:
+def draw_outcomes(readings: _TableRuns, network_hash: str, count: int) -> list[Replayed]:
     row = next(iter(readings.table.runs[network_hash].values()))[1]
     job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.facts.recipe)
     return [readings.read(replace(job, purpose=Purpose.CONFIRM, seed_index=index), 0) for index in range(count)]
@@ -207,7 +205,7 @@ TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4
 SECONDS = 300.0
 JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
 REACHING = {key for key, accuracy in JUDGED.accuracies_pct.items() if accuracy >= TARGET_PCT}
-JUDGE = _Reference(REACHING, 20_000, float(JUDGED.smallest or 0))
+LARGEST = 20_000  # parameters
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
@@ -221,7 +219,7 @@ def cached_traces(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
 
 
 def scores(traces: Sequence[Trace], seconds: float = SECONDS) -> list[float]:
-    return [_StepFunction.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
+    return [_StepFunction.of(trace, REACHING).score(LARGEST, JUDGED.smallest or 0, seconds) for trace in traces]
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> Method:
@@ -261,7 +259,7 @@ def test_planted_method_without_history_is_as_good_as_random(monkeypatch: pytest
     rivals, planted = cached_traces("random"), run(plant(monkeypatch, propose_blindly), 12)
 
     times = [SECONDS * step / 60 for step in range(61)]
-    bands = [_curve([_StepFunction.of(trace, JUDGE) for trace in traces], times) for traces in (planted, rivals)]
+    bands = [_curve([_StepFunction.of(trace, REACHING) for trace in traces], times) for traces in (planted, rivals)]
     # Both medians vary, so that the confidence bands of the medians must overlap.
     disjoint = [low > upper or lower > high for (_, _, low, high), (_, _, lower, upper) in zip(*bands, strict=True)]
     assert sum(disjoint) <= len(disjoint) // 20
@@ -297,7 +295,7 @@ def test_comparison_detects_method_in_worst_order(monkeypatch: pytest.MonkeyPatc
 def test_answers_without_confirmation_are_more_often_false():
     def count_false_answers(name: str) -> int:
         last_hashes = [trace.answers[-1].hash for trace in cached_traces(name, 4) if trace.answers]
-        return sum(network_hash not in JUDGE.hashes_at_target for network_hash in last_hashes if network_hash)
+        return sum(network_hash not in REACHING for network_hash in last_hashes if network_hash)
 
     assert count_false_answers("no-confirmation") > count_false_answers("default")
 
@@ -339,7 +337,7 @@ def test_killed_process_raises_error_and_ended_repeats_are_kept():
 
     comparison = replace(made_up.comparison_of(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
-        run_repeats(ReplayedContest([_BUILT_IN["random"]], comparison, TINY), 1, (), keep_and_kill)
+        run_repeats(Contest([_BUILT_IN["random"]], comparison, TINY), TINY, 1, (), keep_and_kill)
 
     assert traces[0].repeat == 0
     assert len(traces) < 200
@@ -366,7 +364,8 @@ def test_live_runs_with_table_take_only_task_from_table(tmp_path: Path):
     design = contest.comparison
 
     assert design.task == _table_task(digits_table(), REQUEST)
-    assert (design.table, design.judge_seeds, contest.effort.engine) == (None, 3, "torch")
+    assert isinstance(contest.source, Effort)
+    assert (design.table, design.judge_seeds, contest.source.engine) == (None, 3, "torch")
     machine = design.machine
     assert machine is not None
     assert (machine.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
@@ -424,7 +423,7 @@ class RecordingExecutor:
     def __init__(self, inner: Executor) -> None:
         self.inner, self.jobs = inner, list[tuple[tuple[str, str, int], int]]()
         self.ends: dict[tuple[tuple[str, str, int], int], float] = {}
-        self.outcomes: dict[tuple[str, str, int], RunOutcome] = {}
+        self.outcomes: dict[tuple[str, str, int], Replayed] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -446,7 +445,7 @@ class RecordingExecutor:
                 errors = {epoch.epoch: epoch.validation_errors or 0 for epoch in validated}
                 train_seconds = {epoch.epoch: epoch.train_seconds for epoch in validated}
                 sizes = result.parameters, result.macs, result.validation_size or 0
-                self.outcomes[key] = RunOutcome(result.hash, *sizes, errors, train_seconds, Status.COMPLETE)
+                self.outcomes[key] = Replayed(result.hash, *sizes, errors, train_seconds, Status.COMPLETE)
                 self.ends[key, len(result.history)] = self.inner.now() - self.start_time
         return events
 
@@ -463,10 +462,10 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
     design, live = live_design(seconds * TRAININGS / 2), RecordingExecutor(executor)
     _run_repeat(_BUILT_IN[name], design, 0, lambda seed: cast(Executor, live), EFFORT, tmp_path / "work")
 
-    def read(job: Job, repeat: int) -> RunOutcome:
+    def read(job: Job, repeat: int) -> Replayed:
         """Return the live outcome; runs that did not begin or were pruned in the live run never end."""
         rungs = range(1, job.recipe.epochs + 1)
-        outcome = live.outcomes.get(key_of(job), RunOutcome(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
+        outcome = live.outcomes.get(key_of(job), Replayed(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
         seconds = {rung: 1e9 * rung for rung in rungs} | dict(outcome.seconds)
         return replace(outcome, errors=dict.fromkeys(rungs, 0) | dict(outcome.errors), seconds=seconds)
 
@@ -486,9 +485,9 @@ def test_simulated_clock_agrees_with_live_run_of_same_seeds(name: str, tmp_path:
 def test_live_runs_keep_files_of_user(tmp_path: Path):
     (tmp_path / "work").mkdir()
     trace = Trace(method="random", repeat=0, seed=0, answers=(), networks=0, runs=0, rejected=0, ended=1.0)
-    contest = LiveContest([_BUILT_IN["random"]], live_design(1.0), EFFORT)
+    contest = Contest([_BUILT_IN["random"]], live_design(1.0), EFFORT)
 
-    run_live(contest, lambda: Processes(SOURCE, EFFORT.limits), tmp_path, [trace], print)
+    run_live(contest, EFFORT, lambda: Processes(SOURCE, EFFORT.limits), tmp_path, [trace], print)
 
     assert (tmp_path / "work").exists()
 

@@ -193,7 +193,7 @@ def test_drawing_is_preprocessed_as_in_evaluate(tab: browser.Page, tmp_path: Pat
     example = library(NETWORKS[0], MNIST)
     tab.open(write(example, tmp_path))
     points = [(30, 40), (110, 30), (60, 90), (120, 150)]
-    picture = Image.new("L", (tryout_page.PAD_EDGE, tryout_page.PAD_EDGE))
+    picture = Image.new("L", (tryout_page._PAD_EDGE, tryout_page._PAD_EDGE))
     ImageDraw.Draw(picture).line(points, fill=255, width=14, joint="curve")
     picture.save(tmp_path / "drawing.png")
     [image], _ = pictures_at(tmp_path / "drawing.png", example.dataset)

@@ -18,13 +18,13 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from harness.evidence import ledger, record
 from harness.pages import history
-from harness.pages.study_facts import NetworkFacts, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
-from harness.pages.study_page import CONFIRMED_LABEL_ERRORS, _caveats, commands, mistakes
+from harness.pages.study_facts import PageNetwork, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
+from harness.pages.study_page import _CONFIRMED_LABEL_ERRORS, _caveats, _commands, _mistakes
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
 from harness.studies.candidate import NetworkState
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
 from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Result, Status
@@ -46,7 +46,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         match value:
-            case NetworkFacts():
+            case PageNetwork():
                 return value.label
             case Result():
                 return value.status
@@ -65,7 +65,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
         "outcome": info.ending.outcome,
         "next": advice and advice.command,
-        "commands": commands(info),
+        "commands": _commands(info),
         "seconds": [info.elapsed, info.last_utc],
         "made by": made_by(info),
         "settings": [*settings(info), *recipe_rows(info.config)],
@@ -90,7 +90,7 @@ def facts_document(info: StudyFacts) -> dict[str, Any]:
 
 
 def mistakes_of(info: StudyFacts) -> Any:
-    return mistakes(info.proof.record, info.proof.inspections) if info.proof else None
+    return _mistakes(info.proof.record, info.proof.inspections) if info.proof else None
 
 
 def test_facts_of_six_studies_equal_golden_documents(home: Workspace):
@@ -205,7 +205,7 @@ def test_verdict_states_figures_of_measured_answer(study: Any, errors: list[int]
 def test_declared_seeds_without_runs_prevent_verdict(study: Any, home: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
     [proof] = record.read_all(home.records)
-    ledger.declare_verification(home.ledger, proof.key, [5])
+    ledger.declare_seeds(home.ledger, proof.key, [5])
 
     assert facts_of_study(study).ending.outcome == "probable"
 
@@ -245,7 +245,7 @@ def test_outcome_of_search_without_answer_depends_on_runs(
 
 def test_study_owned_by_a_program_is_running_and_has_no_advice(study: Any, home: Workspace):
     study.write()
-    with owned(study.folder):
+    with locked_folder(study.folder):
         info = read_study(study.folder, home)
 
     assert info.ending.reason.startswith("is running: ")
@@ -441,7 +441,7 @@ def test_mistakes_count_images_of_all_seeds():
     proof = replace(proof, seeds=(changed_seed, *proof.seeds[1:]))
     inspections = [inspection_of(proof, run) for run in proof.seeds]
 
-    result = mistakes(proof, inspections)
+    result = _mistakes(proof, inspections)
 
     assert [mistake.seeds for mistake in result.mistakes] == [3] * 12 + [1] * 2
     assert sum(mistake.is_mislabelled for mistake in result.mistakes) == 10
@@ -456,17 +456,17 @@ def test_mistakes_count_images_of_all_seeds():
         assert [item.precision, item.recall, item.f1] == pytest.approx([column[index] for column in columns[:3]])
     assert [item.support for item in result.scores] == [1_000] * 10
     # Only the third seed has two further mistakes.
-    partial = mistakes(proof, inspections[:2])
+    partial = _mistakes(proof, inspections[:2])
     assert partial.confusion is None
     assert partial.scores == ()
     assert sum(mistake.pixels is not None for mistake in partial.mistakes) == 12
-    assert {name: len(images) for name, images in CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}
+    assert {name: len(images) for name, images in _CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def networks_of(study: Any) -> tuple[NetworkFacts, ...]:
+def networks_of(study: Any) -> tuple[PageNetwork, ...]:
     return read_study(study.write(), study.home).networks
 
 

@@ -23,7 +23,7 @@ from PIL import Image, ImageFont
 from harness.pages import charts, render, study_charts
 from harness.pages.render import _code, _sentence
 from harness.pages.study_facts import StudyFacts, read_study
-from harness.pages.study_page import _COLUMNS, study_summary, table_rows, write_figures, write_tables
+from harness.pages.study_page import _COLUMNS, _table_rows, study_summary, write_figures, write_tables
 from harness.spaces.network import MNIST, Task, analyse
 from harness.spaces.notation import parse_network
 from harness.system.errors import UsageError
@@ -37,9 +37,9 @@ STYLE = resources.files("harness.pages").joinpath("page.css").read_text(encoding
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_missing_and_non_finite_numbers_are_en_dashes(value: float | None):
-    texts = [render.count(value), render.decimal(value, 2), render._pct(value), render.short(value)]
+    texts = [render.count(value), render._decimal(value, 2), render._pct(value), render._short(value)]
 
-    assert {*texts, render.duration(value), render._mean_and_deviation(value, value)} == {"\u2013"}
+    assert {*texts, render._duration(value), render._mean_and_deviation(value, value)} == {"\u2013"}
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_missing_and_non_finite_numbers_are_en_dashes(value: float | None):
     [
         (render.count(12088), "12,088"),
         (render._pct(99.4), "99.40 %"),
-        (render.short(99.4), "99.4"),
-        (render.spread([99.4, 99.5]), "99.45 \u00b1 0.07"),
-        (render.spread([99.4]), "99.40"),
-        (render.duration(59.6), "1 min"),
-        (render.duration(61), "1 min 1 s"),
-        (render.duration(9000), "2 h 30 min"),
+        (render._short(99.4), "99.4"),
+        (render._spread([99.4, 99.5]), "99.45 \u00b1 0.07"),
+        (render._spread([99.4]), "99.40"),
+        (render._duration(59.6), "1 min"),
+        (render._duration(61), "1 min 1 s"),
+        (render._duration(9000), "2 h 30 min"),
         (counted(1, "seed"), "1 seed"),
         (counted(1200, "seed"), "1,200 seeds"),
     ],
@@ -325,8 +325,8 @@ def test_tables_have_macs_of_all_networks_and_escape_formulas(new_study: Any, ho
     study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
     info = read_study(study.write(), home)
 
-    assert [line["macs"] for line in table_rows(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
-    assert [line["tier"] for line in table_rows(info)] == ["searched", None]
+    assert [line["macs"] for line in _table_rows(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
+    assert [line["tier"] for line in _table_rows(info)] == ["searched", None]
     assert "'=cmd" in write_tables(info, home.root)[0].read_text(encoding="utf-8")
 
 

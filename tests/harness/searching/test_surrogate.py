@@ -22,7 +22,7 @@ from harness.data import own
 from harness.data.datasets import DATASETS
 from harness.data.training_images import image_digests, load
 from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
-from harness.searching.surrogate.model import NO_PRIOR, OPEN, Observation, Surrogate, Transfer
+from harness.searching.surrogate.model import NO_PRIOR, Observation, Surrogate, Transfer
 from harness.searching.surrogate.prior import (
     PriorDataset,
     PriorTraining,
@@ -308,7 +308,7 @@ def test_transfer_improves_predictions_from_few_trainings(shift: float, stretch:
     rows = draw_rows(200, 5)
     truth = np.array([shift + stretch * shared_effect(row) for row in rows])
 
-    alone, together = (Surrogate(few, 1_000.0, OPEN, each).predict(rows)[0] - truth for each in (None, transfer))
+    alone, together = (Surrogate(few, 1_000.0, each).predict(rows)[0] - truth for each in (None, transfer))
 
     assert np.sqrt((together**2).mean()) < 0.8 * np.sqrt((alone**2).mean())
 
@@ -319,7 +319,7 @@ def test_errors_far_from_prior_mean_increase_predicted_deviation():
     far = [Observation(row, math.exp(prior_mean(row) + 1.5 * math.sin(9 * row[1])), 20) for row in rows]
     query = draw_rows(50, 7)
 
-    (_, low), (_, high) = (Surrogate(each, 100.0, OPEN).predict(query) for each in (near, far))
+    (_, low), (_, high) = (Surrogate(each, 100.0).predict(query) for each in (near, far))
 
     assert high.mean() > 2 * low.mean()
 

@@ -25,14 +25,15 @@ from harness.evidence import record
 from harness.evidence.leaderboard_table import refresh, survey
 from harness.interface.results import Study
 from harness.pages.study_facts import StudyFacts, read_study
-from harness.pages.study_page import commands, page, study_summary
+from harness.pages.study_page import _commands, page, study_summary
 from harness.searching.ending import Ending, read_endings
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
 from harness.storage.mirror import Mirror
-from harness.studies.config import open_study, owned
+from harness.studies.config import locked_folder, open_study
 from harness.studies.log import read_state
-from harness.studies.study_state import Outcome, StudyState
+from harness.studies.standing import Outcome
+from harness.studies.study_state import StudyState
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
@@ -67,7 +68,7 @@ class Step:
         kind: ``session``, ``winner``, ``ended``, ``verified``, ``postponed`` or ``advised``.
         network: Index of the chosen network.
         reason: Reason of the end.
-        passed: Verdict.
+        passed: Verification.
         test_errors: Test errors of the seeds of the record; empty for a deleted record.
     """
 
@@ -315,7 +316,7 @@ def test_ending_has_one_verdict_and_one_network(name: str, home: Workspace):
     networks, steps, (outcome, tier, index) = ENDINGS[name]
     folder = write_study("one", networks, steps, home)
 
-    with owned(folder):  # a program works on the study, so the search may be running
+    with locked_folder(folder):  # a program works on the study, so the search may be running
         running = agreed(folder, home)
 
     assert agreed(folder, home) == running == (outcome, tier, None if index is None else hash_of(index))
@@ -356,7 +357,7 @@ def printed_commands(facts: StudyFacts) -> list[str]:
     """Return the commands of a page: next steps, commands of the study and of each network, and the export."""
     content = page(facts)
     data = json.loads(re.findall(r'"verify":\s*(\{[^}]*\})', content)[0])
-    printed = [facts.ending.advice.command if facts.ending.advice else "", facts.ending.export, *commands(facts)]
+    printed = [facts.ending.advice.command if facts.ending.advice else "", facts.ending.export, *_commands(facts)]
     printed += [f"{data[str(network.epochs)]} {network.hash}" for network in facts.networks]
     printed += [html.unescape(each) for each in re.findall(r"<span data-copy><code>([^<]*)</code>", content)]
     return [*dict.fromkeys(filter(None, printed))]

@@ -28,7 +28,7 @@ from harness.toy.backprop import (
     train,
     with_numbers,
 )
-from harness.toy.toy_page import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
+from harness.toy.toy_page import _COLUMNS, _FIRST_ROW, _INPUT_CELLS, _UPDATES, _workbook
 from tests import axe, browser
 
 
@@ -187,7 +187,7 @@ def test_page_works_by_keyboard_in_both_themes_and_on_phone(page: browser.Page, 
 @pytest.fixture(scope="module")
 def content() -> bytes:
     """Return the workbook for the numbers of the documents and learning rate 0.5."""
-    return workbook(START, 0.5)
+    return _workbook(START, 0.5)
 
 
 def load_book(content: bytes, *, cached: bool) -> Any:
@@ -196,8 +196,8 @@ def load_book(content: bytes, *, cached: bool) -> Any:
 
 def expected_rows(learning_rate: float = 0.5, **changes: float) -> list[list[float]]:
     """Return the expected rows of the sheet Training."""
-    steps = islice(train(START | changes, learning_rate), UPDATES + 1)
-    return [[float(number), *(row[name] for name in COLUMNS[1:])] for number, row in enumerate(steps)]
+    steps = islice(train(START | changes, learning_rate), _UPDATES + 1)
+    return [[float(number), *(row[name] for name in _COLUMNS[1:])] for number, row in enumerate(steps)]
 
 
 def training_rows(book: Any) -> list[list[float]]:
@@ -209,7 +209,7 @@ def test_cells_are_formulas_of_inputs_with_arithmetic_exp_and_if(content: bytes)
     training, inputs = book["Training"], book["Inputs"]
 
     assert [cell.value for cell in training[_FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
-    assert (training.max_row, training.max_column) == (_FIRST_ROW + UPDATES, len(COLUMNS))
+    assert (training.max_row, training.max_column) == (_FIRST_ROW + _UPDATES, len(_COLUMNS))
     for row in training.iter_rows(min_row=_FIRST_ROW, min_col=2, values_only=True):
         for formula in row:
             assert formula.startswith("=")
@@ -273,9 +273,9 @@ def test_libreoffice_equals_python_in_every_cell(name: str, libreoffice_books: d
 
     for values, expected in zip(training_rows(libreoffice_books[name]), rows, strict=True):
         assert values == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    column = COLUMNS.index("E_total")
+    column = _COLUMNS.index("E_total")
     results = [libreoffice_books[name]["Inputs"][f"B{row}"].value for row in range(23, 28)]
     assert results == pytest.approx([rows[updates][column] for updates in (0, 1, 10, 100, 1_000)], rel=0, abs=1e-12)
     if name in ("weight", "rate"):
         # These inputs saturate the sigmoid: exp without a guard would overflow.
-        assert min(row[COLUMNS.index(quantity)] for row in rows for quantity in ("h1", "h2", "o1", "o2")) < -709
+        assert min(row[_COLUMNS.index(quantity)] for row in rows for quantity in ("h1", "h2", "o1", "o2")) < -709

@@ -22,7 +22,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from harness.bench.replay import RunOutcome, SimulatedExecutor
+from harness.bench.replay import Replayed, SimulatedExecutor
 from harness.cluster import ray
 from harness.spaces.notation import parse_network
 from harness.system.errors import DataError, DeviceError, StorageError
@@ -51,10 +51,10 @@ LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
 RESULT = make_job_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
-def read_outcome(job: Job, repeat: int) -> RunOutcome:
+def read_outcome(job: Job, repeat: int) -> Replayed:
     """Return the outcome of a run with a second per epoch."""
     epochs = range(1, job.recipe.epochs + 1)
-    return RunOutcome("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
+    return Replayed("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
 
 
 @pytest.fixture(scope="module")
