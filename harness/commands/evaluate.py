@@ -232,18 +232,19 @@ def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: P
     from harness.interface.formats import format_of
 
     c_format = format_of("c")
-    comparisons = []
+    seeds = []
+    lines = []
     for index in indices:
         with busy(f"comparing seed {index}"):
-            comparisons.append(c_format.compare(record, index, workspace, data))
-    lines = [
-        f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
-        f"{counted(item.errors, 'error')} in {counted(item.images, 'image')}"
-        for item in comparisons
-    ]
-    document = {"hash": record.hash, "dataset": record.dataset, "seeds": [asdict(item) for item in comparisons]}
+            seed = c_format.compare(record, index, workspace, data)
+        seeds.append({"index": index} | seed)
+        lines.append(
+            f"seed {index}: {seed['logits'] - seed['differing']:,} of {seed['logits']:,} logits equal with "
+            f"{seed['compiler']}, {counted(seed['errors'], 'error')} in {counted(seed['images'], 'image')}"
+        )
+    document = {"hash": record.hash, "dataset": record.dataset, "seeds": seeds}
     options.print_result(as_json, document, "\n".join(lines))
-    is_equal = all(not item.differing and item.errors == item.recorded_errors for item in comparisons)
+    is_equal = all(not seed["differing"] and seed["errors"] == seed["recorded_errors"] for seed in seeds)
     return 0 if is_equal else TargetMissed.exit_code
 
 

@@ -60,7 +60,6 @@ class TrainingChoice:
     Attributes:
         named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
-        lengths: Allowed training lengths, in epochs, ascending.
         planning_seconds: Wall-clock seconds of the trainings that chose the recipe; counted as time of the search.
     """
 
@@ -80,7 +79,6 @@ class SearchPlan:
         space: Search space, the stated limits included (``LimitedSpace``).
         prior: Earlier trainings, the prior observations of the surrogate model.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
-        make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
         chip_limits: Conditions of the chip whose memory limits the networks; empty without a chip.
     """
 
